@@ -1,0 +1,28 @@
+-- Takes a lease away from whoever has it.
+-- KEYS[1] lock   the lease, JSON    KEYS[2] tokens    zset key -> token
+-- ARGV[1] key    ARGV[2] token, or "" for whichever lease there is
+-- Returns {"forced", lease}
+--       | {"free"}           nothing lies under the key
+--       | {"other", lease}   a lease of another token, or a stranger's string
+--       | {"stranger"}       something that is no string lies under the key
+-- A script, because the lease that is taken away must be the one that was looked at.
+local lock, tokens = KEYS[1], KEYS[2]
+local key, token   = ARGV[1], ARGV[2]
+
+local lease = redis.pcall('GET', lock)
+if type(lease) == 'table' then
+  return {'stranger'}
+end
+if not lease then
+  return {'free'}
+end
+local beginning = '{"token":"'
+if token ~= '' then
+  beginning = beginning .. token .. '",'
+end
+if string.sub(lease, 1, #beginning) ~= beginning then
+  return {'other', lease}
+end
+redis.call('DEL', lock)
+redis.call('ZREM', tokens, key)
+return {'forced', lease}

@@ -1,0 +1,17 @@
+-- Forgets the index entries of leases that have expired.
+-- KEYS[1] tokens   zset key -> token    KEYS[2..n+1] locks   the leases that n entries speak of, JSON
+-- ARGV[1..n] keys  the entries, in the order of the locks
+-- Returns {"swept", count}   count of entries that were dropped, as a string
+-- A script, because the key may be granted anew between seeing it free and dropping its entry.
+local tokens = KEYS[1]
+
+local dead = {}
+for i, key in ipairs(ARGV) do
+  if redis.call('EXISTS', KEYS[i + 1]) == 0 then
+    dead[#dead + 1] = key
+  end
+end
+if #dead > 0 then
+  redis.call('ZREM', tokens, unpack(dead))
+end
+return {'swept', tostring(#dead)}

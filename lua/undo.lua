@@ -1,0 +1,20 @@
+-- Takes back what an attempt was granted, when nobody was told of the grant.
+-- KEYS[1] lock   the lease, JSON    KEYS[2] tokens    zset key -> token
+-- ARGV[1] key    ARGV[2] attempt    owner and nonce as the lease spells them: "kind":"user","owner":"alice","nonce":"n-1",
+-- Returns {"undone"}
+--       | {"nothing"}   the attempt has no lease
+--       | {"told"}      a repetition of the attempt was told of the lease: it stays
+-- A script, because a repetition may be told of the lease between a GET and a DEL.
+local lock, tokens = KEYS[1], KEYS[2]
+local key, attempt = ARGV[1], ARGV[2]
+
+local lease = redis.pcall('GET', lock)
+if type(lease) ~= 'string' or not string.find(lease, attempt, 1, true) then
+  return {'nothing'}
+end
+if string.sub(lease, -13) == ',"told":true}' then
+  return {'told'}
+end
+redis.call('DEL', lock)
+redis.call('ZREM', tokens, key)
+return {'undone'}

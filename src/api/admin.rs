@@ -1,0 +1,155 @@
+//! The admin dialect: editors lock what they edit. The cookie is the only identity, `{"data", "code"}` the only shape.
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Request, StatusCode};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::Context;
+use super::failure::Failure;
+use crate::auth::{Credential, User};
+use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, OwnerKind};
+use crate::server::{Body, Response, read_body};
+
+/// `POST /admin/lock`: creates the lock, or renews it for the user who has it.
+pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
+    let user = editor(cx, &request).await?;
+    let key = target(request).await?.key()?;
+    let attempt = Attempt { owner: owner(user), ttl: cx.limits.admin_ttl, own: Own::Renew };
+    match cx.locks.acquire(key, attempt).await? {
+        Acquired::Granted(_) | Acquired::Renewed(_) => Ok(success()),
+        Acquired::Held(_) => Err(Failure::Held),
+    }
+}
+
+/// `DELETE /admin/remove-lock`: removes the user's own lock.
+pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
+    let user = editor(cx, &request).await?;
+    let key = target(request).await?.key()?;
+    match cx.locks.release_key(key, owner(user)).await? {
+        Changed::Done(()) => Ok(success()),
+        Changed::NotYours => Err(Failure::NotYours),
+        Changed::Lost => Err(Failure::NoSuchLease),
+    }
+}
+
+/// Who is asking, in the order of the dialect: 401 no good cookie, 403 a foreign page or no permission, 404 no user.
+async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failure> {
+    let claims = cx.authenticator.cookie_claims(request.headers())?;
+    cx.gate.admit_cookie(request.method(), request.headers())?;
+    if !claims.manages_locks {
+        return Err(Failure::Forbidden("lacks the permission manage-locks"));
+    }
+    let id = claims.subject.ok_or(Failure::NoSuchUser("the token names no user in `sub`"))?;
+    cx.known(User {
+        id,
+        label: claims.label,
+        description: claims.description,
+        manages_locks: claims.manages_locks,
+        credential: Credential::Cookie,
+    })
+    .await
+}
+
+fn owner(user: User) -> Owner {
+    Owner { kind: OwnerKind::User, id: user.id, label: user.label, description: user.description }
+}
+
+/// What is locked.
+#[derive(Deserialize)]
+struct Target {
+    #[serde(deserialize_with = "text")]
+    route: String,
+    #[serde(deserialize_with = "text")]
+    id: String,
+}
+
+impl Target {
+    /// `route` and `id` joined by `:`, each with `%` and `:` percent-encoded, so that two targets are never one key.
+    fn key(&self) -> Result<Key, Failure> {
+        if self.route.is_empty() || self.id.is_empty() {
+            return Err(Failure::BadRequest("route or id is empty".to_owned()));
+        }
+        let name = format!("{}:{}", encoded(&self.route), encoded(&self.id));
+        Key::parse(&name).map_err(|error| Failure::BadRequest(error.to_string()))
+    }
+}
+
+fn encoded(part: &str) -> String {
+    part.replace('%', "%25").replace(':', "%3A")
+}
+
+/// Reads the target from the body, or from the query where there is no body: some clients and proxies drop a
+/// DELETE's body.
+async fn target(request: Request<Incoming>) -> Result<Target, Failure> {
+    let query = match *request.method() {
+        hyper::Method::DELETE => request.uri().query().map(str::to_owned),
+        _ => None,
+    };
+    let body = read_body(request).await?;
+    match query {
+        Some(query) if body.is_empty() => {
+            let field = |name: &str| {
+                let mut pairs = form_urlencoded::parse(query.as_bytes());
+                let value = pairs.find(|(field, _)| field == name).map(|(_, value)| value.into_owned());
+                value.ok_or_else(|| Failure::BadRequest(format!("`{name}` is missing")))
+            };
+            Ok(Target { route: field("route")?, id: field("id")? })
+        }
+        _ => serde_json::from_slice(&body).map_err(|error| Failure::BadRequest(error.to_string())),
+    }
+}
+
+/// A string, or an integer as its decimal text.
+fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    match Value::deserialize(deserializer)? {
+        Value::String(text) => Ok(text),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
+        _ => Err(serde::de::Error::custom("expected a string or an integer")),
+    }
+}
+
+fn success() -> Response {
+    answer(StatusCode::OK, "Success")
+}
+
+/// The dialect's only shape.
+pub fn answer(status: StatusCode, data: &str) -> Response {
+    #[derive(Serialize)]
+    struct Answer<'a> {
+        data: &'a str,
+        code: u16,
+    }
+    let body = serde_json::to_vec(&Answer { data, code: status.as_u16() }).expect("an answer is always JSON");
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(route: &str, id: &str) -> String {
+        let target = Target { route: route.to_owned(), id: id.to_owned() };
+        target.key().map(|key| key.to_string()).unwrap_or_default()
+    }
+
+    #[test]
+    fn two_targets_are_never_one_key() {
+        assert_eq!(key("volume", "1234"), "volume:1234");
+        assert_eq!(key("a:b", "c"), "a%3Ab:c");
+        assert_eq!(key("a", "b:c"), "a:b%3Ac");
+        assert_eq!(key("a%3Ab", "c"), "a%253Ab:c");
+        assert_eq!(key("Straße", "ß"), "Straße:ß");
+    }
+
+    #[test]
+    fn targets_that_make_no_key_are_refused() {
+        for (route, id) in [("", "1"), ("a", ""), ("a\n", "1"), ("a", &*"x".repeat(511)), (&*":".repeat(171), "1")] {
+            assert_eq!(key(route, id), "", "{route} {id}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The one table from errors to answers: a row an error, a column a dialect.
+//!
+//! What the caller may know and what the log must say are two messages. A row's texts go to the caller; the reason
+//! that a failure carries goes to the log, and to the caller only where it speaks of the caller's own request.
+
+use hyper::StatusCode;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde::Serialize;
+
+use super::language::Language;
+use super::route::Dialect;
+use super::{admin, leases};
+use crate::auth::Unauthorized;
+use crate::lock::LockFailure;
+use crate::redis::RedisFailure;
+use crate::server::{Body, BodyError, Response};
+
+/// Why a request is not answered as asked.
+#[derive(Clone, Debug)]
+pub enum Failure {
+    BadRequest(String),
+    Unauthorized(String),
+    Forbidden(&'static str),
+    /// The token is good, and its user is not (any more).
+    NoSuchUser(&'static str),
+    /// The path leads nowhere.
+    NoSuchRoute,
+    NoSuchLease,
+    /// Another owner's lease.
+    NotYours,
+    MethodNotAllowed(&'static str),
+    RequestTimeout,
+    TooLarge,
+    Held,
+    Overloaded(String),
+    RedisUnavailable(String),
+    TooLate(String),
+    OutcomeUnknown(String),
+}
+
+/// One row: the code that machines read, and what each dialect answers.
+struct Row {
+    code: &'static str,
+    status: StatusCode,
+    english: &'static str,
+    german: &'static str,
+    admin: (StatusCode, &'static str),
+}
+
+impl Failure {
+    #[rustfmt::skip]
+    fn row(&self) -> Row {
+        use StatusCode as S;
+        let row = |code, status, english, german, admin_status, admin_text| Row {
+            code, status, english, german, admin: (admin_status, admin_text),
+        };
+        const BROKEN: &str = "Internal server error";
+        match self {
+            //                        code                  status                  English                                   German                                               admin dialect
+            Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "The request is not valid.",              "Die Anfrage ist ungültig.",                         S::BAD_REQUEST,           "Missing parameters"),
+            Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Please sign in.",                        "Bitte melden Sie sich an.",                         S::UNAUTHORIZED,          "Unauthorized"),
+            Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "You are not allowed to do this.",        "Sie dürfen das nicht.",                             S::FORBIDDEN,             "Forbidden"),
+            Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",         S::NOT_FOUND,             "Not found"),
+            Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "There is nothing here.",                 "Hier ist nichts.",                                  S::NOT_FOUND,             "Not found"),
+            Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "There is no such lock (any more).",      "Diese Sperre gibt es nicht (mehr).",                S::NOT_FOUND,             "Not found"),
+            Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to somebody else.",     "Die Sperre gehört jemand anderem.",                 S::FORBIDDEN,             "Forbidden"),
+            Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",             S::METHOD_NOT_ALLOWED,    "Method not allowed"),
+            Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",                    S::REQUEST_TIMEOUT,       "Request timeout"),
+            Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                          S::PAYLOAD_TOO_LARGE,     "Payload too large"),
+            Failure::Held                => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",                   S::CONFLICT,              "Conflict"),
+            Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE, "Service unavailable"),
+            Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "The lock store cannot be reached; nothing was changed.", "Der Sperrenspeicher ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN),
+            Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was granted too late to be of use.", "Die Sperre kam zu spät, um noch zu nützen.",   S::INTERNAL_SERVER_ERROR, BROKEN),
+            Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Nobody knows whether this was done; look before you try again.", "Niemand weiß, ob dies geschah; bitte prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN),
+        }
+    }
+
+    /// The code that machines read, from a small fixed set.
+    pub fn code(&self) -> &'static str {
+        self.row().code
+    }
+
+    /// What the log must say, where it is more than the code.
+    pub fn reason(&self) -> &str {
+        match self {
+            Failure::BadRequest(reason)
+            | Failure::Unauthorized(reason)
+            | Failure::Overloaded(reason)
+            | Failure::RedisUnavailable(reason)
+            | Failure::TooLate(reason)
+            | Failure::OutcomeUnknown(reason) => reason,
+            Failure::Forbidden(reason) | Failure::NoSuchUser(reason) => reason,
+            _ => "",
+        }
+    }
+
+    /// The answer in the shape of `dialect`.
+    pub fn into_response(self, dialect: Dialect, language: Language) -> Response {
+        let row = self.row();
+        let mut response = match dialect {
+            Dialect::Admin => admin::answer(row.admin.0, row.admin.1),
+            Dialect::Leases => {
+                let text = language.choose(row.english, row.german);
+                // Speaks of the caller's own request, so the caller may know it.
+                let text = match &self {
+                    Failure::BadRequest(reason) => format!("{text} ({reason})"),
+                    _ => text.to_owned(),
+                };
+                leases::message(row.status, row.code, &text, language)
+            }
+            Dialect::None => problem(&self, &row),
+        };
+        match self {
+            Failure::MethodNotAllowed(allow) => {
+                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
+            }
+            Failure::Unauthorized(_) => {
+                // RFC 9110, 15.5.2: a 401 names the scheme that would do.
+                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            }
+            Failure::Overloaded(_) | Failure::RedisUnavailable(_) | Failure::TooLate(_)
+                if response.status() == StatusCode::SERVICE_UNAVAILABLE =>
+            {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
+            _ => {}
+        }
+        response
+    }
+}
+
+/// `application/problem+json` (RFC 9457), for what belongs to no dialect.
+fn problem(failure: &Failure, row: &Row) -> Response {
+    #[derive(Serialize)]
+    struct Problem<'a> {
+        r#type: &'a str,
+        title: &'a str,
+        status: u16,
+        detail: &'a str,
+        code: &'a str,
+        outcome: &'a str,
+    }
+    let problem = Problem {
+        r#type: "about:blank",
+        title: row.status.canonical_reason().unwrap_or_default(),
+        status: row.status.as_u16(),
+        detail: match failure {
+            Failure::BadRequest(reason) => reason,
+            _ => row.english,
+        },
+        code: row.code,
+        outcome: "not-applied",
+    };
+    let body = serde_json::to_vec(&problem).expect("a problem is always JSON");
+    let mut response = Response::new(Body::whole(body));
+    *response.status_mut() = row.status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+impl From<Unauthorized> for Failure {
+    fn from(unauthorized: Unauthorized) -> Failure {
+        Failure::Unauthorized(unauthorized.0)
+    }
+}
+
+impl From<LockFailure> for Failure {
+    fn from(failure: LockFailure) -> Failure {
+        match failure {
+            LockFailure::Redis(failure) => failure.into(),
+            LockFailure::TooLate(_) => Failure::TooLate(failure.to_string()),
+        }
+    }
+}
+
+impl From<RedisFailure> for Failure {
+    fn from(failure: RedisFailure) -> Failure {
+        let reason = failure.to_string();
+        match failure {
+            RedisFailure::Overloaded(_) => Failure::Overloaded(reason),
+            failure if failure.may_have_happened() => Failure::OutcomeUnknown(reason),
+            _ => Failure::RedisUnavailable(reason),
+        }
+    }
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Failure {
+        match error {
+            BodyError::TooLarge => Failure::TooLarge,
+            BodyError::Timeout => Failure::RequestTimeout,
+            BodyError::Broken => Failure::BadRequest(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! The HTTP surface: from a request to one call of the engine, and back. Knows every dialect; knows no Redis key.
+
+mod admin;
+mod failure;
+mod gate;
+mod language;
+mod leases;
+pub mod ops;
+mod route;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use hyper::Request;
+use hyper::body::Incoming;
+
+use crate::auth::{Authenticator, Credential, Principal, User};
+use crate::config::{Config, LockConfig};
+use crate::directory::Directory;
+use crate::lock::Locks;
+use crate::metrics::Metrics;
+use crate::server::{Handler, Response};
+use failure::Failure;
+use gate::Gate;
+use language::Language;
+use route::{Operation, Route};
+
+/// Everything that a handler may use. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Arc<Context>);
+
+struct Context {
+    locks: Locks,
+    authenticator: Authenticator,
+    directory: Option<Directory>,
+    gate: Gate,
+    limits: LockConfig,
+    metrics: Arc<Metrics>,
+}
+
+impl Api {
+    pub fn new(config: &Config, locks: Locks, directory: Option<Directory>, metrics: Arc<Metrics>) -> Api {
+        Api(Arc::new(Context {
+            locks,
+            authenticator: Authenticator::new(&config.auth),
+            directory,
+            gate: Gate::new(&config.listen),
+            limits: config.locks.clone(),
+            metrics,
+        }))
+    }
+}
+
+impl Handler for Api {
+    async fn handle(&self, request: Request<Incoming>) -> Response {
+        let begun = Instant::now();
+        let cx = &*self.0;
+        let (parts, body) = request.into_parts();
+        let language = Language::of(&parts.headers);
+        let (dialect, route) = route::resolve(&parts.method, parts.uri.path());
+        let operation = match &route {
+            Route::Found(operation) => operation.label(),
+            Route::WrongMethod(_) | Route::Nowhere => "none",
+        };
+        let method = parts.method.clone();
+        let answered = match cx.gate.admit(&parts) {
+            Ok(()) => cx.dispatch(route, Request::from_parts(parts, body), language).await,
+            Err(failure) => Err(failure),
+        };
+        let (response, code, reason) = match answered {
+            Ok(response) => (response, "ok", String::new()),
+            Err(failure) => {
+                let (code, reason) = (failure.code(), failure.reason().to_owned());
+                (failure.into_response(dialect, language), code, reason)
+            }
+        };
+        let took = begun.elapsed();
+        cx.metrics.request(dialect.label(), operation, code, took);
+        let (status, dialect, took_us) = (response.status().as_u16(), dialect.label(), took.as_micros() as u64);
+        if response.status().is_server_error() {
+            tracing::warn!(dialect, operation, status, code, reason, took_us, "a request failed");
+        } else {
+            tracing::debug!(%method, dialect, operation, status, code, reason, took_us, "a request was answered");
+        }
+        response
+    }
+}
+
+impl Context {
+    async fn dispatch(
+        &self,
+        route: Route,
+        request: Request<Incoming>,
+        language: Language,
+    ) -> Result<Response, Failure> {
+        match route {
+            Route::Nowhere => Err(Failure::NoSuchRoute),
+            Route::WrongMethod(allow) => Err(Failure::MethodNotAllowed(allow)),
+            Route::Found(operation) => match operation {
+                Operation::AdminLock => admin::lock(self, request).await,
+                Operation::AdminRemove => admin::remove(self, request).await,
+                Operation::LeaseList => leases::list(self, request).await,
+                Operation::LeaseCreate => leases::create(self, request).await,
+                Operation::LeaseRenew(token) => leases::renew(self, request, &token).await,
+                Operation::LeaseRelease(token) => leases::release(self, request, &token, language).await,
+                Operation::LeaseRemove(token) => leases::remove(self, request, &token, language).await,
+            },
+        }
+    }
+
+    /// Who is asking, known to the user directory where there is one, and not by another site's page.
+    async fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Failure> {
+        match self.authenticator.principal(request.headers())? {
+            Principal::User(user) => {
+                if user.credential == Credential::Cookie {
+                    self.gate.admit_cookie(request.method(), request.headers())?;
+                }
+                self.known(user).await.map(Principal::User)
+            }
+            other => Ok(other),
+        }
+    }
+
+    async fn known(&self, user: User) -> Result<User, Failure> {
+        let Some(directory) = &self.directory else { return Ok(user) };
+        directory.find(user).await?.ok_or(Failure::NoSuchUser("not in the user directory, or not active"))
+    }
+}

@@ -1,0 +1,92 @@
+//! The ops listener: `/metrics`, `/healthz`, `/readyz`, nothing else. It answers whoever can reach it, and says nothing
+//! of keys and owners.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use hyper::body::Incoming;
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, StatusCode};
+
+use crate::lock::Locks;
+use crate::metrics::Metrics;
+use crate::redis::Status;
+use crate::server::{Body, Handler, Response};
+
+/// What the ops listener speaks of. Cheap to clone.
+#[derive(Clone)]
+pub struct Ops(Arc<Context>);
+
+struct Context {
+    metrics: Arc<Metrics>,
+    locks: Locks,
+    /// One a thread.
+    redis: Vec<Arc<Status>>,
+    draining: AtomicBool,
+}
+
+impl Ops {
+    pub fn new(metrics: Arc<Metrics>, locks: Locks, redis: Vec<Arc<Status>>) -> Ops {
+        Ops(Arc::new(Context { metrics, locks, redis, draining: AtomicBool::new(false) }))
+    }
+
+    /// From now on the process is not ready: it is being stopped.
+    pub fn drain(&self) {
+        self.0.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// Ready means: every thread's Redis connection answers, and the process is not being stopped.
+    fn ready(&self) -> Result<(), String> {
+        if self.0.draining.load(Ordering::Relaxed) {
+            return Err("draining".to_owned());
+        }
+        self.0.redis.iter().try_for_each(|status| status.ready()).map_err(|reason| format!("redis: {reason}"))
+    }
+
+    async fn metrics(&self) -> String {
+        let Context { metrics, locks, .. } = &*self.0;
+        let is_up = self.ready().is_ok();
+        metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(is_up));
+        let held = &metrics.locks_held;
+        // Counted only when somebody asks, and left out where Redis does not tell.
+        match if is_up { locks.count().await.ok() } else { None } {
+            Some(count) => held.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX)),
+            None => held.reset(),
+        }
+        metrics.text()
+    }
+}
+
+impl Handler for Ops {
+    async fn handle(&self, request: Request<Incoming>) -> Response {
+        let path = request.uri().path();
+        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+            return text(StatusCode::NOT_FOUND, "not found; here are /metrics, /healthz and /readyz\n".to_owned());
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n".to_owned());
+            response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return response;
+        }
+        match path {
+            "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
+            "/readyz" => match self.ready() {
+                Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
+                Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
+            },
+            _ => {
+                let mut response = text(StatusCode::OK, self.metrics().await);
+                let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+                response.headers_mut().insert(CONTENT_TYPE, version);
+                response
+            }
+        }
+    }
+}
+
+fn text(status: StatusCode, text: String) -> Response {
+    let mut response = Response::new(Body::whole(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}

@@ -1,0 +1,139 @@
+//! Every path, and what it means. The only place where a path is spelled.
+
+use hyper::Method;
+
+/// An HTTP surface over the engine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    Admin,
+    Leases,
+    /// No dialect: a path that leads nowhere.
+    None,
+}
+
+impl Dialect {
+    /// The dialect as a metric label.
+    pub fn label(self) -> &'static str {
+        match self {
+            Dialect::Admin => "admin",
+            Dialect::Leases => "leases",
+            Dialect::None => "none",
+        }
+    }
+}
+
+/// What a request asks for. A token is as it stands in the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    AdminLock,
+    AdminRemove,
+    LeaseList,
+    LeaseCreate,
+    LeaseRenew(String),
+    LeaseRelease(String),
+    LeaseRemove(String),
+}
+
+impl Operation {
+    /// The operation as a metric label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Operation::AdminLock => "lock",
+            Operation::AdminRemove => "remove",
+            Operation::LeaseList => "list",
+            Operation::LeaseCreate => "create",
+            Operation::LeaseRenew(_) => "renew",
+            Operation::LeaseRelease(_) => "release",
+            Operation::LeaseRemove(_) => "custom_remove",
+        }
+    }
+}
+
+/// Where a request leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    Found(Operation),
+    /// The path is ours, the method is not; the text is for `Allow`.
+    WrongMethod(&'static str),
+    Nowhere,
+}
+
+/// Finds the route of a request. A leading `/api` is accepted before every path, since one of the dialects is served
+/// from there elsewhere.
+pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
+    use Operation::{AdminLock, AdminRemove, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew};
+    use Route::{Found, WrongMethod};
+
+    let path = path.strip_prefix("/api").filter(|rest| rest.starts_with('/')).unwrap_or(path);
+    let segments: Vec<&str> = path.split('/').skip(1).collect();
+    match segments.as_slice() {
+        ["admin", "lock"] => (
+            Dialect::Admin,
+            match *method {
+                Method::POST => Found(AdminLock),
+                _ => WrongMethod("POST"),
+            },
+        ),
+        ["admin", "remove-lock"] => (
+            Dialect::Admin,
+            match *method {
+                Method::DELETE => Found(AdminRemove),
+                _ => WrongMethod("DELETE"),
+            },
+        ),
+        ["cmn", "leasable-locks"] => (
+            Dialect::Leases,
+            match *method {
+                Method::GET => Found(LeaseList),
+                Method::POST => Found(LeaseCreate),
+                _ => WrongMethod("GET, POST"),
+            },
+        ),
+        ["cmn", "leasable-locks", "custom", token] => (
+            Dialect::Leases,
+            match *method {
+                Method::DELETE => Found(LeaseRemove((*token).to_owned())),
+                _ => WrongMethod("DELETE"),
+            },
+        ),
+        ["cmn", "leasable-locks", token] => (
+            Dialect::Leases,
+            match *method {
+                Method::PUT => Found(LeaseRenew((*token).to_owned())),
+                Method::DELETE => Found(LeaseRelease((*token).to_owned())),
+                _ => WrongMethod("PUT, DELETE"),
+            },
+        ),
+        _ => (Dialect::None, Route::Nowhere),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_path_is_found_with_and_without_api() {
+        let renew = (Dialect::Leases, Route::Found(Operation::LeaseRenew("7".to_owned())));
+        assert_eq!(resolve(&Method::PUT, "/cmn/leasable-locks/7"), renew);
+        assert_eq!(resolve(&Method::PUT, "/api/cmn/leasable-locks/7"), renew);
+        let lock = (Dialect::Admin, Route::Found(Operation::AdminLock));
+        assert_eq!(resolve(&Method::POST, "/admin/lock"), lock);
+        assert_eq!(resolve(&Method::POST, "/api/admin/lock"), lock);
+    }
+
+    #[test]
+    fn other_paths_lead_nowhere() {
+        for path in ["/", "", "*", "/api", "/apiadmin/lock", "/api/api/admin/lock", "/admin/lock/", "//admin/lock"] {
+            assert_eq!(resolve(&Method::POST, path), (Dialect::None, Route::Nowhere), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_methods_are_told_which_ones_are_allowed() {
+        assert_eq!(resolve(&Method::HEAD, "/cmn/leasable-locks").1, Route::WrongMethod("GET, POST"));
+        assert_eq!(resolve(&Method::TRACE, "/cmn/leasable-locks/7").1, Route::WrongMethod("PUT, DELETE"));
+        assert_eq!(resolve(&Method::GET, "/cmn/leasable-locks/custom/7").1, Route::WrongMethod("DELETE"));
+        assert_eq!(resolve(&Method::OPTIONS, "/admin/remove-lock").1, Route::WrongMethod("DELETE"));
+    }
+}

@@ -1,0 +1,179 @@
+//! The only wiring: config → redis → locks → api → server. Owns the order of start and of shutdown.
+
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::api::{Api, ops::Ops};
+use crate::config::{Address, Config, ListenConfig};
+use crate::directory::Directory;
+use crate::lock::{KeySpace, Locks, Shared};
+use crate::metrics::Metrics;
+use crate::redis::{InFlight, Redis, Status};
+use crate::server::{self, Bound, Limits, Listener};
+
+/// A process with its sockets bound, ready to run.
+pub struct App {
+    config: Config,
+    api: Vec<Bound>,
+    ops: Bound,
+}
+
+/// A listener that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on `{address}`: {error}; is another lockside there? choose another address with {flag}")]
+pub struct BindError {
+    address: Address,
+    flag: &'static str,
+    error: io::Error,
+}
+
+impl App {
+    /// Binds both listeners. From then on the configuration has the addresses that they really have.
+    pub fn bind(mut config: Config) -> Result<App, BindError> {
+        let bind = |address: &mut Address, flag, count| {
+            let bound = server::bind(address, count).and_then(|bound| {
+                *address = bound[0].address()?;
+                Ok(bound)
+            });
+            bound.map_err(|error| BindError { address: address.clone(), flag, error })
+        };
+        let api = bind(&mut config.listen.api, "--listen", config.process.threads)?;
+        let ops = bind(&mut config.listen.ops, "--ops-listen", 1)?.pop().expect("one listener was asked for");
+        Ok(App { config, api, ops })
+    }
+
+    /// Where it listens.
+    pub fn listen(&self) -> &ListenConfig {
+        &self.config.listen
+    }
+
+    /// Serves until `stop` is true, then drains: not ready any more, no new connections, each request under way ends,
+    /// what nobody was told of is taken back; the ops listener goes last. Returns whether all ended within the grace.
+    pub async fn run(self, stop: watch::Receiver<bool>) -> io::Result<bool> {
+        let App { config, mut api, ops } = self;
+        let config = Arc::new(config);
+        let parts = Parts {
+            config: Arc::clone(&config),
+            metrics: Arc::new(Metrics::new()),
+            shared: Arc::new(Shared::new()),
+            in_flight: InFlight::new(config.redis.max_in_flight),
+            stop: stop.clone(),
+        };
+        parts.metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+
+        let mine = api.pop().expect("at least one thread");
+        let others = start_threads(&parts, api)?;
+        let worker = Worker::start(&parts);
+        tokio::spawn(worker.locks.sweep(Arc::clone(&parts.metrics)));
+
+        let others_redis = others.iter().map(|thread| Arc::clone(&thread.redis));
+        let redis = others_redis.chain([worker.redis.status()]).collect();
+        let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis);
+        let (end_ops, ops_ends) = watch::channel(false);
+        let ops_server =
+            tokio::spawn(server::serve(Listener::new(ops)?, ops_handler.clone(), parts.limits("ops"), ops_ends));
+        let mut stopping = stop;
+        let watcher = ops_handler.clone();
+        tokio::spawn(async move {
+            if stopping.wait_for(|stop| *stop).await.is_ok() {
+                watcher.drain();
+            }
+        });
+
+        let mut all_ended = worker.serve(Listener::new(mine)?, &parts).await;
+        for thread in others {
+            all_ended &= tokio::task::spawn_blocking(move || thread.ended.join())
+                .await
+                .ok()
+                .and_then(Result::ok)
+                .unwrap_or(false);
+        }
+        end_ops.send_replace(true);
+        let _ = tokio::time::timeout(Duration::from_secs(1), ops_server).await;
+        Ok(all_ended)
+    }
+}
+
+/// What all threads share.
+#[derive(Clone)]
+struct Parts {
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    shared: Arc<Shared>,
+    in_flight: Arc<InFlight>,
+    stop: watch::Receiver<bool>,
+}
+
+impl Parts {
+    fn limits(&self, listener: &'static str) -> Limits {
+        Limits {
+            max_connections: self.config.listen.max_connections,
+            grace: self.config.process.shutdown_grace,
+            open: self.metrics.connections.with_label_values(&[listener]),
+            refused: self.metrics.connections_refused.with_label_values(&[listener]),
+        }
+    }
+}
+
+/// One thread's share: a Redis connection, the engine over it, the API over that.
+struct Worker {
+    redis: Redis,
+    locks: Locks,
+    api: Api,
+}
+
+impl Worker {
+    /// Must be called inside the runtime that the worker runs on.
+    fn start(parts: &Parts) -> Worker {
+        let Parts { config, metrics, shared, in_flight, .. } = parts;
+        let redis = Redis::connect(&config.redis, Arc::clone(in_flight), Arc::clone(metrics));
+        let space = KeySpace::new(&config.locks.key_prefix);
+        let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
+        let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
+        let api = Api::new(config, locks.clone(), directory, Arc::clone(metrics));
+        Worker { redis, locks, api }
+    }
+
+    async fn serve(&self, listener: Listener, parts: &Parts) -> bool {
+        let all_ended = server::serve(listener, self.api.clone(), parts.limits("api"), parts.stop.clone()).await;
+        let settled = self.locks.settled();
+        all_ended & tokio::time::timeout(parts.config.process.shutdown_grace, settled).await.is_ok()
+    }
+}
+
+/// A thread that serves: its Redis connection, and whether all its requests ended within the grace.
+struct Thread {
+    redis: Arc<Status>,
+    ended: JoinHandle<bool>,
+}
+
+/// Starts the further threads, each a runtime of its own: nothing on the path of a request crosses threads.
+fn start_threads(parts: &Parts, listeners: Vec<Bound>) -> io::Result<Vec<Thread>> {
+    let mut threads = Vec::new();
+    for bound in listeners {
+        let parts = parts.clone();
+        let (tell, told) = std::sync::mpsc::channel();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::Builder::new().name(format!("lockside-{}", threads.len() + 1));
+        let ended = thread.spawn(move || {
+            runtime.block_on(async move {
+                let worker = Worker::start(&parts);
+                let _ = tell.send(worker.redis.status());
+                match Listener::new(bound) {
+                    Ok(listener) => worker.serve(listener, &parts).await,
+                    Err(error) => {
+                        tracing::error!(%error, "a thread cannot use its listener");
+                        false
+                    }
+                }
+            })
+        })?;
+        let redis = told.recv().map_err(|_| io::Error::other("a thread ended before it served"))?;
+        threads.push(Thread { redis, ended });
+    }
+    Ok(threads)
+}

@@ -1,0 +1,187 @@
+//! `lockside dev`: everything on this machine. A private redis-server, a JWT key, and curl lines to paste.
+
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::json;
+
+use super::{complain, exit, log, say, serve};
+use crate::config::{Config, Flags, ListenFlags, ProcessFlags};
+
+/// How long the cookie that is printed is good for.
+const COOKIE_LIFE: Duration = Duration::from_secs(12 * 3600);
+/// How long redis-server may take to come up.
+const REDIS_START: Duration = Duration::from_secs(5);
+
+#[derive(Args, Clone, Debug)]
+pub struct DevFlags {
+    #[command(flatten)]
+    listen: ListenFlags,
+    #[command(flatten)]
+    process: ProcessFlags,
+}
+
+pub fn run(flags: &DevFlags) -> ExitCode {
+    match start(flags) {
+        Ok(code) => code,
+        Err(problem) => {
+            complain(problem);
+            ExitCode::from(exit::UNAVAILABLE)
+        }
+    }
+}
+
+fn start(flags: &DevFlags) -> Result<ExitCode, String> {
+    let home = Home::make().map_err(|error| format!("cannot make a directory for the try-out: {error}"))?;
+    let secret = random_secret();
+    let secret_file = home.path("jwt-secret");
+    write_private(&secret_file, &secret)
+        .map_err(|error| format!("cannot write `{}`: {error}", secret_file.display()))?;
+    let config = config(flags, &home, &secret_file)?;
+    log::start(config.process.log);
+    let _redis = PrivateRedis::start(&home)?;
+    let cookie = cookie(&secret);
+    Ok(serve::run_until_signal(config, move |listen| {
+        welcome(&listen.api.to_string(), &listen.ops.to_string(), &cookie);
+    }))
+}
+
+fn config(flags: &DevFlags, home: &Home, secret_file: &Path) -> Result<Config, String> {
+    let mut all = Flags { listen: flags.listen.clone(), process: flags.process.clone(), ..defaults() };
+    all.redis.redis_url = format!("redis+unix://{}", home.path("redis.sock").display());
+    all.auth.jwt_secret_file = Some(secret_file.display().to_string());
+    Config::resolve(&all)
+        .map_err(|mistakes| mistakes.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nlockside: "))
+}
+
+/// The defaults of `serve`, whatever the environment says: a try-out uses nothing of a production setting.
+fn defaults() -> Flags {
+    use clap::Parser;
+    #[derive(Parser)]
+    struct Defaults {
+        #[command(flatten)]
+        flags: Flags,
+    }
+    let command = <Defaults as clap::CommandFactory>::command().mut_args(|arg| arg.env(None::<&str>));
+    let matches = command.get_matches_from(["lockside"]);
+    <Defaults as clap::FromArgMatches>::from_arg_matches(&matches).expect("the defaults parse").flags
+}
+
+fn welcome(api: &str, ops: &str, cookie: &str) {
+    let (curl, host) = match api.strip_prefix("unix:") {
+        Some(path) => (format!("curl -sS --unix-socket {path}"), "http://localhost".to_owned()),
+        None => ("curl -sS".to_owned(), format!("http://{api}")),
+    };
+    say(format!(
+        "\
+lockside dev: for this machine only. Redis is private to this process and forgets everything when it ends.
+API {host}   ops http://{ops} (/metrics /healthz /readyz)   Ctrl-C ends it
+
+# lock volume/1234 as the user `dev`
+{curl} -X POST {host}/admin/lock -H 'Cookie: refreshToken={cookie}' -H 'Content-Type: application/json' -d '{{\"route\":\"volume\",\"id\":\"1234\"}}'
+
+# list every lock
+{curl} {host}/cmn/leasable-locks -H 'Cookie: refreshToken={cookie}'
+
+# remove the lock
+{curl} -X DELETE {host}/admin/remove-lock -H 'Cookie: refreshToken={cookie}' -H 'Content-Type: application/json' -d '{{\"route\":\"volume\",\"id\":\"1234\"}}'
+"
+    ));
+}
+
+fn random_secret() -> String {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn cookie(secret: &str) -> String {
+    let expires = jiff::Timestamp::now().as_second() + COOKIE_LIFE.as_secs() as i64;
+    let claims = json!({"sub": "dev", "name": "Developer", "permissions": ["manage-locks"], "exp": expires});
+    let key = EncodingKey::from_secret(secret.as_bytes());
+    encode(&Header::default(), &claims, &key).expect("HS256 signs any JSON")
+}
+
+fn write_private(path: &Path, text: &str) -> io::Result<()> {
+    use io::Write;
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(text.as_bytes())
+}
+
+/// A directory that nobody else can read, gone with the process.
+struct Home(PathBuf);
+
+impl Home {
+    fn make() -> io::Result<Home> {
+        let path = std::env::temp_dir().join(format!("lockside-dev-{}", &random_secret()[..12]));
+        std::fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Home(path))
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A redis-server on a unix socket, without persistence, gone with the process.
+struct PrivateRedis(Child);
+
+impl PrivateRedis {
+    fn start(home: &Home) -> Result<PrivateRedis, String> {
+        let socket = home.path("redis.sock");
+        let mut command = server_command();
+        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--loglevel", "warning"]);
+        command.arg("--unixsocket").arg(&socket).arg("--dir").arg(&home.0);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut redis = PrivateRedis(child.map_err(|error| {
+            format!("cannot start redis-server: {error}; install it, on Debian with `apt-get install redis-server`")
+        })?);
+        let deadline = Instant::now() + REDIS_START;
+        while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+            if let Ok(Some(status)) = redis.0.try_wait() {
+                return Err(format!(
+                    "redis-server ended at once ({status}); install it, on Debian with `apt-get install redis-server`"
+                ));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("redis-server did not come up within {} s", REDIS_START.as_secs()));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(redis)
+    }
+}
+
+/// In a process group of its own, so that Ctrl-C ends lockside first; and, where util-linux has it, tied to our life by
+/// the kernel, so that it does not outlive a kill -9.
+fn server_command() -> Command {
+    use std::os::unix::process::CommandExt;
+    let has_setpriv = Command::new("setpriv").arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let mut command = if has_setpriv.is_ok_and(|status| status.success()) {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "redis-server"]);
+        command
+    } else {
+        Command::new("redis-server")
+    };
+    command.process_group(0);
+    command
+}
+
+impl Drop for PrivateRedis {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

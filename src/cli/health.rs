@@ -1,0 +1,59 @@
+//! `lockside health`: a probe for containers without a shell.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::{complain, exit, say};
+
+/// Longest time for the whole probe.
+const TIMEOUT: Duration = Duration::from_secs(2);
+
+#[derive(Args, Debug)]
+pub struct HealthFlags {
+    /// The ops listener of the lockside to ask
+    #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9420")]
+    ops_listen: SocketAddr,
+
+    /// Ask whether it is ready (Redis answers), not only whether it is alive
+    #[arg(long)]
+    ready: bool,
+}
+
+pub fn run(flags: &HealthFlags) -> ExitCode {
+    let path = if flags.ready { "/readyz" } else { "/healthz" };
+    match ask(flags.ops_listen, path) {
+        Ok((200, text)) => {
+            say(text.trim_end());
+            ExitCode::SUCCESS
+        }
+        Ok((_, text)) => {
+            complain(text.trim_end());
+            ExitCode::from(exit::UNAVAILABLE)
+        }
+        Err(error) => {
+            complain(format!("no lockside at {}: {error}", flags.ops_listen));
+            ExitCode::from(exit::UNAVAILABLE)
+        }
+    }
+}
+
+fn ask(mut address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.take(64 * 1024).read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let text = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
+    status.map(|status| (status, text)).ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
+}

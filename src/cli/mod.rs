@@ -1,0 +1,84 @@
+//! The subcommands, and what they share: parsing, logging, exit codes.
+
+mod dev;
+mod health;
+mod log;
+mod parse;
+mod serve;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Flags;
+
+/// Exit codes, after sysexits.h.
+mod exit {
+    /// The command line or a setting is wrong.
+    pub const USAGE: u8 = 64;
+    /// What is needed is not there: a sidecar, a redis-server.
+    pub const UNAVAILABLE: u8 = 69;
+    /// Something failed that should not.
+    pub const FAILURE: u8 = 1;
+}
+
+/// A distributed lock sidecar: locks over HTTP on localhost, kept in a Redis that all sidecars share.
+#[derive(Parser, Debug)]
+#[command(name = "lockside", version, arg_required_else_help = true, max_term_width = 120, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+Try it on this machine, with a private Redis and a ready-made cookie:
+  lockside dev
+
+Run it beside an app:
+  lockside serve --redis-url redis://redis:6379 --jwt-secret-file /run/secrets/jwt
+
+Every flag of serve is an environment variable too: --redis-url is LOCKSIDE_REDIS_URL.";
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Serve the lock APIs, for production
+    #[command(after_help = SERVE_HELP)]
+    Serve(Box<Flags>),
+    /// Try lockside on this machine: a private redis-server, a JWT key, and curl lines to paste
+    #[command(mut_arg("ops_listen", |arg| arg.default_value("127.0.0.1:9420")))]
+    Dev(dev::DevFlags),
+    /// Ask a running lockside whether it is alive or ready, for container probes: exit code 0 or 69
+    Health(health::HealthFlags),
+}
+
+const SERVE_HELP: &str = "\
+Settings are checked at start, and every mistake is told in one run (exit code 64). Redis need not be there yet:
+/healthz answers 200 and /readyz 503 until it is. SIGTERM drains and exits 0.
+
+Example: lockside serve --redis-url redis://redis:6379 --redis-password-file /run/secrets/redis \\
+           --jwt-public-key-file /etc/lockside/jwt.pem --user-directory --log-format json";
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let cli = match parse::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(code) => return code,
+    };
+    match cli.command {
+        Command::Serve(flags) => serve::run(&flags),
+        Command::Dev(flags) => dev::run(&flags),
+        Command::Health(flags) => health::run(&flags),
+    }
+}
+
+/// Writes a line for people. A closed pipe is no reason to fail.
+fn say(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Writes an error for people.
+fn complain(line: impl std::fmt::Display) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stderr(), "lockside: {line}");
+}

@@ -1,0 +1,80 @@
+//! `lockside serve`: the sidecar itself.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use super::{complain, exit, log};
+use crate::app::App;
+use crate::config::{Config, Flags, ListenConfig};
+
+pub fn run(flags: &Flags) -> ExitCode {
+    let config = match Config::resolve(flags) {
+        Ok(config) => config,
+        Err(mistakes) => {
+            mistakes.iter().for_each(complain);
+            return ExitCode::from(exit::USAGE);
+        }
+    };
+    log::start(config.process.log);
+    for warning in &config.warnings {
+        tracing::warn!("{warning}");
+    }
+    run_until_signal(config, |_| {})
+}
+
+/// Serves until SIGTERM or SIGINT; a second one ends the process at once.
+pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            complain(format!("cannot start: {error}"));
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
+    let app = match App::bind(config) {
+        Ok(app) => app,
+        Err(error) => {
+            complain(error);
+            return ExitCode::from(exit::FAILURE);
+        }
+    };
+    when_bound(app.listen());
+    let (api, ops, version) = (&app.listen().api, &app.listen().ops, env!("CARGO_PKG_VERSION"));
+    tracing::info!(%api, %ops, version, "lockside serves");
+    let ended = runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(heed_signals(stop));
+        app.run(stopped).await
+    });
+    match ended {
+        Ok(true) => tracing::info!("drained; bye"),
+        Ok(false) => tracing::warn!("the grace ended before every request did; bye"),
+        Err(error) => {
+            complain(format!("cannot serve: {error}"));
+            return ExitCode::from(exit::FAILURE);
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+async fn heed_signals(stop: watch::Sender<bool>) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("cannot listen for signals");
+        return;
+    };
+    for count in 1.. {
+        let name = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        if count > 1 {
+            tracing::warn!(signal = name, "a second signal; ending at once");
+            std::process::exit(1);
+        }
+        tracing::info!(signal = name, "draining");
+        stop.send_replace(true);
+    }
+}

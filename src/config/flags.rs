@@ -1,0 +1,143 @@
+//! The flags as they are typed: texts with their help. What they mean is checked in [`super::Config::resolve`], all in
+//! one run, so that every mistake is told at once.
+
+use clap::Args;
+use clap::builder::FalseyValueParser;
+
+/// Everything that `serve` can be told. Each flag `--a-b` is also the environment variable `LOCKSIDE_A_B`; the flag
+/// wins. Durations are written `500ms`, `30s`, `5m`, `24h`.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Flags {
+    #[command(flatten)]
+    pub redis: RedisFlags,
+    #[command(flatten)]
+    pub listen: ListenFlags,
+    #[command(flatten)]
+    pub locks: LockFlags,
+    #[command(flatten)]
+    pub auth: AuthFlags,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Redis")]
+pub struct RedisFlags {
+    /// Where Redis is: redis://[user[:password]@]host[:port][/db] or redis+unix:///path/to/socket
+    #[arg(
+        long,
+        env = "LOCKSIDE_REDIS_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        default_value = "redis://127.0.0.1:6379"
+    )]
+    pub redis_url: String,
+
+    /// ACL user to authenticate as [default: Redis's own default user]
+    #[arg(long, env = "LOCKSIDE_REDIS_USERNAME", value_name = "NAME")]
+    pub redis_username: Option<String>,
+
+    /// File with the password; one trailing newline is cut off
+    #[arg(long, env = "LOCKSIDE_REDIS_PASSWORD_FILE", value_name = "FILE")]
+    pub redis_password_file: Option<String>,
+
+    /// Deadline of one Redis round trip, 10ms to 60s
+    #[arg(long, env = "LOCKSIDE_REDIS_TIMEOUT", value_name = "DURATION", default_value = "1s")]
+    pub redis_timeout: String,
+
+    /// Requests that may wait for Redis at once; more are answered 503 with Retry-After
+    #[arg(long, env = "LOCKSIDE_MAX_IN_FLIGHT", value_name = "N", default_value = "4096")]
+    pub max_in_flight: String,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Listeners")]
+pub struct ListenFlags {
+    /// API listener: ip:port, or unix:/path. Beyond loopback it needs a JWT key, an API token, or --insecure
+    #[arg(long, env = "LOCKSIDE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
+    pub listen: String,
+
+    /// Listener for /metrics, /healthz and /readyz, nothing else
+    #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9420")]
+    pub ops_listen: String,
+
+    /// Further host names that a loopback API listener answers to, comma-separated
+    #[arg(long, env = "LOCKSIDE_ALLOWED_HOSTS", value_name = "LIST")]
+    pub allowed_hosts: Option<String>,
+
+    /// Origins whose pages may change locks with the user's cookie, comma-separated: https://admin.example.com
+    #[arg(long, env = "LOCKSIDE_ALLOWED_ORIGINS", value_name = "LIST")]
+    pub allowed_origins: Option<String>,
+
+    /// Connections at once, on each listener; more are answered 503 and closed
+    #[arg(long, env = "LOCKSIDE_MAX_CONNECTIONS", value_name = "N", default_value = "16384")]
+    pub max_connections: String,
+
+    /// Serve beyond loopback without any authentication
+    #[arg(long, env = "LOCKSIDE_INSECURE", value_parser = FalseyValueParser::new())]
+    pub insecure: bool,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Locks")]
+pub struct LockFlags {
+    /// First part of every Redis key; one prefix is one lock space
+    #[arg(long, env = "LOCKSIDE_KEY_PREFIX", value_name = "TEXT", default_value = "lockside")]
+    pub key_prefix: String,
+
+    /// How long an admin lock lasts unless its owner posts it again
+    #[arg(long, env = "LOCKSIDE_ADMIN_TTL", value_name = "DURATION", default_value = "5m")]
+    pub admin_ttl: String,
+
+    /// Longest lease that anybody may ask for, at most 8760h
+    #[arg(long, env = "LOCKSIDE_MAX_TTL", value_name = "DURATION", default_value = "24h")]
+    pub max_ttl: String,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Who may do what")]
+pub struct AuthFlags {
+    /// File with the secret of HS256, HS384 and HS512 tokens
+    #[arg(long, env = "LOCKSIDE_JWT_SECRET_FILE", value_name = "FILE")]
+    pub jwt_secret_file: Option<String>,
+
+    /// PEM file with the public key of RS, PS, ES or EdDSA tokens; the algorithms follow from the key
+    #[arg(long, env = "LOCKSIDE_JWT_PUBLIC_KEY_FILE", value_name = "FILE")]
+    pub jwt_public_key_file: Option<String>,
+
+    /// The `iss` that every token must name
+    #[arg(long, env = "LOCKSIDE_JWT_ISSUER", value_name = "TEXT")]
+    pub jwt_issuer: Option<String>,
+
+    /// The `aud` that every token must name
+    #[arg(long, env = "LOCKSIDE_JWT_AUDIENCE", value_name = "TEXT")]
+    pub jwt_audience: Option<String>,
+
+    /// File with a bearer token that makes a caller a system caller, who may do everything
+    #[arg(long, env = "LOCKSIDE_API_TOKEN_FILE", value_name = "FILE")]
+    pub api_token_file: Option<String>,
+
+    /// Look every user up in the Redis hash PREFIX:users and refuse who is not there or not active
+    #[arg(long, env = "LOCKSIDE_USER_DIRECTORY", value_parser = FalseyValueParser::new())]
+    pub user_directory: bool,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Process")]
+pub struct ProcessFlags {
+    /// Threads, each with a listener and a Redis connection of its own, 1 to 64
+    #[arg(long, env = "LOCKSIDE_THREADS", value_name = "N", default_value = "1")]
+    pub threads: String,
+
+    /// How long requests under way may take to end after SIGTERM
+    #[arg(long, env = "LOCKSIDE_SHUTDOWN_GRACE", value_name = "DURATION", default_value = "10s")]
+    pub shutdown_grace: String,
+
+    /// error, warn, info, debug (a line a request) or trace
+    #[arg(long, env = "LOCKSIDE_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
+    pub log_level: String,
+
+    /// text or json
+    #[arg(long, env = "LOCKSIDE_LOG_FORMAT", value_name = "FORMAT", default_value = "text")]
+    pub log_format: String,
+}

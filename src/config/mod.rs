@@ -1,0 +1,160 @@
+//! The settings: one struct a concern, checked all in one run, so that whoever set them wrongly learns of every
+//! mistake at once. Reads the files that the flags name; opens no socket.
+
+mod flags;
+mod parse;
+mod secret;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use flags::{Flags, ListenFlags, ProcessFlags};
+pub use secret::Secret;
+
+use crate::auth::jwt::JwtKey;
+use crate::lock::Ttl;
+
+/// Everything `serve` needs to know.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub redis: RedisConfig,
+    pub listen: ListenConfig,
+    pub locks: LockConfig,
+    pub auth: AuthConfig,
+    pub process: ProcessConfig,
+    /// What is unwise but allowed, a sentence each, for the log.
+    pub warnings: Vec<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct RedisConfig {
+    pub server: RedisServer,
+    pub database: Option<u8>,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    /// Deadline of one round trip.
+    pub timeout: Duration,
+    /// Requests that may wait for Redis at once.
+    pub max_in_flight: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RedisServer {
+    Tcp { host: String, port: u16 },
+    Unix { path: PathBuf },
+}
+
+#[derive(Clone, Debug)]
+pub struct ListenConfig {
+    pub api: Address,
+    pub ops: Address,
+    pub allowed_hosts: Vec<String>,
+    pub allowed_origins: Vec<String>,
+    pub max_connections: usize,
+}
+
+/// Where a listener stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Address {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+impl Address {
+    /// Whether only this machine can reach it.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Address::Tcp(address) => address.ip().is_loopback(),
+            Address::Unix(_) => true,
+        }
+    }
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Tcp(address) => address.fmt(f),
+            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct LockConfig {
+    pub key_prefix: String,
+    pub admin_ttl: Ttl,
+    /// Longest ttl that may be asked for, milliseconds.
+    pub max_ttl_ms: u64,
+}
+
+#[derive(Clone, Debug)]
+pub struct AuthConfig {
+    pub jwt: Option<JwtConfig>,
+    pub api_token: Option<Secret>,
+    pub user_directory: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct JwtConfig {
+    pub key: JwtKey,
+    pub issuer: Option<String>,
+    pub audience: Option<String>,
+}
+
+#[derive(Clone, Debug)]
+pub struct ProcessConfig {
+    pub threads: usize,
+    pub shutdown_grace: Duration,
+    pub log: LogConfig,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    pub level: tracing::Level,
+    pub json: bool,
+}
+
+/// One wrong setting, by its flag.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{flag}: {problem}")]
+pub struct Mistake {
+    pub flag: String,
+    pub problem: String,
+}
+
+impl Config {
+    /// Checks every flag; either all are good, or every mistake is in the list.
+    pub fn resolve(flags: &Flags) -> Result<Config, Vec<Mistake>> {
+        let mut check = parse::Check::default();
+        let redis = check.redis(&flags.redis);
+        let listen = check.listen(&flags.listen);
+        let locks = check.locks(&flags.locks);
+        let auth = check.auth(&flags.auth);
+        let process = check.process(&flags.process);
+        let exposed = listen.as_ref().is_some_and(|listen| !listen.api.is_local());
+        // Judged by what was asked for: a key file that does not read is a mistake of its own.
+        let guarded = flags.auth.jwt_secret_file.is_some()
+            || flags.auth.jwt_public_key_file.is_some()
+            || flags.auth.api_token_file.is_some();
+        if exposed && !guarded && !flags.listen.insecure {
+            check.mistake(
+                "--listen",
+                format!(
+                    "`{}` can be reached from other machines and nobody is asked who they are; \
+                     set --jwt-secret-file, --jwt-public-key-file or --api-token-file, or say --insecure",
+                    flags.listen.listen
+                ),
+            );
+        }
+        match (redis, listen, locks, auth, process) {
+            (Some(redis), Some(listen), Some(locks), Some(auth), Some(process)) if check.mistakes.is_empty() => {
+                Ok(Config { redis, listen, locks, auth, process, warnings: check.warnings })
+            }
+            _ => Err(check.mistakes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

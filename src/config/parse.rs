@@ -1,0 +1,274 @@
+//! From the texts of the flags to settings. Each method reads one concern to its end and collects the mistakes.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+use url::Url;
+
+use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags, RedisFlags};
+use super::{
+    Address, AuthConfig, JwtConfig, ListenConfig, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig,
+    RedisServer, Secret,
+};
+use crate::auth::jwt::JwtKey;
+use crate::lock::Ttl;
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const LONGEST_PREFIX: usize = 64;
+
+/// One run over the flags.
+#[derive(Default)]
+pub(super) struct Check {
+    pub mistakes: Vec<Mistake>,
+    pub warnings: Vec<String>,
+}
+
+impl Check {
+    pub fn mistake(&mut self, flag: &str, problem: impl Into<String>) {
+        self.mistakes.push(Mistake { flag: flag.to_owned(), problem: problem.into() });
+    }
+
+    fn take<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
+        result.map_err(|problem| self.mistake(flag, problem)).ok()
+    }
+
+    pub fn redis(&mut self, flags: &RedisFlags) -> Option<RedisConfig> {
+        let url = self.take("--redis-url", redis_url(&flags.redis_url));
+        let file = given(&flags.redis_password_file)
+            .map(|file| self.take("--redis-password-file", Secret::read(Path::new(file))));
+        let timeout =
+            self.duration("--redis-timeout", &flags.redis_timeout, Duration::from_millis(10), Duration::from_secs(60));
+        let max_in_flight = self.count("--max-in-flight", &flags.max_in_flight, 1, 65_536);
+        let url = url?;
+        if url.password.is_some() {
+            self.warnings.push(
+                "the password in --redis-url is seen by whoever lists processes; use --redis-password-file".to_owned(),
+            );
+        }
+        let password = match file {
+            Some(secret) => Some(secret?),
+            None => url.password,
+        };
+        Some(RedisConfig {
+            server: url.server,
+            database: url.database,
+            username: given(&flags.redis_username).map(str::to_owned).or(url.username),
+            password,
+            timeout: timeout?,
+            max_in_flight: max_in_flight?,
+        })
+    }
+
+    pub fn listen(&mut self, flags: &ListenFlags) -> Option<ListenConfig> {
+        let api = self.take("--listen", address(&flags.listen));
+        let ops = self.take("--ops-listen", address(&flags.ops_listen));
+        let max_connections = self.count("--max-connections", &flags.max_connections, 1, 1_000_000);
+        let allowed_origins = list(&flags.allowed_origins);
+        for origin in &allowed_origins {
+            if Url::parse(origin).map(|url| url.origin().ascii_serialization()).as_ref() != Ok(origin) {
+                self.mistake(
+                    "--allowed-origins",
+                    format!("`{origin}` is no origin; expected scheme://host[:port] without a path"),
+                );
+            }
+        }
+        Some(ListenConfig {
+            api: api?,
+            ops: ops?,
+            allowed_hosts: list(&flags.allowed_hosts).into_iter().map(|host| host.to_ascii_lowercase()).collect(),
+            allowed_origins,
+            max_connections: max_connections?,
+        })
+    }
+
+    pub fn locks(&mut self, flags: &LockFlags) -> Option<LockConfig> {
+        let shortest = Duration::from_millis(Ttl::MIN_MS);
+        let max_ttl = self.duration("--max-ttl", &flags.max_ttl, shortest, YEAR);
+        let longest = max_ttl.unwrap_or(YEAR);
+        let admin_ttl = self.duration("--admin-ttl", &flags.admin_ttl, shortest, longest);
+        let prefix = &flags.key_prefix;
+        let fits = (1..=LONGEST_PREFIX).contains(&prefix.len())
+            && !prefix.chars().any(|c| c.is_control() || matches!(c, '{' | '}'));
+        if !fits {
+            self.mistake(
+                "--key-prefix",
+                format!("expected 1 to {LONGEST_PREFIX} bytes without `{{`, `}}` and control characters"),
+            );
+        }
+        let max_ttl_ms = millis(max_ttl?);
+        Some(LockConfig {
+            key_prefix: prefix.clone(),
+            admin_ttl: Ttl::from_ms(millis(admin_ttl?), max_ttl_ms)?,
+            max_ttl_ms,
+        })
+    }
+
+    pub fn auth(&mut self, flags: &AuthFlags) -> Option<AuthConfig> {
+        let secret_file = given(&flags.jwt_secret_file).map(Path::new);
+        let public_file = given(&flags.jwt_public_key_file).map(Path::new);
+        if secret_file.is_some() && public_file.is_some() {
+            self.mistake("--jwt-secret-file", "given together with --jwt-public-key-file; expected one of them");
+        }
+        let key = match (secret_file, public_file) {
+            (None, None) => None,
+            (secret_file, public_file) => {
+                let secret = secret_file.map(|file| self.take("--jwt-secret-file", jwt_secret(file)));
+                let public = public_file.map(|file| self.take("--jwt-public-key-file", jwt_public_key(file)));
+                Some(secret.or(public).flatten())
+            }
+        };
+        if let Some(Some(key)) = &key
+            && key.is_short()
+        {
+            self.warnings
+                .push("the secret in --jwt-secret-file is shorter than 32 bytes and may be guessed".to_owned());
+        }
+        let (issuer, audience) = (given(&flags.jwt_issuer), given(&flags.jwt_audience));
+        if key.is_none() {
+            for (flag, value) in [("--jwt-issuer", issuer), ("--jwt-audience", audience)] {
+                if value.is_some() {
+                    self.mistake(flag, "given without a key; add --jwt-secret-file or --jwt-public-key-file");
+                }
+            }
+        }
+        let api_token =
+            given(&flags.api_token_file).map(|file| self.take("--api-token-file", Secret::read(Path::new(file))));
+        Some(AuthConfig {
+            jwt: match key {
+                Some(key) => Some(JwtConfig {
+                    key: key?,
+                    issuer: issuer.map(str::to_owned),
+                    audience: audience.map(str::to_owned),
+                }),
+                None => None,
+            },
+            api_token: match api_token {
+                Some(token) => Some(token?),
+                None => None,
+            },
+            user_directory: flags.user_directory,
+        })
+    }
+
+    pub fn process(&mut self, flags: &ProcessFlags) -> Option<ProcessConfig> {
+        let threads = self.count("--threads", &flags.threads, 1, 64);
+        let grace = self.duration("--shutdown-grace", &flags.shutdown_grace, Duration::ZERO, Duration::from_secs(3600));
+        let level = self.take("--log-level", log_level(&flags.log_level));
+        let json = self.take(
+            "--log-format",
+            match flags.log_format.as_str() {
+                "text" => Ok(false),
+                "json" => Ok(true),
+                other => Err(format!("`{other}`; expected text or json")),
+            },
+        );
+        Some(ProcessConfig { threads: threads?, shutdown_grace: grace?, log: LogConfig { level: level?, json: json? } })
+    }
+
+    fn duration(&mut self, flag: &str, text: &str, min: Duration, max: Duration) -> Option<Duration> {
+        let range = format!("expected {} to {}, such as 500ms, 30s or 5m", written(min), written(max));
+        let parsed = jiff::SignedDuration::from_str(text).ok().and_then(|span| Duration::try_from(span).ok());
+        self.take(flag, parsed.filter(|span| (min..=max).contains(span)).ok_or(format!("`{text}`; {range}")))
+    }
+
+    fn count(&mut self, flag: &str, text: &str, min: usize, max: usize) -> Option<usize> {
+        let parsed = text.parse().ok().filter(|number| (min..=max).contains(number));
+        self.take(flag, parsed.ok_or(format!("`{text}`; expected a number from {min} to {max}")))
+    }
+}
+
+/// An empty text, as an unset variable in a pod's manifest gives, counts as not given.
+fn given(value: &Option<String>) -> Option<&str> {
+    value.as_deref().filter(|text| !text.is_empty())
+}
+
+fn list(value: &Option<String>) -> Vec<String> {
+    let parts = given(value).unwrap_or_default().split(',').map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).expect("at most a year")
+}
+
+fn written(span: Duration) -> String {
+    match millis(span) {
+        ms if ms >= 3_600_000 && ms % 3_600_000 == 0 => format!("{}h", ms / 3_600_000),
+        ms if ms % 1000 == 0 => format!("{}s", ms / 1000),
+        ms => format!("{ms}ms"),
+    }
+}
+
+fn log_level(text: &str) -> Result<tracing::Level, String> {
+    text.parse().map_err(|_| format!("`{text}`; expected error, warn, info, debug or trace"))
+}
+
+fn address(text: &str) -> Result<Address, String> {
+    const EXPECTED: &str = "expected ip:port such as 127.0.0.1:7420, or unix:/path";
+    if let Some(path) = text.strip_prefix("unix:") {
+        return match path {
+            path if path.starts_with('/') => Ok(Address::Unix(PathBuf::from(path))),
+            _ => Err(format!("`{text}`: the path is not absolute; {EXPECTED}")),
+        };
+    }
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+    }
+    text.parse().map(Address::Tcp).map_err(|_| format!("`{text}`; {EXPECTED}"))
+}
+
+struct RedisUrl {
+    server: RedisServer,
+    database: Option<u8>,
+    username: Option<String>,
+    password: Option<Secret>,
+}
+
+/// Errors never show the URL, since a password may be in it.
+fn redis_url(text: &str) -> Result<RedisUrl, String> {
+    const EXPECTED: &str = "expected redis://host:6379 or redis+unix:///path/to/socket";
+    let url = Url::parse(text).map_err(|error| format!("{error}; {EXPECTED}"))?;
+    let decoded = |text: &str| {
+        let decoded = percent_decode_str(text).decode_utf8();
+        decoded.map(String::from).map_err(|_| "a part of it is not UTF-8".to_owned())
+    };
+    let filled = |text: String| Some(text).filter(|text| !text.is_empty());
+    let (server, database) = match url.scheme() {
+        "redis" => {
+            let host = url.host_str().filter(|host| !host.is_empty()).ok_or(format!("no host; {EXPECTED}"))?;
+            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+            let database = url.path().trim_start_matches('/');
+            (RedisServer::Tcp { host, port: url.port().unwrap_or(6379) }, database.to_owned())
+        }
+        "redis+unix" => {
+            let path = PathBuf::from(decoded(url.path())?);
+            if !path.is_absolute() || url.path() == "/" {
+                return Err(format!("no path; {EXPECTED}"));
+            }
+            let database = url.query_pairs().find(|(name, _)| name == "db").map(|(_, value)| value.into_owned());
+            (RedisServer::Unix { path }, database.unwrap_or_default())
+        }
+        other => return Err(format!("the scheme `{other}` is not served; {EXPECTED}")),
+    };
+    let database = match database.as_str() {
+        "" => None,
+        text => Some(text.parse().map_err(|_| format!("the database is no number from 0 to 255; {EXPECTED}/0"))?),
+    };
+    Ok(RedisUrl {
+        server,
+        database,
+        username: filled(decoded(url.username())?),
+        password: filled(decoded(url.password().unwrap_or_default())?).map(Secret::new),
+    })
+}
+
+fn jwt_secret(path: &Path) -> Result<JwtKey, String> {
+    JwtKey::from_secret(&Secret::read(path)?).map_err(|problem| format!("`{}` {problem}", path.display()))
+}
+
+fn jwt_public_key(path: &Path) -> Result<JwtKey, String> {
+    JwtKey::from_public_pem(&Secret::read(path)?).map_err(|problem| format!("`{}` {problem}", path.display()))
+}

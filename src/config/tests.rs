@@ -1,0 +1,99 @@
+use clap::Parser;
+
+use super::*;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn flags(args: &[&str]) -> Flags {
+    Command::parse_from(std::iter::once("lockside").chain(args.iter().copied())).flags
+}
+
+fn mistakes(args: &[&str]) -> Vec<String> {
+    let mistakes = Config::resolve(&flags(args)).expect_err("a mistake");
+    mistakes.iter().map(Mistake::to_string).collect()
+}
+
+#[test]
+fn the_defaults_are_good() {
+    let config = Config::resolve(&flags(&[])).expect("the defaults");
+    assert_eq!(config.listen.api.to_string(), "127.0.0.1:7420");
+    assert_eq!(config.redis.server, RedisServer::Tcp { host: "127.0.0.1".to_owned(), port: 6379 });
+    assert_eq!(config.locks.admin_ttl.as_ms(), 300_000);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn every_mistake_is_named_in_one_run() {
+    let all = mistakes(&[
+        "--redis-url=http://x",
+        "--redis-timeout=0",
+        "--listen=here",
+        "--max-ttl=-1s",
+        "--key-prefix={x}",
+        "--jwt-issuer=me",
+        "--threads=0",
+        "--log-level=loud",
+    ]);
+    for flag in [
+        "--redis-url",
+        "--redis-timeout",
+        "--listen",
+        "--max-ttl",
+        "--key-prefix",
+        "--jwt-issuer",
+        "--threads",
+        "--log-level",
+    ] {
+        assert!(all.iter().any(|line| line.starts_with(&format!("{flag}: "))), "{flag} in {all:#?}");
+    }
+}
+
+#[test]
+fn a_redis_url_is_read_whole() {
+    let config = Config::resolve(&flags(&["--redis-url=redis://us%40er:pa%2Fss@[::1]:7000/3"])).expect("a good url");
+    assert_eq!(config.redis.server, RedisServer::Tcp { host: "::1".to_owned(), port: 7000 });
+    assert_eq!(config.redis.username.as_deref(), Some("us@er"));
+    assert_eq!(config.redis.password.as_ref().map(Secret::expose), Some("pa/ss"));
+    assert_eq!(config.redis.database, Some(3));
+    assert_eq!(config.warnings.len(), 1, "a password in the url earns a warning");
+
+    let config = Config::resolve(&flags(&["--redis-url=redis+unix:///run/redis%20s.sock?db=2"])).expect("a good url");
+    assert_eq!(config.redis.server, RedisServer::Unix { path: "/run/redis s.sock".into() });
+    assert_eq!(config.redis.database, Some(2));
+}
+
+#[test]
+fn bad_redis_urls_say_what_is_expected_and_show_no_password() {
+    for url in [
+        "",
+        "redis://",
+        "redis:///0",
+        "redis+unix://",
+        "rediss://:hunter2@x",
+        "redis://:hunter2@x/a",
+        "redis://:hunter2@x:99999",
+    ] {
+        let all = mistakes(&[&format!("--redis-url={url}")]);
+        assert!(all[0].contains("expected redis://host:6379"), "{url}: {all:?}");
+        assert!(!all[0].contains("hunter2"), "{url}: {all:?}");
+    }
+}
+
+#[test]
+fn nothing_secret_is_in_debug() {
+    let config = Config::resolve(&flags(&["--redis-url=redis://:hunter2@x"])).expect("a good url");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn a_listener_beyond_loopback_needs_authentication_or_says_insecure() {
+    let all = mistakes(&["--listen=0.0.0.0:7420"]);
+    assert!(all[0].contains("--insecure"), "{all:?}");
+    assert!(Config::resolve(&flags(&["--listen=0.0.0.0:7420", "--insecure"])).is_ok());
+    assert!(Config::resolve(&flags(&["--listen=unix:/run/lockside.sock"])).is_ok());
+    assert!(Config::resolve(&flags(&["--listen=[::1]:7420"])).is_ok());
+}

@@ -1,0 +1,47 @@
+//! The user directory: a Redis hash of who is known and active, written by whoever manages users. Knows Redis; knows
+//! no lock and no route.
+
+use serde::Deserialize;
+
+use crate::auth::User;
+use crate::redis::{Redis, RedisFailure};
+
+/// Looks users up, where that is configured.
+#[derive(Clone)]
+pub struct Directory {
+    redis: Redis,
+    hash: String,
+}
+
+/// A user's entry: `{"label", "description", "active"}`.
+#[derive(Deserialize)]
+struct Entry {
+    label: Option<String>,
+    description: Option<String>,
+    active: bool,
+}
+
+impl Directory {
+    /// A directory in the Redis hash `hash`: field = user id.
+    pub fn new(redis: Redis, hash: String) -> Directory {
+        Directory { redis, hash }
+    }
+
+    /// The user as the directory knows them; `None` when it does not, or they are not active.
+    pub async fn find(&self, user: User) -> Result<Option<User>, RedisFailure> {
+        let _flight = self.redis.enter()?;
+        let Some(text) = self.redis.hash_field(&self.hash, &user.id).await? else { return Ok(None) };
+        let entry: Entry = match serde_json::from_slice(&text) {
+            Ok(entry) => entry,
+            Err(error) => {
+                tracing::error!(user = user.id, %error, hash = self.hash, "a user's entry cannot be read; refusing the user");
+                return Ok(None);
+            }
+        };
+        Ok(entry.active.then(|| User {
+            label: entry.label.or(user.label),
+            description: entry.description.or(user.description),
+            ..user
+        }))
+    }
+}

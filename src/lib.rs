@@ -1,0 +1,33 @@
+//! lockside: a distributed lock sidecar.
+//!
+//! One small process stands beside each instance of an app. The app asks it for locks over HTTP on localhost; each
+//! operation becomes one atomic Lua script in a Redis that all sidecars share. A request passes five files, downward:
+//!
+//! ```text
+//! server/           accept, limits, drain          knows hyper; knows no lock and no path
+//! api/route.rs      every path
+//! api/<dialect>.rs  decode, one call, encode       failure.rs: the table from errors to answers
+//! lock/mod.rs       Locks, the only door           knows no HTTP; keys.rs: the whole Redis key schema
+//! lua/<op>.lua      one atomic script              its header is its contract
+//! ```
+//!
+//! Dependencies point down only. `app` wires the parts and owns the order of shutdown; `redis` knows connections and no
+//! lock; `config` reads every setting in one run. One thread does all of a request, from the HTTP socket to the Redis
+//! socket and back; `--threads N` is that N times over.
+
+pub mod cli;
+
+pub mod app;
+pub mod config;
+
+pub mod server;
+
+pub mod api;
+pub mod auth;
+pub mod directory;
+
+pub mod lock;
+
+pub mod redis;
+
+pub mod metrics;

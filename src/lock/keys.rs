@@ -1,0 +1,71 @@
+//! The whole Redis key schema: every key that lockside touches is named here and nowhere else.
+//!
+//! Everything of one lock carries the hash tag of its shard, `{prefix:17}`, so that each script is atomic on a Redis
+//! Cluster too. The tag is never made of user text: a `}` in a key must not move the lock to another slot.
+
+use super::types::{Key, Shard};
+
+/// The names of one lock space; two prefixes never meet.
+#[derive(Clone, Debug)]
+pub struct KeySpace {
+    prefix: String,
+    shards: Vec<ShardKeys>,
+}
+
+#[derive(Clone, Debug)]
+struct ShardKeys {
+    lock: String,
+    sequence: String,
+    tokens: String,
+}
+
+impl KeySpace {
+    /// The key space under `prefix`.
+    pub fn new(prefix: &str) -> KeySpace {
+        let shards = Shard::all().map(|shard| ShardKeys {
+            lock: format!("{{{prefix}:{shard}}}:lock:"),
+            sequence: format!("{{{prefix}:{shard}}}:seq"),
+            tokens: format!("{{{prefix}:{shard}}}:tokens"),
+        });
+        KeySpace { prefix: prefix.to_owned(), shards: shards.collect() }
+    }
+
+    /// String with an expiry: the lease of `key`, JSON.
+    pub fn lock(&self, key: &Key) -> String {
+        let prefix = &self.shards[key.shard().index()].lock;
+        let mut name = String::with_capacity(prefix.len() + key.as_str().len());
+        name.push_str(prefix);
+        name.push_str(key.as_str());
+        name
+    }
+
+    /// String: the last sequence of a shard. One a shard, so without an expiry.
+    pub fn sequence(&self, shard: Shard) -> &str {
+        &self.shards[shard.index()].sequence
+    }
+
+    /// Zset, key → token: the index of a shard.
+    pub fn tokens(&self, shard: Shard) -> &str {
+        &self.shards[shard.index()].tokens
+    }
+
+    /// Hash, user id → JSON: the user directory. Written by others, read by us.
+    pub fn users(&self) -> String {
+        format!("{}:users", self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn user_text_never_reaches_the_hash_tag() {
+        let space = KeySpace::new("lockside");
+        let key = Key::parse("}{x}").expect("a key");
+        let tag = format!("{{lockside:{}}}", key.shard());
+        assert_eq!(space.lock(&key), format!("{tag}:lock:}}{{x}}"));
+        assert_eq!(space.sequence(key.shard()), format!("{tag}:seq"));
+        assert_eq!(space.tokens(key.shard()), format!("{tag}:tokens"));
+    }
+}

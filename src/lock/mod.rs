@@ -1,0 +1,361 @@
+//! The engine: acquire, renew, release, take away, list. Knows no HTTP. [`Locks`] is the only door.
+//!
+//! Architecture invariant: once an operation has begun it runs to its end, whether or not its caller still listens,
+//! and a grant that reaches nobody is taken back.
+
+mod floors;
+mod keys;
+mod list;
+mod nonce;
+mod record;
+mod scripts;
+mod sweep;
+mod types;
+mod undo;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+pub use keys::KeySpace;
+pub use list::Listing;
+pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
+
+use crate::metrics::Metrics;
+use crate::redis::{Flight, Redis, RedisFailure};
+use floors::Floors;
+use nonce::Nonces;
+use scripts::{AcquireArgs, AcquireRow, ForceRow, Found, ReleaseRow, RenewRow, Scripts};
+use sweep::Ledger;
+use undo::{Undo, Undoer};
+
+/// What one acquire asks for.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub owner: Owner,
+    pub ttl: Ttl,
+    pub own: Own,
+}
+
+/// What an acquire does when its owner has the key already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// The key is held.
+    Refuse,
+    /// The lease is renewed: valid from now for the attempt's ttl, same token.
+    Renew,
+}
+
+/// How an acquire ended.
+#[derive(Clone, Debug)]
+pub enum Acquired {
+    Granted(Lease),
+    /// The owner had it already.
+    Renewed(Lease),
+    /// Somebody else has it; `None` for a stranger, of whom nothing is known.
+    Held(Option<Lease>),
+}
+
+/// How a change of a lease ended.
+#[derive(Clone, Debug)]
+pub enum Changed<T> {
+    Done(T),
+    /// There is no such lease any more.
+    Lost,
+    /// It is another owner's.
+    NotYours,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LockFailure {
+    #[error(transparent)]
+    Redis(#[from] RedisFailure),
+    /// It was granted, but nothing was left of its validity when the answer came. Taken back.
+    #[error("granted, but too late to be of use: redis took {0} ms of the ttl")]
+    TooLate(u64),
+}
+
+/// The parts of the engine that all threads of a process share.
+pub struct Shared {
+    floors: Floors,
+    nonces: Nonces,
+    ledger: Arc<Ledger>,
+}
+
+impl Shared {
+    #[expect(clippy::new_without_default, reason = "there is one a process, made on purpose")]
+    pub fn new() -> Shared {
+        Shared { floors: Floors::new(), nonces: Nonces::new(), ledger: Arc::new(Ledger::new()) }
+    }
+}
+
+/// The engine over one Redis connection. Cheap to clone.
+#[derive(Clone)]
+pub struct Locks(Arc<Engine>);
+
+struct Engine {
+    scripts: Scripts,
+    shared: Arc<Shared>,
+    undoer: Undoer,
+}
+
+impl Locks {
+    /// Must be called inside the runtime that owns `redis`: the undo task starts there.
+    pub fn new(redis: Redis, space: KeySpace, shared: Arc<Shared>) -> Locks {
+        let scripts = Scripts { redis, space };
+        let undoer = Undoer::start(scripts.clone());
+        Locks(Arc::new(Engine { scripts, shared, undoer }))
+    }
+
+    /// Keeps the index small, for as long as the runtime lives. One a process.
+    pub fn sweep(&self, metrics: Arc<Metrics>) -> impl Future<Output = ()> + Send + use<> {
+        sweep::run(self.0.scripts.clone(), Arc::clone(&self.0.shared.ledger), metrics)
+    }
+
+    /// Waits until every grant that reached nobody is taken back.
+    pub async fn settled(&self) {
+        self.0.undoer.idle().await;
+    }
+
+    /// A name for an owner that gave none.
+    pub fn owner_name(&self) -> String {
+        self.0.shared.nonces.next()
+    }
+
+    /// Asks for a key. When the caller has gone by the time it is granted, or Redis did not say in time whether it is,
+    /// the grant is taken back.
+    pub async fn acquire(&self, key: Key, attempt: Attempt) -> Result<Acquired, LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter()?;
+        let (give, take) = oneshot::channel();
+        // Detached: once sent, the outcome must be learned even if the caller has gone.
+        tokio::spawn(async move {
+            let nonce = record::nonce(&engine.shared.nonces.next());
+            let name = record::identity(&attempt.owner) + &nonce;
+            let ttl = attempt.ttl;
+            let outcome = engine.acquire(&key, attempt, &nonce).await;
+            drop(flight);
+            let undo = Undo::new(key, name, ttl);
+            match outcome {
+                Ok(Acquired::Granted(lease)) => {
+                    let parcel = Parcel { content: Some(lease), undo: Some(undo), undoer: engine.undoer.clone() };
+                    // Whether it is lost on the way or never fetched, the parcel takes the grant back.
+                    let _ = give.send(Ok(Acquisition::Granted(parcel)));
+                }
+                Ok(other) => drop(give.send(Ok(Acquisition::Other(other)))),
+                Err(failure) => {
+                    if matches!(&failure, LockFailure::TooLate(_))
+                        || matches!(&failure, LockFailure::Redis(failure) if failure.may_have_happened())
+                    {
+                        engine.undoer.push(undo);
+                    }
+                    let _ = give.send(Err(failure));
+                }
+            }
+        });
+        match arrived(take.await)? {
+            Acquisition::Granted(parcel) => Ok(Acquired::Granted(parcel.open())),
+            Acquisition::Other(other) => Ok(other),
+        }
+    }
+
+    /// Sets the remaining time of a lease to `ttl`.
+    pub async fn renew(&self, token: Token, owner: Owner, ttl: Ttl) -> Result<Changed<Lease>, LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter()?;
+        detached(flight, async move {
+            let Some(key) = engine.key_of(token).await? else { return Ok(Changed::Lost) };
+            let identity = record::claim(owner.claim());
+            let sent = Instant::now();
+            Ok(match engine.scripts.renew(&key, token, &identity, ttl).await? {
+                RenewRow::Renewed(found) => {
+                    engine.shared.ledger.extended(key.shard(), ttl.as_ms());
+                    in_time(ttl, sent)?;
+                    Changed::Done(lease(&key, &found)?)
+                }
+                RenewRow::Lost | RenewRow::Stranger => Changed::Lost,
+                RenewRow::Other(text) => not_mine(&key, token, &text),
+            })
+        })
+        .await
+    }
+
+    /// Lets go of a lease.
+    pub async fn release(&self, token: Token, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter()?;
+        detached(flight, async move {
+            let Some(key) = engine.key_of(token).await? else { return Ok(Changed::Lost) };
+            Ok(match engine.scripts.release(&key, Some(token), &record::claim(owner.claim())).await? {
+                ReleaseRow::Released => Changed::Done(()),
+                ReleaseRow::Lost | ReleaseRow::Stranger => Changed::Lost,
+                ReleaseRow::Other(text) => not_mine(&key, token, &text),
+            })
+        })
+        .await
+    }
+
+    /// Lets go of whichever lease of `key` this owner has.
+    pub async fn release_key(&self, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter()?;
+        detached(flight, async move {
+            Ok(match engine.scripts.release(&key, None, &record::identity(&owner)).await? {
+                ReleaseRow::Released => Changed::Done(()),
+                ReleaseRow::Lost => Changed::Lost,
+                ReleaseRow::Other(_) | ReleaseRow::Stranger => Changed::NotYours,
+            })
+        })
+        .await
+    }
+
+    /// Takes a lease away from whoever has it; returns what was taken, `None` when there is no such lease. `by` says
+    /// who, for the log.
+    pub async fn force(&self, token: Token, by: String) -> Result<Option<Lease>, LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter()?;
+        detached(flight, async move {
+            let Some(key) = engine.key_of(token).await? else { return Ok(None) };
+            match engine.scripts.force(&key, Some(token)).await? {
+                ForceRow::Forced(text) => {
+                    let taken = lease(&key, &Found { text, valid_until_ms: 0 })?;
+                    let (holder, kind) = (taken.owner.id.as_str(), taken.owner.kind);
+                    tracing::warn!(key = %key, token = token.get(), by, holder, ?kind, "a lock was taken away");
+                    Ok(Some(taken))
+                }
+                ForceRow::Free | ForceRow::Other | ForceRow::Stranger => Ok(None),
+            }
+        })
+        .await
+    }
+
+    /// Every lease with a token above `after` whose key begins with `prefix`, oldest grant first.
+    pub fn list(&self, prefix: String, after: Option<Token>) -> Result<Listing, LockFailure> {
+        let flight = self.0.scripts.redis.enter()?;
+        Ok(Listing::new(self.0.scripts.clone(), flight, prefix, after))
+    }
+
+    /// How many leases the indexes know, those included that expired and are not swept yet.
+    pub async fn count(&self) -> Result<u64, RedisFailure> {
+        let Scripts { redis, space } = &self.0.scripts;
+        let counts = Shard::all().map(|shard| redis.cardinality(space.tokens(shard)));
+        Ok(futures_util::future::try_join_all(counts).await?.into_iter().sum())
+    }
+}
+
+impl Engine {
+    async fn acquire(&self, key: &Key, attempt: Attempt, nonce: &str) -> Result<Acquired, LockFailure> {
+        let Attempt { owner, ttl, own } = attempt;
+        let args = AcquireArgs {
+            ttl,
+            floor: self.shared.floors.floor(key.shard()),
+            identity: &record::identity(&owner),
+            nonce,
+            further: record::further(&owner),
+            own: match own {
+                Own::Refuse => "refuse",
+                Own::Renew => "renew",
+            },
+        };
+        let sent = Instant::now();
+        let row = self.scripts.acquire(key, args).await?;
+        let lease = match row {
+            AcquireRow::Granted { token, since_ms, valid_until_ms } => {
+                self.shared.ledger.granted(key.shard(), ttl.as_ms());
+                Acquired::Granted(Lease { key: key.clone(), token, owner, since_ms, valid_until_ms })
+            }
+            AcquireRow::Replayed(found) => Acquired::Granted(lease(key, &found)?),
+            AcquireRow::Renewed(found) => {
+                self.shared.ledger.extended(key.shard(), ttl.as_ms());
+                Acquired::Renewed(lease(key, &found)?)
+            }
+            AcquireRow::Held(found) => Acquired::Held(record::read(key, &found.text, found.valid_until_ms)),
+            AcquireRow::Stranger => Acquired::Held(None),
+        };
+        if let Acquired::Granted(lease) | Acquired::Renewed(lease) = &lease {
+            self.shared.floors.saw(lease.token);
+            in_time(ttl, sent)?;
+        }
+        Ok(lease)
+    }
+
+    async fn key_of(&self, token: Token) -> Result<Option<Key>, LockFailure> {
+        let Scripts { redis, space } = &self.scripts;
+        let exactly = token.to_string();
+        let members = redis.range_by_score(space.tokens(token.shard()), exactly.clone(), &exactly, 1).await?;
+        let key = members.first().and_then(|(key, _)| Key::parse(std::str::from_utf8(key).ok()?).ok());
+        Ok(key)
+    }
+}
+
+/// Refuses a lease of which nothing is left: ttl − time since the command was sent − drift (1 % of ttl + 2 ms).
+fn in_time(ttl: Ttl, sent: Instant) -> Result<(), LockFailure> {
+    let ttl = Duration::from_millis(ttl.as_ms());
+    let elapsed = sent.elapsed();
+    let drift = ttl / 100 + Duration::from_millis(2);
+    match ttl.checked_sub(elapsed + drift) {
+        Some(left) if !left.is_zero() => Ok(()),
+        _ => Err(LockFailure::TooLate(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))),
+    }
+}
+
+fn lease(key: &Key, found: &Found) -> Result<Lease, RedisFailure> {
+    record::read(key, &found.text, found.valid_until_ms)
+        .ok_or_else(|| RedisFailure::Nonsense("a script took a stranger's text for a lease".to_owned()))
+}
+
+/// What `{"other", lease}` means for the holder of `token`.
+fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
+    match record::read(key, text, 0) {
+        Some(lease) if lease.token == token => Changed::NotYours,
+        _ => Changed::Lost,
+    }
+}
+
+enum Acquisition {
+    Granted(Parcel),
+    Other(Acquired),
+}
+
+/// A grant on its way to its caller. Dropped unopened, it is taken back.
+struct Parcel {
+    content: Option<Lease>,
+    undo: Option<Undo>,
+    undoer: Undoer,
+}
+
+impl Parcel {
+    fn open(mut self) -> Lease {
+        self.undo = None;
+        self.content.take().expect("a parcel is opened once")
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        if let Some(undo) = self.undo.take() {
+            self.undoer.push(undo);
+        }
+    }
+}
+
+/// Runs `work` to its end even if its caller goes.
+async fn detached<T: Send + 'static>(
+    flight: Flight,
+    work: impl Future<Output = Result<T, LockFailure>> + Send + 'static,
+) -> Result<T, LockFailure> {
+    let (give, take) = oneshot::channel();
+    tokio::spawn(async move {
+        let outcome = work.await;
+        drop(flight);
+        let _ = give.send(outcome);
+    });
+    arrived(take.await)
+}
+
+/// A task that ends without a word panicked, or went with its runtime: nobody knows how far it came.
+fn arrived<T>(outcome: Result<Result<T, LockFailure>, oneshot::error::RecvError>) -> Result<T, LockFailure> {
+    outcome.unwrap_or_else(|_| Err(RedisFailure::NoAnswer("the operation was broken off".to_owned()).into()))
+}

@@ -1,0 +1,92 @@
+//! Takes back grants that nobody was told of: an acquire without an answer in time, or one whose caller had gone.
+//!
+//! One task works through a bounded queue, in order, and stays at an entry until Redis has said what became of it or
+//! its lease has ended by itself.
+
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, watch};
+
+use super::scripts::{Scripts, UndoRow};
+use super::types::{Key, Ttl};
+use crate::redis::RedisFailure;
+
+/// More than can be in flight at once in any sane setting; what does not fit is left to its ttl, and logged.
+const LONGEST_QUEUE: usize = 16_384;
+/// Pause after Redis did not answer.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// One attempt that must not keep its lease.
+pub struct Undo {
+    pub key: Key,
+    /// Owner and nonce as the lease spells them.
+    pub attempt: String,
+    /// When the lease has ended by itself, if there is one.
+    pub moot_after: Instant,
+}
+
+impl Undo {
+    pub fn new(key: Key, attempt: String, ttl: Ttl) -> Undo {
+        Undo { key, attempt, moot_after: Instant::now() + Duration::from_millis(ttl.as_ms()) + Duration::from_secs(1) }
+    }
+}
+
+/// The entrance of the queue.
+#[derive(Clone)]
+pub struct Undoer {
+    entrance: mpsc::Sender<Undo>,
+    /// How many are queued or being worked on.
+    pending: watch::Sender<usize>,
+}
+
+impl Undoer {
+    /// Starts the task. It ends when every entrance is gone and the queue is empty.
+    pub fn start(scripts: Scripts) -> Undoer {
+        let (entrance, queue) = mpsc::channel(LONGEST_QUEUE);
+        let pending = watch::Sender::new(0);
+        tokio::spawn(work(scripts, queue, pending.clone()));
+        Undoer { entrance, pending }
+    }
+
+    /// Waits until nothing is left to take back.
+    pub async fn idle(&self) {
+        let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
+    }
+
+    pub fn push(&self, undo: Undo) {
+        self.pending.send_modify(|pending| *pending += 1);
+        if let Err(error) = self.entrance.try_send(undo) {
+            self.pending.send_modify(|pending| *pending -= 1);
+            let key = match &error {
+                mpsc::error::TrySendError::Full(undo) | mpsc::error::TrySendError::Closed(undo) => undo.key.as_str(),
+            };
+            tracing::error!(key, "too many attempts to take back; this one may keep its lock until its ttl ends");
+        }
+    }
+}
+
+async fn work(scripts: Scripts, mut queue: mpsc::Receiver<Undo>, pending: watch::Sender<usize>) {
+    while let Some(undo) = queue.recv().await {
+        while Instant::now() < undo.moot_after {
+            match scripts.undo(&undo.key, &undo.attempt).await {
+                Ok(UndoRow::Undone) => tracing::info!(key = %undo.key, "took back a lock that nobody was told of"),
+                Ok(UndoRow::Nothing | UndoRow::Told) => {}
+                Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {
+                    tracing::error!(key = %undo.key, reason, "cannot take back a lock that nobody was told of");
+                }
+                Err(_) => {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            }
+            break;
+        }
+        pending.send_modify(|pending| *pending -= 1);
+    }
+}
+
+/// Whether Redis may come to accept what it refused.
+fn is_transient(reason: &str) -> bool {
+    const FINAL: [&str; 3] = ["ERR", "NOPERM", "WRONGTYPE"];
+    !FINAL.iter().any(|prefix| reason.starts_with(prefix))
+}

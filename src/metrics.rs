@@ -1,0 +1,134 @@
+//! Every metric, declared in one block: the doc comment is the HELP text. Label values come only from enums and from
+//! the names of our scripts; never from keys or owners.
+
+use std::time::Duration;
+
+use prometheus::process_collector::ProcessCollector;
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::redis::RedisFailure;
+
+macro_rules! metrics {
+    ($( #[doc = $help:literal] $field:ident: $kind:ident = $name:literal [$($label:literal),*]; )*) => {
+        /// All metrics of the process.
+        pub struct Metrics {
+            registry: Registry,
+            $( #[doc = $help] pub $field: $kind, )*
+        }
+
+        impl Metrics {
+            /// A registry with every metric in it.
+            pub fn new() -> Metrics {
+                let registry = Registry::new();
+                $( let $field = $kind::declare($name, $help.trim(), &[$($label),*], &registry); )*
+                let process = ProcessCollector::for_self();
+                registry.register(Box::new(process)).expect("process metrics are registered once");
+                Metrics { registry, $( $field, )* }
+            }
+        }
+    };
+}
+
+metrics! {
+    /// HTTP requests answered, by dialect, operation and outcome.
+    requests: IntCounterVec = "lockside_requests_total" ["dialect", "operation", "outcome"];
+    /// Time from a request's head to its answer's head, in seconds.
+    request_seconds: HistogramVec = "lockside_request_duration_seconds" ["dialect", "operation"];
+    /// Time from a command's sending to its answer or deadline, in seconds.
+    redis_seconds: HistogramVec = "lockside_redis_round_trip_seconds" ["operation"];
+    /// Redis commands that got no good answer, by what is known of them.
+    redis_errors: IntCounterVec = "lockside_redis_errors_total" ["operation", "error"];
+    /// Whether Redis answers: 1 when the last thing heard from it was an answer.
+    redis_up: IntGaugeVec = "lockside_redis_up" [];
+    /// Locks held in this lock space over all sidecars, as the index has them; expired ones count until they are swept.
+    locks_held: IntGaugeVec = "lockside_locks_held" [];
+    /// Index entries of expired locks that this process has dropped.
+    swept_entries: IntCounterVec = "lockside_swept_entries_total" [];
+    /// Connections that are open now, by listener.
+    connections: IntGaugeVec = "lockside_connections" ["listener"];
+    /// Connections that were turned away because too many were open, by listener.
+    connections_refused: IntCounterVec = "lockside_connections_refused_total" ["listener"];
+    /// Always 1; the labels say what runs.
+    build_info: IntGaugeVec = "lockside_build_info" ["version"];
+}
+
+/// What a Redis round trip was for.
+#[derive(Clone, Copy, Debug)]
+pub enum RedisOperation {
+    /// A script, by its file's name.
+    Script(&'static str),
+    Range,
+    Count,
+    Directory,
+}
+
+impl RedisOperation {
+    fn label(self) -> &'static str {
+        match self {
+            RedisOperation::Script(name) => name,
+            RedisOperation::Range => "range",
+            RedisOperation::Count => "count",
+            RedisOperation::Directory => "directory",
+        }
+    }
+}
+
+impl Metrics {
+    pub fn redis_round_trip(&self, operation: RedisOperation, took: Duration) {
+        self.redis_seconds.with_label_values(&[operation.label()]).observe(took.as_secs_f64());
+    }
+
+    pub fn redis_error(&self, operation: RedisOperation, failure: &RedisFailure) {
+        self.redis_errors.with_label_values(&[operation.label(), failure.label()]).inc();
+    }
+
+    pub fn request(&self, dialect: &'static str, operation: &'static str, outcome: &'static str, took: Duration) {
+        self.requests.with_label_values(&[dialect, operation, outcome]).inc();
+        self.request_seconds.with_label_values(&[dialect, operation]).observe(took.as_secs_f64());
+    }
+
+    /// Prometheus's text format.
+    pub fn text(&self) -> String {
+        TextEncoder::new().encode_to_string(&self.registry.gather()).expect("gathered metrics encode")
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics::new()
+    }
+}
+
+trait Declare: Sized {
+    fn declare(name: &str, help: &str, labels: &[&str], registry: &Registry) -> Self;
+}
+
+impl Declare for IntCounterVec {
+    fn declare(name: &str, help: &str, labels: &[&str], registry: &Registry) -> Self {
+        registered(IntCounterVec::new(Opts::new(name, help), labels), registry)
+    }
+}
+
+impl Declare for IntGaugeVec {
+    fn declare(name: &str, help: &str, labels: &[&str], registry: &Registry) -> Self {
+        registered(IntGaugeVec::new(Opts::new(name, help), labels), registry)
+    }
+}
+
+impl Declare for HistogramVec {
+    fn declare(name: &str, help: &str, labels: &[&str], registry: &Registry) -> Self {
+        // From a loopback round trip to the longest deadline.
+        let buckets =
+            vec![0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+        registered(HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets), labels), registry)
+    }
+}
+
+fn registered<C: prometheus::core::Collector + Clone + 'static>(
+    metric: prometheus::Result<C>,
+    registry: &Registry,
+) -> C {
+    let metric = metric.expect("the declaration block is well formed");
+    registry.register(Box::new(metric.clone())).expect("the declaration block names each metric once");
+    metric
+}

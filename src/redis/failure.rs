@@ -1,0 +1,94 @@
+//! What can go wrong with a Redis command, sorted by the one question that a lock's caller asks: did it happen?
+
+use fred::error::{Error, ErrorKind};
+
+/// Why a command has no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum RedisFailure {
+    /// Never left this process: no connection.
+    #[error("no connection to redis: {0}")]
+    NotSent(String),
+    /// Redis answered with an error before it changed anything.
+    #[error("redis refused: {0}")]
+    Refused(String),
+    /// Sent, and no answer within the deadline, or the connection broke: nobody knows.
+    #[error("no answer from redis: {0}")]
+    NoAnswer(String),
+    /// Too many requests wait for Redis already.
+    #[error("{0} requests wait for redis already")]
+    Overloaded(usize),
+    /// An answer that no version of our scripts gives.
+    #[error("an answer from redis that makes no sense: {0}")]
+    Nonsense(String),
+}
+
+impl RedisFailure {
+    /// Whether the command may have changed something in Redis.
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self, RedisFailure::NoAnswer(_) | RedisFailure::Nonsense(_))
+    }
+
+    /// Whether a new connection may help: the server is no master, or wants to be greeted anew.
+    pub(super) fn wants_reconnection(&self) -> bool {
+        const PREFIXES: [&str; 5] = ["READONLY", "MASTERDOWN", "NOAUTH", "NOREPLICAS", "CLUSTERDOWN"];
+        matches!(self, RedisFailure::Refused(text) if PREFIXES.iter().any(|prefix| text.starts_with(prefix)))
+    }
+
+    pub(super) fn is_unknown_script(&self) -> bool {
+        matches!(self, RedisFailure::Refused(text) if text.starts_with("NOSCRIPT"))
+    }
+
+    /// The failure as a metric label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            RedisFailure::NotSent(_) => "not_sent",
+            RedisFailure::Refused(_) => "refused",
+            RedisFailure::NoAnswer(_) => "no_answer",
+            RedisFailure::Overloaded(_) => "overloaded",
+            RedisFailure::Nonsense(_) => "nonsense",
+        }
+    }
+}
+
+impl From<Error> for RedisFailure {
+    fn from(error: Error) -> RedisFailure {
+        let text = error.details().to_owned();
+        match error.kind() {
+            ErrorKind::Backpressure => RedisFailure::NotSent(text),
+            // An error reply begins with a word in capitals. All of ours come before a script's first write: a script
+            // checks what it writes to first, and what Redis refuses (OOM, READONLY, MISCONF …), it refuses there.
+            _ if begins_with_code(&text) => RedisFailure::Refused(text),
+            _ => RedisFailure::NoAnswer(text),
+        }
+    }
+}
+
+fn begins_with_code(text: &str) -> bool {
+    let word = text.split_whitespace().next().unwrap_or_default();
+    word.len() >= 3 && word.bytes().all(|byte| byte.is_ascii_uppercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_reply_did_not_happen_and_a_silence_may_have() {
+        let of = |kind, text: &'static str| RedisFailure::from(Error::new(kind, text)).may_have_happened();
+        for reply in [
+            "OOM command not allowed when used memory > 'maxmemory'.",
+            "READONLY You can't write against a read only replica.",
+            "LOADING Redis is loading the dataset in memory",
+            "BUSY Redis is busy running a script.",
+            "NOSCRIPT No matching script.",
+            "WRONGTYPE Operation against a key holding the wrong kind of value",
+            "ERR unknown command",
+        ] {
+            assert!(!of(ErrorKind::Unknown, reply), "{reply}");
+        }
+        assert!(of(ErrorKind::Timeout, "Request timed out."));
+        assert!(of(ErrorKind::IO, "Connection Closed"));
+        assert!(of(ErrorKind::Canceled, "Canceled."));
+        assert!(!of(ErrorKind::Backpressure, "Max queue length."));
+    }
+}

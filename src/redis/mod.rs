@@ -1,0 +1,224 @@
+//! Redis as the engine sees it: a script to run, a range to read, and whether it is there. Owns the connection, its
+//! deadlines and its recovery. Knows the client library; knows no lock.
+//!
+//! Architecture invariant: a command is sent once. The client library never repeats one behind our back, and its own
+//! deadline is the only one: a call that is given up from outside would still be sent later.
+
+mod failure;
+mod reply;
+mod script;
+mod watch;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, HashesInterface, LuaInterface, SortedSetsInterface};
+use fred::types::Value;
+use fred::types::config::{
+    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig,
+};
+
+pub use failure::RedisFailure;
+pub use reply::Reply;
+pub use script::Script;
+pub use watch::Status;
+
+use crate::config::{RedisConfig, RedisServer};
+use crate::metrics::{Metrics, RedisOperation};
+
+/// Pause between two attempts to connect, milliseconds.
+const RECONNECT_DELAY_MS: u32 = 100;
+/// Deadline of one attempt to connect, and of each step of its greeting.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long a command waits for a connection that is being made, before it is answered as not sent.
+const CONNECTION_PATIENCE: Duration = Duration::from_millis(250);
+
+/// One connection to Redis and all that keeps it. Cheap to clone; belongs to the runtime that made it.
+#[derive(Clone)]
+pub struct Redis {
+    client: Client,
+    status: Arc<Status>,
+    metrics: Arc<Metrics>,
+    in_flight: Arc<InFlight>,
+}
+
+/// How many requests wait for Redis, and how many may. Shared by all threads.
+pub struct InFlight {
+    now: AtomicUsize,
+    max: usize,
+}
+
+impl InFlight {
+    pub fn new(max: usize) -> Arc<InFlight> {
+        Arc::new(InFlight { now: AtomicUsize::new(0), max })
+    }
+}
+
+/// One request that waits for Redis, until it is dropped.
+pub struct Flight(Arc<InFlight>);
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Redis {
+    /// Starts to connect, and keeps at it for as long as the runtime lives. Redis need not be there.
+    pub fn connect(config: &RedisConfig, in_flight: Arc<InFlight>, metrics: Arc<Metrics>) -> Redis {
+        let client = Client::new(
+            server(config),
+            Some(PerformanceConfig { default_command_timeout: config.timeout, ..PerformanceConfig::default() }),
+            Some(connection()),
+            // 0 attempts: for ever. A finite number would end the client for good.
+            Some(ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS)),
+        );
+        let status = Arc::new(Status::new());
+        watch::spawn(client.clone(), config.timeout, Arc::clone(&status));
+        Redis { client, status, metrics, in_flight }
+    }
+
+    /// Whether Redis answers, and if not, why.
+    pub fn status(&self) -> Arc<Status> {
+        Arc::clone(&self.status)
+    }
+
+    /// Counts a request in; refuses it when too many wait for Redis already. Each request enters once, however many
+    /// commands it needs.
+    pub fn enter(&self) -> Result<Flight, RedisFailure> {
+        let waiting = self.in_flight.now.fetch_add(1, Ordering::Relaxed);
+        let flight = Flight(Arc::clone(&self.in_flight));
+        if waiting >= self.in_flight.max {
+            return Err(RedisFailure::Overloaded(waiting));
+        }
+        Ok(flight)
+    }
+
+    /// Runs a script by its digest; loads it first where Redis does not know it, and the caller does not notice.
+    pub async fn run(&self, script: &Script, keys: Vec<String>, args: Vec<String>) -> Result<Reply, RedisFailure> {
+        let operation = RedisOperation::Script(script.name);
+        let again = (keys.clone(), args.clone());
+        let first = self.evalsha(operation, script, keys, args).await;
+        match first {
+            Err(failure) if failure.is_unknown_script() => {
+                tracing::debug!(script = script.name, "redis does not know the script; loading it");
+                self.call(operation, self.client.script_load::<Value, _>(script.text)).await?;
+                self.evalsha(operation, script, again.0, again.1).await
+            }
+            other => other,
+        }
+    }
+
+    async fn evalsha(
+        &self,
+        operation: RedisOperation,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<String>,
+    ) -> Result<Reply, RedisFailure> {
+        self.call(operation, self.client.evalsha(script.sha1.as_str(), keys, args)).await
+    }
+
+    /// At most `count` members of a zset with scores of `min` (`5`, or `(5` to leave it out) to `max`, with their
+    /// scores, lowest score first. Scores below 2^53 come back exactly.
+    pub async fn range_by_score(
+        &self,
+        zset: &str,
+        min: String,
+        max: &str,
+        count: u32,
+    ) -> Result<Vec<(bytes::Bytes, u64)>, RedisFailure> {
+        let limit = Some((0, i64::from(count)));
+        let reply = self
+            .call(RedisOperation::Range, self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit))
+            .await?;
+        let mut members = Vec::new();
+        let mut rows = reply.into_rows()?.into_iter();
+        while let (Some(member), Some(score)) = (rows.next(), rows.next()) {
+            members.push((member.into_text()?, score.number()?));
+        }
+        Ok(members)
+    }
+
+    /// Number of members of a zset.
+    pub async fn cardinality(&self, zset: &str) -> Result<u64, RedisFailure> {
+        self.call(RedisOperation::Count, self.client.zcard::<Value, _>(zset)).await?.number()
+    }
+
+    /// A field of a hash, where there is one.
+    pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<bytes::Bytes>, RedisFailure> {
+        match self.call(RedisOperation::Directory, self.client.hget::<Value, _, _>(hash, field)).await? {
+            Reply::Nil => Ok(None),
+            other => other.into_text().map(Some),
+        }
+    }
+
+    /// Sends one command: the single place for the connection, measuring and learning from the outcome.
+    async fn call(
+        &self,
+        operation: RedisOperation,
+        command: impl Future<Output = Result<Value, fred::error::Error>>,
+    ) -> Result<Reply, RedisFailure> {
+        let outcome = match self.connected().await {
+            Ok(()) => {
+                let sent = Instant::now();
+                let outcome = command.await.map(Reply::from).map_err(RedisFailure::from);
+                self.metrics.redis_round_trip(operation, sent.elapsed());
+                Status::learn(&self.status, &self.client, outcome.as_ref().err());
+                outcome
+            }
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = &outcome
+            && !failure.is_unknown_script()
+        {
+            self.metrics.redis_error(operation, failure);
+        }
+        outcome
+    }
+
+    /// A wait for the connection alone: nothing is handed to the client that could be sent later.
+    async fn connected(&self) -> Result<(), RedisFailure> {
+        if self.client.is_connected() {
+            return Ok(());
+        }
+        match tokio::time::timeout(CONNECTION_PATIENCE, self.client.wait_for_connect()).await {
+            Ok(Ok(())) => Ok(()),
+            _ => Err(RedisFailure::NotSent(self.status.reason())),
+        }
+    }
+}
+
+fn server(config: &RedisConfig) -> Config {
+    let server = match &config.server {
+        RedisServer::Tcp { host, port } => ServerConfig::new_centralized(host.clone(), *port),
+        RedisServer::Unix { path } => ServerConfig::Unix { path: path.clone() },
+    };
+    Config {
+        fail_fast: false,
+        server,
+        username: config.username.clone(),
+        password: config.password.as_ref().map(|password| password.expose().to_owned()),
+        database: config.database,
+        ..Config::default()
+    }
+}
+
+fn connection() -> ConnectionConfig {
+    ConnectionConfig {
+        connection_timeout: CONNECT_TIMEOUT,
+        internal_command_timeout: CONNECT_TIMEOUT,
+        max_command_attempts: 1,
+        // Above what --max-in-flight lets through: a net below the net.
+        max_command_buffer_len: 65_536,
+        auto_client_setname: true,
+        tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
+        // Its timer starts anew with every write, so that it never fires under load: see `watch`.
+        unresponsive: UnresponsiveConfig { max_timeout: None, ..UnresponsiveConfig::default() },
+        // With an error listed here fred answers every command in flight with that error, executed or not.
+        reconnect_errors: Vec::new(),
+        ..ConnectionConfig::default()
+    }
+}

@@ -1,0 +1,62 @@
+//! Redis's answers, without the client library's types.
+
+use bytes::Bytes;
+use fred::types::Value;
+
+use super::RedisFailure;
+
+/// One answer, or one part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Nil,
+    Integer(i64),
+    Text(Bytes),
+    Rows(Vec<Reply>),
+}
+
+impl Reply {
+    /// The parts of an array.
+    pub fn into_rows(self) -> Result<Vec<Reply>, RedisFailure> {
+        match self {
+            Reply::Rows(rows) => Ok(rows),
+            other => Err(other.unexpected("an array")),
+        }
+    }
+
+    /// A string's bytes.
+    pub fn into_text(self) -> Result<Bytes, RedisFailure> {
+        match self {
+            Reply::Text(text) => Ok(text),
+            other => Err(other.unexpected("a string")),
+        }
+    }
+
+    /// A number, also one that is written as text.
+    pub fn number<N: std::str::FromStr>(&self) -> Result<N, RedisFailure> {
+        let parsed = match self {
+            Reply::Integer(number) => number.to_string().parse().ok(),
+            Reply::Text(text) => std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()),
+            Reply::Nil | Reply::Rows(_) => None,
+        };
+        parsed.ok_or_else(|| self.clone().unexpected("a number"))
+    }
+
+    fn unexpected(self, expected: &str) -> RedisFailure {
+        RedisFailure::Nonsense(format!("expected {expected}, got {self:?}"))
+    }
+}
+
+impl From<Value> for Reply {
+    fn from(value: Value) -> Reply {
+        match value {
+            Value::Null => Reply::Nil,
+            Value::Integer(number) => Reply::Integer(number),
+            Value::Boolean(flag) => Reply::Integer(flag.into()),
+            Value::String(text) => Reply::Text(text.into_inner()),
+            Value::Bytes(bytes) => Reply::Text(bytes),
+            Value::Double(number) => Reply::Text(number.to_string().into()),
+            Value::Array(values) => Reply::Rows(values.into_iter().map(Reply::from).collect()),
+            other => Reply::Text(format!("{other:?}").into()),
+        }
+    }
+}

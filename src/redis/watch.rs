@@ -1,0 +1,172 @@
+//! Whether Redis is there. A probe asks when nobody else does; every outcome teaches; and a connection on which
+//! nothing is answered any more is made anew, one attempt at a time.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use fred::clients::Client;
+use fred::interfaces::{ClientLike, EventInterface};
+use fred::types::Value;
+use fred::types::config::Options;
+
+use super::RedisFailure;
+
+/// Between two probes. With [`PROBE_TIMEOUT`] below two seconds, so that readiness follows Redis that fast.
+const PROBE_INTERVAL: Duration = Duration::from_millis(700);
+const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// So many unanswered commands in a row make a connection suspect.
+const SILENCES: u32 = 3;
+/// Between two forced reconnections. Without a pause, the commands lost in one would ask for the next.
+const COOL_DOWN: Duration = Duration::from_millis(1500);
+
+/// What is known of Redis. Ready means: the last thing that we heard from Redis was an answer.
+pub struct Status {
+    state: Mutex<State>,
+    silences: AtomicU32,
+    reconnecting: AtomicBool,
+}
+
+struct State {
+    /// `Err` says why not.
+    ready: Result<(), String>,
+    last_answer: Option<Instant>,
+    last_reconnection: Option<Instant>,
+}
+
+impl Status {
+    pub(super) fn new() -> Status {
+        Status {
+            state: Mutex::new(State {
+                ready: Err("redis has not answered yet".to_owned()),
+                last_answer: None,
+                last_reconnection: None,
+            }),
+            silences: AtomicU32::new(0),
+            reconnecting: AtomicBool::new(false),
+        }
+    }
+
+    /// `Ok` while Redis answers, else the reason.
+    pub fn ready(&self) -> Result<(), String> {
+        self.lock().ready.clone()
+    }
+
+    /// Why Redis is not there, as far as is known.
+    pub(super) fn reason(&self) -> String {
+        self.ready().err().unwrap_or_else(|| "connecting".to_owned())
+    }
+
+    /// Takes in how a command ended.
+    pub(super) fn learn(self: &Arc<Status>, client: &Client, failure: Option<&RedisFailure>) {
+        match failure {
+            None => self.answered(),
+            Some(RedisFailure::NoAnswer(_)) => {
+                if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES {
+                    self.reconnect(client);
+                }
+            }
+            Some(failure) if failure.wants_reconnection() => self.reconnect(client),
+            Some(_) => {}
+        }
+    }
+
+    fn answered(&self) {
+        self.silences.store(0, Ordering::Relaxed);
+        let mut state = self.lock();
+        state.last_answer = Some(Instant::now());
+        if state.ready.is_err() {
+            state.ready = Ok(());
+            drop(state);
+            tracing::info!("redis answers");
+        }
+    }
+
+    fn silent(&self, reason: String) {
+        let mut state = self.lock();
+        if state.ready.as_ref().err() != Some(&reason) {
+            let was_ready = state.ready.is_ok();
+            state.ready = Err(reason.clone());
+            drop(state);
+            if was_ready {
+                tracing::error!(reason, "redis is away");
+            } else {
+                tracing::warn!(reason, "redis is still away");
+            }
+        }
+    }
+
+    fn answered_within(&self, span: Duration) -> bool {
+        self.lock().last_answer.is_some_and(|at| at.elapsed() < span)
+    }
+
+    /// Makes the connection anew: never two at once, and not again within [`COOL_DOWN`].
+    fn reconnect(self: &Arc<Status>, client: &Client) {
+        let mut state = self.lock();
+        let cooling = state.last_reconnection.is_some_and(|at| at.elapsed() < COOL_DOWN);
+        if cooling || self.reconnecting.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        state.last_reconnection = Some(Instant::now());
+        drop(state);
+        self.silences.store(0, Ordering::Relaxed);
+        tracing::warn!("redis does not answer on this connection; connecting anew");
+        let (client, status) = (client.clone(), Arc::clone(self));
+        tokio::spawn(async move {
+            // Its failures come as events, and the policy goes on trying.
+            let _ = client.force_reconnection().await;
+            status.reconnecting.store(false, Ordering::Release);
+        });
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// Connects, and watches from then on.
+pub(super) fn spawn(client: Client, timeout: Duration, status: Arc<Status>) {
+    tokio::spawn(keep_connecting(client.clone()));
+    let errors = Arc::clone(&status);
+    client.on_error(move |(error, _server)| {
+        let errors = Arc::clone(&errors);
+        async move {
+            errors.silent(error.to_string());
+            Ok(())
+        }
+    });
+    tokio::spawn(async move {
+        loop {
+            probe(&client, timeout, &status).await;
+            tokio::time::sleep(PROBE_INTERVAL).await;
+        }
+    });
+}
+
+/// The client's connection task ends on errors that it takes for final. None is: a wrong setting of the server can be
+/// mended while we run.
+async fn keep_connecting(client: Client) {
+    loop {
+        let ended = client.connect().await;
+        tracing::warn!(?ended, "the connection task of redis ended; starting it again");
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>) {
+    if status.answered_within(PROBE_INTERVAL) {
+        return;
+    }
+    if !client.is_connected() {
+        status.silent(status.ready().err().unwrap_or_else(|| "the connection was lost".to_owned()));
+        return;
+    }
+    let options = Options { timeout: Some(timeout.min(PROBE_TIMEOUT)), ..Options::default() };
+    match client.with_options(&options).ping::<Value>(None).await.map_err(RedisFailure::from) {
+        Ok(_) => status.answered(),
+        Err(failure) => {
+            status.silent(failure.to_string());
+            status.learn(client, Some(&failure));
+        }
+    }
+}

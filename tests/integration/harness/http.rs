@@ -1,0 +1,106 @@
+//! An HTTP client that does what a test says, and raw bytes where no client would.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{HeaderMap, Request};
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::Value;
+
+/// Keeps connections alive between calls.
+#[derive(Clone)]
+pub struct Client(hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>);
+
+impl Client {
+    pub fn new() -> Client {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        Client(hyper_util::client::legacy::Client::builder(TokioExecutor::new()).build(connector))
+    }
+}
+
+/// A request being made.
+pub struct Call<'a> {
+    client: &'a Client,
+    request: hyper::http::request::Builder,
+    body: Bytes,
+}
+
+impl<'a> Call<'a> {
+    pub fn new(client: &'a Client, method: &str, url: &str) -> Call<'a> {
+        Call { client, request: Request::builder().method(method).uri(url), body: Bytes::new() }
+    }
+
+    pub fn header(mut self, name: &str, value: &str) -> Call<'a> {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    /// The cookie `refreshToken`.
+    pub fn cookie(self, token: &str) -> Call<'a> {
+        self.header("cookie", &format!("refreshToken={token}"))
+    }
+
+    /// `Authorization: Bearer`.
+    pub fn bearer(self, token: &str) -> Call<'a> {
+        self.header("authorization", &format!("Bearer {token}"))
+    }
+
+    pub fn json(self, value: &Value) -> Call<'a> {
+        self.header("content-type", "application/json").body(value.to_string())
+    }
+
+    pub fn body(mut self, body: impl Into<Bytes>) -> Call<'a> {
+        self.body = body.into();
+        self
+    }
+
+    /// Sends it, and panics where no answer comes.
+    pub async fn send(self) -> Answer {
+        self.try_send().await.expect("an answer")
+    }
+
+    pub async fn try_send(self) -> Result<Answer, String> {
+        let request = self.request.body(Full::new(self.body)).expect("a good request");
+        let response = self.client.0.request(request).await.map_err(|error| error.to_string())?;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.map_err(|error| error.to_string())?.to_bytes();
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body })
+    }
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Answer {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("UTF-8")
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().expect("a text"))
+    }
+}
+
+/// Sends bytes as they are and reads until the other side closes, or for two seconds.
+pub fn raw(address: &str, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(address).expect("a connection");
+    stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+    stream.write_all(bytes.as_bytes()).expect("written");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}

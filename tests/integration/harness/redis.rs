@@ -1,0 +1,106 @@
+//! Real redis-servers on unix sockets: one that all tests share, and others that a test may stop, flush and restart.
+
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use redis::{Client, Connection, FromRedisValue};
+
+use super::Scratch;
+
+/// A redis-server of the tests' own.
+pub struct TestRedis {
+    child: Option<Child>,
+    scratch: Scratch,
+    args: Vec<String>,
+}
+
+impl TestRedis {
+    /// The server that tests share. Use unique keys or a unique prefix; never flush it, never stop it.
+    pub fn shared() -> &'static TestRedis {
+        static SHARED: OnceLock<TestRedis> = OnceLock::new();
+        SHARED.get_or_init(|| {
+            let (give, take) = std::sync::mpsc::channel();
+            // The kernel ends the server with the thread that started it: this one lives as long as the process.
+            std::thread::spawn(move || {
+                give.send(TestRedis::start(&[])).expect("the test that asked is waiting");
+                loop {
+                    std::thread::park();
+                }
+            });
+            take.recv().expect("a redis-server")
+        })
+    }
+
+    /// A server for one test, without persistence unless `args` say otherwise.
+    pub fn start(args: &[&str]) -> TestRedis {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut redis = TestRedis { child: None, scratch: Scratch::new(), args };
+        redis.up();
+        redis
+    }
+
+    /// `--redis-url` of this server.
+    pub fn url(&self) -> String {
+        format!("redis+unix://{}", self.socket())
+    }
+
+    pub fn socket(&self) -> String {
+        self.scratch.path("redis.sock")
+    }
+
+    /// Starts the server (again).
+    pub fn up(&mut self) {
+        // Tied to our life by the kernel, so that nothing is left running whatever becomes of the tests.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "redis-server", "--port", "0", "--save", "", "--loglevel", "warning"]);
+        command.args(["--unixsocket", &self.socket(), "--dir", &self.scratch.path("")]).args(&self.args);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server starts");
+        self.child = Some(child);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.try_connect().is_none() {
+            assert!(Instant::now() < deadline, "redis-server did not come up");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Kills the server at once: what it had in memory is lost.
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("the server can be killed");
+            child.wait().expect("the server ends");
+        }
+    }
+
+    /// Sends a signal such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.as_ref().expect("a running server").id();
+        let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
+        assert!(status.expect("kill runs").success(), "kill -{name}");
+    }
+
+    pub fn connection(&self) -> Connection {
+        self.try_connect().expect("a connection to redis-server")
+    }
+
+    fn try_connect(&self) -> Option<Connection> {
+        let client = Client::open(format!("unix://{}", self.socket())).expect("a good url");
+        let mut connection = client.get_connection().ok()?;
+        redis::cmd("PING").query::<String>(&mut connection).ok()?;
+        Some(connection)
+    }
+
+    /// Runs one command: `redis.ask("GET", &["x"])`.
+    pub fn ask<T: FromRedisValue>(&self, command: &str, args: &[&str]) -> T {
+        redis::cmd(command).arg(args).query(&mut self.connection()).expect("an answer from redis")
+    }
+}
+
+impl Drop for TestRedis {
+    fn drop(&mut self) {
+        if self.child.is_some() {
+            self.signal("CONT");
+        }
+        self.kill();
+    }
+}

@@ -1,0 +1,130 @@
+//! The real binary, started with real flags.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::http::{Call, Client};
+use super::{Answer, TestRedis};
+
+/// A running `lockside serve`.
+pub struct Sidecar {
+    child: Child,
+    api: String,
+    ops: String,
+    client: Client,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Sidecar {
+    /// Starts a sidecar on `redis` with further flags, and waits until it is ready.
+    pub async fn start(redis: &TestRedis, flags: &[&str]) -> Sidecar {
+        let mut all = vec!["--redis-url".to_owned(), redis.url()];
+        all.extend(flags.iter().map(|flag| (*flag).to_owned()));
+        let sidecar = Sidecar::spawn(&all);
+        super::eventually("the sidecar is ready", Duration::from_secs(10), async || {
+            sidecar.ops("/readyz").await.status == 200
+        })
+        .await;
+        sidecar
+    }
+
+    /// Starts a sidecar, ready or not. Ports are the kernel's choice, unless a flag says where to listen.
+    pub fn spawn(flags: &[String]) -> Sidecar {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockside"));
+        command.args(["serve", "--log-format", "json"]).args(flags);
+        for (flag, address) in [("--listen", "127.0.0.1:0"), ("--ops-listen", "127.0.0.1:0")] {
+            if !flags.iter().any(|given| given.split('=').next() == Some(flag)) {
+                command.args([flag, address]);
+            }
+        }
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("lockside starts");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&log);
+        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                lines.lock().expect("no panic while held").push(line);
+            }
+        });
+        let (api, ops) = addresses(&log);
+        Sidecar { child, api, ops, client: Client::new(), log }
+    }
+
+    /// A call of the API listener: `sidecar.call("POST", "/admin/lock")`.
+    pub fn call(&self, method: &str, path: &str) -> Call<'_> {
+        Call::new(&self.client, method, &format!("http://{}{path}", self.api))
+    }
+
+    /// GET of the ops listener.
+    pub async fn ops(&self, path: &str) -> Answer {
+        Call::new(&self.client, "GET", &format!("http://{}{path}", self.ops)).send().await
+    }
+
+    /// `ip:port` of the API listener, for calls that no client would make.
+    pub fn api_address(&self) -> &str {
+        &self.api
+    }
+
+    pub fn ops_address(&self) -> &str {
+        &self.ops
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic while held").join("\n")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.pid().to_string()]).status();
+        assert!(status.expect("kill runs").success(), "kill -{name}");
+    }
+
+    /// Waits for the process to end; its exit code.
+    pub async fn exit_code(&mut self, within: Duration) -> Option<i32> {
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("a child of ours") {
+                return status.code();
+            }
+            assert!(Instant::now() < deadline, "still running after {within:?}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Resident memory, bytes.
+    pub fn memory(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a process of ours");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
+        line.trim().trim_end_matches(" kB").trim().parse::<u64>().expect("a number") * 1024
+    }
+}
+
+/// The line that says where the sidecar serves.
+fn addresses(log: &Mutex<Vec<String>>) -> (String, String) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let lines = log.lock().expect("no panic while held").clone();
+        for line in &lines {
+            let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else { continue };
+            if line["message"] == "lockside serves" {
+                let text = |field: &str| line[field].as_str().expect("an address").to_owned();
+                return (text("api"), text("ops"));
+            }
+        }
+        assert!(Instant::now() < deadline, "lockside did not serve: {lines:#?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

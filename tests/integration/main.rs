@@ -1,0 +1,8 @@
+//! Every behaviour, shown with the real binary over real sockets and a real redis-server. One binary; all tests run in
+//! parallel on one Redis, but for those that stop or flush one of their own.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod harness;
+
+mod admin;
