@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, HashesInterface, LuaInterface, SortedSetsInterface};
 use fred::types::Value;
 use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
+use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
 
 pub use failure::RedisFailure;
 pub use reply::Reply;
@@ -121,25 +123,25 @@ impl Redis {
         self.call(operation, self.client.evalsha(script.sha1.as_str(), keys, args)).await
     }
 
-    /// At most `count` members of a zset with scores of `min` (`5`, or `(5` to leave it out) to `max`, with their
-    /// scores, lowest score first. Scores below 2^53 come back exactly.
-    pub async fn range_by_score(
-        &self,
-        zset: &str,
-        min: String,
-        max: &str,
-        count: u32,
-    ) -> Result<Vec<(bytes::Bytes, u64)>, RedisFailure> {
-        let limit = Some((0, i64::from(count)));
-        let reply = self
-            .call(RedisOperation::Range, self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit))
-            .await?;
+    /// At most `count` members of a zset with scores above `score`, with their scores, lowest score first. Scores
+    /// below 2^53 come back exactly.
+    pub async fn members_above(&self, zset: &str, score: u64, count: u32) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
+        let (min, limit) = (bound(score, ZRangeKind::Exclusive), Some((0, i64::from(count))));
+        let command = self.client.zrangebyscore::<Value, _, _, _>(zset, min, "+inf", true, limit);
         let mut members = Vec::new();
-        let mut rows = reply.into_rows()?.into_iter();
+        let mut rows = self.call(RedisOperation::Range, command).await?.into_rows()?.into_iter();
         while let (Some(member), Some(score)) = (rows.next(), rows.next()) {
             members.push((member.into_text()?, score.number()?));
         }
         Ok(members)
+    }
+
+    /// The member of a zset with exactly this score, which must be below 2^53.
+    pub async fn member_at(&self, zset: &str, score: u64) -> Result<Option<Bytes>, RedisFailure> {
+        let exactly = || bound(score, ZRangeKind::Inclusive);
+        let command = self.client.zrangebyscore::<Value, _, _, _>(zset, exactly(), exactly(), false, Some((0, 1)));
+        let rows = self.call(RedisOperation::Range, command).await?.into_rows()?;
+        rows.into_iter().next().map(Reply::into_text).transpose()
     }
 
     /// Number of members of a zset.
@@ -148,7 +150,7 @@ impl Redis {
     }
 
     /// A field of a hash, where there is one.
-    pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<bytes::Bytes>, RedisFailure> {
+    pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<Bytes>, RedisFailure> {
         match self.call(RedisOperation::Directory, self.client.hget::<Value, _, _>(hash, field)).await? {
             Reply::Nil => Ok(None),
             other => other.into_text().map(Some),
@@ -189,6 +191,11 @@ impl Redis {
             _ => Err(RedisFailure::NotSent(self.status.reason())),
         }
     }
+}
+
+/// A score as a bound of a range: an integer on the wire.
+fn bound(score: u64, kind: ZRangeKind) -> ZRange {
+    ZRange { kind, range: ZRangeBound::Index(i64::try_from(score).unwrap_or(i64::MAX)) }
 }
 
 fn server(config: &RedisConfig) -> Config {

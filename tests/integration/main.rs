@@ -6,3 +6,6 @@
 mod harness;
 
 mod admin;
+mod exclusion;
+mod tokens;
+mod volume;

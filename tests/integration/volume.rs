@@ -1,0 +1,106 @@
+//! A hundred thousand locks: listed whole, paged through, and gone without a trace.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Sidecar, TestRedis, eventually};
+
+const LOCKS: usize = 100_000;
+const MEGABYTE: u64 = 1024 * 1024;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_locks_are_listed_whole_and_leave_nothing_behind() {
+    let redis = TestRedis::start(&[]);
+    let sidecar = Arc::new(Sidecar::start(&redis, &[]).await);
+    fill(&sidecar, LOCKS, "bulk", 60).await;
+
+    let before = sidecar.memory();
+    let list = sidecar.call("GET", "/cmn/leasable-locks").send().await.json();
+    let grown = sidecar.memory().saturating_sub(before);
+    let tokens: Vec<u64> = list.as_array().unwrap().iter().map(token).collect();
+    assert_eq!(tokens.len(), LOCKS);
+    assert!(tokens.is_sorted_by(|a, b| a < b), "in order, each once");
+    assert!(grown < 32 * MEGABYTE, "the sidecar grew by {} KiB", grown / 1024);
+
+    page_while_locks_come_and_go(&sidecar).await;
+
+    // The leases expire by themselves; then some traffic, less than there were acquires.
+    eventually("every lease has expired", Duration::from_secs(90), async || {
+        redis.ask::<Vec<String>>("KEYS", &["*:lock:bulk-*"]).is_empty()
+    })
+    .await;
+    fill(&sidecar, LOCKS / 100, "after", 1).await;
+    eventually("nothing is left but the sequences", Duration::from_secs(30), async || {
+        redis.ask::<Vec<String>>("KEYS", &["*"]).iter().all(|key| key.ends_with(":seq"))
+    })
+    .await;
+    assert_eq!(redis.ask::<usize>("DBSIZE", &[]), 64, "a sequence a shard, and nothing else");
+}
+
+/// Every lock that stays is on a page, once, while others come and go.
+async fn page_while_locks_come_and_go(sidecar: &Arc<Sidecar>) {
+    let done = Arc::new(AtomicBool::new(false));
+    let (other, stop) = (Arc::clone(sidecar), Arc::clone(&done));
+    let coming_and_going = tokio::spawn(async move {
+        let mut count = 0;
+        while !stop.load(Ordering::Relaxed) {
+            let key = format!("bulk-1-passing-{count}");
+            count += 1;
+            let created = create(&other, &key, 60).await;
+            other.call("DELETE", &format!("/cmn/leasable-locks/{}", token(&created))).send().await;
+        }
+        count
+    });
+    let mut path = "/cmn/leasable-locks?prefix=bulk-1&limit=500".to_owned();
+    let mut seen = HashSet::new();
+    loop {
+        let answer = sidecar.call("GET", &path).send().await;
+        let page = answer.json();
+        assert!(page.as_array().unwrap().len() <= 500);
+        for lease in page.as_array().unwrap() {
+            let key = lease["key"].as_str().unwrap();
+            assert!(key.starts_with("bulk-1"), "{key}");
+            assert!(key.contains("passing") || seen.insert(key.to_owned()), "`{key}` twice");
+        }
+        let Some(link) = answer.header("link") else { break };
+        path = link.strip_prefix('<').and_then(|link| link.strip_suffix(">; rel=\"next\"")).unwrap().to_owned();
+    }
+    done.store(true, Ordering::Relaxed);
+    assert!(coming_and_going.await.unwrap() > 10, "locks came and went meanwhile");
+    // bulk-1, bulk-10 to bulk-19, … bulk-10000 to bulk-19999.
+    assert_eq!(seen.len(), 11_111);
+}
+
+async fn fill(sidecar: &Arc<Sidecar>, count: usize, name: &'static str, seconds: u64) {
+    let next = Arc::new(AtomicUsize::new(0));
+    let tasks = (0..64).map(|_| {
+        let (sidecar, next) = (Arc::clone(sidecar), Arc::clone(&next));
+        tokio::spawn(async move {
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                if number >= count {
+                    break;
+                }
+                create(&sidecar, &format!("{name}-{number}"), seconds).await;
+            }
+        })
+    });
+    for task in tasks.collect::<Vec<_>>() {
+        task.await.unwrap();
+    }
+}
+
+async fn create(sidecar: &Sidecar, key: &str, seconds: u64) -> Value {
+    let body = json!({"key": key, "leasePeriod": seconds});
+    let answer = sidecar.call("POST", "/cmn/leasable-locks").json(&body).send().await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()
+}
+
+fn token(lease: &Value) -> u64 {
+    lease["token"].as_u64().unwrap()
+}
