@@ -82,6 +82,9 @@ fn welcome(api: &str, ops: &str, cookie: &str) {
 lockside dev: for this machine only. Redis is private to this process and forgets everything when it ends.
 API {host}   ops http://{ops} (/metrics /healthz /readyz)   Ctrl-C ends it
 
+# for the lines of the README
+export LOCKSIDE_URL={host} COOKIE='refreshToken={cookie}'
+
 # lock volume/1234 as the user `dev`
 {curl} -X POST {host}/admin/lock -H 'Cookie: refreshToken={cookie}' -H 'Content-Type: application/json' -d '{{\"route\":\"volume\",\"id\":\"1234\"}}'
 

@@ -7,5 +7,6 @@ mod harness;
 
 mod admin;
 mod exclusion;
+mod readme;
 mod tokens;
 mod volume;
