@@ -71,7 +71,7 @@ impl Run {
     async fn fill(&mut self, scripts: &Scripts, prefix: &str) -> Result<(), RedisFailure> {
         while self.is_dry() {
             let tokens = scripts.space.tokens(self.shard);
-            let page = scripts.redis.range_by_score(tokens, format!("({}", self.after), "+inf", PAGE).await?;
+            let page = scripts.redis.range_by_score(tokens, self.after, None, PAGE).await?;
             self.exhausted = page.len() < PAGE as usize;
             self.after = page.last().map_or(self.after, |(_, token)| *token);
             let wanted = page.into_iter().filter_map(|(key, token)| {

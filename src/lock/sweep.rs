@@ -103,7 +103,7 @@ async fn sweep(scripts: &Scripts, shard: Shard, looks: u64, cursor: &mut u64) ->
     }
     while looked < looks {
         let tokens = scripts.space.tokens(shard);
-        let page = scripts.redis.range_by_score(tokens, format!("({cursor}"), "+inf", PAGE).await?;
+        let page = scripts.redis.range_by_score(tokens, *cursor, None, PAGE).await?;
         looked += page.len() as u64;
         let more = page.len() == PAGE as usize;
         let last = page.last().map_or(0, |(_, token)| *token);

@@ -121,15 +121,17 @@ impl Redis {
         self.call(operation, self.client.evalsha(script.sha1.as_str(), keys, args)).await
     }
 
-    /// At most `count` members of a zset with scores of `min` (`5`, or `(5` to leave it out) to `max`, with their
-    /// scores, lowest score first. Scores below 2^53 come back exactly.
+    /// At most `count` members of a zset with scores above `after`, up to `last` where there is one, with their scores,
+    /// lowest score first. Scores below 2^53 come back exactly.
     pub async fn range_by_score(
         &self,
         zset: &str,
-        min: String,
-        max: &str,
+        after: u64,
+        last: Option<u64>,
         count: u32,
     ) -> Result<Vec<(bytes::Bytes, u64)>, RedisFailure> {
+        // As text with its bracket the client passes a bound on as it is; a bare number as text it takes for a word.
+        let (min, max) = (format!("({after}"), last.map_or("+inf".to_owned(), |last| format!("({}", last + 1)));
         let limit = Some((0, i64::from(count)));
         let reply = self
             .call(RedisOperation::Range, self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit))
