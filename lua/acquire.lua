@@ -15,7 +15,7 @@
 -- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity, nonce.
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
 local lock, seq, tokens                    = KEYS[1], KEYS[2], KEYS[3]
-local key, ttl_ms, shard, floor            = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local key, ttl_ms, shard, floor            = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local identity, nonce, further, own        = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
@@ -23,7 +23,7 @@ local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now_ms = math.floor(now_us / 1000)
-local valid_until = string.format('%.0f', now_ms + ttl_ms)
+local valid_until = string.format('%.0f', now_ms + tonumber(ttl_ms))
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -54,7 +54,7 @@ end
 local token = string.format('%.0f', sequence * 64 + shard)
 local since = string.format('%.0f', now_ms)
 redis.call('SET', lock,
-  '{"token":"' .. token .. '",' .. identity .. nonce .. '"since":' .. since .. ',"ttl":' .. ARGV[2] .. further .. '}',
+  '{"token":"' .. token .. '",' .. identity .. nonce .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
   'NX', 'PXAT', valid_until)
 redis.call('ZADD', tokens, token, key)
 return {'granted', token, since, valid_until}

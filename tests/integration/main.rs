@@ -7,3 +7,4 @@ mod harness;
 
 mod admin;
 mod noscript;
+mod scripts;
