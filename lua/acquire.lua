@@ -53,8 +53,9 @@ if last >= sequence then
 end
 local token = string.format('%.0f', sequence * 64 + shard)
 local since = string.format('%.0f', now_ms)
+-- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
+redis.call('ZADD', tokens, token, key)
 redis.call('SET', lock,
   '{"token":"' .. token .. '",' .. identity .. nonce .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
   'NX', 'PXAT', valid_until)
-redis.call('ZADD', tokens, token, key)
 return {'granted', token, since, valid_until}

@@ -27,6 +27,7 @@ end
 if not mine then
   return {'other', lease}
 end
-redis.call('DEL', lock)
+-- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
+redis.call('DEL', lock)
 return {'released'}

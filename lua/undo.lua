@@ -15,6 +15,7 @@ end
 if string.sub(lease, -13) == ',"told":true}' then
   return {'told'}
 end
-redis.call('DEL', lock)
+-- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
+redis.call('DEL', lock)
 return {'undone'}

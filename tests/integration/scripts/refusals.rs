@@ -94,6 +94,20 @@ fn a_sequence_of_another_type_refuses_grants_and_changes_nothing() {
 }
 
 #[test]
+fn an_index_of_another_type_refuses_grants_and_releases_but_leaves_no_lock_half_done() {
+    let mut space = Space::shared();
+    let token = space.granted(&Attempt::of("held", "alice", "n-1"));
+    let tokens = space.tokens();
+    space.ask::<i64>("DEL", &[&tokens]);
+    space.ask::<String>("SET", &[&tokens, "x"]);
+
+    refused(&mut space, token, &["acquire", "release", "release of a key", "force", "undo"], "WRONGTYPE");
+
+    assert_eq!(word(&space.renew("held", token, &alias("alice"), 90_000).unwrap()), "renewed");
+    assert!(space.sweep(&["gone"]).is_err());
+}
+
+#[test]
 fn a_replica_changes_nothing() {
     let redis = TestRedis::start(&[]);
     let mut space = Space::on(&redis);
