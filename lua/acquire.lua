@@ -30,14 +30,16 @@ if type(lease) == 'table' then
   return {'stranger'}
 end
 if lease then
-  if string.find(lease, identity .. nonce, 1, true) then
+  local begin = string.match(lease, '^{"token":"%d+",()') or #lease + 1
+  local attempt = identity .. nonce
+  if string.sub(lease, begin, begin + #attempt - 1) == attempt then
     if string.sub(lease, -13) ~= ',"told":true}' then
       lease = string.sub(lease, 1, -2) .. ',"told":true}'
       redis.call('SET', lock, lease, 'KEEPTTL')
     end
     return {'replayed', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
   end
-  if own == 'renew' and string.find(lease, identity, 1, true) then
+  if own == 'renew' and string.sub(lease, begin, begin + #identity - 1) == identity then
     redis.call('PEXPIREAT', lock, valid_until)
     return {'renewed', lease, valid_until}
   end

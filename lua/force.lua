@@ -16,11 +16,8 @@ end
 if not lease then
   return {'free'}
 end
-local beginning = '{"token":"'
-if token ~= '' then
-  beginning = beginning .. token .. '",'
-end
-if string.sub(lease, 1, #beginning) ~= beginning then
+local found = string.match(lease, '^{"token":"(%d+)","kind":"')
+if not found or (token ~= '' and token ~= found) then
   return {'other', lease}
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.

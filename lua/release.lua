@@ -19,7 +19,8 @@ if not lease then
 end
 local mine
 if token == '' then
-  mine = string.find(lease, identity, 1, true)
+  local begin = string.match(lease, '^{"token":"%d+",()')
+  mine = begin and string.sub(lease, begin, begin + #identity - 1) == identity
 else
   local beginning = '{"token":"' .. token .. '",' .. identity
   mine = string.sub(lease, 1, #beginning) == beginning

@@ -9,7 +9,8 @@ local lock, tokens = KEYS[1], KEYS[2]
 local key, attempt = ARGV[1], ARGV[2]
 
 local lease = redis.pcall('GET', lock)
-if type(lease) ~= 'string' or not string.find(lease, attempt, 1, true) then
+local begin = type(lease) == 'string' and string.match(lease, '^{"token":"%d+",()')
+if not begin or string.sub(lease, begin, begin + #attempt - 1) ~= attempt then
   return {'nothing'}
 end
 if string.sub(lease, -13) == ',"told":true}' then

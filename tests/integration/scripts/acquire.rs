@@ -113,6 +113,25 @@ fn what_is_no_string_is_a_stranger_and_stays() {
 }
 
 #[test]
+fn a_strangers_string_is_held_even_when_empty_or_made_to_look_like_the_owners() {
+    let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\",\"since\":1}}}}", alias("alice"));
+    let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\",\"since\":1}}", alias("alice"));
+    for text in ["", "1", "true", "null", "{\"token\":\"", &copy, &near, &Attempt::of("k", "alice", "n-1").name()] {
+        for nonce in ["n-1", "n-2"] {
+            let mut space = Space::shared();
+            let name = space.lock("k");
+            space.ask::<String>("SET", &[&name, text]);
+            let contents = space.contents();
+
+            let row = space.acquire(&Attempt { own: "renew", ..Attempt::of("k", "alice", nonce) });
+
+            assert_eq!(row.unwrap(), ["held", text, "-1"]);
+            assert_eq!(space.contents(), contents, "{text}");
+        }
+    }
+}
+
+#[test]
 fn no_text_of_one_owner_passes_for_anothers_field() {
     let alice = Attempt { own: "renew", ..Attempt::of("k", "alice", "n-1") };
     let imitation = format!("x\",{}", alice.name());

@@ -145,6 +145,28 @@ fn force_with_a_token_leaves_the_lease_of_another_one() {
 }
 
 #[test]
+fn nothing_takes_a_strangers_string() {
+    let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\"}}}}", alias("alice"));
+    let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\"}}", alias("alice"));
+    for text in ["", "1", "{\"token\":\"abc\"}", "{\"token\":\"12\"}", &copy, &near, &alias("alice")] {
+        let mut space = strange(Some(text));
+        let contents = space.contents();
+
+        for row in [
+            space.renew("k", 1, &alias("alice"), 1),
+            space.release("k", Some(1), &alias("alice")),
+            space.release("k", None, &alias("alice")),
+            space.force("k", Some(12)),
+            space.force("k", None),
+        ] {
+            assert_eq!(row.unwrap(), ["other", text]);
+        }
+        assert_eq!(space.undo(&Attempt::of("k", "alice", "n-1")).unwrap(), ["nothing"]);
+        assert_eq!(space.contents(), contents, "{text}");
+    }
+}
+
+#[test]
 fn nothing_takes_what_is_no_string() {
     let mut space = strange(None);
     let contents = space.contents();
