@@ -27,7 +27,7 @@ local valid_until = string.format('%.0f', now_ms + tonumber(ttl_ms))
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
-  return {'stranger'}
+  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
 if lease then
   local begin = string.match(lease, '^{"token":"%d+",()') or #lease + 1

@@ -12,7 +12,7 @@ local key, token, identity = ARGV[1], ARGV[2], ARGV[3]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
-  return {'stranger'}
+  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
 if not lease then
   return {'lost'}

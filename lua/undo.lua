@@ -9,6 +9,9 @@ local lock, tokens = KEYS[1], KEYS[2]
 local key, attempt = ARGV[1], ARGV[2]
 
 local lease = redis.pcall('GET', lock)
+if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
+  return lease
+end
 local begin = type(lease) == 'string' and string.match(lease, '^{"token":"%d+",()')
 if not begin or string.sub(lease, begin, begin + #attempt - 1) ~= attempt then
   return {'nothing'}

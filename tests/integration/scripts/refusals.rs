@@ -126,3 +126,22 @@ fn a_master_that_lacks_replicas_changes_nothing() {
 
     refused(&mut space, token, &ALL, "NOREPLICAS");
 }
+
+#[test]
+fn a_user_who_may_not_get_is_refused_and_not_told_of_a_stranger() {
+    let redis = TestRedis::start(&[]);
+    let mut space = Space::on(&redis);
+    let token = space.granted(&Attempt::of("held", "alice", "n-1"));
+    redis.ask::<String>("ACL", &["SETUSER", "limited", "on", "nopass", "~*", "+@all", "-get"]);
+    let contents = space.contents();
+    space.ask::<String>("AUTH", &["limited", "any"]);
+
+    for script in ALL {
+        let error = run(&mut space, script, token).unwrap_err();
+        assert!(error.contains("can't run this command"), "{script}: {error}");
+    }
+    let names = [space.lock("held")];
+    assert!(space.eval(super::READ, &names, &[]).is_err());
+    space.connection = redis.connection();
+    assert_eq!(space.contents(), contents);
+}
