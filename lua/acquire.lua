@@ -13,12 +13,14 @@
 --       | {"held", lease, valid_until_ms}       another attempt, owner or program has it (valid_until_ms < 0: no expiry)
 --       | {"stranger"}                          something that is no string lies under the key
 -- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity, nonce.
+-- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
 local lock, seq, tokens                    = KEYS[1], KEYS[2], KEYS[3]
 local key, ttl_ms, shard, floor            = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local identity, nonce, further, own        = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
+local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
 
 local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
@@ -48,10 +50,15 @@ end
 
 -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
 local sequence = math.max(math.floor((now_us - TOKEN_EPOCH_MS * 1000) * 64 / 1000), floor + 1)
-local last = tonumber(redis.call('SET', seq, string.format('%.0f', sequence), 'GET') or 0) or 0
-if last >= sequence then
-  sequence = last + 1
-  redis.call('SET', seq, string.format('%.0f', sequence))
+if sequence < SEQUENCE_END then
+  local last = math.floor(tonumber(redis.call('SET', seq, string.format('%.0f', sequence), 'GET') or 0) or 0)
+  if last >= sequence then
+    sequence = last + 1
+    redis.call('SET', seq, string.format('%.0f', sequence))
+  end
+end
+if sequence >= SEQUENCE_END then
+  return redis.error_reply('ERR the sequence of shard ' .. shard .. ' is used up: no token is left above it')
 end
 local token = string.format('%.0f', sequence * 64 + shard)
 local since = string.format('%.0f', now_ms)

@@ -121,6 +121,34 @@ fn a_stored_sequence_that_is_no_number_counts_as_none() {
 }
 
 #[test]
+fn a_stored_sequence_with_a_fraction_leaves_the_shard_in_the_token() {
+    let mut space = Space::shared();
+    let name = space.sequence();
+    space.ask::<String>("SET", &[&name, "70000000000000.5"]);
+
+    assert_eq!(sequence_of(turn(&mut space, &Attempt::of("k", "alice", "n-1"))), 70_000_000_000_001);
+}
+
+#[test]
+fn a_used_up_sequence_grants_nothing_and_says_so() {
+    let last = SEQUENCES - 1;
+    for stored in [last.to_string(), SEQUENCES.to_string(), "1e300".to_owned(), "inf".to_owned()] {
+        let mut space = Space::shared();
+        let name = space.sequence();
+        space.ask::<String>("SET", &[&name, &stored]);
+
+        let error = space.acquire(&Attempt::of("k", "alice", "n-1")).unwrap_err();
+
+        assert!(error.contains("used up"), "{error}");
+        assert_eq!((space.lease("k"), space.indexed("k")), (None, None), "{stored}");
+        assert!(space.acquire(&Attempt::of("k", "alice", "n-2")).is_err(), "never falls back: {stored}");
+    }
+    let mut space = Space::shared();
+    assert!(space.acquire(&Attempt { floor: last, ..Attempt::of("k", "alice", "n-1") }).is_err());
+    assert!(space.contents().is_empty());
+}
+
+#[test]
 fn the_greatest_token_is_still_granted() {
     let mut space = Space::shared();
 
