@@ -22,11 +22,6 @@ local identity, nonce, further, own        = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
 local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
 
-local time = redis.call('TIME')
-local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now_ms = math.floor(now_us / 1000)
-local valid_until = string.format('%.0f', now_ms + tonumber(ttl_ms))
-
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
@@ -41,11 +36,18 @@ if lease then
     end
     return {'replayed', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
   end
-  if own == 'renew' and string.sub(lease, begin, begin + #identity - 1) == identity then
-    redis.call('PEXPIREAT', lock, valid_until)
-    return {'renewed', lease, valid_until}
+  if own ~= 'renew' or string.sub(lease, begin, begin + #identity - 1) ~= identity then
+    return {'held', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
   end
-  return {'held', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
+end
+
+local time = redis.call('TIME')
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now_ms = math.floor(now_us / 1000)
+local valid_until = string.format('%.0f', now_ms + tonumber(ttl_ms))
+if lease then
+  redis.call('PEXPIREAT', lock, valid_until)
+  return {'renewed', lease, valid_until}
 end
 
 -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
