@@ -1,6 +1,6 @@
 //! `acquire.lua`, row by row.
 
-use super::{Attempt, Space, alias, word};
+use super::{Attempt, Space, identity_of, word};
 
 #[test]
 fn a_free_key_is_granted_with_a_lease_an_expiry_and_an_index_entry() {
@@ -90,7 +90,7 @@ fn a_nonce_of_another_owner_or_key_is_no_replay() {
 fn a_user_and_a_system_owner_of_one_name_are_two() {
     let mut space = Space::shared();
     space.granted(&Attempt::of("k", "alice", "n-1"));
-    let identity = alias("alice").replace("user", "system");
+    let identity = identity_of("alice").replace("user", "system");
 
     let row = space.acquire(&Attempt { identity, own: "renew", ..Attempt::of("k", "", "n-1") });
 
@@ -114,8 +114,8 @@ fn what_is_no_string_is_a_stranger_and_stays() {
 
 #[test]
 fn a_strangers_string_is_held_even_when_empty_or_made_to_look_like_the_owners() {
-    let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\",\"since\":1}}}}", alias("alice"));
-    let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\",\"since\":1}}", alias("alice"));
+    let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\",\"since\":1}}}}", identity_of("alice"));
+    let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\",\"since\":1}}", identity_of("alice"));
     for text in ["", "1", "true", "null", "{\"token\":\"", &copy, &near, &Attempt::of("k", "alice", "n-1").name()] {
         for nonce in ["n-1", "n-2"] {
             let mut space = Space::shared();

@@ -1,6 +1,6 @@
 //! `renew.lua`, `release.lua` and `force.lua`, row by row.
 
-use super::{Attempt, Space, alias, word};
+use super::{Attempt, Space, identity_of, word};
 
 const SYSTEM: &str = "\"kind\":\"system\",";
 
@@ -29,7 +29,7 @@ fn renew_sets_the_remaining_time_and_never_adds() {
     for ttl_ms in [90_000, 5_000] {
         let before = space.now_ms();
 
-        let row = space.renew("k", token, &alias("alice"), ttl_ms).unwrap();
+        let row = space.renew("k", token, &identity_of("alice"), ttl_ms).unwrap();
 
         let valid_until = space.valid_until("k");
         assert_eq!(row, ["renewed", &lease, &valid_until.to_string()]);
@@ -45,7 +45,7 @@ async fn renew_after_expiry_is_lost_not_extended() {
     let token = space.granted(&Attempt { ttl_ms: 20, ..Attempt::of("k", "alice", "n-1") });
     space.expired("k").await;
 
-    assert_eq!(space.renew("k", token, &alias("alice"), 60_000).unwrap(), ["lost"]);
+    assert_eq!(space.renew("k", token, &identity_of("alice"), 60_000).unwrap(), ["lost"]);
     assert_eq!(space.lease("k"), None);
 }
 
@@ -55,11 +55,11 @@ fn renew_refuses_all_but_this_owners_lease_of_this_token() {
     let (lease, contents) = (space.lease("k").unwrap(), space.contents());
 
     for (token, identity) in [
-        (token, alias("bob")),
-        (token, alias("alic")),
+        (token, identity_of("bob")),
+        (token, identity_of("alic")),
         (token, SYSTEM.to_owned()),
-        (token + 64, alias("alice")),
-        (token / 10, alias("alice")),
+        (token + 64, identity_of("alice")),
+        (token / 10, identity_of("alice")),
     ] {
         assert_eq!(space.renew("k", token, &identity, 1).unwrap(), ["other", &lease], "{token} {identity}");
     }
@@ -71,7 +71,7 @@ fn release_frees_the_key_and_its_index_entry() {
     for by_token in [true, false] {
         let (mut space, token) = held();
 
-        assert_eq!(space.release("k", by_token.then_some(token), &alias("alice")).unwrap(), ["released"]);
+        assert_eq!(space.release("k", by_token.then_some(token), &identity_of("alice")).unwrap(), ["released"]);
 
         assert_eq!((space.lease("k"), space.indexed("k")), (None, None));
     }
@@ -80,14 +80,14 @@ fn release_frees_the_key_and_its_index_entry() {
 #[test]
 fn a_second_release_is_lost_and_leaves_the_next_holder_alone() {
     let (mut space, token) = held();
-    space.release("k", Some(token), &alias("alice")).unwrap();
-    assert_eq!(space.release("k", Some(token), &alias("alice")).unwrap(), ["lost"]);
-    assert_eq!(space.release("k", None, &alias("alice")).unwrap(), ["lost"]);
+    space.release("k", Some(token), &identity_of("alice")).unwrap();
+    assert_eq!(space.release("k", Some(token), &identity_of("alice")).unwrap(), ["lost"]);
+    assert_eq!(space.release("k", None, &identity_of("alice")).unwrap(), ["lost"]);
 
     let next = space.granted(&Attempt::of("k", "alice", "n-2"));
     let lease = space.lease("k").unwrap();
 
-    assert_eq!(space.release("k", Some(token), &alias("alice")).unwrap(), ["other", &lease]);
+    assert_eq!(space.release("k", Some(token), &identity_of("alice")).unwrap(), ["other", &lease]);
     assert_eq!(space.indexed("k"), Some(next));
 }
 
@@ -97,11 +97,11 @@ fn release_refuses_all_but_this_owners_lease_of_this_token() {
     let (lease, contents) = (space.lease("k").unwrap(), space.contents());
 
     for (token, identity) in [
-        (Some(token), alias("bob")),
+        (Some(token), identity_of("bob")),
         (Some(token), SYSTEM.to_owned()),
-        (Some(token + 64), alias("alice")),
-        (None, alias("bob")),
-        (None, alias("alic")),
+        (Some(token + 64), identity_of("alice")),
+        (None, identity_of("bob")),
+        (None, identity_of("alic")),
         (None, SYSTEM.to_owned()),
     ] {
         assert_eq!(space.release("k", token, &identity).unwrap(), ["other", &lease], "{token:?} {identity}");
@@ -116,7 +116,7 @@ fn a_system_lease_answers_to_every_system_caller_who_has_its_token() {
     let token = space.granted(&Attempt { identity, ..Attempt::of("k", "", "n-1") });
 
     assert_eq!(word(&space.renew("k", token, SYSTEM, 1000).unwrap()), "renewed");
-    assert_eq!(word(&space.renew("k", token, &alias("web-3"), 1000).unwrap()), "other");
+    assert_eq!(word(&space.renew("k", token, &identity_of("web-3"), 1000).unwrap()), "other");
     assert_eq!(space.release("k", Some(token), SYSTEM).unwrap(), ["released"]);
 }
 
@@ -146,16 +146,16 @@ fn force_with_a_token_leaves_the_lease_of_another_one() {
 
 #[test]
 fn nothing_takes_a_strangers_string() {
-    let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\"}}}}", alias("alice"));
-    let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\"}}", alias("alice"));
-    for text in ["", "1", "{\"token\":\"abc\"}", "{\"token\":\"12\"}", &copy, &near, &alias("alice")] {
+    let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\"}}}}", identity_of("alice"));
+    let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\"}}", identity_of("alice"));
+    for text in ["", "1", "{\"token\":\"abc\"}", "{\"token\":\"12\"}", &copy, &near, &identity_of("alice")] {
         let mut space = strange(Some(text));
         let contents = space.contents();
 
         for row in [
-            space.renew("k", 1, &alias("alice"), 1),
-            space.release("k", Some(1), &alias("alice")),
-            space.release("k", None, &alias("alice")),
+            space.renew("k", 1, &identity_of("alice"), 1),
+            space.release("k", Some(1), &identity_of("alice")),
+            space.release("k", None, &identity_of("alice")),
             space.force("k", Some(12)),
             space.force("k", None),
         ] {
@@ -171,9 +171,9 @@ fn nothing_takes_what_is_no_string() {
     let mut space = strange(None);
     let contents = space.contents();
 
-    assert_eq!(space.renew("k", 1, &alias("alice"), 1).unwrap(), ["stranger"]);
-    assert_eq!(space.release("k", Some(1), &alias("alice")).unwrap(), ["stranger"]);
-    assert_eq!(space.release("k", None, &alias("alice")).unwrap(), ["stranger"]);
+    assert_eq!(space.renew("k", 1, &identity_of("alice"), 1).unwrap(), ["stranger"]);
+    assert_eq!(space.release("k", Some(1), &identity_of("alice")).unwrap(), ["stranger"]);
+    assert_eq!(space.release("k", None, &identity_of("alice")).unwrap(), ["stranger"]);
     assert_eq!(space.force("k", Some(1)).unwrap(), ["stranger"]);
     assert_eq!(space.force("k", None).unwrap(), ["stranger"]);
     assert_eq!(space.undo(&Attempt::of("k", "alice", "n-1")).unwrap(), ["nothing"]);

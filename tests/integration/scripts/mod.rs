@@ -50,7 +50,7 @@ impl Attempt {
     fn of(key: &str, user: &str, nonce: &str) -> Attempt {
         Attempt {
             key: key.to_owned(),
-            identity: alias(user),
+            identity: identity_of(user),
             nonce: format!("\"nonce\":{},", json(nonce)),
             ttl_ms: 60_000,
             floor: 0,
@@ -66,7 +66,7 @@ impl Attempt {
 }
 
 /// A user as the lease spells it.
-fn alias(user: &str) -> String {
+fn identity_of(user: &str) -> String {
     format!("\"kind\":\"user\",\"owner\":{},", json(user))
 }
 

@@ -1,6 +1,6 @@
 //! What Redis may refuse: a refused script has changed nothing, and what frees a lock works out of memory too.
 
-use super::{Answer, Attempt, Space, alias, word};
+use super::{Answer, Attempt, Space, identity_of, word};
 use crate::harness::TestRedis;
 
 /// Runs a script on a key that alice holds under `token`; `acquire` on one that is free.
@@ -71,9 +71,9 @@ fn out_of_memory_everything_that_keeps_or_frees_a_lock_works() {
     space.ask::<i64>("ZADD", &[&index, "64", gone]);
     redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
 
-    assert_eq!(word(&space.renew("a", tokens[0], &alias("alice"), 90_000).unwrap()), "renewed");
-    assert_eq!(space.release("a", Some(tokens[0]), &alias("alice")).unwrap(), ["released"]);
-    assert_eq!(space.release("b", None, &alias("alice")).unwrap(), ["released"]);
+    assert_eq!(word(&space.renew("a", tokens[0], &identity_of("alice"), 90_000).unwrap()), "renewed");
+    assert_eq!(space.release("a", Some(tokens[0]), &identity_of("alice")).unwrap(), ["released"]);
+    assert_eq!(space.release("b", None, &identity_of("alice")).unwrap(), ["released"]);
     assert_eq!(word(&space.force("c", None).unwrap()), "forced");
     assert_eq!(space.undo(&attempts[3]).unwrap(), ["undone"]);
     assert_eq!(space.sweep(&[gone]).unwrap(), ["swept", "1"]);
@@ -103,7 +103,7 @@ fn an_index_of_another_type_refuses_grants_and_releases_but_leaves_no_lock_half_
 
     refused(&mut space, token, &["acquire", "release", "release of a key", "force", "undo"], "WRONGTYPE");
 
-    assert_eq!(word(&space.renew("held", token, &alias("alice"), 90_000).unwrap()), "renewed");
+    assert_eq!(word(&space.renew("held", token, &identity_of("alice"), 90_000).unwrap()), "renewed");
     assert!(space.sweep(&["gone"]).is_err());
 }
 

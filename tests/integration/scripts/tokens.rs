@@ -156,5 +156,5 @@ fn the_greatest_token_is_still_granted() {
 
     assert_eq!(token, (SEQUENCES - 1) * 64 + SHARD);
     assert_eq!(space.indexed("k"), Some(token));
-    assert_eq!(space.release("k", Some(token), &super::alias("alice")).unwrap(), ["released"]);
+    assert_eq!(space.release("k", Some(token), &super::identity_of("alice")).unwrap(), ["released"]);
 }
