@@ -13,48 +13,60 @@
 --       | {"held", lease, valid_until_ms}       another attempt, owner or program has it (valid_until_ms < 0: no expiry)
 --       | {"stranger"}                          something that is no string lies under the key
 -- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity, nonce.
+-- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
 local lock, seq, tokens                    = KEYS[1], KEYS[2], KEYS[3]
-local key, ttl_ms, shard, floor            = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local key, ttl_ms, shard, floor            = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local identity, nonce, further, own        = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 
 local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
-
-local time = redis.call('TIME')
-local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local now_ms = math.floor(now_us / 1000)
-local valid_until = string.format('%.0f', now_ms + ttl_ms)
+local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
-  return {'stranger'}
+  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
 if lease then
-  if string.find(lease, identity .. nonce, 1, true) then
+  local begin = string.match(lease, '^{"token":"%d+",()') or #lease + 1
+  local attempt = identity .. nonce
+  if string.sub(lease, begin, begin + #attempt - 1) == attempt then
     if string.sub(lease, -13) ~= ',"told":true}' then
       lease = string.sub(lease, 1, -2) .. ',"told":true}'
       redis.call('SET', lock, lease, 'KEEPTTL')
     end
     return {'replayed', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
   end
-  if own == 'renew' and string.find(lease, identity, 1, true) then
-    redis.call('PEXPIREAT', lock, valid_until)
-    return {'renewed', lease, valid_until}
+  if own ~= 'renew' or string.sub(lease, begin, begin + #identity - 1) ~= identity then
+    return {'held', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
   end
-  return {'held', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
+end
+
+local time = redis.call('TIME')
+local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
+local now_ms = math.floor(now_us / 1000)
+local valid_until = string.format('%.0f', now_ms + tonumber(ttl_ms))
+if lease then
+  redis.call('PEXPIREAT', lock, valid_until)
+  return {'renewed', lease, valid_until}
 end
 
 -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
 local sequence = math.max(math.floor((now_us - TOKEN_EPOCH_MS * 1000) * 64 / 1000), floor + 1)
-local last = tonumber(redis.call('SET', seq, string.format('%.0f', sequence), 'GET') or 0) or 0
-if last >= sequence then
-  sequence = last + 1
-  redis.call('SET', seq, string.format('%.0f', sequence))
+if sequence < SEQUENCE_END then
+  local last = math.floor(tonumber(redis.call('SET', seq, string.format('%.0f', sequence), 'GET') or 0) or 0)
+  if last >= sequence then
+    sequence = last + 1
+    redis.call('SET', seq, string.format('%.0f', sequence))
+  end
+end
+if sequence >= SEQUENCE_END then
+  return redis.error_reply('ERR the sequence of shard ' .. shard .. ' is used up: no token is left above it')
 end
 local token = string.format('%.0f', sequence * 64 + shard)
 local since = string.format('%.0f', now_ms)
-redis.call('SET', lock,
-  '{"token":"' .. token .. '",' .. identity .. nonce .. '"since":' .. since .. ',"ttl":' .. ARGV[2] .. further .. '}',
-  'NX', 'PXAT', valid_until)
+-- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
 redis.call('ZADD', tokens, token, key)
+redis.call('SET', lock,
+  '{"token":"' .. token .. '",' .. identity .. nonce .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
+  'NX', 'PXAT', valid_until)
 return {'granted', token, since, valid_until}

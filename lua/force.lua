@@ -11,18 +11,16 @@ local key, token   = ARGV[1], ARGV[2]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
-  return {'stranger'}
+  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
 if not lease then
   return {'free'}
 end
-local beginning = '{"token":"'
-if token ~= '' then
-  beginning = beginning .. token .. '",'
-end
-if string.sub(lease, 1, #beginning) ~= beginning then
+local found = string.match(lease, '^{"token":"(%d+)","kind":"')
+if not found or (token ~= '' and token ~= found) then
   return {'other', lease}
 end
-redis.call('DEL', lock)
+-- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
+redis.call('DEL', lock)
 return {'forced', lease}

@@ -9,6 +9,9 @@ local rows = {}
 for i, lock in ipairs(KEYS) do
   local lease = redis.pcall('GET', lock)
   if type(lease) == 'table' then
+    if not string.find(lease.err, '^WRONGTYPE') then
+      return lease
+    end
     rows[i] = {'stranger'}
   elseif not lease then
     rows[i] = {'free'}

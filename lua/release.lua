@@ -12,14 +12,15 @@ local key, token, identity = ARGV[1], ARGV[2], ARGV[3]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
-  return {'stranger'}
+  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
 if not lease then
   return {'lost'}
 end
 local mine
 if token == '' then
-  mine = string.find(lease, identity, 1, true)
+  local begin = string.match(lease, '^{"token":"%d+",()')
+  mine = begin and string.sub(lease, begin, begin + #identity - 1) == identity
 else
   local beginning = '{"token":"' .. token .. '",' .. identity
   mine = string.sub(lease, 1, #beginning) == beginning
@@ -27,6 +28,7 @@ end
 if not mine then
   return {'other', lease}
 end
-redis.call('DEL', lock)
+-- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
+redis.call('DEL', lock)
 return {'released'}

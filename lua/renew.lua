@@ -11,7 +11,7 @@ local token, identity, ttl_ms = ARGV[1], ARGV[2], tonumber(ARGV[3])
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
-  return {'stranger'}
+  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
 if not lease then
   return {'lost'}

@@ -9,12 +9,17 @@ local lock, tokens = KEYS[1], KEYS[2]
 local key, attempt = ARGV[1], ARGV[2]
 
 local lease = redis.pcall('GET', lock)
-if type(lease) ~= 'string' or not string.find(lease, attempt, 1, true) then
+if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
+  return lease
+end
+local begin = type(lease) == 'string' and string.match(lease, '^{"token":"%d+",()')
+if not begin or string.sub(lease, begin, begin + #attempt - 1) ~= attempt then
   return {'nothing'}
 end
 if string.sub(lease, -13) == ',"told":true}' then
   return {'told'}
 end
-redis.call('DEL', lock)
+-- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
+redis.call('DEL', lock)
 return {'undone'}

@@ -1,0 +1,167 @@
+//! `acquire.lua`, row by row.
+
+use super::{Attempt, Space, identity_of, word};
+
+#[test]
+fn a_free_key_is_granted_with_a_lease_an_expiry_and_an_index_entry() {
+    let mut space = Space::shared();
+    let before = space.now_ms();
+
+    let row = space.acquire(&Attempt { further: ",\"label\":\"A\"".to_owned(), ..Attempt::of("k", "alice", "n-1") });
+
+    let row = row.unwrap();
+    let (token, since, valid_until): (u64, i64, i64) =
+        (row[1].parse().unwrap(), row[2].parse().unwrap(), row[3].parse().unwrap());
+    assert_eq!((word(&row), row.len()), ("granted", 4));
+    assert!((before..=space.now_ms()).contains(&since), "{row:?}");
+    assert_eq!(valid_until, since + 60_000);
+    let lease = format!(
+        r#"{{"token":"{token}","kind":"user","owner":"alice","nonce":"n-1","since":{since},"ttl":60000,"label":"A"}}"#
+    );
+    assert_eq!(space.lease("k"), Some(lease));
+    assert_eq!(space.valid_until("k"), valid_until);
+    assert_eq!(space.indexed("k"), Some(token));
+}
+
+#[test]
+fn the_same_attempt_is_replayed_with_its_lease_and_the_expiry_it_had() {
+    let mut space = Space::shared();
+    let attempt = Attempt::of("k", "alice", "n-1");
+    space.granted(&attempt);
+    let (lease, valid_until) = (space.lease("k").unwrap(), space.valid_until("k"));
+
+    let again = space.acquire(&Attempt { ttl_ms: 120_000, own: "renew", ..attempt }).unwrap();
+
+    let told = lease.replace("\"ttl\":60000}", "\"ttl\":60000,\"told\":true}");
+    assert_eq!(again, ["replayed", &told, &valid_until.to_string()]);
+    assert_eq!((space.lease("k"), space.valid_until("k")), (Some(told), valid_until));
+}
+
+#[test]
+fn the_owner_may_renew_by_another_attempt_and_keeps_token_and_lease() {
+    let mut space = Space::shared();
+    let token = space.granted(&Attempt::of("k", "alice", "n-1"));
+    let lease = space.lease("k").unwrap();
+    let before = space.now_ms();
+
+    let renewed = space.acquire(&Attempt { ttl_ms: 90_000, own: "renew", ..Attempt::of("k", "alice", "n-2") }).unwrap();
+
+    let valid_until = space.valid_until("k");
+    assert_eq!(renewed, ["renewed", &lease, &valid_until.to_string()]);
+    assert!((before + 90_000..=space.now_ms() + 90_000).contains(&valid_until), "{valid_until}");
+    assert_eq!((space.lease("k"), space.indexed("k")), (Some(lease), Some(token)));
+}
+
+#[test]
+fn a_renewal_by_acquire_may_shorten_a_lease_for_it_sets_the_time() {
+    let mut space = Space::shared();
+    space.granted(&Attempt::of("k", "alice", "n-1"));
+    let long = space.valid_until("k");
+
+    space.acquire(&Attempt { ttl_ms: 10_000, own: "renew", ..Attempt::of("k", "alice", "n-2") }).unwrap();
+
+    assert!(space.valid_until("k") < long - 40_000);
+}
+
+#[test]
+fn a_held_key_is_left_as_it_is_and_its_lease_is_told() {
+    let mut space = Space::shared();
+    space.granted(&Attempt::of("k", "alice", "n-1"));
+    let (lease, valid_until) = (space.lease("k").unwrap(), space.valid_until("k").to_string());
+    let contents = space.contents();
+
+    for (user, own) in [("alice", "refuse"), ("bob", "refuse"), ("bob", "renew")] {
+        let row = space.acquire(&Attempt { own, ..Attempt::of("k", user, "n-2") });
+        assert_eq!(row.unwrap(), ["held", &lease, &valid_until], "{user} {own}");
+    }
+    assert_eq!(space.contents(), contents);
+}
+
+#[test]
+fn a_nonce_of_another_owner_or_key_is_no_replay() {
+    let mut space = Space::shared();
+    space.granted(&Attempt::of("k", "alice", "n-1"));
+
+    assert_eq!(word(&space.acquire(&Attempt::of("k", "bob", "n-1")).unwrap()), "held");
+    assert_eq!(word(&space.acquire(&Attempt::of("other", "alice", "n-1")).unwrap()), "granted");
+}
+
+#[test]
+fn a_user_and_a_system_owner_of_one_name_are_two() {
+    let mut space = Space::shared();
+    space.granted(&Attempt::of("k", "alice", "n-1"));
+    let identity = identity_of("alice").replace("user", "system");
+
+    let row = space.acquire(&Attempt { identity, own: "renew", ..Attempt::of("k", "", "n-1") });
+
+    assert_eq!(word(&row.unwrap()), "held");
+}
+
+#[test]
+fn what_is_no_string_is_a_stranger_and_stays() {
+    for (command, args) in [("LPUSH", &["x"][..]), ("HSET", &["f", "x"]), ("SADD", &["x"]), ("ZADD", &["1", "x"])] {
+        let mut space = Space::shared();
+        let name = space.lock("k");
+        space.ask::<i64>(command, &[&[name.as_str()], args].concat());
+        let contents = space.contents();
+
+        let row = space.acquire(&Attempt { own: "renew", ..Attempt::of("k", "alice", "n-1") });
+
+        assert_eq!(row.unwrap(), ["stranger"], "{command}");
+        assert_eq!(space.contents(), contents, "{command}");
+    }
+}
+
+#[test]
+fn a_strangers_string_is_held_even_when_empty_or_made_to_look_like_the_owners() {
+    let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\",\"since\":1}}}}", identity_of("alice"));
+    let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\",\"since\":1}}", identity_of("alice"));
+    for text in ["", "1", "true", "null", "{\"token\":\"", &copy, &near, &Attempt::of("k", "alice", "n-1").name()] {
+        for nonce in ["n-1", "n-2"] {
+            let mut space = Space::shared();
+            let name = space.lock("k");
+            space.ask::<String>("SET", &[&name, text]);
+            let contents = space.contents();
+
+            let row = space.acquire(&Attempt { own: "renew", ..Attempt::of("k", "alice", nonce) });
+
+            assert_eq!(row.unwrap(), ["held", text, "-1"]);
+            assert_eq!(space.contents(), contents, "{text}");
+        }
+    }
+}
+
+#[test]
+fn no_text_of_one_owner_passes_for_anothers_field() {
+    let alice = Attempt { own: "renew", ..Attempt::of("k", "alice", "n-1") };
+    let imitation = format!("x\",{}", alice.name());
+    for hostile in [imitation.as_str(), &alice.name(), "\\", "\\\\\"", "kind", "\",\"told\":true}", ",\"told\":true}"] {
+        let further = format!(",\"label\":{0},\"description\":{0}", super::json(hostile));
+        for attempt in [
+            Attempt { further, ..Attempt::of("k", "mallory", "n-2") },
+            Attempt::of("k", hostile, "n-2"),
+            Attempt::of("k", "mallory", hostile),
+        ] {
+            let mut space = Space::shared();
+            let token = space.granted(&attempt);
+
+            assert_eq!(word(&space.acquire(&alice).unwrap()), "held", "{hostile}");
+            assert_eq!(word(&space.renew("k", token, &alice.identity, 1000).unwrap()), "other", "{hostile}");
+            assert_eq!(word(&space.release("k", None, &alice.identity).unwrap()), "other", "{hostile}");
+            assert_eq!(space.undo(&alice).unwrap(), ["nothing"], "{hostile}");
+            assert_eq!(space.undo(&attempt).unwrap(), ["undone"], "no imitation of `told`: {hostile}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_expired_key_is_granted_anew() {
+    let mut space = Space::shared();
+    let first = space.granted(&Attempt { ttl_ms: 20, ..Attempt::of("k", "alice", "n-1") });
+    space.expired("k").await;
+
+    let second = space.granted(&Attempt::of("k", "bob", "n-2"));
+
+    assert!(second > first, "{second} after {first}");
+    assert_eq!(space.indexed("k"), Some(second));
+}

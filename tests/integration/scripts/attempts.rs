@@ -1,0 +1,97 @@
+//! Attempts by their nonce: sent twice they act once, and an undo takes back what nobody was told of, and no more.
+
+use super::{Attempt, Space, word};
+
+#[test]
+fn an_acquire_sent_twice_acts_once() {
+    let mut space = Space::shared();
+    let attempt = Attempt::of("k", "alice", "n-1");
+    let token = space.granted(&attempt);
+    let (sequence, name) = (space.sequence(), space.tokens());
+    let stored: String = space.ask("GET", &[&sequence]);
+
+    for _ in 0..3 {
+        let row = space.acquire(&attempt).unwrap();
+        assert_eq!(word(&row), "replayed");
+        assert!(row[1].starts_with(&format!("{{\"token\":\"{token}\",")), "{row:?}");
+        assert_eq!(row[1].matches("told").count(), 1, "{row:?}");
+    }
+    assert_eq!(space.ask::<String>("GET", &[&sequence]), stored, "no token was drawn");
+    assert_eq!(space.ask::<u64>("ZCARD", &[&name]), 1);
+}
+
+#[test]
+fn undo_takes_back_the_grant_and_its_index_entry() {
+    let mut space = Space::shared();
+    let attempt = Attempt::of("k", "alice", "n-1");
+    space.granted(&attempt);
+
+    assert_eq!(space.undo(&attempt).unwrap(), ["undone"]);
+
+    assert_eq!((space.lease("k"), space.indexed("k")), (None, None));
+    assert_eq!(space.undo(&attempt).unwrap(), ["nothing"], "twice");
+}
+
+#[test]
+fn undo_leaves_alone_what_a_repetition_was_told_of() {
+    let mut space = Space::shared();
+    let attempt = Attempt::of("k", "alice", "n-1");
+    space.granted(&attempt);
+    assert_eq!(word(&space.acquire(&attempt).unwrap()), "replayed");
+    let contents = space.contents();
+
+    assert_eq!(space.undo(&attempt).unwrap(), ["told"]);
+    assert_eq!(space.undo(&attempt).unwrap(), ["told"], "twice");
+    assert_eq!(space.contents(), contents);
+}
+
+#[test]
+fn undo_of_an_attempt_without_a_lease_touches_nobody_elses() {
+    let mut space = Space::shared();
+    assert_eq!(space.undo(&Attempt::of("k", "alice", "n-1")).unwrap(), ["nothing"]);
+    space.granted(&Attempt::of("k", "alice", "n-1"));
+    let contents = space.contents();
+
+    for (user, nonce) in [("alice", "n-2"), ("bob", "n-1"), ("alice", "n-"), ("alice", "n-11")] {
+        assert_eq!(space.undo(&Attempt::of("k", user, nonce)).unwrap(), ["nothing"], "{user} {nonce}");
+    }
+    assert_eq!(space.contents(), contents);
+}
+
+#[test]
+fn undo_of_an_attempt_that_only_renewed_leaves_the_lease_of_the_first() {
+    let mut space = Space::shared();
+    let first = Attempt::of("k", "alice", "n-1");
+    let second = Attempt { own: "renew", ..Attempt::of("k", "alice", "n-2") };
+    let token = space.granted(&first);
+    assert_eq!(word(&space.acquire(&second).unwrap()), "renewed");
+
+    assert_eq!(space.undo(&second).unwrap(), ["nothing"]);
+
+    assert_eq!(space.indexed("k"), Some(token));
+}
+
+#[test]
+fn after_its_end_an_attempt_is_an_ordinary_one() {
+    let mut space = Space::shared();
+    let attempt = Attempt::of("k", "alice", "n-1");
+    let first = space.granted(&attempt);
+    space.release("k", Some(first), &attempt.identity).unwrap();
+
+    let second = space.granted(&attempt);
+
+    assert!(second > first, "{second} after {first}");
+    assert!(!space.lease("k").unwrap().contains("told"));
+}
+
+#[test]
+fn a_renewed_lease_stays_told() {
+    let mut space = Space::shared();
+    let attempt = Attempt::of("k", "alice", "n-1");
+    let token = space.granted(&attempt);
+    space.acquire(&attempt).unwrap();
+
+    space.renew("k", token, &attempt.identity, 90_000).unwrap();
+
+    assert_eq!(space.undo(&attempt).unwrap(), ["told"]);
+}

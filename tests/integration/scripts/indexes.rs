@@ -1,0 +1,58 @@
+//! `read.lua` and `sweep.lua`, row by row.
+
+use super::{Attempt, Space};
+
+#[test]
+fn read_answers_in_the_order_of_its_keys() {
+    let mut space = Space::shared();
+    space.granted(&Attempt::of("a", "alice", "n-1"));
+    let (lease, valid_until) = (space.lease("a").unwrap(), space.valid_until("a").to_string());
+    let (list, text) = (space.lock("list"), space.lock("text"));
+    space.ask::<i64>("LPUSH", &[&list, "x"]);
+    space.ask::<String>("SET", &[&text, ""]);
+
+    let rows = space.read(&["free", "a", "list", "text", "a"]);
+
+    let a = vec!["lease".to_owned(), lease, valid_until];
+    let short = |word: &str| vec![word.to_owned()];
+    let text = vec!["lease".to_owned(), String::new(), "-1".to_owned()];
+    assert_eq!(rows, [short("free"), a.clone(), short("stranger"), text, a]);
+    assert!(space.read(&[]).is_empty());
+}
+
+#[tokio::test]
+async fn sweep_drops_what_has_expired_and_nothing_else() {
+    let mut space = Space::shared();
+    let alive = space.granted(&Attempt::of("alive", "alice", "n-1"));
+    space.granted(&Attempt { ttl_ms: 20, ..Attempt::of("dead", "alice", "n-2") });
+    let strange = space.lock("strange");
+    space.ask::<i64>("LPUSH", &[&strange, "x"]);
+    space.expired("dead").await;
+
+    assert_eq!(space.sweep(&["alive", "dead", "never", "strange"]).unwrap(), ["swept", "2"]);
+
+    assert_eq!((space.indexed("alive"), space.indexed("dead")), (Some(alive), None));
+    assert_eq!(space.sweep(&["alive"]).unwrap(), ["swept", "0"]);
+    assert_eq!(space.sweep(&[]).unwrap(), ["swept", "0"]);
+}
+
+#[tokio::test]
+async fn sweep_leaves_a_key_that_was_granted_anew() {
+    let mut space = Space::shared();
+    space.granted(&Attempt { ttl_ms: 20, ..Attempt::of("k", "alice", "n-1") });
+    space.expired("k").await;
+    let token = space.granted(&Attempt::of("k", "bob", "n-2"));
+
+    assert_eq!(space.sweep(&["k"]).unwrap(), ["swept", "0"]);
+
+    assert_eq!(space.indexed("k"), Some(token));
+}
+
+#[test]
+fn sweep_takes_as_many_entries_as_its_header_allows() {
+    let mut space = Space::shared();
+    let keys: Vec<String> = (0..5000).map(|number| format!("k-{number}")).collect();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+
+    assert_eq!(space.sweep(&keys).unwrap(), ["swept", "5000"]);
+}

@@ -1,0 +1,215 @@
+//! The Lua scripts by themselves: each row of each header, and what Redis may refuse in the middle of one.
+
+mod acquire;
+mod attempts;
+mod changes;
+mod headers;
+mod indexes;
+mod refusals;
+mod tokens;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use redis::{Connection, FromRedisValue, Value};
+
+use crate::harness::{TestRedis, eventually, unique};
+
+const ACQUIRE: &str = include_str!("../../../lua/acquire.lua");
+const RENEW: &str = include_str!("../../../lua/renew.lua");
+const RELEASE: &str = include_str!("../../../lua/release.lua");
+const FORCE: &str = include_str!("../../../lua/force.lua");
+const UNDO: &str = include_str!("../../../lua/undo.lua");
+const READ: &str = include_str!("../../../lua/read.lua");
+const SWEEP: &str = include_str!("../../../lua/sweep.lua");
+
+const SHARD: u64 = 17;
+
+/// One row of a script, or the error that Redis gave instead.
+type Answer = Result<Vec<String>, String>;
+
+/// One shard of a lock space of a test's own.
+struct Space {
+    connection: Connection,
+    tag: String,
+}
+
+/// What an acquire asks for; `Attempt::of` says who, what and which, the rest is usual.
+#[derive(Clone)]
+struct Attempt {
+    key: String,
+    identity: String,
+    nonce: String,
+    ttl_ms: u64,
+    floor: u64,
+    further: String,
+    own: &'static str,
+}
+
+impl Attempt {
+    fn of(key: &str, user: &str, nonce: &str) -> Attempt {
+        Attempt {
+            key: key.to_owned(),
+            identity: identity_of(user),
+            nonce: format!("\"nonce\":{},", json(nonce)),
+            ttl_ms: 60_000,
+            floor: 0,
+            further: String::new(),
+            own: "refuse",
+        }
+    }
+
+    /// Owner and nonce, as `undo.lua` wants them.
+    fn name(&self) -> String {
+        format!("{}{}", self.identity, self.nonce)
+    }
+}
+
+/// A user as the lease spells it.
+fn identity_of(user: &str) -> String {
+    format!("\"kind\":\"user\",\"owner\":{},", json(user))
+}
+
+fn json(text: &str) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+impl Space {
+    fn on(redis: &TestRedis) -> Space {
+        Space { connection: redis.connection(), tag: format!("{{{}:{SHARD}}}", unique("scripts")) }
+    }
+
+    fn shared() -> Space {
+        Space::on(TestRedis::shared())
+    }
+
+    fn lock(&self, key: &str) -> String {
+        format!("{}:lock:{key}", self.tag)
+    }
+
+    fn sequence(&self) -> String {
+        format!("{}:seq", self.tag)
+    }
+
+    fn tokens(&self) -> String {
+        format!("{}:tokens", self.tag)
+    }
+
+    fn acquire(&mut self, attempt: &Attempt) -> Answer {
+        let keys = [self.lock(&attempt.key), self.sequence(), self.tokens()];
+        let (ttl_ms, floor, shard) = (attempt.ttl_ms.to_string(), attempt.floor.to_string(), SHARD.to_string());
+        let Attempt { key, identity, nonce, further, own, .. } = attempt;
+        self.run(ACQUIRE, &keys, &[key, &ttl_ms, &shard, &floor, identity, nonce, further, own])
+    }
+
+    /// A grant; its token.
+    fn granted(&mut self, attempt: &Attempt) -> u64 {
+        let row = self.acquire(attempt).unwrap();
+        assert_eq!(row[0], "granted", "{row:?}");
+        row[1].parse().unwrap()
+    }
+
+    fn renew(&mut self, key: &str, token: u64, identity: &str, ttl_ms: u64) -> Answer {
+        let keys = [self.lock(key)];
+        self.run(RENEW, &keys, &[&token.to_string(), identity, &ttl_ms.to_string()])
+    }
+
+    fn release(&mut self, key: &str, token: Option<u64>, identity: &str) -> Answer {
+        let token = token.map(|token| token.to_string()).unwrap_or_default();
+        self.change(RELEASE, key, &[key, &token, identity])
+    }
+
+    fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
+        let token = token.map(|token| token.to_string()).unwrap_or_default();
+        self.change(FORCE, key, &[key, &token])
+    }
+
+    fn undo(&mut self, attempt: &Attempt) -> Answer {
+        self.change(UNDO, &attempt.key, &[&attempt.key, &attempt.name()])
+    }
+
+    fn change(&mut self, script: &str, key: &str, args: &[&str]) -> Answer {
+        let keys = [self.lock(key), self.tokens()];
+        self.run(script, &keys, args)
+    }
+
+    fn sweep(&mut self, keys: &[&str]) -> Answer {
+        let names: Vec<String> = std::iter::once(self.tokens()).chain(keys.iter().map(|key| self.lock(key))).collect();
+        self.run(SWEEP, &names, keys)
+    }
+
+    fn read(&mut self, keys: &[&str]) -> Vec<Vec<String>> {
+        let names: Vec<String> = keys.iter().map(|key| self.lock(key)).collect();
+        match self.eval(READ, &names, &[]).unwrap() {
+            Value::Array(rows) => rows.into_iter().map(row).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn run(&mut self, script: &str, keys: &[String], args: &[&str]) -> Answer {
+        self.eval(script, keys, args).map(row)
+    }
+
+    fn eval(&mut self, script: &str, keys: &[String], args: &[&str]) -> Result<Value, String> {
+        let mut command = redis::cmd("EVAL");
+        command.arg(script).arg(keys.len()).arg(keys).arg(args);
+        command.query(&mut self.connection).map_err(|error| format!("{} {error}", error.code().unwrap_or_default()))
+    }
+
+    /// Runs one command: `space.ask("GET", &[&name])`.
+    fn ask<T: FromRedisValue>(&mut self, command: &str, args: &[&str]) -> T {
+        redis::cmd(command).arg(args).query(&mut self.connection).unwrap()
+    }
+
+    /// The lease under a key as it lies there.
+    fn lease(&mut self, key: &str) -> Option<String> {
+        let name = self.lock(key);
+        self.ask("GET", &[&name])
+    }
+
+    /// What the index knows of a key.
+    fn indexed(&mut self, key: &str) -> Option<u64> {
+        let tokens = self.tokens();
+        self.ask("ZSCORE", &[&tokens, key])
+    }
+
+    /// Milliseconds since 1970; below 0: none.
+    fn valid_until(&mut self, key: &str) -> i64 {
+        let name = self.lock(key);
+        self.ask("PEXPIRETIME", &[&name])
+    }
+
+    /// Redis's clock, milliseconds since 1970.
+    fn now_ms(&mut self) -> i64 {
+        let (seconds, micros): (i64, i64) = self.ask("TIME", &[]);
+        seconds * 1000 + micros / 1000
+    }
+
+    /// All that lies in the shard, byte for byte, expiries too.
+    fn contents(&mut self) -> BTreeMap<String, (Vec<u8>, i64)> {
+        let pattern = format!("{}*", self.tag);
+        let names: Vec<String> = self.ask("KEYS", &[&pattern]);
+        let contents = names.into_iter().map(|name| {
+            let content = (self.ask("DUMP", &[&name]), self.ask("PEXPIRETIME", &[&name]));
+            (name, content)
+        });
+        contents.collect()
+    }
+
+    async fn expired(&mut self, key: &str) {
+        let space = std::cell::RefCell::new(self);
+        eventually("the lease expires", Duration::from_secs(5), async || space.borrow_mut().lease(key).is_none()).await;
+    }
+}
+
+fn row(value: Value) -> Vec<String> {
+    match value {
+        Value::Array(fields) => fields.into_iter().map(|field| String::from_redis_value(field).unwrap()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// What [`Space::acquire`] and its like answer in a word.
+fn word(row: &[String]) -> &str {
+    &row[0]
+}
