@@ -2,6 +2,7 @@
 //! tokens, so a renewal changes nothing, and what is held throughout is seen once.
 
 use std::collections::VecDeque;
+use std::ops::Bound;
 
 use futures_util::future::try_join_all;
 
@@ -71,7 +72,8 @@ impl Run {
     async fn fill(&mut self, scripts: &Scripts, prefix: &str) -> Result<(), RedisFailure> {
         while self.is_dry() {
             let tokens = scripts.space.tokens(self.shard);
-            let page = scripts.redis.range_by_score(tokens, format!("({}", self.after), "+inf", PAGE).await?;
+            let page =
+                scripts.redis.range_by_score(tokens, (Bound::Excluded(self.after), Bound::Unbounded), PAGE).await?;
             self.exhausted = page.len() < PAGE as usize;
             self.after = page.last().map_or(self.after, |(_, token)| *token);
             let wanted = page.into_iter().filter_map(|(key, token)| {

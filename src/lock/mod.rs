@@ -283,8 +283,8 @@ impl Engine {
 
     async fn key_of(&self, token: Token) -> Result<Option<Key>, LockFailure> {
         let Scripts { redis, space } = &self.scripts;
-        let exactly = token.to_string();
-        let members = redis.range_by_score(space.tokens(token.shard()), exactly.clone(), &exactly, 1).await?;
+        let exactly = token.get()..=token.get();
+        let members = redis.range_by_score(space.tokens(token.shard()), exactly, 1).await?;
         let key = members.first().and_then(|(key, _)| Key::parse(std::str::from_utf8(key).ok()?).ok());
         Ok(key)
     }

@@ -5,6 +5,7 @@
 //! for every grant, and one whole pass over a shard when the last lease that it granted there must have ended. The
 //! index so stays within a quarter more than what is held, whoever dies.
 
+use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -103,7 +104,7 @@ async fn sweep(scripts: &Scripts, shard: Shard, looks: u64, cursor: &mut u64) ->
     }
     while looked < looks {
         let tokens = scripts.space.tokens(shard);
-        let page = scripts.redis.range_by_score(tokens, format!("({cursor}"), "+inf", PAGE).await?;
+        let page = scripts.redis.range_by_score(tokens, (Bound::Excluded(*cursor), Bound::Unbounded), PAGE).await?;
         looked += page.len() as u64;
         let more = page.len() == PAGE as usize;
         let last = page.last().map_or(0, |(_, token)| *token);

@@ -9,6 +9,7 @@ mod reply;
 mod script;
 mod watch;
 
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -19,6 +20,7 @@ use fred::types::Value;
 use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
+use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
 
 pub use failure::RedisFailure;
 pub use reply::Reply;
@@ -121,15 +123,16 @@ impl Redis {
         self.call(operation, self.client.evalsha(script.sha1.as_str(), keys, args)).await
     }
 
-    /// At most `count` members of a zset with scores of `min` (`5`, or `(5` to leave it out) to `max`, with their
-    /// scores, lowest score first. Scores below 2^53 come back exactly.
+    /// At most `count` members of a zset with scores in `range`, with their scores, lowest score first. Scores below
+    /// 2^53 come back exactly.
     pub async fn range_by_score(
         &self,
         zset: &str,
-        min: String,
-        max: &str,
+        range: impl RangeBounds<u64>,
         count: u32,
     ) -> Result<Vec<(bytes::Bytes, u64)>, RedisFailure> {
+        let min = bound(range.start_bound(), ZRangeBound::NegInfiniteScore);
+        let max = bound(range.end_bound(), ZRangeBound::InfiniteScore);
         let limit = Some((0, i64::from(count)));
         let reply = self
             .call(RedisOperation::Range, self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit))
@@ -188,6 +191,16 @@ impl Redis {
             Ok(Ok(())) => Ok(()),
             _ => Err(RedisFailure::NotSent(self.status.reason())),
         }
+    }
+}
+
+/// One end of a range of scores. Never as text: the client library takes texts for bounds of ZRANGEBYLEX.
+fn bound(bound: Bound<&u64>, unbounded: ZRangeBound) -> ZRange {
+    let index = |score: &u64| ZRangeBound::Index(i64::try_from(*score).unwrap_or(i64::MAX));
+    match bound {
+        Bound::Included(score) => ZRange { kind: ZRangeKind::Inclusive, range: index(score) },
+        Bound::Excluded(score) => ZRange { kind: ZRangeKind::Exclusive, range: index(score) },
+        Bound::Unbounded => ZRange { kind: ZRangeKind::Inclusive, range: unbounded },
     }
 }
 
