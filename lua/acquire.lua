@@ -30,14 +30,19 @@ if type(lease) == 'table' then
   return {'stranger'}
 end
 if lease then
-  if string.find(lease, identity .. nonce, 1, true) then
+  -- Where our own leases name their owner. Anywhere else the same words are a stranger's.
+  local _, beginning = string.find(lease, '^{"token":"%d+",')
+  local function names(text)
+    return beginning and string.sub(lease, beginning + 1, beginning + #text) == text
+  end
+  if names(identity .. nonce) then
     if string.sub(lease, -13) ~= ',"told":true}' then
       lease = string.sub(lease, 1, -2) .. ',"told":true}'
       redis.call('SET', lock, lease, 'KEEPTTL')
     end
     return {'replayed', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
   end
-  if own == 'renew' and string.find(lease, identity, 1, true) then
+  if own == 'renew' and names(identity) then
     redis.call('PEXPIREAT', lock, valid_until)
     return {'renewed', lease, valid_until}
   end

@@ -17,13 +17,9 @@ end
 if not lease then
   return {'lost'}
 end
-local mine
-if token == '' then
-  mine = string.find(lease, identity, 1, true)
-else
-  local beginning = '{"token":"' .. token .. '",' .. identity
-  mine = string.sub(lease, 1, #beginning) == beginning
-end
+local expected = token == '' and '%d+' or token
+local _, beginning = string.find(lease, '^{"token":"' .. expected .. '",')
+local mine = beginning and string.sub(lease, beginning + 1, beginning + #identity) == identity
 if not mine then
   return {'other', lease}
 end
