@@ -6,3 +6,4 @@
 mod harness;
 
 mod admin;
+mod leases;
