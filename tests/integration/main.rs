@@ -7,3 +7,5 @@ mod harness;
 
 mod admin;
 mod leases;
+mod secrets;
+mod settings;

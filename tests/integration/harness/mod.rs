@@ -1,5 +1,6 @@
 //! What the tests stand on: a real redis-server, the real binary, real sockets.
 
+pub mod command;
 pub mod http;
 pub mod jwt;
 pub mod redis;
@@ -8,6 +9,7 @@ pub mod sidecar;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use command::{lockside, lockside_with};
 pub use http::{Answer, Call};
 pub use redis::TestRedis;
 pub use sidecar::Sidecar;
