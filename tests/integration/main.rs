@@ -7,5 +7,6 @@ mod harness;
 
 mod admin;
 mod leases;
+mod ops;
 mod secrets;
 mod settings;
