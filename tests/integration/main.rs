@@ -8,5 +8,6 @@ mod harness;
 mod admin;
 mod leases;
 mod ops;
+mod outages;
 mod secrets;
 mod settings;
