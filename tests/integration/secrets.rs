@@ -130,6 +130,8 @@ async fn a_mistake_shows_no_secret() {
         "--redis-url=//:hunter2@redis".to_owned(),
         "--redis-url=redis+unix://:hunter2@".to_owned(),
         "--redis-ural=redis://:hunter2@redis".to_owned(),
+        "redis://:hunter2@redis".to_owned(),
+        "hunter2".to_owned(),
         format!("--jwt-secret-file={secret}"),
         format!("--jwt-public-key-file={secret}"),
     ] {
