@@ -32,8 +32,8 @@ macro_rules! metrics {
 metrics! {
     /// HTTP requests answered, by dialect, operation and outcome.
     requests: IntCounterVec = "lockside_requests_total" ["dialect", "operation", "outcome"];
-    /// Time from a request's head to its answer's head, in seconds.
-    request_seconds: HistogramVec = "lockside_request_duration_seconds" ["dialect", "operation"];
+    /// Time from a request's head to its answer's head, in seconds, by dialect, operation and outcome.
+    request_seconds: HistogramVec = "lockside_request_duration_seconds" ["dialect", "operation", "outcome"];
     /// Time from a command's sending to its answer or deadline, in seconds.
     redis_seconds: HistogramVec = "lockside_redis_round_trip_seconds" ["operation"];
     /// Redis commands that got no good answer, by what is known of them.
@@ -84,7 +84,7 @@ impl Metrics {
 
     pub fn request(&self, dialect: &'static str, operation: &'static str, outcome: &'static str, took: Duration) {
         self.requests.with_label_values(&[dialect, operation, outcome]).inc();
-        self.request_seconds.with_label_values(&[dialect, operation]).observe(took.as_secs_f64());
+        self.request_seconds.with_label_values(&[dialect, operation, outcome]).observe(took.as_secs_f64());
     }
 
     /// Prometheus's text format.

@@ -6,8 +6,8 @@ use hyper::{Request, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::Context;
 use super::failure::Failure;
+use super::{Context, object};
 use crate::auth::{Credential, User};
 use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, OwnerKind};
 use crate::server::{Body, Response, read_body};
@@ -97,7 +97,7 @@ async fn target(request: Request<Incoming>) -> Result<Target, Failure> {
             };
             Ok(Target { route: field("route")?, id: field("id")? })
         }
-        _ => serde_json::from_slice(&body).map_err(|error| Failure::BadRequest(error.to_string())),
+        _ => object(&body),
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::{complain, exit, say};
+use crate::config::Address;
 
 /// Longest time for the whole probe.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -16,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 pub struct HealthFlags {
     /// The ops listener of the lockside to ask
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9420")]
-    ops_listen: SocketAddr,
+    ops_listen: Address,
 
     /// Ask whether it is ready (Redis answers), not only whether it is alive
     #[arg(long)]
@@ -25,7 +27,7 @@ pub struct HealthFlags {
 
 pub fn run(flags: &HealthFlags) -> ExitCode {
     let path = if flags.ready { "/readyz" } else { "/healthz" };
-    match ask(flags.ops_listen, path) {
+    match ask(&flags.ops_listen, path) {
         Ok((200, text)) => {
             say(text.trim_end());
             ExitCode::SUCCESS
@@ -41,16 +43,30 @@ pub fn run(flags: &HealthFlags) -> ExitCode {
     }
 }
 
-fn ask(mut address: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
+fn ask(address: &Address, path: &str) -> std::io::Result<(u16, String)> {
+    match address {
+        Address::Tcp(address) => {
+            let mut address = *address;
+            if address.ip().is_unspecified() {
+                address.set_ip(match address {
+                    SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+                    SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+                });
+            }
+            let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            converse(stream, path)
+        }
+        Address::Unix(socket) => {
+            let stream = UnixStream::connect(socket)?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
+            converse(stream, path)
+        }
     }
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+}
+
+fn converse(mut stream: impl Read + Write, path: &str) -> std::io::Result<(u16, String)> {
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut answer = String::new();
     stream.take(64 * 1024).read_to_string(&mut answer)?;
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());

@@ -48,6 +48,10 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
 
 fn sentence(error: &clap::Error) -> String {
     let flag = context(error, ContextKind::InvalidArg).unwrap_or_default();
+    if !flag.starts_with('-') {
+        // A value that lost its flag may be a url with a password.
+        return "a value without a flag, not shown since it may be a secret; see --help".to_owned();
+    }
     match context(error, ContextKind::SuggestedArg) {
         Some(near) => format!("{flag}: no such flag; did you mean {near}?"),
         None => format!("{flag}: no such flag; see --help"),

@@ -63,8 +63,8 @@ impl Check {
     }
 
     pub fn listen(&mut self, flags: &ListenFlags) -> Option<ListenConfig> {
-        let api = self.take("--listen", address(&flags.listen));
-        let ops = self.take("--ops-listen", address(&flags.ops_listen));
+        let api = self.take("--listen", flags.listen.parse());
+        let ops = self.take("--ops-listen", flags.ops_listen.parse());
         let max_connections = self.count("--max-connections", &flags.max_connections, 1, 1_000_000);
         let allowed_origins = list(&flags.allowed_origins);
         for origin in &allowed_origins {
@@ -206,18 +206,22 @@ fn log_level(text: &str) -> Result<tracing::Level, String> {
     text.parse().map_err(|_| format!("`{text}`; expected error, warn, info, debug or trace"))
 }
 
-fn address(text: &str) -> Result<Address, String> {
-    const EXPECTED: &str = "expected ip:port such as 127.0.0.1:7420, or unix:/path";
-    if let Some(path) = text.strip_prefix("unix:") {
-        return match path {
-            path if path.starts_with('/') => Ok(Address::Unix(PathBuf::from(path))),
-            _ => Err(format!("`{text}`: the path is not absolute; {EXPECTED}")),
-        };
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Address, String> {
+        const EXPECTED: &str = "expected ip:port such as 127.0.0.1:7420, or unix:/path";
+        if let Some(path) = text.strip_prefix("unix:") {
+            return match path {
+                path if path.starts_with('/') => Ok(Address::Unix(PathBuf::from(path))),
+                _ => Err(format!("`{text}`: the path is not absolute; {EXPECTED}")),
+            };
+        }
+        if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+            return Ok(Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+        }
+        text.parse().map(Address::Tcp).map_err(|_| format!("`{text}`; {EXPECTED}"))
     }
-    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
-        return Ok(Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
-    }
-    text.parse().map(Address::Tcp).map_err(|_| format!("`{text}`; {EXPECTED}"))
 }
 
 struct RedisUrl {

@@ -9,6 +9,7 @@ mod reply;
 mod script;
 mod watch;
 
+use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -34,13 +35,15 @@ use crate::metrics::{Metrics, RedisOperation};
 const RECONNECT_DELAY_MS: u32 = 100;
 /// Deadline of one attempt to connect, and of each step of its greeting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// How long a command waits for a connection that is being made, before it is answered as not sent.
+/// How long a command waits for a connection that is being made, before it is answered as not sent; no longer than for
+/// an answer.
 const CONNECTION_PATIENCE: Duration = Duration::from_millis(250);
 
 /// One connection to Redis and all that keeps it. Cheap to clone; belongs to the runtime that made it.
 #[derive(Clone)]
 pub struct Redis {
     client: Client,
+    patience: Duration,
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     in_flight: Arc<InFlight>,
@@ -79,7 +82,7 @@ impl Redis {
         );
         let status = Arc::new(Status::new());
         watch::spawn(client.clone(), config.timeout, Arc::clone(&status));
-        Redis { client, status, metrics, in_flight }
+        Redis { client, patience: CONNECTION_PATIENCE.min(config.timeout), status, metrics, in_flight }
     }
 
     /// Whether Redis answers, and if not, why.
@@ -186,7 +189,7 @@ impl Redis {
         if self.client.is_connected() {
             return Ok(());
         }
-        match tokio::time::timeout(CONNECTION_PATIENCE, self.client.wait_for_connect()).await {
+        match tokio::time::timeout(self.patience, self.client.wait_for_connect()).await {
             Ok(Ok(())) => Ok(()),
             _ => Err(RedisFailure::NotSent(self.status.reason())),
         }

@@ -12,8 +12,9 @@ use fred::types::config::Options;
 
 use super::RedisFailure;
 
-/// Between two probes. With [`PROBE_TIMEOUT`] below two seconds, so that readiness follows Redis that fast.
-const PROBE_INTERVAL: Duration = Duration::from_millis(700);
+/// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
+/// that readiness follows Redis that fast.
+const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 /// So many unanswered commands in a row make a connection suspect.
 const SILENCES: u32 = 3;
@@ -96,8 +97,10 @@ impl Status {
         }
     }
 
-    fn answered_within(&self, span: Duration) -> bool {
-        self.lock().last_answer.is_some_and(|at| at.elapsed() < span)
+    /// What is left of [`PROBE_INTERVAL`] since the last answer; `None` when a probe is due.
+    fn quiet(&self) -> Option<Duration> {
+        let since = self.lock().last_answer?.elapsed();
+        PROBE_INTERVAL.checked_sub(since).filter(|left| !left.is_zero())
     }
 
     /// Makes the connection anew: never two at once, and not again within [`COOL_DOWN`].
@@ -137,8 +140,14 @@ pub(super) fn spawn(client: Client, timeout: Duration, status: Arc<Status>) {
     });
     tokio::spawn(async move {
         loop {
-            probe(&client, timeout, &status).await;
-            tokio::time::sleep(PROBE_INTERVAL).await;
+            let pause = match status.quiet() {
+                Some(left) => left,
+                None => {
+                    probe(&client, timeout, &status).await;
+                    PROBE_INTERVAL
+                }
+            };
+            tokio::time::sleep(pause).await;
         }
     });
 }
@@ -154,9 +163,6 @@ async fn keep_connecting(client: Client) {
 }
 
 async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>) {
-    if status.answered_within(PROBE_INTERVAL) {
-        return;
-    }
     if !client.is_connected() {
         status.silent(status.ready().err().unwrap_or_else(|| "the connection was lost".to_owned()));
         return;

@@ -39,6 +39,11 @@ impl Sidecar {
                 command.args([flag, address]);
             }
         }
+        Sidecar::of(command)
+    }
+
+    /// Starts a `lockside serve` with whatever arguments and environment `command` has.
+    pub fn of(mut command: Command) -> Sidecar {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("lockside starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
@@ -110,12 +115,15 @@ fn addresses(log: &Mutex<Vec<String>>) -> (String, String) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let lines = log.lock().expect("no panic while held").clone();
-        for line in &lines {
-            let Ok(line) = serde_json::from_str::<serde_json::Value>(line) else { continue };
-            if line["message"] == "lockside serves" {
-                let text = |field: &str| line[field].as_str().expect("an address").to_owned();
-                return (text("api"), text("ops"));
-            }
+        if let Some(line) = lines.iter().find(|line| line.contains("lockside serves")) {
+            let field = |name: &str| match serde_json::from_str::<serde_json::Value>(line) {
+                Ok(line) => line[name].as_str().expect("an address").to_owned(),
+                Err(_) => {
+                    let mut words = line.split_whitespace();
+                    words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')).expect("an address").to_owned()
+                }
+            };
+            return (field("api"), field("ops"));
         }
         assert!(Instant::now() < deadline, "lockside did not serve: {lines:#?}");
         std::thread::sleep(Duration::from_millis(5));

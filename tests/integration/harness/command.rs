@@ -1,0 +1,36 @@
+//! The binary run to its end, as a shell would.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+/// What a run left behind.
+#[derive(Debug)]
+pub struct Finished {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Both streams, for what must be in neither.
+    pub fn output(&self) -> String {
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// Runs `lockside` with `args` and waits for its end.
+pub async fn lockside(args: &[&str]) -> Finished {
+    lockside_with(args, &[]).await
+}
+
+/// Runs `lockside` with `args` and variables of its environment; panics where it goes on running.
+pub async fn lockside_with(args: &[&str], variables: &[(&str, &str)]) -> Finished {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockside"));
+    command.args(args).envs(variables.iter().copied()).stdin(Stdio::null()).kill_on_drop(true);
+    let ended = tokio::time::timeout(Duration::from_secs(10), command.output()).await;
+    let output = ended.unwrap_or_else(|_| panic!("still running: {args:?}")).expect("lockside starts");
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+    Finished { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}

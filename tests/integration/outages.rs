@@ -1,0 +1,192 @@
+//! Redis away, and back: true answers in time, readiness that follows, and nobody who has to lend a hand.
+
+#![expect(clippy::print_stdout, reason = "the figures are worth reading, too")]
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Answer, Call, Scratch, Sidecar, TestRedis, eventually, jwt, unique};
+
+const TIMEOUT: Duration = Duration::from_millis(500);
+/// What an answer may take beyond the deadline of Redis: 100 ms of ours, and what a busy machine adds.
+const SLACK: Duration = Duration::from_millis(100 + 400);
+const READINESS: Duration = Duration::from_secs(2);
+const RECOVERY: Duration = Duration::from_secs(3);
+
+/// A Redis of the test's own, and a sidecar that knows the user `alice` by her cookie.
+async fn pair(flags: &[&str]) -> (TestRedis, Sidecar) {
+    let redis = TestRedis::start(&[]);
+    let scratch = Scratch::new();
+    let secret = scratch.file("secret", jwt::SECRET);
+    let sidecar = Sidecar::start(&redis, &[&["--jwt-secret-file", &secret], flags].concat()).await;
+    (redis, sidecar)
+}
+
+async fn create(sidecar: &Sidecar, user: &str, key: &str) -> Answer {
+    let call = sidecar.call("POST", "/cmn/leasable-locks").cookie(&jwt::editor(user));
+    call.json(&json!({"key": key, "leasePeriod": 60})).send().await
+}
+
+/// One call of each route, with the statuses that say that Redis did not do it, or that nobody knows.
+fn every_route(sidecar: &Sidecar) -> Vec<(&'static str, Call<'_>, &'static [u16])> {
+    const UNAVAILABLE: &[u16] = &[503, 504];
+    let alice = jwt::editor("alice");
+    let call = |method: &str, path: &str| sidecar.call(method, path).cookie(&alice);
+    let volume = json!({"route": "volume", "id": "1"});
+    let lease = json!({"key": unique("outage"), "leasePeriod": 60});
+    vec![
+        ("admin lock", call("POST", "/admin/lock").json(&volume), &[500]),
+        ("admin remove", call("DELETE", "/admin/remove-lock").json(&volume), &[500]),
+        ("list", call("GET", "/cmn/leasable-locks"), UNAVAILABLE),
+        ("create", call("POST", "/cmn/leasable-locks").json(&lease), UNAVAILABLE),
+        ("renew", call("PUT", "/cmn/leasable-locks/4711?leasePeriod=60"), UNAVAILABLE),
+        ("release", call("DELETE", "/cmn/leasable-locks/4711"), UNAVAILABLE),
+        ("custom remove", call("DELETE", "/cmn/leasable-locks/custom/4711"), UNAVAILABLE),
+    ]
+}
+
+/// Calls each route several times, and asserts what each answers and how long it takes.
+async fn assert_answers_in_time(sidecar: &Sidecar, what: &str) {
+    for round in 0..3 {
+        for (route, call, statuses) in every_route(sidecar) {
+            let begun = Instant::now();
+            let answer = call.send().await;
+            let took = begun.elapsed();
+            println!("{what}, round {round}: {route} answered {} after {took:.3?}", answer.status);
+            assert!(statuses.contains(&answer.status), "{what}: {route}: {} {}", answer.status, answer.text());
+            assert!(took <= TIMEOUT + SLACK, "{what}: {route} took {took:?}");
+            match statuses {
+                [500] => assert_eq!(answer.text(), r#"{"data":"Internal server error","code":500}"#),
+                _ => assert!(answer.json()["messageValue"].is_string(), "{}", answer.text()),
+            }
+            assert_eq!(answer.header("retry-after").is_some(), answer.status == 503, "{what}: {route}");
+        }
+    }
+}
+
+async fn becomes(sidecar: &Sidecar, status: u16, what: &str) {
+    let took = eventually(what, READINESS, async || sidecar.ops("/readyz").await.status == status).await;
+    println!("{what}: /readyz is {status} after {took:.3?}");
+}
+
+async fn works_again(sidecar: &Sidecar, what: &str) {
+    let key = unique("again");
+    let took = eventually(what, RECOVERY, async || create(sidecar, "alice", &key).await.status == 201).await;
+    println!("{what}: works again after {took:.3?}");
+}
+
+#[tokio::test]
+async fn with_redis_killed_every_route_fails_in_time_and_works_again_after() {
+    let (mut redis, sidecar) = pair(&["--redis-timeout=500ms"]).await;
+    assert_eq!(create(&sidecar, "alice", "before").await.status, 201);
+    redis.kill();
+    assert_answers_in_time(&sidecar, "killed").await;
+    redis.up();
+    works_again(&sidecar, "killed").await;
+}
+
+#[tokio::test]
+async fn with_redis_frozen_every_route_fails_in_time_and_works_again_after() {
+    let (redis, sidecar) = pair(&["--redis-timeout=500ms"]).await;
+    assert_eq!(create(&sidecar, "alice", "before").await.status, 201);
+    redis.signal("STOP");
+    assert_answers_in_time(&sidecar, "frozen").await;
+    redis.signal("CONT");
+    works_again(&sidecar, "frozen").await;
+    assert_eq!(create(&sidecar, "alice", "before").await.status, 200, "what she had she has");
+}
+
+#[tokio::test]
+async fn readiness_follows_a_redis_that_is_killed_and_says_why() {
+    let (mut redis, sidecar) = pair(&[]).await;
+    for _ in 0..2 {
+        redis.kill();
+        becomes(&sidecar, 503, "killed").await;
+        let ready = sidecar.ops("/readyz").await;
+        assert!(ready.text().starts_with("not ready: redis: "), "{}", ready.text());
+        assert_eq!(sidecar.ops("/healthz").await.status, 200, "alive without Redis");
+        let metrics = sidecar.ops("/metrics").await;
+        assert!(metrics.text().contains("\nlockside_redis_up 0\n"));
+        redis.up();
+        becomes(&sidecar, 200, "up").await;
+    }
+}
+
+#[tokio::test]
+async fn readiness_follows_a_redis_that_freezes_right_after_an_answer() {
+    let (redis, sidecar) = pair(&[]).await;
+    for round in 0..4 {
+        assert_eq!(create(&sidecar, "alice", &unique("freeze")).await.status, 201, "{round}");
+        redis.signal("STOP");
+        becomes(&sidecar, 503, "frozen").await;
+        let ready = sidecar.ops("/readyz").await;
+        assert!(ready.text().starts_with("not ready: redis: "), "{}", ready.text());
+        redis.signal("CONT");
+        becomes(&sidecar, 200, "going on").await;
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_comes_late_is_waited_for() {
+    let mut redis = TestRedis::start(&[]);
+    redis.kill();
+    let sidecar = Sidecar::spawn(&["--redis-url".to_owned(), redis.url()]);
+    assert_eq!(sidecar.ops("/healthz").await.status, 200);
+    let ready = sidecar.ops("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(ready.text().starts_with("not ready: redis: "), "{}", ready.text());
+    let body = json!({"key": unique("early"), "leasePeriod": 60});
+    let early = sidecar.call("POST", "/cmn/leasable-locks").json(&body).send().await;
+    assert_eq!(early.status, 503, "surely not done: {}", early.text());
+    redis.up();
+    becomes(&sidecar, 200, "up for the first time").await;
+    assert_eq!(sidecar.call("POST", "/cmn/leasable-locks").json(&body).send().await.status, 201);
+}
+
+#[tokio::test]
+async fn a_short_deadline_bounds_the_wait_for_a_connection_too() {
+    let (mut redis, sidecar) = pair(&["--redis-timeout=20ms"]).await;
+    redis.kill();
+    becomes(&sidecar, 503, "killed").await;
+    let mut figures = Vec::new();
+    for _ in 0..9 {
+        let begun = Instant::now();
+        assert!(matches!(create(&sidecar, "alice", "short").await.status, 503 | 504));
+        figures.push(begun.elapsed());
+    }
+    figures.sort();
+    println!("--redis-timeout=20ms, killed: {figures:.3?}");
+    assert!(figures[figures.len() / 2] < Duration::from_millis(20 + 100), "{figures:?}");
+}
+
+#[tokio::test]
+async fn an_acquire_without_an_answer_leaves_no_lock_behind() {
+    let (redis, sidecar) = pair(&["--redis-timeout=200ms"]).await;
+    assert_eq!(create(&sidecar, "alice", "known to redis").await.status, 201);
+    let keys: Vec<String> = (0..5).map(|index| format!("lost-{index}")).collect();
+    redis.signal("STOP");
+    for key in &keys {
+        assert!(matches!(create(&sidecar, "alice", key).await.status, 503 | 504));
+    }
+    redis.signal("CONT");
+    for key in &keys {
+        eventually("bob gets it", RECOVERY, async || create(&sidecar, "bob", key).await.status == 201).await;
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_measured_and_logged_by_its_reason() {
+    let (mut redis, sidecar) = pair(&["--redis-timeout=200ms"]).await;
+    redis.kill();
+    becomes(&sidecar, 503, "killed").await;
+    eventually("a request is refused", READINESS, async || create(&sidecar, "alice", "x").await.status == 503).await;
+    let metrics = sidecar.ops("/metrics").await;
+    let errors = metrics.text().lines().find(|line| line.starts_with("lockside_redis_errors_total{"));
+    assert!(errors.is_some_and(|line| line.contains("error=\"") && line.contains("operation=\"")), "{errors:?}");
+    assert!(metrics.text().contains("outcome=\"redis-unavailable\""));
+    assert!(!metrics.text().contains("\nlockside_locks_held "), "what nobody knows is left out");
+    let log = sidecar.log();
+    assert_eq!(log.lines().filter(|line| line.contains("\"ERROR\"")).count(), 1, "one cause for alarm: {log}");
+    assert!(log.contains("redis-unavailable"), "{log}");
+}
