@@ -2,7 +2,6 @@
 //! tokens, so a renewal changes nothing, and what is held throughout is seen once.
 
 use std::collections::VecDeque;
-use std::ops::Bound;
 
 use futures_util::future::try_join_all;
 

@@ -5,7 +5,6 @@
 //! for every grant, and one whole pass over a shard when the last lease that it granted there must have ended. The
 //! index so stays within a quarter more than what is held, whoever dies.
 
-use std::ops::Bound;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};

@@ -9,7 +9,6 @@ mod reply;
 mod script;
 mod watch;
 
-use std::ops::{Bound, RangeBounds};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};

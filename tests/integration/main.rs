@@ -7,6 +7,14 @@ mod harness;
 
 mod admin;
 mod exclusion;
+mod identity;
+mod leases;
+mod noscript;
+mod ops;
+mod outages;
 mod readme;
+mod scripts;
+mod secrets;
+mod settings;
 mod tokens;
 mod volume;
