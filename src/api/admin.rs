@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use super::Context;
+use super::body::object;
 use super::failure::Failure;
 use crate::auth::{Credential, User};
 use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, OwnerKind};
@@ -97,7 +98,7 @@ async fn target(request: Request<Incoming>) -> Result<Target, Failure> {
             };
             Ok(Target { route: field("route")?, id: field("id")? })
         }
-        _ => serde_json::from_slice(&body).map_err(|error| Failure::BadRequest(error.to_string())),
+        _ => object(&body),
     }
 }
 

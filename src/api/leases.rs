@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Context;
+use super::body::object;
 use super::failure::Failure;
 use super::language::Language;
 use crate::auth::Principal;
@@ -62,7 +63,7 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     }
     let caller = caller(cx, &request).await?;
     let body = read_body(request).await?;
-    let create: Create = serde_json::from_slice(&body).map_err(|error| Failure::BadRequest(error.to_string()))?;
+    let create: Create = object(&body)?;
     let key = Key::parse(&create.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
     let ttl = ttl(cx, create.lease_period)?;
     let attempt = match caller {

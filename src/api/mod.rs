@@ -1,6 +1,7 @@
 //! The HTTP surface: from a request to one call of the engine, and back. Knows every dialect; knows no Redis key.
 
 mod admin;
+mod body;
 mod failure;
 mod gate;
 mod language;
