@@ -6,3 +6,5 @@
 mod harness;
 
 mod admin;
+mod admin_requests;
+mod directory;
