@@ -7,4 +7,6 @@ mod harness;
 
 mod admin;
 mod admin_requests;
+mod credentials;
 mod directory;
+mod identity;
