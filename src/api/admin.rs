@@ -4,10 +4,11 @@ use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::Context;
+use super::body::object;
 use super::failure::Failure;
-use super::{Context, object};
 use crate::auth::{Credential, User};
 use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, OwnerKind};
 use crate::server::{Body, Response, read_body};
@@ -101,11 +102,12 @@ async fn target(request: Request<Incoming>) -> Result<Target, Failure> {
     }
 }
 
-/// A string, or an integer as its decimal text.
+/// A string, or an integer as its decimal text, however long.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    match Value::deserialize(deserializer)? {
-        Value::String(text) => Ok(text),
-        Value::Number(number) if number.is_i64() || number.is_u64() => Ok(number.to_string()),
+    match <&RawValue>::deserialize(deserializer)?.get() {
+        "-0" => Ok("0".to_owned()),
+        text if text.starts_with('"') => serde_json::from_str(text).map_err(serde::de::Error::custom),
+        number if number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => Ok(number.to_owned()),
         _ => Err(serde::de::Error::custom("expected a string or an integer")),
     }
 }
@@ -150,6 +152,20 @@ mod tests {
     fn targets_that_make_no_key_are_refused() {
         for (route, id) in [("", "1"), ("a", ""), ("a\n", "1"), ("a", &*"x".repeat(511)), (&*":".repeat(171), "1")] {
             assert_eq!(key(route, id), "", "{route} {id}");
+        }
+    }
+
+    #[test]
+    fn an_integer_is_its_decimal_text_and_no_other_value_is_a_name() {
+        let id = |id: &str| object::<Target>(format!("{{\"route\":1,\"id\":{id}}}").as_bytes()).ok().map(|it| it.id);
+        for (number, text) in
+            [("12", "12"), ("-0", "0"), ("-7", "-7"), ("18446744073709551616", "18446744073709551616")]
+        {
+            assert_eq!(id(number).as_deref(), Some(text));
+        }
+        assert_eq!(id("\"\\u00e4\"").as_deref(), Some("ä"));
+        for bad in ["1.0", "1e3", "-1.5", "null", "true", "[]", "{}", "\"\\ud800\"", "01", "-"] {
+            assert_eq!(id(bad), None, "{bad}");
         }
     }
 }

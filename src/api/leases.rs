@@ -9,9 +9,10 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::Context;
+use super::body::object;
 use super::failure::Failure;
 use super::language::Language;
-use super::{Context, object};
 use crate::auth::Principal;
 use crate::lock::{Acquired, Attempt, Changed, Key, Lease, Listing, Own, Owner, OwnerKind, Token, Ttl};
 use crate::server::{Body, Broken, Response, read_body};

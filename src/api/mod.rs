@@ -1,6 +1,7 @@
 //! The HTTP surface: from a request to one call of the engine, and back. Knows every dialect; knows no Redis key.
 
 mod admin;
+mod body;
 mod failure;
 mod gate;
 mod language;
@@ -13,7 +14,6 @@ use std::time::Instant;
 
 use hyper::Request;
 use hyper::body::Incoming;
-use serde::Deserialize;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
 use crate::config::{Config, LockConfig};
@@ -50,14 +50,6 @@ impl Api {
             metrics,
         }))
     }
-}
-
-/// Reads a JSON object. On its own, serde would take an array for one, field by field.
-fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Failure> {
-    if body.trim_ascii_start().first() != Some(&b'{') {
-        return Err(Failure::BadRequest("expected a JSON object".to_owned()));
-    }
-    serde_json::from_slice(body).map_err(|error| Failure::BadRequest(error.to_string()))
 }
 
 impl Handler for Api {

@@ -121,12 +121,13 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The first cookie of our name. A value in quotes is taken without them (RFC 6265, 4.1.1).
+/// The first cookie of our name, whatever bytes other cookies hold. A value in quotes is taken without them (RFC 6265,
+/// 4.1.1).
 fn cookie(headers: &HeaderMap) -> Option<Cow<'_, str>> {
     headers
         .get_all(COOKIE)
         .iter()
-        .filter_map(|value| value.to_str().ok())
+        .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .flat_map(Cookie::split_parse)
         .filter_map(Result::ok)
         .find(|cookie| cookie.name() == COOKIE_NAME)
@@ -136,10 +137,11 @@ fn cookie(headers: &HeaderMap) -> Option<Cow<'_, str>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::header::HeaderValue;
 
-    fn cookie_in(value: &str) -> Option<String> {
+    fn cookie_in(value: impl AsRef<[u8]>) -> Option<String> {
         let mut headers = HeaderMap::new();
-        headers.insert(COOKIE, value.parse().expect("a header value"));
+        headers.insert(COOKIE, HeaderValue::from_bytes(value.as_ref()).expect("a header value"));
         cookie(&headers).map(Cow::into_owned)
     }
 
@@ -148,6 +150,8 @@ mod tests {
         assert_eq!(cookie_in("a=b; refreshToken=x.y.z; c=d").as_deref(), Some("x.y.z"));
         assert_eq!(cookie_in("a=b;refreshToken=\"x.y.z\";c=d").as_deref(), Some("x.y.z"));
         assert_eq!(cookie_in("; =;; refreshToken=x").as_deref(), Some("x"));
+        assert_eq!(cookie_in("name=Jürgen; refreshToken=x").as_deref(), Some("x"));
+        assert_eq!(cookie_in(b"name=\xff; refreshToken=x").as_deref(), Some("x"));
         assert_eq!(cookie_in("refreshtoken=x; xrefreshToken=y"), None);
     }
 

@@ -6,6 +6,9 @@
 mod harness;
 
 mod admin;
+mod admin_requests;
+mod credentials;
+mod directory;
 mod exclusion;
 mod identity;
 mod leases;

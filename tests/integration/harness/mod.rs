@@ -1,5 +1,6 @@
 //! What the tests stand on: a real redis-server, the real binary, real sockets.
 
+pub mod command;
 pub mod history;
 pub mod http;
 pub mod jwt;
@@ -9,7 +10,8 @@ pub mod sidecar;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-pub use http::Answer;
+pub use command::{lockside, lockside_with};
+pub use http::{Answer, Call};
 pub use redis::TestRedis;
 pub use sidecar::Sidecar;
 

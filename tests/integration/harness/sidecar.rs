@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::http::{Call, Client};
-use super::{Answer, TestRedis};
+use super::{Answer, Scratch, TestRedis, jwt};
 
 /// A running `lockside serve`.
 pub struct Sidecar {
@@ -28,6 +28,13 @@ impl Sidecar {
         })
         .await;
         sidecar
+    }
+
+    /// Starts a sidecar on the shared Redis that verifies tokens with [`jwt::SECRET`].
+    pub async fn with_secret(flags: &[&str]) -> Sidecar {
+        let scratch = Scratch::new();
+        let secret = scratch.file("secret", jwt::SECRET);
+        Sidecar::start(TestRedis::shared(), &[&["--jwt-secret-file", &secret], flags].concat()).await
     }
 
     /// Starts a sidecar, ready or not. Ports are the kernel's choice, unless a flag says where to listen.

@@ -1,0 +1,207 @@
+//! Good tokens of every kind are accepted, permissions are found where they may stand, and each credential is read
+//! from where it belongs.
+
+use jsonwebtoken::{Algorithm, EncodingKey};
+use serde_json::{Value, json};
+
+use crate::admin::{FORBIDDEN, SUCCESS, said, target};
+use crate::harness::jwt::{Pair, SECRET, editor, editor_claims, seconds, sign, signed};
+use crate::harness::{Scratch, Sidecar, TestRedis, unique};
+
+/// Each token is good as the admin dialect's cookie and as a bearer token of the leases dialect.
+async fn accepts(sidecar: &Sidecar, token: &str, what: &str) {
+    let lock = sidecar.call("POST", "/admin/lock").cookie(token).json(&target()).send().await;
+    assert_eq!(said(&lock), SUCCESS, "{what}");
+    assert_eq!(sidecar.call("GET", "/cmn/leasable-locks").bearer(token).send().await.status, 200, "{what}");
+}
+
+#[tokio::test]
+async fn one_trailing_newline_of_a_secret_file_is_cut_off() {
+    let scratch = Scratch::new();
+    for (in_file, secret) in [
+        (SECRET.to_owned(), SECRET.to_owned()),
+        (format!("{SECRET}\n"), SECRET.to_owned()),
+        (format!("{SECRET}\n\n"), format!("{SECRET}\n")),
+    ] {
+        let file = scratch.file("secret", &in_file);
+        let sidecar = Sidecar::start(TestRedis::shared(), &["--jwt-secret-file", &file]).await;
+        for algorithm in [Algorithm::HS256, Algorithm::HS384, Algorithm::HS512] {
+            let token = sign(&editor_claims("alice"), algorithm, &EncodingKey::from_secret(secret.as_bytes()));
+            accepts(&sidecar, &token, &format!("{algorithm:?} with {in_file:?}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_public_key_verifies_all_algorithms_of_its_type() {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+    let scratch = Scratch::new();
+    for (pair, algorithms) in [
+        (Pair::rsa(), &[RS256, RS384, RS512, PS256, PS384, PS512][..]),
+        (Pair::p256(), &[ES256]),
+        (Pair::p384(), &[ES384]),
+        (Pair::ed25519(), &[EdDSA]),
+    ] {
+        let file = scratch.file("key.pem", &pair.public_pem);
+        let sidecar = Sidecar::start(TestRedis::shared(), &["--jwt-public-key-file", &file]).await;
+        for algorithm in algorithms {
+            let token = sign(&editor_claims("alice"), *algorithm, &pair.private);
+            accepts(&sidecar, &token, &format!("{algorithm:?}")).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn clocks_may_differ_by_the_leeway_and_what_is_not_asked_for_is_not_checked() {
+    let sidecar = Sidecar::with_secret(&[]).await;
+    let with = |claim: &str, value: Value| {
+        let mut claims = editor_claims("alice");
+        claims[claim] = value;
+        signed(&claims)
+    };
+    for (what, token) in [
+        ("expired within the leeway", with("exp", seconds(-15).into())),
+        ("valid soon, within the leeway", with("nbf", seconds(15).into())),
+        ("valid since long ago", with("nbf", 0.into())),
+        ("exp with a fraction", with("exp", json!(seconds(3600) as f64 + 0.5))),
+        ("issued tomorrow", with("iat", seconds(86_400).into())),
+        ("any issuer", with("iss", "https://any.test".into())),
+        ("any audience", with("aud", "any".into())),
+        ("several audiences", with("aud", json!(["a", "b"]))),
+        ("claims of any kind", with("https://any.test/claim", json!([{"a": 1}, null]))),
+        ("a name that is no text", with("name", 7.into())),
+        ("a key's name in the header", named(&editor_claims("alice"))),
+        ("the longest user id", with("sub", "x".repeat(256).into())),
+        ("a user id of many scripts", with("sub", "ß 漢字 \"'\\ 🙂".into())),
+    ] {
+        accepts(&sidecar, &token, what).await;
+    }
+}
+
+/// HS256 with our secret and a `kid`, as most issuers write it.
+fn named(claims: &Value) -> String {
+    let header = jsonwebtoken::Header { kid: Some("2026-01".to_owned()), ..Default::default() };
+    jsonwebtoken::encode(&header, claims, &EncodingKey::from_secret(SECRET.as_bytes())).unwrap()
+}
+
+#[tokio::test]
+async fn the_permission_is_a_word_of_permissions_or_else_of_scope() {
+    let sidecar = Sidecar::with_secret(&[]).await;
+    for (granted, expected) in [
+        (json!({"permissions": ["manage-locks"]}), SUCCESS),
+        (json!({"permissions": ["read", "manage-locks", "write"]}), SUCCESS),
+        (json!({"permissions": "manage-locks"}), SUCCESS),
+        (json!({"permissions": "read manage-locks write"}), SUCCESS),
+        (json!({"scope": "manage-locks"}), SUCCESS),
+        (json!({"scope": "openid manage-locks profile"}), SUCCESS),
+        (json!({"permissions": ["manage-locks"], "scope": "openid"}), SUCCESS),
+        (json!({}), FORBIDDEN),
+        (json!({"permissions": []}), FORBIDDEN),
+        (json!({"permissions": [], "scope": "manage-locks"}), FORBIDDEN),
+        (json!({"permissions": "read", "scope": "manage-locks"}), FORBIDDEN),
+        (json!({"permissions": ["manage-locks-not"]}), FORBIDDEN),
+        (json!({"permissions": ["not-manage-locks"]}), FORBIDDEN),
+        (json!({"permissions": ["manage-lock"]}), FORBIDDEN),
+        (json!({"permissions": "manage-locks-not"}), FORBIDDEN),
+        (json!({"permissions": "xmanage-locks manage-locksx"}), FORBIDDEN),
+        (json!({"permissions": "read,manage-locks"}), FORBIDDEN),
+        (json!({"scope": "manage-locks:read"}), FORBIDDEN),
+        (json!({"permissions": ["MANAGE-LOCKS"]}), FORBIDDEN),
+        (json!({"permissions": [["manage-locks"]]}), FORBIDDEN),
+        (json!({"permissions": {"manage-locks": true}}), FORBIDDEN),
+        (json!({"permissions": true}), FORBIDDEN),
+        (json!({"permission": "manage-locks", "manage-locks": true, "roles": ["manage-locks"]}), FORBIDDEN),
+    ] {
+        let mut claims = granted.clone();
+        (claims["sub"], claims["exp"]) = ("alice".into(), seconds(3600).into());
+        let lock = sidecar.call("POST", "/admin/lock").cookie(&signed(&claims)).json(&target()).send().await;
+        assert_eq!(said(&lock), expected, "{granted}");
+        let list = sidecar.call("GET", "/cmn/leasable-locks").cookie(&signed(&claims)).send().await;
+        assert_eq!(list.status, 200, "whoever is signed in may look: {granted}");
+    }
+}
+
+#[tokio::test]
+async fn an_authorization_header_is_one_bearer_token_or_refused() {
+    let scratch = Scratch::new();
+    let api_token = scratch.file("token", "t-1\n");
+    let sidecar = Sidecar::with_secret(&["--api-token-file", &api_token]).await;
+    let good = editor("alice");
+    let list = |headers: &[&str]| {
+        let call = sidecar.call("GET", "/cmn/leasable-locks");
+        headers.iter().fold(call, |call, value| call.header("authorization", value)).send()
+    };
+    for accepted in
+        [format!("Bearer {good}"), format!("bearer {good}"), format!("BEARER {good}"), "Bearer t-1".to_owned()]
+    {
+        assert_eq!(list(&[&accepted]).await.status, 200, "{accepted}");
+    }
+    let bearer = format!("Bearer {good}");
+    for refused in [
+        &[][..],
+        &[""],
+        &["Bearer"],
+        &["Bearer "],
+        &[&good],
+        &["t-1"],
+        &[&format!("Basic {good}")],
+        &["Basic dC0xOg=="],
+        &["Basic t-1"],
+        &[&format!("Token {good}")],
+        &[&format!("Bearer{good}")],
+        &[&format!("Bearer,{good}")],
+        &[&format!("Bearer Bearer {good}")],
+        &[&format!("{bearer}, {bearer}")],
+        &[&bearer, &bearer],
+        &[&bearer, "Bearer t-1"],
+        &[&bearer, "Basic dC0xOg=="],
+        &["Bearer t-1", "Bearer t-1"],
+    ] {
+        let answer = list(refused).await;
+        assert_eq!((answer.status, answer.header("www-authenticate")), (401, Some("Bearer")), "{refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_bad_credential_is_refused_and_never_anonymous() {
+    let scratch = Scratch::new();
+    let api_token = scratch.file("token", "t-1");
+    let open = Sidecar::start(TestRedis::shared(), &[]).await;
+    let guarded = Sidecar::with_secret(&["--api-token-file", &api_token]).await;
+    let list = async |sidecar: &Sidecar, headers: &[(&str, String)]| {
+        let call = sidecar.call("GET", "/cmn/leasable-locks");
+        headers.iter().fold(call, |call, (name, value)| call.header(name, value)).send().await.status
+    };
+    let (bearer, cookie) = (("authorization", "Bearer x".to_owned()), ("cookie", "refreshToken=x".to_owned()));
+    let good_cookie = ("cookie", format!("refreshToken={}", editor("alice")));
+    let good_bearer = ("authorization", format!("Bearer {}", editor("alice")));
+
+    assert_eq!(list(&open, &[]).await, 200, "where nobody can show who they are, everybody may");
+    assert_eq!(list(&open, std::slice::from_ref(&bearer)).await, 401);
+    assert_eq!(list(&open, std::slice::from_ref(&cookie)).await, 401);
+    assert_eq!(list(&guarded, &[]).await, 401);
+    assert_eq!(list(&guarded, &[bearer, good_cookie]).await, 401, "a good cookie does not mend a bad header");
+    assert_eq!(list(&guarded, &[good_bearer, cookie]).await, 200, "the header is looked at first");
+}
+
+#[tokio::test]
+async fn the_api_token_makes_a_system_caller() {
+    let scratch = Scratch::new();
+    let api_token = scratch.file("token", "correct horse battery staple\n");
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--api-token-file", &api_token]).await;
+    let lease = json!({"key": unique("api-token"), "leasePeriod": 60});
+    let create = || sidecar.call("POST", "/cmn/leasable-locks").json(&lease);
+
+    for wrong in
+        ["correct", "correct horse battery stapl", "correct horse battery staple2", "Correct horse battery staple"]
+    {
+        assert_eq!(create().bearer(wrong).send().await.status, 401, "{wrong}");
+    }
+    assert_eq!(create().bearer(&editor("alice")).send().await.status, 401, "a JWT, and no key for it");
+    assert_eq!(create().cookie("correct horse battery staple").send().await.status, 401, "no cookie of a user");
+    assert_eq!(create().send().await.status, 401, "anonymous");
+    let created = create().bearer("correct horse battery staple").send().await;
+    assert_eq!((created.status, &created.json()["lockedBySystem"]), (201, &json!(true)));
+    assert_eq!(created.json().get("user"), None);
+    assert!(!sidecar.log().contains("battery"), "{}", sidecar.log());
+}
