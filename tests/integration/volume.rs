@@ -5,18 +5,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use lockside::lock::{Key, KeySpace};
 use serde_json::{Value, json};
 
 use crate::harness::{Sidecar, TestRedis, eventually};
 
 const LOCKS: usize = 100_000;
+/// Long enough to be listed and paged through.
+const LEASE: Duration = Duration::from_secs(40);
 const MEGABYTE: u64 = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_locks_are_listed_whole_and_leave_nothing_behind() {
     let redis = TestRedis::start(&[]);
     let sidecar = Arc::new(Sidecar::start(&redis, &[]).await);
-    fill(&sidecar, LOCKS, "bulk", 60).await;
+    let filler = redis.connection();
+    tokio::task::spawn_blocking(move || fill_as_another_would(filler)).await.unwrap();
 
     let before = sidecar.memory();
     let list = sidecar.call("GET", "/cmn/leasable-locks").send().await.json();
@@ -33,7 +37,7 @@ async fn a_hundred_thousand_locks_are_listed_whole_and_leave_nothing_behind() {
         redis.ask::<Vec<String>>("KEYS", &["*:lock:bulk-*"]).is_empty()
     })
     .await;
-    fill(&sidecar, LOCKS / 100, "after", 1).await;
+    traffic(&sidecar, LOCKS / 3).await;
     eventually("nothing is left but the sequences", Duration::from_secs(30), async || {
         redis.ask::<Vec<String>>("KEYS", &["*"]).iter().all(|key| key.ends_with(":seq"))
     })
@@ -50,7 +54,7 @@ async fn page_while_locks_come_and_go(sidecar: &Arc<Sidecar>) {
         while !stop.load(Ordering::Relaxed) {
             let key = format!("bulk-1-passing-{count}");
             count += 1;
-            let created = create(&other, &key, 60).await;
+            let created = create(&other, &key, 1).await;
             other.call("DELETE", &format!("/cmn/leasable-locks/{}", token(&created))).send().await;
         }
         count
@@ -75,7 +79,29 @@ async fn page_while_locks_come_and_go(sidecar: &Arc<Sidecar>) {
     assert_eq!(seen.len(), 11_111);
 }
 
-async fn fill(sidecar: &Arc<Sidecar>, count: usize, name: &'static str, seconds: u64) {
+/// The locks of a sidecar that is no more: ours knows nothing of them but what lies in Redis.
+fn fill_as_another_would(mut redis: redis::Connection) {
+    let script = redis::Script::new(include_str!("../../lua/acquire.lua"));
+    let space = KeySpace::new("lockside");
+    redis::cmd("SCRIPT").arg("LOAD").arg(include_str!("../../lua/acquire.lua")).exec(&mut redis).unwrap();
+    for chunk in (0..LOCKS).collect::<Vec<_>>().chunks(1000) {
+        let mut pipe = redis::pipe();
+        for number in chunk {
+            let key = Key::parse(&format!("bulk-{number}")).unwrap();
+            let shard = key.shard();
+            pipe.cmd("EVALSHA").arg(script.get_hash()).arg(3);
+            pipe.arg(space.lock(&key)).arg(space.sequence(shard)).arg(space.tokens(shard));
+            let (ttl_ms, floor, further, own) = (LEASE.as_millis() as u64, 0, "", "refuse");
+            pipe.arg(key.as_str()).arg(ttl_ms).arg(shard.to_string()).arg(floor);
+            pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(further).arg(own);
+            pipe.ignore();
+        }
+        pipe.exec(&mut redis).unwrap();
+    }
+}
+
+/// Acquires with the shortest lease, left to expire, too.
+async fn traffic(sidecar: &Arc<Sidecar>, count: usize) {
     let next = Arc::new(AtomicUsize::new(0));
     let tasks = (0..64).map(|_| {
         let (sidecar, next) = (Arc::clone(sidecar), Arc::clone(&next));
@@ -85,7 +111,7 @@ async fn fill(sidecar: &Arc<Sidecar>, count: usize, name: &'static str, seconds:
                 if number >= count {
                     break;
                 }
-                create(&sidecar, &format!("{name}-{number}"), seconds).await;
+                create(&sidecar, &format!("after-{number}"), 1).await;
             }
         })
     });
