@@ -30,7 +30,9 @@ impl Directory {
     /// The user as the directory knows them; `None` when it does not, or they are not active.
     pub async fn find(&self, user: User) -> Result<Option<User>, RedisFailure> {
         let _flight = self.redis.enter()?;
-        let Some(text) = self.redis.hash_field(&self.hash, &user.id).await? else { return Ok(None) };
+        let Some(text) = self.redis.hash_field(&self.hash, &user.id).await.map_err(RedisFailure::of_a_read)? else {
+            return Ok(None);
+        };
         let entry: Entry = match serde_json::from_slice(&text) {
             Ok(entry) => entry,
             Err(error) => {

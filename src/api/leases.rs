@@ -121,8 +121,7 @@ pub async fn remove(
         Caller::User { manages_locks: false, .. } => {
             return Err(Failure::Forbidden("lacks the permission manage-locks"));
         }
-        Caller::User { owner, .. } => owner.id,
-        Caller::System => "a system caller".to_owned(),
+        caller => caller.owner(),
     };
     let token = token_in(token)?.ok_or(Failure::NoSuchLease)?;
     match cx.locks.force(token, by).await? {

@@ -65,7 +65,7 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_ALLOWED_HOSTS", value_name = "LIST")]
     pub allowed_hosts: Option<String>,
 
-    /// Origins whose pages may change locks with the user's cookie, comma-separated: https://admin.example.com
+    /// Origins whose pages may change locks with the user's cookie, comma-separated, such as `https://admin.example.com`
     #[arg(long, env = "LOCKSIDE_ALLOWED_ORIGINS", value_name = "LIST")]
     pub allowed_origins: Option<String>,
 

@@ -212,8 +212,8 @@ impl Locks {
     }
 
     /// Takes a lease away from whoever has it; returns what was taken, `None` when there is no such lease. `by` says
-    /// who, for the log.
-    pub async fn force(&self, token: Token, by: String) -> Result<Option<Lease>, LockFailure> {
+    /// who did it, for the log.
+    pub async fn force(&self, token: Token, by: Owner) -> Result<Option<Lease>, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
@@ -221,8 +221,10 @@ impl Locks {
             match engine.scripts.force(&key, Some(token)).await? {
                 ForceRow::Forced(text) => {
                     let taken = lease(&key, &Found { text, valid_until_ms: 0 })?;
-                    let (holder, kind) = (taken.owner.id.as_str(), taken.owner.kind);
-                    tracing::warn!(key = %key, token = token.get(), by, holder, ?kind, "a lock was taken away");
+                    let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
+                    let (by, by_kind) = (by.id.as_str(), by.kind.label());
+                    let token = token.get();
+                    tracing::warn!(key = %key, token, by, by_kind, holder, holder_kind, "a lock was taken away");
                     Ok(Some(taken))
                 }
                 ForceRow::Free | ForceRow::Other | ForceRow::Stranger => Ok(None),
@@ -283,7 +285,8 @@ impl Engine {
 
     async fn key_of(&self, token: Token) -> Result<Option<Key>, LockFailure> {
         let Scripts { redis, space } = &self.scripts;
-        let member = redis.member_at(space.tokens(token.shard()), token.get()).await?;
+        let member =
+            redis.member_at(space.tokens(token.shard()), token.get()).await.map_err(RedisFailure::of_a_read)?;
         Ok(member.and_then(|key| Key::parse(std::str::from_utf8(&key).ok()?).ok()))
     }
 }

@@ -145,6 +145,16 @@ pub enum OwnerKind {
     System,
 }
 
+impl OwnerKind {
+    /// The kind as a word.
+    pub fn label(self) -> &'static str {
+        match self {
+            OwnerKind::User => "user",
+            OwnerKind::System => "system",
+        }
+    }
+}
+
 /// Who holds a lease. `label` and `description` say more of a user and identify nobody.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {

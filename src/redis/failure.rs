@@ -14,6 +14,9 @@ pub enum RedisFailure {
     /// Sent, and no answer within the deadline, or the connection broke: nobody knows.
     #[error("no answer from redis: {0}")]
     NoAnswer(String),
+    /// A read without an answer: whatever becomes of it, it changed nothing.
+    #[error("no answer from redis to a read: {0}")]
+    Unread(String),
     /// Too many requests wait for Redis already.
     #[error("{0} requests wait for redis already")]
     Overloaded(usize),
@@ -26,6 +29,14 @@ impl RedisFailure {
     /// Whether the command may have changed something in Redis.
     pub fn may_have_happened(&self) -> bool {
         matches!(self, RedisFailure::NoAnswer(_) | RedisFailure::Nonsense(_))
+    }
+
+    /// The same failure of a command that only reads.
+    pub fn of_a_read(self) -> RedisFailure {
+        match self {
+            RedisFailure::NoAnswer(text) | RedisFailure::Nonsense(text) => RedisFailure::Unread(text),
+            other => other,
+        }
     }
 
     /// Whether a new connection may help: the server is no master, or wants to be greeted anew.
@@ -44,6 +55,7 @@ impl RedisFailure {
             RedisFailure::NotSent(_) => "not_sent",
             RedisFailure::Refused(_) => "refused",
             RedisFailure::NoAnswer(_) => "no_answer",
+            RedisFailure::Unread(_) => "unread",
             RedisFailure::Overloaded(_) => "overloaded",
             RedisFailure::Nonsense(_) => "nonsense",
         }
