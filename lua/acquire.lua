@@ -5,22 +5,31 @@
 -- ARGV[4] floor     a sequence that every new one must exceed: the highest the caller has seen in this shard
 -- ARGV[5] identity  the owner as the lease spells it: "kind":"user","owner":"alice",
 -- ARGV[6] nonce     the attempt as the lease spells it: "nonce":"n-1",
--- ARGV[7] further   further fields of the lease, each with a comma before it, or nothing
--- ARGV[8] own       what to do when this owner has the key by another attempt: "refuse" | "renew" (valid for ttl_ms from now)
+-- ARGV[7] further   further fields of the lease, each a JSON string with a comma before it, or nothing
+-- ARGV[8] own       what to do when this owner has the key by another attempt: "refuse"
+--                   | "renew" (valid for ttl_ms from now) | "extend" (the same where that is longer, else as it is)
+-- ARGV[9] request   this sending of the attempt, for undo.lua: "by":"r-1", or nothing where the nonce names it
 -- Returns {"granted", token, since_ms, valid_until_ms}
---       | {"replayed", lease, valid_until_ms}   this very attempt has it; from now on undo.lua leaves it alone
---       | {"renewed", lease, valid_until_ms}    own = "renew", and the owner had it: same token
---       | {"held", lease, valid_until_ms}       another attempt, owner or program has it (valid_until_ms < 0: no expiry)
---       | {"stranger"}                          something that is no string lies under the key
--- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity, nonce.
+--       | {"replayed", lease, valid_until_ms, left_ms}   this very attempt has it; from now on undo.lua leaves it alone
+--       | {"renewed", lease, valid_until_ms, left_ms}    the owner had it, and own says so: same token
+--       | {"held", lease, valid_until_ms, left_ms}       another attempt, owner or program has it (< 0: no expiry)
+--       | {"stranger"}                                   something that is no string lies under the key
+-- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity,
+-- nonce, request.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
 local lock, seq, tokens                    = KEYS[1], KEYS[2], KEYS[3]
 local key, ttl_ms, shard, floor            = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local identity, nonce, further, own        = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local request                              = ARGV[9]
 
 local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
 local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
+
+local function found(word, lease)
+  local valid_until, left = redis.call('PEXPIRETIME', lock), redis.call('PTTL', lock)
+  return {word, lease, string.format('%.0f', valid_until), string.format('%.0f', left)}
+end
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -32,12 +41,14 @@ if lease then
   if string.sub(lease, begin, begin + #attempt - 1) == attempt then
     if string.sub(lease, -13) ~= ',"told":true}' then
       lease = string.sub(lease, 1, -2) .. ',"told":true}'
+      -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the SET, too.
+      redis.call('PEXPIREAT', lock, redis.call('PEXPIRETIME', lock))
       redis.call('SET', lock, lease, 'KEEPTTL')
     end
-    return {'replayed', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
+    return found('replayed', lease)
   end
-  if own ~= 'renew' or string.sub(lease, begin, begin + #identity - 1) ~= identity then
-    return {'held', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
+  if own == 'refuse' or string.sub(lease, begin, begin + #identity - 1) ~= identity then
+    return found('held', lease)
   end
 end
 
@@ -45,9 +56,17 @@ local time = redis.call('TIME')
 local now_us = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local now_ms = math.floor(now_us / 1000)
 local valid_until = string.format('%.0f', now_ms + tonumber(ttl_ms))
-if lease then
+if own == 'extend' and lease then
+  redis.call('PEXPIREAT', lock, valid_until, 'GT')
+  local own_ttl = tonumber(string.match(lease, '"ttl":(%d+)'))
+  if own_ttl and own_ttl < tonumber(ttl_ms) then
+    lease = string.gsub(lease, '"ttl":%d+', '"ttl":' .. ttl_ms, 1)
+    redis.call('SET', lock, lease, 'KEEPTTL')
+  end
+  return found('renewed', lease)
+elseif lease then
   redis.call('PEXPIREAT', lock, valid_until)
-  return {'renewed', lease, valid_until}
+  return {'renewed', lease, valid_until, ttl_ms}
 end
 
 -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
@@ -67,6 +86,6 @@ local since = string.format('%.0f', now_ms)
 -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
 redis.call('ZADD', tokens, token, key)
 redis.call('SET', lock,
-  '{"token":"' .. token .. '",' .. identity .. nonce .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
+  '{"token":"' .. token .. '",' .. identity .. nonce .. request .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
   'NX', 'PXAT', valid_until)
 return {'granted', token, since, valid_until}

@@ -1,9 +1,9 @@
 -- Reads leases with their expiry.
 -- KEYS[1..n] locks   the leases, JSON, all of one shard
 -- Returns an array of n rows, in the order of KEYS:
---         {"lease", lease, valid_until_ms}   a string; valid_until_ms < 0: no expiry, so a stranger's
---       | {"free"}                           nothing lies under the key
---       | {"stranger"}                       something that is no string lies under the key
+--         {"lease", lease, valid_until_ms, left_ms}   a string; < 0: no expiry, so a stranger's
+--       | {"free"}                                    nothing lies under the key
+--       | {"stranger"}                                something that is no string lies under the key
 -- A script, because a value and an expiry read apart may belong to two leases.
 local rows = {}
 for i, lock in ipairs(KEYS) do
@@ -16,7 +16,8 @@ for i, lock in ipairs(KEYS) do
   elseif not lease then
     rows[i] = {'free'}
   else
-    rows[i] = {'lease', lease, string.format('%.0f', redis.call('PEXPIRETIME', lock))}
+    local valid_until, left = redis.call('PEXPIRETIME', lock), redis.call('PTTL', lock)
+    rows[i] = {'lease', lease, string.format('%.0f', valid_until), string.format('%.0f', left)}
   end
 end
 return rows

@@ -1,8 +1,9 @@
 -- Takes back what an attempt was granted, when nobody was told of the grant.
 -- KEYS[1] lock   the lease, JSON    KEYS[2] tokens    zset key -> token
--- ARGV[1] key    ARGV[2] attempt    owner and nonce as the lease spells them: "kind":"user","owner":"alice","nonce":"n-1",
+-- ARGV[1] key
+-- ARGV[2] attempt  owner, nonce and request as the lease spells them: "kind":"user","owner":"alice","nonce":"n-1","by":"r-1",
 -- Returns {"undone"}
---       | {"nothing"}   the attempt has no lease
+--       | {"nothing"}   this sending of the attempt has no lease
 --       | {"told"}      a repetition of the attempt was told of the lease: it stays
 -- A script, because a repetition may be told of the lease between a GET and a DEL.
 local lock, tokens = KEYS[1], KEYS[2]

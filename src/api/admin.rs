@@ -10,17 +10,17 @@ use super::Context;
 use super::body::object;
 use super::failure::Failure;
 use crate::auth::{Credential, User};
-use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, OwnerKind};
+use crate::lock::{Acquired, Attempt, Changed, Key, Own};
 use crate::server::{Body, Response, read_body};
 
 /// `POST /admin/lock`: creates the lock, or renews it for the user who has it.
 pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
     let key = target(request).await?.key()?;
-    let attempt = Attempt { owner: owner(user), ttl: cx.limits.admin_ttl, own: Own::Renew };
+    let attempt = Attempt { owner: user.into(), ttl: cx.limits.admin_ttl, own: Own::Renew, meta: None, name: None };
     match cx.locks.acquire(key, attempt).await? {
-        Acquired::Granted(_) | Acquired::Renewed(_) => Ok(success()),
-        Acquired::Held(_) => Err(Failure::Held),
+        Acquired::Granted(_) | Acquired::Replayed(_) | Acquired::Renewed(_) => Ok(success()),
+        Acquired::Held(holder) => Err(Failure::Held(holder)),
     }
 }
 
@@ -28,7 +28,7 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
     let key = target(request).await?.key()?;
-    match cx.locks.release_key(key, owner(user)).await? {
+    match cx.locks.release_key(key, user.into()).await? {
         Changed::Done(()) => Ok(success()),
         Changed::NotYours => Err(Failure::NotYours),
         Changed::Lost => Err(Failure::NoSuchLease),
@@ -51,10 +51,6 @@ async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failu
         credential: Credential::Cookie,
     })
     .await
-}
-
-fn owner(user: User) -> Owner {
-    Owner { kind: OwnerKind::User, id: user.id, label: user.label, description: user.description }
 }
 
 /// What is locked.

@@ -4,16 +4,15 @@
 //! that a failure carries goes to the log, and to the caller only where it speaks of the caller's own request.
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
-use serde::Serialize;
+use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::language::Language;
 use super::route::Dialect;
-use super::{admin, leases};
+use super::{admin, leases, problem};
 use crate::auth::Unauthorized;
-use crate::lock::LockFailure;
+use crate::lock::{Lease, LockFailure, Token};
 use crate::redis::RedisFailure;
-use crate::server::{Body, BodyError, Response};
+use crate::server::{BodyError, Response};
 
 /// Why a request is not answered as asked.
 #[derive(Clone, Debug)]
@@ -28,13 +27,19 @@ pub enum Failure {
     NoSuchLease,
     /// Another owner's lease.
     NotYours,
+    /// You had it, and it expired, was taken, or was superseded.
+    Lost,
+    /// The token is not the one that holds the key now; which is, if any.
+    Fenced(Option<Token>),
     MethodNotAllowed(&'static str),
     RequestTimeout,
     TooLarge,
-    Held,
+    /// Somebody else has the key; `None` for a stranger, of whom nothing is known.
+    Held(Option<Box<Lease>>),
     Overloaded(String),
     RedisUnavailable(String),
     TooLate(String),
+    RenewedTooLate(String),
     OutcomeUnknown(String),
 }
 
@@ -64,13 +69,16 @@ impl Failure {
             Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "There is nothing here.",                 "Hier ist nichts.",                                  S::NOT_FOUND,             "Not found"),
             Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "There is no such lock (any more).",      "Diese Sperre gibt es nicht (mehr).",                S::NOT_FOUND,             "Not found"),
             Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to somebody else.",     "Die Sperre gehört jemand anderem.",                 S::FORBIDDEN,             "Forbidden"),
+            Failure::Lost                => row("lost",                S::GONE,                "The lease has ended.",                   "Die Sperre ist abgelaufen.",                        S::NOT_FOUND,             "Not found"),
+            Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "The token does not hold the key.",       "Das Token hält die Sperre nicht.",                  S::CONFLICT,              "Conflict"),
             Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",             S::METHOD_NOT_ALLOWED,    "Method not allowed"),
             Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",                    S::REQUEST_TIMEOUT,       "Request timeout"),
             Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                          S::PAYLOAD_TOO_LARGE,     "Payload too large"),
-            Failure::Held                => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",                   S::CONFLICT,              "Conflict"),
+            Failure::Held(_)             => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",                   S::CONFLICT,              "Conflict"),
             Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE, "Service unavailable"),
             Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "The lock store cannot be reached; nothing was changed.", "Der Sperrenspeicher ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN),
             Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was granted too late to be of use.", "Die Sperre kam zu spät, um noch zu nützen.",   S::INTERNAL_SERVER_ERROR, BROKEN),
+            Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was renewed too late to be of use.", "Die Verlängerung kam zu spät, um noch zu nützen.", S::INTERNAL_SERVER_ERROR, BROKEN),
             Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Nobody knows whether this was done; look before you try again.", "Niemand weiß, ob dies geschah; bitte prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN),
         }
     }
@@ -78,6 +86,15 @@ impl Failure {
     /// The code that machines read, from a small fixed set.
     pub fn code(&self) -> &'static str {
         self.row().code
+    }
+
+    /// What is known of what was asked for.
+    pub fn outcome(&self) -> &'static str {
+        match self {
+            Failure::OutcomeUnknown(_) => "unknown",
+            Failure::RenewedTooLate(_) => "applied",
+            _ => "not-applied",
+        }
     }
 
     /// What the log must say, where it is more than the code.
@@ -88,6 +105,7 @@ impl Failure {
             | Failure::Overloaded(reason)
             | Failure::RedisUnavailable(reason)
             | Failure::TooLate(reason)
+            | Failure::RenewedTooLate(reason)
             | Failure::OutcomeUnknown(reason) => reason,
             Failure::Forbidden(reason) | Failure::NoSuchUser(reason) => reason,
             _ => "",
@@ -108,7 +126,7 @@ impl Failure {
                 };
                 leases::message(row.status, row.code, &text, language)
             }
-            Dialect::None => problem(&self, &row),
+            Dialect::Native | Dialect::None => problem::answer(&self, row.status, row.code, row.english),
         };
         match self {
             Failure::MethodNotAllowed(allow) => {
@@ -118,7 +136,10 @@ impl Failure {
                 // RFC 9110, 15.5.2: a 401 names the scheme that would do.
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Failure::Overloaded(_) | Failure::RedisUnavailable(_) | Failure::TooLate(_)
+            Failure::Overloaded(_)
+            | Failure::RedisUnavailable(_)
+            | Failure::TooLate(_)
+            | Failure::RenewedTooLate(_)
                 if response.status() == StatusCode::SERVICE_UNAVAILABLE =>
             {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -127,35 +148,6 @@ impl Failure {
         }
         response
     }
-}
-
-/// `application/problem+json` (RFC 9457), for what belongs to no dialect.
-fn problem(failure: &Failure, row: &Row) -> Response {
-    #[derive(Serialize)]
-    struct Problem<'a> {
-        r#type: &'a str,
-        title: &'a str,
-        status: u16,
-        detail: &'a str,
-        code: &'a str,
-        outcome: &'a str,
-    }
-    let problem = Problem {
-        r#type: "about:blank",
-        title: row.status.canonical_reason().unwrap_or_default(),
-        status: row.status.as_u16(),
-        detail: match failure {
-            Failure::BadRequest(reason) => reason,
-            _ => row.english,
-        },
-        code: row.code,
-        outcome: "not-applied",
-    };
-    let body = serde_json::to_vec(&problem).expect("a problem is always JSON");
-    let mut response = Response::new(Body::whole(body));
-    *response.status_mut() = row.status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
 }
 
 impl From<Unauthorized> for Failure {
@@ -169,6 +161,7 @@ impl From<LockFailure> for Failure {
         match failure {
             LockFailure::Redis(failure) => failure.into(),
             LockFailure::TooLate(_) => Failure::TooLate(failure.to_string()),
+            LockFailure::RenewedTooLate(_) => Failure::RenewedTooLate(failure.to_string()),
         }
     }
 }

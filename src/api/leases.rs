@@ -4,7 +4,6 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_LANGUAGE, CONTENT_TYPE, HeaderValue, LINK, VARY};
 use hyper::{Request, StatusCode};
-use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
@@ -13,14 +12,16 @@ use super::Context;
 use super::body::object;
 use super::failure::Failure;
 use super::language::Language;
+use super::page::{self, Page};
+use super::wire::{json, number, rfc3339};
 use crate::auth::Principal;
-use crate::lock::{Acquired, Attempt, Changed, Key, Lease, Listing, Own, Owner, OwnerKind, Token, Ttl};
+use crate::lock::{
+    Acquired, Attempt, Changed, Forced, Key, Lease, Listing, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
+};
 use crate::server::{Body, Broken, Response, read_body};
 
 /// Leases in one chunk of a streamed list.
 const CHUNK: usize = 256;
-/// Longest page that may be asked for.
-const MAX_LIMIT: usize = 10_000;
 
 /// `GET /cmn/leasable-locks`: every active lock of every dialect, oldest grant first; streamed, or a page of it.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
@@ -29,13 +30,10 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     let mut listing = cx.locks.list(page.prefix.clone(), page.cursor)?;
     match page.limit {
         Some(limit) => {
-            // One more than asked for tells whether there is a next page.
-            let mut leases = listing.next(limit + 1).await?;
-            let more = leases.len() > limit;
-            leases.truncate(limit);
+            let (leases, next) = page::read(&mut listing, limit).await?;
             let mut response = json(StatusCode::OK, &leases.iter().map(LeaseDto::from).collect::<Vec<_>>());
-            if let Some(last) = leases.last().filter(|_| more) {
-                let next = format!("<{}?{}>; rel=\"next\"", request.uri().path(), page.after(last.token));
+            if let Some(last) = next {
+                let next = format!("<{}?{}>; rel=\"next\"", request.uri().path(), page.after(last));
                 let next = HeaderValue::try_from(next).expect("a path and an encoded query fit a header");
                 response.headers_mut().insert(LINK, next);
             }
@@ -67,13 +65,15 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     let key = Key::parse(&create.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
     let ttl = ttl(cx, create.lease_period)?;
     let attempt = match caller {
-        Caller::User { owner, .. } => Attempt { owner, ttl, own: Own::Renew },
-        Caller::System => Attempt { owner: system(cx.locks.owner_name()), ttl, own: Own::Refuse },
+        Caller::User { owner, .. } => Attempt { owner, ttl, own: Own::Renew, meta: None, name: None },
+        Caller::System => {
+            Attempt { owner: Owner::system(cx.locks.owner_name()), ttl, own: Own::Refuse, meta: None, name: None }
+        }
     };
     match cx.locks.acquire(key, attempt).await? {
         Acquired::Granted(lease) => Ok(json(StatusCode::CREATED, &LeaseDto::from(&lease))),
-        Acquired::Renewed(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
-        Acquired::Held(_) => Err(Failure::Held),
+        Acquired::Renewed(lease) | Acquired::Replayed(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
+        Acquired::Held(holder) => Err(Failure::Held(holder)),
     }
 }
 
@@ -84,7 +84,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: &str) -> Res
     let query = request.uri().query().unwrap_or_default();
     let ttl = ttl(cx, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
     let token = token.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.renew(token, caller.owner(), ttl).await? {
+    match cx.locks.renew(Which::Token(token), caller.owner(), Some(ttl)).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
         Changed::Lost => Err(Failure::NoSuchLease),
         Changed::NotYours => Err(Failure::NotYours),
@@ -100,7 +100,7 @@ pub async fn release(
 ) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
     let token = token_in(token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.release(token, caller.owner()).await? {
+    match cx.locks.release(Which::Token(token), caller.owner()).await? {
         Changed::Done(()) => {
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))
@@ -124,12 +124,12 @@ pub async fn remove(
         caller => caller.owner(),
     };
     let token = token_in(token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.force(token, by).await? {
-        Some(_) => {
+    match cx.locks.force(Target::Lease(Which::Token(token)), by).await? {
+        Forced::Taken => {
             let text = language.choose("The lock was taken away.", "Die Sperre wurde aufgehoben.");
             Ok(message(StatusCode::OK, "removed", text, language))
         }
-        None => Err(Failure::NoSuchLease),
+        Forced::Free | Forced::Other => Err(Failure::NoSuchLease),
     }
 }
 
@@ -144,7 +144,7 @@ impl Caller {
     fn owner(self) -> Owner {
         match self {
             Caller::User { owner, .. } => owner,
-            Caller::System => system(String::new()),
+            Caller::System => Owner::system(String::new()),
         }
     }
 }
@@ -152,69 +152,11 @@ impl Caller {
 /// A user or a system caller; where nobody can show who they are, everybody is a system caller.
 async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
     match cx.principal(request).await? {
-        Principal::User(user) => Ok(Caller::User {
-            manages_locks: user.manages_locks,
-            owner: Owner { kind: OwnerKind::User, id: user.id, label: user.label, description: user.description },
-        }),
+        Principal::User(user) => Ok(Caller::User { manages_locks: user.manages_locks, owner: user.into() }),
         Principal::System => Ok(Caller::System),
         Principal::Anonymous if !cx.authenticator.is_configured() => Ok(Caller::System),
         Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
     }
-}
-
-fn system(name: String) -> Owner {
-    Owner { kind: OwnerKind::System, id: name, label: None, description: None }
-}
-
-/// A page of the list, as the query asks for it.
-struct Page {
-    prefix: String,
-    limit: Option<usize>,
-    cursor: Option<Token>,
-}
-
-impl Page {
-    fn of(query: &str) -> Result<Page, Failure> {
-        let limit = match number(query, "limit")? {
-            None => None,
-            Some(limit) => {
-                let limit = usize::try_from(limit).ok().filter(|limit| (1..=MAX_LIMIT).contains(limit));
-                Some(limit.ok_or_else(|| Failure::BadRequest(format!("limit: expected 1 to {MAX_LIMIT}")))?)
-            }
-        };
-        let cursor = match number(query, "cursor")? {
-            None => None,
-            Some(cursor) => {
-                let cursor = Token::from_i64(cursor);
-                Some(cursor.ok_or_else(|| Failure::BadRequest("cursor: expected one of a Link header".to_owned()))?)
-            }
-        };
-        Ok(Page { prefix: parameter(query, "prefix").unwrap_or_default(), limit, cursor })
-    }
-
-    /// The query of the page behind `last`.
-    fn after(&self, last: Token) -> String {
-        let mut query = form_urlencoded::Serializer::new(String::new());
-        if !self.prefix.is_empty() {
-            query.append_pair("prefix", &self.prefix);
-        }
-        if let Some(limit) = self.limit {
-            query.append_pair("limit", &limit.to_string());
-        }
-        query.append_pair("cursor", &last.to_string());
-        query.finish()
-    }
-}
-
-fn parameter(query: &str, name: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    pairs.find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
-}
-
-fn number(query: &str, name: &str) -> Result<Option<i64>, Failure> {
-    let Some(text) = parameter(query, name) else { return Ok(None) };
-    let number = text.parse().map_err(|_| Failure::BadRequest(format!("{name}: expected an int64")))?;
-    Ok(Some(number))
 }
 
 fn missing(name: &str) -> Failure {
@@ -272,12 +214,6 @@ impl<'a> From<&'a Lease> for LeaseDto<'a> {
     }
 }
 
-/// RFC 3339, UTC, with milliseconds.
-fn rfc3339(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    format!("{:.3}", time.unwrap_or(Timestamp::MAX))
-}
-
 /// Writes the whole list as one JSON array, a chunk at a time, at the pace of its reader.
 async fn stream(mut listing: Listing, mut leases: Vec<Lease>, chunks: mpsc::Sender<Result<Bytes, Broken>>) {
     let mut chunk = vec![b'['];
@@ -304,14 +240,6 @@ async fn stream(mut listing: Listing, mut leases: Vec<Lease>, chunks: mpsc::Send
     }
     chunk.push(b']');
     let _ = chunks.send(Ok(Bytes::from(chunk))).await;
-}
-
-fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(value).expect("a wire type is always JSON");
-    let mut response = Response::new(Body::whole(body));
-    *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    response
 }
 
 /// OperationMessage: the context is a code for machines, the value a sentence for people.

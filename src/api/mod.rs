@@ -6,8 +6,12 @@ mod failure;
 mod gate;
 mod language;
 mod leases;
+mod native;
 pub mod ops;
+mod page;
+mod problem;
 mod route;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -18,7 +22,7 @@ use hyper::body::Incoming;
 use crate::auth::{Authenticator, Credential, Principal, User};
 use crate::config::{Config, LockConfig};
 use crate::directory::Directory;
-use crate::lock::Locks;
+use crate::lock::{Locks, Owner, OwnerKind};
 use crate::metrics::Metrics;
 use crate::server::{Handler, Response};
 use failure::Failure;
@@ -35,6 +39,8 @@ struct Context {
     authenticator: Authenticator,
     directory: Option<Directory>,
     gate: Gate,
+    /// Whether the native dialect serves callers who say nothing of themselves.
+    serves_anonymous: bool,
     limits: LockConfig,
     metrics: Arc<Metrics>,
 }
@@ -46,6 +52,8 @@ impl Api {
             authenticator: Authenticator::new(&config.auth),
             directory,
             gate: Gate::new(&config.listen),
+            serves_anonymous: config.auth.api_token.is_none()
+                && (config.listen.api.is_local() || config.listen.insecure),
             limits: config.locks.clone(),
             metrics,
         }))
@@ -105,6 +113,12 @@ impl Context {
                 Operation::LeaseRenew(token) => leases::renew(self, request, &token).await,
                 Operation::LeaseRelease(token) => leases::release(self, request, &token, language).await,
                 Operation::LeaseRemove(token) => leases::remove(self, request, &token, language).await,
+                Operation::List => native::list(self, request).await,
+                Operation::Acquire(key) => native::acquire(self, request, &key).await,
+                Operation::Renew(key) => native::renew(self, request, &key).await,
+                Operation::Release(key) => native::release(self, request, &key).await,
+                Operation::Show(key) => native::show(self, request, &key).await,
+                Operation::Fence(key) => native::fence(self, request, &key).await,
             },
         }
     }
@@ -125,5 +139,11 @@ impl Context {
     async fn known(&self, user: User) -> Result<User, Failure> {
         let Some(directory) = &self.directory else { return Ok(user) };
         directory.find(user).await?.ok_or(Failure::NoSuchUser("not in the user directory, or not active"))
+    }
+}
+
+impl From<User> for Owner {
+    fn from(user: User) -> Owner {
+        Owner { kind: OwnerKind::User, id: user.id, label: user.label, description: user.description }
     }
 }

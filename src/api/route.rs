@@ -7,6 +7,7 @@ use hyper::Method;
 pub enum Dialect {
     Admin,
     Leases,
+    Native,
     /// No dialect: a path that leads nowhere.
     None,
 }
@@ -17,12 +18,13 @@ impl Dialect {
         match self {
             Dialect::Admin => "admin",
             Dialect::Leases => "leases",
+            Dialect::Native => "native",
             Dialect::None => "none",
         }
     }
 }
 
-/// What a request asks for. A token is as it stands in the path.
+/// What a request asks for. A token or a key is as it stands in the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     AdminLock,
@@ -32,6 +34,12 @@ pub enum Operation {
     LeaseRenew(String),
     LeaseRelease(String),
     LeaseRemove(String),
+    List,
+    Acquire(String),
+    Renew(String),
+    Release(String),
+    Show(String),
+    Fence(String),
 }
 
 impl Operation {
@@ -45,6 +53,12 @@ impl Operation {
             Operation::LeaseRenew(_) => "renew",
             Operation::LeaseRelease(_) => "release",
             Operation::LeaseRemove(_) => "custom_remove",
+            Operation::List => "list",
+            Operation::Acquire(_) => "acquire",
+            Operation::Renew(_) => "renew",
+            Operation::Release(_) => "release",
+            Operation::Show(_) => "show",
+            Operation::Fence(_) => "fence",
         }
     }
 }
@@ -58,15 +72,18 @@ pub enum Route {
     Nowhere,
 }
 
-/// Finds the route of a request. A leading `/api` is accepted before every path, since one of the dialects is served
-/// from there elsewhere.
+/// Finds the route of a request. A leading `/api` is accepted before every path of the admin and leases dialects, since
+/// one of them is served from there elsewhere.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
-    use Operation::{AdminLock, AdminRemove, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew};
+    use Operation::{
+        Acquire, AdminLock, AdminRemove, Fence, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List,
+        Release, Renew, Show,
+    };
     use Route::{Found, WrongMethod};
 
-    let path = path.strip_prefix("/api").filter(|rest| rest.starts_with('/')).unwrap_or(path);
-    let segments: Vec<&str> = path.split('/').skip(1).collect();
-    match segments.as_slice() {
+    let stripped = path.strip_prefix("/api").filter(|rest| rest.starts_with('/'));
+    let segments: Vec<&str> = stripped.unwrap_or(path).split('/').skip(1).collect();
+    let (dialect, route) = match segments.as_slice() {
         ["admin", "lock"] => (
             Dialect::Admin,
             match *method {
@@ -104,7 +121,35 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
                 _ => WrongMethod("PUT, DELETE"),
             },
         ),
+        ["v1", "locks"] => (
+            Dialect::Native,
+            match *method {
+                Method::GET => Found(List),
+                _ => WrongMethod("GET"),
+            },
+        ),
+        ["v1", "locks", key] => (
+            Dialect::Native,
+            match *method {
+                Method::POST => Found(Acquire((*key).to_owned())),
+                Method::PUT => Found(Renew((*key).to_owned())),
+                Method::DELETE => Found(Release((*key).to_owned())),
+                Method::GET => Found(Show((*key).to_owned())),
+                _ => WrongMethod("GET, POST, PUT, DELETE"),
+            },
+        ),
+        ["v1", "locks", key, "fence"] => (
+            Dialect::Native,
+            match *method {
+                Method::GET => Found(Fence((*key).to_owned())),
+                _ => WrongMethod("GET"),
+            },
+        ),
         _ => (Dialect::None, Route::Nowhere),
+    };
+    match dialect {
+        Dialect::Native if stripped.is_some() => (Dialect::None, Route::Nowhere),
+        dialect => (dialect, route),
     }
 }
 
@@ -124,7 +169,19 @@ mod tests {
 
     #[test]
     fn other_paths_lead_nowhere() {
-        for path in ["/", "", "*", "/api", "/apiadmin/lock", "/api/api/admin/lock", "/admin/lock/", "//admin/lock"] {
+        for path in [
+            "/api/v1/locks",
+            "/v1/locks/a/b",
+            "/v1/locks/a/fence/",
+            "/",
+            "",
+            "*",
+            "/api",
+            "/apiadmin/lock",
+            "/api/api/admin/lock",
+            "/admin/lock/",
+            "//admin/lock",
+        ] {
             assert_eq!(resolve(&Method::POST, path), (Dialect::None, Route::Nowhere), "{path}");
         }
     }

@@ -89,6 +89,10 @@ pub struct LockFlags {
     #[arg(long, env = "LOCKSIDE_ADMIN_TTL", value_name = "DURATION", default_value = "5m")]
     pub admin_ttl: String,
 
+    /// How long a native lock lasts when its acquire does not say
+    #[arg(long, env = "LOCKSIDE_DEFAULT_TTL", value_name = "DURATION", default_value = "30s")]
+    pub default_ttl: String,
+
     /// Longest lease that anybody may ask for, at most 8760h
     #[arg(long, env = "LOCKSIDE_MAX_TTL", value_name = "DURATION", default_value = "24h")]
     pub max_ttl: String,

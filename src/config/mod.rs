@@ -52,6 +52,8 @@ pub struct ListenConfig {
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
     pub max_connections: usize,
+    /// Whether callers need not say who they are even beyond loopback.
+    pub insecure: bool,
 }
 
 /// Where a listener stands.
@@ -84,6 +86,8 @@ impl std::fmt::Display for Address {
 pub struct LockConfig {
     pub key_prefix: String,
     pub admin_ttl: Ttl,
+    /// Where a native acquire names none.
+    pub default_ttl: Ttl,
     /// Longest ttl that may be asked for, milliseconds.
     pub max_ttl_ms: u64,
 }

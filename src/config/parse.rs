@@ -81,6 +81,7 @@ impl Check {
             allowed_hosts: list(&flags.allowed_hosts).into_iter().map(|host| host.to_ascii_lowercase()).collect(),
             allowed_origins,
             max_connections: max_connections?,
+            insecure: flags.insecure,
         })
     }
 
@@ -89,6 +90,7 @@ impl Check {
         let max_ttl = self.duration("--max-ttl", &flags.max_ttl, shortest, YEAR);
         let longest = max_ttl.unwrap_or(YEAR);
         let admin_ttl = self.duration("--admin-ttl", &flags.admin_ttl, shortest, longest);
+        let default_ttl = self.duration("--default-ttl", &flags.default_ttl, shortest, longest);
         let prefix = &flags.key_prefix;
         let fits = (1..=LONGEST_PREFIX).contains(&prefix.len())
             && !prefix.chars().any(|c| c.is_control() || matches!(c, '{' | '}'));
@@ -102,6 +104,7 @@ impl Check {
         Some(LockConfig {
             key_prefix: prefix.clone(),
             admin_ttl: Ttl::from_ms(millis(admin_ttl?), max_ttl_ms)?,
+            default_ttl: Ttl::from_ms(millis(default_ttl?), max_ttl_ms)?,
             max_ttl_ms,
         })
     }

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use futures_util::future::try_join_all;
 
 use super::record;
-use super::scripts::Scripts;
+use super::scripts::{Scripts, Seen};
 use super::types::{Key, Lease, Shard, Token};
 use crate::redis::{Flight, RedisFailure};
 
@@ -84,8 +84,8 @@ impl Run {
             }
             let found = scripts.read(&keys).await?;
             let leases = found.into_iter().zip(keys).zip(tokens).filter_map(|((found, key), token)| {
-                let found = found?;
-                let lease = record::read(&key, &found.text, found.valid_until_ms)?;
+                let Seen::Text(found) = found else { return None };
+                let lease = record::read(&key, &found)?;
                 // Granted anew since the index was read: its turn comes under the newer token.
                 (lease.token.get() == token).then_some(lease)
             });

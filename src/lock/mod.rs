@@ -14,7 +14,7 @@ mod types;
 mod undo;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::oneshot;
 
@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::redis::{Flight, Redis, RedisFailure};
 use floors::Floors;
 use nonce::Nonces;
-use scripts::{AcquireArgs, AcquireRow, ForceRow, Found, ReleaseRow, RenewRow, Scripts};
+use scripts::{AcquireArgs, AcquireRow, ForceRow, Found, ReleaseRow, RenewRow, Scripts, Seen};
 use sweep::Ledger;
 use undo::{Undo, Undoer};
 
@@ -36,6 +36,11 @@ pub struct Attempt {
     pub owner: Owner,
     pub ttl: Ttl,
     pub own: Own,
+    /// JSON that comes back with the lease, byte for byte; at most 1 KiB.
+    pub meta: Option<String>,
+    /// The caller's name for this attempt: repeated while its lease lives, it is the same lease. Owner and name
+    /// together are the attempt.
+    pub name: Option<String>,
 }
 
 /// What an acquire does when its owner has the key already.
@@ -45,16 +50,20 @@ pub enum Own {
     Refuse,
     /// The lease is renewed: valid from now for the attempt's ttl, same token.
     Renew,
+    /// The same, where that is longer than what is left; else it stays as it is.
+    Extend,
 }
 
 /// How an acquire ended.
 #[derive(Clone, Debug)]
 pub enum Acquired {
     Granted(Lease),
-    /// The owner had it already.
+    /// This very attempt has it, by an earlier sending.
+    Replayed(Lease),
+    /// The owner had it already, by another attempt.
     Renewed(Lease),
     /// Somebody else has it; `None` for a stranger, of whom nothing is known.
-    Held(Option<Lease>),
+    Held(Option<Box<Lease>>),
 }
 
 /// How a change of a lease ended.
@@ -67,6 +76,41 @@ pub enum Changed<T> {
     NotYours,
 }
 
+/// How taking a lease away ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forced {
+    Taken,
+    /// There was nothing to take.
+    Free,
+    /// A stranger's, which is not ours to take; or, where a token was given, another lease.
+    Other,
+}
+
+/// What lies under a key.
+#[derive(Clone, Debug)]
+pub enum State {
+    Free,
+    /// `None` for a stranger, of whom nothing is known.
+    Held(Option<Box<Lease>>),
+}
+
+/// Which lease an operation is about.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// By its token alone: the index says of which key it is.
+    Token(Token),
+    /// The lease of a key with this token.
+    Of(Key, Token),
+}
+
+/// What is taken away.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Lease(Which),
+    /// Whichever lease of the key there is.
+    Key(Key),
+}
+
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum LockFailure {
@@ -75,6 +119,9 @@ pub enum LockFailure {
     /// It was granted, but nothing was left of its validity when the answer came. Taken back.
     #[error("granted, but too late to be of use: redis took {0} ms of the ttl")]
     TooLate(u64),
+    /// It was renewed, but nothing was left of its validity when the answer came.
+    #[error("renewed, but too late to be of use: redis took {0} ms of the ttl")]
+    RenewedTooLate(u64),
 }
 
 /// The parts of the engine that all threads of a process share.
@@ -132,12 +179,17 @@ impl Locks {
         let (give, take) = oneshot::channel();
         // Detached: once sent, the outcome must be learned even if the caller has gone.
         tokio::spawn(async move {
-            let nonce = record::nonce(&engine.shared.nonces.next());
-            let name = record::identity(&attempt.owner) + &nonce;
+            let id = engine.shared.nonces.next();
+            let (nonce, request) = match &attempt.name {
+                // In a key of its own, so that no caller's name is ever one of ours.
+                Some(name) => (record::nonce(&format!("caller:{name}")), record::request(&id)),
+                None => (record::nonce(&id), String::new()),
+            };
+            let sending = record::identity(&attempt.owner) + &nonce + &request;
             let ttl = attempt.ttl;
-            let outcome = engine.acquire(&key, attempt, &nonce).await;
+            let outcome = engine.acquire(&key, attempt, &nonce, &request).await;
             drop(flight);
-            let undo = Undo::new(key, name, ttl);
+            let undo = Undo::new(key, sending, ttl);
             match outcome {
                 Ok(Acquired::Granted(lease)) => {
                     let parcel = Parcel { content: Some(lease), undo: Some(undo), undoer: engine.undoer.clone() };
@@ -161,19 +213,19 @@ impl Locks {
         }
     }
 
-    /// Sets the remaining time of a lease to `ttl`.
-    pub async fn renew(&self, token: Token, owner: Owner, ttl: Ttl) -> Result<Changed<Lease>, LockFailure> {
+    /// Sets the remaining time of a lease to `ttl`, or to its own where none is given.
+    pub async fn renew(&self, which: Which, owner: Owner, ttl: Option<Ttl>) -> Result<Changed<Lease>, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
-            let Some(key) = engine.key_of(token).await? else { return Ok(Changed::Lost) };
+            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost) };
             let identity = record::claim(owner.claim());
             let sent = Instant::now();
             Ok(match engine.scripts.renew(&key, token, &identity, ttl).await? {
                 RenewRow::Renewed(found) => {
-                    engine.shared.ledger.extended(key.shard(), ttl.as_ms());
-                    in_time(ttl, sent)?;
-                    Changed::Done(lease(&key, &found)?)
+                    let lease = kept(lease(&key, &found)?, sent)?;
+                    engine.shared.ledger.extended(key.shard(), lease.valid_for_ms);
+                    Changed::Done(lease)
                 }
                 RenewRow::Lost | RenewRow::Stranger => Changed::Lost,
                 RenewRow::Other(text) => not_mine(&key, token, &text),
@@ -183,11 +235,11 @@ impl Locks {
     }
 
     /// Lets go of a lease.
-    pub async fn release(&self, token: Token, owner: Owner) -> Result<Changed<()>, LockFailure> {
+    pub async fn release(&self, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
-            let Some(key) = engine.key_of(token).await? else { return Ok(Changed::Lost) };
+            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost) };
             Ok(match engine.scripts.release(&key, Some(token), &record::claim(owner.claim())).await? {
                 ReleaseRow::Released => Changed::Done(()),
                 ReleaseRow::Lost | ReleaseRow::Stranger => Changed::Lost,
@@ -211,26 +263,43 @@ impl Locks {
         .await
     }
 
-    /// Takes a lease away from whoever has it; returns what was taken, `None` when there is no such lease. `by` says
-    /// who did it, for the log.
-    pub async fn force(&self, token: Token, by: Owner) -> Result<Option<Lease>, LockFailure> {
+    /// Takes a lease away from whoever has it. `by` says who did it, for the log.
+    pub async fn force(&self, target: Target, by: Owner) -> Result<Forced, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
-            let Some(key) = engine.key_of(token).await? else { return Ok(None) };
-            match engine.scripts.force(&key, Some(token)).await? {
+            let (key, token) = match target {
+                Target::Key(key) => (key, None),
+                Target::Lease(which) => match engine.find(which).await? {
+                    Some((key, token)) => (key, Some(token)),
+                    None => return Ok(Forced::Free),
+                },
+            };
+            match engine.scripts.force(&key, token).await? {
                 ForceRow::Forced(text) => {
-                    let taken = lease(&key, &Found { text, valid_until_ms: 0 })?;
+                    let taken = lease(&key, &Found { text, valid_until_ms: 0, left_ms: 0 })?;
                     let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
                     let (by, by_kind) = (by.id.as_str(), by.kind.label());
-                    let token = token.get();
+                    let token = taken.token.get();
                     tracing::warn!(key = %key, token, by, by_kind, holder, holder_kind, "a lock was taken away");
-                    Ok(Some(taken))
+                    Ok(Forced::Taken)
                 }
-                ForceRow::Free | ForceRow::Other | ForceRow::Stranger => Ok(None),
+                ForceRow::Free => Ok(Forced::Free),
+                ForceRow::Other | ForceRow::Stranger => Ok(Forced::Other),
             }
         })
         .await
+    }
+
+    /// What lies under a key.
+    pub async fn look(&self, key: Key) -> Result<State, LockFailure> {
+        let _flight = self.0.scripts.redis.enter()?;
+        let found = self.0.scripts.read(std::slice::from_ref(&key)).await.map_err(RedisFailure::of_a_read)?;
+        Ok(match found.into_iter().next() {
+            Some(Seen::Text(found)) => State::Held(record::read(&key, &found).map(Box::new)),
+            Some(Seen::Stranger) => State::Held(None),
+            Some(Seen::Nothing) | None => State::Free,
+        })
     }
 
     /// Every lease with a token above `after` whose key begins with `prefix`, oldest grant first.
@@ -248,39 +317,46 @@ impl Locks {
 }
 
 impl Engine {
-    async fn acquire(&self, key: &Key, attempt: Attempt, nonce: &str) -> Result<Acquired, LockFailure> {
-        let Attempt { owner, ttl, own } = attempt;
+    async fn acquire(&self, key: &Key, attempt: Attempt, nonce: &str, request: &str) -> Result<Acquired, LockFailure> {
+        let Attempt { owner, ttl, own, meta, .. } = attempt;
         let args = AcquireArgs {
             ttl,
             floor: self.shared.floors.floor(key.shard()),
             identity: &record::identity(&owner),
             nonce,
-            further: record::further(&owner),
+            further: record::further(&owner, meta.as_deref()),
             own: match own {
                 Own::Refuse => "refuse",
                 Own::Renew => "renew",
+                Own::Extend => "extend",
             },
+            request,
         };
         let sent = Instant::now();
-        let row = self.scripts.acquire(key, args).await?;
-        let lease = match row {
+        match self.scripts.acquire(key, args).await? {
             AcquireRow::Granted { token, since_ms, valid_until_ms } => {
                 self.shared.ledger.granted(key.shard(), ttl.as_ms());
-                Acquired::Granted(Lease { key: key.clone(), token, owner, since_ms, valid_until_ms })
+                self.shared.floors.saw(token);
+                let (key, ttl_ms) = (key.clone(), ttl.as_ms());
+                let lease = Lease { key, token, owner, since_ms, valid_until_ms, ttl_ms, valid_for_ms: ttl_ms, meta };
+                promised(lease, ttl_ms, sent).map(Acquired::Granted).map_err(LockFailure::TooLate)
             }
-            AcquireRow::Replayed(found) => Acquired::Granted(lease(key, &found)?),
+            AcquireRow::Replayed(found) => kept(lease(key, &found)?, sent).map(Acquired::Replayed),
             AcquireRow::Renewed(found) => {
-                self.shared.ledger.extended(key.shard(), ttl.as_ms());
-                Acquired::Renewed(lease(key, &found)?)
+                let lease = kept(lease(key, &found)?, sent)?;
+                self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
+                Ok(Acquired::Renewed(lease))
             }
-            AcquireRow::Held(found) => Acquired::Held(record::read(key, &found.text, found.valid_until_ms)),
-            AcquireRow::Stranger => Acquired::Held(None),
-        };
-        if let Acquired::Granted(lease) | Acquired::Renewed(lease) = &lease {
-            self.shared.floors.saw(lease.token);
-            in_time(ttl, sent)?;
+            AcquireRow::Held(found) => Ok(Acquired::Held(record::read(key, &found).map(Box::new))),
+            AcquireRow::Stranger => Ok(Acquired::Held(None)),
         }
-        Ok(lease)
+    }
+
+    async fn find(&self, which: Which) -> Result<Option<(Key, Token)>, LockFailure> {
+        match which {
+            Which::Of(key, token) => Ok(Some((key, token))),
+            Which::Token(token) => Ok(self.key_of(token).await?.map(|key| (key, token))),
+        }
     }
 
     async fn key_of(&self, token: Token) -> Result<Option<Key>, LockFailure> {
@@ -291,26 +367,30 @@ impl Engine {
     }
 }
 
-/// Refuses a lease of which nothing is left: ttl − time since the command was sent − drift (1 % of ttl + 2 ms).
-fn in_time(ttl: Ttl, sent: Instant) -> Result<(), LockFailure> {
-    let ttl = Duration::from_millis(ttl.as_ms());
-    let elapsed = sent.elapsed();
-    let drift = ttl / 100 + Duration::from_millis(2);
-    match ttl.checked_sub(elapsed + drift) {
-        Some(left) if !left.is_zero() => Ok(()),
-        _ => Err(LockFailure::TooLate(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))),
-    }
+/// What the owner of `lease` can count on from now: what Redis had left − time since the command was sent − drift (1 %
+/// of the ttl + 2 ms). Nothing left is an error: how many milliseconds went.
+fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> {
+    let elapsed_ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+    let drift_ms = ttl_ms.div_ceil(100) + 2;
+    lease.valid_for_ms = lease.valid_for_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
+    if lease.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(lease) }
+}
+
+/// [`promised`], for a lease that its owner had already: `valid_for_ms` is what a renewal set, or what was left.
+fn kept(lease: Lease, sent: Instant) -> Result<Lease, LockFailure> {
+    let ttl_ms = lease.valid_for_ms;
+    promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)
 }
 
 fn lease(key: &Key, found: &Found) -> Result<Lease, RedisFailure> {
-    record::read(key, &found.text, found.valid_until_ms)
+    record::read(key, found)
         .ok_or_else(|| RedisFailure::Nonsense("a script took a stranger's text for a lease".to_owned()))
 }
 
 /// What `{"other", lease}` means for the holder of `token`.
 fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
-    match record::read(key, text, 0) {
-        Some(lease) if lease.token == token => Changed::NotYours,
+    match record::token(key, text) {
+        Some(there) if there == token => Changed::NotYours,
         _ => Changed::Lost,
     }
 }

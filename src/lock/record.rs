@@ -6,6 +6,7 @@
 
 use serde::Deserialize;
 
+use super::scripts::Found;
 use super::types::{Claim, Key, Lease, Owner, OwnerKind, Token};
 
 /// `"kind":"user","owner":"alice",`: the owner as the lease spells it.
@@ -29,10 +30,17 @@ pub fn nonce(nonce: &str) -> String {
     format!("\"nonce\":{},", quoted(nonce))
 }
 
-/// The fields behind the ttl, each with a comma before it.
-pub fn further(owner: &Owner) -> String {
+/// `"by":"r-1",`: one sending of an attempt that its caller may repeat, as the lease spells it.
+pub fn request(request: &str) -> String {
+    format!("\"by\":{},", quoted(request))
+}
+
+/// The fields behind the ttl, each a JSON string with a comma before it: raw JSON at the end could imitate the mark
+/// that a repetition leaves there.
+pub fn further(owner: &Owner, meta: Option<&str>) -> String {
     let mut text = String::new();
-    for (name, value) in [("label", &owner.label), ("description", &owner.description)] {
+    let fields = [("label", owner.label.as_deref()), ("description", owner.description.as_deref()), ("meta", meta)];
+    for (name, value) in fields {
         if let Some(value) = value {
             text.push_str(&format!(",\"{name}\":{}", quoted(value)));
         }
@@ -41,19 +49,34 @@ pub fn further(owner: &Owner) -> String {
 }
 
 /// Reads what lies under `key`; `None` for what lockside did not write: a stranger's.
-pub fn read(key: &Key, text: &[u8], valid_until_ms: i64) -> Option<Lease> {
-    let record: Record = serde_json::from_slice(text).ok()?;
-    let token = Token::new(record.token.parse().ok()?)?;
-    if token.shard() != key.shard() {
-        return None;
-    }
+pub fn read(key: &Key, found: &Found) -> Option<Lease> {
+    let record = parse(key, &found.text)?;
     Some(Lease {
         key: key.clone(),
-        token,
+        token: record.token(key)?,
         owner: Owner { kind: record.kind, id: record.owner, label: record.label, description: record.description },
         since_ms: record.since,
-        valid_until_ms: u64::try_from(valid_until_ms).ok()?,
+        ttl_ms: record.ttl,
+        valid_until_ms: u64::try_from(found.valid_until_ms).ok()?,
+        valid_for_ms: u64::try_from(found.left_ms).ok()?,
+        meta: record.meta,
     })
+}
+
+/// The token of the lease that lies under `key`; `None` for a stranger's.
+pub fn token(key: &Key, text: &[u8]) -> Option<Token> {
+    parse(key, text)?.token(key)
+}
+
+fn parse(key: &Key, text: &[u8]) -> Option<Record> {
+    serde_json::from_slice::<Record>(text).ok().filter(|record| record.token(key).is_some())
+}
+
+impl Record {
+    /// A token of another shard is not ours.
+    fn token(&self, key: &Key) -> Option<Token> {
+        self.token.parse().ok().and_then(Token::new).filter(|token| token.shard() == key.shard())
+    }
 }
 
 #[derive(Deserialize)]
@@ -62,8 +85,10 @@ struct Record {
     kind: OwnerKind,
     owner: String,
     since: u64,
+    ttl: u64,
     label: Option<String>,
     description: Option<String>,
+    meta: Option<String>,
 }
 
 fn quoted(text: &str) -> String {
@@ -87,14 +112,18 @@ mod tests {
         )
     }
 
+    fn found(text: &str, valid_until_ms: i64) -> Found {
+        Found { text: text.to_owned().into(), valid_until_ms, left_ms: valid_until_ms }
+    }
+
     #[test]
     fn what_is_spelled_is_read_back() {
         let key = Key::parse("orders").expect("a key");
-        let token = 64 * 9 + key.shard().index() as u64;
+        let number = 64 * 9 + key.shard().index() as u64;
         let alice = owner(OwnerKind::User, "al\"ice\\");
-        let lease = read(&key, spelled(token, &alice, "n-1").as_bytes(), 35).expect("a lease");
-        assert_eq!(lease.owner, alice);
-        assert_eq!((lease.token.get(), lease.since_ms, lease.valid_until_ms), (token, 5, 35));
+        let lease = read(&key, &found(&spelled(number, &alice, "n-1"), 35)).expect("a lease");
+        assert_eq!((lease.owner, lease.meta.as_deref()), (alice, Some("[1]")));
+        assert_eq!((lease.token.get(), lease.since_ms, lease.ttl_ms, lease.valid_until_ms), (number, 5, 30, 35));
     }
 
     #[test]
@@ -103,10 +132,11 @@ mod tests {
         let elsewhere = 64 * 9 + (key.shard().index() as u64 + 1) % 64;
         let alice = owner(OwnerKind::User, "alice");
         for text in ["", "1", "{}", "null", "{\"token\":\"x\"}", "\u{0}", &spelled(elsewhere, &alice, "n")] {
-            assert_eq!(read(&key, text.as_bytes(), 35), None, "{text}");
+            assert_eq!(read(&key, &found(text, 35)), None, "{text}");
+            assert_eq!(token(&key, text.as_bytes()), None, "{text}");
         }
-        let token = 64 * 9 + key.shard().index() as u64;
-        assert_eq!(read(&key, spelled(token, &alice, "n").as_bytes(), -1), None, "a lease always expires");
+        let number = 64 * 9 + key.shard().index() as u64;
+        assert_eq!(read(&key, &found(&spelled(number, &alice, "n"), -1)), None, "a lease always expires");
     }
 
     #[test]

@@ -27,6 +27,15 @@ pub struct Found {
     pub text: Bytes,
     /// Below 0: no expiry.
     pub valid_until_ms: i64,
+    /// What Redis had left of it when it answered; below 0: no expiry.
+    pub left_ms: i64,
+}
+
+/// What `read.lua` sees under a key.
+pub enum Seen {
+    Text(Found),
+    Nothing,
+    Stranger,
 }
 
 /// ARGV of `acquire.lua`, spelled as the header says.
@@ -36,8 +45,9 @@ pub struct AcquireArgs<'a> {
     pub identity: &'a str,
     pub nonce: &'a str,
     pub further: String,
-    /// `refuse` or `renew`.
+    /// `refuse`, `renew` or `extend`.
     pub own: &'static str,
+    pub request: &'a str,
 }
 
 pub enum AcquireRow {
@@ -96,6 +106,7 @@ impl Scripts {
             args.nonce.to_owned(),
             args.further,
             args.own.to_owned(),
+            args.request.to_owned(),
         ];
         let mut row = Row::of(self.redis.run(&ACQUIRE, keys, args).await?)?;
         Ok(match row.word().as_ref() {
@@ -110,8 +121,16 @@ impl Scripts {
         })
     }
 
-    pub async fn renew(&self, key: &Key, token: Token, identity: &str, ttl: Ttl) -> Result<RenewRow, RedisFailure> {
-        let args = vec![token.to_string(), identity.to_owned(), ttl.as_ms().to_string()];
+    /// Without a ttl: the lease's own.
+    pub async fn renew(
+        &self,
+        key: &Key,
+        token: Token,
+        identity: &str,
+        ttl: Option<Ttl>,
+    ) -> Result<RenewRow, RedisFailure> {
+        let ttl = ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default();
+        let args = vec![token.to_string(), identity.to_owned(), ttl];
         let mut row = Row::of(self.redis.run(&RENEW, vec![self.space.lock(key)], args).await?)?;
         Ok(match row.word().as_ref() {
             b"renewed" => RenewRow::Renewed(row.found()?),
@@ -159,15 +178,16 @@ impl Scripts {
         })
     }
 
-    /// What lies under each of `keys`, which are all of one shard; `None` for nothing, and for what is no string.
-    pub async fn read(&self, keys: &[Key]) -> Result<Vec<Option<Found>>, RedisFailure> {
+    /// What lies under each of `keys`, which are all of one shard.
+    pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
         let locks = keys.iter().map(|key| self.space.lock(key)).collect();
         let rows = self.redis.run(&READ, locks, Vec::new()).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
             match row.word().as_ref() {
-                b"lease" => row.found().map(Some),
-                b"free" | b"stranger" => Ok(None),
+                b"lease" => row.found().map(Seen::Text),
+                b"free" => Ok(Seen::Nothing),
+                b"stranger" => Ok(Seen::Stranger),
                 _ => Err(row.unknown(&READ)),
             }
         });
@@ -231,7 +251,7 @@ impl Row {
     }
 
     fn found(&mut self) -> Result<Found, RedisFailure> {
-        Ok(Found { text: self.text()?, valid_until_ms: self.number()? })
+        Ok(Found { text: self.text()?, valid_until_ms: self.number()?, left_ms: self.number()? })
     }
 
     fn unknown(&self, script: &Script) -> RedisFailure {

@@ -174,6 +174,11 @@ pub enum Claim<'a> {
 }
 
 impl Owner {
+    /// A system owner of this name.
+    pub fn system(name: String) -> Owner {
+        Owner { kind: OwnerKind::System, id: name, label: None, description: None }
+    }
+
     pub fn claim(&self) -> Claim<'_> {
         match self.kind {
             OwnerKind::User => Claim::User(&self.id),
@@ -192,6 +197,12 @@ pub struct Lease {
     pub since_ms: u64,
     /// When it expires unless renewed, Redis's clock, milliseconds since 1970.
     pub valid_until_ms: u64,
+    /// The ttl that it was granted for, milliseconds.
+    pub ttl_ms: u64,
+    /// What is left of it, milliseconds: for its owner what can be counted on, for others what Redis had left.
+    pub valid_for_ms: u64,
+    /// What its owner wanted to come back with it: JSON, byte for byte.
+    pub meta: Option<String>,
 }
 
 #[cfg(test)]

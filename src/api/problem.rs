@@ -1,0 +1,62 @@
+//! Errors as `application/problem+json` (RFC 9457): the shape of the native dialect, and of what belongs to none.
+
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+
+use super::failure::Failure;
+use super::native::HolderView;
+use super::wire::json;
+use crate::lock::{Lease, Token};
+use crate::server::Response;
+
+#[derive(Serialize)]
+struct Problem<'a> {
+    r#type: &'a str,
+    title: &'a str,
+    status: u16,
+    detail: String,
+    code: &'a str,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<HolderView<'a>>,
+    /// The token that holds the key, where another one was asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Token>,
+}
+
+/// The answer for a failure.
+pub fn answer(failure: &Failure, status: StatusCode, code: &str, sentence: &str) -> Response {
+    let problem = Problem {
+        r#type: "about:blank",
+        title: status.canonical_reason().unwrap_or_default(),
+        status: status.as_u16(),
+        detail: detail(failure, sentence),
+        code,
+        outcome: failure.outcome(),
+        holder: match failure {
+            Failure::Held(holder) => Some(HolderView::of(holder.as_deref())),
+            _ => None,
+        },
+        token: match failure {
+            Failure::Fenced(token) => *token,
+            _ => None,
+        },
+    };
+    let mut response = json(status, &problem);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response
+}
+
+fn detail(failure: &Failure, sentence: &str) -> String {
+    match failure {
+        // Speaks of the caller's own request, so the caller may know it.
+        Failure::BadRequest(reason) => reason.clone(),
+        Failure::Held(Some(holder)) => {
+            let Lease { key, owner, valid_for_ms, .. } = &**holder;
+            format!("lock `{key}` is held by `{}` for another {valid_for_ms} ms", owner.id)
+        }
+        Failure::Held(None) => "the key is held by a program that is not lockside".to_owned(),
+        _ => sentence.to_owned(),
+    }
+}
