@@ -1,13 +1,16 @@
--- Takes a lease away from whoever has it.
--- KEYS[1] lock   the lease, JSON    KEYS[2] tokens    zset key -> token
--- ARGV[1] key    ARGV[2] token, or "" for whichever lease there is
+-- Takes a lease away from whoever has it; the first in line has it next.
+-- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
+-- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset waiter -> place in line
+-- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
+-- ARGV[5] token, or "" for whichever lease there is
 -- Returns {"forced", lease}
 --       | {"free"}           nothing lies under the key
 --       | {"other", lease}   a lease of another token, or a stranger's string
 --       | {"stranger"}       something that is no string lies under the key
 -- A script, because the lease that is taken away must be the one that was looked at.
-local lock, tokens = KEYS[1], KEYS[2]
-local key, token   = ARGV[1], ARGV[2]
+local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local token                    = ARGV[5]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -23,4 +26,7 @@ end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
+if redis.call('EXISTS', queue) == 1 then
+  hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
+end
 return {'forced', lease}

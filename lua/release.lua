@@ -1,14 +1,17 @@
--- Lets go of a lease that is still the caller's.
--- KEYS[1] lock   the lease, JSON    KEYS[2] tokens    zset key -> token
--- ARGV[1] key    ARGV[2] token, or "" for whichever lease this owner has
--- ARGV[3] identity  the owner as the lease spells it
+-- Lets go of a lease that is still the caller's; the first in line has it next.
+-- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
+-- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset waiter -> place in line
+-- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
+-- ARGV[5] token, or "" for whichever lease this owner has
+-- ARGV[6] identity  the owner as the lease spells it
 -- Returns {"released"}
 --       | {"lost"}           nothing lies under the key
 --       | {"other", lease}   not this owner's lease (of this token); the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
-local lock, tokens         = KEYS[1], KEYS[2]
-local key, token, identity = ARGV[1], ARGV[2], ARGV[3]
+local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local token, identity          = ARGV[5], ARGV[6]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -31,4 +34,7 @@ end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
+if redis.call('EXISTS', queue) == 1 then
+  hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
+end
 return {'released'}

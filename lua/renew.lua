@@ -1,14 +1,16 @@
 -- Extends a lease that is still the caller's: sets its remaining time, never adds to it.
--- KEYS[1] lock   the lease, JSON
--- ARGV[1] token  ARGV[2] identity  the owner as the lease spells it
--- ARGV[3] ttl_ms >= 1, or "" for the lease's own
+-- KEYS[1] lock   the lease, JSON           KEYS[2] queue     zset waiter -> place in line
+-- ARGV[1] key    ARGV[2] token             ARGV[3] identity  the owner as the lease spells it
+-- ARGV[4] ttl_ms >= 1, or "" for the lease's own
+-- ARGV[5] push   first part of the channels on which sidecars hear of their waiters' turns
 -- Returns {"renewed", lease, valid_until_ms, left_ms}
 --       | {"lost"}           nothing lies under the key
 --       | {"other", lease}   not this owner's lease of this token; the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
+-- Those who wait are told of an expiry that comes sooner than they knew.
 -- A script, because between a GET and a PEXPIREAT the lease may expire and be granted to another.
-local lock                    = KEYS[1]
-local token, identity, ttl_ms = ARGV[1], ARGV[2], ARGV[3]
+local lock, queue                        = KEYS[1], KEYS[2]
+local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -27,5 +29,10 @@ end
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local valid_until = string.format('%.0f', now_ms + tonumber(ttl_ms))
-redis.call('PEXPIREAT', lock, valid_until)
+if redis.call('PEXPIREAT', lock, valid_until, 'GT') == 0 then
+  redis.call('PEXPIREAT', lock, valid_until)
+  if redis.call('EXISTS', queue) == 1 then
+    redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
+  end
+end
 return {'renewed', lease, valid_until, ttl_ms}

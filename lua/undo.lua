@@ -1,17 +1,25 @@
--- Takes back what an attempt was granted, when nobody was told of the grant.
--- KEYS[1] lock   the lease, JSON    KEYS[2] tokens    zset key -> token
--- ARGV[1] key
--- ARGV[2] attempt  owner, nonce and request as the lease spells them: "kind":"user","owner":"alice","nonce":"n-1","by":"r-1",
+-- Takes back what an attempt was granted, when nobody was told of the grant; the first in line has it next.
+-- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
+-- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset waiter -> place in line
+-- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
+-- ARGV[5] attempt  owner, nonce and request as the lease spells them:
+--                  "kind":"user","owner":"alice","nonce":"n-1","by":"r-1",
+-- ARGV[6] waiter   its place in the queue, to be given up, too; or "" where it has none
 -- Returns {"undone"}
 --       | {"nothing"}   this sending of the attempt has no lease
 --       | {"told"}      a repetition of the attempt was told of the lease: it stays
--- A script, because a repetition may be told of the lease between a GET and a DEL.
-local lock, tokens = KEYS[1], KEYS[2]
-local key, attempt = ARGV[1], ARGV[2]
+-- A script, because a repetition may be told of the lease between a GET and a DEL, and a waiter's turn may come between
+-- its leaving the line and a GET.
+local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local attempt, waiter          = ARGV[5], ARGV[6]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
+end
+if waiter ~= '' then
+  redis.call('ZREM', queue, waiter)
 end
 local begin = type(lease) == 'string' and string.match(lease, '^{"token":"%d+",()')
 if not begin or string.sub(lease, begin, begin + #attempt - 1) ~= attempt then
@@ -23,4 +31,7 @@ end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
+if redis.call('EXISTS', queue) == 1 then
+  hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
+end
 return {'undone'}

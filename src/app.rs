@@ -56,10 +56,11 @@ impl App {
     pub async fn run(self, stop: watch::Receiver<bool>) -> io::Result<bool> {
         let App { config, mut api, ops } = self;
         let config = Arc::new(config);
+        let metrics = Arc::new(Metrics::new());
         let parts = Parts {
             config: Arc::clone(&config),
-            metrics: Arc::new(Metrics::new()),
-            shared: Arc::new(Shared::new()),
+            shared: Arc::new(Shared::new(config.locks.max_waiters, stop.clone(), Arc::clone(&metrics))),
+            metrics,
             in_flight: InFlight::new(config.redis.max_in_flight),
             stop: stop.clone(),
         };
@@ -68,7 +69,7 @@ impl App {
         let mine = api.pop().expect("at least one thread");
         let others = start_threads(&parts, api)?;
         let worker = Worker::start(&parts);
-        tokio::spawn(worker.locks.sweep(Arc::clone(&parts.metrics)));
+        tokio::spawn(worker.locks.sweep());
 
         let others_redis = others.iter().map(|thread| Arc::clone(&thread.redis));
         let redis = others_redis.chain([worker.redis.status()]).collect();

@@ -44,6 +44,8 @@ metrics! {
     locks_held: IntGaugeVec = "lockside_locks_held" [];
     /// Index entries of expired locks that this process has dropped.
     swept_entries: IntCounterVec = "lockside_swept_entries_total" [];
+    /// Requests that wait for a lock in this process.
+    waiters: IntGaugeVec = "lockside_waiters" [];
     /// Connections that are open now, by listener.
     connections: IntGaugeVec = "lockside_connections" ["listener"];
     /// Connections that were turned away because too many were open, by listener.
@@ -60,6 +62,7 @@ pub enum RedisOperation {
     Range,
     Count,
     Directory,
+    Publish,
 }
 
 impl RedisOperation {
@@ -69,6 +72,7 @@ impl RedisOperation {
             RedisOperation::Range => "range",
             RedisOperation::Count => "count",
             RedisOperation::Directory => "directory",
+            RedisOperation::Publish => "publish",
         }
     }
 }

@@ -17,7 +17,8 @@ use crate::server::{Body, Response, read_body};
 pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
     let key = target(request).await?.key()?;
-    let attempt = Attempt { owner: user.into(), ttl: cx.limits.admin_ttl, own: Own::Renew, meta: None, name: None };
+    let attempt =
+        Attempt { owner: user.into(), ttl: cx.limits.admin_ttl, own: Own::Renew, meta: None, name: None, wait: None };
     match cx.locks.acquire(key, attempt).await? {
         Acquired::Granted(_) | Acquired::Replayed(_) | Acquired::Renewed(_) => Ok(success()),
         Acquired::Held(holder) => Err(Failure::Held(holder)),

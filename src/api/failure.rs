@@ -36,7 +36,12 @@ pub enum Failure {
     TooLarge,
     /// Somebody else has the key; `None` for a stranger, of whom nothing is known.
     Held(Option<Box<Lease>>),
+    /// It was not this waiter's turn in time.
+    WaitTimeout,
+    TooManyWaiters(String),
     Overloaded(String),
+    /// The process is being stopped.
+    Draining,
     RedisUnavailable(String),
     TooLate(String),
     RenewedTooLate(String),
@@ -75,6 +80,9 @@ impl Failure {
             Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",                    S::REQUEST_TIMEOUT,       "Request timeout"),
             Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                          S::PAYLOAD_TOO_LARGE,     "Payload too large"),
             Failure::Held(_)             => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",                   S::CONFLICT,              "Conflict"),
+            Failure::WaitTimeout         => row("wait-timeout",        S::CONFLICT,            "The lock was not free in time.",         "Die Sperre wurde nicht rechtzeitig frei.",          S::CONFLICT,              "Conflict"),
+            Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many wait for locks; try again.",    "Zu viele warten auf Sperren; bitte erneut versuchen.", S::TOO_MANY_REQUESTS,  "Too many requests"),
+            Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The service is being stopped.",          "Der Dienst wird gerade beendet.",                   S::SERVICE_UNAVAILABLE,   "Service unavailable"),
             Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE, "Service unavailable"),
             Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "The lock store cannot be reached; nothing was changed.", "Der Sperrenspeicher ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN),
             Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was granted too late to be of use.", "Die Sperre kam zu spät, um noch zu nützen.",   S::INTERNAL_SERVER_ERROR, BROKEN),
@@ -102,6 +110,7 @@ impl Failure {
         match self {
             Failure::BadRequest(reason)
             | Failure::Unauthorized(reason)
+            | Failure::TooManyWaiters(reason)
             | Failure::Overloaded(reason)
             | Failure::RedisUnavailable(reason)
             | Failure::TooLate(reason)
@@ -136,7 +145,11 @@ impl Failure {
                 // RFC 9110, 15.5.2: a 401 names the scheme that would do.
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
+            Failure::TooManyWaiters(_) => {
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+            }
             Failure::Overloaded(_)
+            | Failure::Draining
             | Failure::RedisUnavailable(_)
             | Failure::TooLate(_)
             | Failure::RenewedTooLate(_)
@@ -160,6 +173,9 @@ impl From<LockFailure> for Failure {
     fn from(failure: LockFailure) -> Failure {
         match failure {
             LockFailure::Redis(failure) => failure.into(),
+            LockFailure::WaitTimeout => Failure::WaitTimeout,
+            LockFailure::TooManyWaiters(_) => Failure::TooManyWaiters(failure.to_string()),
+            LockFailure::Draining => Failure::Draining,
             LockFailure::TooLate(_) => Failure::TooLate(failure.to_string()),
             LockFailure::RenewedTooLate(_) => Failure::RenewedTooLate(failure.to_string()),
         }

@@ -65,10 +65,15 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     let key = Key::parse(&create.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
     let ttl = ttl(cx, create.lease_period)?;
     let attempt = match caller {
-        Caller::User { owner, .. } => Attempt { owner, ttl, own: Own::Renew, meta: None, name: None },
-        Caller::System => {
-            Attempt { owner: Owner::system(cx.locks.owner_name()), ttl, own: Own::Refuse, meta: None, name: None }
-        }
+        Caller::User { owner, .. } => Attempt { owner, ttl, own: Own::Renew, meta: None, name: None, wait: None },
+        Caller::System => Attempt {
+            owner: Owner::system(cx.locks.owner_name()),
+            ttl,
+            own: Own::Refuse,
+            meta: None,
+            name: None,
+            wait: None,
+        },
     };
     match cx.locks.acquire(key, attempt).await? {
         Acquired::Granted(lease) => Ok(json(StatusCode::CREATED, &LeaseDto::from(&lease))),

@@ -1,5 +1,7 @@
 //! The native dialect: what app developers use from any language. JSON, and a truthful outcome in every error.
 
+use std::time::{Duration, Instant};
+
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use percent_encoding::percent_decode_str;
@@ -14,7 +16,7 @@ use super::page::{self, Page};
 use super::wire::{flag, json, number, rfc3339};
 use crate::auth::Principal;
 use crate::lock::{
-    Acquired, Attempt, Changed, Forced, Key, Lease, Own, Owner, OwnerKind, State, Target, Token, Ttl, Which,
+    Acquired, Attempt, Changed, Forced, Key, Lease, Own, Owner, OwnerKind, State, Target, Token, Ttl, Wait, Which,
 };
 use crate::server::{Body, Response, read_body};
 
@@ -96,14 +98,15 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: &str) -> Result
         state: &'a str,
         #[serde(skip_serializing_if = "Option::is_none")]
         holder: Option<HolderView<'a>>,
+        waiters: u64,
     }
     caller(cx, &request).await?;
     let key = key_in(key)?;
-    let state = cx.locks.look(key.clone()).await?;
+    let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
-        State::Free => StateView { key: key.as_str(), state: "free", holder: None },
+        State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
         State::Held(lease) => {
-            StateView { key: key.as_str(), state: "held", holder: Some(HolderView::of(lease.as_deref())) }
+            StateView { key: key.as_str(), state: "held", holder: Some(HolderView::of(lease.as_deref())), waiters }
         }
     };
     Ok(json(StatusCode::OK, &view))
@@ -155,6 +158,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 #[serde(rename_all = "camelCase", default)]
 struct AcquireBody {
     ttl_ms: Option<Value>,
+    wait_ms: Option<Value>,
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
@@ -171,6 +175,7 @@ impl AcquireBody {
             Some(ttl) => ttl_of(cx, ttl)?,
             None => cx.limits.default_ttl,
         };
+        let wait = self.wait_ms.map(|wait| wait_of(cx, &wait)).transpose()?.flatten();
         if let Some(owner) = &self.owner
             && !((1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control))
         {
@@ -194,7 +199,7 @@ impl AcquireBody {
             }),
         };
         let own = if self.reentrant { Own::Extend } else { Own::Refuse };
-        Ok(Attempt { owner, ttl, own, meta, name })
+        Ok(Attempt { owner, ttl, own, meta, name, wait })
     }
 }
 
@@ -259,6 +264,14 @@ fn ttl_of(cx: &Context, value: &Value) -> Result<Ttl, Failure> {
     let max_ms = cx.limits.max_ttl_ms;
     let ttl = value.as_u64().and_then(|ms| Ttl::from_ms(ms, max_ms));
     ttl.ok_or_else(|| Failure::BadRequest(format!("ttlMs: expected an integer from {} to {max_ms}", Ttl::MIN_MS)))
+}
+
+/// `None` for 0: no wait.
+fn wait_of(cx: &Context, value: &Value) -> Result<Option<Wait>, Failure> {
+    let max_ms = cx.limits.max_wait_ms;
+    let ms = value.as_u64().filter(|ms| *ms <= max_ms);
+    let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
+    Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms) }))
 }
 
 /// A lease, for its owner.

@@ -96,6 +96,14 @@ pub struct LockFlags {
     /// Longest lease that anybody may ask for, at most 8760h
     #[arg(long, env = "LOCKSIDE_MAX_TTL", value_name = "DURATION", default_value = "24h")]
     pub max_ttl: String,
+
+    /// Longest time that anybody may wait for a lock, at most 24h
+    #[arg(long, env = "LOCKSIDE_MAX_WAIT", value_name = "DURATION", default_value = "10m")]
+    pub max_wait: String,
+
+    /// Requests that may wait for locks at once; more are answered 429 with Retry-After
+    #[arg(long, env = "LOCKSIDE_MAX_WAITERS", value_name = "N", default_value = "4096")]
+    pub max_waiters: String,
 }
 
 #[derive(Args, Clone, Debug, Default)]

@@ -90,6 +90,10 @@ pub struct LockConfig {
     pub default_ttl: Ttl,
     /// Longest ttl that may be asked for, milliseconds.
     pub max_ttl_ms: u64,
+    /// Longest time that anybody may wait for a lock, milliseconds.
+    pub max_wait_ms: u64,
+    /// Requests that may wait for locks at once.
+    pub max_waiters: usize,
 }
 
 #[derive(Clone, Debug)]

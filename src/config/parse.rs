@@ -17,6 +17,7 @@ use crate::auth::jwt::JwtKey;
 use crate::lock::Ttl;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
 
 /// One run over the flags.
@@ -91,6 +92,8 @@ impl Check {
         let longest = max_ttl.unwrap_or(YEAR);
         let admin_ttl = self.duration("--admin-ttl", &flags.admin_ttl, shortest, longest);
         let default_ttl = self.duration("--default-ttl", &flags.default_ttl, shortest, longest);
+        let max_wait = self.duration("--max-wait", &flags.max_wait, Duration::ZERO, DAY);
+        let max_waiters = self.count("--max-waiters", &flags.max_waiters, 0, 1_000_000);
         let prefix = &flags.key_prefix;
         let fits = (1..=LONGEST_PREFIX).contains(&prefix.len())
             && !prefix.chars().any(|c| c.is_control() || matches!(c, '{' | '}'));
@@ -106,6 +109,8 @@ impl Check {
             admin_ttl: Ttl::from_ms(millis(admin_ttl?), max_ttl_ms)?,
             default_ttl: Ttl::from_ms(millis(default_ttl?), max_ttl_ms)?,
             max_ttl_ms,
+            max_wait_ms: millis(max_wait?),
+            max_waiters: max_waiters?,
         })
     }
 

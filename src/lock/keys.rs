@@ -17,6 +17,7 @@ struct ShardKeys {
     lock: String,
     sequence: String,
     tokens: String,
+    queue: String,
 }
 
 impl KeySpace {
@@ -26,17 +27,24 @@ impl KeySpace {
             lock: format!("{{{prefix}:{shard}}}:lock:"),
             sequence: format!("{{{prefix}:{shard}}}:seq"),
             tokens: format!("{{{prefix}:{shard}}}:tokens"),
+            queue: format!("{{{prefix}:{shard}}}:queue:"),
         });
         KeySpace { prefix: prefix.to_owned(), shards: shards.collect() }
     }
 
     /// String with an expiry: the lease of `key`, JSON.
     pub fn lock(&self, key: &Key) -> String {
-        let prefix = &self.shards[key.shard().index()].lock;
-        let mut name = String::with_capacity(prefix.len() + key.as_str().len());
-        name.push_str(prefix);
-        name.push_str(key.as_str());
-        name
+        join(&self.shards[key.shard().index()].lock, key.as_str())
+    }
+
+    /// Zset with an expiry, waiter → place in line: who waits for `key`.
+    pub fn queue(&self, key: &Key) -> String {
+        join(&self.shards[key.shard().index()].queue, key.as_str())
+    }
+
+    /// First part of the channels on which sidecars hear of their waiters' turns.
+    pub fn push(&self) -> String {
+        format!("{}:push:", self.prefix)
     }
 
     /// String: the last sequence of a shard. One a shard, so without an expiry.
@@ -53,6 +61,13 @@ impl KeySpace {
     pub fn users(&self) -> String {
         format!("{}:users", self.prefix)
     }
+}
+
+fn join(first: &str, second: &str) -> String {
+    let mut name = String::with_capacity(first.len() + second.len());
+    name.push_str(first);
+    name.push_str(second);
+    name
 }
 
 #[cfg(test)]

@@ -12,11 +12,14 @@ mod scripts;
 mod sweep;
 mod types;
 mod undo;
+mod waiters;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub use keys::KeySpace;
 pub use list::Listing;
@@ -29,6 +32,7 @@ use nonce::Nonces;
 use scripts::{AcquireArgs, AcquireRow, ForceRow, Found, ReleaseRow, RenewRow, Scripts, Seen};
 use sweep::Ledger;
 use undo::{Undo, Undoer};
+use waiters::{Joining, Line};
 
 /// What one acquire asks for.
 #[derive(Clone, Debug)]
@@ -41,6 +45,14 @@ pub struct Attempt {
     /// The caller's name for this attempt: repeated while its lease lives, it is the same lease. Owner and name
     /// together are the attempt.
     pub name: Option<String>,
+    /// How long to wait in line for a key that is held.
+    pub wait: Option<Wait>,
+}
+
+/// A wait in line.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    pub until: Instant,
 }
 
 /// What an acquire does when its owner has the key already.
@@ -122,19 +134,40 @@ pub enum LockFailure {
     /// It was renewed, but nothing was left of its validity when the answer came.
     #[error("renewed, but too late to be of use: redis took {0} ms of the ttl")]
     RenewedTooLate(u64),
+    /// It was not this waiter's turn in time.
+    #[error("not granted within the time to wait")]
+    WaitTimeout,
+    #[error("{0} requests wait for locks already")]
+    TooManyWaiters(usize),
+    /// The process is being stopped, and waits for nothing any more.
+    #[error("being stopped")]
+    Draining,
 }
 
 /// The parts of the engine that all threads of a process share.
 pub struct Shared {
-    floors: Floors,
+    floors: Arc<Floors>,
     nonces: Nonces,
     ledger: Arc<Ledger>,
+    /// Requests that wait in line, and how many may.
+    waiters: AtomicUsize,
+    max_waiters: usize,
+    draining: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
 }
 
 impl Shared {
-    #[expect(clippy::new_without_default, reason = "there is one a process, made on purpose")]
-    pub fn new() -> Shared {
-        Shared { floors: Floors::new(), nonces: Nonces::new(), ledger: Arc::new(Ledger::new()) }
+    /// `draining` turns true when the process is being stopped.
+    pub fn new(max_waiters: usize, draining: watch::Receiver<bool>, metrics: Arc<Metrics>) -> Shared {
+        Shared {
+            floors: Arc::new(Floors::new()),
+            nonces: Nonces::new(),
+            ledger: Arc::new(Ledger::new()),
+            waiters: AtomicUsize::new(0),
+            max_waiters,
+            draining,
+            metrics,
+        }
     }
 }
 
@@ -146,19 +179,22 @@ struct Engine {
     scripts: Scripts,
     shared: Arc<Shared>,
     undoer: Undoer,
+    line: Arc<Line>,
 }
 
 impl Locks {
     /// Must be called inside the runtime that owns `redis`: the undo task starts there.
     pub fn new(redis: Redis, space: KeySpace, shared: Arc<Shared>) -> Locks {
-        let scripts = Scripts { redis, space };
+        let scripts = Scripts { redis, space, floors: Arc::clone(&shared.floors) };
         let undoer = Undoer::start(scripts.clone());
-        Locks(Arc::new(Engine { scripts, shared, undoer }))
+        let line = Line::new(shared.nonces.next(), scripts.clone());
+        Locks(Arc::new(Engine { scripts, shared, undoer, line }))
     }
 
     /// Keeps the index small, for as long as the runtime lives. One a process.
-    pub fn sweep(&self, metrics: Arc<Metrics>) -> impl Future<Output = ()> + Send + use<> {
-        sweep::run(self.0.scripts.clone(), Arc::clone(&self.0.shared.ledger), metrics)
+    pub fn sweep(&self) -> impl Future<Output = ()> + Send + use<> {
+        let Engine { scripts, shared, .. } = &*self.0;
+        sweep::run(scripts.clone(), Arc::clone(&shared.ledger), Arc::clone(&shared.metrics))
     }
 
     /// Waits until every grant that reached nobody is taken back.
@@ -176,20 +212,16 @@ impl Locks {
     pub async fn acquire(&self, key: Key, attempt: Attempt) -> Result<Acquired, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
-        let (give, take) = oneshot::channel();
+        let (mut give, take) = oneshot::channel();
         // Detached: once sent, the outcome must be learned even if the caller has gone.
         tokio::spawn(async move {
-            let id = engine.shared.nonces.next();
-            let (nonce, request) = match &attempt.name {
-                // In a key of its own, so that no caller's name is ever one of ours.
-                Some(name) => (record::nonce(&format!("caller:{name}")), record::request(&id)),
-                None => (record::nonce(&id), String::new()),
-            };
-            let sending = record::identity(&attempt.owner) + &nonce + &request;
-            let ttl = attempt.ttl;
-            let outcome = engine.acquire(&key, attempt, &nonce, &request).await;
+            let sending = Sending::of(&attempt, engine.shared.nonces.next());
+            let mut undo = Undo::new(key.clone(), sending.whole(), attempt.ttl);
+            let mut outcome = engine.acquire(&key, &attempt, &sending).await;
             drop(flight);
-            let undo = Undo::new(key, sending, ttl);
+            if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, attempt.wait) {
+                outcome = engine.wait(&key, &attempt, &sending, wait, &mut undo, give.closed()).await;
+            }
             match outcome {
                 Ok(Acquired::Granted(lease)) => {
                     let parcel = Parcel { content: Some(lease), undo: Some(undo), undoer: engine.undoer.clone() };
@@ -198,9 +230,7 @@ impl Locks {
                 }
                 Ok(other) => drop(give.send(Ok(Acquisition::Other(other)))),
                 Err(failure) => {
-                    if matches!(&failure, LockFailure::TooLate(_))
-                        || matches!(&failure, LockFailure::Redis(failure) if failure.may_have_happened())
-                    {
+                    if failure.leaves_a_grant() || !undo.waiter.is_empty() {
                         engine.undoer.push(undo);
                     }
                     let _ = give.send(Err(failure));
@@ -291,6 +321,13 @@ impl Locks {
         .await
     }
 
+    /// How many wait for a key, over all sidecars.
+    pub async fn waiters(&self, key: &Key) -> Result<u64, LockFailure> {
+        let Scripts { redis, space, .. } = &self.0.scripts;
+        let _flight = redis.enter()?;
+        Ok(redis.cardinality(&space.queue(key)).await.map_err(RedisFailure::of_a_read)?)
+    }
+
     /// What lies under a key.
     pub async fn look(&self, key: Key) -> Result<State, LockFailure> {
         let _flight = self.0.scripts.redis.enter()?;
@@ -310,27 +347,60 @@ impl Locks {
 
     /// How many leases the indexes know, those included that expired and are not swept yet.
     pub async fn count(&self) -> Result<u64, RedisFailure> {
-        let Scripts { redis, space } = &self.0.scripts;
+        let Scripts { redis, space, .. } = &self.0.scripts;
         let counts = Shard::all().map(|shard| redis.cardinality(space.tokens(shard)));
         Ok(futures_util::future::try_join_all(counts).await?.into_iter().sum())
     }
 }
 
+impl LockFailure {
+    /// Whether there may be a grant that nobody is told of.
+    fn leaves_a_grant(&self) -> bool {
+        match self {
+            LockFailure::TooLate(_) => true,
+            LockFailure::Redis(failure) => failure.may_have_happened(),
+            _ => false,
+        }
+    }
+}
+
+/// One sending of an attempt, as its lease spells it.
+struct Sending {
+    identity: String,
+    nonce: String,
+    request: String,
+    id: String,
+}
+
+impl Sending {
+    fn of(attempt: &Attempt, id: String) -> Sending {
+        let (nonce, request) = match &attempt.name {
+            // In a space of its own, so that no caller's name is ever one of ours.
+            Some(name) => (record::nonce(&format!("caller:{name}")), record::request(&id)),
+            None => (record::nonce(&id), String::new()),
+        };
+        Sending { identity: record::identity(&attempt.owner), nonce, request, id }
+    }
+
+    fn whole(&self) -> String {
+        format!("{}{}{}", self.identity, self.nonce, self.request)
+    }
+}
+
 impl Engine {
-    async fn acquire(&self, key: &Key, attempt: Attempt, nonce: &str, request: &str) -> Result<Acquired, LockFailure> {
-        let Attempt { owner, ttl, own, meta, .. } = attempt;
+    async fn acquire(&self, key: &Key, attempt: &Attempt, sending: &Sending) -> Result<Acquired, LockFailure> {
+        let Attempt { owner, ttl, own, meta, .. } = attempt.clone();
         let args = AcquireArgs {
             ttl,
-            floor: self.shared.floors.floor(key.shard()),
-            identity: &record::identity(&owner),
-            nonce,
+            identity: &sending.identity,
+            nonce: &sending.nonce,
             further: record::further(&owner, meta.as_deref()),
             own: match own {
                 Own::Refuse => "refuse",
                 Own::Renew => "renew",
                 Own::Extend => "extend",
             },
-            request,
+            request: &sending.request,
         };
         let sent = Instant::now();
         match self.scripts.acquire(key, args).await? {
@@ -352,6 +422,73 @@ impl Engine {
         }
     }
 
+    /// Waits in line until it is the attempt's turn. A turn counts when it is taken: by a renewal to the whole ttl.
+    async fn wait(
+        &self,
+        key: &Key,
+        attempt: &Attempt,
+        sending: &Sending,
+        wait: Wait,
+        undo: &mut Undo,
+        gone: impl Future<Output = ()>,
+    ) -> Result<Acquired, LockFailure> {
+        let _seat = Seat::take(&self.shared)?;
+        let claim = record::claim(attempt.owner.claim());
+        let further = record::further(&attempt.owner, attempt.meta.as_deref());
+        let mut draining = self.shared.draining.clone();
+        let mut gone = pin!(gone);
+        loop {
+            let left = wait.until.saturating_duration_since(Instant::now());
+            let joining = Joining {
+                id: sending.id.clone(),
+                identity: &sending.identity,
+                attempt: &format!("{}{}", sending.nonce, sending.request),
+                ttl_ms: attempt.ttl.as_ms(),
+                further: &further,
+                longest_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+            };
+            let mut ticket = match self.line.join(key, joining).await {
+                Ok(ticket) => ticket,
+                Err((failure, entry)) => {
+                    undo.waiter = entry;
+                    return Err(failure);
+                }
+            };
+            let turn = tokio::select! {
+                biased;
+                token = ticket.turn() => token.ok_or(LockFailure::Draining),
+                () = tokio::time::sleep_until(wait.until.into()) => Err(LockFailure::WaitTimeout),
+                () = gone.as_mut() => Err(LockFailure::WaitTimeout),
+                () = begun(&mut draining) => Err(LockFailure::Draining),
+            };
+            undo.waiter.clone_from(&ticket.entry);
+            drop(ticket);
+            let token = match turn {
+                Ok(token) => token,
+                Err(failure) => {
+                    // At once, so that the line moves on; where that fails, the undo that follows tries again.
+                    if self.scripts.undo(key, &sending.whole(), &undo.waiter).await.is_ok() {
+                        undo.waiter.clear();
+                    }
+                    return Err(failure);
+                }
+            };
+            let sent = Instant::now();
+            match self.scripts.renew(key, token, &claim, Some(attempt.ttl)).await? {
+                RenewRow::Renewed(found) => {
+                    undo.waiter.clear();
+                    self.shared.ledger.granted(key.shard(), attempt.ttl.as_ms());
+                    self.shared.floors.saw(token);
+                    let lease = lease(key, &found)?;
+                    let ttl_ms = lease.valid_for_ms;
+                    return promised(lease, ttl_ms, sent).map(Acquired::Granted).map_err(LockFailure::TooLate);
+                }
+                // The turn passed before it was taken: in line again.
+                RenewRow::Lost | RenewRow::Other(_) | RenewRow::Stranger => {}
+            }
+        }
+    }
+
     async fn find(&self, which: Which) -> Result<Option<(Key, Token)>, LockFailure> {
         match which {
             Which::Of(key, token) => Ok(Some((key, token))),
@@ -360,7 +497,7 @@ impl Engine {
     }
 
     async fn key_of(&self, token: Token) -> Result<Option<Key>, LockFailure> {
-        let Scripts { redis, space } = &self.scripts;
+        let Scripts { redis, space, .. } = &self.scripts;
         let member =
             redis.member_at(space.tokens(token.shard()), token.get()).await.map_err(RedisFailure::of_a_read)?;
         Ok(member.and_then(|key| Key::parse(std::str::from_utf8(&key).ok()?).ok()))
@@ -392,6 +529,30 @@ fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
     match record::token(key, text) {
         Some(there) if there == token => Changed::NotYours,
         _ => Changed::Lost,
+    }
+}
+
+/// Waits until the process is being stopped.
+async fn begun(draining: &mut watch::Receiver<bool>) {
+    let _ = draining.wait_for(|draining| *draining).await;
+}
+
+/// One of the seats for those who wait.
+struct Seat<'a>(&'a Shared);
+
+impl Seat<'_> {
+    fn take(shared: &Shared) -> Result<Seat<'_>, LockFailure> {
+        let taken = shared.waiters.fetch_add(1, Ordering::Relaxed);
+        shared.metrics.waiters.with_label_values::<&str>(&[]).inc();
+        let seat = Seat(shared);
+        if taken >= shared.max_waiters { Err(LockFailure::TooManyWaiters(taken)) } else { Ok(seat) }
+    }
+}
+
+impl Drop for Seat<'_> {
+    fn drop(&mut self) {
+        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.waiters.with_label_values::<&str>(&[]).dec();
     }
 }
 

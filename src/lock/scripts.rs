@@ -1,9 +1,10 @@
 //! Typed calls of `lua/`: one method a script, one enum variant a row of its header. Nothing is decided here.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
+use super::floors::Floors;
 use super::keys::KeySpace;
 use super::types::{Key, Shard, Token, Ttl};
 use crate::redis::{Redis, RedisFailure, Reply, Script};
@@ -12,13 +13,21 @@ macro_rules! script {
     ($name:literal) => {
         LazyLock::new(|| Script::new($name, include_str!(concat!("../../lua/", $name, ".lua"))))
     };
+    ("line", $name:literal) => {
+        LazyLock::new(|| {
+            let text = concat!(include_str!("../../lua/line.lua"), include_str!(concat!("../../lua/", $name, ".lua")));
+            Script::new($name, text)
+        })
+    };
 }
 
-static ACQUIRE: LazyLock<Script> = script!("acquire");
+static ACQUIRE: LazyLock<Script> = script!("line", "acquire");
 static RENEW: LazyLock<Script> = script!("renew");
-static RELEASE: LazyLock<Script> = script!("release");
-static FORCE: LazyLock<Script> = script!("force");
-static UNDO: LazyLock<Script> = script!("undo");
+static RELEASE: LazyLock<Script> = script!("line", "release");
+static FORCE: LazyLock<Script> = script!("line", "force");
+static UNDO: LazyLock<Script> = script!("line", "undo");
+static WAIT: LazyLock<Script> = script!("line", "wait");
+static ADVANCE: LazyLock<Script> = script!("line", "advance");
 static READ: LazyLock<Script> = script!("read");
 static SWEEP: LazyLock<Script> = script!("sweep");
 
@@ -41,7 +50,6 @@ pub enum Seen {
 /// ARGV of `acquire.lua`, spelled as the header says.
 pub struct AcquireArgs<'a> {
     pub ttl: Ttl,
-    pub floor: u64,
     pub identity: &'a str,
     pub nonce: &'a str,
     pub further: String,
@@ -85,29 +93,46 @@ pub enum UndoRow {
     Told,
 }
 
-/// The scripts, bound to a connection and a key space.
+/// A waiter's place in line, and what is left of the lease before it.
+pub struct WaitRow {
+    pub place: String,
+    /// Milliseconds; below 0: no expiry.
+    pub left_ms: i64,
+}
+
+/// How a line stands; `queued`: whether the waiter that was asked about is in it.
+pub enum AdvanceRow {
+    /// `left_ms` below 0: no expiry.
+    Held {
+        text: Bytes,
+        left_ms: i64,
+        queued: bool,
+    },
+    Stranger {
+        queued: bool,
+    },
+    Free {
+        queued: bool,
+    },
+}
+
+/// The scripts, bound to a connection, a key space, and what this process has seen.
 #[derive(Clone)]
 pub struct Scripts {
     pub redis: Redis,
     pub space: KeySpace,
+    pub floors: Arc<Floors>,
 }
 
 impl Scripts {
-    pub async fn acquire(&self, key: &Key, args: AcquireArgs<'_>) -> Result<AcquireRow, RedisFailure> {
-        let shard = key.shard();
-        let keys =
-            vec![self.space.lock(key), self.space.sequence(shard).to_owned(), self.space.tokens(shard).to_owned()];
-        let args = vec![
-            key.to_string(),
-            args.ttl.as_ms().to_string(),
-            shard.to_string(),
-            args.floor.to_string(),
-            args.identity.to_owned(),
-            args.nonce.to_owned(),
-            args.further,
-            args.own.to_owned(),
-            args.request.to_owned(),
-        ];
+    pub async fn acquire(&self, key: &Key, acquire: AcquireArgs<'_>) -> Result<AcquireRow, RedisFailure> {
+        let (keys, mut args) = self.line(key);
+        args.push(acquire.identity.to_owned());
+        args.push(acquire.nonce.to_owned());
+        args.push(acquire.request.to_owned());
+        args.push(acquire.ttl.as_ms().to_string());
+        args.push(acquire.further);
+        args.push(acquire.own.to_owned());
         let mut row = Row::of(self.redis.run(&ACQUIRE, keys, args).await?)?;
         Ok(match row.word().as_ref() {
             b"granted" => {
@@ -130,8 +155,9 @@ impl Scripts {
         ttl: Option<Ttl>,
     ) -> Result<RenewRow, RedisFailure> {
         let ttl = ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default();
-        let args = vec![token.to_string(), identity.to_owned(), ttl];
-        let mut row = Row::of(self.redis.run(&RENEW, vec![self.space.lock(key)], args).await?)?;
+        let keys = vec![self.space.lock(key), self.space.queue(key)];
+        let args = vec![key.to_string(), token.to_string(), identity.to_owned(), ttl, self.space.push()];
+        let mut row = Row::of(self.redis.run(&RENEW, keys, args).await?)?;
         Ok(match row.word().as_ref() {
             b"renewed" => RenewRow::Renewed(row.found()?),
             b"lost" => RenewRow::Lost,
@@ -143,8 +169,10 @@ impl Scripts {
 
     /// Without a token: whichever lease the owner has.
     pub async fn release(&self, key: &Key, token: Option<Token>, identity: &str) -> Result<ReleaseRow, RedisFailure> {
-        let args = vec![key.to_string(), spelled(token), identity.to_owned()];
-        let mut row = Row::of(self.redis.run(&RELEASE, self.lock_and_tokens(key), args).await?)?;
+        let (keys, mut args) = self.line(key);
+        args.push(spelled(token));
+        args.push(identity.to_owned());
+        let mut row = Row::of(self.redis.run(&RELEASE, keys, args).await?)?;
         Ok(match row.word().as_ref() {
             b"released" => ReleaseRow::Released,
             b"lost" => ReleaseRow::Lost,
@@ -156,8 +184,9 @@ impl Scripts {
 
     /// Without a token: whichever lease there is.
     pub async fn force(&self, key: &Key, token: Option<Token>) -> Result<ForceRow, RedisFailure> {
-        let args = vec![key.to_string(), spelled(token)];
-        let mut row = Row::of(self.redis.run(&FORCE, self.lock_and_tokens(key), args).await?)?;
+        let (keys, mut args) = self.line(key);
+        args.push(spelled(token));
+        let mut row = Row::of(self.redis.run(&FORCE, keys, args).await?)?;
         Ok(match row.word().as_ref() {
             b"forced" => ForceRow::Forced(row.text()?),
             b"free" => ForceRow::Free,
@@ -167,14 +196,56 @@ impl Scripts {
         })
     }
 
-    pub async fn undo(&self, key: &Key, attempt: &str) -> Result<UndoRow, RedisFailure> {
-        let args = vec![key.to_string(), attempt.to_owned()];
-        let row = Row::of(self.redis.run(&UNDO, self.lock_and_tokens(key), args).await?)?;
+    /// Takes the attempt's place in line back, too; `waiter` is empty where it has none.
+    pub async fn undo(&self, key: &Key, attempt: &str, waiter: &str) -> Result<UndoRow, RedisFailure> {
+        let (keys, mut args) = self.line(key);
+        args.push(attempt.to_owned());
+        args.push(waiter.to_owned());
+        let row = Row::of(self.redis.run(&UNDO, keys, args).await?)?;
         Ok(match row.word().as_ref() {
             b"undone" => UndoRow::Undone,
             b"nothing" => UndoRow::Nothing,
             b"told" => UndoRow::Told,
             _ => return Err(row.unknown(&UNDO)),
+        })
+    }
+
+    /// Without a place: the end of the line.
+    pub async fn wait(
+        &self,
+        key: &Key,
+        waiter: &str,
+        longest_ms: u64,
+        place: Option<&str>,
+    ) -> Result<WaitRow, RedisFailure> {
+        let (keys, mut args) = self.line(key);
+        args.push(waiter.to_owned());
+        args.push(longest_ms.to_string());
+        args.push(place.unwrap_or_default().to_owned());
+        let mut row = Row::of(self.redis.run(&WAIT, keys, args).await?)?;
+        match row.word().as_ref() {
+            b"waiting" => {
+                let place = String::from_utf8_lossy(&row.text()?).into_owned();
+                Ok(WaitRow { place, left_ms: row.number()? })
+            }
+            _ => Err(row.unknown(&WAIT)),
+        }
+    }
+
+    /// `silent`: a sidecar that was offered the key and was not heard to take it, or empty.
+    pub async fn advance(&self, key: &Key, waiter: &str, silent: &str) -> Result<AdvanceRow, RedisFailure> {
+        let (keys, mut args) = self.line(key);
+        args.push(waiter.to_owned());
+        args.push(silent.to_owned());
+        let mut row = Row::of(self.redis.run(&ADVANCE, keys, args).await?)?;
+        Ok(match row.word().as_ref() {
+            b"held" => {
+                let (text, left_ms) = (row.text()?, row.number()?);
+                AdvanceRow::Held { text, left_ms, queued: row.text()? == "queued" }
+            }
+            b"stranger" => AdvanceRow::Stranger { queued: row.text()? == "queued" },
+            b"free" => AdvanceRow::Free { queued: row.text()? == "queued" },
+            _ => return Err(row.unknown(&ADVANCE)),
         })
     }
 
@@ -206,8 +277,15 @@ impl Scripts {
         }
     }
 
-    fn lock_and_tokens(&self, key: &Key) -> Vec<String> {
-        vec![self.space.lock(key), self.space.tokens(key.shard()).to_owned()]
+    /// The KEYS and the first ARGV of every script that may grant a key.
+    fn line(&self, key: &Key) -> (Vec<String>, Vec<String>) {
+        let Scripts { space, floors, .. } = self;
+        let shard = key.shard();
+        let (seq, tokens) = (space.sequence(shard).to_owned(), space.tokens(shard).to_owned());
+        let keys = vec![space.lock(key), seq, tokens, space.queue(key)];
+        let mut args = Vec::with_capacity(10);
+        args.extend([key.to_string(), shard.to_string(), floors.floor(shard).to_string(), space.push()]);
+        (keys, args)
     }
 }
 

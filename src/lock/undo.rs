@@ -21,13 +21,20 @@ pub struct Undo {
     pub key: Key,
     /// Owner and nonce as the lease spells them.
     pub attempt: String,
+    /// Its place in line, as the line has it; empty where it has none.
+    pub waiter: String,
     /// When the lease has ended by itself, if there is one.
     pub moot_after: Instant,
 }
 
 impl Undo {
     pub fn new(key: Key, attempt: String, ttl: Ttl) -> Undo {
-        Undo { key, attempt, moot_after: Instant::now() + Duration::from_millis(ttl.as_ms()) + Duration::from_secs(1) }
+        Undo {
+            key,
+            attempt,
+            waiter: String::new(),
+            moot_after: Instant::now() + Duration::from_millis(ttl.as_ms()) + Duration::from_secs(1),
+        }
     }
 }
 
@@ -68,7 +75,7 @@ impl Undoer {
 async fn work(scripts: Scripts, mut queue: mpsc::Receiver<Undo>, pending: watch::Sender<usize>) {
     while let Some(undo) = queue.recv().await {
         while Instant::now() < undo.moot_after {
-            match scripts.undo(&undo.key, &undo.attempt).await {
+            match scripts.undo(&undo.key, &undo.attempt, &undo.waiter).await {
                 Ok(UndoRow::Undone) => tracing::info!(key = %undo.key, "took back a lock that nobody was told of"),
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}
                 Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {

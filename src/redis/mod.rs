@@ -5,6 +5,7 @@
 //! deadline is the only one: a call that is given up from outside would still be sent later.
 
 mod failure;
+mod push;
 mod reply;
 mod script;
 mod watch;
@@ -15,14 +16,16 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, HashesInterface, LuaInterface, SortedSetsInterface};
+use fred::interfaces::{ClientLike, HashesInterface, LuaInterface, PubsubInterface, SortedSetsInterface};
 use fred::types::Value;
 use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
+use tokio::sync::mpsc;
 
 pub use failure::RedisFailure;
+pub use push::{Heard, Push};
 pub use reply::Reply;
 pub use script::Script;
 pub use watch::Status;
@@ -46,6 +49,7 @@ pub struct Redis {
     status: Arc<Status>,
     metrics: Arc<Metrics>,
     in_flight: Arc<InFlight>,
+    config: Arc<RedisConfig>,
 }
 
 /// How many requests wait for Redis, and how many may. Shared by all threads.
@@ -81,7 +85,8 @@ impl Redis {
         );
         let status = Arc::new(Status::new());
         watch::spawn(client.clone(), config.timeout, Arc::clone(&status));
-        Redis { client, patience: CONNECTION_PATIENCE.min(config.timeout), status, metrics, in_flight }
+        let patience = CONNECTION_PATIENCE.min(config.timeout);
+        Redis { client, patience, status, metrics, in_flight, config: Arc::new(config.clone()) }
     }
 
     /// Whether Redis answers, and if not, why.
@@ -149,6 +154,16 @@ impl Redis {
     /// Number of members of a zset.
     pub async fn cardinality(&self, zset: &str) -> Result<u64, RedisFailure> {
         self.call(RedisOperation::Count, self.client.zcard::<Value, _>(zset)).await?.number()
+    }
+
+    /// Says `message` on a channel; how many heard it.
+    pub async fn publish(&self, channel: &str, message: &str) -> Result<u64, RedisFailure> {
+        self.call(RedisOperation::Publish, self.client.publish::<Value, _, _>(channel, message)).await?.number()
+    }
+
+    /// Listens on channels, by a connection of its own.
+    pub async fn listen(&self, channels: Vec<String>, ear: mpsc::UnboundedSender<Heard>) -> Result<Push, RedisFailure> {
+        Push::listen(&self.config, channels, ear).await
     }
 
     /// A field of a hash, where there is one.
