@@ -91,7 +91,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: &str) -> Res
     let token = token.ok_or(Failure::NoSuchLease)?;
     match cx.locks.renew(Which::Token(token), caller.owner(), Some(ttl)).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
-        Changed::Lost => Err(Failure::NoSuchLease),
+        Changed::Lost(_) => Err(Failure::NoSuchLease),
         Changed::NotYours => Err(Failure::NotYours),
     }
 }
@@ -110,7 +110,7 @@ pub async fn release(
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))
         }
-        Changed::Lost => Err(Failure::NoSuchLease),
+        Changed::Lost(_) => Err(Failure::NoSuchLease),
         Changed::NotYours => Err(Failure::NotYours),
     }
 }

@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod failure;
 mod gate;
+mod hold;
 mod language;
 mod leases;
 mod native;
@@ -14,10 +15,11 @@ mod route;
 mod wire;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Incoming;
+use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
 use crate::config::{Config, LockConfig};
@@ -43,10 +45,20 @@ struct Context {
     serves_anonymous: bool,
     limits: LockConfig,
     metrics: Arc<Metrics>,
+    /// Turns true when the process is being stopped.
+    draining: watch::Receiver<bool>,
+    /// How long held locks are kept then: less than connections are, so that their last word arrives.
+    hold_grace: Duration,
 }
 
 impl Api {
-    pub fn new(config: &Config, locks: Locks, directory: Option<Directory>, metrics: Arc<Metrics>) -> Api {
+    pub fn new(
+        config: &Config,
+        locks: Locks,
+        directory: Option<Directory>,
+        metrics: Arc<Metrics>,
+        draining: watch::Receiver<bool>,
+    ) -> Api {
         Api(Arc::new(Context {
             locks,
             authenticator: Authenticator::new(&config.auth),
@@ -56,6 +68,8 @@ impl Api {
                 && (config.listen.api.is_local() || config.listen.insecure),
             limits: config.locks.clone(),
             metrics,
+            draining,
+            hold_grace: config.process.shutdown_grace.mul_f64(0.9),
         }))
     }
 }
@@ -119,6 +133,7 @@ impl Context {
                 Operation::Release(key) => native::release(self, request, &key).await,
                 Operation::Show(key) => native::show(self, request, &key).await,
                 Operation::Fence(key) => native::fence(self, request, &key).await,
+                Operation::Hold(key) => hold::hold(self, request, &key).await,
             },
         }
     }

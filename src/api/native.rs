@@ -58,7 +58,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: &str) -> Resul
     let which = Which::Of(key, token.ok_or(Failure::Lost)?);
     match cx.locks.renew(which, caller.claimant(), ttl).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseView::from(&lease))),
-        Changed::Lost => Err(Failure::Lost),
+        Changed::Lost(_) => Err(Failure::Lost),
         Changed::NotYours => Err(Failure::NotYours),
     }
 }
@@ -73,7 +73,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: &str) -> Res
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
             match cx.locks.release(which, caller.claimant()).await? {
                 Changed::Done(()) => Ok(empty()),
-                Changed::Lost => Err(Failure::Lost),
+                Changed::Lost(_) => Err(Failure::Lost),
                 Changed::NotYours => Err(Failure::NotYours),
             }
         }
@@ -156,7 +156,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 /// Body of an acquire. Numbers are checked by hand, so that the answer can name the range.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct AcquireBody {
+pub struct AcquireBody {
     ttl_ms: Option<Value>,
     wait_ms: Option<Value>,
     owner: Option<String>,
@@ -165,12 +165,16 @@ struct AcquireBody {
 }
 
 impl AcquireBody {
-    async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
+    pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
         let body = read_body(request).await?;
         if body.is_empty() { Ok(AcquireBody::default()) } else { object(&body) }
     }
 
-    fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
+    pub fn is_reentrant(&self) -> bool {
+        self.reentrant
+    }
+
+    pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
         let ttl = match &self.ttl_ms {
             Some(ttl) => ttl_of(cx, ttl)?,
             None => cx.limits.default_ttl,
@@ -204,7 +208,7 @@ impl AcquireBody {
 }
 
 /// Who is asking.
-struct Caller {
+pub struct Caller {
     /// The user; `None` for a system caller.
     owner: Option<Owner>,
     manages_locks: bool,
@@ -224,7 +228,7 @@ impl Caller {
 
 /// A user, a system caller, or, where the listener is this machine's and no API token is set, anybody as a system
 /// caller: the pod is the trust boundary.
-async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
+pub async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
     match cx.principal(request).await? {
         Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),
         Principal::System => Ok(Caller { owner: None, manages_locks: true }),
@@ -234,7 +238,7 @@ async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Fai
 }
 
 /// The key in a path, percent-decoded once.
-fn key_in(segment: &str) -> Result<Key, Failure> {
+pub fn key_in(segment: &str) -> Result<Key, Failure> {
     let text = percent_decode_str(segment).decode_utf8();
     let text = text.map_err(|_| Failure::BadRequest("key: not UTF-8 when percent-decoded".to_owned()))?;
     Key::parse(&text).map_err(|error| Failure::BadRequest(error.to_string()))
@@ -246,7 +250,7 @@ fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failur
     Ok(number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64))
 }
 
-fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
+pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
     let bad = || {
         Failure::BadRequest(format!("Idempotency-Key: expected 1 to {MAX_NAME_CHARS} printable ASCII characters, once"))
     };
@@ -277,7 +281,7 @@ fn wait_of(cx: &Context, value: &Value) -> Result<Option<Wait>, Failure> {
 /// A lease, for its owner.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LeaseView<'a> {
+pub struct LeaseView<'a> {
     key: &'a str,
     token: Token,
     owner: &'a str,

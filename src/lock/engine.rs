@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::outcome::{Acquired, Attempt, Changed, LockFailure, Own, Wait, Which};
+use super::outcome::{Acquired, Attempt, Changed, LockFailure, Loss, Own, Wait, Which};
 use super::record;
 use super::scripts::{AcquireArgs, AcquireRow, Found, RenewRow, Scripts};
 use super::types::{Key, Lease, Token};
@@ -144,7 +144,7 @@ impl Engine {
                     return promised(lease, ttl_ms, sent).map(Acquired::Granted).map_err(LockFailure::TooLate);
                 }
                 // The turn passed before it was taken: in line again.
-                RenewRow::Lost | RenewRow::Other(_) | RenewRow::Stranger => {}
+                RenewRow::Lost | RenewRow::Forced | RenewRow::Other(_) | RenewRow::Stranger => {}
             }
         }
     }
@@ -188,7 +188,7 @@ pub fn lease(key: &Key, found: &Found) -> Result<Lease, RedisFailure> {
 pub fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
     match record::token(key, text) {
         Some(there) if there == token => Changed::NotYours,
-        _ => Changed::Lost,
+        _ => Changed::Lost(Loss::Superseded),
     }
 }
 

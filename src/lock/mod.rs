@@ -25,7 +25,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use keys::KeySpace;
 pub use list::Listing;
-pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Own, State, Target, Wait, Which};
+pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 
 use crate::metrics::Metrics;
@@ -136,7 +136,7 @@ impl Locks {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
-            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost) };
+            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
             let identity = record::claim(owner.claim());
             let sent = Instant::now();
             Ok(match engine.scripts.renew(&key, token, &identity, ttl).await? {
@@ -145,7 +145,9 @@ impl Locks {
                     engine.shared.ledger.extended(key.shard(), lease.valid_for_ms);
                     Changed::Done(lease)
                 }
-                RenewRow::Lost | RenewRow::Stranger => Changed::Lost,
+                RenewRow::Lost => Changed::Lost(Loss::Expired),
+                RenewRow::Forced => Changed::Lost(Loss::Forced),
+                RenewRow::Stranger => Changed::Lost(Loss::Superseded),
                 RenewRow::Other(text) => not_mine(&key, token, &text),
             })
         })
@@ -157,10 +159,11 @@ impl Locks {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
-            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost) };
+            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
             Ok(match engine.scripts.release(&key, Some(token), &record::claim(owner.claim())).await? {
                 ReleaseRow::Released => Changed::Done(()),
-                ReleaseRow::Lost | ReleaseRow::Stranger => Changed::Lost,
+                ReleaseRow::Lost => Changed::Lost(Loss::Expired),
+                ReleaseRow::Stranger => Changed::Lost(Loss::Superseded),
                 ReleaseRow::Other(text) => not_mine(&key, token, &text),
             })
         })
@@ -174,7 +177,7 @@ impl Locks {
         detached(flight, async move {
             Ok(match engine.scripts.release(&key, None, &record::identity(&owner)).await? {
                 ReleaseRow::Released => Changed::Done(()),
-                ReleaseRow::Lost => Changed::Lost,
+                ReleaseRow::Lost => Changed::Lost(Loss::Expired),
                 ReleaseRow::Other(_) | ReleaseRow::Stranger => Changed::NotYours,
             })
         })

@@ -54,9 +54,20 @@ pub enum Acquired {
 pub enum Changed<T> {
     Done(T),
     /// There is no such lease any more.
-    Lost,
+    Lost(Loss),
     /// It is another owner's.
     NotYours,
+}
+
+/// What became of a lease that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It ended by itself, was released, or Redis lost its data.
+    Expired,
+    /// It was taken away.
+    Forced,
+    /// Somebody else has the key now.
+    Superseded,
 }
 
 /// How taking a lease away ended.
