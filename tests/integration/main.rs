@@ -10,6 +10,7 @@ mod admin_requests;
 mod credentials;
 mod directory;
 mod exclusion;
+mod hold;
 mod identity;
 mod leases;
 mod noscript;
