@@ -45,9 +45,9 @@ enum Event<'a> {
 }
 
 /// Answers once the lock is granted, so that every refusal is still possible before.
-pub async fn hold(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
     let body = AcquireBody::read(request).await?;
     if body.is_reentrant() {
@@ -136,7 +136,9 @@ impl Hold {
     async fn renewal(&self, at: Instant) -> Result<Changed<Lease>, ()> {
         until(at).await;
         let which = Which::Of(self.lease.key.clone(), self.lease.token);
-        self.locks.renew(which, self.lease.owner.clone(), Some(self.ttl)).await.map_err(|failure| {
+        // Boxed, so that a hold that sleeps is small.
+        let renewal = Box::pin(self.locks.renew(which, self.lease.owner.clone(), Some(self.ttl)));
+        renewal.await.map_err(|failure| {
             tracing::warn!(key = %self.lease.key, %failure, "a held lock was not renewed; trying again");
         })
     }
@@ -144,7 +146,7 @@ impl Hold {
     /// Lets go. Where Redis does not answer, the lease ends by itself.
     async fn release(&self) {
         let which = Which::Of(self.lease.key.clone(), self.lease.token);
-        if let Err(failure) = self.locks.release(which, self.lease.owner.clone()).await {
+        if let Err(failure) = Box::pin(self.locks.release(which, self.lease.owner.clone())).await {
             tracing::warn!(key = %self.lease.key, %failure, "a held lock was not released; it ends by itself");
         }
     }

@@ -14,6 +14,7 @@ mod problem;
 mod route;
 mod wire;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -109,6 +110,9 @@ impl Handler for Api {
     }
 }
 
+/// A handler at work.
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + 'a>>;
+
 impl Context {
     async fn dispatch(
         &self,
@@ -119,22 +123,27 @@ impl Context {
         match route {
             Route::Nowhere => Err(Failure::NoSuchRoute),
             Route::WrongMethod(allow) => Err(Failure::MethodNotAllowed(allow)),
-            Route::Found(operation) => match operation {
-                Operation::AdminLock => admin::lock(self, request).await,
-                Operation::AdminRemove => admin::remove(self, request).await,
-                Operation::LeaseList => leases::list(self, request).await,
-                Operation::LeaseCreate => leases::create(self, request).await,
-                Operation::LeaseRenew(token) => leases::renew(self, request, &token).await,
-                Operation::LeaseRelease(token) => leases::release(self, request, &token, language).await,
-                Operation::LeaseRemove(token) => leases::remove(self, request, &token, language).await,
-                Operation::List => native::list(self, request).await,
-                Operation::Acquire(key) => native::acquire(self, request, &key).await,
-                Operation::Renew(key) => native::renew(self, request, &key).await,
-                Operation::Release(key) => native::release(self, request, &key).await,
-                Operation::Show(key) => native::show(self, request, &key).await,
-                Operation::Fence(key) => native::fence(self, request, &key).await,
-                Operation::Hold(key) => hold::hold(self, request, &key).await,
-            },
+            Route::Found(operation) => self.run(operation, request, language).await,
+        }
+    }
+
+    /// Boxed, so that an idle connection does not keep room for the largest of them.
+    fn run(&self, operation: Operation, request: Request<Incoming>, language: Language) -> Answer<'_> {
+        match operation {
+            Operation::AdminLock => Box::pin(admin::lock(self, request)),
+            Operation::AdminRemove => Box::pin(admin::remove(self, request)),
+            Operation::LeaseList => Box::pin(leases::list(self, request)),
+            Operation::LeaseCreate => Box::pin(leases::create(self, request)),
+            Operation::LeaseRenew(token) => Box::pin(leases::renew(self, request, token)),
+            Operation::LeaseRelease(token) => Box::pin(leases::release(self, request, token, language)),
+            Operation::LeaseRemove(token) => Box::pin(leases::remove(self, request, token, language)),
+            Operation::List => Box::pin(native::list(self, request)),
+            Operation::Acquire(key) => Box::pin(native::acquire(self, request, key)),
+            Operation::Renew(key) => Box::pin(native::renew(self, request, key)),
+            Operation::Release(key) => Box::pin(native::release(self, request, key)),
+            Operation::Show(key) => Box::pin(native::show(self, request, key)),
+            Operation::Fence(key) => Box::pin(native::fence(self, request, key)),
+            Operation::Hold(key) => Box::pin(hold::hold(self, request, key)),
         }
     }
 

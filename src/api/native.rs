@@ -30,9 +30,9 @@ const MAX_NAME_CHARS: usize = 255;
 const DEFAULT_LIMIT: usize = 1000;
 
 /// `POST /v1/locks/{key}`: acquires a key.
-pub async fn acquire(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
     let attempt = AcquireBody::read(request).await?.attempt(cx, caller, name)?;
     match cx.locks.acquire(key, attempt).await? {
@@ -43,14 +43,14 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: &str) -> Res
 }
 
 /// `PUT /v1/locks/{key}?token=N`: sets the remaining time of a lease.
-pub async fn renew(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct RenewBody {
         ttl_ms: Option<Value>,
     }
     let caller = caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let body = read_body(request).await?;
     let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { object(&body)? };
@@ -64,9 +64,9 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: &str) -> Resul
 }
 
 /// `DELETE /v1/locks/{key}?token=N`: lets go. `?force=true`: takes the lock away from whoever has it.
-pub async fn release(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let force = flag(request.uri().query().unwrap_or_default(), "force")?;
     match (token_in(&request)?, force) {
         (Some(token), false) => {
@@ -91,7 +91,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: &str) -> Res
 }
 
 /// `GET /v1/locks/{key}`: who holds it.
-pub async fn show(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct StateView<'a> {
         key: &'a str,
@@ -101,7 +101,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: &str) -> Result
         waiters: u64,
     }
     caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
@@ -113,14 +113,14 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: &str) -> Result
 }
 
 /// `GET /v1/locks/{key}/fence?token=N`: whether the lease N holds the key now.
-pub async fn fence(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct FenceView<'a> {
         key: &'a str,
         token: Token,
     }
     caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let holder = match cx.locks.look(key.clone()).await? {
         State::Held(Some(lease)) => Some(lease.token),
