@@ -182,19 +182,18 @@ impl Locks {
             let id = engine.shared.nonces.next();
             let (nonce, request) = match &attempt.name {
                 // In a key of its own, so that no caller's name is ever one of ours.
-                Some(name) => (record::nonce(&format!("caller:{name}")), record::request(&id)),
+                Some(name) => (record::nonce(&format!("caller:{name}")), id),
                 None => (record::nonce(&id), String::new()),
             };
-            let sending = record::identity(&attempt.owner) + &nonce + &request;
-            let ttl = attempt.ttl;
+            let (spelled, ttl) = (record::identity(&attempt.owner) + &nonce, attempt.ttl);
             let outcome = engine.acquire(&key, attempt, &nonce, &request).await;
             drop(flight);
-            let undo = Undo::new(key, sending, ttl);
+            let undo = Undo::new(key, spelled, request, ttl);
             match outcome {
-                Ok(Acquired::Granted(lease)) => {
-                    let parcel = Parcel { content: Some(lease), undo: Some(undo), undoer: engine.undoer.clone() };
+                Ok(content @ (Acquired::Granted(_) | Acquired::Replayed(_))) => {
+                    let parcel = Parcel { content: Some(content), undo: Some(undo), undoer: engine.undoer.clone() };
                     // Whether it is lost on the way or never fetched, the parcel takes the grant back.
-                    let _ = give.send(Ok(Acquisition::Granted(parcel)));
+                    let _ = give.send(Ok(Acquisition::Parcel(parcel)));
                 }
                 Ok(other) => drop(give.send(Ok(Acquisition::Other(other)))),
                 Err(failure) => {
@@ -208,7 +207,7 @@ impl Locks {
             }
         });
         match arrived(take.await)? {
-            Acquisition::Granted(parcel) => Ok(Acquired::Granted(parcel.open())),
+            Acquisition::Parcel(parcel) => Ok(parcel.open()),
             Acquisition::Other(other) => Ok(other),
         }
     }
@@ -396,19 +395,19 @@ fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
 }
 
 enum Acquisition {
-    Granted(Parcel),
+    Parcel(Parcel),
     Other(Acquired),
 }
 
-/// A grant on its way to its caller. Dropped unopened, it is taken back.
+/// A grant, or the lease of a repeated attempt, on its way to its caller. Dropped unopened, it is taken back.
 struct Parcel {
-    content: Option<Lease>,
+    content: Option<Acquired>,
     undo: Option<Undo>,
     undoer: Undoer,
 }
 
 impl Parcel {
-    fn open(mut self) -> Lease {
+    fn open(mut self) -> Acquired {
         self.undo = None;
         self.content.take().expect("a parcel is opened once")
     }

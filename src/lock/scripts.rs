@@ -167,8 +167,8 @@ impl Scripts {
         })
     }
 
-    pub async fn undo(&self, key: &Key, attempt: &str) -> Result<UndoRow, RedisFailure> {
-        let args = vec![key.to_string(), attempt.to_owned()];
+    pub async fn undo(&self, key: &Key, attempt: &str, request: &str) -> Result<UndoRow, RedisFailure> {
+        let args = vec![key.to_string(), attempt.to_owned(), request.to_owned()];
         let row = Row::of(self.redis.run(&UNDO, self.lock_and_tokens(key), args).await?)?;
         Ok(match row.word().as_ref() {
             b"undone" => UndoRow::Undone,
