@@ -3,9 +3,11 @@
 mod acquire;
 mod attempts;
 mod changes;
+mod extend;
 mod headers;
 mod indexes;
 mod refusals;
+mod repetitions;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -44,6 +46,7 @@ struct Attempt {
     floor: u64,
     further: String,
     own: &'static str,
+    request: &'static str,
 }
 
 impl Attempt {
@@ -56,6 +59,7 @@ impl Attempt {
             floor: 0,
             further: String::new(),
             own: "refuse",
+            request: "",
         }
     }
 
@@ -98,8 +102,8 @@ impl Space {
     fn acquire(&mut self, attempt: &Attempt) -> Answer {
         let keys = [self.lock(&attempt.key), self.sequence(), self.tokens()];
         let (ttl_ms, floor, shard) = (attempt.ttl_ms.to_string(), attempt.floor.to_string(), SHARD.to_string());
-        let Attempt { key, identity, nonce, further, own, .. } = attempt;
-        self.run(ACQUIRE, &keys, &[key, &ttl_ms, &shard, &floor, identity, nonce, further, own])
+        let Attempt { key, identity, nonce, further, own, request, .. } = attempt;
+        self.run(ACQUIRE, &keys, &[key, &ttl_ms, &shard, &floor, identity, nonce, further, own, request])
     }
 
     /// A grant; its token.
@@ -110,8 +114,13 @@ impl Space {
     }
 
     fn renew(&mut self, key: &str, token: u64, identity: &str, ttl_ms: u64) -> Answer {
+        self.renew_for(key, token, identity, &ttl_ms.to_string())
+    }
+
+    /// A renewal for a ttl as it is spelled: "" for the lease's own.
+    fn renew_for(&mut self, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
         let keys = [self.lock(key)];
-        self.run(RENEW, &keys, &[&token.to_string(), identity, &ttl_ms.to_string()])
+        self.run(RENEW, &keys, &[&token.to_string(), identity, ttl_ms])
     }
 
     fn release(&mut self, key: &str, token: Option<u64>, identity: &str) -> Answer {
@@ -125,7 +134,7 @@ impl Space {
     }
 
     fn undo(&mut self, attempt: &Attempt) -> Answer {
-        self.change(UNDO, &attempt.key, &[&attempt.key, &attempt.name()])
+        self.change(UNDO, &attempt.key, &[&attempt.key, &attempt.name(), attempt.request])
     }
 
     fn change(&mut self, script: &str, key: &str, args: &[&str]) -> Answer {
@@ -207,6 +216,14 @@ fn row(value: Value) -> Vec<String> {
         Value::Array(fields) => fields.into_iter().map(|field| String::from_redis_value(field).unwrap()).collect(),
         other => panic!("{other:?}"),
     }
+}
+
+/// Asserts a row that ends in what is left of a lease of `ttl_ms`: `fields`, and then not more than that.
+#[track_caller]
+fn assert_left(row: &[String], fields: &[&str], ttl_ms: i64) {
+    let (left, begin) = row.split_last().expect("a row");
+    assert_eq!(begin, fields);
+    assert!((ttl_ms - 5_000..=ttl_ms).contains(&left.parse().unwrap()), "{left} of {ttl_ms}");
 }
 
 /// What [`Space::acquire`] and its like answer in a word.
