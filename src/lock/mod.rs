@@ -216,17 +216,17 @@ impl Locks {
         // Detached: once sent, the outcome must be learned even if the caller has gone.
         tokio::spawn(async move {
             let sending = Sending::of(&attempt, engine.shared.nonces.next());
-            let mut undo = Undo::new(key.clone(), sending.whole(), attempt.ttl);
+            let mut undo = Undo::new(key.clone(), sending.attempt(), sending.request.clone(), attempt.ttl);
             let mut outcome = engine.acquire(&key, &attempt, &sending).await;
             drop(flight);
             if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, attempt.wait) {
                 outcome = engine.wait(&key, &attempt, &sending, wait, &mut undo, give.closed()).await;
             }
             match outcome {
-                Ok(Acquired::Granted(lease)) => {
-                    let parcel = Parcel { content: Some(lease), undo: Some(undo), undoer: engine.undoer.clone() };
+                Ok(content @ (Acquired::Granted(_) | Acquired::Replayed(_))) => {
+                    let parcel = Parcel { content: Some(content), undo: Some(undo), undoer: engine.undoer.clone() };
                     // Whether it is lost on the way or never fetched, the parcel takes the grant back.
-                    let _ = give.send(Ok(Acquisition::Granted(parcel)));
+                    let _ = give.send(Ok(Acquisition::Parcel(parcel)));
                 }
                 Ok(other) => drop(give.send(Ok(Acquisition::Other(other)))),
                 Err(failure) => {
@@ -238,7 +238,7 @@ impl Locks {
             }
         });
         match arrived(take.await)? {
-            Acquisition::Granted(parcel) => Ok(Acquired::Granted(parcel.open())),
+            Acquisition::Parcel(parcel) => Ok(parcel.open()),
             Acquisition::Other(other) => Ok(other),
         }
     }
@@ -376,14 +376,20 @@ impl Sending {
     fn of(attempt: &Attempt, id: String) -> Sending {
         let (nonce, request) = match &attempt.name {
             // In a space of its own, so that no caller's name is ever one of ours.
-            Some(name) => (record::nonce(&format!("caller:{name}")), record::request(&id)),
+            Some(name) => (record::nonce(&format!("caller:{name}")), id.clone()),
             None => (record::nonce(&id), String::new()),
         };
         Sending { identity: record::identity(&attempt.owner), nonce, request, id }
     }
 
-    fn whole(&self) -> String {
-        format!("{}{}{}", self.identity, self.nonce, self.request)
+    /// Owner and nonce as the lease spells them.
+    fn attempt(&self) -> String {
+        format!("{}{}", self.identity, self.nonce)
+    }
+
+    /// Nonce and sending as the lease spells them.
+    fn spelled(&self) -> String {
+        format!("{}{}", self.nonce, record::sending(&self.request))
     }
 }
 
@@ -442,7 +448,7 @@ impl Engine {
             let joining = Joining {
                 id: sending.id.clone(),
                 identity: &sending.identity,
-                attempt: &format!("{}{}", sending.nonce, sending.request),
+                attempt: &sending.spelled(),
                 ttl_ms: attempt.ttl.as_ms(),
                 further: &further,
                 longest_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
@@ -467,7 +473,7 @@ impl Engine {
                 Ok(token) => token,
                 Err(failure) => {
                     // At once, so that the line moves on; where that fails, the undo that follows tries again.
-                    if self.scripts.undo(key, &sending.whole(), &undo.waiter).await.is_ok() {
+                    if self.scripts.undo(key, &undo.attempt, &undo.request, &undo.waiter).await.is_ok() {
                         undo.waiter.clear();
                     }
                     return Err(failure);
@@ -557,19 +563,19 @@ impl Drop for Seat<'_> {
 }
 
 enum Acquisition {
-    Granted(Parcel),
+    Parcel(Parcel),
     Other(Acquired),
 }
 
-/// A grant on its way to its caller. Dropped unopened, it is taken back.
+/// A grant, or the lease of a repeated attempt, on its way to its caller. Dropped unopened, it is taken back.
 struct Parcel {
-    content: Option<Lease>,
+    content: Option<Acquired>,
     undo: Option<Undo>,
     undoer: Undoer,
 }
 
 impl Parcel {
-    fn open(mut self) -> Lease {
+    fn open(mut self) -> Acquired {
         self.undo = None;
         self.content.take().expect("a parcel is opened once")
     }
