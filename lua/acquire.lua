@@ -6,24 +6,27 @@
 -- ARGV[4] push      first part of the channels on which sidecars hear of their waiters' turns
 -- ARGV[5] identity  the owner as the lease spells it: "kind":"user","owner":"alice",
 -- ARGV[6] nonce     the attempt as the lease spells it: "nonce":"n-1",
--- ARGV[7] request   this sending of the attempt, for undo.lua: "by":"r-1", or nothing where the nonce names it
+-- ARGV[7] request   this sending of the attempt, a word; or nothing where the nonce names it
 -- ARGV[8] ttl_ms    >= 1
 -- ARGV[9] further   further fields of the lease, each a JSON string with a comma before it, or nothing
 -- ARGV[10] own      what to do when this owner has the key by another attempt: "refuse"
 --                   | "renew" (valid for ttl_ms from now) | "extend" (the same where that is longer, else as it is)
 -- Returns {"granted", token, since_ms, valid_until_ms}
---       | {"replayed", lease, valid_until_ms, left_ms}   this very attempt has it; from now on undo.lua leaves it alone
+--       | {"replayed", lease, valid_until_ms, left_ms}   this very attempt has it, also by this sending now
 --       | {"renewed", lease, valid_until_ms, left_ms}    the owner had it, and own says so: same token
 --       | {"held", lease, valid_until_ms, left_ms}       another attempt, owner or program has it (< 0: no expiry)
 --       | {"stranger"}                                   something that is no string lies under the key
 -- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity,
--- nonce, request. A free key that others wait for goes to the first of them, and is held.
+-- nonce, and "by":"r-1 r-2", of the sendings that were told of it, or "by":"*", when there are many; see undo.lua.
+-- A free key that others wait for goes to the first of them, and is held.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
 local lock, seq, tokens, queue             = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push              = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local further, own                         = ARGV[9], ARGV[10]
+
+local LONGEST_BY = 512 -- so that no lease grows without bound
 
 local function found(word, lease)
   local valid_until, left = redis.call('PEXPIRETIME', lock), redis.call('PTTL', lock)
@@ -37,12 +40,18 @@ end
 if lease then
   local begin = string.match(lease, '^{"token":"%d+",()') or #lease + 1
   local attempt = identity .. nonce
-  if string.sub(lease, begin, begin + #attempt - 1) == attempt then
-    if string.sub(lease, -13) ~= ',"told":true}' then
-      lease = string.sub(lease, 1, -2) .. ',"told":true}'
-      -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the SET, too.
-      redis.call('PEXPIREAT', lock, redis.call('PEXPIRETIME', lock))
-      redis.call('SET', lock, lease, 'KEEPTTL')
+  local is_replay = string.sub(lease, begin, begin + #attempt - 1) == attempt
+  -- What does not expire is no lease of ours any more, whatever it looks like.
+  local expires = is_replay and redis.call('PEXPIRETIME', lock) or -1
+  if expires > 0 then
+    local by, rest = string.match(lease, '^"by":"([^"]*)(.*)$', begin + #attempt)
+    if by and request ~= '' and not string.find(' ' .. by .. ' ', ' ' .. request .. ' ', 1, true) then
+      by = (by == '*' or #by + #request >= LONGEST_BY) and '*' or by .. ' ' .. request
+      lease = string.sub(lease, 1, begin + #attempt - 1) .. '"by":"' .. by .. rest
+      -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the SET, too. Not
+      -- KEEPTTL: a lease in its last millisecond ends here, and the SET would make it one that never does.
+      redis.call('PEXPIREAT', lock, expires)
+      redis.call('SET', lock, lease, 'PXAT', expires)
     end
     return found('replayed', lease)
   end
@@ -53,26 +62,32 @@ end
 
 local now_us = clock_us()
 if lease then
-  local valid_until = string.format('%.0f', math.floor(now_us / 1000) + tonumber(ttl_ms))
-  if own == 'renew' then
-    redis.call('PEXPIREAT', lock, valid_until)
-    return {'renewed', lease, valid_until, ttl_ms}
+  local now_ms = math.floor(now_us / 1000)
+  local valid_until, left_ms = string.format('%.0f', now_ms + tonumber(ttl_ms)), ttl_ms
+  if own == 'extend' then
+    local expires = redis.call('PEXPIRETIME', lock)
+    if expires > tonumber(valid_until) then
+      valid_until, left_ms = string.format('%.0f', expires), string.format('%.0f', expires - now_ms)
+    end
   end
-  redis.call('PEXPIREAT', lock, valid_until, 'GT')
-  local own_ttl = tonumber(string.match(lease, '"ttl":(%d+)'))
-  if own_ttl and own_ttl < tonumber(ttl_ms) then
+  redis.call('PEXPIREAT', lock, valid_until)
+  local own_ttl_ms = own == 'extend' and tonumber(string.match(lease, '"ttl":(%d+)'))
+  if own_ttl_ms and own_ttl_ms < tonumber(ttl_ms) then
     lease = string.gsub(lease, '"ttl":%d+', '"ttl":' .. ttl_ms, 1)
-    redis.call('SET', lock, lease, 'KEEPTTL')
+    -- Not KEEPTTL: see above.
+    redis.call('SET', lock, lease, 'PXAT', valid_until)
   end
-  return found('renewed', lease)
+  return {'renewed', lease, valid_until, left_ms}
 end
 
 local at = {lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}
 if redis.call('EXISTS', queue) == 1 and hand_over(at) then
   return found('held', redis.call('GET', lock))
 end
-local token, since, valid_until = grant(at, identity .. nonce .. request, ttl_ms, further, tonumber(ttl_ms), now_us)
-if not token then
-  return since
+local by = request ~= '' and '"by":"' .. request .. '",' or ''
+local token, since, valid_until, refusal =
+  grant(at, identity .. nonce .. by, ttl_ms, further, tonumber(ttl_ms), now_us)
+if refusal then
+  return refusal
 end
 return {'granted', token, since, valid_until}

@@ -14,7 +14,7 @@ local function clock_us()
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
--- Grants the key, valid for valid_ms: token, since, valid_until, or nil and an error when the tokens are used up.
+-- Grants the key, valid for valid_ms: token, since, valid_until; or a fourth, an error, when the tokens are used up.
 local function grant(at, attempt, ttl_ms, further, valid_ms, now_us)
   -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
   local sequence = math.max(math.floor((now_us - TOKEN_EPOCH_MS * 1000) * 64 / 1000), at.floor + 1)
@@ -26,7 +26,7 @@ local function grant(at, attempt, ttl_ms, further, valid_ms, now_us)
     end
   end
   if sequence >= SEQUENCE_END then
-    return nil, redis.error_reply('ERR the sequence of shard ' .. at.shard .. ' is used up: no token is left above it')
+    return nil, nil, nil, redis.error_reply('ERR the sequence of shard ' .. at.shard .. ' is used up: no token is left above it')
   end
   local now_ms = math.floor(now_us / 1000)
   local token = string.format('%.0f', sequence * 64 + at.shard)

@@ -27,6 +27,9 @@ if not lease or string.sub(lease, 1, #mine) ~= mine then
 end
 if ttl_ms == '' then
   ttl_ms = string.match(lease, '"ttl":(%d+)')
+  if not ttl_ms then
+    return {'other', lease}
+  end
 end
 local time = redis.call('TIME')
 local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

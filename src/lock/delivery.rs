@@ -3,29 +3,28 @@
 use tokio::sync::oneshot;
 
 use super::outcome::{Acquired, LockFailure};
-use super::types::Lease;
 use super::undo::{Undo, Undoer};
 use crate::redis::{Flight, RedisFailure};
 
 pub enum Acquisition {
-    Granted(Parcel),
+    Parcel(Parcel),
     Other(Acquired),
 }
 
-/// A grant on its way to its caller. Dropped unopened, it is taken back.
+/// A grant, or the lease of a repeated attempt, on its way to its caller. Dropped unopened, it is taken back.
 pub struct Parcel {
-    content: Option<Lease>,
+    content: Option<Acquired>,
     undo: Option<Undo>,
     undoer: Undoer,
 }
 
 impl Parcel {
-    /// `undo` takes `lease` back.
-    pub fn new(lease: Lease, undo: Undo, undoer: Undoer) -> Parcel {
-        Parcel { content: Some(lease), undo: Some(undo), undoer }
+    /// `undo` takes `content` back.
+    pub fn new(content: Acquired, undo: Undo, undoer: Undoer) -> Parcel {
+        Parcel { content: Some(content), undo: Some(undo), undoer }
     }
 
-    pub fn open(mut self) -> Lease {
+    pub fn open(mut self) -> Acquired {
         self.undo = None;
         self.content.take().expect("a parcel is opened once")
     }

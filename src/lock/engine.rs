@@ -28,7 +28,7 @@ pub struct Engine {
 pub struct Sending {
     identity: String,
     nonce: String,
-    request: String,
+    pub request: String,
     id: String,
 }
 
@@ -36,14 +36,20 @@ impl Sending {
     pub fn of(attempt: &Attempt, id: String) -> Sending {
         let (nonce, request) = match &attempt.name {
             // In a space of its own, so that no caller's name is ever one of ours.
-            Some(name) => (record::nonce(&format!("caller:{name}")), record::request(&id)),
+            Some(name) => (record::nonce(&format!("caller:{name}")), id.clone()),
             None => (record::nonce(&id), String::new()),
         };
         Sending { identity: record::identity(&attempt.owner), nonce, request, id }
     }
 
-    pub fn whole(&self) -> String {
-        format!("{}{}{}", self.identity, self.nonce, self.request)
+    /// Owner and nonce as the lease spells them.
+    pub fn attempt(&self) -> String {
+        format!("{}{}", self.identity, self.nonce)
+    }
+
+    /// Nonce and sending as the lease spells them.
+    fn spelled(&self) -> String {
+        format!("{}{}", self.nonce, record::sending(&self.request))
     }
 }
 
@@ -102,7 +108,7 @@ impl Engine {
             let joining = Joining {
                 id: sending.id.clone(),
                 identity: &sending.identity,
-                attempt: &format!("{}{}", sending.nonce, sending.request),
+                attempt: &sending.spelled(),
                 ttl_ms: attempt.ttl.as_ms(),
                 further: &further,
                 longest_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
@@ -127,7 +133,7 @@ impl Engine {
                 Ok(token) => token,
                 Err(failure) => {
                     // At once, so that the line moves on; where that fails, the undo that follows tries again.
-                    if self.scripts.undo(key, &sending.whole(), &undo.waiter).await.is_ok() {
+                    if self.scripts.undo(key, &undo.attempt, &undo.request, &undo.waiter).await.is_ok() {
                         undo.waiter.clear();
                     }
                     return Err(failure);

@@ -104,17 +104,17 @@ impl Locks {
         // Detached: once sent, the outcome must be learned even if the caller has gone.
         tokio::spawn(async move {
             let sending = Sending::of(&attempt, engine.shared.nonces.next());
-            let mut undo = Undo::new(key.clone(), sending.whole(), attempt.ttl);
+            let mut undo = Undo::new(key.clone(), sending.attempt(), sending.request.clone(), attempt.ttl);
             let mut outcome = engine.acquire(&key, &attempt, &sending).await;
             drop(flight);
             if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, attempt.wait) {
                 outcome = engine.wait(&key, &attempt, &sending, wait, &mut undo, give.closed()).await;
             }
             match outcome {
-                Ok(Acquired::Granted(lease)) => {
-                    let parcel = Parcel::new(lease, undo, engine.undoer.clone());
+                Ok(content @ (Acquired::Granted(_) | Acquired::Replayed(_))) => {
+                    let parcel = Parcel::new(content, undo, engine.undoer.clone());
                     // Whether it is lost on the way or never fetched, the parcel takes the grant back.
-                    let _ = give.send(Ok(Acquisition::Granted(parcel)));
+                    let _ = give.send(Ok(Acquisition::Parcel(parcel)));
                 }
                 Ok(other) => drop(give.send(Ok(Acquisition::Other(other)))),
                 Err(failure) => {
@@ -126,7 +126,7 @@ impl Locks {
             }
         });
         match arrived(take.await)? {
-            Acquisition::Granted(parcel) => Ok(Acquired::Granted(parcel.open())),
+            Acquisition::Parcel(parcel) => Ok(parcel.open()),
             Acquisition::Other(other) => Ok(other),
         }
     }

@@ -30,13 +30,12 @@ pub fn nonce(nonce: &str) -> String {
     format!("\"nonce\":{},", quoted(nonce))
 }
 
-/// `"by":"r-1",`: one sending of an attempt that its caller may repeat, as the lease spells it.
-pub fn request(request: &str) -> String {
-    format!("\"by\":{},", quoted(request))
+/// `"by":"r-1",`: a sending, where the nonce does not name it, as the lease spells it.
+pub fn sending(request: &str) -> String {
+    if request.is_empty() { String::new() } else { format!("\"by\":{},", quoted(request)) }
 }
 
-/// The fields behind the ttl, each a JSON string with a comma before it: raw JSON at the end could imitate the mark
-/// that a repetition leaves there.
+/// The fields behind the ttl, each a JSON string with a comma before it, so that none can imitate a field.
 pub fn further(owner: &Owner, meta: Option<&str>) -> String {
     let mut text = String::new();
     let fields = [("label", owner.label.as_deref()), ("description", owner.description.as_deref()), ("meta", meta)];
@@ -108,7 +107,7 @@ mod tests {
             "{{\"token\":\"{token}\",{}{}\"since\":5,\"ttl\":30{}}}",
             identity(owner),
             nonce(attempt),
-            further(owner)
+            further(owner, Some("[1]"))
         )
     }
 

@@ -199,10 +199,11 @@ impl Scripts {
         })
     }
 
-    /// Takes the attempt's place in line back, too; `waiter` is empty where it has none.
-    pub async fn undo(&self, key: &Key, attempt: &str, waiter: &str) -> Result<UndoRow, RedisFailure> {
+    /// Takes the sending's place in line back, too; `waiter` is empty where it has none.
+    pub async fn undo(&self, key: &Key, attempt: &str, request: &str, waiter: &str) -> Result<UndoRow, RedisFailure> {
         let (keys, mut args) = self.line(key);
         args.push(attempt.to_owned());
+        args.push(request.to_owned());
         args.push(waiter.to_owned());
         let row = Row::of(self.redis.run(&UNDO, keys, args).await?)?;
         Ok(match row.word().as_ref() {

@@ -16,11 +16,13 @@ const LONGEST_QUEUE: usize = 16_384;
 /// Pause after Redis did not answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One attempt that must not keep its lease.
+/// One sending of an attempt that nobody was told the outcome of.
 pub struct Undo {
     pub key: Key,
     /// Owner and nonce as the lease spells them.
     pub attempt: String,
+    /// The sending, where the nonce is its caller's and does not name it; else nothing.
+    pub request: String,
     /// Its place in line, as the line has it; empty where it has none.
     pub waiter: String,
     /// When the lease has ended by itself, if there is one.
@@ -28,13 +30,9 @@ pub struct Undo {
 }
 
 impl Undo {
-    pub fn new(key: Key, attempt: String, ttl: Ttl) -> Undo {
-        Undo {
-            key,
-            attempt,
-            waiter: String::new(),
-            moot_after: Instant::now() + Duration::from_millis(ttl.as_ms()) + Duration::from_secs(1),
-        }
+    pub fn new(key: Key, attempt: String, request: String, ttl: Ttl) -> Undo {
+        let moot_after = Instant::now() + Duration::from_millis(ttl.as_ms()) + Duration::from_secs(1);
+        Undo { key, attempt, request, waiter: String::new(), moot_after }
     }
 }
 
@@ -75,7 +73,7 @@ impl Undoer {
 async fn work(scripts: Scripts, mut queue: mpsc::Receiver<Undo>, pending: watch::Sender<usize>) {
     while let Some(undo) = queue.recv().await {
         while Instant::now() < undo.moot_after {
-            match scripts.undo(&undo.key, &undo.attempt, &undo.waiter).await {
+            match scripts.undo(&undo.key, &undo.attempt, &undo.request, &undo.waiter).await {
                 Ok(UndoRow::Undone) => tracing::info!(key = %undo.key, "took back a lock that nobody was told of"),
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}
                 Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {

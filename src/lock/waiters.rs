@@ -268,7 +268,7 @@ impl Line {
                     // It may have left meanwhile: then nobody would take its turn.
                     let is_here = self.places().get(key).is_some_and(|place| place.waiters.iter().any(|w| w.id == id));
                     if !is_here {
-                        let _ = self.scripts.undo(key, "-", &entry).await;
+                        let _ = self.scripts.undo(key, "-", "", &entry).await;
                     }
                     self.alarm(key, row.left_ms, String::new());
                 }

@@ -81,19 +81,21 @@ async fn page_while_locks_come_and_go(sidecar: &Arc<Sidecar>) {
 
 /// The locks of a sidecar that is no more: ours knows nothing of them but what lies in Redis.
 fn fill_as_another_would(mut redis: redis::Connection) {
-    let script = redis::Script::new(include_str!("../../lua/acquire.lua"));
+    let text = concat!(include_str!("../../lua/line.lua"), include_str!("../../lua/acquire.lua"));
+    let script = redis::Script::new(text);
     let space = KeySpace::new("lockside");
-    redis::cmd("SCRIPT").arg("LOAD").arg(include_str!("../../lua/acquire.lua")).exec(&mut redis).unwrap();
+    redis::cmd("SCRIPT").arg("LOAD").arg(text).exec(&mut redis).unwrap();
     for chunk in (0..LOCKS).collect::<Vec<_>>().chunks(1000) {
         let mut pipe = redis::pipe();
         for number in chunk {
             let key = Key::parse(&format!("bulk-{number}")).unwrap();
             let shard = key.shard();
-            pipe.cmd("EVALSHA").arg(script.get_hash()).arg(3);
-            pipe.arg(space.lock(&key)).arg(space.sequence(shard)).arg(space.tokens(shard));
-            let (ttl_ms, floor, further, own) = (LEASE.as_millis() as u64, 0, "", "refuse");
-            pipe.arg(key.as_str()).arg(ttl_ms).arg(shard.to_string()).arg(floor);
-            pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(further).arg(own);
+            pipe.cmd("EVALSHA").arg(script.get_hash()).arg(4);
+            pipe.arg(space.lock(&key)).arg(space.sequence(shard)).arg(space.tokens(shard)).arg(space.queue(&key));
+            let (floor, request, further, own) = (0, "", "", "refuse");
+            pipe.arg(key.as_str()).arg(shard.to_string()).arg(floor).arg(space.push());
+            pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(request);
+            pipe.arg(LEASE.as_millis() as u64).arg(further).arg(own);
             pipe.ignore();
         }
         pipe.exec(&mut redis).unwrap();

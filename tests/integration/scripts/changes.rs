@@ -32,11 +32,37 @@ fn renew_sets_the_remaining_time_and_never_adds() {
         let row = space.renew("k", token, &identity_of("alice"), ttl_ms).unwrap();
 
         let valid_until = space.valid_until("k");
-        assert_eq!(row, ["renewed", &lease, &valid_until.to_string()]);
+        assert_eq!(row, ["renewed", &lease, &valid_until.to_string(), &ttl_ms.to_string()]);
         let ttl_ms = i64::try_from(ttl_ms).unwrap();
         assert!((before + ttl_ms..=space.now_ms() + ttl_ms).contains(&valid_until), "{valid_until}");
     }
     assert_eq!((space.lease("k"), space.indexed("k")), (Some(lease), Some(token)));
+}
+
+#[test]
+fn renew_without_a_ttl_takes_the_leases_own() {
+    let (mut space, token) = held();
+    let lease = space.lease("k").unwrap();
+    space.renew("k", token, &identity_of("alice"), 5_000).unwrap();
+    let before = space.now_ms();
+
+    let row = space.renew_for("k", token, &identity_of("alice"), "").unwrap();
+
+    let valid_until = space.valid_until("k");
+    assert_eq!(row, ["renewed", &lease, &valid_until.to_string(), "60000"]);
+    assert!((before + 60_000..=space.now_ms() + 60_000).contains(&valid_until), "{valid_until}");
+}
+
+#[test]
+fn no_owner_makes_its_name_the_leases_own_ttl() {
+    for owner in ["ttl", "\"ttl\":5", "\",\"ttl\":5,\"", "{\"ttl\":5}"] {
+        let mut space = Space::shared();
+        let token = space.granted(&Attempt::of("k", owner, owner));
+
+        let row = space.renew_for("k", token, &identity_of(owner), "").unwrap();
+
+        assert_eq!(row[3], "60000", "{row:?}");
+    }
 }
 
 #[tokio::test]
@@ -148,12 +174,16 @@ fn force_with_a_token_leaves_the_lease_of_another_one() {
 fn nothing_takes_a_strangers_string() {
     let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\"}}}}", identity_of("alice"));
     let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\"}}", identity_of("alice"));
+    let short = format!("{{\"token\":\"1\",{}\"nonce\":\"n-2\"}}", identity_of("alice"));
+    let mut space = strange(Some(&short));
+    assert_eq!(space.renew_for("k", 1, &identity_of("alice"), "").unwrap(), ["other", &short], "it has no ttl");
     for text in ["", "1", "{\"token\":\"abc\"}", "{\"token\":\"12\"}", &copy, &near, &identity_of("alice")] {
         let mut space = strange(Some(text));
         let contents = space.contents();
 
         for row in [
             space.renew("k", 1, &identity_of("alice"), 1),
+            space.renew_for("k", 1, &identity_of("alice"), ""),
             space.release("k", Some(1), &identity_of("alice")),
             space.release("k", None, &identity_of("alice")),
             space.force("k", Some(12)),

@@ -3,9 +3,11 @@
 mod acquire;
 mod attempts;
 mod changes;
+mod extend;
 mod headers;
 mod indexes;
 mod refusals;
+mod repetitions;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -15,11 +17,20 @@ use redis::{Connection, FromRedisValue, Value};
 
 use crate::harness::{TestRedis, eventually, unique};
 
-const ACQUIRE: &str = include_str!("../../../lua/acquire.lua");
+/// A script with `line.lua` before it, as it is sent.
+macro_rules! with_line {
+    ($name:literal) => {
+        concat!(include_str!("../../../lua/line.lua"), include_str!(concat!("../../../lua/", $name, ".lua")))
+    };
+}
+
+const ACQUIRE: &str = with_line!("acquire");
 const RENEW: &str = include_str!("../../../lua/renew.lua");
-const RELEASE: &str = include_str!("../../../lua/release.lua");
-const FORCE: &str = include_str!("../../../lua/force.lua");
-const UNDO: &str = include_str!("../../../lua/undo.lua");
+const RELEASE: &str = with_line!("release");
+const FORCE: &str = with_line!("force");
+const UNDO: &str = with_line!("undo");
+const WAIT: &str = with_line!("wait");
+const ADVANCE: &str = with_line!("advance");
 const READ: &str = include_str!("../../../lua/read.lua");
 const SWEEP: &str = include_str!("../../../lua/sweep.lua");
 
@@ -44,6 +55,7 @@ struct Attempt {
     floor: u64,
     further: String,
     own: &'static str,
+    request: &'static str,
 }
 
 impl Attempt {
@@ -56,6 +68,7 @@ impl Attempt {
             floor: 0,
             further: String::new(),
             own: "refuse",
+            request: "",
         }
     }
 
@@ -95,11 +108,19 @@ impl Space {
         format!("{}:tokens", self.tag)
     }
 
+    fn queue(&self, key: &str) -> String {
+        format!("{}:queue:{key}", self.tag)
+    }
+
+    /// First part of the channels.
+    fn push(&self) -> String {
+        format!("{}:push:", self.tag)
+    }
+
     fn acquire(&mut self, attempt: &Attempt) -> Answer {
-        let keys = [self.lock(&attempt.key), self.sequence(), self.tokens()];
-        let (ttl_ms, floor, shard) = (attempt.ttl_ms.to_string(), attempt.floor.to_string(), SHARD.to_string());
-        let Attempt { key, identity, nonce, further, own, .. } = attempt;
-        self.run(ACQUIRE, &keys, &[key, &ttl_ms, &shard, &floor, identity, nonce, further, own])
+        let Attempt { key, identity, nonce, further, own, request, .. } = attempt;
+        let args = [identity.as_str(), nonce, request, &attempt.ttl_ms.to_string(), further, own];
+        self.run_in_line(ACQUIRE, key, attempt.floor, &args)
     }
 
     /// A grant; its token.
@@ -110,27 +131,39 @@ impl Space {
     }
 
     fn renew(&mut self, key: &str, token: u64, identity: &str, ttl_ms: u64) -> Answer {
-        let keys = [self.lock(key)];
-        self.run(RENEW, &keys, &[&token.to_string(), identity, &ttl_ms.to_string()])
+        self.renew_for(key, token, identity, &ttl_ms.to_string())
+    }
+
+    /// A renewal for a ttl as it is spelled: "" for the lease's own.
+    fn renew_for(&mut self, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
+        let (keys, push) = ([self.lock(key), self.queue(key)], self.push());
+        self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push])
     }
 
     fn release(&mut self, key: &str, token: Option<u64>, identity: &str) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        self.change(RELEASE, key, &[key, &token, identity])
+        self.run_in_line(RELEASE, key, 0, &[&token, identity])
     }
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        self.change(FORCE, key, &[key, &token])
+        self.run_in_line(FORCE, key, 0, &[&token])
     }
 
     fn undo(&mut self, attempt: &Attempt) -> Answer {
-        self.change(UNDO, &attempt.key, &[&attempt.key, &attempt.name()])
+        self.undo_of(attempt, "")
     }
 
-    fn change(&mut self, script: &str, key: &str, args: &[&str]) -> Answer {
-        let keys = [self.lock(key), self.tokens()];
-        self.run(script, &keys, args)
+    /// An undo that gives up a place in line, too.
+    fn undo_of(&mut self, attempt: &Attempt, waiter: &str) -> Answer {
+        self.run_in_line(UNDO, &attempt.key, 0, &[&attempt.name(), attempt.request, waiter])
+    }
+
+    /// Runs a script that may grant `key`: the slots that all of those begin with, then `args`.
+    fn run_in_line(&mut self, script: &str, key: &str, floor: u64, args: &[&str]) -> Answer {
+        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key)];
+        let (shard, floor, push) = (SHARD.to_string(), floor.to_string(), self.push());
+        self.run(script, &keys, &[&[key, &shard, &floor, &push][..], args].concat())
     }
 
     fn sweep(&mut self, keys: &[&str]) -> Answer {
@@ -207,6 +240,14 @@ fn row(value: Value) -> Vec<String> {
         Value::Array(fields) => fields.into_iter().map(|field| String::from_redis_value(field).unwrap()).collect(),
         other => panic!("{other:?}"),
     }
+}
+
+/// Asserts a row that ends in what is left of a lease of `ttl_ms`: `fields`, and then not more than that.
+#[track_caller]
+fn assert_left(row: &[String], fields: &[&str], ttl_ms: i64) {
+    let (left, begin) = row.split_last().expect("a row");
+    assert_eq!(begin, fields);
+    assert!((ttl_ms - 5_000..=ttl_ms).contains(&left.parse().unwrap()), "{left} of {ttl_ms}");
 }
 
 /// What [`Space::acquire`] and its like answer in a word.

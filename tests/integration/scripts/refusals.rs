@@ -41,24 +41,42 @@ fn out_of_memory_acquire_fails_and_has_changed_nothing() {
     let contents = space.contents();
     redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
 
-    for attempt in [Attempt::of("free", "bob", "n-2"), Attempt::of("held", "alice", "n-1")] {
-        let error = space.acquire(&attempt).unwrap_err();
-        assert!(error.contains("OOM"), "{error}");
-    }
+    let error = space.acquire(&Attempt::of("free", "bob", "n-2")).unwrap_err();
+    assert!(error.contains("OOM"), "{error}");
     assert_eq!(space.contents(), contents);
     assert_eq!(word(&space.acquire(&Attempt::of("held", "bob", "n-2")).unwrap()), "held", "still true, so still said");
 }
 
 #[test]
-fn out_of_memory_the_owner_still_renews_by_acquire() {
+fn out_of_memory_the_owner_still_renews_by_acquire_and_has_what_it_asks_for() {
+    for (own, ttl_ms) in [("renew", 90_000), ("extend", 90_000), ("extend", 30_000)] {
+        let redis = TestRedis::start(&[]);
+        let mut space = Space::on(&redis);
+        space.granted(&Attempt::of("held", "alice", "n-1"));
+        redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
+
+        let row = space.acquire(&Attempt { own, ttl_ms, ..Attempt::of("held", "alice", "n-2") }).unwrap();
+
+        assert_eq!(
+            row[..3],
+            ["renewed".to_owned(), space.lease("held").unwrap(), space.valid_until("held").to_string()]
+        );
+        assert_eq!(row[1].contains("\"ttl\":90000"), own == "extend" && ttl_ms == 90_000, "{row:?}");
+    }
+}
+
+#[test]
+fn out_of_memory_a_repetition_is_told_and_an_undo_leaves_it_its_lease() {
     let redis = TestRedis::start(&[]);
     let mut space = Space::on(&redis);
-    space.granted(&Attempt::of("held", "alice", "n-1"));
+    let first = Attempt { request: "r-1", ..Attempt::of("held", "alice", "n-1") };
+    let second = Attempt { request: "r-2", ..first.clone() };
+    space.granted(&first);
     redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
 
-    let row = space.acquire(&Attempt { own: "renew", ..Attempt::of("held", "alice", "n-2") });
-
-    assert_eq!(word(&row.unwrap()), "renewed");
+    assert_eq!(word(&space.acquire(&second).unwrap()), "replayed");
+    assert_eq!(space.undo(&first).unwrap(), ["told"]);
+    assert_eq!(space.undo(&second).unwrap(), ["undone"]);
 }
 
 #[test]

@@ -1,0 +1,105 @@
+//! `acquire.lua` with `extend`: what a reentrant acquire does to its owner's lease.
+
+use super::{Attempt, Space, assert_left, identity_of, word};
+
+fn extend(ttl_ms: u64) -> Attempt {
+    Attempt { ttl_ms, own: "extend", ..Attempt::of("k", "alice", "n-2") }
+}
+
+#[test]
+fn a_longer_ttl_sets_the_time_and_becomes_the_leases_own() {
+    let mut space = Space::shared();
+    let token = space.granted(&Attempt::of("k", "alice", "n-1"));
+    let lease = space.lease("k").unwrap().replace("\"ttl\":60000", "\"ttl\":90000");
+    let before = space.now_ms();
+
+    let row = space.acquire(&extend(90_000)).unwrap();
+
+    let valid_until = space.valid_until("k");
+    assert_eq!(row, ["renewed", &lease, &valid_until.to_string(), "90000"]);
+    assert!((before + 90_000..=space.now_ms() + 90_000).contains(&valid_until), "{valid_until}");
+    assert_eq!((space.lease("k"), space.indexed("k")), (Some(lease), Some(token)));
+}
+
+#[test]
+fn a_shorter_ttl_changes_nothing() {
+    let mut space = Space::shared();
+    space.granted(&Attempt::of("k", "alice", "n-1"));
+    let (lease, valid_until) = (space.lease("k").unwrap(), space.valid_until("k").to_string());
+    let contents = space.contents();
+
+    let row = space.acquire(&extend(20_000)).unwrap();
+
+    assert_left(&row, &["renewed", &lease, &valid_until], 60_000);
+    assert_eq!(space.contents(), contents);
+}
+
+#[test]
+fn a_shorter_ttl_that_is_longer_than_what_is_left_sets_the_time_and_keeps_the_leases_own() {
+    let mut space = Space::shared();
+    let token = space.granted(&Attempt::of("k", "alice", "n-1"));
+    let lease = space.lease("k").unwrap();
+    space.renew("k", token, &identity_of("alice"), 5_000).unwrap();
+
+    let row = space.acquire(&extend(20_000)).unwrap();
+
+    assert_eq!(row, ["renewed", &lease, &space.valid_until("k").to_string(), "20000"]);
+}
+
+#[test]
+fn a_ttl_longer_than_the_leases_own_but_not_than_what_is_left_becomes_its_own_and_shortens_nothing() {
+    let mut space = Space::shared();
+    let token = space.granted(&Attempt::of("k", "alice", "n-1"));
+    space.renew("k", token, &identity_of("alice"), 90_000).unwrap();
+    let valid_until = space.valid_until("k");
+
+    let row = space.acquire(&extend(70_000)).unwrap();
+
+    let lease = space.lease("k").unwrap();
+    assert_left(&row, &["renewed", &lease, &valid_until.to_string()], 90_000);
+    assert!(lease.contains("\"ttl\":70000"), "{lease}");
+    assert_eq!(space.valid_until("k"), valid_until);
+}
+
+#[test]
+fn only_the_ttl_of_the_lease_is_rewritten_whatever_its_texts_look_like() {
+    let hostile = "\",\"ttl\":1,\"";
+    let mut space = Space::shared();
+    let first =
+        Attempt { further: format!(",\"meta\":{}", super::json("{\"ttl\":7}")), ..Attempt::of("k", hostile, "n-1") };
+    space.granted(&first);
+    let lease = space.lease("k").unwrap();
+
+    let row = space.acquire(&Attempt { ttl_ms: 90_000, own: "extend", ..Attempt::of("k", hostile, "n-2") }).unwrap();
+
+    assert_eq!(row[1], lease.replace("\"ttl\":60000", "\"ttl\":90000"));
+}
+
+#[test]
+fn extended_twice_it_is_extended_once() {
+    let mut space = Space::shared();
+    space.granted(&Attempt::of("k", "alice", "n-1"));
+    space.acquire(&extend(90_000)).unwrap();
+    let lease = space.lease("k").unwrap();
+
+    let row = space.acquire(&extend(90_000)).unwrap();
+
+    assert_eq!((word(&row), space.lease("k")), ("renewed", Some(lease)));
+}
+
+#[test]
+fn a_free_key_is_granted_and_another_owners_is_held() {
+    let mut space = Space::shared();
+    space.granted(&extend(60_000));
+    assert_eq!(word(&space.acquire(&Attempt { own: "extend", ..Attempt::of("k", "bob", "n-3") }).unwrap()), "held");
+}
+
+#[test]
+fn the_undo_of_an_attempt_that_only_extended_leaves_the_lease() {
+    let mut space = Space::shared();
+    let token = space.granted(&Attempt::of("k", "alice", "n-1"));
+    space.acquire(&extend(90_000)).unwrap();
+
+    assert_eq!(space.undo(&extend(90_000)).unwrap(), ["nothing"]);
+    assert_eq!(space.indexed("k"), Some(token));
+}
