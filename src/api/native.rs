@@ -3,8 +3,7 @@
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Context;
@@ -45,7 +44,8 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: &str) -> Resul
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct RenewBody {
-        ttl_ms: Option<Value>,
+        #[serde(default, deserialize_with = "given")]
+        ttl_ms: Option<Box<RawValue>>,
     }
     let caller = caller(cx, &request).await?;
     let key = key_in(key)?;
@@ -154,7 +154,8 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct AcquireBody {
-    ttl_ms: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    ttl_ms: Option<Box<RawValue>>,
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
@@ -255,9 +256,14 @@ fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failur
     Ok(Some(name.to_owned()))
 }
 
-fn ttl_of(cx: &Context, value: &Value) -> Result<Ttl, Failure> {
+/// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
+fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(field).map(Some)
+}
+
+fn ttl_of(cx: &Context, json: &RawValue) -> Result<Ttl, Failure> {
     let max_ms = cx.limits.max_ttl_ms;
-    let ttl = value.as_u64().and_then(|ms| Ttl::from_ms(ms, max_ms));
+    let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));
     ttl.ok_or_else(|| Failure::BadRequest(format!("ttlMs: expected an integer from {} to {max_ms}", Ttl::MIN_MS)))
 }
 
