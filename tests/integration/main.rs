@@ -12,6 +12,7 @@ mod directory;
 mod exclusion;
 mod identity;
 mod leases;
+mod native;
 mod noscript;
 mod ops;
 mod outages;
