@@ -20,7 +20,8 @@ end
 if not lease then
   return {'free'}
 end
-local found = string.match(lease, '^{"token":"(%d+)","kind":"')
+-- The whole of a lease, for here a text that only begins like one has no token to match.
+local found = string.match(lease, '^{"token":"(%d+)","kind":"%l+","owner":".*","since":%d+,"ttl":%d+[,}]')
 if not found or (token ~= '' and token ~= found) then
   return {'other', lease}
 end

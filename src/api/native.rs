@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Context;
@@ -47,7 +46,8 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct RenewBody {
-        ttl_ms: Option<Value>,
+        #[serde(default, deserialize_with = "given")]
+        ttl_ms: Option<Box<RawValue>>,
     }
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
@@ -157,8 +157,10 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AcquireBody {
-    ttl_ms: Option<Value>,
-    wait_ms: Option<Value>,
+    #[serde(deserialize_with = "given")]
+    ttl_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
+    wait_ms: Option<Box<RawValue>>,
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
@@ -264,16 +266,21 @@ pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Fa
     Ok(Some(name.to_owned()))
 }
 
-fn ttl_of(cx: &Context, value: &Value) -> Result<Ttl, Failure> {
+/// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
+fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(field).map(Some)
+}
+
+fn ttl_of(cx: &Context, json: &RawValue) -> Result<Ttl, Failure> {
     let max_ms = cx.limits.max_ttl_ms;
-    let ttl = value.as_u64().and_then(|ms| Ttl::from_ms(ms, max_ms));
+    let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));
     ttl.ok_or_else(|| Failure::BadRequest(format!("ttlMs: expected an integer from {} to {max_ms}", Ttl::MIN_MS)))
 }
 
 /// `None` for 0: no wait.
-fn wait_of(cx: &Context, value: &Value) -> Result<Option<Wait>, Failure> {
+fn wait_of(cx: &Context, json: &RawValue) -> Result<Option<Wait>, Failure> {
     let max_ms = cx.limits.max_wait_ms;
-    let ms = value.as_u64().filter(|ms| *ms <= max_ms);
+    let ms = json.get().parse().ok().filter(|ms| *ms <= max_ms);
     let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
     Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms) }))
 }

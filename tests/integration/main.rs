@@ -13,6 +13,7 @@ mod exclusion;
 mod hold;
 mod identity;
 mod leases;
+mod native;
 mod noscript;
 mod ops;
 mod outages;

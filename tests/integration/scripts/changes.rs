@@ -176,6 +176,7 @@ fn nothing_takes_a_strangers_string() {
     let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\"}}", identity_of("alice"));
     let short = format!("{{\"token\":\"1\",{}\"nonce\":\"n-2\"}}", identity_of("alice"));
     let mut space = strange(Some(&short));
+    assert_eq!(space.force("k", None).unwrap(), ["other", &short], "it only begins like a lease");
     assert_eq!(space.renew_for("k", 1, &identity_of("alice"), "").unwrap(), ["other", &short], "it has no ttl");
     for text in ["", "1", "{\"token\":\"abc\"}", "{\"token\":\"12\"}", &copy, &near, &identity_of("alice")] {
         let mut space = strange(Some(text));
