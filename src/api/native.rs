@@ -173,7 +173,7 @@ impl AcquireBody {
             None => cx.limits.default_ttl,
         };
         if let Some(owner) = &self.owner
-            && !((1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control))
+            && (!(1..=MAX_OWNER_BYTES).contains(&owner.len()) || owner.chars().any(char::is_control))
         {
             let range = format!("owner: expected 1 to {MAX_OWNER_BYTES} bytes without control characters");
             return Err(Failure::BadRequest(range));
