@@ -94,6 +94,7 @@ fn fill_as_another_would(mut redis: redis::Connection) {
             let (ttl_ms, floor, further, own) = (LEASE.as_millis() as u64, 0, "", "refuse");
             pipe.arg(key.as_str()).arg(ttl_ms).arg(shard.to_string()).arg(floor);
             pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(further).arg(own);
+            pipe.arg("");
             pipe.ignore();
         }
         pipe.exec(&mut redis).unwrap();
