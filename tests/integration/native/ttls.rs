@@ -59,7 +59,7 @@ async fn ttls_reach_from_10_ms_to_the_cap() {
     assert_eq!(native.renew(&Who::System, &key, token_of(&longest), &json!({"ttlMs": 5000})).await.status, 200);
     let shortest = native.acquire(&Who::System, &unique("floor"), &json!({"ttlMs": 10})).await;
     match shortest.status {
-        201 => assert!(left_ms(&shortest.json()) <= 10 - 3 - 1, "{}", shortest.text()),
+        201 => assert!(left_ms(&shortest.json()) < 10 - 3, "{}", shortest.text()),
         // A busy machine may well take so long.
         _ => assert_problem(&shortest, 503, "too-late"),
     }
