@@ -1,10 +1,15 @@
 //! The subcommands, and what they share: parsing, logging, exit codes.
 
+mod client;
 mod dev;
 mod health;
 mod log;
+mod ls;
 mod parse;
+mod release;
 mod serve;
+mod show;
+mod view;
 
 use std::process::ExitCode;
 
@@ -38,6 +43,10 @@ Try it on this machine, with a private Redis and a ready-made cookie:
 Run it beside an app:
   lockside serve --redis-url redis://redis:6379 --jwt-secret-file /run/secrets/jwt
 
+Look and act from a shell:
+  lockside ls
+  lockside exec nightly-report -- ./report.sh
+
 Every flag of serve is an environment variable too: --redis-url is LOCKSIDE_REDIS_URL.";
 
 #[derive(Subcommand, Debug)]
@@ -50,6 +59,15 @@ enum Command {
     Dev(dev::DevFlags),
     /// Ask a running lockside whether it is alive or ready, for container probes: exit code 0 or 69
     Health(health::HealthFlags),
+    /// List who holds what
+    #[command(after_help = ls::HELP)]
+    Ls(ls::LsFlags),
+    /// Show who holds a lock, and how many wait for it
+    #[command(after_help = show::HELP)]
+    Show(show::ShowFlags),
+    /// Let go of a lease, or take a lock away from whoever holds it
+    #[command(after_help = release::HELP)]
+    Release(release::ReleaseFlags),
 }
 
 const SERVE_HELP: &str = "\
@@ -69,7 +87,27 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Dev(flags) => dev::run(&flags),
         Command::Health(flags) => health::run(&flags),
+        Command::Ls(flags) => ls::run(&flags),
+        Command::Show(flags) => show::run(&flags),
+        Command::Release(flags) => release::run(&flags),
     }
+}
+
+/// Runs what asks a sidecar to its end, tells what went wrong, and gives the exit code.
+fn run_client(work: impl Future<Output = Result<(), client::Failure>>) -> ExitCode {
+    match runtime().map(|runtime| runtime.block_on(work)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => ExitCode::from(failure.tell()),
+        Err(code) => code,
+    }
+}
+
+/// One thread for everything that a command does.
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        complain(format!("cannot start: {error}"));
+        ExitCode::from(exit::FAILURE)
+    })
 }
 
 /// Writes a line for people. A closed pipe is no reason to fail.

@@ -7,6 +7,7 @@ mod harness;
 
 mod admin;
 mod admin_requests;
+mod cli;
 mod credentials;
 mod directory;
 mod exclusion;
