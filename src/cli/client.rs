@@ -1,5 +1,5 @@
 //! How the command line talks to a sidecar: one connection a request, over TCP or a unix socket, without pooling. Knows
-//! HTTP and the shape of an error; knows no route.
+//! HTTP; of the routes, only how a key is written into them.
 
 use std::fmt;
 use std::io;
@@ -16,11 +16,10 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use tokio::net::{TcpStream, UnixStream};
 use url::Url;
 
-use super::{complain, exit, view::Holder};
+use super::failure::{Failure, Problem};
 use crate::config::Secret;
 
 /// Longest time for a connection, and for an answer that waits for nothing but Redis.
@@ -98,89 +97,6 @@ impl fmt::Display for Place {
     }
 }
 
-/// Why a request did not do what it should.
-#[derive(Debug)]
-pub enum Failure {
-    /// The command line is wrong.
-    Usage(String),
-    /// Nobody answers there, or nobody who speaks HTTP.
-    NoSidecar(String),
-    /// The sidecar said no.
-    Refused(Box<Problem>),
-}
-
-impl Failure {
-    /// Tells what went wrong, and gives the exit code that says so.
-    pub fn tell(self) -> u8 {
-        match self {
-            Failure::Usage(problem) => {
-                complain(problem);
-                exit::USAGE
-            }
-            Failure::NoSidecar(problem) => {
-                complain(problem);
-                exit::UNAVAILABLE
-            }
-            Failure::Refused(problem) => {
-                complain(&problem);
-                exit::FAILURE
-            }
-        }
-    }
-}
-
-/// An error that the sidecar answered: `application/problem+json`.
-#[derive(Debug, Deserialize)]
-pub struct Problem {
-    #[serde(default)]
-    pub status: u16,
-    #[serde(default)]
-    pub code: String,
-    #[serde(default)]
-    pub detail: String,
-    #[expect(dead_code, reason = "for exec, which comes next")]
-    #[serde(default)]
-    pub holder: Option<Holder>,
-    /// Seconds of the header `Retry-After`.
-    #[expect(dead_code, reason = "for exec, which comes next")]
-    #[serde(skip)]
-    pub retry_after: Option<u64>,
-}
-
-impl Problem {
-    async fn read(response: Response<Incoming>) -> Problem {
-        let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
-        let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
-        let problem = serde_json::from_slice(&body).ok();
-        let problem = problem.unwrap_or_else(|| Problem {
-            status: 0,
-            code: String::new(),
-            detail: "the answer is not lockside's; does --url name its API listener?".to_owned(),
-            holder: None,
-            retry_after: None,
-        });
-        Problem { status, retry_after, ..problem }
-    }
-
-    fn next_step(&self) -> &'static str {
-        match self.code.as_str() {
-            "unauthorized" => "; show who you are with --token-file",
-            "forbidden" => "; this needs other rights, see --token-file",
-            "redis-unavailable" | "overloaded" | "draining" | "too-late" => "; try again",
-            "outcome-unknown" => "; look with `lockside show`",
-            _ => "",
-        }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let detail = self.detail.trim_end_matches('.');
-        write!(f, "the sidecar answered {} {}: {detail}{}", self.status, self.code, self.next_step())
-    }
-}
-
 /// A sidecar to talk to, and the credential to show it.
 #[derive(Clone, Debug)]
 pub struct Sidecar {
@@ -234,8 +150,9 @@ impl Sidecar {
         }
     }
 
-    fn silent(&self, error: &dyn fmt::Display) -> Failure {
-        Failure::NoSidecar(format!("no answer from the sidecar at {}: {error}", self.place))
+    /// The failure that no answer is.
+    pub fn silent(&self, error: &dyn fmt::Display) -> Failure {
+        Failure::Broken(format!("no answer from the sidecar at {}: {error}", self.place))
     }
 }
 
@@ -253,7 +170,6 @@ pub struct Connection<'a> {
     sidecar: &'a Sidecar,
     sender: http1::SendRequest<Full<Bytes>>,
     /// The socket once more: while anybody has it open, the sidecar sees no end.
-    #[expect(dead_code, reason = "for exec, which comes next")]
     pub socket: std::os::fd::OwnedFd,
 }
 
@@ -300,7 +216,7 @@ mod tests {
         assert_eq!("unix:///run/lockside.sock".parse(), Ok(Place::Unix("/run/lockside.sock".into())));
         for bad in ["https://x", "http://x/api", "unix:run.sock", "127.0.0.1:7420", "x"] {
             assert!(
-                bad.parse::<Place>().unwrap_err().contains("expected http://127.0.0.1:7420 or unix:/path"),
+                bad.parse::<Place>().expect_err("no place").contains("expected http://127.0.0.1:7420 or unix:/path"),
                 "{bad}"
             );
         }

@@ -6,7 +6,8 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::client::{Failure, Sidecar, SidecarFlags, encoded};
+use super::client::{Sidecar, SidecarFlags, encoded};
+use super::failure::Failure;
 use super::view::{Holder, printable, span, table};
 use super::{run_client, say};
 

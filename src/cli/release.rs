@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::client::{Failure, SidecarFlags, path_of};
+use super::client::{SidecarFlags, path_of};
+use super::failure::Failure;
 use super::view::printable;
 use super::{run_client, say};
 

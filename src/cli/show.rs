@@ -5,7 +5,8 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Deserialize;
 
-use super::client::{Failure, SidecarFlags, path_of};
+use super::client::{SidecarFlags, path_of};
+use super::failure::Failure;
 use super::ls::not_ours;
 use super::view::{Holder, printable, span};
 use super::{run_client, say};

@@ -11,6 +11,7 @@ mod cli;
 mod credentials;
 mod directory;
 mod exclusion;
+mod exec;
 mod hold;
 mod identity;
 mod leases;
