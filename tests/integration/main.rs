@@ -7,9 +7,11 @@ mod harness;
 
 mod admin;
 mod admin_requests;
+mod cli;
 mod credentials;
 mod directory;
 mod exclusion;
+mod exec;
 mod hold;
 mod identity;
 mod leases;
