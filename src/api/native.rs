@@ -177,7 +177,7 @@ impl AcquireBody {
         };
         let wait = self.wait_ms.map(|wait| wait_of(cx, &wait)).transpose()?.flatten();
         if let Some(owner) = &self.owner
-            && !((1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control))
+            && (!(1..=MAX_OWNER_BYTES).contains(&owner.len()) || owner.chars().any(char::is_control))
         {
             let range = format!("owner: expected 1 to {MAX_OWNER_BYTES} bytes without control characters");
             return Err(Failure::BadRequest(range));

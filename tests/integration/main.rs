@@ -21,3 +21,4 @@ mod secrets;
 mod settings;
 mod tokens;
 mod volume;
+mod waiting;
