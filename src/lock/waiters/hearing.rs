@@ -65,8 +65,8 @@ impl Line {
                 let left_ms = words.next().and_then(|left| left.parse().ok()).unwrap_or(0);
                 self.alarm(&key, left_ms, words.next().unwrap_or_default(), now);
             }
-            "dropped" => self.alarm(&key, 0, "", now),
-            "lost" if words.next() != Some(&self.sidecar) => {
+            // Not by an alarm: the offer that follows would replace it.
+            "dropped" | "lost" if words.next() != Some(&self.sidecar) => {
                 let line = Arc::clone(self);
                 tokio::spawn(async move { line.stand_again(&key).await });
             }
@@ -103,9 +103,11 @@ impl Line {
                     }));
                 }
                 self.doubt.notify_one();
-            } else if count % ECHOES_FOR_A_LINE == 0 && !self.standing(&key).is_empty() {
+            } else if count % ECHOES_FOR_A_LINE == 0
+                && let Some(first) = self.standing(&key).first()
+            {
                 let queue = self.scripts.space.queue(&key);
-                if matches!(self.scripts.redis.cardinality(&queue).await, Ok(0)) {
+                if matches!(self.scripts.redis.has_member(&queue, &first.entry).await, Ok(false)) {
                     self.doubt.notify_one();
                 }
             }

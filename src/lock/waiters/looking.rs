@@ -9,13 +9,16 @@ use super::{Alarm, Line, Turn};
 use crate::lock::record;
 use crate::lock::scripts::{AdvanceRow, WaitRow};
 use crate::lock::types::{Key, Token};
+use crate::redis::RedisFailure;
 
 /// Added to what is left of a lease, so that Redis has let it expire.
 const EXPIRY_SLACK: Duration = Duration::from_millis(3);
 /// How long a line that was lost may take to stand again, over all sidecars, before it moves on.
 const STAND_AGAIN: Duration = Duration::from_millis(300);
-/// How often a key is looked at that has no expiry, or that could not be looked at.
+/// How often a key is looked at that has no expiry, or that Redis could not be asked about.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The same where nothing was sent, since there was no connection: it costs nobody anything.
+const ASK_AGAIN_MS: i64 = 50;
 /// Lines looked at together when messages may have been lost.
 const LOOKS_AT_ONCE: usize = 32;
 
@@ -28,9 +31,9 @@ impl Line {
             Err(_) if left_ms == -2 => STAND_AGAIN,
             Err(_) => LOOK_AGAIN,
         };
-        let due = Instant::now() + pause;
         let mut places = self.places();
         let Some(place) = places.get_mut(key) else { return };
+        let due = Instant::now() + if place.is_scattered { pause.min(LOOK_AGAIN) } else { pause };
         let planned = place.alarm.as_ref().filter(|alarm| !alarm.task.is_finished());
         if place.told > asked && planned.is_some_and(|alarm| alarm.due <= due) {
             return;
@@ -68,8 +71,9 @@ impl Line {
             }
             Err(failure) => {
                 tracing::debug!(%key, %failure, "cannot see how the line stands; looking again");
-                self.alarm(key, -1, "", asked);
-                false
+                self.scatter(key, true);
+                self.alarm(key, pause_after(&failure), "", asked);
+                return;
             }
         };
         if is_lost || self.places().get(key).is_some_and(|place| place.is_scattered) {
@@ -105,9 +109,10 @@ impl Line {
                     self.alarm(key, left_ms, &offered, asked);
                 }
                 Ok(WaitRow::Turn(token)) => self.call(key, &waiter.id, Turn::Offered(token)),
-                Err(_) => {
+                Err(failure) => {
                     self.scatter(key, true);
-                    self.alarm(key, -1, "", asked);
+                    self.alarm(key, pause_after(&failure), "", asked);
+                    return;
                 }
             }
         }
@@ -131,4 +136,8 @@ impl Line {
             futures_util::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).for_each(async |()| {}).await;
         }
     }
+}
+
+fn pause_after(failure: &RedisFailure) -> i64 {
+    if matches!(failure, RedisFailure::NotSent(_)) { ASK_AGAIN_MS } else { -1 }
 }

@@ -62,12 +62,14 @@ impl Fleet {
         release(&self.sidecars[at], &self.path(), token).await;
     }
 
-    /// A waiter, not yet in line.
+    /// A waiter, not yet in line. Where its sidecar dies, it never ends.
     fn begin(&self, at: usize, body: Value) -> Waiting {
         let (sidecar, path) = (Arc::clone(&self.sidecars[at]), self.path());
         tokio::spawn(async move {
-            let answer = sidecar.call("POST", &path).json(&body).send().await;
-            (answer, Instant::now())
+            match sidecar.call("POST", &path).json(&body).try_send().await {
+                Ok(answer) => (answer, Instant::now()),
+                Err(_) => std::future::pending().await,
+            }
         })
     }
 
