@@ -18,7 +18,7 @@
 --       | {"stranger"}                                   something that is no string lies under the key
 -- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity,
 -- nonce, and "by":"r-1 r-2", of the sendings that were told of it, or "by":"*", when there are many; see undo.lua.
--- A free key that others wait for goes to the first of them, and is held.
+-- A free key that others wait for goes to the first of them, and is held; they are told of an expiry that comes sooner.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
 local lock, seq, tokens, queue             = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -70,7 +70,12 @@ if lease then
       valid_until, left_ms = string.format('%.0f', expires), string.format('%.0f', expires - now_ms)
     end
   end
-  redis.call('PEXPIREAT', lock, valid_until)
+  if redis.call('PEXPIREAT', lock, valid_until, 'GT') == 0 then
+    redis.call('PEXPIREAT', lock, valid_until)
+    if own == 'renew' and redis.call('EXISTS', queue) == 1 then
+      redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
+    end
+  end
   local own_ttl_ms = own == 'extend' and tonumber(string.match(lease, '"ttl":(%d+)'))
   if own_ttl_ms and own_ttl_ms < tonumber(ttl_ms) then
     lease = string.gsub(lease, '"ttl":%d+', '"ttl":' .. ttl_ms, 1)

@@ -8,7 +8,8 @@
 -- Returns {"held", lease, left_ms, stands}   the key is held (left_ms < 0: no expiry), perhaps from just now on;
 --                                            stands: "queued", or "missing" where the waiter is not in the line
 --       | {"stranger", stands}               something that is no string lies under the key
---       | {"free", stands}                   it is free, and nobody who listens is in line
+--       | {"free", stands}                   it is free; and where the waiter is queued, nobody who listens is in line
+-- A free key stays free when the waiter is missing: the line was lost, perhaps, and must stand again first.
 -- A script, because whose turn it is must be decided once, however many sidecars ask at the same moment.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
@@ -18,7 +19,8 @@ local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
 end
-if not lease then
+local stands = redis.call('ZSCORE', queue, waiter) and 'queued' or 'missing'
+if not lease and stands == 'queued' then
   if silent ~= '' then
     for _, other in ipairs(redis.call('ZRANGE', queue, 0, -1)) do
       if string.sub(other, 1, #silent + 1) == silent .. '\n' then
@@ -31,7 +33,6 @@ if not lease then
     lease = redis.call('GET', lock)
   end
 end
-local stands = redis.call('ZSCORE', queue, waiter) and 'queued' or 'missing'
 if not lease then
   return {'free', stands}
 end

@@ -1,12 +1,15 @@
 -- Not a script: stands before those that grant, or that free a key and so let the next one in line have it.
 -- `at` names the place: lock, seq, tokens, queue (keys); key, shard, floor, push (see acquire.lua).
 -- queue is a zset, waiter -> place in line. A waiter is six lines of text that its sidecar made:
---   sidecar, waiter (names without a newline), ttl_ms, identity, nonce and request, further (as acquire.lua has them)
--- Channels: push .. sidecar for one sidecar's waiters, push .. "all" for every sidecar that has any.
+--   sidecar, waiter (names without a newline), ttl_ms, identity, nonce and "by", further (as acquire.lua has them)
+-- Channel push .. sidecar, for one sidecar: turn (key, waiter, token), dropped (key: its waiters left the line).
+-- Channel push .. "all", for every sidecar that has waiters: offer (key, left_ms, sidecar: the lease in front ends so
+-- soon, and is on offer to that sidecar, if one is named), lost (key, sidecar: it found its waiters gone from the line).
 
 local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
 local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
--- A waiter's grant counts when its sidecar has taken it, by renew.lua, within this time.
+-- A waiter's grant counts when its sidecar has taken it, by renew.lua, within this time. Until then the lease ends in
+-- ,"offered":"sidecar"}, so that whoever looks knows who did not take it.
 local OFFER_MS = 1500
 
 local function clock_us()
@@ -14,26 +17,42 @@ local function clock_us()
   return tonumber(time[1]) * 1000000 + tonumber(time[2])
 end
 
--- Grants the key, valid for valid_ms: token, since, valid_until; or a fourth, an error, when the tokens are used up.
-local function grant(at, attempt, ttl_ms, further, valid_ms, now_us)
+-- The next sequence of the shard, or nil and an error; nothing is changed then.
+local function next_sequence(at, now_us)
   -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
   local sequence = math.max(math.floor((now_us - TOKEN_EPOCH_MS * 1000) * 64 / 1000), at.floor + 1)
   if sequence < SEQUENCE_END then
-    local last = math.floor(tonumber(redis.call('SET', at.seq, string.format('%.0f', sequence), 'GET') or 0) or 0)
+    local stored = redis.pcall('SET', at.seq, string.format('%.0f', sequence), 'GET')
+    if type(stored) == 'table' then
+      return nil, stored
+    end
+    local last = math.floor(tonumber(stored or 0) or 0)
     if last >= sequence then
       sequence = last + 1
       redis.call('SET', at.seq, string.format('%.0f', sequence))
     end
   end
   if sequence >= SEQUENCE_END then
-    return nil, nil, nil, redis.error_reply('ERR the sequence of shard ' .. at.shard .. ' is used up: no token is left above it')
+    return nil, redis.error_reply('ERR the sequence of shard ' .. at.shard .. ' is used up: no token is left above it')
+  end
+  return sequence
+end
+
+-- Grants the key, valid for valid_ms: token, since, valid_until; or a fourth, an error, and nothing is granted.
+local function grant(at, attempt, ttl_ms, further, valid_ms, now_us)
+  local sequence, refusal = next_sequence(at, now_us)
+  if refusal then
+    return nil, nil, nil, refusal
   end
   local now_ms = math.floor(now_us / 1000)
   local token = string.format('%.0f', sequence * 64 + at.shard)
   local since = string.format('%.0f', now_ms)
   local valid_until = string.format('%.0f', now_ms + valid_ms)
   -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
-  redis.call('ZADD', at.tokens, token, at.key)
+  local indexed = redis.pcall('ZADD', at.tokens, token, at.key)
+  if type(indexed) == 'table' then
+    return nil, nil, nil, indexed
+  end
   redis.call('SET', at.lock,
     '{"token":"' .. token .. '",' .. attempt .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
     'NX', 'PXAT', valid_until)
@@ -42,29 +61,34 @@ end
 
 -- Offers a free key to the first waiter whose sidecar listens; those before it are dropped. Whether there was one.
 local function hand_over(at)
-  -- What is no line holds nobody up.
-  local popped = redis.pcall('ZPOPMIN', at.queue)
-  while popped[1] do
+  -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
+  if type(redis.pcall('ZREMRANGEBYRANK', at.queue, 1, 0)) == 'table' then
+    return false -- What is no line holds nobody up.
+  end
+  local listens = {}
+  local first = redis.call('ZRANGE', at.queue, 0, 0)[1]
+  while first do
     local sidecar, waiter, ttl_ms, identity, attempt, further =
-      string.match(popped[1], '^([^\n]*)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
-    if sidecar then
-      local token = grant(at, identity .. attempt, ttl_ms, further, OFFER_MS, clock_us())
+      string.match(first, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
+    if sidecar and listens[sidecar] == nil then
+      listens[sidecar] = redis.call('PUBSUB', 'NUMSUB', at.push .. sidecar)[2] > 0
+    end
+    if sidecar and listens[sidecar] then
+      local mark = ',"offered":"' .. sidecar .. '"'
+      local token = grant(at, identity .. attempt, ttl_ms, further .. mark, OFFER_MS, clock_us())
       if not token then
         return false
       end
-      local turn = 'turn\n' .. at.key .. '\n' .. waiter .. '\n' .. token
-      if redis.call('PUBLISH', at.push .. sidecar, turn) > 0 then
-        if redis.call('EXISTS', at.queue) == 1 then
-          redis.call('PUBLISH', at.push .. 'all', 'offer\n' .. at.key .. '\n' .. OFFER_MS .. '\n' .. sidecar)
-        end
-        return true
+      redis.call('ZREM', at.queue, first)
+      redis.call('PUBLISH', at.push .. sidecar, 'turn\n' .. at.key .. '\n' .. waiter .. '\n' .. token)
+      if redis.call('EXISTS', at.queue) == 1 then
+        redis.call('PUBLISH', at.push .. 'all', 'offer\n' .. at.key .. '\n' .. OFFER_MS .. '\n' .. sidecar)
       end
-      -- Nobody listens: the sidecar has gone, and its waiters with it.
-      redis.call('ZREM', at.tokens, at.key)
-      redis.call('DEL', at.lock)
+      return true
     end
-    popped = redis.call('ZPOPMIN', at.queue)
+    -- Nobody listens: the sidecar has gone, and its waiters with it.
+    redis.call('ZREM', at.queue, first)
+    first = redis.call('ZRANGE', at.queue, 0, 0)[1]
   end
   return false
 end
-

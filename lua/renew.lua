@@ -9,7 +9,7 @@
 --       | {"forced"}         the lease was taken away
 --       | {"other", lease}   not this owner's lease of this token; the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
--- Those who wait are told of an expiry that comes sooner than they knew.
+-- Those who wait are told of an expiry that comes sooner than they knew. A lease on offer is taken by this: see line.lua.
 -- A script, because between a GET and a PEXPIREAT the lease may expire and be granted to another.
 local lock, queue, forced                = KEYS[1], KEYS[2], KEYS[3]
 local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -39,5 +39,10 @@ if redis.call('PEXPIREAT', lock, valid_until, 'GT') == 0 then
   if redis.call('EXISTS', queue) == 1 then
     redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
   end
+end
+local offered = string.find(lease, ',"offered":"', 1, true)
+if offered then
+  lease = string.sub(lease, 1, offered - 1) .. '}'
+  redis.call('SET', lock, lease, 'PXAT', valid_until)
 end
 return {'renewed', lease, valid_until, ttl_ms}

@@ -9,8 +9,7 @@
 -- Returns {"undone"}
 --       | {"nothing"}   this sending of the attempt has no lease
 --       | {"told"}      another sending of the attempt was told of the lease: it stays, without this one
--- A script, because a repetition may be told of the lease between a GET and a DEL, and a waiter's turn may come between
--- its leaving the line and a GET.
+-- A script, because a repetition may be told between a GET and a DEL, and a turn come between leaving the line and a GET.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local attempt, request, waiter = ARGV[5], ARGV[6], ARGV[7]
@@ -20,7 +19,10 @@ if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
 end
 if waiter ~= '' then
-  redis.call('ZREM', queue, waiter)
+  local left = redis.pcall('ZREM', queue, waiter)
+  if type(left) == 'table' and not string.find(left.err, '^WRONGTYPE') then
+    return left
+  end
 end
 local begin = type(lease) == 'string' and string.match(lease, '^{"token":"%d+",()')
 if not begin or string.sub(lease, begin, begin + #attempt - 1) ~= attempt then

@@ -5,23 +5,50 @@
 -- ARGV[5] waiter  six lines of text, as line.lua has them
 -- ARGV[6] wait_ms how long it may wait at most: the line is kept at least so long
 -- ARGV[7] place   where it stood before the line was lost or it was dropped from it, or "" for the end of the line
--- Returns {"waiting", place, left_ms}   left_ms of the lease that it waits for (< 0: no expiry)
+-- Returns {"waiting", place, left_ms, offered}   left_ms of the lease that it waits for (-1: no expiry, -2: the key is
+--                            free); offered: the sidecar that this lease is on offer to, or ""
+--       | {"turn", token}    its turn has come already, so it is not in the line
+-- A free key stays free when a waiter comes back to its place: others that stood before it may be about to, too.
+-- Whoever comes back to an empty line says so to all. Fails, and has changed nothing, when no place is left.
 -- A script, because a key that is freed between a look and the joining would wake nobody.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local waiter, wait_ms, place   = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 
-if place == '' then
-  -- The sequence numbers the places, too: it rises, and is kept.
-  place = string.format('%.0f', redis.call('INCR', seq))
+local at = {lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}
+local lease = redis.pcall('GET', lock)
+if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
+  return lease
 end
-redis.call('ZADD', queue, 'NX', place, waiter)
+local sidecar, identity, attempt = string.match(waiter, '^([^\n]*)\n[^\n]*\n%d+\n([^\n]*)\n([^\n]*)\n')
+if type(lease) == 'string' then
+  local token, rest = string.match(lease, '^{"token":"(%d+)",(.*)$')
+  -- Without the last quote: behind its own sending there may be others.
+  local own = identity .. string.sub(attempt, 1, -3)
+  if token and string.sub(rest, 1, #own) == own and string.find(rest, '^[" ]', #own + 1) then
+    return {'turn', token}
+  end
+end
+local comes_back = place ~= ''
+if not comes_back then
+  local sequence, refusal = next_sequence(at, clock_us())
+  if refusal then
+    return refusal
+  end
+  -- The sequence numbers the places, too: it rises whatever happens to Redis.
+  place = string.format('%.0f', sequence)
+end
+local is_new = redis.call('ZADD', queue, 'NX', place, waiter) == 1
 -- A line whose sidecars all died must not stay for ever.
 local keep_ms = string.format('%.0f', wait_ms + 60000)
 if redis.call('PEXPIRE', queue, keep_ms, 'NX') == 0 then
   redis.call('PEXPIRE', queue, keep_ms, 'GT')
 end
-if redis.call('EXISTS', lock) == 0 then
-  hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
+if comes_back and is_new and redis.call('ZCARD', queue) == 1 then
+  redis.call('PUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end
-return {'waiting', place, string.format('%.0f', redis.call('PTTL', lock))}
+if not lease and not comes_back and hand_over(at) then
+  lease = redis.call('GET', lock)
+end
+local offered = type(lease) == 'string' and string.match(lease, ',"offered":"([%w-]+)"}$') or ''
+return {'waiting', place, string.format('%.0f', redis.call('PTTL', lock)), offered}

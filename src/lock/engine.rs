@@ -13,7 +13,7 @@ use super::record;
 use super::scripts::{AcquireArgs, AcquireRow, Found, RenewRow, Scripts};
 use super::types::{Key, Lease, Token};
 use super::undo::{Undo, Undoer};
-use super::waiters::{Joining, Line};
+use super::waiters::{Joining, Line, Turn};
 use crate::redis::RedisFailure;
 
 /// What one thread's engine is made of.
@@ -45,11 +45,6 @@ impl Sending {
     /// Owner and nonce as the lease spells them.
     pub fn attempt(&self) -> String {
         format!("{}{}", self.identity, self.nonce)
-    }
-
-    /// Nonce and sending as the lease spells them.
-    fn spelled(&self) -> String {
-        format!("{}{}", self.nonce, record::sending(&self.request))
     }
 }
 
@@ -103,15 +98,18 @@ impl Engine {
         let further = record::further(&attempt.owner, attempt.meta.as_deref());
         let mut draining = self.shared.draining.clone();
         let mut gone = pin!(gone);
+        let mut stood = None;
         loop {
             let left = wait.until.saturating_duration_since(Instant::now());
             let joining = Joining {
                 id: sending.id.clone(),
                 identity: &sending.identity,
-                attempt: &sending.spelled(),
+                nonce: &sending.nonce,
+                request: &sending.request,
                 ttl_ms: attempt.ttl.as_ms(),
                 further: &further,
                 longest_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+                stood,
             };
             let mut ticket = match self.line.join(key, joining).await {
                 Ok(ticket) => ticket,
@@ -122,21 +120,26 @@ impl Engine {
             };
             let turn = tokio::select! {
                 biased;
-                token = ticket.turn() => token.ok_or(LockFailure::Draining),
+                turn = ticket.turn() => turn.ok_or(LockFailure::Draining),
                 () = tokio::time::sleep_until(wait.until.into()) => Err(LockFailure::WaitTimeout),
                 () = gone.as_mut() => Err(LockFailure::WaitTimeout),
                 () = begun(&mut draining) => Err(LockFailure::Draining),
             };
             undo.waiter.clone_from(&ticket.entry);
+            stood = ticket.stood();
             drop(ticket);
             let token = match turn {
-                Ok(token) => token,
-                Err(failure) => {
+                Ok(Turn::Offered(token)) => token,
+                other => {
                     // At once, so that the line moves on; where that fails, the undo that follows tries again.
                     if self.scripts.undo(key, &undo.attempt, &undo.request, &undo.waiter).await.is_ok() {
                         undo.waiter.clear();
                     }
-                    return Err(failure);
+                    other?;
+                    match self.acquire(key, attempt, sending).await? {
+                        Acquired::Held(_) => continue,
+                        acquired => return Ok(acquired),
+                    }
                 }
             };
             let sent = Instant::now();

@@ -67,6 +67,28 @@ pub fn token(key: &Key, text: &[u8]) -> Option<Token> {
     parse(key, text)?.token(key)
 }
 
+/// Whether a lease was granted to this attempt, owner and nonce as the lease spells them: by this very sending, or by
+/// another one; `None` for another attempt's.
+pub fn sending_of(text: &str, attempt: &str, request: &str) -> Option<Sending> {
+    let rest = &text[text.find(attempt)? + attempt.len()..];
+    let by = rest.strip_prefix("\"by\":\"").and_then(|rest| rest.split('"').next()).unwrap_or_default();
+    let is_this = request.is_empty() || by.split(' ').any(|other| other == request);
+    Some(if is_this { Sending::This } else { Sending::Another })
+}
+
+/// Which sending of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sending {
+    This,
+    Another,
+}
+
+/// The sidecar that a lease is on offer to, by the mark at its end.
+pub fn offered(text: &str) -> &str {
+    let mark = text.strip_suffix("\"}").and_then(|text| text.rsplit_once(",\"offered\":\""));
+    mark.map_or("", |(_, sidecar)| sidecar)
+}
+
 fn parse(key: &Key, text: &[u8]) -> Option<Record> {
     serde_json::from_slice::<Record>(text).ok().filter(|record| record.token(key).is_some())
 }

@@ -94,11 +94,16 @@ pub enum UndoRow {
     Told,
 }
 
-/// A waiter's place in line, and what is left of the lease before it.
-pub struct WaitRow {
-    pub place: String,
-    /// Milliseconds; below 0: no expiry.
-    pub left_ms: i64,
+pub enum WaitRow {
+    Waiting {
+        place: String,
+        /// Of the lease before it, milliseconds; -1: no expiry, -2: the key is free.
+        left_ms: i64,
+        /// The sidecar that this lease is on offer to, or empty.
+        offered: String,
+    },
+    /// Its turn has come already.
+    Turn(Token),
 }
 
 /// How a line stands; `queued`: whether the waiter that was asked about is in it.
@@ -228,10 +233,8 @@ impl Scripts {
         args.push(place.unwrap_or_default().to_owned());
         let mut row = Row::of(self.redis.run(&WAIT, keys, args).await?)?;
         match row.word().as_ref() {
-            b"waiting" => {
-                let place = String::from_utf8_lossy(&row.text()?).into_owned();
-                Ok(WaitRow { place, left_ms: row.number()? })
-            }
+            b"waiting" => Ok(WaitRow::Waiting { place: row.string()?, left_ms: row.number()?, offered: row.string()? }),
+            b"turn" => Ok(WaitRow::Turn(row.token()?)),
             _ => Err(row.unknown(&WAIT)),
         }
     }
@@ -321,6 +324,10 @@ impl Row {
 
     fn text(&mut self) -> Result<Bytes, RedisFailure> {
         self.next()?.into_text()
+    }
+
+    fn string(&mut self) -> Result<String, RedisFailure> {
+        Ok(String::from_utf8_lossy(&self.text()?).into_owned())
     }
 
     fn number<N: std::str::FromStr>(&mut self) -> Result<N, RedisFailure> {

@@ -13,6 +13,8 @@ use crate::redis::RedisFailure;
 
 /// More than can be in flight at once in any sane setting; what does not fit is left to its ttl, and logged.
 const LONGEST_QUEUE: usize = 16_384;
+/// How long a place in line is tried to be given up: as long as Redis keeps a line that nobody joins.
+const KEPT_PLACE: Duration = Duration::from_secs(60);
 /// Pause after Redis did not answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -25,21 +27,25 @@ pub struct Undo {
     pub request: String,
     /// Its place in line, as the line has it; empty where it has none.
     pub waiter: String,
-    /// When the lease has ended by itself, if there is one.
-    pub moot_after: Instant,
+    ttl: Ttl,
 }
 
 impl Undo {
     pub fn new(key: Key, attempt: String, request: String, ttl: Ttl) -> Undo {
-        let moot_after = Instant::now() + Duration::from_millis(ttl.as_ms()) + Duration::from_secs(1);
-        Undo { key, attempt, request, waiter: String::new(), moot_after }
+        Undo { key, attempt, request, waiter: String::new(), ttl }
+    }
+
+    /// When a lease that is there now has ended by itself, and a place in line is not worth the effort any more.
+    fn moot_after(&self) -> Instant {
+        let place = if self.waiter.is_empty() { Duration::ZERO } else { KEPT_PLACE };
+        Instant::now() + Duration::from_millis(self.ttl.as_ms()).max(place) + Duration::from_secs(1)
     }
 }
 
 /// The entrance of the queue.
 #[derive(Clone)]
 pub struct Undoer {
-    entrance: mpsc::Sender<Undo>,
+    entrance: mpsc::Sender<(Undo, Instant)>,
     /// How many are queued or being worked on.
     pending: watch::Sender<usize>,
 }
@@ -60,19 +66,22 @@ impl Undoer {
 
     pub fn push(&self, undo: Undo) {
         self.pending.send_modify(|pending| *pending += 1);
-        if let Err(error) = self.entrance.try_send(undo) {
+        let moot_after = undo.moot_after();
+        if let Err(error) = self.entrance.try_send((undo, moot_after)) {
             self.pending.send_modify(|pending| *pending -= 1);
             let key = match &error {
-                mpsc::error::TrySendError::Full(undo) | mpsc::error::TrySendError::Closed(undo) => undo.key.as_str(),
+                mpsc::error::TrySendError::Full((undo, _)) | mpsc::error::TrySendError::Closed((undo, _)) => {
+                    undo.key.as_str()
+                }
             };
             tracing::error!(key, "too many attempts to take back; this one may keep its lock until its ttl ends");
         }
     }
 }
 
-async fn work(scripts: Scripts, mut queue: mpsc::Receiver<Undo>, pending: watch::Sender<usize>) {
-    while let Some(undo) = queue.recv().await {
-        while Instant::now() < undo.moot_after {
+async fn work(scripts: Scripts, mut queue: mpsc::Receiver<(Undo, Instant)>, pending: watch::Sender<usize>) {
+    while let Some((undo, moot_after)) = queue.recv().await {
+        while Instant::now() < moot_after {
             match scripts.undo(&undo.key, &undo.attempt, &undo.request, &undo.waiter).await {
                 Ok(UndoRow::Undone) => tracing::info!(key = %undo.key, "took back a lock that nobody was told of"),
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}

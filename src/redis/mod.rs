@@ -156,6 +156,12 @@ impl Redis {
         self.call(RedisOperation::Count, self.client.zcard::<Value, _>(zset)).await?.number()
     }
 
+    /// Whether a zset has this member.
+    pub async fn has_member(&self, zset: &str, member: &str) -> Result<bool, RedisFailure> {
+        let score = self.call(RedisOperation::Count, self.client.zscore::<Value, _, _>(zset, member)).await?;
+        Ok(score != Reply::Nil)
+    }
+
     /// Says `message` on a channel; how many heard it.
     pub async fn publish(&self, channel: &str, message: &str) -> Result<u64, RedisFailure> {
         self.call(RedisOperation::Publish, self.client.publish::<Value, _, _>(channel, message)).await?.number()

@@ -25,3 +25,4 @@ mod secrets;
 mod settings;
 mod tokens;
 mod volume;
+mod waiting;

@@ -6,6 +6,7 @@ mod changes;
 mod extend;
 mod headers;
 mod indexes;
+mod line;
 mod refusals;
 mod repetitions;
 mod tokens;

@@ -1,0 +1,143 @@
+//! How the line sees where it stands when nobody says so: an expiry tells nobody, and what was said may be lost.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+
+use super::{Alarm, Line, Turn};
+use crate::lock::record;
+use crate::lock::scripts::{AdvanceRow, WaitRow};
+use crate::lock::types::{Key, Token};
+use crate::redis::RedisFailure;
+
+/// Added to what is left of a lease, so that Redis has let it expire.
+const EXPIRY_SLACK: Duration = Duration::from_millis(3);
+/// How long a line that was lost may take to stand again, over all sidecars, before it moves on.
+const STAND_AGAIN: Duration = Duration::from_millis(300);
+/// How often a key is looked at that has no expiry, or that Redis could not be asked about.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// The same where nothing was sent, since there was no connection: it costs nobody anything.
+const ASK_AGAIN_MS: i64 = 50;
+/// Lines looked at together when messages may have been lost.
+const LOOKS_AT_ONCE: usize = 32;
+
+impl Line {
+    /// Looks at the key when the lease before us must have ended; `silent` is the sidecar that it is on offer to.
+    /// Replaces what was planned before, unless that comes sooner and is newer than the answer to what we `asked`.
+    pub(super) fn alarm(self: &Arc<Line>, key: &Key, left_ms: i64, silent: &str, asked: Instant) {
+        let pause = match u64::try_from(left_ms) {
+            Ok(ms) => Duration::from_millis(ms) + EXPIRY_SLACK,
+            Err(_) if left_ms == -2 => STAND_AGAIN,
+            Err(_) => LOOK_AGAIN,
+        };
+        let mut places = self.places();
+        let Some(place) = places.get_mut(key) else { return };
+        let due = Instant::now() + if place.is_scattered { pause.min(LOOK_AGAIN) } else { pause };
+        let planned = place.alarm.as_ref().filter(|alarm| !alarm.task.is_finished());
+        if place.told > asked && planned.is_some_and(|alarm| alarm.due <= due) {
+            return;
+        }
+        let (line, at) = (Arc::clone(self), key.clone());
+        // Our own sidecar is not silent: we are awake.
+        let silent = if silent == self.sidecar { String::new() } else { silent.to_owned() };
+        let task = tokio::spawn(async move {
+            tokio::time::sleep_until(due.into()).await;
+            // On its own: the next alarm, which this look sets, would end it.
+            tokio::spawn(async move { line.look(&at, &silent).await });
+        });
+        if let Some(before) = place.alarm.replace(Alarm { due, task: task.abort_handle() }) {
+            before.task.abort();
+        }
+    }
+
+    /// Sees how the line stands, moves it on where it should, and takes our places again where they were lost.
+    async fn look(self: &Arc<Line>, key: &Key, silent: &str) {
+        let Some(first) = self.standing(key).into_iter().next() else { return };
+        let asked = Instant::now();
+        let is_lost = match self.scripts.advance(key, &first.entry, silent).await {
+            Ok(AdvanceRow::Held { text, left_ms, queued }) => {
+                let token = record::token(key, &text);
+                let text = String::from_utf8_lossy(&text);
+                if let Some(token) = token {
+                    self.call_holder(key, &text, token);
+                }
+                self.alarm(key, left_ms, record::offered(&text), asked);
+                !queued
+            }
+            Ok(AdvanceRow::Stranger { queued } | AdvanceRow::Free { queued }) => {
+                self.alarm(key, -1, "", asked);
+                !queued
+            }
+            Err(failure) => {
+                tracing::debug!(%key, %failure, "cannot see how the line stands; looking again");
+                self.scatter(key, true);
+                self.alarm(key, pause_after(&failure), "", asked);
+                return;
+            }
+        };
+        if is_lost || self.places().get(key).is_some_and(|place| place.is_scattered) {
+            self.stand_again(key).await;
+        }
+    }
+
+    /// Tells those of ours whose attempt has the key, in case that no message did.
+    fn call_holder(&self, key: &Key, text: &str, token: Token) {
+        for waiter in self.standing(key) {
+            match record::sending_of(text, &waiter.attempt, &waiter.request) {
+                Some(record::Sending::This) => self.call(key, &waiter.id, Turn::Offered(token)),
+                Some(record::Sending::Another) => self.call(key, &waiter.id, Turn::Repeated),
+                None => {}
+            }
+        }
+    }
+
+    /// Takes the places again that ours had in line; where they have them, nothing changes.
+    pub(super) async fn stand_again(self: &Arc<Line>, key: &Key) {
+        self.scatter(key, false);
+        for waiter in self.standing(key) {
+            // Asked right before: who leaves after this says so to Redis after us.
+            if !self.still_stands(key, &waiter.id) {
+                continue;
+            }
+            let asked = Instant::now();
+            match self.scripts.wait(key, &waiter.entry, waiter.longest_ms, Some(&waiter.stood)).await {
+                Ok(WaitRow::Waiting { left_ms, offered, .. }) => {
+                    if !self.still_stands(key, &waiter.id) {
+                        let _ = self.scripts.undo(key, "-", "", &waiter.entry).await;
+                    }
+                    self.alarm(key, left_ms, &offered, asked);
+                }
+                Ok(WaitRow::Turn(token)) => self.call(key, &waiter.id, Turn::Offered(token)),
+                Err(failure) => {
+                    self.scatter(key, true);
+                    self.alarm(key, pause_after(&failure), "", asked);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn scatter(&self, key: &Key, is_scattered: bool) {
+        if let Some(place) = self.places().get_mut(key) {
+            place.is_scattered = is_scattered;
+        }
+    }
+
+    /// Looks at every line whenever messages may have been lost.
+    pub(super) async fn look_when_in_doubt(self: Arc<Line>) {
+        loop {
+            self.doubt.notified().await;
+            let keys: Vec<Key> = self.places().keys().cloned().collect();
+            let looks = keys.into_iter().map(|key| {
+                let line = Arc::clone(&self);
+                async move { line.look(&key, "").await }
+            });
+            futures_util::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).for_each(async |()| {}).await;
+        }
+    }
+}
+
+fn pause_after(failure: &RedisFailure) -> i64 {
+    if matches!(failure, RedisFailure::NotSent(_)) { ASK_AGAIN_MS } else { -1 }
+}
