@@ -210,3 +210,17 @@ fn nothing_takes_what_is_no_string() {
     assert_eq!(space.undo(&Attempt::of("k", "alice", "n-1")).unwrap(), ["nothing"]);
     assert_eq!(space.contents(), contents);
 }
+
+#[test]
+fn a_renewal_of_a_lease_that_was_taken_away_is_told_so_for_a_while() {
+    let (mut space, token) = held();
+    space.force("k", None).unwrap();
+    let forced = space.forced("k");
+    assert!((1..=60).contains(&space.ask::<i64>("TTL", &[&forced])));
+
+    assert_eq!(space.renew("k", token, &identity_of("alice"), 1000).unwrap(), ["forced"]);
+    assert_eq!(space.renew("k", token + 64, &identity_of("alice"), 1000).unwrap(), ["lost"], "another one's");
+    let next = space.granted(&Attempt::of("k", "bob", "n-2"));
+    assert_eq!(space.renew("k", token, &identity_of("alice"), 1000).unwrap(), ["forced"]);
+    assert_eq!(word(&space.renew("k", next, &identity_of("bob"), 1000).unwrap()), "renewed");
+}
