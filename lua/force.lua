@@ -1,6 +1,7 @@
 -- Takes a lease away from whoever has it; the first in line has it next.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset waiter -> place in line
+-- KEYS[5] forced  string, the token that was last taken away; kept for a minute, so that its holder can be told
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease there is
 -- Returns {"forced", lease}
@@ -10,7 +11,7 @@
 -- A script, because the lease that is taken away must be the one that was looked at.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local token                    = ARGV[5]
+local token, forced            = ARGV[5], KEYS[5]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -19,13 +20,15 @@ end
 if not lease then
   return {'free'}
 end
-local found = string.match(lease, '^{"token":"(%d+)","kind":"')
+-- The whole of a lease, for here a text that only begins like one has no token to match.
+local found = string.match(lease, '^{"token":"(%d+)","kind":"%l+","owner":".*","since":%d+,"ttl":%d+[,}]')
 if not found or (token ~= '' and token ~= found) then
   return {'other', lease}
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
+redis.call('SET', forced, found, 'EX', 60)
 if redis.call('EXISTS', queue) == 1 then
   hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
 end

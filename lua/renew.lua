@@ -1,27 +1,29 @@
 -- Extends a lease that is still the caller's: sets its remaining time, never adds to it.
 -- KEYS[1] lock   the lease, JSON           KEYS[2] queue     zset waiter -> place in line
+-- KEYS[3] forced string, the token that was last taken away
 -- ARGV[1] key    ARGV[2] token             ARGV[3] identity  the owner as the lease spells it
 -- ARGV[4] ttl_ms >= 1, or "" for the lease's own
 -- ARGV[5] push   first part of the channels on which sidecars hear of their waiters' turns
 -- Returns {"renewed", lease, valid_until_ms, left_ms}
 --       | {"lost"}           nothing lies under the key
+--       | {"forced"}         the lease was taken away
 --       | {"other", lease}   not this owner's lease of this token; the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
 -- Those who wait are told of an expiry that comes sooner than they knew. A lease on offer is taken by this: see line.lua.
 -- A script, because between a GET and a PEXPIREAT the lease may expire and be granted to another.
-local lock, queue                        = KEYS[1], KEYS[2]
+local lock, queue, forced                = KEYS[1], KEYS[2], KEYS[3]
 local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
-if not lease then
-  return {'lost'}
-end
 local mine = '{"token":"' .. token .. '",' .. identity
-if string.sub(lease, 1, #mine) ~= mine then
-  return {'other', lease}
+if not lease or string.sub(lease, 1, #mine) ~= mine then
+  if redis.pcall('GET', forced) == token then
+    return {'forced'}
+  end
+  return lease and {'other', lease} or {'lost'}
 end
 if ttl_ms == '' then
   ttl_ms = string.match(lease, '"ttl":(%d+)')

@@ -130,12 +130,12 @@ struct Worker {
 impl Worker {
     /// Must be called inside the runtime that the worker runs on.
     fn start(parts: &Parts) -> Worker {
-        let Parts { config, metrics, shared, in_flight, .. } = parts;
+        let Parts { config, metrics, shared, in_flight, stop } = parts;
         let redis = Redis::connect(&config.redis, Arc::clone(in_flight), Arc::clone(metrics));
         let space = KeySpace::new(&config.locks.key_prefix);
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
-        let api = Api::new(config, locks.clone(), directory, Arc::clone(metrics));
+        let api = Api::new(config, locks.clone(), directory, Arc::clone(metrics), stop.clone());
         Worker { redis, locks, api }
     }
 

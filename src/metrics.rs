@@ -46,6 +46,8 @@ metrics! {
     swept_entries: IntCounterVec = "lockside_swept_entries_total" [];
     /// Requests that wait for a lock in this process.
     waiters: IntGaugeVec = "lockside_waiters" [];
+    /// Locks that are held through open connections to this process.
+    holds: IntGaugeVec = "lockside_holds" [];
     /// Connections that are open now, by listener.
     connections: IntGaugeVec = "lockside_connections" ["listener"];
     /// Connections that were turned away because too many were open, by listener.

@@ -32,7 +32,7 @@ pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response
     match cx.locks.release_key(key, user.into()).await? {
         Changed::Done(()) => Ok(success()),
         Changed::NotYours => Err(Failure::NotYours),
-        Changed::Lost => Err(Failure::NoSuchLease),
+        Changed::Lost(_) => Err(Failure::NoSuchLease),
     }
 }
 

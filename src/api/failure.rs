@@ -157,6 +157,10 @@ impl Failure {
             {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
+            Failure::Held(holder) if dialect == Dialect::Native => {
+                let left_ms = holder.map_or(0, |holder| holder.valid_for_ms);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(left_ms.div_ceil(1000).max(1)));
+            }
             _ => {}
         }
         response

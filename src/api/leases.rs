@@ -83,15 +83,15 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
 }
 
 /// `PUT /cmn/leasable-locks/{token}?leasePeriod=SECONDS`: valid from now for that long.
-pub async fn renew(cx: &Context, request: Request<Incoming>, token: &str) -> Result<Response, Failure> {
+pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
-    let token = token_in(token)?;
+    let token = token_in(&token)?;
     let query = request.uri().query().unwrap_or_default();
     let ttl = ttl(cx, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
     let token = token.ok_or(Failure::NoSuchLease)?;
     match cx.locks.renew(Which::Token(token), caller.owner(), Some(ttl)).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
-        Changed::Lost => Err(Failure::NoSuchLease),
+        Changed::Lost(_) => Err(Failure::NoSuchLease),
         Changed::NotYours => Err(Failure::NotYours),
     }
 }
@@ -100,17 +100,17 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: &str) -> Res
 pub async fn release(
     cx: &Context,
     request: Request<Incoming>,
-    token: &str,
+    token: String,
     language: Language,
 ) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
-    let token = token_in(token)?.ok_or(Failure::NoSuchLease)?;
+    let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
     match cx.locks.release(Which::Token(token), caller.owner()).await? {
         Changed::Done(()) => {
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))
         }
-        Changed::Lost => Err(Failure::NoSuchLease),
+        Changed::Lost(_) => Err(Failure::NoSuchLease),
         Changed::NotYours => Err(Failure::NotYours),
     }
 }
@@ -119,7 +119,7 @@ pub async fn release(
 pub async fn remove(
     cx: &Context,
     request: Request<Incoming>,
-    token: &str,
+    token: String,
     language: Language,
 ) -> Result<Response, Failure> {
     let by = match caller(cx, &request).await? {
@@ -128,7 +128,7 @@ pub async fn remove(
         }
         caller => caller.owner(),
     };
-    let token = token_in(token)?.ok_or(Failure::NoSuchLease)?;
+    let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
     match cx.locks.force(Target::Lease(Which::Token(token)), by).await? {
         Forced::Taken => {
             let text = language.choose("The lock was taken away.", "Die Sperre wurde aufgehoben.");

@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod failure;
 mod gate;
+mod hold;
 mod language;
 mod leases;
 mod native;
@@ -13,11 +14,13 @@ mod problem;
 mod route;
 mod wire;
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hyper::Request;
 use hyper::body::Incoming;
+use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
 use crate::config::{Config, LockConfig};
@@ -43,10 +46,20 @@ struct Context {
     serves_anonymous: bool,
     limits: LockConfig,
     metrics: Arc<Metrics>,
+    /// Turns true when the process is being stopped.
+    draining: watch::Receiver<bool>,
+    /// How long held locks are kept then: less than connections are, so that their last word arrives.
+    hold_grace: Duration,
 }
 
 impl Api {
-    pub fn new(config: &Config, locks: Locks, directory: Option<Directory>, metrics: Arc<Metrics>) -> Api {
+    pub fn new(
+        config: &Config,
+        locks: Locks,
+        directory: Option<Directory>,
+        metrics: Arc<Metrics>,
+        draining: watch::Receiver<bool>,
+    ) -> Api {
         Api(Arc::new(Context {
             locks,
             authenticator: Authenticator::new(&config.auth),
@@ -56,6 +69,8 @@ impl Api {
                 && (config.listen.api.is_local() || config.listen.insecure),
             limits: config.locks.clone(),
             metrics,
+            draining,
+            hold_grace: config.process.shutdown_grace.mul_f64(0.9),
         }))
     }
 }
@@ -95,6 +110,9 @@ impl Handler for Api {
     }
 }
 
+/// A handler at work.
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + 'a>>;
+
 impl Context {
     async fn dispatch(
         &self,
@@ -105,21 +123,27 @@ impl Context {
         match route {
             Route::Nowhere => Err(Failure::NoSuchRoute),
             Route::WrongMethod(allow) => Err(Failure::MethodNotAllowed(allow)),
-            Route::Found(operation) => match operation {
-                Operation::AdminLock => admin::lock(self, request).await,
-                Operation::AdminRemove => admin::remove(self, request).await,
-                Operation::LeaseList => leases::list(self, request).await,
-                Operation::LeaseCreate => leases::create(self, request).await,
-                Operation::LeaseRenew(token) => leases::renew(self, request, &token).await,
-                Operation::LeaseRelease(token) => leases::release(self, request, &token, language).await,
-                Operation::LeaseRemove(token) => leases::remove(self, request, &token, language).await,
-                Operation::List => native::list(self, request).await,
-                Operation::Acquire(key) => native::acquire(self, request, &key).await,
-                Operation::Renew(key) => native::renew(self, request, &key).await,
-                Operation::Release(key) => native::release(self, request, &key).await,
-                Operation::Show(key) => native::show(self, request, &key).await,
-                Operation::Fence(key) => native::fence(self, request, &key).await,
-            },
+            Route::Found(operation) => self.run(operation, request, language).await,
+        }
+    }
+
+    /// Boxed, so that an idle connection does not keep room for the largest of them.
+    fn run(&self, operation: Operation, request: Request<Incoming>, language: Language) -> Answer<'_> {
+        match operation {
+            Operation::AdminLock => Box::pin(admin::lock(self, request)),
+            Operation::AdminRemove => Box::pin(admin::remove(self, request)),
+            Operation::LeaseList => Box::pin(leases::list(self, request)),
+            Operation::LeaseCreate => Box::pin(leases::create(self, request)),
+            Operation::LeaseRenew(token) => Box::pin(leases::renew(self, request, token)),
+            Operation::LeaseRelease(token) => Box::pin(leases::release(self, request, token, language)),
+            Operation::LeaseRemove(token) => Box::pin(leases::remove(self, request, token, language)),
+            Operation::List => Box::pin(native::list(self, request)),
+            Operation::Acquire(key) => Box::pin(native::acquire(self, request, key)),
+            Operation::Renew(key) => Box::pin(native::renew(self, request, key)),
+            Operation::Release(key) => Box::pin(native::release(self, request, key)),
+            Operation::Show(key) => Box::pin(native::show(self, request, key)),
+            Operation::Fence(key) => Box::pin(native::fence(self, request, key)),
+            Operation::Hold(key) => Box::pin(hold::hold(self, request, key)),
         }
     }
 

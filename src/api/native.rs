@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Context;
@@ -30,9 +29,9 @@ const MAX_NAME_CHARS: usize = 255;
 const DEFAULT_LIMIT: usize = 1000;
 
 /// `POST /v1/locks/{key}`: acquires a key.
-pub async fn acquire(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
     let attempt = AcquireBody::read(request).await?.attempt(cx, caller, name)?;
     match cx.locks.acquire(key, attempt).await? {
@@ -43,14 +42,15 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: &str) -> Res
 }
 
 /// `PUT /v1/locks/{key}?token=N`: sets the remaining time of a lease.
-pub async fn renew(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct RenewBody {
-        ttl_ms: Option<Value>,
+        #[serde(default, deserialize_with = "given")]
+        ttl_ms: Option<Box<RawValue>>,
     }
     let caller = caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let body = read_body(request).await?;
     let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { object(&body)? };
@@ -58,22 +58,22 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: &str) -> Resul
     let which = Which::Of(key, token.ok_or(Failure::Lost)?);
     match cx.locks.renew(which, caller.claimant(), ttl).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseView::from(&lease))),
-        Changed::Lost => Err(Failure::Lost),
+        Changed::Lost(_) => Err(Failure::Lost),
         Changed::NotYours => Err(Failure::NotYours),
     }
 }
 
 /// `DELETE /v1/locks/{key}?token=N`: lets go. `?force=true`: takes the lock away from whoever has it.
-pub async fn release(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let force = flag(request.uri().query().unwrap_or_default(), "force")?;
     match (token_in(&request)?, force) {
         (Some(token), false) => {
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
             match cx.locks.release(which, caller.claimant()).await? {
                 Changed::Done(()) => Ok(empty()),
-                Changed::Lost => Err(Failure::Lost),
+                Changed::Lost(_) => Err(Failure::Lost),
                 Changed::NotYours => Err(Failure::NotYours),
             }
         }
@@ -91,7 +91,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: &str) -> Res
 }
 
 /// `GET /v1/locks/{key}`: who holds it.
-pub async fn show(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct StateView<'a> {
         key: &'a str,
@@ -101,7 +101,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: &str) -> Result
         waiters: u64,
     }
     caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
@@ -113,14 +113,14 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: &str) -> Result
 }
 
 /// `GET /v1/locks/{key}/fence?token=N`: whether the lease N holds the key now.
-pub async fn fence(cx: &Context, request: Request<Incoming>, key: &str) -> Result<Response, Failure> {
+pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct FenceView<'a> {
         key: &'a str,
         token: Token,
     }
     caller(cx, &request).await?;
-    let key = key_in(key)?;
+    let key = key_in(&key)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let holder = match cx.locks.look(key.clone()).await? {
         State::Held(Some(lease)) => Some(lease.token),
@@ -156,21 +156,27 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 /// Body of an acquire. Numbers are checked by hand, so that the answer can name the range.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-struct AcquireBody {
-    ttl_ms: Option<Value>,
-    wait_ms: Option<Value>,
+pub struct AcquireBody {
+    #[serde(deserialize_with = "given")]
+    ttl_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
+    wait_ms: Option<Box<RawValue>>,
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
 }
 
 impl AcquireBody {
-    async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
+    pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
         let body = read_body(request).await?;
         if body.is_empty() { Ok(AcquireBody::default()) } else { object(&body) }
     }
 
-    fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
+    pub fn is_reentrant(&self) -> bool {
+        self.reentrant
+    }
+
+    pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
         let ttl = match &self.ttl_ms {
             Some(ttl) => ttl_of(cx, ttl)?,
             None => cx.limits.default_ttl,
@@ -204,7 +210,7 @@ impl AcquireBody {
 }
 
 /// Who is asking.
-struct Caller {
+pub struct Caller {
     /// The user; `None` for a system caller.
     owner: Option<Owner>,
     manages_locks: bool,
@@ -224,7 +230,7 @@ impl Caller {
 
 /// A user, a system caller, or, where the listener is this machine's and no API token is set, anybody as a system
 /// caller: the pod is the trust boundary.
-async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
+pub async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
     match cx.principal(request).await? {
         Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),
         Principal::System => Ok(Caller { owner: None, manages_locks: true }),
@@ -234,7 +240,7 @@ async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Fai
 }
 
 /// The key in a path, percent-decoded once.
-fn key_in(segment: &str) -> Result<Key, Failure> {
+pub fn key_in(segment: &str) -> Result<Key, Failure> {
     let text = percent_decode_str(segment).decode_utf8();
     let text = text.map_err(|_| Failure::BadRequest("key: not UTF-8 when percent-decoded".to_owned()))?;
     Key::parse(&text).map_err(|error| Failure::BadRequest(error.to_string()))
@@ -246,7 +252,7 @@ fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failur
     Ok(number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64))
 }
 
-fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
+pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
     let bad = || {
         Failure::BadRequest(format!("Idempotency-Key: expected 1 to {MAX_NAME_CHARS} printable ASCII characters, once"))
     };
@@ -260,16 +266,21 @@ fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failur
     Ok(Some(name.to_owned()))
 }
 
-fn ttl_of(cx: &Context, value: &Value) -> Result<Ttl, Failure> {
+/// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
+fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(field).map(Some)
+}
+
+fn ttl_of(cx: &Context, json: &RawValue) -> Result<Ttl, Failure> {
     let max_ms = cx.limits.max_ttl_ms;
-    let ttl = value.as_u64().and_then(|ms| Ttl::from_ms(ms, max_ms));
+    let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));
     ttl.ok_or_else(|| Failure::BadRequest(format!("ttlMs: expected an integer from {} to {max_ms}", Ttl::MIN_MS)))
 }
 
 /// `None` for 0: no wait.
-fn wait_of(cx: &Context, value: &Value) -> Result<Option<Wait>, Failure> {
+fn wait_of(cx: &Context, json: &RawValue) -> Result<Option<Wait>, Failure> {
     let max_ms = cx.limits.max_wait_ms;
-    let ms = value.as_u64().filter(|ms| *ms <= max_ms);
+    let ms = json.get().parse().ok().filter(|ms| *ms <= max_ms);
     let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
     Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms) }))
 }
@@ -277,7 +288,7 @@ fn wait_of(cx: &Context, value: &Value) -> Result<Option<Wait>, Failure> {
 /// A lease, for its owner.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct LeaseView<'a> {
+pub struct LeaseView<'a> {
     key: &'a str,
     token: Token,
     owner: &'a str,

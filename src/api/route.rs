@@ -40,6 +40,7 @@ pub enum Operation {
     Release(String),
     Show(String),
     Fence(String),
+    Hold(String),
 }
 
 impl Operation {
@@ -59,6 +60,7 @@ impl Operation {
             Operation::Release(_) => "release",
             Operation::Show(_) => "show",
             Operation::Fence(_) => "fence",
+            Operation::Hold(_) => "hold",
         }
     }
 }
@@ -76,8 +78,8 @@ pub enum Route {
 /// one of them is served from there elsewhere.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
-        Acquire, AdminLock, AdminRemove, Fence, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List,
-        Release, Renew, Show,
+        Acquire, AdminLock, AdminRemove, Fence, Hold, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew,
+        List, Release, Renew, Show,
     };
     use Route::{Found, WrongMethod};
 
@@ -143,6 +145,13 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
             match *method {
                 Method::GET => Found(Fence((*key).to_owned())),
                 _ => WrongMethod("GET"),
+            },
+        ),
+        ["v1", "locks", key, "hold"] => (
+            Dialect::Native,
+            match *method {
+                Method::POST => Found(Hold((*key).to_owned())),
+                _ => WrongMethod("POST"),
             },
         ),
         _ => (Dialect::None, Route::Nowhere),

@@ -1,10 +1,17 @@
 //! The subcommands, and what they share: parsing, logging, exit codes.
 
+mod client;
 mod dev;
+mod exec;
+mod failure;
 mod health;
 mod log;
+mod ls;
 mod parse;
+mod release;
 mod serve;
+mod show;
+mod view;
 
 use std::process::ExitCode;
 
@@ -18,8 +25,16 @@ mod exit {
     pub const USAGE: u8 = 64;
     /// What is needed is not there: a sidecar, a redis-server.
     pub const UNAVAILABLE: u8 = 69;
+    /// Somebody else has the lock.
+    pub const NOT_ACQUIRED: u8 = 75;
+    /// The lock was lost under the command.
+    pub const LOST: u8 = 76;
     /// Something failed that should not.
     pub const FAILURE: u8 = 1;
+    /// The command is there and cannot be executed, as shells say it.
+    pub const NOT_EXECUTABLE: u8 = 126;
+    /// There is no such command, as shells say it.
+    pub const NOT_FOUND: u8 = 127;
 }
 
 /// A distributed lock sidecar: locks over HTTP on localhost, kept in a Redis that all sidecars share.
@@ -38,6 +53,10 @@ Try it on this machine, with a private Redis and a ready-made cookie:
 Run it beside an app:
   lockside serve --redis-url redis://redis:6379 --jwt-secret-file /run/secrets/jwt
 
+Look and act from a shell:
+  lockside ls
+  lockside exec nightly-report -- ./report.sh
+
 Every flag of serve is an environment variable too: --redis-url is LOCKSIDE_REDIS_URL.";
 
 #[derive(Subcommand, Debug)]
@@ -50,6 +69,24 @@ enum Command {
     Dev(dev::DevFlags),
     /// Ask a running lockside whether it is alive or ready, for container probes: exit code 0 or 69
     Health(health::HealthFlags),
+    /// Run a command under a lock
+    #[command(after_help = exec::HELP)]
+    Exec(Box<exec::ExecFlags>),
+    /// What `exec` starts to watch over the command
+    #[command(hide = true)]
+    ExecGuard(Box<exec::ExecFlags>),
+    /// What `exec` starts to become the command
+    #[command(hide = true)]
+    ExecLaunch(exec::LaunchFlags),
+    /// List who holds what
+    #[command(after_help = ls::HELP)]
+    Ls(ls::LsFlags),
+    /// Show who holds a lock, and how many wait for it
+    #[command(after_help = show::HELP)]
+    Show(show::ShowFlags),
+    /// Let go of a lease, or take a lock away from whoever holds it
+    #[command(after_help = release::HELP)]
+    Release(release::ReleaseFlags),
 }
 
 const SERVE_HELP: &str = "\
@@ -69,7 +106,30 @@ pub fn main() -> ExitCode {
         Command::Serve(flags) => serve::run(&flags),
         Command::Dev(flags) => dev::run(&flags),
         Command::Health(flags) => health::run(&flags),
+        Command::Exec(flags) => exec::run(&flags),
+        Command::ExecGuard(flags) => exec::guard(&flags),
+        Command::ExecLaunch(flags) => exec::launch(&flags),
+        Command::Ls(flags) => ls::run(&flags),
+        Command::Show(flags) => show::run(&flags),
+        Command::Release(flags) => release::run(&flags),
     }
+}
+
+/// Runs what asks a sidecar to its end, tells what went wrong, and gives the exit code.
+fn run_client(work: impl Future<Output = Result<(), failure::Failure>>) -> ExitCode {
+    match runtime().map(|runtime| runtime.block_on(work)) {
+        Ok(Ok(())) => ExitCode::SUCCESS,
+        Ok(Err(failure)) => ExitCode::from(failure.tell()),
+        Err(code) => code,
+    }
+}
+
+/// One thread for everything that a command does.
+fn runtime() -> Result<tokio::runtime::Runtime, ExitCode> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+        complain(format!("cannot start: {error}"));
+        ExitCode::from(exit::FAILURE)
+    })
 }
 
 /// Writes a line for people. A closed pipe is no reason to fail.

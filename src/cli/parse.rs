@@ -26,7 +26,7 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
                 return Err(ExitCode::from(exit::USAGE));
             }
             Err(error) if error.kind() == ErrorKind::UnknownArgument && remove(&mut args, &error) => {
-                unknown.push(sentence(&error));
+                unknown.push(sentence(&error, &args));
             }
             Err(error) => {
                 unknown.iter().for_each(complain);
@@ -46,9 +46,12 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
     }
 }
 
-fn sentence(error: &clap::Error) -> String {
+fn sentence(error: &clap::Error, args: &[OsString]) -> String {
     let flag = context(error, ContextKind::InvalidArg).unwrap_or_default();
     if !flag.starts_with('-') {
+        if args.get(1).is_some_and(|command| command == "exec") {
+            return "the command comes after `--`: lockside exec KEY -- CMD ARGS".to_owned();
+        }
         // A value that lost its flag may be a url with a password.
         return "a value without a flag, not shown since it may be a secret; see --help".to_owned();
     }

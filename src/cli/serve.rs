@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{complain, exit, log};
+use super::{complain, exit, log, runtime};
 use crate::app::App;
 use crate::config::{Config, Flags, ListenConfig};
 
@@ -26,12 +26,9 @@ pub fn run(flags: &Flags) -> ExitCode {
 
 /// Serves until SIGTERM or SIGINT; a second one ends the process at once.
 pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) -> ExitCode {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            complain(format!("cannot start: {error}"));
-            return ExitCode::from(exit::FAILURE);
-        }
+        Err(code) => return code,
     };
     let app = match App::bind(config) {
         Ok(app) => app,

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use flags::{Flags, ListenFlags, ProcessFlags};
+pub use parse::duration;
 pub use secret::Secret;
 
 use crate::auth::jwt::JwtKey;

@@ -177,15 +177,20 @@ impl Check {
     }
 
     fn duration(&mut self, flag: &str, text: &str, min: Duration, max: Duration) -> Option<Duration> {
-        let range = format!("expected {} to {}, such as 500ms, 30s or 5m", written(min), written(max));
-        let parsed = jiff::SignedDuration::from_str(text).ok().and_then(|span| Duration::try_from(span).ok());
-        self.take(flag, parsed.filter(|span| (min..=max).contains(span)).ok_or(format!("`{text}`; {range}")))
+        self.take(flag, duration(text, min, max))
     }
 
     fn count(&mut self, flag: &str, text: &str, min: usize, max: usize) -> Option<usize> {
         let parsed = text.parse().ok().filter(|number| (min..=max).contains(number));
         self.take(flag, parsed.ok_or(format!("`{text}`; expected a number from {min} to {max}")))
     }
+}
+
+/// A time as people write it, such as `500ms`, `30s` or `5m`.
+pub fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    let parsed = jiff::SignedDuration::from_str(text).ok().and_then(|span| Duration::try_from(span).ok());
+    let range = || format!("`{text}`; expected {} to {}, such as 500ms, 30s or 5m", written(min), written(max));
+    parsed.filter(|span| (min..=max).contains(span)).ok_or_else(range)
 }
 
 /// An empty text, as an unset variable in a pod's manifest gives, counts as not given.

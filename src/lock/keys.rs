@@ -18,6 +18,7 @@ struct ShardKeys {
     sequence: String,
     tokens: String,
     queue: String,
+    forced: String,
 }
 
 impl KeySpace {
@@ -28,6 +29,7 @@ impl KeySpace {
             sequence: format!("{{{prefix}:{shard}}}:seq"),
             tokens: format!("{{{prefix}:{shard}}}:tokens"),
             queue: format!("{{{prefix}:{shard}}}:queue:"),
+            forced: format!("{{{prefix}:{shard}}}:forced:"),
         });
         KeySpace { prefix: prefix.to_owned(), shards: shards.collect() }
     }
@@ -40,6 +42,11 @@ impl KeySpace {
     /// Zset with an expiry, waiter → place in line: who waits for `key`.
     pub fn queue(&self, key: &Key) -> String {
         join(&self.shards[key.shard().index()].queue, key.as_str())
+    }
+
+    /// String with an expiry: the token of the lease of `key` that was last taken away.
+    pub fn forced(&self, key: &Key) -> String {
+        join(&self.shards[key.shard().index()].forced, key.as_str())
     }
 
     /// First part of the channels on which sidecars hear of their waiters' turns.

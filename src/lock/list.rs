@@ -71,7 +71,7 @@ impl Run {
     async fn fill(&mut self, scripts: &Scripts, prefix: &str) -> Result<(), RedisFailure> {
         while self.is_dry() {
             let tokens = scripts.space.tokens(self.shard);
-            let page = scripts.redis.members_above(tokens, self.after, PAGE).await?;
+            let page = scripts.redis.members_above(tokens, self.after, PAGE).await.map_err(RedisFailure::of_a_read)?;
             self.exhausted = page.len() < PAGE as usize;
             self.after = page.last().map_or(self.after, |(_, token)| *token);
             let wanted = page.into_iter().filter_map(|(key, token)| {
@@ -82,7 +82,7 @@ impl Run {
             if keys.is_empty() {
                 continue;
             }
-            let found = scripts.read(&keys).await?;
+            let found = scripts.read(&keys).await.map_err(RedisFailure::of_a_read)?;
             let leases = found.into_iter().zip(keys).zip(tokens).filter_map(|((found, key), token)| {
                 let Seen::Text(found) = found else { return None };
                 let lease = record::read(&key, &found)?;

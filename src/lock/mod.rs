@@ -3,10 +3,13 @@
 //! Architecture invariant: once an operation has begun it runs to its end, whether or not its caller still listens,
 //! and a grant that reaches nobody is taken back.
 
+mod delivery;
+mod engine;
 mod floors;
 mod keys;
 mod list;
 mod nonce;
+mod outcome;
 mod record;
 mod scripts;
 mod sweep;
@@ -14,135 +17,27 @@ mod types;
 mod undo;
 mod waiters;
 
-use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
 pub use keys::KeySpace;
 pub use list::Listing;
+pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 
 use crate::metrics::Metrics;
-use crate::redis::{Flight, Redis, RedisFailure};
+use crate::redis::{Redis, RedisFailure};
+use delivery::{Acquisition, Parcel, arrived, detached};
+use engine::{Engine, Sending, kept, lease, not_mine};
 use floors::Floors;
 use nonce::Nonces;
-use scripts::{AcquireArgs, AcquireRow, ForceRow, Found, ReleaseRow, RenewRow, Scripts, Seen};
+use scripts::{ForceRow, Found, ReleaseRow, RenewRow, Scripts, Seen};
 use sweep::Ledger;
 use undo::{Undo, Undoer};
-use waiters::{Joining, Line, Turn};
-
-/// What one acquire asks for.
-#[derive(Clone, Debug)]
-pub struct Attempt {
-    pub owner: Owner,
-    pub ttl: Ttl,
-    pub own: Own,
-    /// JSON that comes back with the lease, byte for byte; at most 1 KiB.
-    pub meta: Option<String>,
-    /// The caller's name for this attempt: repeated while its lease lives, it is the same lease. Owner and name
-    /// together are the attempt.
-    pub name: Option<String>,
-    /// How long to wait in line for a key that is held.
-    pub wait: Option<Wait>,
-}
-
-/// A wait in line.
-#[derive(Clone, Copy, Debug)]
-pub struct Wait {
-    pub until: Instant,
-}
-
-/// What an acquire does when its owner has the key already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
-    /// The key is held.
-    Refuse,
-    /// The lease is renewed: valid from now for the attempt's ttl, same token.
-    Renew,
-    /// The same, where that is longer than what is left; else it stays as it is.
-    Extend,
-}
-
-/// How an acquire ended.
-#[derive(Clone, Debug)]
-pub enum Acquired {
-    Granted(Lease),
-    /// This very attempt has it, by an earlier sending.
-    Replayed(Lease),
-    /// The owner had it already, by another attempt.
-    Renewed(Lease),
-    /// Somebody else has it; `None` for a stranger, of whom nothing is known.
-    Held(Option<Box<Lease>>),
-}
-
-/// How a change of a lease ended.
-#[derive(Clone, Debug)]
-pub enum Changed<T> {
-    Done(T),
-    /// There is no such lease any more.
-    Lost,
-    /// It is another owner's.
-    NotYours,
-}
-
-/// How taking a lease away ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forced {
-    Taken,
-    /// There was nothing to take.
-    Free,
-    /// A stranger's, which is not ours to take; or, where a token was given, another lease.
-    Other,
-}
-
-/// What lies under a key.
-#[derive(Clone, Debug)]
-pub enum State {
-    Free,
-    /// `None` for a stranger, of whom nothing is known.
-    Held(Option<Box<Lease>>),
-}
-
-/// Which lease an operation is about.
-#[derive(Clone, Debug)]
-pub enum Which {
-    /// By its token alone: the index says of which key it is.
-    Token(Token),
-    /// The lease of a key with this token.
-    Of(Key, Token),
-}
-
-/// What is taken away.
-#[derive(Clone, Debug)]
-pub enum Target {
-    Lease(Which),
-    /// Whichever lease of the key there is.
-    Key(Key),
-}
-
-/// Why there is no answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum LockFailure {
-    #[error(transparent)]
-    Redis(#[from] RedisFailure),
-    /// It was granted, but nothing was left of its validity when the answer came. Taken back.
-    #[error("granted, but too late to be of use: redis took {0} ms of the ttl")]
-    TooLate(u64),
-    /// It was renewed, but nothing was left of its validity when the answer came.
-    #[error("renewed, but too late to be of use: redis took {0} ms of the ttl")]
-    RenewedTooLate(u64),
-    /// It was not this waiter's turn in time.
-    #[error("not granted within the time to wait")]
-    WaitTimeout,
-    #[error("{0} requests wait for locks already")]
-    TooManyWaiters(usize),
-    /// The process is being stopped, and waits for nothing any more.
-    #[error("being stopped")]
-    Draining,
-}
+use waiters::Line;
 
 /// The parts of the engine that all threads of a process share.
 pub struct Shared {
@@ -174,13 +69,6 @@ impl Shared {
 /// The engine over one Redis connection. Cheap to clone.
 #[derive(Clone)]
 pub struct Locks(Arc<Engine>);
-
-struct Engine {
-    scripts: Scripts,
-    shared: Arc<Shared>,
-    undoer: Undoer,
-    line: Arc<Line>,
-}
 
 impl Locks {
     /// Must be called inside the runtime that owns `redis`: the undo task starts there.
@@ -224,7 +112,7 @@ impl Locks {
             }
             match outcome {
                 Ok(content @ (Acquired::Granted(_) | Acquired::Replayed(_))) => {
-                    let parcel = Parcel { content: Some(content), undo: Some(undo), undoer: engine.undoer.clone() };
+                    let parcel = Parcel::new(content, undo, engine.undoer.clone());
                     // Whether it is lost on the way or never fetched, the parcel takes the grant back.
                     let _ = give.send(Ok(Acquisition::Parcel(parcel)));
                 }
@@ -248,7 +136,7 @@ impl Locks {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
-            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost) };
+            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
             let identity = record::claim(owner.claim());
             let sent = Instant::now();
             Ok(match engine.scripts.renew(&key, token, &identity, ttl).await? {
@@ -257,7 +145,9 @@ impl Locks {
                     engine.shared.ledger.extended(key.shard(), lease.valid_for_ms);
                     Changed::Done(lease)
                 }
-                RenewRow::Lost | RenewRow::Stranger => Changed::Lost,
+                RenewRow::Lost => Changed::Lost(Loss::Expired),
+                RenewRow::Forced => Changed::Lost(Loss::Forced),
+                RenewRow::Stranger => Changed::Lost(Loss::Superseded),
                 RenewRow::Other(text) => not_mine(&key, token, &text),
             })
         })
@@ -269,10 +159,11 @@ impl Locks {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
-            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost) };
+            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
             Ok(match engine.scripts.release(&key, Some(token), &record::claim(owner.claim())).await? {
                 ReleaseRow::Released => Changed::Done(()),
-                ReleaseRow::Lost | ReleaseRow::Stranger => Changed::Lost,
+                ReleaseRow::Lost => Changed::Lost(Loss::Expired),
+                ReleaseRow::Stranger => Changed::Lost(Loss::Superseded),
                 ReleaseRow::Other(text) => not_mine(&key, token, &text),
             })
         })
@@ -286,7 +177,7 @@ impl Locks {
         detached(flight, async move {
             Ok(match engine.scripts.release(&key, None, &record::identity(&owner)).await? {
                 ReleaseRow::Released => Changed::Done(()),
-                ReleaseRow::Lost => Changed::Lost,
+                ReleaseRow::Lost => Changed::Lost(Loss::Expired),
                 ReleaseRow::Other(_) | ReleaseRow::Stranger => Changed::NotYours,
             })
         })
@@ -355,262 +246,4 @@ impl Locks {
         let counts = Shard::all().map(|shard| redis.cardinality(space.tokens(shard)));
         Ok(futures_util::future::try_join_all(counts).await?.into_iter().sum())
     }
-}
-
-impl LockFailure {
-    /// Whether there may be a grant that nobody is told of.
-    fn leaves_a_grant(&self) -> bool {
-        match self {
-            LockFailure::TooLate(_) => true,
-            LockFailure::Redis(failure) => failure.may_have_happened(),
-            _ => false,
-        }
-    }
-}
-
-/// One sending of an attempt, as its lease spells it.
-struct Sending {
-    identity: String,
-    nonce: String,
-    request: String,
-    id: String,
-}
-
-impl Sending {
-    fn of(attempt: &Attempt, id: String) -> Sending {
-        let (nonce, request) = match &attempt.name {
-            // In a space of its own, so that no caller's name is ever one of ours.
-            Some(name) => (record::nonce(&format!("caller:{name}")), id.clone()),
-            None => (record::nonce(&id), String::new()),
-        };
-        Sending { identity: record::identity(&attempt.owner), nonce, request, id }
-    }
-
-    /// Owner and nonce as the lease spells them.
-    fn attempt(&self) -> String {
-        format!("{}{}", self.identity, self.nonce)
-    }
-}
-
-impl Engine {
-    async fn acquire(&self, key: &Key, attempt: &Attempt, sending: &Sending) -> Result<Acquired, LockFailure> {
-        let Attempt { owner, ttl, own, meta, .. } = attempt.clone();
-        let args = AcquireArgs {
-            ttl,
-            identity: &sending.identity,
-            nonce: &sending.nonce,
-            further: record::further(&owner, meta.as_deref()),
-            own: match own {
-                Own::Refuse => "refuse",
-                Own::Renew => "renew",
-                Own::Extend => "extend",
-            },
-            request: &sending.request,
-        };
-        let sent = Instant::now();
-        match self.scripts.acquire(key, args).await? {
-            AcquireRow::Granted { token, since_ms, valid_until_ms } => {
-                self.shared.ledger.granted(key.shard(), ttl.as_ms());
-                self.shared.floors.saw(token);
-                let (key, ttl_ms) = (key.clone(), ttl.as_ms());
-                let lease = Lease { key, token, owner, since_ms, valid_until_ms, ttl_ms, valid_for_ms: ttl_ms, meta };
-                promised(lease, ttl_ms, sent).map(Acquired::Granted).map_err(LockFailure::TooLate)
-            }
-            AcquireRow::Replayed(found) => kept(lease(key, &found)?, sent).map(Acquired::Replayed),
-            AcquireRow::Renewed(found) => {
-                let lease = kept(lease(key, &found)?, sent)?;
-                self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
-                Ok(Acquired::Renewed(lease))
-            }
-            AcquireRow::Held(found) => Ok(Acquired::Held(record::read(key, &found).map(Box::new))),
-            AcquireRow::Stranger => Ok(Acquired::Held(None)),
-        }
-    }
-
-    /// Waits in line until it is the attempt's turn. A turn counts when it is taken: by a renewal to the whole ttl.
-    async fn wait(
-        &self,
-        key: &Key,
-        attempt: &Attempt,
-        sending: &Sending,
-        wait: Wait,
-        undo: &mut Undo,
-        gone: impl Future<Output = ()>,
-    ) -> Result<Acquired, LockFailure> {
-        let _seat = Seat::take(&self.shared)?;
-        let claim = record::claim(attempt.owner.claim());
-        let further = record::further(&attempt.owner, attempt.meta.as_deref());
-        let mut draining = self.shared.draining.clone();
-        let mut gone = pin!(gone);
-        let mut stood = None;
-        loop {
-            let left = wait.until.saturating_duration_since(Instant::now());
-            let joining = Joining {
-                id: sending.id.clone(),
-                identity: &sending.identity,
-                nonce: &sending.nonce,
-                request: &sending.request,
-                ttl_ms: attempt.ttl.as_ms(),
-                further: &further,
-                longest_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-                stood,
-            };
-            let mut ticket = match self.line.join(key, joining).await {
-                Ok(ticket) => ticket,
-                Err((failure, entry)) => {
-                    undo.waiter = entry;
-                    return Err(failure);
-                }
-            };
-            let turn = tokio::select! {
-                biased;
-                turn = ticket.turn() => turn.ok_or(LockFailure::Draining),
-                () = tokio::time::sleep_until(wait.until.into()) => Err(LockFailure::WaitTimeout),
-                () = gone.as_mut() => Err(LockFailure::WaitTimeout),
-                () = begun(&mut draining) => Err(LockFailure::Draining),
-            };
-            undo.waiter.clone_from(&ticket.entry);
-            stood = ticket.stood();
-            drop(ticket);
-            let token = match turn {
-                Ok(Turn::Offered(token)) => token,
-                other => {
-                    // At once, so that the line moves on; where that fails, the undo that follows tries again.
-                    if self.scripts.undo(key, &undo.attempt, &undo.request, &undo.waiter).await.is_ok() {
-                        undo.waiter.clear();
-                    }
-                    other?;
-                    match self.acquire(key, attempt, sending).await? {
-                        Acquired::Held(_) => continue,
-                        acquired => return Ok(acquired),
-                    }
-                }
-            };
-            let sent = Instant::now();
-            match self.scripts.renew(key, token, &claim, Some(attempt.ttl)).await? {
-                RenewRow::Renewed(found) => {
-                    undo.waiter.clear();
-                    self.shared.ledger.granted(key.shard(), attempt.ttl.as_ms());
-                    self.shared.floors.saw(token);
-                    let lease = lease(key, &found)?;
-                    let ttl_ms = lease.valid_for_ms;
-                    return promised(lease, ttl_ms, sent).map(Acquired::Granted).map_err(LockFailure::TooLate);
-                }
-                // The turn passed before it was taken: in line again.
-                RenewRow::Lost | RenewRow::Other(_) | RenewRow::Stranger => {}
-            }
-        }
-    }
-
-    async fn find(&self, which: Which) -> Result<Option<(Key, Token)>, LockFailure> {
-        match which {
-            Which::Of(key, token) => Ok(Some((key, token))),
-            Which::Token(token) => Ok(self.key_of(token).await?.map(|key| (key, token))),
-        }
-    }
-
-    async fn key_of(&self, token: Token) -> Result<Option<Key>, LockFailure> {
-        let Scripts { redis, space, .. } = &self.scripts;
-        let member =
-            redis.member_at(space.tokens(token.shard()), token.get()).await.map_err(RedisFailure::of_a_read)?;
-        Ok(member.and_then(|key| Key::parse(std::str::from_utf8(&key).ok()?).ok()))
-    }
-}
-
-/// What the owner of `lease` can count on from now: what Redis had left − time since the command was sent − drift (1 %
-/// of the ttl + 2 ms). Nothing left is an error: how many milliseconds went.
-fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> {
-    let elapsed_ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-    let drift_ms = ttl_ms.div_ceil(100) + 2;
-    lease.valid_for_ms = lease.valid_for_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
-    if lease.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(lease) }
-}
-
-/// [`promised`], for a lease that its owner had already: `valid_for_ms` is what a renewal set, or what was left.
-fn kept(lease: Lease, sent: Instant) -> Result<Lease, LockFailure> {
-    let ttl_ms = lease.valid_for_ms;
-    promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)
-}
-
-fn lease(key: &Key, found: &Found) -> Result<Lease, RedisFailure> {
-    record::read(key, found)
-        .ok_or_else(|| RedisFailure::Nonsense("a script took a stranger's text for a lease".to_owned()))
-}
-
-/// What `{"other", lease}` means for the holder of `token`.
-fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
-    match record::token(key, text) {
-        Some(there) if there == token => Changed::NotYours,
-        _ => Changed::Lost,
-    }
-}
-
-/// Waits until the process is being stopped.
-async fn begun(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
-}
-
-/// One of the seats for those who wait.
-struct Seat<'a>(&'a Shared);
-
-impl Seat<'_> {
-    fn take(shared: &Shared) -> Result<Seat<'_>, LockFailure> {
-        let taken = shared.waiters.fetch_add(1, Ordering::Relaxed);
-        shared.metrics.waiters.with_label_values::<&str>(&[]).inc();
-        let seat = Seat(shared);
-        if taken >= shared.max_waiters { Err(LockFailure::TooManyWaiters(taken)) } else { Ok(seat) }
-    }
-}
-
-impl Drop for Seat<'_> {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.waiters.with_label_values::<&str>(&[]).dec();
-    }
-}
-
-enum Acquisition {
-    Parcel(Parcel),
-    Other(Acquired),
-}
-
-/// A grant, or the lease of a repeated attempt, on its way to its caller. Dropped unopened, it is taken back.
-struct Parcel {
-    content: Option<Acquired>,
-    undo: Option<Undo>,
-    undoer: Undoer,
-}
-
-impl Parcel {
-    fn open(mut self) -> Acquired {
-        self.undo = None;
-        self.content.take().expect("a parcel is opened once")
-    }
-}
-
-impl Drop for Parcel {
-    fn drop(&mut self) {
-        if let Some(undo) = self.undo.take() {
-            self.undoer.push(undo);
-        }
-    }
-}
-
-/// Runs `work` to its end even if its caller goes.
-async fn detached<T: Send + 'static>(
-    flight: Flight,
-    work: impl Future<Output = Result<T, LockFailure>> + Send + 'static,
-) -> Result<T, LockFailure> {
-    let (give, take) = oneshot::channel();
-    tokio::spawn(async move {
-        let outcome = work.await;
-        drop(flight);
-        let _ = give.send(outcome);
-    });
-    arrived(take.await)
-}
-
-/// A task that ends without a word panicked, or went with its runtime: nobody knows how far it came.
-fn arrived<T>(outcome: Result<Result<T, LockFailure>, oneshot::error::RecvError>) -> Result<T, LockFailure> {
-    outcome.unwrap_or_else(|_| Err(RedisFailure::NoAnswer("the operation was broken off".to_owned()).into()))
 }

@@ -69,6 +69,7 @@ pub enum AcquireRow {
 pub enum RenewRow {
     Renewed(Found),
     Lost,
+    Forced,
     Other(Bytes),
     Stranger,
 }
@@ -160,12 +161,13 @@ impl Scripts {
         ttl: Option<Ttl>,
     ) -> Result<RenewRow, RedisFailure> {
         let ttl = ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default();
-        let keys = vec![self.space.lock(key), self.space.queue(key)];
+        let keys = vec![self.space.lock(key), self.space.queue(key), self.space.forced(key)];
         let args = vec![key.to_string(), token.to_string(), identity.to_owned(), ttl, self.space.push()];
         let mut row = Row::of(self.redis.run(&RENEW, keys, args).await?)?;
         Ok(match row.word().as_ref() {
             b"renewed" => RenewRow::Renewed(row.found()?),
             b"lost" => RenewRow::Lost,
+            b"forced" => RenewRow::Forced,
             b"other" => RenewRow::Other(row.text()?),
             b"stranger" => RenewRow::Stranger,
             _ => return Err(row.unknown(&RENEW)),
@@ -189,7 +191,8 @@ impl Scripts {
 
     /// Without a token: whichever lease there is.
     pub async fn force(&self, key: &Key, token: Option<Token>) -> Result<ForceRow, RedisFailure> {
-        let (keys, mut args) = self.line(key);
+        let (mut keys, mut args) = self.line(key);
+        keys.push(self.space.forced(key));
         args.push(spelled(token));
         let mut row = Row::of(self.redis.run(&FORCE, keys, args).await?)?;
         Ok(match row.word().as_ref() {

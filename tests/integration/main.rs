@@ -7,11 +7,15 @@ mod harness;
 
 mod admin;
 mod admin_requests;
+mod cli;
 mod credentials;
 mod directory;
 mod exclusion;
+mod exec;
+mod hold;
 mod identity;
 mod leases;
+mod native;
 mod noscript;
 mod ops;
 mod outages;

@@ -53,6 +53,18 @@ fn the_readme_names_every_flag_and_its_default() {
 }
 
 #[test]
+fn the_readme_names_every_code_of_an_error() {
+    const FAILURES: &str = include_str!("../../src/api/failure.rs");
+    let codes: Vec<&str> = FAILURES.split("=> row(\"").skip(1).filter_map(|row| row.split('"').next()).collect();
+    assert!(codes.len() > 10, "{codes:?}");
+    let section = README.split("## The native API").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    for code in codes {
+        let rows = section.lines().filter(|line| line.starts_with("| `") && line.contains(&format!("`{code}`")));
+        assert!(rows.count() > 0, "{code} is not in the table");
+    }
+}
+
+#[test]
 fn lockside_dev_prints_curl_lines_that_work() {
     let mut dev = Command::new(env!("CARGO_BIN_EXE_lockside"))
         .args(["dev", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])

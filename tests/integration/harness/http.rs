@@ -104,3 +104,34 @@ pub fn raw(address: &str, bytes: &str) -> String {
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
 }
+
+/// An answer that is still coming, line by line. Dropped, its connection closes.
+pub struct Lines {
+    pub status: u16,
+    body: hyper::body::Incoming,
+    rest: Vec<u8>,
+}
+
+impl Call<'_> {
+    /// Sends it, and reads the answer's head only.
+    pub async fn open(self) -> Lines {
+        let request = self.request.body(Full::new(self.body)).expect("a good request");
+        let response = self.client.0.request(request).await.expect("an answer");
+        let (parts, body) = response.into_parts();
+        Lines { status: parts.status.as_u16(), body, rest: Vec::new() }
+    }
+}
+
+impl Lines {
+    /// The next line as JSON; `None` when the answer has ended.
+    pub async fn next(&mut self) -> Option<Value> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return Some(serde_json::from_slice(&line).expect("a line of JSON"));
+            }
+            let frame = self.body.frame().await?.ok()?;
+            self.rest.extend_from_slice(frame.data_ref()?);
+        }
+    }
+}

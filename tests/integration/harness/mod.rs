@@ -4,6 +4,7 @@ pub mod command;
 pub mod history;
 pub mod http;
 pub mod jwt;
+pub mod proxy;
 pub mod redis;
 pub mod sidecar;
 
@@ -12,6 +13,7 @@ use std::time::{Duration, Instant};
 
 pub use command::{lockside, lockside_with};
 pub use http::{Answer, Call};
+pub use proxy::{Fault, Proxy};
 pub use redis::TestRedis;
 pub use sidecar::Sidecar;
 

@@ -20,7 +20,12 @@ pub struct Sidecar {
 impl Sidecar {
     /// Starts a sidecar on `redis` with further flags, and waits until it is ready.
     pub async fn start(redis: &TestRedis, flags: &[&str]) -> Sidecar {
-        let mut all = vec!["--redis-url".to_owned(), redis.url()];
+        Sidecar::start_at(&redis.url(), flags).await
+    }
+
+    /// Starts a sidecar on the Redis at `url`, such as one behind a proxy, and waits until it is ready.
+    pub async fn start_at(url: &str, flags: &[&str]) -> Sidecar {
+        let mut all = vec!["--redis-url".to_owned(), url.to_owned()];
         all.extend(flags.iter().map(|flag| (*flag).to_owned()));
         let sidecar = Sidecar::spawn(&all);
         super::eventually("the sidecar is ready", Duration::from_secs(10), async || {

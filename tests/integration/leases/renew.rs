@@ -62,7 +62,7 @@ async fn a_lease_period_is_1_to_the_cap_in_whole_seconds() {
 
 #[tokio::test]
 async fn the_cap_is_max_ttl_to_the_millisecond() {
-    let leases = Leases::start(&["--max-ttl=1500ms", "--admin-ttl=1s"]).await;
+    let leases = Leases::start(&["--max-ttl=1500ms", "--admin-ttl=1s", "--default-ttl=1s"]).await;
     let (key, alice) = (unique("cap"), reader("alice"));
     assert_message(&leases.create(&alice, &key, 2).await, 400);
     let token = token_of(&leases.granted(&alice, &key, 1).await);

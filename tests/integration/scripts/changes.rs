@@ -176,6 +176,7 @@ fn nothing_takes_a_strangers_string() {
     let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\"}}", identity_of("alice"));
     let short = format!("{{\"token\":\"1\",{}\"nonce\":\"n-2\"}}", identity_of("alice"));
     let mut space = strange(Some(&short));
+    assert_eq!(space.force("k", None).unwrap(), ["other", &short], "it only begins like a lease");
     assert_eq!(space.renew_for("k", 1, &identity_of("alice"), "").unwrap(), ["other", &short], "it has no ttl");
     for text in ["", "1", "{\"token\":\"abc\"}", "{\"token\":\"12\"}", &copy, &near, &identity_of("alice")] {
         let mut space = strange(Some(text));
@@ -208,4 +209,18 @@ fn nothing_takes_what_is_no_string() {
     assert_eq!(space.force("k", None).unwrap(), ["stranger"]);
     assert_eq!(space.undo(&Attempt::of("k", "alice", "n-1")).unwrap(), ["nothing"]);
     assert_eq!(space.contents(), contents);
+}
+
+#[test]
+fn a_renewal_of_a_lease_that_was_taken_away_is_told_so_for_a_while() {
+    let (mut space, token) = held();
+    space.force("k", None).unwrap();
+    let forced = space.forced("k");
+    assert!((1..=60).contains(&space.ask::<i64>("TTL", &[&forced])));
+
+    assert_eq!(space.renew("k", token, &identity_of("alice"), 1000).unwrap(), ["forced"]);
+    assert_eq!(space.renew("k", token + 64, &identity_of("alice"), 1000).unwrap(), ["lost"], "another one's");
+    let next = space.granted(&Attempt::of("k", "bob", "n-2"));
+    assert_eq!(space.renew("k", token, &identity_of("alice"), 1000).unwrap(), ["forced"]);
+    assert_eq!(word(&space.renew("k", next, &identity_of("bob"), 1000).unwrap()), "renewed");
 }

@@ -113,6 +113,10 @@ impl Space {
         format!("{}:queue:{key}", self.tag)
     }
 
+    fn forced(&self, key: &str) -> String {
+        format!("{}:forced:{key}", self.tag)
+    }
+
     /// First part of the channels.
     fn push(&self) -> String {
         format!("{}:push:", self.tag)
@@ -137,7 +141,7 @@ impl Space {
 
     /// A renewal for a ttl as it is spelled: "" for the lease's own.
     fn renew_for(&mut self, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
-        let (keys, push) = ([self.lock(key), self.queue(key)], self.push());
+        let (keys, push) = ([self.lock(key), self.queue(key), self.forced(key)], self.push());
         self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push])
     }
 
@@ -148,7 +152,9 @@ impl Space {
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        self.run_in_line(FORCE, key, 0, &[&token])
+        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.forced(key)];
+        let (shard, push) = (SHARD.to_string(), self.push());
+        self.run(FORCE, &keys, &[key, &shard, "0", &push, &token])
     }
 
     fn undo(&mut self, attempt: &Attempt) -> Answer {

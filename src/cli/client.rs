@@ -1,0 +1,230 @@
+//! How the command line talks to a sidecar: one connection a request, over TCP or a unix socket, without pooling. Knows
+//! HTTP; of the routes, only how a key is written into them.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use clap::Args;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use tokio::net::{TcpStream, UnixStream};
+use url::Url;
+
+use super::failure::{Failure, Problem};
+use crate::config::Secret;
+
+/// Longest time for a connection, and for an answer that waits for nothing but Redis.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// Everything in a path segment or a query value but RFC 3986's unreserved characters.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Sidecar")]
+pub struct SidecarFlags {
+    /// Where the sidecar's API is: http://host:port, or unix:/path
+    #[arg(long, env = "LOCKSIDE_URL", value_name = "URL", default_value = "http://127.0.0.1:7420")]
+    url: Place,
+
+    /// File with the API token or a JWT to show as `Authorization: Bearer`; not needed where the sidecar asks nobody
+    #[arg(long, env = "LOCKSIDE_TOKEN_FILE", value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+impl SidecarFlags {
+    /// The sidecar, once the file with the credential is read.
+    pub fn sidecar(&self) -> Result<Sidecar, Failure> {
+        let file = self.token_file.as_deref().filter(|file| *file != Path::new(""));
+        let credential = file.map(credential).transpose().map_err(Failure::Usage)?;
+        Ok(Sidecar { place: self.url.clone(), credential })
+    }
+}
+
+fn credential(file: &Path) -> Result<HeaderValue, String> {
+    let secret = Secret::read(file).map_err(|problem| format!("--token-file: {problem}"))?;
+    let value = HeaderValue::from_str(&format!("Bearer {}", secret.expose()));
+    let mut value = value.map_err(|_| format!("--token-file: `{}` holds no token on one line", file.display()))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// Where a sidecar listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Tcp { host: String, port: u16 },
+    Unix(PathBuf),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Place, String> {
+        const EXPECTED: &str = "expected http://127.0.0.1:7420 or unix:/path";
+        if text.is_empty() {
+            // As an unset variable in a pod's manifest gives.
+            return Ok(Place::Tcp { host: "127.0.0.1".to_owned(), port: 7420 });
+        }
+        if let Some(path) = text.strip_prefix("unix:") {
+            let path = path.strip_prefix("//").unwrap_or(path);
+            return match path.starts_with('/') {
+                true => Ok(Place::Unix(PathBuf::from(path))),
+                false => Err(format!("the path is not absolute; {EXPECTED}")),
+            };
+        }
+        let url = Url::parse(text).map_err(|error| format!("{error}; {EXPECTED}"))?;
+        if url.scheme() != "http" || !matches!(url.path(), "" | "/") || url.query().is_some() {
+            return Err(EXPECTED.to_owned());
+        }
+        let host = url.host_str().ok_or_else(|| format!("no host; {EXPECTED}"))?;
+        Ok(Place::Tcp { host: host.to_owned(), port: url.port().unwrap_or(80) })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
+        }
+    }
+}
+
+/// A sidecar to talk to, and the credential to show it.
+#[derive(Clone, Debug)]
+pub struct Sidecar {
+    place: Place,
+    credential: Option<HeaderValue>,
+}
+
+impl Sidecar {
+    /// Sends a request and reads the whole answer, which is a problem unless its status is a success.
+    pub async fn ask(&self, method: &str, path: &str) -> Result<Bytes, Failure> {
+        let connection = self.connect().await?;
+        let read = async {
+            let response = connection.send(method, path, Bytes::new()).await?;
+            if !response.status().is_success() {
+                return Err(Failure::Refused(Box::new(Problem::read(response).await)));
+            }
+            let body = response.into_body().collect().await.map_err(|error| self.silent(&error))?;
+            Ok(body.to_bytes())
+        };
+        let answer = tokio::time::timeout(TIMEOUT, read).await;
+        answer.unwrap_or_else(|_| Err(self.silent(&format!("nothing within {} s", TIMEOUT.as_secs()))))
+    }
+
+    /// Opens a connection.
+    pub async fn connect(&self) -> Result<Connection<'_>, Failure> {
+        let connected = tokio::time::timeout(TIMEOUT, self.open()).await;
+        let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let (sender, socket) = connected.map_err(|error| {
+            let step = "is `lockside serve` running? else see --url";
+            Failure::NoSidecar(format!("no sidecar at {}: {error}; {step}", self.place))
+        })?;
+        Ok(Connection { sidecar: self, sender, socket })
+    }
+
+    async fn open(&self) -> io::Result<(http1::SendRequest<Full<Bytes>>, std::os::fd::OwnedFd)> {
+        use std::os::fd::AsFd;
+        match &self.place {
+            Place::Tcp { host, port } => {
+                // An IPv6 address stands in brackets in a URL, and not in a look-up.
+                let host = host.trim_start_matches('[').trim_end_matches(']');
+                let stream = TcpStream::connect((host, *port)).await?;
+                stream.set_nodelay(true)?;
+                let socket = stream.as_fd().try_clone_to_owned()?;
+                Ok((handshake(stream).await?, socket))
+            }
+            Place::Unix(path) => {
+                let stream = UnixStream::connect(path).await?;
+                let socket = stream.as_fd().try_clone_to_owned()?;
+                Ok((handshake(stream).await?, socket))
+            }
+        }
+    }
+
+    /// The failure that no answer is.
+    pub fn silent(&self, error: &dyn fmt::Display) -> Failure {
+        Failure::Broken(format!("no answer from the sidecar at {}: {error}", self.place))
+    }
+}
+
+async fn handshake<S>(stream: S) -> io::Result<http1::SendRequest<Full<Bytes>>>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    tokio::spawn(connection);
+    Ok(sender)
+}
+
+/// A connection for one request.
+pub struct Connection<'a> {
+    sidecar: &'a Sidecar,
+    sender: http1::SendRequest<Full<Bytes>>,
+    /// The socket once more: while anybody has it open, the sidecar sees no end.
+    pub socket: std::os::fd::OwnedFd,
+}
+
+impl Connection<'_> {
+    /// Sends the request; answers once the head of the response is there, whatever its status.
+    pub async fn send(mut self, method: &str, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
+        let host = match &self.sidecar.place {
+            Place::Tcp { host, port } => format!("{host}:{port}"),
+            Place::Unix(_) => "localhost".to_owned(),
+        };
+        let mut request = Request::builder().method(method).uri(path).header(HOST, host);
+        if let Some(credential) = &self.sidecar.credential {
+            request = request.header(AUTHORIZATION, credential);
+        }
+        if !body.is_empty() {
+            request = request.header(CONTENT_TYPE, "application/json");
+        }
+        let request = request.body(Full::new(body)).expect("an encoded path and checked headers");
+        self.sender.send_request(request).await.map_err(|error| self.sidecar.silent(&error))
+    }
+}
+
+/// The path of a key's lock.
+pub fn path_of(key: &str) -> String {
+    format!("/v1/locks/{}", encoded(key))
+}
+
+/// A text as a path segment or a query value.
+pub fn encoded(text: &str) -> impl fmt::Display {
+    utf8_percent_encode(text, RESERVED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sidecar_is_found_by_http_or_unix() {
+        let tcp = |host: &str, port| Ok(Place::Tcp { host: host.to_owned(), port });
+        assert_eq!("http://127.0.0.1:7420".parse(), tcp("127.0.0.1", 7420));
+        assert_eq!("http://[::1]:7420/".parse(), tcp("[::1]", 7420));
+        assert_eq!("".parse(), tcp("127.0.0.1", 7420));
+        assert_eq!("unix:/run/lockside.sock".parse(), Ok(Place::Unix("/run/lockside.sock".into())));
+        assert_eq!("unix:///run/lockside.sock".parse(), Ok(Place::Unix("/run/lockside.sock".into())));
+        for bad in ["https://x", "http://x/api", "unix:run.sock", "127.0.0.1:7420", "x"] {
+            assert!(
+                bad.parse::<Place>().expect_err("no place").contains("expected http://127.0.0.1:7420 or unix:/path"),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_key_is_one_path_segment_whatever_is_in_it() {
+        assert_eq!(path_of("a/b c?d#e%f:ü"), "/v1/locks/a%2Fb%20c%3Fd%23e%25f%3A%C3%BC");
+        assert_eq!(path_of("orders-1.x_y~z"), "/v1/locks/orders-1.x_y~z");
+    }
+}

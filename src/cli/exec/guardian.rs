@@ -1,0 +1,257 @@
+//! The guardian: holds the lock, runs the command under it, and sees to it that no command outlives its lock.
+
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use rustix::process::Signal as Number;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::channel::{Channel, FromFront, FromGuardian};
+use super::fuse::{Act, Fuse, Moment, Pulse};
+use super::group::{Change, Group};
+use super::hold::{self, Event, Hold};
+use super::{ExecFlags, passed_on};
+use crate::cli::client::{Sidecar, path_of};
+use crate::cli::failure::Failure;
+use crate::cli::view::printable;
+use crate::cli::{complain, exit, runtime};
+
+/// How long a release may take before the end of the stream has to do for it.
+const RELEASE: Duration = Duration::from_secs(1);
+/// How long a killed group may take to be gone.
+const DYING: Duration = Duration::from_secs(1);
+/// How often to look whether a group that is dying is gone.
+const LOOK: Duration = Duration::from_millis(5);
+
+pub fn run(flags: &ExecFlags) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    ExitCode::from(runtime.block_on(async {
+        match guard(flags).await {
+            Ok(code) | Err(code) => code,
+        }
+    }))
+}
+
+async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
+    // What is meant for the command comes through the front; what comes here is not obeyed.
+    let _deaf: Vec<Signal> =
+        passed_on().filter_map(|number| signal(SignalKind::from_raw(number.as_raw())).ok()).collect();
+    let children = signal(SignalKind::child()).map_err(|error| broken(&error))?;
+    let front = std::io::stdin().as_fd().try_clone_to_owned().and_then(Channel::of).map_err(|error| broken(&error))?;
+    let Some((FromFront::Begin, Some(stdin))) = front.receive().await else { return Err(exit::USAGE) };
+    let sidecar = flags.sidecar.sidecar().map_err(Failure::tell)?;
+
+    let mut pulse = Pulse::start(Moment::now(), flags.ttl);
+    let (hold, lease) = acquire(&sidecar, flags, &front, &mut pulse).await?;
+    let fuse = Fuse::new(pulse.heard(), lease.valid_for, flags.ttl);
+    let environment = [
+        ("LOCKSIDE_KEY", flags.key.as_str().to_owned()),
+        ("LOCKSIDE_TOKEN", lease.token.to_string()),
+        ("LOCKSIDE_VALID_UNTIL", lease.valid_until),
+    ];
+    let group = Group::launch(&flags.command, environment, stdin).map_err(|error| broken(&error))?;
+    let mut guardian = Guardian {
+        front: Some(front),
+        hold: Some(hold),
+        group,
+        children,
+        pulse,
+        fuse,
+        key: printable(flags.key.as_str()),
+        is_running: false,
+        ended: None,
+        is_lost: false,
+    };
+    let code = guardian.watch().await;
+    if guardian.hold.is_some() {
+        // So that it is free when we have ended, and not only soon after. The stream goes after it.
+        let path = format!("{}?token={}", path_of(flags.key.as_str()), lease.token);
+        let _ = tokio::time::timeout(RELEASE, sidecar.ask("DELETE", &path)).await;
+    }
+    Ok(code)
+}
+
+struct Lease {
+    token: u64,
+    valid_for: Duration,
+    valid_until: String,
+}
+
+/// Waits for the lock, for as long as there is a front.
+async fn acquire(
+    sidecar: &Sidecar,
+    flags: &ExecFlags,
+    front: &Channel,
+    pulse: &mut Pulse,
+) -> Result<(Hold, Lease), u8> {
+    let acquired = async {
+        let mut hold = hold::acquire(sidecar, flags).await?;
+        match hold.event().await {
+            Some(Event::Acquired { token, valid_for_ms, valid_until }) => {
+                Ok((hold, Lease { token, valid_for: Duration::from_millis(valid_for_ms), valid_until }))
+            }
+            _ => {
+                complain("the stream of the lock ended before it began; is this sidecar about to end?");
+                Err(exit::NOT_ACQUIRED)
+            }
+        }
+    };
+    tokio::pin!(acquired);
+    loop {
+        tokio::select! {
+            // First, so that what was heard is judged by the beats before it.
+            biased;
+            acquired = &mut acquired => return acquired,
+            message = front.receive::<FromFront>() => if message.is_none() { return Err(exit::NOT_ACQUIRED) },
+            () = tokio::time::sleep(pulse.every()) => pulse.beat(Moment::now()),
+        }
+    }
+}
+
+struct Guardian {
+    /// `None` once it is gone.
+    front: Option<Channel>,
+    /// `None` once the lock is lost.
+    hold: Option<Hold>,
+    group: Group,
+    children: Signal,
+    pulse: Pulse,
+    fuse: Fuse,
+    key: String,
+    /// Past its start, where it waits to be run.
+    is_running: bool,
+    ended: Option<u8>,
+    is_lost: bool,
+}
+
+impl Guardian {
+    /// Lasts as long as the command; its exit code, or that the lock was lost.
+    async fn watch(&mut self) -> u8 {
+        loop {
+            let now = Moment::now();
+            self.pulse.beat(now);
+            self.look_after_command();
+            match self.fuse.burn(now) {
+                Some(Act::Terminate) => self.terminate(),
+                Some(Act::Kill) => return self.kill().await,
+                None => {}
+            }
+            if let Some(code) = self.ended
+                && (!self.fuse.is_stopping() || self.group.is_empty())
+            {
+                return if self.is_lost { exit::LOST } else { code };
+            }
+            let nap = self.fuse.left(now).min(if self.ended.is_some() { LOOK } else { self.pulse.every() });
+            tokio::select! {
+                // First, so that what was heard is judged by the beats before it.
+                biased;
+                event = heard(&mut self.hold) => self.hear(event),
+                message = received(self.front.as_ref()) => self.obey(message),
+                _ = self.children.recv() => {}
+                () = tokio::time::sleep(nap) => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, event: Option<Event>) {
+        let said = self.pulse.heard();
+        match event {
+            Some(Event::Renewed { valid_for_ms }) => self.fuse.renewed(said, Duration::from_millis(valid_for_ms)),
+            Some(Event::Draining { grace_ms }) => self.fuse.ends_within(said, Duration::from_millis(grace_ms)),
+            Some(Event::Lost { reason }) => self.lose(&printable(&reason)),
+            Some(Event::Acquired { .. } | Event::Unknown) => {}
+            None => self.lose("the sidecar is gone"),
+        }
+    }
+
+    fn lose(&mut self, why: &str) {
+        self.hold = None;
+        if self.ended.is_none() && !self.is_lost {
+            self.is_lost = true;
+            complain(format!("lost `{}`: {why}; stopping the command", self.key));
+        }
+        self.fuse.lost(Moment::now());
+    }
+
+    fn obey(&mut self, message: Option<FromFront>) {
+        match message {
+            Some(FromFront::Run) => {
+                self.is_running = true;
+                self.group.resume();
+            }
+            Some(FromFront::Signal(number)) => {
+                if let Some(signal) = Number::from_named_raw(number) {
+                    self.group.signal(signal);
+                }
+            }
+            Some(FromFront::Continue) if self.is_running => self.group.resume(),
+            Some(FromFront::Begin | FromFront::Continue) => {}
+            None => {
+                self.front = None;
+                self.fuse.stop(Moment::now());
+            }
+        }
+    }
+
+    fn look_after_command(&mut self) {
+        let Some(front) = &self.front else {
+            if let Some(Change::Ended(code)) = self.group.change() {
+                self.ended = Some(code);
+            }
+            return;
+        };
+        match self.group.change() {
+            Some(Change::Stopped(_)) if !self.is_running => {
+                let socket = self.hold.as_ref().map(|hold| hold.socket.as_fd());
+                front.send(&FromGuardian::Ready(self.group.id()), socket);
+            }
+            Some(Change::Stopped(signal)) => front.send(&FromGuardian::Stopped(signal), None),
+            Some(Change::Ended(code)) => self.ended = Some(code),
+            None => {}
+        }
+    }
+
+    fn terminate(&mut self) {
+        if self.front.is_some() && !self.is_lost && self.ended.is_none() {
+            self.is_lost = true;
+            complain(format!("`{}` is not renewed any more; stopping the command before the lease ends", self.key));
+        }
+        self.group.signal(Number::TERM);
+        // A stopped command must run to see it.
+        self.group.resume();
+    }
+
+    /// Kills the group, and returns once it is gone.
+    async fn kill(&mut self) -> u8 {
+        self.group.signal(Number::KILL);
+        let deadline = Moment::now() + DYING;
+        while !self.group.is_empty() && Moment::now() < deadline {
+            let _ = self.group.change();
+            tokio::time::sleep(LOOK).await;
+        }
+        exit::LOST
+    }
+}
+
+async fn heard(hold: &mut Option<Hold>) -> Option<Event> {
+    match hold {
+        Some(hold) => hold.event().await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn received(front: Option<&Channel>) -> Option<FromFront> {
+    match front {
+        Some(front) => front.receive().await.map(|(message, _)| message),
+        None => std::future::pending().await,
+    }
+}
+
+fn broken(error: &std::io::Error) -> u8 {
+    complain(format!("cannot start: {error}"));
+    exit::FAILURE
+}

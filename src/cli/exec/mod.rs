@@ -1,0 +1,116 @@
+//! `lockside exec`: a command under a lock.
+//!
+//! Three processes, so that whoever must kill the command is never the one that was killed or frozen:
+//!
+//! ```text
+//! front      lockside exec         the caller's child: passes signals on, owns the terminal, returns the exit code
+//! guardian   lockside exec-guard   holds the lock's stream, starts the command, kills its group in time
+//! command    lockside exec-launch  the leader of a group of its own; becomes CMD
+//! ```
+//!
+//! A front that is frozen is not needed; when it dies, the guardian stops the command while it still holds the lock.
+//! The front keeps the guardian running (it continues a stopped one), and when the guardian dies, the kernel kills the
+//! command and the front the rest of its group: it has the stream's socket too, so that the sidecar sees the end of the
+//! stream, and releases the lock, only after that.
+
+mod channel;
+mod front;
+mod fuse;
+mod group;
+mod guardian;
+mod hold;
+mod terminal;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::client::SidecarFlags;
+use crate::config;
+use crate::lock::Key;
+
+pub use group::{LaunchFlags, launch};
+pub use guardian::run as guard;
+
+#[derive(Args, Debug)]
+pub struct ExecFlags {
+    /// How long the lock outlives a sidecar that is lost; renewed all the time until then. At least 100ms
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = ttl)]
+    ttl: Duration,
+
+    #[command(flatten)]
+    patience: Patience,
+
+    #[command(flatten)]
+    sidecar: SidecarFlags,
+
+    /// The lock to run under
+    #[arg(value_name = "KEY", value_parser = key)]
+    key: Key,
+
+    /// The command and its arguments
+    #[arg(value_name = "CMD", last = true, required = true)]
+    command: Vec<OsString>,
+}
+
+#[derive(Args, Debug)]
+#[group(multiple = false)]
+struct Patience {
+    /// Wait so long for the lock [default: until it is there]
+    #[arg(long, value_name = "DURATION", value_parser = wait)]
+    wait: Option<Duration>,
+
+    /// Do not wait: exit with 75 when somebody has it
+    #[arg(long)]
+    r#try: bool,
+}
+
+impl Patience {
+    /// The longest wait; `None` for no bound.
+    fn bound(&self) -> Option<Duration> {
+        if self.r#try { Some(Duration::ZERO) } else { self.wait }
+    }
+}
+
+pub const HELP: &str = "\
+The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (hand it to what the lock protects, which refuses a lower
+one) and LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go to its whole process group. When the
+lock is about to be lost, the group gets SIGTERM, and a fifth of the ttl later (10 s at most) SIGKILL, before the lease
+ends; when somebody took the lock by force, SIGKILL comes within a second. What the command leaves running in the
+background when it ends runs on without the lock.
+
+Exit code: the command's (128 + n when signal n ended it), or
+  64  wrong usage            69  no sidecar                  75  not acquired
+  76  the lock was lost      126 CMD cannot be executed      127 no such CMD
+
+Example: lockside exec nightly-report -- ./report.sh --full
+Example: lockside exec --try --ttl 10s deploy/web -- sh -c 'echo \"token $LOCKSIDE_TOKEN\"; ./deploy'";
+
+pub fn run(flags: &ExecFlags) -> ExitCode {
+    front::run(flags)
+}
+
+fn ttl(text: &str) -> Result<Duration, String> {
+    config::duration(text, Duration::from_millis(100), Duration::from_secs(365 * 24 * 3600))
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    config::duration(text, Duration::ZERO, Duration::from_secs(365 * 24 * 3600))
+}
+
+fn key(text: &str) -> Result<Key, String> {
+    Key::parse(text).map_err(|error| error.to_string())
+}
+
+/// A signal that is passed on, if whoever started us did not have it ignored: what `nohup` or a shell's `&` ignores,
+/// we leave ignored, and so does the command.
+fn passed_on() -> impl Iterator<Item = rustix::process::Signal> {
+    use rustix::process::Signal as S;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default();
+    let all = [S::TERM, S::INT, S::HUP, S::QUIT, S::USR1, S::USR2, S::TSTP];
+    all.into_iter().filter(move |signal| ignored >> (signal.as_raw() - 1) & 1 == 0)
+}

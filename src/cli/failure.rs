@@ -1,0 +1,94 @@
+//! Why a sidecar did not do what the command line asked for, and what to tell who typed it.
+
+use std::fmt;
+
+use http_body_util::BodyExt;
+use hyper::Response;
+use hyper::body::Incoming;
+use serde::Deserialize;
+
+use super::{complain, exit, view::Holder};
+
+/// Why a request did not do what it should.
+#[derive(Debug)]
+pub enum Failure {
+    /// The command line is wrong.
+    Usage(String),
+    /// Nobody is there.
+    NoSidecar(String),
+    /// Somebody is there and does not answer, or not in HTTP.
+    Broken(String),
+    /// The sidecar said no.
+    Refused(Box<Problem>),
+}
+
+impl Failure {
+    /// Tells what went wrong, and gives the exit code that says so.
+    pub fn tell(self) -> u8 {
+        match self {
+            Failure::Usage(problem) => {
+                complain(problem);
+                exit::USAGE
+            }
+            Failure::NoSidecar(problem) | Failure::Broken(problem) => {
+                complain(problem);
+                exit::UNAVAILABLE
+            }
+            Failure::Refused(problem) => {
+                complain(&problem);
+                exit::FAILURE
+            }
+        }
+    }
+}
+
+/// An error that the sidecar answered: `application/problem+json`.
+#[derive(Debug, Deserialize)]
+pub struct Problem {
+    #[serde(default)]
+    pub status: u16,
+    #[serde(default)]
+    pub code: String,
+    #[serde(default)]
+    pub detail: String,
+    #[serde(default)]
+    pub holder: Option<Holder>,
+    /// Seconds of the header `Retry-After`.
+    #[serde(skip)]
+    pub retry_after: Option<u64>,
+}
+
+impl Problem {
+    /// Reads an answer that is no success.
+    pub async fn read(response: Response<Incoming>) -> Problem {
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        let body = response.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+        let problem = serde_json::from_slice(&body).ok();
+        let problem = problem.unwrap_or_else(|| Problem {
+            status: 0,
+            code: String::new(),
+            detail: "the answer is not lockside's; does --url name its API listener?".to_owned(),
+            holder: None,
+            retry_after: None,
+        });
+        Problem { status, retry_after, ..problem }
+    }
+
+    fn next_step(&self) -> &'static str {
+        match self.code.as_str() {
+            "unauthorized" => "; show who you are with --token-file",
+            "forbidden" => "; this needs other rights, see --token-file",
+            "redis-unavailable" | "overloaded" | "draining" | "too-late" => "; try again",
+            "outcome-unknown" => "; look with `lockside show`",
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let detail = self.detail.trim_end_matches('.');
+        write!(f, "the sidecar answered {} {}: {detail}{}", self.status, self.code, self.next_step())
+    }
+}

@@ -1,0 +1,79 @@
+//! `lockside release`: lets go of a lease, or takes a lock away from whoever has it.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::client::{SidecarFlags, path_of};
+use super::failure::Failure;
+use super::view::printable;
+use super::{run_client, say};
+
+#[derive(Args, Debug)]
+pub struct ReleaseFlags {
+    /// The lock to release
+    #[arg(value_name = "KEY")]
+    key: String,
+
+    #[command(flatten)]
+    how: How,
+
+    #[command(flatten)]
+    sidecar: SidecarFlags,
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct How {
+    /// Let go of the lease with this token, and of no other
+    #[arg(long, value_name = "N")]
+    token: Option<u64>,
+
+    /// Take the lock away from whoever holds it, who is told; needs the right to manage locks
+    #[arg(long)]
+    force: bool,
+}
+
+pub const HELP: &str = "\
+Example: lockside release orders/1234 --token \"$LOCKSIDE_TOKEN\"
+Example: lockside show orders/1234 && lockside release orders/1234 --force";
+
+pub fn run(flags: &ReleaseFlags) -> ExitCode {
+    run_client(async {
+        let sidecar = flags.sidecar.sidecar()?;
+        let key = printable(&flags.key);
+        let query = match flags.how.token {
+            Some(token) => format!("token={token}"),
+            None => "force=true".to_owned(),
+        };
+        let answer = sidecar.ask("DELETE", &format!("{}?{query}", path_of(&flags.key))).await;
+        answer.map_err(|failure| explained(failure, &flags.key))?;
+        match flags.how.token {
+            Some(token) => say(format!("released `{key}`, token {token}")),
+            None => say(format!("`{key}` is free")),
+        }
+        Ok(())
+    })
+}
+
+/// What the commonest refusals mean for who typed this.
+fn explained(failure: Failure, key: &str) -> Failure {
+    let Failure::Refused(mut problem) = failure else { return failure };
+    let key = printable(key);
+    match problem.code.as_str() {
+        "lost" => {
+            problem.detail = format!(
+                "the lease on `{key}` with this token has ended: it expired, was released or was taken away; \
+                 `lockside show` says who holds it now"
+            );
+        }
+        "held" => {
+            problem.detail = format!(
+                "`{key}` is held by a stranger: the key in Redis is not lockside's, and is left alone; \
+                 whoever wrote it must remove it"
+            );
+        }
+        _ => {}
+    }
+    Failure::Refused(problem)
+}

@@ -1,0 +1,82 @@
+//! `lockside show`: who holds one key.
+
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::client::{SidecarFlags, path_of};
+use super::failure::Failure;
+use super::ls::not_ours;
+use super::view::{Holder, printable, span};
+use super::{run_client, say};
+
+#[derive(Args, Debug)]
+pub struct ShowFlags {
+    /// The lock to look at
+    #[arg(value_name = "KEY")]
+    key: String,
+
+    /// The answer as JSON, for machines
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    sidecar: SidecarFlags,
+}
+
+pub const HELP: &str = "\
+Exit code 0 whether the lock is held or free.
+
+Example: lockside show orders/1234
+Example: lockside show --json orders/1234 | jq -r .state";
+
+#[derive(Deserialize)]
+struct Shown {
+    holder: Option<Holder>,
+    #[serde(default)]
+    waiters: u64,
+}
+
+pub fn run(flags: &ShowFlags) -> ExitCode {
+    run_client(async {
+        let body = flags.sidecar.sidecar()?.ask("GET", &path_of(&flags.key)).await?;
+        let shown: Shown = serde_json::from_slice(&body).map_err(|error| not_ours(&error))?;
+        if flags.json {
+            say(String::from_utf8_lossy(&body));
+        } else {
+            say(for_people(&flags.key, &shown));
+        }
+        Ok::<(), Failure>(())
+    })
+}
+
+fn for_people(key: &str, shown: &Shown) -> String {
+    let mut lines = Vec::new();
+    let mut line = |name: &str, value: String| lines.push(format!("{name:9}  {}", printable(&value)));
+    line("key", key.to_owned());
+    match &shown.holder {
+        None => line("state", "free".to_owned()),
+        Some(holder) => {
+            line("state", "held".to_owned());
+            let kind = holder.kind.as_ref().map(|kind| format!(" ({kind})")).unwrap_or_default();
+            match &holder.owner {
+                Some(owner) => line("owner", format!("{owner}{kind}")),
+                None => line("owner", "a stranger: the key in Redis is not lockside's".to_owned()),
+            }
+            let left = holder.valid_for_ms.map(|ms| format!(" ({})", span(ms))).unwrap_or_default();
+            let known = [
+                ("token", holder.token.map(|token| token.to_string())),
+                ("since", holder.since.clone()),
+                ("valid", holder.valid_until.as_ref().map(|until| format!("until {until}{left}"))),
+                ("meta", holder.meta.as_ref().map(ToString::to_string)),
+            ];
+            known
+                .into_iter()
+                .filter_map(|(name, value)| Some((name, value?)))
+                .for_each(|(name, value)| line(name, value));
+        }
+    }
+    line("waiters", shown.waiters.to_string());
+    lines.join("\n")
+}

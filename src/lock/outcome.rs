@@ -1,0 +1,138 @@
+//! What the engine is asked for, and how each operation can end.
+
+use std::time::Instant;
+
+use super::types::{Key, Lease, Owner, Token, Ttl};
+use crate::redis::RedisFailure;
+
+/// What one acquire asks for.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub owner: Owner,
+    pub ttl: Ttl,
+    pub own: Own,
+    /// JSON that comes back with the lease, byte for byte; at most 1 KiB.
+    pub meta: Option<String>,
+    /// The caller's name for this attempt: repeated while its lease lives, it is the same lease. Owner and name
+    /// together are the attempt.
+    pub name: Option<String>,
+    /// How long to wait in line for a key that is held.
+    pub wait: Option<Wait>,
+}
+
+/// A wait in line.
+#[derive(Clone, Copy, Debug)]
+pub struct Wait {
+    pub until: Instant,
+}
+
+/// What an acquire does when its owner has the key already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// The key is held.
+    Refuse,
+    /// The lease is renewed: valid from now for the attempt's ttl, same token.
+    Renew,
+    /// The same, where that is longer than what is left; else it stays as it is.
+    Extend,
+}
+
+/// How an acquire ended.
+#[derive(Clone, Debug)]
+pub enum Acquired {
+    Granted(Lease),
+    /// This very attempt has it, by an earlier sending.
+    Replayed(Lease),
+    /// The owner had it already, by another attempt.
+    Renewed(Lease),
+    /// Somebody else has it; `None` for a stranger, of whom nothing is known.
+    Held(Option<Box<Lease>>),
+}
+
+/// How a change of a lease ended.
+#[derive(Clone, Debug)]
+pub enum Changed<T> {
+    Done(T),
+    /// There is no such lease any more.
+    Lost(Loss),
+    /// It is another owner's.
+    NotYours,
+}
+
+/// What became of a lease that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It ended by itself, was released, or Redis lost its data.
+    Expired,
+    /// It was taken away.
+    Forced,
+    /// Somebody else has the key now.
+    Superseded,
+}
+
+/// How taking a lease away ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forced {
+    Taken,
+    /// There was nothing to take.
+    Free,
+    /// A stranger's, which is not ours to take; or, where a token was given, another lease.
+    Other,
+}
+
+/// What lies under a key.
+#[derive(Clone, Debug)]
+pub enum State {
+    Free,
+    /// `None` for a stranger, of whom nothing is known.
+    Held(Option<Box<Lease>>),
+}
+
+/// Which lease an operation is about.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// By its token alone: the index says of which key it is.
+    Token(Token),
+    /// The lease of a key with this token.
+    Of(Key, Token),
+}
+
+/// What is taken away.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Lease(Which),
+    /// Whichever lease of the key there is.
+    Key(Key),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LockFailure {
+    #[error(transparent)]
+    Redis(#[from] RedisFailure),
+    /// It was granted, but nothing was left of its validity when the answer came. Taken back.
+    #[error("granted, but too late to be of use: redis took {0} ms of the ttl")]
+    TooLate(u64),
+    /// It was renewed, but nothing was left of its validity when the answer came.
+    #[error("renewed, but too late to be of use: redis took {0} ms of the ttl")]
+    RenewedTooLate(u64),
+    /// It was not this waiter's turn in time.
+    #[error("not granted within the time to wait")]
+    WaitTimeout,
+    #[error("{0} requests wait for locks already")]
+    TooManyWaiters(usize),
+    /// The process is being stopped, and waits for nothing any more.
+    #[error("being stopped")]
+    Draining,
+}
+
+impl LockFailure {
+    /// Whether there may be a grant that nobody is told of.
+    pub(super) fn leaves_a_grant(&self) -> bool {
+        match self {
+            LockFailure::TooLate(_) => true,
+            LockFailure::Redis(failure) => failure.may_have_happened(),
+            _ => false,
+        }
+    }
+}

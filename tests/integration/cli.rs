@@ -1,0 +1,181 @@
+//! `lockside ls`, `show`, `release`, as a shell sees them.
+
+use serde_json::{Value, json};
+
+use crate::harness::command::Finished;
+use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, lockside_with, unique};
+
+async fn sidecar() -> Sidecar {
+    let prefix = unique("cli");
+    Sidecar::start(TestRedis::shared(), &["--key-prefix", &prefix]).await
+}
+
+fn url(sidecar: &Sidecar) -> String {
+    format!("http://{}", sidecar.api_address())
+}
+
+/// A lock with its token.
+async fn hold(sidecar: &Sidecar, key: &str, body: Value) -> u64 {
+    let answer = sidecar.call("POST", &format!("/v1/locks/{key}")).json(&body).send().await;
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    answer.json()["token"].as_u64().unwrap()
+}
+
+async fn run(sidecar: &Sidecar, args: &[&str]) -> Finished {
+    lockside_with(args, &[("LOCKSIDE_URL", &url(sidecar))]).await
+}
+
+#[tokio::test]
+async fn ls_lines_up_who_holds_what() {
+    let sidecar = sidecar().await;
+    let token = hold(&sidecar, "orders%2F1", json!({"owner": "web-3", "ttlMs": 60_000})).await;
+    hold(&sidecar, "reports", json!({"owner": "web-4"})).await;
+
+    let all = run(&sidecar, &["ls"]).await;
+    assert_eq!(all.code, Some(0), "{}", all.stderr);
+    let lines: Vec<&str> = all.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", all.stdout);
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(words(lines[0]), ["KEY", "OWNER", "KIND", "TOKEN", "SINCE", "VALID", "FOR"]);
+    let first = words(lines[1]);
+    assert_eq!(first[..4], ["orders/1", "web-3", "system", &token.to_string()]);
+    assert_eq!(lines[1].find("web-3"), lines[2].find("web-4"), "{}", all.stdout);
+
+    let some = run(&sidecar, &["ls", "--prefix", "rep"]).await;
+    assert!(some.stdout.contains("reports") && !some.stdout.contains("orders"), "{}", some.stdout);
+}
+
+#[tokio::test]
+async fn ls_json_is_one_array_over_all_pages() {
+    let sidecar = sidecar().await;
+    let keys = (0..1100).map(|number| format!("page-{number:04}"));
+    futures_util::future::join_all(keys.clone().map(async |key| hold(&sidecar, &key, json!({})).await)).await;
+
+    let listed = run(&sidecar, &["ls", "--json"]).await;
+    let locks: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
+    let mut found: Vec<_> = locks.iter().map(|lock| lock["key"].as_str().unwrap().to_owned()).collect();
+    found.sort();
+    assert_eq!(found, keys.collect::<Vec<_>>());
+    assert_eq!(locks[0]["kind"], "system");
+    let table = run(&sidecar, &["ls"]).await;
+    assert_eq!(table.stdout.lines().count(), 1101);
+
+    let none = run(&sidecar, &["ls", "--json", "--prefix", "nothing"]).await;
+    assert_eq!(none.stdout, "[]\n");
+}
+
+#[tokio::test]
+async fn show_tells_free_from_held() {
+    let sidecar = sidecar().await;
+    let free = run(&sidecar, &["show", "a b/ü"]).await;
+    assert_eq!((free.code, free.stdout.contains("free")), (Some(0), true), "{free:?}");
+
+    let token = hold(&sidecar, "a%20b%2F%C3%BC", json!({"owner": "web-3", "meta": {"pod": "x"}})).await;
+    let held = run(&sidecar, &["show", "a b/ü"]).await;
+    assert_eq!(held.code, Some(0), "{}", held.stderr);
+    for part in ["a b/ü", "held", "web-3 (system)", &token.to_string(), r#"{"pod":"x"}"#, "waiters"] {
+        assert!(held.stdout.contains(part), "{part}: {}", held.stdout);
+    }
+    let json = run(&sidecar, &["show", "a b/ü", "--json"]).await;
+    assert_eq!(serde_json::from_str::<Value>(&json.stdout).unwrap()["holder"]["token"], token);
+}
+
+#[tokio::test]
+async fn show_prints_nothing_that_a_terminal_obeys() {
+    let sidecar = sidecar().await;
+    hold(&sidecar, "k", json!({"meta": "red \u{9b}31m \u{202e}turned"})).await;
+    let shown = run(&sidecar, &["show", "k"]).await;
+    assert!(shown.stdout.contains("\u{fffd}31m \u{fffd}turned"), "{}", shown.stdout);
+}
+
+#[tokio::test]
+async fn release_lets_go_once_and_says_when_the_lease_is_lost() {
+    let sidecar = sidecar().await;
+    let token = hold(&sidecar, "orders", json!({})).await.to_string();
+
+    let done = run(&sidecar, &["release", "orders", "--token", &token]).await;
+    assert_eq!(done.code, Some(0), "{}", done.stderr);
+    let lost = run(&sidecar, &["release", "orders", "--token", &token]).await;
+    assert_eq!(lost.code, Some(1));
+    assert!(lost.stderr.contains("has ended") && lost.stderr.contains("lockside show"), "{}", lost.stderr);
+}
+
+#[tokio::test]
+async fn release_by_force_takes_a_lock_away() {
+    let sidecar = sidecar().await;
+    hold(&sidecar, "orders", json!({"owner": "web-3"})).await;
+    let taken = run(&sidecar, &["release", "orders", "--force"]).await;
+    assert_eq!((taken.code, taken.stdout.as_str()), (Some(0), "`orders` is free\n"), "{}", taken.stderr);
+    assert!(run(&sidecar, &["show", "orders"]).await.stdout.contains("free"));
+    assert_eq!(run(&sidecar, &["release", "orders", "--force"]).await.code, Some(0), "free already");
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_is_64() {
+    for args in [
+        &["release", "k"][..],
+        &["release", "k", "--token", "1", "--force"],
+        &["release", "k", "--token", "x"],
+        &["show"],
+        &["show", "k", "--url", "127.0.0.1:7420"],
+        &["ls", "--url", "https://x"],
+        &["ls", "--token-file", "/nowhere/token"],
+    ] {
+        let run = lockside(args).await;
+        assert_eq!(run.code, Some(64), "{args:?}: {}", run.stderr);
+        assert!(!run.stderr.is_empty(), "{args:?}");
+    }
+}
+
+#[tokio::test]
+async fn no_sidecar_is_69_with_a_next_step() {
+    let scratch = Scratch::new();
+    let socket = format!("unix:{}", scratch.path("none.sock"));
+    for args in [&["ls"][..], &["show", "k"], &["release", "k", "--token", "1"]] {
+        let run = lockside(&[args, &["--url", &socket]].concat()).await;
+        assert_eq!(run.code, Some(69), "{args:?}: {}", run.stderr);
+        assert!(run.stderr.contains("no sidecar at") && run.stderr.contains("lockside serve"), "{}", run.stderr);
+    }
+}
+
+#[tokio::test]
+async fn the_ops_listener_is_no_sidecar_to_talk_to() {
+    let sidecar = sidecar().await;
+    let ops = format!("http://{}", sidecar.ops_address());
+    let run = lockside(&["ls", "--url", &ops]).await;
+    assert_eq!(run.code, Some(1));
+    assert!(run.stderr.contains("404"), "{}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_unix_socket_and_a_credential_lead_to_the_locks() {
+    let scratch = Scratch::new();
+    let listen = format!("unix:{}", scratch.path("api.sock"));
+    let secret = scratch.file("secret", jwt::SECRET);
+    let api_token = scratch.file("api-token", "s3cret\n");
+    let prefix = unique("cli");
+    let flags = ["--key-prefix", &prefix, "--jwt-secret-file", &secret, "--api-token-file", &api_token];
+    let _sidecar = Sidecar::start(TestRedis::shared(), &[&["--listen", &listen][..], &flags].concat()).await;
+
+    let anonymous = lockside(&["ls", "--url", &listen]).await;
+    assert_eq!(anonymous.code, Some(1));
+    assert!(anonymous.stderr.contains("--token-file"), "{}", anonymous.stderr);
+    let system = lockside_with(&["ls", "--url", &listen], &[("LOCKSIDE_TOKEN_FILE", &api_token)]).await;
+    assert_eq!(system.code, Some(0), "{}", system.stderr);
+    let user = scratch.file("user", jwt::reader("alice"));
+    let looked = lockside(&["show", "k", "--url", &listen, "--token-file", &user]).await;
+    assert_eq!(looked.code, Some(0), "{}", looked.stderr);
+    let forced = lockside(&["release", "k", "--force", "--url", &listen, "--token-file", &user]).await;
+    assert_eq!(forced.code, Some(1));
+    assert!(forced.stderr.contains("forbidden"), "{}", forced.stderr);
+}
+
+#[tokio::test]
+async fn each_help_has_an_example() {
+    for command in ["ls", "show", "release"] {
+        let help = lockside(&[command, "--help"]).await;
+        assert_eq!(help.code, Some(0));
+        assert!(help.stdout.contains(&format!("Example: lockside {command}")), "{}", help.stdout);
+        assert!(help.stdout.contains("LOCKSIDE_URL") && help.stdout.contains("LOCKSIDE_TOKEN_FILE"), "{}", help.stdout);
+    }
+}

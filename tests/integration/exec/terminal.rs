@@ -1,0 +1,168 @@
+//! On a terminal, a command behaves as without lockside. The terminal is made by `script` of bsdutils.
+
+use std::io::{Read, Write};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+
+/// A shell on a terminal of its own, and what it shows.
+struct Screen {
+    script: Child,
+    shown: Arc<Mutex<String>>,
+}
+
+impl Screen {
+    /// Runs a command line in an interactive bash, where $LOCKSIDE is the binary.
+    fn bash(sidecar: &Sidecar) -> Screen {
+        let mut command = std::process::Command::new("script");
+        command.args(["-qec", "bash --norc --noprofile -i", "/dev/null"]);
+        command.env("LOCKSIDE", env!("CARGO_BIN_EXE_lockside")).env("LOCKSIDE_URL", url(sidecar)).env("PS1", "$ ");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut script = command.spawn().expect("script starts");
+        let shown = Arc::new(Mutex::new(String::new()));
+        let mut output = script.stdout.take().expect("a pipe");
+        let seen = Arc::clone(&shown);
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = output.read(&mut bytes) {
+                seen.lock().unwrap().push_str(&String::from_utf8_lossy(&bytes[..count]));
+            }
+        });
+        Screen { script, shown }
+    }
+
+    fn press(&mut self, keys: &str) {
+        let stdin = self.script.stdin.as_mut().expect("a pipe");
+        stdin.write_all(keys.as_bytes()).and_then(|()| stdin.flush()).expect("pressed");
+    }
+
+    /// Waits for a number after `name` and before a comma.
+    async fn number(&self, name: &str) -> u32 {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            {
+                let shown = self.shown.lock().unwrap();
+                let found = shown.split(name).skip(1).find_map(|rest| rest.split_once(',')?.0.parse().ok());
+                if let Some(number) = found {
+                    return number;
+                }
+                assert!(std::time::Instant::now() < deadline, "no `{name}` in:\n{shown}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Waits for a text, and forgets everything up to it.
+    async fn see(&self, text: &str) {
+        let deadline = std::time::Instant::now() + PATIENCE;
+        loop {
+            {
+                let mut shown = self.shown.lock().unwrap();
+                if let Some(at) = shown.find(text) {
+                    shown.drain(..at + text.len());
+                    return;
+                }
+                assert!(std::time::Instant::now() < deadline, "`{text}` is not in:\n{shown}");
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.script.kill();
+        let _ = self.script.wait();
+    }
+}
+
+#[tokio::test]
+async fn ctrl_c_reaches_the_command_and_not_lockside() {
+    let sidecar = sidecar().await;
+    let mut screen = Screen::bash(&sidecar);
+    let key = unique("exec");
+    screen.press(&format!(
+        "$LOCKSIDE exec {key} -- sh -c 'trap \"echo caught; exit 3\" INT; echo rea\"\"dy; while :; do sleep 0.05; done'; echo code=$?\n"
+    ));
+    screen.see("ready").await;
+    screen.press("\x03");
+    screen.see("caught").await;
+    screen.see("code=3").await;
+    assert_eq!(show(&sidecar, &key).await["state"], "free");
+    screen.press(&format!("$LOCKSIDE exec {key} -- sh -c 'echo rea\"\"dy; exec sleep 60'; echo code=$?\n"));
+    screen.see("ready").await;
+    screen.press("\x03");
+    screen.see("code=130").await;
+}
+
+#[tokio::test]
+async fn ctrl_c_while_waiting_ends_the_wait() {
+    let sidecar = sidecar().await;
+    let key = unique("exec");
+    let mut holder = Exec::script(&sidecar, &[], &key, "echo held; exec sleep 60");
+    holder.line().await;
+    let mut screen = Screen::bash(&sidecar);
+    screen.press(&format!("$LOCKSIDE exec {key} -- true; echo code=$?\n"));
+    until_waiting(&sidecar, &key).await;
+    screen.press("\x03");
+    screen.see("code=130").await;
+}
+
+#[tokio::test]
+async fn the_command_has_the_terminal_and_the_shell_gets_it_back() {
+    let sidecar = sidecar().await;
+    let mut screen = Screen::bash(&sidecar);
+    // Not even a script that is no shell of its own terminal is left in the background afterwards.
+    let line = format!("$LOCKSIDE exec {} -- sh -c \"read x; echo \\\"got <\\$x>\\\"\"", unique("exec"));
+    screen.press(&format!("sh -c '{line}; echo next; read y; echo \"then <$y>\"'\n"));
+    screen.press("one\n");
+    screen.see("got <one>").await;
+    screen.press("two\n");
+    screen.see("then <two>").await;
+}
+
+#[tokio::test]
+async fn a_job_is_stopped_and_continued_and_keeps_its_lock() {
+    let sidecar = sidecar().await;
+    let mut screen = Screen::bash(&sidecar);
+    let key = unique("exec");
+    screen.press(&format!("$LOCKSIDE exec --ttl 1s {key} -- sh -c 'echo pid=$$,; exec cat'\n"));
+    let pid = screen.number("pid=").await;
+    let token = show(&sidecar, &key).await["holder"]["token"].clone();
+    let in_foreground = || stat(pid).is_some_and(|stat| stat[2] == stat[5]);
+    assert!(in_foreground());
+
+    screen.press("\x1a");
+    screen.see("Stopped").await;
+    assert!(!in_foreground());
+    let begun = std::time::Instant::now();
+    eventually("the lock outlasts its ttl", PATIENCE, async || {
+        assert_eq!(show(&sidecar, &key).await["holder"]["token"], token);
+        begun.elapsed() > Duration::from_secs(2)
+    })
+    .await;
+
+    screen.press("fg\n");
+    eventually("the command is in the foreground", PATIENCE, async || in_foreground()).await;
+    screen.press("hello\n");
+    screen.see("hello\r\nhello").await;
+    screen.press("\x04");
+    eventually("it has ended", PATIENCE, async || show(&sidecar, &key).await["state"] == "free").await;
+    screen.press("echo code=$?\n");
+    screen.see("code=0").await;
+}
+
+#[tokio::test]
+async fn in_a_pipeline_the_terminal_stays_with_the_job() {
+    let sidecar = sidecar().await;
+    let mut screen = Screen::bash(&sidecar);
+    screen.press(&format!(
+        "$LOCKSIDE exec {} -- sh -c 'trap \"echo caught; exit 3\" INT; echo rea\"\"dy; while :; do sleep 0.05; done' | (trap '' INT; cat); echo code=${{PIPESTATUS[0]}}\n",
+        unique("exec")
+    ));
+    screen.see("ready").await;
+    screen.press("\x03");
+    screen.see("caught").await;
+    screen.see("code=3").await;
+}

@@ -1,0 +1,219 @@
+//! A lock that lives as long as a connection.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::harness::http::Lines;
+use crate::harness::{Sidecar, TestRedis, eventually, unique};
+
+async fn hold(sidecar: &Sidecar, key: &str, body: Value) -> Lines {
+    sidecar.call("POST", &format!("/v1/locks/{key}/hold")).json(&body).open().await
+}
+
+async fn acquired(sidecar: &Sidecar, key: &str, ttl_ms: u64) -> (Lines, Value) {
+    let mut lines = hold(sidecar, key, json!({"ttlMs": ttl_ms})).await;
+    assert_eq!(lines.status, 200);
+    let first = lines.next().await.unwrap();
+    assert_eq!((&first["event"], &first["key"]), (&json!("acquired"), &json!(key)));
+    (lines, first)
+}
+
+async fn state(sidecar: &Sidecar, key: &str) -> Value {
+    sidecar.call("GET", &format!("/v1/locks/{key}")).send().await.json()["state"].clone()
+}
+
+async fn is_free(sidecar: &Sidecar, key: &str, within: Duration) -> Duration {
+    eventually("the lock is free", within, async || state(sidecar, key).await == "free").await
+}
+
+/// Reads to the end of the stream: the last line, and when the last promise ended.
+async fn last_word(lines: &mut Lines, first: &Value) -> (Value, Instant, Instant) {
+    let promise = |line: &Value| Instant::now() + Duration::from_millis(line["validForMs"].as_u64().unwrap_or(0));
+    let (mut promised, mut last, mut heard) = (promise(first), Value::Null, Instant::now());
+    while let Some(line) = lines.next().await {
+        heard = Instant::now();
+        if line["event"] == "renewed" {
+            promised = promise(&line);
+        }
+        last = line;
+    }
+    (last, heard, promised)
+}
+
+#[tokio::test]
+async fn a_hold_of_two_seconds_survives_twenty() {
+    let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("hold"));
+    let (mut lines, first) = acquired(&sidecar, &key, 2000).await;
+    let end = Instant::now() + Duration::from_secs(20);
+    let mut renewals = 0;
+    while Instant::now() < end {
+        let line = tokio::time::timeout(Duration::from_secs(2), lines.next()).await.unwrap().unwrap();
+        assert_eq!(line["event"], "renewed");
+        assert!((1..=1978).contains(&line["validForMs"].as_u64().unwrap()), "{line}");
+        renewals += 1;
+    }
+    assert!((25..=40).contains(&renewals), "{renewals} renewals in 20 s");
+    let holder = sidecar.call("GET", &format!("/v1/locks/{key}")).send().await.json();
+    assert_eq!(holder["holder"]["token"], first["token"]);
+    drop(lines);
+    is_free(&sidecar, &key, Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn closing_the_connection_releases_at_once() {
+    let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("close"));
+    let mut times = Vec::new();
+    for _ in 0..200 {
+        let (lines, _) = acquired(&sidecar, &key, 30_000).await;
+        let path = format!("/v1/locks/{key}");
+        let mut next = Box::pin(sidecar.call("POST", &path).json(&json!({"ttlMs": 30_000, "waitMs": 5000})).send());
+        let waiting = async {
+            eventually("the next one waits", Duration::from_secs(2), async || {
+                sidecar.call("GET", &path).send().await.json()["waiters"] == 1
+            })
+            .await;
+        };
+        tokio::select! { _ = &mut next => panic!("granted beside a hold"), () = waiting => {} }
+        let closed = Instant::now();
+        drop(lines);
+        let lease = next.await;
+        times.push(closed.elapsed());
+        assert_eq!(lease.status, 201);
+        let token = &lease.json()["token"];
+        sidecar.call("DELETE", &format!("{path}?token={token}")).send().await;
+    }
+    times.sort();
+    println!("from close to the next one's grant: p50 {:?}, p99 {:?}", times[100], times[197]);
+    assert!(times[100] < Duration::from_millis(50), "p50 {:?}", times[100]);
+    assert!(times[197] < Duration::from_millis(250), "p99 {:?}", times[197]);
+}
+
+#[tokio::test]
+async fn a_client_that_is_killed_releases() {
+    let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("killed"));
+    let url = format!("http://{}/v1/locks/{key}/hold", sidecar.api_address());
+    let mut curl =
+        Command::new("curl").args(["-sN", "-X", "POST", &url]).stdout(Stdio::null()).spawn().expect("curl starts");
+    eventually("curl holds", Duration::from_secs(5), async || state(&sidecar, &key).await == "held").await;
+    curl.kill().unwrap();
+    curl.wait().unwrap();
+    is_free(&sidecar, &key, Duration::from_millis(500)).await;
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_killed_leaves_its_locks_to_their_ttl() {
+    let other = Sidecar::start(TestRedis::shared(), &[]).await;
+    let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("orphan"));
+    let (mut lines, first) = acquired(&sidecar, &key, 1000).await;
+    sidecar.signal("KILL");
+    let (_, _, promised) = last_word(&mut lines, &first).await;
+    assert_eq!(state(&other, &key).await, "held");
+    is_free(&other, &key, Duration::from_secs(2)).await;
+    assert!(Instant::now() + Duration::from_millis(50) > promised, "freed while it was promised");
+}
+
+#[tokio::test]
+async fn a_lock_that_is_taken_away_is_told_before_its_validity_ends() {
+    let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("forced"));
+    let (mut lines, first) = acquired(&sidecar, &key, 3000).await;
+    let forced = sidecar.call("DELETE", &format!("/v1/locks/{key}?force=true")).send().await;
+    assert_eq!(forced.status, 204);
+    let (last, heard, promised) = last_word(&mut lines, &first).await;
+    assert_eq!(last, json!({"event": "lost", "reason": "forced"}));
+    assert!(heard < promised, "told {:?} too late", heard - promised);
+}
+
+#[tokio::test]
+async fn a_lock_that_somebody_else_has_is_superseded() {
+    let redis = TestRedis::start(&[]);
+    let (sidecar, key) = (Sidecar::start(&redis, &[]).await, unique("superseded"));
+    let (mut lines, first) = acquired(&sidecar, &key, 3000).await;
+    redis.ask::<String>("FLUSHALL", &[]);
+    sidecar.call("POST", &format!("/v1/locks/{key}")).send().await;
+    let (last, ..) = last_word(&mut lines, &first).await;
+    assert_eq!(last, json!({"event": "lost", "reason": "superseded"}));
+    assert_eq!(state(&sidecar, &key).await, "held", "the new holder's lock is left alone");
+}
+
+#[tokio::test]
+async fn redis_away_for_longer_than_the_validity_is_told_before_it_ends() {
+    let redis = TestRedis::start(&[]);
+    let (sidecar, key) = (Sidecar::start(&redis, &[]).await, unique("away"));
+    let (mut lines, first) = acquired(&sidecar, &key, 2000).await;
+    redis.signal("STOP");
+    let (last, heard, promised) = last_word(&mut lines, &first).await;
+    redis.signal("CONT");
+    assert_eq!(last, json!({"event": "lost", "reason": "redis"}));
+    assert!(heard < promised, "told {:?} too late", heard - promised);
+    is_free(&sidecar, &key, Duration::from_secs(4)).await;
+}
+
+#[tokio::test]
+async fn a_refusal_is_an_ordinary_answer() {
+    let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("refused"));
+    let (_lines, _) = acquired(&sidecar, &key, 30_000).await;
+    let refused = sidecar.call("POST", &format!("/v1/locks/{key}/hold")).send().await;
+    assert_eq!((refused.status, refused.json()["code"].as_str()), (409, Some("held")));
+    let timeout = sidecar.call("POST", &format!("/v1/locks/{key}/hold")).json(&json!({"waitMs": 50})).send().await;
+    assert_eq!((timeout.status, timeout.json()["code"].as_str()), (409, Some("wait-timeout")));
+    let body = json!({"reentrant": true, "owner": "me"});
+    let reentrant = sidecar.call("POST", &format!("/v1/locks/{key}/hold")).json(&body).send().await;
+    assert_eq!((reentrant.status, reentrant.json()["code"].as_str()), (400, Some("bad-request")));
+}
+
+#[tokio::test]
+async fn a_drain_is_said_at_once_and_each_lock_is_released_when_the_grace_ends() {
+    let other = Sidecar::start(TestRedis::shared(), &[]).await;
+    let mut sidecar = Sidecar::start(TestRedis::shared(), &["--shutdown-grace=2s"]).await;
+    let (stays, closes) = (unique("stays"), unique("closes"));
+    let (mut lines, first) = acquired(&sidecar, &stays, 30_000).await;
+    let (mut closing, _) = acquired(&sidecar, &closes, 30_000).await;
+    sidecar.signal("TERM");
+    let told = Instant::now();
+    assert_eq!(lines.next().await.unwrap(), json!({"event": "draining", "graceMs": 1800}));
+    assert_eq!(closing.next().await.unwrap()["event"], "draining");
+    assert!(told.elapsed() < Duration::from_millis(500), "at once");
+    drop(closing);
+    is_free(&other, &closes, Duration::from_secs(1)).await;
+    assert_eq!(state(&other, &stays).await, "held", "kept until the grace ends");
+    let (last, ..) = last_word(&mut lines, &first).await;
+    assert_eq!(last, json!({"event": "lost", "reason": "draining"}));
+    assert_eq!(sidecar.exit_code(Duration::from_secs(3)).await, Some(0));
+    assert_eq!(state(&other, &stays).await, "free");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_thousand_holds_cost_little_and_renew_without_bursts() {
+    const HOLDS: usize = 2000;
+    let redis = TestRedis::start(&[]);
+    let sidecar = Sidecar::start(&redis, &[]).await;
+    let before = sidecar.memory();
+    let mut holds = Vec::new();
+    for number in 0..HOLDS {
+        holds.push(acquired(&sidecar, &format!("many-{number}"), 6000).await.0);
+    }
+    let grown = sidecar.memory() - before;
+    let renewals = || {
+        let stats: String = redis.ask("INFO", &["commandstats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_pexpireat:calls=")).unwrap_or("0");
+        line.split(',').next().unwrap().parse::<u64>().unwrap()
+    };
+    // Twelve seconds in tenths: six rounds of renewals.
+    let (mut counts, mut last) = (Vec::new(), renewals());
+    let mut ticks = tokio::time::interval(Duration::from_millis(100));
+    for _ in 0..120 {
+        ticks.tick().await;
+        let now = renewals();
+        counts.push(now - last);
+        last = now;
+    }
+    counts.sort_unstable();
+    let mean = counts.iter().sum::<u64>() / counts.len() as u64;
+    println!("2000 holds: {} KiB, renewals a tenth of a second: mean {mean}, p95 {}", grown / 1024, counts[114]);
+    // 40 MB is the release's budget; the allocator pads what a debug build asks of it by half as much again.
+    assert!(grown < 60 * 1024 * 1024, "{} KiB", grown / 1024);
+    assert!((60..=160).contains(&mean), "2000 holds of 6 s renew about 1000 times a second: {mean} a tenth");
+    assert!(counts[114] < mean * 3, "bursts: {counts:?}");
+}
