@@ -78,6 +78,9 @@ enum Command {
     /// What `exec` starts to become the command
     #[command(hide = true)]
     ExecLaunch(exec::LaunchFlags),
+    /// What `exec` becomes when Ctrl-C ended the command
+    #[command(hide = true)]
+    ExecInterrupted,
     /// List who holds what
     #[command(after_help = ls::HELP)]
     Ls(ls::LsFlags),
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Exec(flags) => exec::run(&flags),
         Command::ExecGuard(flags) => exec::guard(&flags),
         Command::ExecLaunch(flags) => exec::launch(&flags),
+        Command::ExecInterrupted => exec::interrupted(),
         Command::Ls(flags) => ls::run(&flags),
         Command::Show(flags) => show::run(&flags),
         Command::Release(flags) => release::run(&flags),

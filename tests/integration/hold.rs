@@ -212,7 +212,7 @@ async fn two_thousand_holds_cost_little_and_renew_without_bursts() {
     counts.sort_unstable();
     let mean = counts.iter().sum::<u64>() / counts.len() as u64;
     println!("2000 holds: {} KiB, renewals a tenth of a second: mean {mean}, p95 {}", grown / 1024, counts[114]);
-    // 40 MB is the release's budget; the allocator pads what a debug build asks of it by half as much again.
+    // Bounds the growth; the budget itself is measured on the release build.
     assert!(grown < 60 * 1024 * 1024, "{} KiB", grown / 1024);
     assert!((60..=160).contains(&mean), "2000 holds of 6 s renew about 1000 times a second: {mean} a tenth");
     assert!(counts[114] < mean * 3, "bursts: {counts:?}");

@@ -15,7 +15,7 @@ use rustix::process::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::channel::{Channel, FromFront, FromGuardian};
-use super::group::adopt_orphans;
+use super::group::{adopt_orphans, die_of_interrupt};
 use super::terminal::Terminal;
 use super::{ExecFlags, passed_on};
 use crate::cli::{complain, exit, runtime};
@@ -52,6 +52,8 @@ struct Front {
     resumed: Signal,
     terminal: Option<Terminal>,
     running: Option<Running>,
+    /// Whether a SIGINT came to us, and not to the command from its terminal.
+    has_passed_interrupt: bool,
 }
 
 /// A command under its lock.
@@ -76,7 +78,16 @@ impl Front {
         let guardian = guardian.stdin(Stdio::from(theirs)).spawn()?;
         channel.send(&FromFront::Begin, Some(std::io::stdin().as_fd()));
         let guardian = Pid::from_child(&guardian);
-        Ok(Front { guardian, channel, signals, changes, resumed, terminal: Terminal::open(), running: None })
+        Ok(Front {
+            guardian,
+            channel,
+            signals,
+            changes,
+            resumed,
+            terminal: Terminal::open(),
+            running: None,
+            has_passed_interrupt: false,
+        })
     }
 
     /// Lasts as long as the guardian; the exit code.
@@ -146,6 +157,7 @@ impl Front {
     /// Passes a signal on; where there is no command yet, it is meant for us: the exit code of dying of it.
     fn pass_on(&mut self, number: Number) -> Option<u8> {
         if self.running.is_some() {
+            self.has_passed_interrupt |= number == Number::INT;
             self.channel.send(&FromFront::Signal(number.as_raw()), None);
             return None;
         }
@@ -178,9 +190,14 @@ impl Front {
         }
     }
 
+    /// Takes the terminal back. Without lockside, a Ctrl-C that ends the command would reach the rest of the job, too,
+    /// and a shell stops its script or loop when it sees that a command died of it.
     fn finish(&self, code: u8) -> u8 {
-        if let (Some(terminal), Some(running)) = (&self.terminal, &self.running) {
-            terminal.take_back(running.group);
+        let (Some(terminal), Some(running)) = (&self.terminal, &self.running) else { return code };
+        let had_terminal = terminal.take_back(running.group);
+        if had_terminal && !self.has_passed_interrupt && i32::from(code) == 128 + Number::INT.as_raw() {
+            let _ = kill_current_process_group(Number::INT);
+            die_of_interrupt();
         }
         code
     }

@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
+/// Longest time between two beats, so that a machine that was suspended is soon seen to have been.
+const LONGEST_BEAT: Duration = Duration::from_secs(1);
+/// Longest time between SIGKILL and the end of the lease.
+const LONGEST_MARGIN: Duration = Duration::from_secs(2);
 /// Longest time between SIGTERM and SIGKILL.
 const LONGEST_GRACE: Duration = Duration::from_secs(10);
 /// The same once the lock may be somebody else's already.
@@ -46,7 +50,7 @@ pub struct Pulse {
 impl Pulse {
     /// Starts before the request is sent.
     pub fn start(now: Moment, ttl: Duration) -> Pulse {
-        Pulse { before_last: now, last: now, every: ttl / 20 }
+        Pulse { before_last: now, last: now, every: (ttl / 20).min(LONGEST_BEAT) }
     }
 
     pub fn every(&self) -> Duration {
@@ -90,7 +94,7 @@ impl Fuse {
     /// A lease that was told to be valid for `valid_for`, at `said` or later.
     pub fn new(said: Moment, valid_for: Duration, ttl: Duration) -> Fuse {
         Fuse {
-            margin: ttl / 20,
+            margin: (ttl / 20).min(LONGEST_MARGIN),
             grace: (ttl / 5).min(LONGEST_GRACE),
             lease_end: said + valid_for,
             latest: None,

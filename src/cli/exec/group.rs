@@ -48,6 +48,19 @@ pub fn launch(flags: &LaunchFlags) -> ExitCode {
     }
 }
 
+/// Becomes a process that dies of Ctrl-C, which one that catches SIGINT cannot. Returns only where that fails.
+pub fn die_of_interrupt() {
+    if let Ok(program) = std::env::current_exe() {
+        let _ = Command::new(program).arg("exec-interrupted").exec();
+    }
+}
+
+/// `lockside exec-interrupted`: dies of SIGINT.
+pub fn interrupted() -> ExitCode {
+    let _ = kill_process(getpid(), Signal::INT);
+    ExitCode::from(128 + 2)
+}
+
 /// Makes this process the parent of descendants that lose theirs, so that it sees them die.
 pub fn adopt_orphans() {
     let _ = set_child_subreaper(Some(getpid()));

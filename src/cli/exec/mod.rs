@@ -31,7 +31,7 @@ use super::client::SidecarFlags;
 use crate::config;
 use crate::lock::Key;
 
-pub use group::{LaunchFlags, launch};
+pub use group::{LaunchFlags, interrupted, launch};
 pub use guardian::run as guard;
 
 #[derive(Args, Debug)]

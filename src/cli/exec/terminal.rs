@@ -43,9 +43,10 @@ impl Terminal {
         tcsetpgrp(&self.tty, group).is_ok()
     }
 
-    /// Takes the terminal back from the command.
-    pub fn take_back(&self, group: Pid) {
-        if tcgetpgrp(&self.tty).is_ok_and(|foreground| foreground == group) {
+    /// Takes the terminal back from the command; `false` where the command did not have it.
+    pub fn take_back(&self, group: Pid) -> bool {
+        let is_theirs = tcgetpgrp(&self.tty).is_ok_and(|foreground| foreground == group);
+        if is_theirs {
             // Whoever takes the terminal from the background is stopped by SIGTTOU, unless it is blocked.
             let mask = SigSet::from(Signal::SIGTTOU);
             let blocked = mask.thread_block();
@@ -54,5 +55,6 @@ impl Terminal {
                 let _ = mask.thread_unblock();
             }
         }
+        is_theirs
     }
 }

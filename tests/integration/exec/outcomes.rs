@@ -82,6 +82,7 @@ async fn a_lock_that_is_held_is_75_for_who_does_not_wait_or_not_long() {
     assert!(tried.stderr.contains("--wait"), "{}", tried.stderr);
     let waited = exec(&sidecar, &["--wait", "300ms", &key, "--", "echo", "no"]).await;
     assert_eq!((waited.code, waited.stdout.as_str()), (Some(75), ""), "{}", waited.stderr);
+    assert!(waited.stderr.contains(&format!("is held by `{owner}` for another")), "{}", waited.stderr);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 
 use super::*;
+use crate::harness::Scratch;
 
 /// A shell on a terminal of its own, and what it shows.
 struct Screen {
@@ -54,14 +55,13 @@ impl Screen {
     }
 
     /// Waits for a text, and forgets everything up to it.
-    async fn see(&self, text: &str) {
+    async fn see(&self, text: &str) -> String {
         let deadline = std::time::Instant::now() + PATIENCE;
         loop {
             {
                 let mut shown = self.shown.lock().unwrap();
                 if let Some(at) = shown.find(text) {
-                    shown.drain(..at + text.len());
-                    return;
+                    return shown.drain(..at + text.len()).collect();
                 }
                 assert!(std::time::Instant::now() < deadline, "`{text}` is not in:\n{shown}");
             }
@@ -90,10 +90,34 @@ async fn ctrl_c_reaches_the_command_and_not_lockside() {
     screen.see("caught").await;
     screen.see("code=3").await;
     assert_eq!(show(&sidecar, &key).await["state"], "free");
-    screen.press(&format!("$LOCKSIDE exec {key} -- sh -c 'echo rea\"\"dy; exec sleep 60'; echo code=$?\n"));
+    screen.press(&format!("$LOCKSIDE exec {key} -- sh -c 'echo rea\"\"dy; exec sleep 60'\n"));
     screen.see("ready").await;
     screen.press("\x03");
+    eventually("it has ended", PATIENCE, async || show(&sidecar, &key).await["state"] == "free").await;
+    screen.press("echo code=$?\n");
     screen.see("code=130").await;
+}
+
+#[tokio::test]
+async fn ctrl_c_ends_the_script_around_it_and_a_signal_to_lockside_does_not() {
+    let sidecar = sidecar().await;
+    let (scratch, key) = (Scratch::new(), unique("exec"));
+    let line = format!("$LOCKSIDE exec {key} -- sh -c 'echo pid=$PPID,; exec sleep 60'\necho went on: $?\n");
+    let script = scratch.file("script.sh", line);
+    let mut screen = Screen::bash(&sidecar);
+
+    screen.press(&format!("bash {script}\n"));
+    screen.number("pid=").await;
+    screen.press("\x03");
+    eventually("it has ended", PATIENCE, async || show(&sidecar, &key).await["state"] == "free").await;
+    screen.press("echo code=$?\n");
+    let shown = screen.see("code=130").await;
+    assert!(!shown.contains("went on"), "{shown}");
+
+    screen.press(&format!("bash {script}\n"));
+    let guardian = screen.number("pid=").await;
+    signal("INT", parent(guardian));
+    screen.see("went on: 130").await;
 }
 
 #[tokio::test]
