@@ -2,6 +2,7 @@
 //! parallel on one Redis, but for those that stop or flush one of their own.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![expect(clippy::print_stdout, reason = "a test may say what it measured")]
 
 mod harness;
 
