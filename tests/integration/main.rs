@@ -2,7 +2,7 @@
 //! parallel on one Redis, but for those that stop or flush one of their own.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
-#![allow(clippy::print_stdout, reason = "what was measured is shown by --nocapture")]
+#![expect(clippy::print_stdout, reason = "a test may say what it measured")]
 
 mod harness;
 

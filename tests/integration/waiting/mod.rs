@@ -6,6 +6,7 @@ mod ends;
 mod fairness;
 mod fight;
 mod losses;
+mod repeated;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
