@@ -6,6 +6,7 @@ use fred::clients::SubscriberClient;
 use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
 use fred::types::config::{PerformanceConfig, ReconnectPolicy};
 use tokio::sync::{broadcast, mpsc};
+use tokio::task::AbortHandle;
 
 use super::{CONNECT_TIMEOUT, RECONNECT_DELAY_MS, RedisFailure, connection, server};
 use crate::config::RedisConfig;
@@ -24,6 +25,7 @@ pub enum Heard {
 /// A subscription that is kept through reconnections.
 pub struct Push {
     client: SubscriberClient,
+    relay: AbortHandle,
 }
 
 impl Push {
@@ -52,13 +54,16 @@ impl Push {
             let _ = client.quit().await;
             return Err(RedisFailure::from(error).of_a_read());
         }
-        tokio::spawn(relay(client.clone(), messages, reconnections, ear));
-        Ok(Push { client })
+        let relay = tokio::spawn(relay(client.clone(), messages, reconnections, ear)).abort_handle();
+        Ok(Push { client, relay })
     }
+}
 
-    /// Makes the connection anew.
-    pub async fn reconnect(&self) {
-        let _ = self.client.force_reconnection().await;
+impl Drop for Push {
+    fn drop(&mut self) {
+        self.relay.abort();
+        let client = self.client.clone();
+        tokio::spawn(async move { client.quit().await });
     }
 }
 

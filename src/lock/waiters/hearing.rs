@@ -1,12 +1,12 @@
 //! What the line hears from Redis, and how it notices that it hears nothing any more.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use super::{Line, LockFailure, Turn};
+use super::{Line, Listening, LockFailure, Turn};
 use crate::lock::types::{Key, Token};
 use crate::redis::Heard;
 
@@ -24,15 +24,30 @@ impl Line {
     pub(super) async fn listen(self: &Arc<Line>) -> Result<(), LockFailure> {
         let begin = async || {
             let (ear, heard) = mpsc::unbounded_channel();
-            let push = self.scripts.space.push();
-            let channels = vec![format!("{push}{}", self.sidecar), format!("{push}all")];
-            let listening = self.scripts.redis.listen(channels, ear).await?;
+            let push = self.scripts.redis.listen(self.channels(), ear.clone()).await?;
             tokio::spawn(Arc::clone(self).hear(heard));
             tokio::spawn(Arc::clone(self).keep_hearing());
             tokio::spawn(Arc::clone(self).look_when_in_doubt());
-            Ok::<_, LockFailure>(listening)
+            Ok::<_, LockFailure>(Listening { push: Mutex::new(push), ear })
         };
-        self.push.get_or_try_init(begin).await.map(|_| ())
+        self.listening.get_or_try_init(begin).await.map(|_| ())
+    }
+
+    fn channels(&self) -> Vec<String> {
+        let push = self.scripts.space.push();
+        vec![format!("{push}{}", self.sidecar), format!("{push}all")]
+    }
+
+    /// By another client: one that a reconnection came across another may never hear again.
+    async fn listen_anew(&self) {
+        let Some(listening) = self.listening.get() else { return };
+        match self.scripts.redis.listen(self.channels(), listening.ear.clone()).await {
+            Ok(push) => {
+                *listening.push.lock().expect("no holder of this lock panics") = push;
+                self.doubt.notify_one();
+            }
+            Err(failure) => tracing::debug!(%failure, "cannot listen anew; trying again"),
+        }
     }
 
     /// Never waits for Redis: what is heard behind a turn must not hold it up.
@@ -78,7 +93,7 @@ impl Line {
     }
 
     /// Sends ourselves a sign of life while anybody waits. When it is not heard, or nobody is said to listen, messages
-    /// are being lost: the connection is made anew, and until then every line is looked at.
+    /// are being lost: another connection is made, and until then every line is looked at.
     async fn keep_hearing(self: Arc<Line>) {
         let channel = format!("{}{}", self.scripts.space.push(), self.sidecar);
         let mut sent = None;
@@ -103,11 +118,7 @@ impl Line {
                 if deaf_for % ECHOES_BEFORE_FORCE == 0 && listening.as_ref().is_none_or(JoinHandle::is_finished) {
                     tracing::warn!("redis's messages are not heard; listening anew");
                     let line = Arc::clone(&self);
-                    listening = Some(tokio::spawn(async move {
-                        if let Some(push) = line.push.get() {
-                            push.reconnect().await;
-                        }
-                    }));
+                    listening = Some(tokio::spawn(async move { line.listen_anew().await }));
                 }
                 self.doubt.notify_one();
                 continue;

@@ -11,25 +11,31 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use tokio::sync::{Notify, OnceCell, oneshot};
+use tokio::sync::{Notify, OnceCell, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::LockFailure;
 use super::record;
 use super::scripts::{Scripts, WaitRow};
 use super::types::{Key, Token};
-use crate::redis::Push;
+use crate::redis::{Heard, Push};
 
 /// Everybody of one thread who waits.
 pub struct Line {
     sidecar: String,
     scripts: Scripts,
     places: Mutex<HashMap<Key, Place>>,
-    push: OnceCell<Push>,
+    listening: OnceCell<Listening>,
     /// When anything was last heard.
     heard: Mutex<Instant>,
     /// Asks for a look at every line.
     doubt: Notify,
+}
+
+/// The connection that we hear by, and where to what it hears goes.
+struct Listening {
+    push: Mutex<Push>,
+    ear: mpsc::UnboundedSender<Heard>,
 }
 
 /// The waiters of one key, in the order in which they came, and what is known of the lease before them.
@@ -128,7 +134,7 @@ impl Line {
             sidecar,
             scripts,
             places: Mutex::new(HashMap::new()),
-            push: OnceCell::new(),
+            listening: OnceCell::new(),
             heard: Mutex::new(Instant::now()),
             doubt: Notify::new(),
         })
