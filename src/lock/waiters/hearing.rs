@@ -16,9 +16,6 @@ const ECHO_INTERVAL: Duration = Duration::from_millis(400);
 /// After so many signs of life one of our lines is looked for: a Redis that lost its data tells nobody.
 const ECHOES_FOR_A_LINE: u32 = 6;
 
-/// So many signs of life in a row must stay unheard before the connection is given up.
-const ECHOES_BEFORE_FORCE: u32 = 3;
-
 impl Line {
     /// Starts to listen, once.
     pub(super) async fn listen(self: &Arc<Line>) -> Result<(), LockFailure> {
@@ -98,7 +95,6 @@ impl Line {
         let channel = format!("{}{}", self.scripts.space.push(), self.sidecar);
         let mut sent = None;
         let mut listening: Option<JoinHandle<()>> = None;
-        let mut deaf_for = 0;
         for count in 1_u32.. {
             tokio::time::sleep(ECHO_INTERVAL).await;
             let Some(key) = self.places().keys().next().cloned() else {
@@ -112,19 +108,13 @@ impl Line {
             // What Redis did not take it cannot send back: then this connection is no deafer than the other.
             sent = listeners.is_ok().then_some(now);
             if is_deaf || matches!(listeners, Ok(0)) {
-                deaf_for += 1;
-                // A connection that is lost is made anew by itself; to force that meanwhile would only disturb it. One
-                // that stays deaf is half open, or lost its subscriptions.
-                if deaf_for % ECHOES_BEFORE_FORCE == 0 && listening.as_ref().is_none_or(JoinHandle::is_finished) {
+                if listening.as_ref().is_none_or(JoinHandle::is_finished) {
                     tracing::warn!("redis's messages are not heard; listening anew");
                     let line = Arc::clone(&self);
                     listening = Some(tokio::spawn(async move { line.listen_anew().await }));
                 }
                 self.doubt.notify_one();
-                continue;
-            }
-            deaf_for = 0;
-            if count % ECHOES_FOR_A_LINE == 0
+            } else if count % ECHOES_FOR_A_LINE == 0
                 && let Some(first) = self.standing(&key).first()
             {
                 let queue = self.scripts.space.queue(&key);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Fleet, granted, patient, token};
+use super::{Fleet, granted, patient, release, token};
 use crate::harness::{TestRedis, eventually};
 
 /// Ten waiters of a sidecar that then gets `signal` stand before one of another; how long that one waits for its turn
