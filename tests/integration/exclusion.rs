@@ -6,21 +6,11 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::history::{Fault, Held, History};
-use crate::harness::{Scratch, Sidecar, TestRedis, jwt, unique};
+use crate::harness::{Dice, Scratch, Sidecar, TestRedis, jwt, unique};
 
 const FIGHT: Duration = Duration::from_secs(10);
 const TASKS: usize = 64;
 const KEYS: usize = 8;
-
-/// A generator of numbers that differ from task to task and need not be random.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 /// What a holder may count on: 1 % of the ttl and 2 ms less, from the moment that the request was sent.
 fn promise(sent: Instant, ttl_ms: u64) -> Instant {

@@ -23,6 +23,16 @@ pub fn unique(name: &str) -> String {
     format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// A generator of numbers that differ from task to task and need not be random.
+pub struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
 /// Polls until `holds`, for at most `within`; panics with `what` when it never does. Returns how long it took.
 pub async fn eventually<F: Future<Output = bool>>(
     what: &str,

@@ -7,21 +7,11 @@ use serde_json::json;
 
 use super::Fleet;
 use crate::harness::history::{Held, History};
-use crate::harness::{Call, TestRedis, unique};
+use crate::harness::{Call, Dice, TestRedis, unique};
 
 const FIGHT: Duration = Duration::from_secs(15);
 const TASKS: u64 = 48;
 const KEYS: u64 = 4;
-
-/// A generator of numbers that differ from task to task and need not be random.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % sides
-    }
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_who_wait_renew_repeat_and_hang_up_never_hold_one_key_together_and_leave_nothing() {
