@@ -11,11 +11,13 @@
 -- ARGV[9] further   further fields of the lease, each a JSON string with a comma before it, or nothing
 -- ARGV[10] own      what to do when this owner has the key by another attempt: "refuse"
 --                   | "renew" (valid for ttl_ms from now) | "extend" (the same where that is longer, else as it is)
+-- ARGV[11] not_after  see lease.lua
 -- Returns {"granted", token, since_ms, valid_until_ms}
 --       | {"replayed", lease, valid_until_ms, left_ms}   this very attempt has it, also by this sending now
 --       | {"renewed", lease, valid_until_ms, left_ms}    the owner had it, and own says so: same token
 --       | {"held", lease, valid_until_ms, left_ms}       another attempt, owner or program has it (< 0: no expiry)
 --       | {"stranger"}                                   something that is no string lies under the key
+--       | {"late", now_ms}                               see lease.lua
 -- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity,
 -- nonce, and "by":"r-1 r-2", of the sendings that were told of it, or "by":"*", when there are many; see undo.lua.
 -- A free key that others wait for goes to the first of them, and is held; they are told of an expiry that comes sooner.
@@ -24,7 +26,7 @@
 local lock, seq, tokens, queue             = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push              = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
-local further, own                         = ARGV[9], ARGV[10]
+local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]
 
 local LONGEST_BY = 512 -- so that no lease grows without bound
 
@@ -33,6 +35,10 @@ local function found(word, lease)
   return {word, lease, string.format('%.0f', valid_until), string.format('%.0f', left)}
 end
 
+local now_us = clock_us()
+if is_late(not_after, now_us) then
+  return late(now_us)
+end
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
@@ -60,7 +66,6 @@ if lease then
   end
 end
 
-local now_us = clock_us()
 if lease then
   local now_ms = math.floor(now_us / 1000)
   local valid_until, left_ms = string.format('%.0f', now_ms + tonumber(ttl_ms)), ttl_ms
@@ -70,19 +75,23 @@ if lease then
       valid_until, left_ms = string.format('%.0f', expires), string.format('%.0f', expires - now_ms)
     end
   end
+  -- A write that Redis does even when it is out of memory; then it does the SET, too.
   if redis.call('PEXPIREAT', lock, valid_until, 'GT') == 0 then
     redis.call('PEXPIREAT', lock, valid_until)
     if own == 'renew' and redis.call('EXISTS', queue) == 1 then
       redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
     end
   end
-  local own_ttl_ms = own == 'extend' and tonumber(string.match(lease, '"ttl":(%d+)'))
+  local text = renewed(lease)
+  local own_ttl_ms = own == 'extend' and tonumber(string.match(text, '"ttl":(%d+)'))
   if own_ttl_ms and own_ttl_ms < tonumber(ttl_ms) then
-    lease = string.gsub(lease, '"ttl":%d+', '"ttl":' .. ttl_ms, 1)
-    -- Not KEEPTTL: see above.
-    redis.call('SET', lock, lease, 'PXAT', valid_until)
+    text = string.gsub(text, '"ttl":%d+', '"ttl":' .. ttl_ms, 1)
   end
-  return {'renewed', lease, valid_until, left_ms}
+  if text ~= lease then
+    -- Not KEEPTTL: see above.
+    redis.call('SET', lock, text, 'PXAT', valid_until)
+  end
+  return {'renewed', text, valid_until, left_ms}
 end
 
 local at = {lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}

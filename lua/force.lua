@@ -3,16 +3,22 @@
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset waiter -> place in line
 -- KEYS[5] forced  string, the token that was last taken away; kept for a minute, so that its holder can be told
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
--- ARGV[5] token, or "" for whichever lease there is
+-- ARGV[5] token, or "" for whichever lease there is      ARGV[6] not_after  see lease.lua
 -- Returns {"forced", lease}
 --       | {"free"}           nothing lies under the key
 --       | {"other", lease}   a lease of another token, or a stranger's string
 --       | {"stranger"}       something that is no string lies under the key
+--       | {"late", now_ms}   see lease.lua
 -- A script, because the lease that is taken away must be the one that was looked at.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local token, forced            = ARGV[5], KEYS[5]
+local token, not_after         = ARGV[5], ARGV[6]
+local forced                   = KEYS[5]
 
+local now_us = clock_us()
+if is_late(not_after, now_us) then
+  return late(now_us)
+end
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease

@@ -1,4 +1,4 @@
--- Not a script: stands before those that grant, or that free a key and so let the next one in line have it.
+-- Not a script: stands, behind lease.lua, before those that grant, or that free a key and so let the next in line have it.
 -- `at` names the place: lock, seq, tokens, queue (keys); key, shard, floor, push (see acquire.lua).
 -- queue is a zset, waiter -> place in line. A waiter is six lines of text that its sidecar made:
 --   sidecar, waiter (names without a newline), ttl_ms, identity, nonce and "by", further (as acquire.lua has them)
@@ -11,11 +11,6 @@ local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be 
 -- A waiter's grant counts when its sidecar has taken it, by renew.lua, within this time. Until then the lease ends in
 -- ,"offered":"sidecar"}, so that whoever looks knows who did not take it.
 local OFFER_MS = 1500
-
-local function clock_us()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000000 + tonumber(time[2])
-end
 
 -- The next sequence of the shard, or nil and an error; nothing is changed then.
 local function next_sequence(at, now_us)

@@ -3,16 +3,21 @@
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset waiter -> place in line
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease this owner has
--- ARGV[6] identity  the owner as the lease spells it
+-- ARGV[6] identity  the owner as the lease spells it    ARGV[7] not_after  see lease.lua
 -- Returns {"released"}
 --       | {"lost"}           nothing lies under the key
 --       | {"other", lease}   not this owner's lease (of this token); the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
+--       | {"late", now_ms}   see lease.lua
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local token, identity          = ARGV[5], ARGV[6]
+local token, identity, not_after = ARGV[5], ARGV[6], ARGV[7]
 
+local now_us = clock_us()
+if is_late(not_after, now_us) then
+  return late(now_us)
+end
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease

@@ -4,16 +4,23 @@
 -- ARGV[1] key    ARGV[2] token             ARGV[3] identity  the owner as the lease spells it
 -- ARGV[4] ttl_ms >= 1, or "" for the lease's own
 -- ARGV[5] push   first part of the channels on which sidecars hear of their waiters' turns
+-- ARGV[6] not_after  see lease.lua
 -- Returns {"renewed", lease, valid_until_ms, left_ms}
 --       | {"lost"}           nothing lies under the key
 --       | {"forced"}         the lease was taken away
 --       | {"other", lease}   not this owner's lease of this token; the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
+--       | {"late", now_ms}   see lease.lua
 -- Those who wait are told of an expiry that comes sooner than they knew. A lease on offer is taken by this: see line.lua.
 -- A script, because between a GET and a PEXPIREAT the lease may expire and be granted to another.
 local lock, queue, forced                = KEYS[1], KEYS[2], KEYS[3]
 local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local not_after                          = ARGV[6]
 
+local now_us = clock_us()
+if is_late(not_after, now_us) then
+  return late(now_us)
+end
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
@@ -31,18 +38,19 @@ if ttl_ms == '' then
     return {'other', lease}
   end
 end
-local time = redis.call('TIME')
-local now_ms = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-local valid_until = string.format('%.0f', now_ms + tonumber(ttl_ms))
+local valid_until = string.format('%.0f', math.floor(now_us / 1000) + tonumber(ttl_ms))
 if redis.call('PEXPIREAT', lock, valid_until, 'GT') == 0 then
   redis.call('PEXPIREAT', lock, valid_until)
   if redis.call('EXISTS', queue) == 1 then
     redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
   end
 end
-local offered = string.find(lease, ',"offered":"', 1, true)
-if offered then
-  lease = string.sub(lease, 1, offered - 1) .. '}'
-  redis.call('SET', lock, lease, 'PXAT', valid_until)
+-- The taking of an offer is the grant itself; any other renewal is told to somebody who then counts on the lease.
+local text = string.gsub(lease, ',"offered":"[%w-]+"}$', '}')
+if text == lease then
+  text = renewed(lease)
 end
-return {'renewed', lease, valid_until, ttl_ms}
+if text ~= lease then
+  redis.call('SET', lock, text, 'PXAT', valid_until)
+end
+return {'renewed', text, valid_until, ttl_ms}

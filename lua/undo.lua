@@ -8,7 +8,7 @@
 -- ARGV[7] waiter   its place in the queue, to be given up, too; or "" where it has none
 -- Returns {"undone"}
 --       | {"nothing"}   this sending of the attempt has no lease
---       | {"told"}      another sending of the attempt was told of the lease: it stays, without this one
+--       | {"told"}      another sending of the attempt was told of the lease: it stays, without this one; or it was renewed
 -- A script, because a repetition may be told between a GET and a DEL, and a turn come between leaving the line and a GET.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
@@ -29,7 +29,7 @@ if not begin or string.sub(lease, begin, begin + #attempt - 1) ~= attempt then
   return {'nothing'}
 end
 local by, rest = string.match(lease, '^"by":"([^"]*)(.*)$', begin + #attempt)
-if by == '*' then
+if by == '*' or string.sub(lease, -#RENEWED) == RENEWED then
   return {'told'}
 end
 if (by or '') ~= request then

@@ -5,16 +5,23 @@
 -- ARGV[5] waiter  six lines of text, as line.lua has them
 -- ARGV[6] wait_ms how long it may wait at most: the line is kept at least so long
 -- ARGV[7] place   where it stood before the line was lost or it was dropped from it, or "" for the end of the line
+-- ARGV[8] not_after  see lease.lua
 -- Returns {"waiting", place, left_ms, offered}   left_ms of the lease that it waits for (-1: no expiry, -2: the key is
 --                            free); offered: the sidecar that this lease is on offer to, or ""
 --       | {"turn", token}    its turn has come already, so it is not in the line
+--       | {"late", now_ms}   see lease.lua
 -- A free key stays free when a waiter comes back to its place: others that stood before it may be about to, too.
 -- Whoever comes back to an empty line says so to all. Fails, and has changed nothing, when no place is left.
 -- A script, because a key that is freed between a look and the joining would wake nobody.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local waiter, wait_ms, place   = ARGV[5], tonumber(ARGV[6]), ARGV[7]
+local not_after                = ARGV[8]
 
+local now_us = clock_us()
+if is_late(not_after, now_us) then
+  return late(now_us)
+end
 local at = {lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
@@ -31,7 +38,7 @@ if type(lease) == 'string' then
 end
 local comes_back = place ~= ''
 if not comes_back then
-  local sequence, refusal = next_sequence(at, clock_us())
+  local sequence, refusal = next_sequence(at, now_us)
   if refusal then
     return refusal
   end

@@ -65,6 +65,7 @@ pub enum RedisOperation {
     Count,
     Directory,
     Publish,
+    Time,
 }
 
 impl RedisOperation {
@@ -75,6 +76,7 @@ impl RedisOperation {
             RedisOperation::Count => "count",
             RedisOperation::Directory => "directory",
             RedisOperation::Publish => "publish",
+            RedisOperation::Time => "time",
         }
     }
 }

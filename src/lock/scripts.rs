@@ -10,26 +10,26 @@ use super::types::{Key, Shard, Token, Ttl};
 use crate::redis::{Redis, RedisFailure, Reply, Script};
 
 macro_rules! script {
-    ($name:literal) => {
-        LazyLock::new(|| Script::new($name, include_str!(concat!("../../lua/", $name, ".lua"))))
-    };
-    ("line", $name:literal) => {
+    ($($before:literal)* => $name:literal) => {
         LazyLock::new(|| {
-            let text = concat!(include_str!("../../lua/line.lua"), include_str!(concat!("../../lua/", $name, ".lua")));
+            let text = concat!(
+                $(include_str!(concat!("../../lua/", $before, ".lua")),)*
+                include_str!(concat!("../../lua/", $name, ".lua"))
+            );
             Script::new($name, text)
         })
     };
 }
 
-static ACQUIRE: LazyLock<Script> = script!("line", "acquire");
-static RENEW: LazyLock<Script> = script!("renew");
-static RELEASE: LazyLock<Script> = script!("line", "release");
-static FORCE: LazyLock<Script> = script!("line", "force");
-static UNDO: LazyLock<Script> = script!("line", "undo");
-static WAIT: LazyLock<Script> = script!("line", "wait");
-static ADVANCE: LazyLock<Script> = script!("line", "advance");
-static READ: LazyLock<Script> = script!("read");
-static SWEEP: LazyLock<Script> = script!("sweep");
+static ACQUIRE: LazyLock<Script> = script!("lease" "line" => "acquire");
+static RENEW: LazyLock<Script> = script!("lease" => "renew");
+static RELEASE: LazyLock<Script> = script!("lease" "line" => "release");
+static FORCE: LazyLock<Script> = script!("lease" "line" => "force");
+static UNDO: LazyLock<Script> = script!("lease" "line" => "undo");
+static WAIT: LazyLock<Script> = script!("lease" "line" => "wait");
+static ADVANCE: LazyLock<Script> = script!("lease" "line" => "advance");
+static READ: LazyLock<Script> = script!(=> "read");
+static SWEEP: LazyLock<Script> = script!(=> "sweep");
 
 /// What lies under a lock's key.
 pub struct Found {
@@ -139,7 +139,7 @@ impl Scripts {
         args.push(acquire.ttl.as_ms().to_string());
         args.push(acquire.further);
         args.push(acquire.own.to_owned());
-        let mut row = Row::of(self.redis.run(&ACQUIRE, keys, args).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, &keys, &args).await?)?;
         Ok(match row.word().as_ref() {
             b"granted" => {
                 AcquireRow::Granted { token: row.token()?, since_ms: row.number()?, valid_until_ms: row.number()? }
@@ -163,7 +163,7 @@ impl Scripts {
         let ttl = ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default();
         let keys = vec![self.space.lock(key), self.space.queue(key), self.space.forced(key)];
         let args = vec![key.to_string(), token.to_string(), identity.to_owned(), ttl, self.space.push()];
-        let mut row = Row::of(self.redis.run(&RENEW, keys, args).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&RENEW, &keys, &args).await?)?;
         Ok(match row.word().as_ref() {
             b"renewed" => RenewRow::Renewed(row.found()?),
             b"lost" => RenewRow::Lost,
@@ -179,7 +179,7 @@ impl Scripts {
         let (keys, mut args) = self.line(key);
         args.push(spelled(token));
         args.push(identity.to_owned());
-        let mut row = Row::of(self.redis.run(&RELEASE, keys, args).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&RELEASE, &keys, &args).await?)?;
         Ok(match row.word().as_ref() {
             b"released" => ReleaseRow::Released,
             b"lost" => ReleaseRow::Lost,
@@ -194,7 +194,7 @@ impl Scripts {
         let (mut keys, mut args) = self.line(key);
         keys.push(self.space.forced(key));
         args.push(spelled(token));
-        let mut row = Row::of(self.redis.run(&FORCE, keys, args).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&FORCE, &keys, &args).await?)?;
         Ok(match row.word().as_ref() {
             b"forced" => ForceRow::Forced(row.text()?),
             b"free" => ForceRow::Free,
@@ -210,7 +210,7 @@ impl Scripts {
         args.push(attempt.to_owned());
         args.push(request.to_owned());
         args.push(waiter.to_owned());
-        let row = Row::of(self.redis.run(&UNDO, keys, args).await?)?;
+        let row = Row::of(self.redis.run(&UNDO, &keys, &args).await?)?;
         Ok(match row.word().as_ref() {
             b"undone" => UndoRow::Undone,
             b"nothing" => UndoRow::Nothing,
@@ -231,7 +231,7 @@ impl Scripts {
         args.push(waiter.to_owned());
         args.push(longest_ms.to_string());
         args.push(place.unwrap_or_default().to_owned());
-        let mut row = Row::of(self.redis.run(&WAIT, keys, args).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&WAIT, &keys, &args).await?)?;
         match row.word().as_ref() {
             b"waiting" => Ok(WaitRow::Waiting { place: row.string()?, left_ms: row.number()?, offered: row.string()? }),
             b"turn" => Ok(WaitRow::Turn(row.token()?)),
@@ -244,7 +244,7 @@ impl Scripts {
         let (keys, mut args) = self.line(key);
         args.push(waiter.to_owned());
         args.push(silent.to_owned());
-        let mut row = Row::of(self.redis.run(&ADVANCE, keys, args).await?)?;
+        let mut row = Row::of(self.redis.run(&ADVANCE, &keys, &args).await?)?;
         Ok(match row.word().as_ref() {
             b"held" => {
                 let (text, left_ms) = (row.text()?, row.number()?);
@@ -258,8 +258,8 @@ impl Scripts {
 
     /// What lies under each of `keys`, which are all of one shard.
     pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
-        let locks = keys.iter().map(|key| self.space.lock(key)).collect();
-        let rows = self.redis.run(&READ, locks, Vec::new()).await?.into_rows()?;
+        let locks: Vec<String> = keys.iter().map(|key| self.space.lock(key)).collect();
+        let rows = self.redis.run(&READ, &locks, &[]).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
             match row.word().as_ref() {
@@ -275,9 +275,9 @@ impl Scripts {
     /// Drops those of the index entries `keys` of `shard` whose leases are gone; how many.
     pub async fn sweep(&self, shard: Shard, keys: &[Key]) -> Result<u64, RedisFailure> {
         let tokens = self.space.tokens(shard).to_owned();
-        let names = std::iter::once(tokens).chain(keys.iter().map(|key| self.space.lock(key))).collect();
-        let args = keys.iter().map(Key::to_string).collect();
-        let mut row = Row::of(self.redis.run(&SWEEP, names, args).await?)?;
+        let names: Vec<String> = std::iter::once(tokens).chain(keys.iter().map(|key| self.space.lock(key))).collect();
+        let args: Vec<String> = keys.iter().map(Key::to_string).collect();
+        let mut row = Row::of(self.redis.run(&SWEEP, &names, &args).await?)?;
         match row.word().as_ref() {
             b"swept" => row.number(),
             _ => Err(row.unknown(&SWEEP)),

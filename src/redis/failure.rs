@@ -8,6 +8,9 @@ pub enum RedisFailure {
     /// Never left this process: no connection.
     #[error("no connection to redis: {0}")]
     NotSent(String),
+    /// Came to Redis past its deadline, and so was not done.
+    #[error("reached redis too late, and was not done")]
+    Late,
     /// Redis answered with an error before it changed anything.
     #[error("redis refused: {0}")]
     Refused(String),
@@ -53,6 +56,7 @@ impl RedisFailure {
     pub fn label(&self) -> &'static str {
         match self {
             RedisFailure::NotSent(_) => "not_sent",
+            RedisFailure::Late => "late",
             RedisFailure::Refused(_) => "refused",
             RedisFailure::NoAnswer(_) => "no_answer",
             RedisFailure::Unread(_) => "unread",

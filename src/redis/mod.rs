@@ -3,7 +3,11 @@
 //!
 //! Architecture invariant: a command is sent once. The client library never repeats one behind our back, and its own
 //! deadline is the only one: a call that is given up from outside would still be sent later.
+//!
+//! Architecture invariant: nothing is changed later than we answered. What changes anything carries its deadline by the
+//! server's own clock, and the server refuses it afterwards.
 
+mod clock;
 mod failure;
 mod push;
 mod reply;
@@ -24,6 +28,7 @@ use fred::types::config::{
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
 use tokio::sync::mpsc;
 
+use clock::Clock;
 pub use failure::RedisFailure;
 pub use push::{Heard, Push};
 pub use reply::Reply;
@@ -47,6 +52,7 @@ pub struct Redis {
     client: Client,
     patience: Duration,
     status: Arc<Status>,
+    clock: Arc<Clock>,
     metrics: Arc<Metrics>,
     in_flight: Arc<InFlight>,
     config: Arc<RedisConfig>,
@@ -83,10 +89,10 @@ impl Redis {
             // 0 attempts: for ever. A finite number would end the client for good.
             Some(ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS)),
         );
-        let status = Arc::new(Status::new());
-        watch::spawn(client.clone(), config.timeout, Arc::clone(&status));
+        let (status, clock) = (Arc::new(Status::new()), Arc::new(Clock::new()));
+        watch::spawn(client.clone(), config.timeout, Arc::clone(&status), Arc::clone(&clock));
         let patience = CONNECTION_PATIENCE.min(config.timeout);
-        Redis { client, patience, status, metrics, in_flight, config: Arc::new(config.clone()) }
+        Redis { client, patience, status, clock, metrics, in_flight, config: Arc::new(config.clone()) }
     }
 
     /// Whether Redis answers, and if not, why.
@@ -105,29 +111,47 @@ impl Redis {
         Ok(flight)
     }
 
+    /// Runs a script that changes something, but not later than its answer: its last argument is until when it may run
+    /// by the server's own clock, and past that it answers `{"late", now_ms}`.
+    pub async fn run_in_time(&self, script: &Script, keys: &[String], args: &[String]) -> Result<Reply, RedisFailure> {
+        if !self.clock.is_known() {
+            self.ask_time().await?;
+        }
+        // Twice, for a clock that stepped since it was last asked.
+        for _ in 0..2 {
+            self.connected().await?;
+            let sent = Instant::now();
+            let not_after = self.clock.at(sent + self.config.timeout).unwrap_or_default();
+            let reply = self.run(script, keys, &[args, &[not_after.to_string()]].concat()).await?;
+            match reply.late_at() {
+                None => return Ok(reply),
+                Some(now_ms) => self.clock.learn(now_ms, sent),
+            }
+        }
+        Err(RedisFailure::Late)
+    }
+
     /// Runs a script by its digest; loads it first where Redis does not know it, and the caller does not notice.
-    pub async fn run(&self, script: &Script, keys: Vec<String>, args: Vec<String>) -> Result<Reply, RedisFailure> {
+    pub async fn run(&self, script: &Script, keys: &[String], args: &[String]) -> Result<Reply, RedisFailure> {
         let operation = RedisOperation::Script(script.name);
-        let again = (keys.clone(), args.clone());
-        let first = self.evalsha(operation, script, keys, args).await;
-        match first {
+        let run = || self.call(operation, self.client.evalsha(script.sha1.as_str(), keys.to_vec(), args.to_vec()));
+        match run().await {
             Err(failure) if failure.is_unknown_script() => {
                 tracing::debug!(script = script.name, "redis does not know the script; loading it");
                 self.call(operation, self.client.script_load::<Value, _>(script.text)).await?;
-                self.evalsha(operation, script, again.0, again.1).await
+                run().await
             }
             other => other,
         }
     }
 
-    async fn evalsha(
-        &self,
-        operation: RedisOperation,
-        script: &Script,
-        keys: Vec<String>,
-        args: Vec<String>,
-    ) -> Result<Reply, RedisFailure> {
-        self.call(operation, self.client.evalsha(script.sha1.as_str(), keys, args)).await
+    /// Not sent is what the caller's own command was then, whatever became of the question.
+    async fn ask_time(&self) -> Result<(), RedisFailure> {
+        let sent = Instant::now();
+        let asked = self.call(RedisOperation::Time, watch::time(&self.client)).await;
+        let reply = asked.map_err(|failure| RedisFailure::NotSent(failure.to_string()))?;
+        self.clock.learn(reply.milliseconds()?, sent);
+        Ok(())
     }
 
     /// At most `count` members of a zset with scores above `score`, with their scores, lowest score first. Scores

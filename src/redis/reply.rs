@@ -41,6 +41,27 @@ impl Reply {
         parsed.ok_or_else(|| self.clone().unexpected("a number"))
     }
 
+    /// When a script that came too late says it was, by the server's clock, milliseconds since 1970.
+    pub(super) fn late_at(&self) -> Option<u64> {
+        match self {
+            Reply::Rows(row) => match row.as_slice() {
+                [Reply::Text(word), now_ms] if word == "late" => now_ms.number().ok(),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// What `TIME` answers, milliseconds since 1970.
+    pub(super) fn milliseconds(&self) -> Result<u64, RedisFailure> {
+        match self {
+            Reply::Rows(parts) if parts.len() == 2 => {
+                Ok(parts[0].number::<u64>()? * 1000 + parts[1].number::<u64>()? / 1000)
+            }
+            other => Err(other.clone().unexpected("a time")),
+        }
+    }
+
     fn unexpected(self, expected: &str) -> RedisFailure {
         RedisFailure::Nonsense(format!("expected {expected}, got {self:?}"))
     }

@@ -7,15 +7,17 @@ use std::time::{Duration, Instant};
 
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::Value;
 use fred::types::config::Options;
+use fred::types::{ClusterHash, CustomCommand, Value};
 
-use super::RedisFailure;
+use super::{Clock, RedisFailure, Reply};
 
 /// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
 /// that readiness follows Redis that fast.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The same, where others do ask, since a probe also learns what time it is there.
+const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// So many unanswered commands in a row make a connection suspect.
 const SILENCES: u32 = 3;
 /// Between two forced reconnections. Without a pause, the commands lost in one would ask for the next.
@@ -128,7 +130,7 @@ impl Status {
 }
 
 /// Connects, and watches from then on.
-pub(super) fn spawn(client: Client, timeout: Duration, status: Arc<Status>) {
+pub(super) fn spawn(client: Client, timeout: Duration, status: Arc<Status>, clock: Arc<Clock>) {
     tokio::spawn(keep_connecting(client.clone()));
     let errors = Arc::clone(&status);
     client.on_error(move |(error, _server)| {
@@ -139,11 +141,13 @@ pub(super) fn spawn(client: Client, timeout: Duration, status: Arc<Status>) {
         }
     });
     tokio::spawn(async move {
+        let mut probed = Instant::now();
         loop {
             let pause = match status.quiet() {
-                Some(left) => left,
-                None => {
-                    probe(&client, timeout, &status).await;
+                Some(left) if probed.elapsed() < CLOCK_INTERVAL => left,
+                _ => {
+                    probe(&client, timeout, &status, &clock).await;
+                    probed = Instant::now();
                     PROBE_INTERVAL
                 }
             };
@@ -162,17 +166,27 @@ async fn keep_connecting(client: Client) {
     }
 }
 
-async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>) {
+async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>, clock: &Clock) {
     if !client.is_connected() {
         status.silent(status.ready().err().unwrap_or_else(|| "the connection was lost".to_owned()));
         return;
     }
     let options = Options { timeout: Some(timeout.min(PROBE_TIMEOUT)), ..Options::default() };
-    match client.with_options(&options).ping::<Value>(None).await.map_err(RedisFailure::from) {
-        Ok(_) => status.answered(),
+    let sent = Instant::now();
+    let answer = time(&client.with_options(&options)).await.map_err(RedisFailure::from);
+    match answer.and_then(|time| Reply::from(time).milliseconds()) {
+        Ok(server_ms) => {
+            clock.learn(server_ms, sent);
+            status.answered();
+        }
         Err(failure) => {
             status.silent(failure.to_string());
             status.learn(client, Some(&failure));
         }
     }
+}
+
+/// Asks what time it is there.
+pub(super) async fn time(client: &impl ClientLike) -> Result<Value, fred::error::Error> {
+    client.custom(CustomCommand::new_static("TIME", ClusterHash::Random, false), Vec::<String>::new()).await
 }

@@ -83,7 +83,11 @@ async fn page_while_locks_come_and_go(sidecar: &Arc<Sidecar>) {
 
 /// The locks of a sidecar that is no more: ours knows nothing of them but what lies in Redis.
 fn fill_as_another_would(mut redis: redis::Connection) {
-    let text = concat!(include_str!("../../lua/line.lua"), include_str!("../../lua/acquire.lua"));
+    let text = concat!(
+        include_str!("../../lua/lease.lua"),
+        include_str!("../../lua/line.lua"),
+        include_str!("../../lua/acquire.lua")
+    );
     let script = redis::Script::new(text);
     let space = KeySpace::new("lockside");
     redis::cmd("SCRIPT").arg("LOAD").arg(text).exec(&mut redis).unwrap();
@@ -94,10 +98,10 @@ fn fill_as_another_would(mut redis: redis::Connection) {
             let shard = key.shard();
             pipe.cmd("EVALSHA").arg(script.get_hash()).arg(4);
             pipe.arg(space.lock(&key)).arg(space.sequence(shard)).arg(space.tokens(shard)).arg(space.queue(&key));
-            let (floor, request, further, own) = (0, "", "", "refuse");
+            let (floor, request, further, own, not_after) = (0, "", "", "refuse", "");
             pipe.arg(key.as_str()).arg(shard.to_string()).arg(floor).arg(space.push());
             pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(request);
-            pipe.arg(LEASE.as_millis() as u64).arg(further).arg(own);
+            pipe.arg(LEASE.as_millis() as u64).arg(further).arg(own).arg(not_after);
             pipe.ignore();
         }
         pipe.exec(&mut redis).unwrap();

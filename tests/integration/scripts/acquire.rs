@@ -1,6 +1,6 @@
 //! `acquire.lua`, row by row.
 
-use super::{Attempt, Space, assert_left, identity_of, word};
+use super::{Attempt, Space, assert_left, identity_of, renewed, word};
 
 #[test]
 fn a_free_key_is_granted_with_a_lease_an_expiry_and_an_index_entry() {
@@ -43,10 +43,11 @@ fn the_owner_may_renew_by_another_attempt_and_keeps_token_and_lease() {
     let lease = space.lease("k").unwrap();
     let before = space.now_ms();
 
-    let renewed = space.acquire(&Attempt { ttl_ms: 90_000, own: "renew", ..Attempt::of("k", "alice", "n-2") }).unwrap();
+    let row = space.acquire(&Attempt { ttl_ms: 90_000, own: "renew", ..Attempt::of("k", "alice", "n-2") }).unwrap();
 
     let valid_until = space.valid_until("k");
-    assert_eq!(renewed, ["renewed", &lease, &valid_until.to_string(), "90000"]);
+    let lease = renewed(&lease);
+    assert_eq!(row, ["renewed", &lease, &valid_until.to_string(), "90000"]);
     assert!((before + 90_000..=space.now_ms() + 90_000).contains(&valid_until), "{valid_until}");
     assert_eq!((space.lease("k"), space.indexed("k")), (Some(lease), Some(token)));
 }

@@ -1,6 +1,6 @@
 //! `renew.lua`, `release.lua` and `force.lua`, row by row.
 
-use super::{Attempt, Space, identity_of, word};
+use super::{Attempt, Space, identity_of, renewed, word};
 
 const SYSTEM: &str = "\"kind\":\"system\",";
 
@@ -25,7 +25,7 @@ fn strange(text: Option<&str>) -> Space {
 #[test]
 fn renew_sets_the_remaining_time_and_never_adds() {
     let (mut space, token) = held();
-    let lease = space.lease("k").unwrap();
+    let lease = renewed(&space.lease("k").unwrap());
     for ttl_ms in [90_000, 5_000] {
         let before = space.now_ms();
 
@@ -42,7 +42,7 @@ fn renew_sets_the_remaining_time_and_never_adds() {
 #[test]
 fn renew_without_a_ttl_takes_the_leases_own() {
     let (mut space, token) = held();
-    let lease = space.lease("k").unwrap();
+    let lease = renewed(&space.lease("k").unwrap());
     space.renew("k", token, &identity_of("alice"), 5_000).unwrap();
     let before = space.now_ms();
 

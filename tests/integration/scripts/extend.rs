@@ -1,6 +1,6 @@
 //! `acquire.lua` with `extend`: what a reentrant acquire does to its owner's lease.
 
-use super::{Attempt, Space, assert_left, identity_of, word};
+use super::{Attempt, Space, assert_left, identity_of, renewed, word};
 
 fn extend(ttl_ms: u64) -> Attempt {
     Attempt { ttl_ms, own: "extend", ..Attempt::of("k", "alice", "n-2") }
@@ -10,7 +10,7 @@ fn extend(ttl_ms: u64) -> Attempt {
 fn a_longer_ttl_sets_the_time_and_becomes_the_leases_own() {
     let mut space = Space::shared();
     let token = space.granted(&Attempt::of("k", "alice", "n-1"));
-    let lease = space.lease("k").unwrap().replace("\"ttl\":60000", "\"ttl\":90000");
+    let lease = renewed(&space.lease("k").unwrap().replace("\"ttl\":60000", "\"ttl\":90000"));
     let before = space.now_ms();
 
     let row = space.acquire(&extend(90_000)).unwrap();
@@ -22,23 +22,25 @@ fn a_longer_ttl_sets_the_time_and_becomes_the_leases_own() {
 }
 
 #[test]
-fn a_shorter_ttl_changes_nothing() {
+fn a_shorter_ttl_only_marks_the_lease_as_told_of_again() {
     let mut space = Space::shared();
     space.granted(&Attempt::of("k", "alice", "n-1"));
-    let (lease, valid_until) = (space.lease("k").unwrap(), space.valid_until("k").to_string());
-    let contents = space.contents();
+    let (lease, valid_until) = (renewed(&space.lease("k").unwrap()), space.valid_until("k").to_string());
 
     let row = space.acquire(&extend(20_000)).unwrap();
 
     assert_left(&row, &["renewed", &lease, &valid_until], 60_000);
-    assert_eq!(space.contents(), contents);
+    let contents = space.contents();
+    space.acquire(&extend(20_000)).unwrap();
+    assert_eq!(space.contents(), contents, "once");
+    assert_eq!((space.lease("k"), space.valid_until("k").to_string()), (Some(lease), valid_until));
 }
 
 #[test]
 fn a_shorter_ttl_that_is_longer_than_what_is_left_sets_the_time_and_keeps_the_leases_own() {
     let mut space = Space::shared();
     let token = space.granted(&Attempt::of("k", "alice", "n-1"));
-    let lease = space.lease("k").unwrap();
+    let lease = renewed(&space.lease("k").unwrap());
     space.renew("k", token, &identity_of("alice"), 5_000).unwrap();
 
     let row = space.acquire(&extend(20_000)).unwrap();
@@ -72,7 +74,7 @@ fn only_the_ttl_of_the_lease_is_rewritten_whatever_its_texts_look_like() {
 
     let row = space.acquire(&Attempt { ttl_ms: 90_000, own: "extend", ..Attempt::of("k", hostile, "n-2") }).unwrap();
 
-    assert_eq!(row[1], lease.replace("\"ttl\":60000", "\"ttl\":90000"));
+    assert_eq!(row[1], renewed(&lease).replace("\"ttl\":60000", "\"ttl\":90000"));
 }
 
 #[test]

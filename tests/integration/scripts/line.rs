@@ -56,7 +56,7 @@ fn waiter(sidecar: &str, id: &str) -> String {
 
 impl Space {
     fn wait(&mut self, waiter: &str, place: &str) -> Vec<String> {
-        self.run_in_line(WAIT, "k", 0, &[waiter, "5000", place]).unwrap()
+        self.run_in_line(WAIT, "k", 0, &[waiter, "5000", place, ""]).unwrap()
     }
 
     fn advance(&mut self, waiter: &str, silent: &str) -> Vec<String> {
@@ -162,7 +162,7 @@ fn a_used_up_sequence_lets_nobody_in_line() {
     let sequence = space.sequence();
     space.ask::<String>("SET", &[&sequence, "1e300"]);
 
-    let error = space.run_in_line(WAIT, "k", 0, &[&waiter("a", "w-1"), "5000", ""]).unwrap_err();
+    let error = space.run_in_line(WAIT, "k", 0, &[&waiter("a", "w-1"), "5000", "", ""]).unwrap_err();
 
     assert!(error.contains("used up"), "{error}");
     assert!(space.line().is_empty());
@@ -309,7 +309,7 @@ fn what_is_no_line_holds_nobody_up() {
     let queue = space.queue("k");
     space.ask::<i64>("LPUSH", &[&queue, "x"]);
 
-    let error = space.run_in_line(WAIT, "k", 0, &[&waiter("a", "w-1"), "5000", ""]).unwrap_err();
+    let error = space.run_in_line(WAIT, "k", 0, &[&waiter("a", "w-1"), "5000", "", ""]).unwrap_err();
     assert!(error.contains("WRONGTYPE"), "{error}");
     assert_eq!(word(&space.renew("k", token, &identity_of("alice"), 500).unwrap()), "renewed");
     assert_eq!(space.release("k", Some(token), &identity_of("alice")).unwrap(), ["released"]);

@@ -6,6 +6,7 @@ mod changes;
 mod extend;
 mod headers;
 mod indexes;
+mod late;
 mod line;
 mod refusals;
 mod repetitions;
@@ -18,20 +19,20 @@ use redis::{Connection, FromRedisValue, Value};
 
 use crate::harness::{TestRedis, eventually, unique};
 
-/// A script with `line.lua` before it, as it is sent.
-macro_rules! with_line {
-    ($name:literal) => {
-        concat!(include_str!("../../../lua/line.lua"), include_str!(concat!("../../../lua/", $name, ".lua")))
+/// A script as it is sent: with what stands before it.
+macro_rules! script {
+    ($($name:literal)+) => {
+        concat!($(include_str!(concat!("../../../lua/", $name, ".lua"))),+)
     };
 }
 
-const ACQUIRE: &str = with_line!("acquire");
-const RENEW: &str = include_str!("../../../lua/renew.lua");
-const RELEASE: &str = with_line!("release");
-const FORCE: &str = with_line!("force");
-const UNDO: &str = with_line!("undo");
-const WAIT: &str = with_line!("wait");
-const ADVANCE: &str = with_line!("advance");
+const ACQUIRE: &str = script!("lease" "line" "acquire");
+const RENEW: &str = script!("lease" "renew");
+const RELEASE: &str = script!("lease" "line" "release");
+const FORCE: &str = script!("lease" "line" "force");
+const UNDO: &str = script!("lease" "line" "undo");
+const WAIT: &str = script!("lease" "line" "wait");
+const ADVANCE: &str = script!("lease" "line" "advance");
 const READ: &str = include_str!("../../../lua/read.lua");
 const SWEEP: &str = include_str!("../../../lua/sweep.lua");
 
@@ -44,6 +45,8 @@ type Answer = Result<Vec<String>, String>;
 struct Space {
     connection: Connection,
     tag: String,
+    /// Until when a change may run, or "" for no end.
+    not_after: &'static str,
 }
 
 /// What an acquire asks for; `Attempt::of` says who, what and which, the rest is usual.
@@ -90,7 +93,7 @@ fn json(text: &str) -> String {
 
 impl Space {
     fn on(redis: &TestRedis) -> Space {
-        Space { connection: redis.connection(), tag: format!("{{{}:{SHARD}}}", unique("scripts")) }
+        Space { connection: redis.connection(), tag: format!("{{{}:{SHARD}}}", unique("scripts")), not_after: "" }
     }
 
     fn shared() -> Space {
@@ -124,7 +127,7 @@ impl Space {
 
     fn acquire(&mut self, attempt: &Attempt) -> Answer {
         let Attempt { key, identity, nonce, further, own, request, .. } = attempt;
-        let args = [identity.as_str(), nonce, request, &attempt.ttl_ms.to_string(), further, own];
+        let args = [identity.as_str(), nonce, request, &attempt.ttl_ms.to_string(), further, own, self.not_after];
         self.run_in_line(ACQUIRE, key, attempt.floor, &args)
     }
 
@@ -142,19 +145,19 @@ impl Space {
     /// A renewal for a ttl as it is spelled: "" for the lease's own.
     fn renew_for(&mut self, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
         let (keys, push) = ([self.lock(key), self.queue(key), self.forced(key)], self.push());
-        self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push])
+        self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push, self.not_after])
     }
 
     fn release(&mut self, key: &str, token: Option<u64>, identity: &str) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        self.run_in_line(RELEASE, key, 0, &[&token, identity])
+        self.run_in_line(RELEASE, key, 0, &[&token, identity, self.not_after])
     }
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
         let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.forced(key)];
         let (shard, push) = (SHARD.to_string(), self.push());
-        self.run(FORCE, &keys, &[key, &shard, "0", &push, &token])
+        self.run(FORCE, &keys, &[key, &shard, "0", &push, &token, self.not_after])
     }
 
     fn undo(&mut self, attempt: &Attempt) -> Answer {
@@ -240,6 +243,11 @@ impl Space {
         let space = std::cell::RefCell::new(self);
         eventually("the lease expires", Duration::from_secs(5), async || space.borrow_mut().lease(key).is_none()).await;
     }
+}
+
+/// A lease as it reads once it was renewed.
+fn renewed(lease: &str) -> String {
+    format!("{},\"renewed\":true}}", lease.strip_suffix('}').expect("an object"))
 }
 
 fn row(value: Value) -> Vec<String> {

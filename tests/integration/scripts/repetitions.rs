@@ -114,13 +114,23 @@ fn a_lease_told_of_many_times_stays_small_and_stays() {
 }
 
 #[test]
-fn an_undo_survives_a_renewal_and_an_extension() {
-    let mut space = Space::shared();
-    let token = space.granted(&sending("r-1"));
-    space.renew("k", token, &identity_of("alice"), 90_000).unwrap();
-    space.acquire(&Attempt { own: "extend", ttl_ms: 120_000, ..Attempt::of("k", "alice", "n-2") }).unwrap();
+fn an_undo_leaves_what_its_owner_was_told_of_by_a_renewal_or_an_extension() {
+    for request in ["", "r-1"] {
+        let again = |own, ttl_ms| Attempt { own, ttl_ms, ..Attempt::of("k", "alice", "n-2") };
+        for renewal in [None, Some(again("renew", 60_000)), Some(again("extend", 120_000)), Some(again("extend", 1))] {
+            let mut space = Space::shared();
+            let token = space.granted(&sending(request));
+            match &renewal {
+                None => space.renew("k", token, &identity_of("alice"), 90_000).unwrap(),
+                Some(again) => space.acquire(again).unwrap(),
+            };
+            let lease = space.lease("k").unwrap();
+            assert!(lease.ends_with(",\"renewed\":true}"), "{lease}");
 
-    assert_eq!(space.undo(&sending("r-1")).unwrap(), ["undone"]);
+            assert_eq!(space.undo(&sending(request)).unwrap(), ["told"]);
+            assert_eq!(space.lease("k"), Some(lease));
+        }
+    }
 }
 
 #[test]

@@ -1,0 +1,82 @@
+//! What is known of the Redis server's clock: enough to say, by that clock, until when a command may run.
+
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// The server's clock beside our own, which is steady. Learns from what the server says its time is; between two such
+/// words it may step, which the next word mends.
+pub struct Clock {
+    begun: Instant,
+    /// The server's milliseconds since 1970 less ours since `begun`: never more than it is.
+    ahead_ms: Mutex<Option<i64>>,
+}
+
+impl Clock {
+    pub fn new() -> Clock {
+        Clock { begun: Instant::now(), ahead_ms: Mutex::new(None) }
+    }
+
+    pub fn is_known(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Takes in that the server said `server_ms` in answer to what was sent at `sent` and has arrived now.
+    pub fn learn(&self, server_ms: u64, sent: Instant) {
+        let server_ms = i64::try_from(server_ms).unwrap_or(i64::MAX);
+        // It said so between the two moments, and cut off its microseconds, and we ours.
+        let least = server_ms - self.ours(Instant::now()) - 1;
+        let most = server_ms - self.ours(sent) + 1;
+        let mut ahead_ms = self.lock();
+        // What was known is kept while it can be true: a slow answer says little.
+        *ahead_ms = Some(ahead_ms.filter(|known| (least..=most).contains(known)).unwrap_or(least));
+    }
+
+    /// A time of the server's clock, milliseconds since 1970, that it does not pass before `at`, unless it steps;
+    /// `None` before it said anything.
+    pub fn at(&self, at: Instant) -> Option<u64> {
+        self.lock().and_then(|ahead_ms| u64::try_from(ahead_ms + self.ours(at)).ok())
+    }
+
+    fn ours(&self, at: Instant) -> i64 {
+        i64::try_from(at.saturating_duration_since(self.begun).as_millis()).unwrap_or(i64::MAX)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<i64>> {
+        self.ahead_ms.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_moment_by_the_servers_clock_is_never_later_than_it_is() {
+        let clock = Clock::new();
+        assert_eq!(clock.at(Instant::now()), None);
+        let asked = Instant::now();
+        clock.learn(5_000_000, asked);
+
+        let then = clock.at(asked + Duration::from_secs(1)).expect("it is known");
+        assert!((5_000_900..=5_001_000).contains(&then), "{then}");
+    }
+
+    #[test]
+    fn a_slow_answer_keeps_what_was_known_and_a_step_of_the_clock_is_followed() {
+        let clock = Clock::new();
+        let asked = Instant::now();
+        clock.learn(5_000_000, asked);
+        let known = clock.at(asked).expect("it is known");
+        std::thread::sleep(Duration::from_millis(30));
+
+        clock.learn(5_000_010, asked); // somewhere in these 30 ms
+        assert_eq!(clock.at(asked), Some(known));
+        for stepped in [9_000_000, 1_000_000] {
+            clock.learn(stepped, Instant::now());
+            let now = clock.at(Instant::now()).expect("it is known");
+            assert!(now.abs_diff(stepped) < 20, "{now}");
+        }
+    }
+}
