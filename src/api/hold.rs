@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, watch};
 use super::Context;
 use super::failure::Failure;
 use super::native::{AcquireBody, LeaseView, caller, idempotency_key, key_in};
+use super::wire::rfc3339;
 use crate::lock::{Acquired, Changed, Lease, Locks, Loss, Ttl, Which};
 use crate::server::{Body, Broken, Response};
 
@@ -34,6 +35,7 @@ enum Event<'a> {
     #[serde(rename_all = "camelCase")]
     Renewed {
         valid_for_ms: u64,
+        valid_until: String,
     },
     Lost {
         reason: &'a str,
@@ -115,7 +117,8 @@ impl Hold {
                     Ok(Changed::Done(lease)) => {
                         self.deadline = end_of_promise(&lease);
                         renew_at = Instant::now() + self.pause();
-                        self.say(&Event::Renewed { valid_for_ms: lease.valid_for_ms });
+                        let valid_until = rfc3339(lease.valid_until_ms);
+                        self.say(&Event::Renewed { valid_for_ms: lease.valid_for_ms, valid_until });
                     }
                     Ok(Changed::Lost(Loss::Forced)) => break Some("forced"),
                     Ok(Changed::Lost(Loss::Expired)) => break Some("expired"),

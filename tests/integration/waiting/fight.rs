@@ -1,4 +1,4 @@
-//! The history checker over three sidecars whose callers wait, renew, come again, repeat themselves, and hang up.
+//! The history checker over three sidecars whose callers wait, hold, renew, come again, repeat themselves, and hang up.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,12 +9,12 @@ use super::Fleet;
 use crate::harness::history::{Held, History};
 use crate::harness::{Call, Dice, TestRedis, unique};
 
-const FIGHT: Duration = Duration::from_secs(15);
+const FIGHT: Duration = Duration::from_secs(30);
 const TASKS: u64 = 48;
 const KEYS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn callers_who_wait_renew_repeat_and_hang_up_never_hold_one_key_together_and_leave_nothing() {
+async fn callers_who_wait_hold_renew_repeat_and_hang_up_never_hold_one_key_together_and_leave_nothing() {
     let fleet = Arc::new(Fleet::of(3).await);
     let history = Arc::new(History::default());
     let end = Instant::now() + FIGHT;
@@ -23,7 +23,11 @@ async fn callers_who_wait_renew_repeat_and_hang_up_never_hold_one_key_together_a
         tokio::spawn(async move {
             let mut dice = Dice(task);
             for round in 0.. {
-                fight(&fleet, &history, format!("owner-{task}-{round}"), &mut dice).await;
+                let owner = format!("owner-{task}-{round}");
+                match dice.roll(4) {
+                    0 => hold(&fleet, &history, owner, &mut dice).await,
+                    _ => fight(&fleet, &history, owner, &mut dice).await,
+                }
                 if Instant::now() > end {
                     break;
                 }
@@ -121,6 +125,45 @@ async fn fight(fleet: &Fleet, history: &History, owner: String, dice: &mut Dice)
         assert!(matches!(released.status, 204 | 410), "{}", released.text());
     }
     history.add(held);
+}
+
+/// One round by a connection: wait or try; work for as long as it holds, perhaps for several renewals; close.
+async fn hold(fleet: &Fleet, history: &History, owner: String, dice: &mut Dice) {
+    let key = format!("{}-{}", fleet.key, dice.roll(KEYS));
+    let sidecar = &fleet.sidecars[dice.roll(3) as usize];
+    let ttl_ms = [150, 300, 1000][dice.roll(3) as usize];
+    let wait_ms = [0, 500, 3000][dice.roll(3) as usize];
+    let body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": owner});
+    let mut lines = sidecar.call("POST", &format!("/v1/locks/{key}/hold")).json(&body).open().await;
+    if lines.status != 200 {
+        assert!(matches!(lines.status, 409 | 503), "{}", lines.status);
+        tokio::time::sleep(Duration::from_millis(dice.roll(5))).await;
+        return;
+    }
+    let work = Duration::from_millis(dice.roll(200));
+    let Some(first) = lines.next().await else { panic!("a hold that says nothing") };
+    let (token, from) = (first["token"].as_u64().unwrap(), Instant::now());
+    let mut until = promised(&first);
+    let end = from + work;
+    while let Ok(line) = tokio::time::timeout_at(end.into(), lines.next()).await {
+        let line = line.expect("a hold ends with a word");
+        if line["event"] == "lost" {
+            // A busy machine may be too slow for a short ttl.
+            assert!(["redis", "expired"].contains(&line["reason"].as_str().unwrap()), "{line}");
+            break;
+        }
+        until = promised(&line);
+    }
+    history.add(Held { key, holder: owner, token, from, until: until.min(Instant::now()) });
+    drop(lines);
+}
+
+/// Until when a line of a hold can be relied on: it may be read long after it was written, so not longer than Redis's
+/// clock says, which is this machine's.
+fn promised(line: &serde_json::Value) -> Instant {
+    let valid_until: jiff::Timestamp = line["validUntil"].as_str().unwrap().parse().unwrap();
+    let left_ms = u64::try_from(valid_until.as_millisecond() - jiff::Timestamp::now().as_millisecond()).unwrap_or(0);
+    Instant::now() + Duration::from_millis(left_ms.min(line["validForMs"].as_u64().unwrap()))
 }
 
 async fn release_quietly(sidecar: &crate::harness::Sidecar, path: &str, answer: &crate::harness::Answer) {
