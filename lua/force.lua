@@ -35,6 +35,7 @@ end
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
 redis.call('SET', forced, found, 'EX', 60)
+redis.call('PUBLISH', push .. 'all', 'forced\n' .. key .. '\n' .. found)
 if redis.call('EXISTS', queue) == 1 then
   hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
 end

@@ -3,8 +3,9 @@
 -- queue is a zset, waiter -> place in line. A waiter is six lines of text that its sidecar made:
 --   sidecar, waiter (names without a newline), ttl_ms, identity, nonce and "by", further (as acquire.lua has them)
 -- Channel push .. sidecar, for one sidecar: turn (key, waiter, token), dropped (key: its waiters left the line).
--- Channel push .. "all", for every sidecar that has waiters: offer (key, left_ms, sidecar: the lease in front ends so
--- soon, and is on offer to that sidecar, if one is named), lost (key, sidecar: it found its waiters gone from the line).
+-- Channel push .. "all", for every sidecar that has waiters or holds locks: offer (key, left_ms, sidecar: the lease in
+-- front ends so soon, and is on offer to that sidecar, if one is named), lost (key, sidecar: it found its waiters gone
+-- from the line), forced (key, token: this lease was taken away).
 
 local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
 local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double

@@ -103,6 +103,7 @@ impl Hold {
         let mut renew_at = Instant::now() + self.pause();
         let mut give_up_at = None;
         let (lines, mut draining) = (self.lines.clone(), self.draining.clone());
+        let removal = self.locks.removal(&self.lease);
         let reason = loop {
             tokio::select! {
                 biased;
@@ -113,6 +114,8 @@ impl Hold {
                     give_up_at = Some(Instant::now() + self.grace);
                     self.say(&Event::Draining { grace_ms: millis(self.grace) });
                 }
+                // The renewal says what became of it.
+                () = removal.told() => renew_at = Instant::now(),
                 renewed = self.renewal(renew_at) => match renewed {
                     Ok(Changed::Done(lease)) => {
                         self.deadline = end_of_promise(&lease);

@@ -27,6 +27,7 @@ pub use keys::KeySpace;
 pub use list::Listing;
 pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
+pub use waiters::Removal;
 
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
@@ -210,6 +211,11 @@ impl Locks {
             }
         })
         .await
+    }
+
+    /// Tells when a lease is taken away, as far as messages reach us; a renewal tells for sure.
+    pub fn removal(&self, lease: &Lease) -> Removal {
+        self.0.line.removal(lease.key.clone(), lease.token)
     }
 
     /// How many wait for a key, over all sidecars.

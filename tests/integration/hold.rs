@@ -126,6 +126,28 @@ async fn a_lock_that_is_taken_away_is_told_before_its_validity_ends() {
 }
 
 #[tokio::test]
+async fn a_lock_that_is_taken_away_at_another_sidecar_is_told_at_once() {
+    let redis = TestRedis::start(&[]);
+    let (sidecar, other, key) =
+        (Sidecar::start(&redis, &[]).await, Sidecar::start(&redis, &[]).await, unique("at-once"));
+    let (mut lines, first) = acquired(&sidecar, &key, 60_000).await;
+    let mut kept = acquired(&sidecar, &unique("kept"), 60_000).await.0;
+    // The first hold of a process makes it listen, which takes a moment.
+    eventually("it listens", Duration::from_secs(5), async || {
+        redis.ask::<(String, u64)>("PUBSUB", &["NUMSUB", "lockside:push:all"]).1 > 0
+    })
+    .await;
+    let begun = Instant::now();
+    other.call("DELETE", &format!("/v1/locks/{key}?force=true")).send().await;
+    let (last, ..) = last_word(&mut lines, &first).await;
+    println!("told {:?} after the removal", begun.elapsed());
+    assert_eq!(last, json!({"event": "lost", "reason": "forced"}));
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    let quiet = tokio::time::timeout(Duration::from_millis(100), kept.next()).await;
+    assert!(quiet.is_err(), "{quiet:?}");
+}
+
+#[tokio::test]
 async fn a_lock_that_somebody_else_has_is_superseded() {
     let redis = TestRedis::start(&[]);
     let (sidecar, key) = (Sidecar::start(&redis, &[]).await, unique("superseded"));

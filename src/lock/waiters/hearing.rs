@@ -62,6 +62,12 @@ impl Line {
         let mut words = message.split('\n');
         let (word, key) = (words.next().unwrap_or_default(), words.next().and_then(|key| Key::parse(key).ok()));
         let Some(key) = key else { return };
+        if word == "forced" {
+            if let Some(token) = words.next().and_then(|token| token.parse().ok()).and_then(Token::new) {
+                self.removed(&key, token);
+            }
+            return;
+        }
         let now = Instant::now();
         match self.places().get_mut(&key) {
             Some(place) => place.told = now,

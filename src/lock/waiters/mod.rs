@@ -6,6 +6,7 @@
 
 mod hearing;
 mod looking;
+mod removal;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,12 +20,15 @@ use super::record;
 use super::scripts::{Scripts, WaitRow};
 use super::types::{Key, Token};
 use crate::redis::{Heard, Push};
+pub use removal::Removal;
 
 /// Everybody of one thread who waits.
 pub struct Line {
     sidecar: String,
     scripts: Scripts,
     places: Mutex<HashMap<Key, Place>>,
+    /// The leases that are held by connections to us.
+    held: Mutex<HashMap<(Key, Token), Arc<Notify>>>,
     listening: OnceCell<Listening>,
     /// When anything was last heard.
     heard: Mutex<Instant>,
@@ -134,6 +138,7 @@ impl Line {
             sidecar,
             scripts,
             places: Mutex::new(HashMap::new()),
+            held: Mutex::new(HashMap::new()),
             listening: OnceCell::new(),
             heard: Mutex::new(Instant::now()),
             doubt: Notify::new(),
@@ -176,6 +181,10 @@ impl Line {
 
     fn places(&self) -> MutexGuard<'_, HashMap<Key, Place>> {
         self.places.lock().expect("no holder of this lock panics")
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<(Key, Token), Arc<Notify>>> {
+        self.held.lock().expect("no holder of this lock panics")
     }
 
     fn change(&self, key: &Key, id: &str, change: impl FnMut(&mut Waiter)) {
