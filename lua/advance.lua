@@ -8,13 +8,14 @@
 -- Returns {"held", lease, left_ms, stands}   the key is held (left_ms < 0: no expiry), perhaps from just now on;
 --                                            stands: "queued", or "missing" where the waiter is not in the line
 --       | {"stranger", stands}               something that is no string lies under the key
---       | {"free", stands}                   it is free; and where the waiter is queued, nobody who listens is in line
+--       | {"free", stands}                   it is free; and where the waiter is queued, Redis would not grant it
 -- A free key stays free when the waiter is missing: the line was lost, perhaps, and must stand again first.
 -- A script, because whose turn it is must be decided once, however many sidecars ask at the same moment.
 local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
 local waiter, silent           = ARGV[5], ARGV[6]
 
+local at = {lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
@@ -22,14 +23,10 @@ end
 local stands = redis.call('ZSCORE', queue, waiter) and 'queued' or 'missing'
 if not lease and stands == 'queued' then
   if silent ~= '' then
-    for _, other in ipairs(redis.call('ZRANGE', queue, 0, -1)) do
-      if string.sub(other, 1, #silent + 1) == silent .. '\n' then
-        redis.call('ZREM', queue, other)
-      end
-    end
+    drop(at, silent)
     redis.call('PUBLISH', push .. silent, 'dropped\n' .. key)
   end
-  if hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}) then
+  if hand_over(at) then
     lease = redis.call('GET', lock)
   end
 end

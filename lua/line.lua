@@ -12,6 +12,9 @@ local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be 
 -- A waiter's grant counts when its sidecar has taken it, by renew.lua, within this time. Until then the lease ends in
 -- ,"offered":"sidecar"}, so that whoever looks knows who did not take it.
 local OFFER_MS = 1500
+-- The same where that sidecar does not listen just now. It may have lost its connection and find the offer by itself
+-- when it listens again; or it has gone, and all its waiters with it.
+local UNHEARD_OFFER_MS = 700
 
 -- The next sequence of the shard, or nil and an error; nothing is changed then.
 local function next_sequence(at, now_us)
@@ -55,35 +58,45 @@ local function grant(at, attempt, ttl_ms, further, valid_ms, now_us)
   return token, since, valid_until
 end
 
--- Offers a free key to the first waiter whose sidecar listens; those before it are dropped. Whether there was one.
+-- Takes all waiters of a sidecar out of the line. If it lives it puts them back, each at its place, once it is told or
+-- listens again.
+local function drop(at, sidecar)
+  for _, waiter in ipairs(redis.call('ZRANGE', at.queue, 0, -1)) do
+    if string.sub(waiter, 1, #sidecar + 1) == sidecar .. '\n' then
+      redis.call('ZREM', at.queue, waiter)
+    end
+  end
+end
+
+-- Offers a free key to the first waiter. Whether there was one.
 local function hand_over(at)
   -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
   if type(redis.pcall('ZREMRANGEBYRANK', at.queue, 1, 0)) == 'table' then
     return false -- What is no line holds nobody up.
   end
-  local listens = {}
   local first = redis.call('ZRANGE', at.queue, 0, 0)[1]
   while first do
     local sidecar, waiter, ttl_ms, identity, attempt, further =
       string.match(first, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
-    if sidecar and listens[sidecar] == nil then
-      listens[sidecar] = redis.call('PUBSUB', 'NUMSUB', at.push .. sidecar)[2] > 0
-    end
-    if sidecar and listens[sidecar] then
+    if sidecar then
+      local listens = redis.call('PUBSUB', 'NUMSUB', at.push .. sidecar)[2] > 0
+      local offer_ms = listens and OFFER_MS or UNHEARD_OFFER_MS
       local mark = ',"offered":"' .. sidecar .. '"'
-      local token = grant(at, identity .. attempt, ttl_ms, further .. mark, OFFER_MS, clock_us())
+      local token = grant(at, identity .. attempt, ttl_ms, further .. mark, offer_ms, clock_us())
       if not token then
         return false
       end
       redis.call('ZREM', at.queue, first)
+      if not listens then
+        drop(at, sidecar)
+      end
       redis.call('PUBLISH', at.push .. sidecar, 'turn\n' .. at.key .. '\n' .. waiter .. '\n' .. token)
       if redis.call('EXISTS', at.queue) == 1 then
-        redis.call('PUBLISH', at.push .. 'all', 'offer\n' .. at.key .. '\n' .. OFFER_MS .. '\n' .. sidecar)
+        redis.call('PUBLISH', at.push .. 'all', 'offer\n' .. at.key .. '\n' .. offer_ms .. '\n' .. sidecar)
       end
       return true
     end
-    -- Nobody listens: the sidecar has gone, and its waiters with it.
-    redis.call('ZREM', at.queue, first)
+    redis.call('ZREM', at.queue, first) -- Not one that a sidecar made.
     first = redis.call('ZRANGE', at.queue, 0, 0)[1]
   end
   return false

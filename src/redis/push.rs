@@ -12,7 +12,7 @@ use super::{CONNECT_TIMEOUT, RECONNECT_DELAY_MS, RedisFailure, connection, serve
 use crate::config::RedisConfig;
 
 /// Messages that may wait for us; more are lost, and then all is looked at anew.
-const BACKLOG: usize = 8192;
+const BACKLOG: usize = 1024;
 
 /// What a listener hears.
 #[derive(Clone, Debug, PartialEq, Eq)]

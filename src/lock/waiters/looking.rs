@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 
-use super::{Alarm, Line, Turn};
+use super::{Alarm, Line, Standing, Turn};
 use crate::lock::record;
 use crate::lock::scripts::{AdvanceRow, WaitRow};
 use crate::lock::types::{Key, Token};
@@ -95,25 +95,24 @@ impl Line {
     /// Takes the places again that ours had in line; where they have them, nothing changes.
     pub(super) async fn stand_again(self: &Arc<Line>, key: &Key) {
         self.scatter(key, false);
-        for waiter in self.standing(key) {
-            // Asked right before: who leaves after this says so to Redis after us.
-            if !self.still_stands(key, &waiter.id) {
-                continue;
+        let standing = self.standing(key);
+        // All at once, so that nobody who came later is served between two of them.
+        futures_util::future::join_all(standing.iter().map(|waiter| self.stand(key, waiter))).await;
+    }
+
+    async fn stand(self: &Arc<Line>, key: &Key, waiter: &Standing) {
+        let asked = Instant::now();
+        match self.scripts.wait(key, &waiter.entry, waiter.longest_ms, Some(&waiter.stood)).await {
+            Ok(WaitRow::Waiting { left_ms, offered, .. }) => {
+                if !self.still_stands(key, &waiter.id) {
+                    let _ = self.scripts.undo(key, "-", "", &waiter.entry).await;
+                }
+                self.alarm(key, left_ms, &offered, asked);
             }
-            let asked = Instant::now();
-            match self.scripts.wait(key, &waiter.entry, waiter.longest_ms, Some(&waiter.stood)).await {
-                Ok(WaitRow::Waiting { left_ms, offered, .. }) => {
-                    if !self.still_stands(key, &waiter.id) {
-                        let _ = self.scripts.undo(key, "-", "", &waiter.entry).await;
-                    }
-                    self.alarm(key, left_ms, &offered, asked);
-                }
-                Ok(WaitRow::Turn(token)) => self.call(key, &waiter.id, Turn::Offered(token)),
-                Err(failure) => {
-                    self.scatter(key, true);
-                    self.alarm(key, pause_after(&failure), "", asked);
-                    return;
-                }
+            Ok(WaitRow::Turn(token)) => self.call(key, &waiter.id, Turn::Offered(token)),
+            Err(failure) => {
+                self.scatter(key, true);
+                self.alarm(key, pause_after(&failure), "", asked);
             }
         }
     }

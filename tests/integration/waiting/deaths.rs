@@ -92,9 +92,8 @@ async fn a_lost_connection_for_messages_costs_a_second_at_most_and_no_place_in_l
     let fleet = Fleet::on(&redis, 2, &[]).await;
     let mut held = fleet.hold(0, 60_000).await;
     for round in 0..3 {
-        // At one sidecar: of two, the one that hears again first may be served before the other.
         let first = fleet.join(0, patient()).await;
-        let second = fleet.join(0, patient()).await;
+        let second = fleet.join(1, patient()).await;
         assert!(redis.ask::<u64>("CLIENT", &["KILL", "TYPE", "pubsub"]) >= 1);
 
         let released = Instant::now();
@@ -117,7 +116,7 @@ async fn a_connection_for_messages_that_is_lost_just_after_the_turn_costs_no_pla
     let fleet = Fleet::on(&redis, 2, &[]).await;
     let mut held = fleet.hold(0, 60_000).await;
     for _ in 0..5 {
-        let waiting = [fleet.join(0, patient()).await, fleet.join(0, patient()).await, fleet.join(0, patient()).await];
+        let waiting = [fleet.join(0, patient()).await, fleet.join(1, patient()).await, fleet.join(0, patient()).await];
         let mut connection = redis.connection();
         let (sidecar, path) = (std::sync::Arc::clone(&fleet.sidecars[1]), fleet.path());
         let releasing = tokio::spawn(async move { release(&sidecar, &path, held).await });

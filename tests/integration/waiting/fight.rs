@@ -83,22 +83,14 @@ async fn fight(fleet: &Fleet, history: &History, owner: String, dice: &mut Dice)
     }
     assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
     let lease = answer.json();
-    let promise = |lease: &serde_json::Value| Duration::from_millis(lease["validForMs"].as_u64().unwrap());
-    // Counted from when the answer was written, which was before it was read.
-    let mut held = Held {
-        key,
-        holder: owner.clone(),
-        token: lease["token"].as_u64().unwrap(),
-        from,
-        until: from + promise(&lease),
-    };
+    let mut held =
+        Held { key, holder: owner.clone(), token: lease["token"].as_u64().unwrap(), from, until: promised(&lease) };
     let one = format!("{path}?token={}", held.token);
     match dice.roll(6) {
         0 => {
-            let sent = Instant::now();
             let renewed = there.call("PUT", &one).json(&json!({"ttlMs": ttl_ms})).send().await;
             match renewed.status {
-                200 => held.until = sent + promise(&renewed.json()),
+                200 => held.until = promised(&renewed.json()),
                 410 => assert!(Instant::now() >= held.until, "a valid lease was lost: {held:?}"),
                 503 => {}
                 status => panic!("{status}: {}", renewed.text()),
@@ -158,7 +150,7 @@ async fn hold(fleet: &Fleet, history: &History, owner: String, dice: &mut Dice) 
     drop(lines);
 }
 
-/// Until when a line of a hold can be relied on: it may be read long after it was written, so not longer than Redis's
+/// Until when what was answered can be relied on: it may be read long after it was written, so not longer than Redis's
 /// clock says, which is this machine's.
 fn promised(line: &serde_json::Value) -> Instant {
     let valid_until: jiff::Timestamp = line["validUntil"].as_str().unwrap().parse().unwrap();
