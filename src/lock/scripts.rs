@@ -7,29 +7,45 @@ use bytes::Bytes;
 use super::floors::Floors;
 use super::keys::KeySpace;
 use super::types::{Key, Shard, Token, Ttl};
-use crate::redis::{Redis, RedisFailure, Reply, Script};
+use crate::redis::{Call, Redis, RedisFailure, Reply, Script};
+
+macro_rules! lua {
+    ($name:literal) => {
+        include_str!(concat!("../../lua/", $name, ".lua"))
+    };
+}
 
 macro_rules! script {
-    ($($before:literal)* => $name:literal) => {
+    ($($before:literal)* => $name:literal $(in $batch:ident)?) => {
+        LazyLock::new(|| Script::new($name, concat!($(lua!($before),)* lua!($name)))$(.batched_by(&$batch))?)
+    };
+}
+
+/// Each operation as a function of its own KEYS and ARGV, and then what runs them.
+macro_rules! batch {
+    ($($before:literal)* => $($name:literal)*) => {
         LazyLock::new(|| {
             let text = concat!(
-                $(include_str!(concat!("../../lua/", $before, ".lua")),)*
-                include_str!(concat!("../../lua/", $name, ".lua"))
+                $(lua!($before),)*
+                "local operations = {}\n",
+                $("operations.", $name, " = function(KEYS, ARGV)\n", lua!($name), "end\n",)*
+                lua!("batch")
             );
-            Script::new($name, text)
+            Script::new("batch", text)
         })
     };
 }
 
-static ACQUIRE: LazyLock<Script> = script!("lease" "line" => "acquire");
-static RENEW: LazyLock<Script> = script!("lease" => "renew");
-static RELEASE: LazyLock<Script> = script!("lease" "line" => "release");
+static ACQUIRE: LazyLock<Script> = script!("lease" "line" => "acquire" in BATCH);
+static RENEW: LazyLock<Script> = script!("lease" => "renew" in BATCH);
+static RELEASE: LazyLock<Script> = script!("lease" "line" => "release" in BATCH);
 static FORCE: LazyLock<Script> = script!("lease" "line" => "force");
 static UNDO: LazyLock<Script> = script!("lease" "line" => "undo");
 static WAIT: LazyLock<Script> = script!("lease" "line" => "wait");
 static ADVANCE: LazyLock<Script> = script!("lease" "line" => "advance");
 static READ: LazyLock<Script> = script!(=> "read");
 static SWEEP: LazyLock<Script> = script!(=> "sweep");
+static BATCH: LazyLock<Script> = batch!("lease" "line" => "acquire" "renew" "release");
 
 /// What lies under a lock's key.
 pub struct Found {
@@ -132,14 +148,10 @@ pub struct Scripts {
 
 impl Scripts {
     pub async fn acquire(&self, key: &Key, acquire: AcquireArgs<'_>) -> Result<AcquireRow, RedisFailure> {
-        let (keys, mut args) = self.line(key);
-        args.push(acquire.identity.to_owned());
-        args.push(acquire.nonce.to_owned());
-        args.push(acquire.request.to_owned());
-        args.push(acquire.ttl.as_ms().to_string());
-        args.push(acquire.further);
-        args.push(acquire.own.to_owned());
-        let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, &keys, &args).await?)?;
+        let AcquireArgs { ttl, identity, nonce, further, own, request } = acquire;
+        let ttl_ms = ttl.as_ms().to_string();
+        let call = || self.line(key, &[identity, nonce, request, &ttl_ms, &further, own]);
+        let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, call).await?)?;
         Ok(match row.word().as_ref() {
             b"granted" => {
                 AcquireRow::Granted { token: row.token()?, since_ms: row.number()?, valid_until_ms: row.number()? }
@@ -161,9 +173,11 @@ impl Scripts {
         ttl: Option<Ttl>,
     ) -> Result<RenewRow, RedisFailure> {
         let ttl = ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default();
-        let keys = vec![self.space.lock(key), self.space.queue(key), self.space.forced(key)];
-        let args = vec![key.to_string(), token.to_string(), identity.to_owned(), ttl, self.space.push()];
-        let mut row = Row::of(self.redis.run_in_time(&RENEW, &keys, &args).await?)?;
+        let call = || Call {
+            keys: vec![self.space.lock(key), self.space.queue(key), self.space.forced(key)],
+            args: vec![key.to_string(), token.to_string(), identity.to_owned(), ttl.clone(), self.space.push()],
+        };
+        let mut row = Row::of(self.redis.run_in_time(&RENEW, call).await?)?;
         Ok(match row.word().as_ref() {
             b"renewed" => RenewRow::Renewed(row.found()?),
             b"lost" => RenewRow::Lost,
@@ -176,10 +190,8 @@ impl Scripts {
 
     /// Without a token: whichever lease the owner has.
     pub async fn release(&self, key: &Key, token: Option<Token>, identity: &str) -> Result<ReleaseRow, RedisFailure> {
-        let (keys, mut args) = self.line(key);
-        args.push(spelled(token));
-        args.push(identity.to_owned());
-        let mut row = Row::of(self.redis.run_in_time(&RELEASE, &keys, &args).await?)?;
+        let token = spelled(token);
+        let mut row = Row::of(self.redis.run_in_time(&RELEASE, || self.line(key, &[&token, identity])).await?)?;
         Ok(match row.word().as_ref() {
             b"released" => ReleaseRow::Released,
             b"lost" => ReleaseRow::Lost,
@@ -191,10 +203,13 @@ impl Scripts {
 
     /// Without a token: whichever lease there is.
     pub async fn force(&self, key: &Key, token: Option<Token>) -> Result<ForceRow, RedisFailure> {
-        let (mut keys, mut args) = self.line(key);
-        keys.push(self.space.forced(key));
-        args.push(spelled(token));
-        let mut row = Row::of(self.redis.run_in_time(&FORCE, &keys, &args).await?)?;
+        let token = spelled(token);
+        let call = || {
+            let mut call = self.line(key, &[&token]);
+            call.keys.push(self.space.forced(key));
+            call
+        };
+        let mut row = Row::of(self.redis.run_in_time(&FORCE, call).await?)?;
         Ok(match row.word().as_ref() {
             b"forced" => ForceRow::Forced(row.text()?),
             b"free" => ForceRow::Free,
@@ -206,11 +221,7 @@ impl Scripts {
 
     /// Takes the sending's place in line back, too; `waiter` is empty where it has none.
     pub async fn undo(&self, key: &Key, attempt: &str, request: &str, waiter: &str) -> Result<UndoRow, RedisFailure> {
-        let (keys, mut args) = self.line(key);
-        args.push(attempt.to_owned());
-        args.push(request.to_owned());
-        args.push(waiter.to_owned());
-        let row = Row::of(self.redis.run(&UNDO, &keys, &args).await?)?;
+        let row = Row::of(self.redis.run(&UNDO, || self.line(key, &[attempt, request, waiter])).await?)?;
         Ok(match row.word().as_ref() {
             b"undone" => UndoRow::Undone,
             b"nothing" => UndoRow::Nothing,
@@ -227,11 +238,9 @@ impl Scripts {
         longest_ms: u64,
         place: Option<&str>,
     ) -> Result<WaitRow, RedisFailure> {
-        let (keys, mut args) = self.line(key);
-        args.push(waiter.to_owned());
-        args.push(longest_ms.to_string());
-        args.push(place.unwrap_or_default().to_owned());
-        let mut row = Row::of(self.redis.run_in_time(&WAIT, &keys, &args).await?)?;
+        let longest_ms = longest_ms.to_string();
+        let call = || self.line(key, &[waiter, &longest_ms, place.unwrap_or_default()]);
+        let mut row = Row::of(self.redis.run_in_time(&WAIT, call).await?)?;
         match row.word().as_ref() {
             b"waiting" => Ok(WaitRow::Waiting { place: row.string()?, left_ms: row.number()?, offered: row.string()? }),
             b"turn" => Ok(WaitRow::Turn(row.token()?)),
@@ -241,10 +250,7 @@ impl Scripts {
 
     /// `silent`: a sidecar that was offered the key and was not heard to take it, or empty.
     pub async fn advance(&self, key: &Key, waiter: &str, silent: &str) -> Result<AdvanceRow, RedisFailure> {
-        let (keys, mut args) = self.line(key);
-        args.push(waiter.to_owned());
-        args.push(silent.to_owned());
-        let mut row = Row::of(self.redis.run(&ADVANCE, &keys, &args).await?)?;
+        let mut row = Row::of(self.redis.run(&ADVANCE, || self.line(key, &[waiter, silent])).await?)?;
         Ok(match row.word().as_ref() {
             b"held" => {
                 let (text, left_ms) = (row.text()?, row.number()?);
@@ -258,8 +264,8 @@ impl Scripts {
 
     /// What lies under each of `keys`, which are all of one shard.
     pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
-        let locks: Vec<String> = keys.iter().map(|key| self.space.lock(key)).collect();
-        let rows = self.redis.run(&READ, &locks, &[]).await?.into_rows()?;
+        let call = || Call { keys: keys.iter().map(|key| self.space.lock(key)).collect(), args: Vec::new() };
+        let rows = self.redis.run(&READ, call).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
             match row.word().as_ref() {
@@ -274,25 +280,30 @@ impl Scripts {
 
     /// Drops those of the index entries `keys` of `shard` whose leases are gone; how many.
     pub async fn sweep(&self, shard: Shard, keys: &[Key]) -> Result<u64, RedisFailure> {
-        let tokens = self.space.tokens(shard).to_owned();
-        let names: Vec<String> = std::iter::once(tokens).chain(keys.iter().map(|key| self.space.lock(key))).collect();
-        let args: Vec<String> = keys.iter().map(Key::to_string).collect();
-        let mut row = Row::of(self.redis.run(&SWEEP, &names, &args).await?)?;
+        let call = || Call {
+            keys: std::iter::once(self.space.tokens(shard).to_owned())
+                .chain(keys.iter().map(|key| self.space.lock(key)))
+                .collect(),
+            args: keys.iter().map(Key::to_string).collect(),
+        };
+        let mut row = Row::of(self.redis.run(&SWEEP, call).await?)?;
         match row.word().as_ref() {
             b"swept" => row.number(),
             _ => Err(row.unknown(&SWEEP)),
         }
     }
 
-    /// The KEYS and the first ARGV of every script that may grant a key.
-    fn line(&self, key: &Key) -> (Vec<String>, Vec<String>) {
+    /// What every script that may grant a key is given, and then `further` ARGV.
+    fn line(&self, key: &Key, further: &[&str]) -> Call {
         let Scripts { space, floors, .. } = self;
         let shard = key.shard();
         let (seq, tokens) = (space.sequence(shard).to_owned(), space.tokens(shard).to_owned());
         let keys = vec![space.lock(key), seq, tokens, space.queue(key)];
-        let mut args = Vec::with_capacity(10);
+        // Room for the deadline, too.
+        let mut args = Vec::with_capacity(5 + further.len());
         args.extend([key.to_string(), shard.to_string(), floors.floor(shard).to_string(), space.push()]);
-        (keys, args)
+        args.extend(further.iter().map(|&arg| arg.to_owned()));
+        Call { keys, args }
     }
 }
 

@@ -52,6 +52,12 @@ impl RedisFailure {
         matches!(self, RedisFailure::Refused(text) if text.starts_with("NOSCRIPT"))
     }
 
+    pub(super) fn of_an_error(text: String) -> RedisFailure {
+        // An error reply begins with a word in capitals. All of ours come before a script's first write: a script
+        // checks what it writes to first, and what Redis refuses (OOM, READONLY, MISCONF …), it refuses there.
+        if begins_with_code(&text) { RedisFailure::Refused(text) } else { RedisFailure::NoAnswer(text) }
+    }
+
     /// The failure as a metric label.
     pub fn label(&self) -> &'static str {
         match self {
@@ -71,10 +77,7 @@ impl From<Error> for RedisFailure {
         let text = error.details().to_owned();
         match error.kind() {
             ErrorKind::Backpressure => RedisFailure::NotSent(text),
-            // An error reply begins with a word in capitals. All of ours come before a script's first write: a script
-            // checks what it writes to first, and what Redis refuses (OOM, READONLY, MISCONF …), it refuses there.
-            _ if begins_with_code(&text) => RedisFailure::Refused(text),
-            _ => RedisFailure::NoAnswer(text),
+            _ => RedisFailure::of_an_error(text),
         }
     }
 }

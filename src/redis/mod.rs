@@ -7,6 +7,7 @@
 //! Architecture invariant: nothing is changed later than we answered. What changes anything carries its deadline by the
 //! server's own clock, and the server refuses it afterwards.
 
+mod batch;
 mod clock;
 mod failure;
 mod push;
@@ -28,11 +29,12 @@ use fred::types::config::{
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
 use tokio::sync::mpsc;
 
+use batch::Batch;
 use clock::Clock;
 pub use failure::RedisFailure;
 pub use push::{Heard, Push};
 pub use reply::Reply;
-pub use script::Script;
+pub use script::{Call, Script};
 pub use watch::Status;
 
 use crate::config::{RedisConfig, RedisServer};
@@ -53,6 +55,7 @@ pub struct Redis {
     patience: Duration,
     status: Arc<Status>,
     clock: Arc<Clock>,
+    batch: Arc<Batch>,
     metrics: Arc<Metrics>,
     in_flight: Arc<InFlight>,
     config: Arc<RedisConfig>,
@@ -92,7 +95,8 @@ impl Redis {
         let (status, clock) = (Arc::new(Status::new()), Arc::new(Clock::new()));
         watch::spawn(client.clone(), config.timeout, Arc::clone(&status), Arc::clone(&clock));
         let patience = CONNECTION_PATIENCE.min(config.timeout);
-        Redis { client, patience, status, clock, metrics, in_flight, config: Arc::new(config.clone()) }
+        let (batch, config) = (Arc::default(), Arc::new(config.clone()));
+        Redis { client, patience, status, clock, batch, metrics, in_flight, config }
     }
 
     /// Whether Redis answers, and if not, why.
@@ -112,8 +116,9 @@ impl Redis {
     }
 
     /// Runs a script that changes something, but not later than its answer: its last argument is until when it may run
-    /// by the server's own clock, and past that it answers `{"late", now_ms}`.
-    pub async fn run_in_time(&self, script: &Script, keys: &[String], args: &[String]) -> Result<Reply, RedisFailure> {
+    /// by the server's own clock, and past that it answers `{"late", now_ms}`. What it is given is made by `call` for
+    /// each sending.
+    pub async fn run_in_time(&self, script: &'static Script, call: impl Fn() -> Call) -> Result<Reply, RedisFailure> {
         if !self.clock.is_known() {
             self.ask_time().await?;
         }
@@ -121,8 +126,13 @@ impl Redis {
         for _ in 0..2 {
             self.connected().await?;
             let sent = Instant::now();
-            let not_after = self.clock.at(sent + self.config.timeout).unwrap_or_default();
-            let reply = self.run(script, keys, &[args, &[not_after.to_string()]].concat()).await?;
+            let not_after = self.clock.at(sent + self.config.timeout).unwrap_or_default().to_string();
+            let reply = self.run(script, || {
+                let mut call = call();
+                call.args.push(not_after.clone());
+                call
+            });
+            let reply = reply.await?;
             match reply.late_at() {
                 None => return Ok(reply),
                 Some(now_ms) => self.clock.learn(now_ms, sent),
@@ -132,23 +142,36 @@ impl Redis {
     }
 
     /// Runs a script by its digest; loads it first where Redis does not know it, and the caller does not notice.
-    pub async fn run(&self, script: &Script, keys: &[String], args: &[String]) -> Result<Reply, RedisFailure> {
-        let operation = RedisOperation::Script(script.name);
-        let run = || self.call(operation, self.client.evalsha(script.sha1.as_str(), keys.to_vec(), args.to_vec()));
-        match run().await {
+    pub async fn run(&self, script: &'static Script, call: impl Fn() -> Call) -> Result<Reply, RedisFailure> {
+        let operation = [RedisOperation::Script(script.name)];
+        let others = self.in_flight.now.load(Ordering::Relaxed) > 1;
+        let first = match script.batch {
+            Some(_) if others => self.run_among_others(script, call()).await,
+            _ => self.evalsha(&operation, script, call()).await,
+        };
+        match first {
             Err(failure) if failure.is_unknown_script() => {
-                tracing::debug!(script = script.name, "redis does not know the script; loading it");
-                self.call(operation, self.client.script_load::<Value, _>(script.text)).await?;
-                run().await
+                self.load(script).await?;
+                self.evalsha(&operation, script, call()).await
             }
             other => other,
         }
     }
 
+    async fn evalsha(&self, operations: &[RedisOperation], script: &Script, call: Call) -> Result<Reply, RedisFailure> {
+        self.call(operations, self.client.evalsha(script.sha1.as_str(), call.keys, call.args)).await
+    }
+
+    async fn load(&self, script: &Script) -> Result<(), RedisFailure> {
+        tracing::debug!(script = script.name, "redis does not know the script; loading it");
+        let loading = self.client.script_load::<Value, _>(script.text);
+        self.call(&[RedisOperation::Script(script.name)], loading).await.map(|_| ())
+    }
+
     /// Not sent is what the caller's own command was then, whatever became of the question.
     async fn ask_time(&self) -> Result<(), RedisFailure> {
         let sent = Instant::now();
-        let asked = self.call(RedisOperation::Time, watch::time(&self.client)).await;
+        let asked = self.call(&[RedisOperation::Time], watch::time(&self.client)).await;
         let reply = asked.map_err(|failure| RedisFailure::NotSent(failure.to_string()))?;
         self.clock.learn(reply.milliseconds()?, sent);
         Ok(())
@@ -160,7 +183,7 @@ impl Redis {
         let (min, limit) = (bound(score, ZRangeKind::Exclusive), Some((0, i64::from(count))));
         let command = self.client.zrangebyscore::<Value, _, _, _>(zset, min, "+inf", true, limit);
         let mut members = Vec::new();
-        let mut rows = self.call(RedisOperation::Range, command).await?.into_rows()?.into_iter();
+        let mut rows = self.call(&[RedisOperation::Range], command).await?.into_rows()?.into_iter();
         while let (Some(member), Some(score)) = (rows.next(), rows.next()) {
             members.push((member.into_text()?, score.number()?));
         }
@@ -171,24 +194,24 @@ impl Redis {
     pub async fn member_at(&self, zset: &str, score: u64) -> Result<Option<Bytes>, RedisFailure> {
         let exactly = || bound(score, ZRangeKind::Inclusive);
         let command = self.client.zrangebyscore::<Value, _, _, _>(zset, exactly(), exactly(), false, Some((0, 1)));
-        let rows = self.call(RedisOperation::Range, command).await?.into_rows()?;
+        let rows = self.call(&[RedisOperation::Range], command).await?.into_rows()?;
         rows.into_iter().next().map(Reply::into_text).transpose()
     }
 
     /// Number of members of a zset.
     pub async fn cardinality(&self, zset: &str) -> Result<u64, RedisFailure> {
-        self.call(RedisOperation::Count, self.client.zcard::<Value, _>(zset)).await?.number()
+        self.call(&[RedisOperation::Count], self.client.zcard::<Value, _>(zset)).await?.number()
     }
 
     /// Whether a zset has this member.
     pub async fn has_member(&self, zset: &str, member: &str) -> Result<bool, RedisFailure> {
-        let score = self.call(RedisOperation::Count, self.client.zscore::<Value, _, _>(zset, member)).await?;
+        let score = self.call(&[RedisOperation::Count], self.client.zscore::<Value, _, _>(zset, member)).await?;
         Ok(score != Reply::Nil)
     }
 
     /// Says `message` on a channel; how many heard it.
     pub async fn publish(&self, channel: &str, message: &str) -> Result<u64, RedisFailure> {
-        self.call(RedisOperation::Publish, self.client.publish::<Value, _, _>(channel, message)).await?.number()
+        self.call(&[RedisOperation::Publish], self.client.publish::<Value, _, _>(channel, message)).await?.number()
     }
 
     /// Listens on channels, by a connection of its own.
@@ -198,7 +221,7 @@ impl Redis {
 
     /// A field of a hash, where there is one.
     pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<Bytes>, RedisFailure> {
-        match self.call(RedisOperation::Directory, self.client.hget::<Value, _, _>(hash, field)).await? {
+        match self.call(&[RedisOperation::Directory], self.client.hget::<Value, _, _>(hash, field)).await? {
             Reply::Nil => Ok(None),
             other => other.into_text().map(Some),
         }
@@ -207,14 +230,15 @@ impl Redis {
     /// Sends one command: the single place for the connection, measuring and learning from the outcome.
     async fn call(
         &self,
-        operation: RedisOperation,
+        operations: &[RedisOperation],
         command: impl Future<Output = Result<Value, fred::error::Error>>,
     ) -> Result<Reply, RedisFailure> {
         let outcome = match self.connected().await {
             Ok(()) => {
                 let sent = Instant::now();
                 let outcome = command.await.map(Reply::from).map_err(RedisFailure::from);
-                self.metrics.redis_round_trip(operation, sent.elapsed());
+                let took = sent.elapsed();
+                operations.iter().for_each(|operation| self.metrics.redis_round_trip(*operation, took));
                 Status::learn(&self.status, &self.client, outcome.as_ref().err());
                 outcome
             }
@@ -223,7 +247,7 @@ impl Redis {
         if let Err(failure) = &outcome
             && !failure.is_unknown_script()
         {
-            self.metrics.redis_error(operation, failure);
+            operations.iter().for_each(|operation| self.metrics.redis_error(*operation, failure));
         }
         outcome
     }

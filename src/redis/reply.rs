@@ -52,6 +52,19 @@ impl Reply {
         }
     }
 
+    /// Why an operation among others failed, as `batch.lua` says it.
+    pub(super) fn refusal(&self) -> Option<RedisFailure> {
+        match self {
+            Reply::Rows(row) => match row.as_slice() {
+                [Reply::Text(word), Reply::Text(text)] if word == "error" => {
+                    Some(RedisFailure::of_an_error(String::from_utf8_lossy(text).into_owned()))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
     /// What `TIME` answers, milliseconds since 1970.
     pub(super) fn milliseconds(&self) -> Result<u64, RedisFailure> {
         match self {

@@ -77,7 +77,9 @@ fn each_header_promises_the_rows_that_the_body_returns() {
 #[test]
 fn each_row_is_known_to_the_typed_calls_and_no_other_is() {
     let mut promised = scripts().iter().flat_map(Script::promised).collect::<BTreeSet<_>>();
-    assert!(promised.remove("late"), "known to the connection, for all scripts alike");
+    for word in ["late", "error"] {
+        assert!(promised.remove(word), "`{word}` is known to the connection, for all scripts alike");
+    }
     assert_eq!(words(TYPED_CALLS, "b\"", '"'), promised);
 }
 
@@ -138,6 +140,7 @@ fn each_redis_key_comes_in_through_keys() {
 #[test]
 fn each_file_is_loaded_by_the_typed_calls() {
     let calls = TYPED_CALLS.lines().filter(|line| line.contains("= script!(")).collect::<Vec<_>>().join("\n");
-    let loaded = words(&calls, "=> \"", '"');
+    let mut loaded = words(&calls, "=> \"", '"');
+    loaded.append(&mut words(TYPED_CALLS, "lua!(\"", '"'));
     assert_eq!(loaded, scripts().into_iter().map(|script| script.name).collect());
 }

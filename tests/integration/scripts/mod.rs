@@ -2,6 +2,7 @@
 
 mod acquire;
 mod attempts;
+mod batch;
 mod changes;
 mod extend;
 mod headers;
@@ -33,6 +34,16 @@ const FORCE: &str = script!("lease" "line" "force");
 const UNDO: &str = script!("lease" "line" "undo");
 const WAIT: &str = script!("lease" "line" "wait");
 const ADVANCE: &str = script!("lease" "line" "advance");
+const BATCH: &str = concat!(
+    include_str!("../../../lua/lease.lua"),
+    include_str!("../../../lua/line.lua"),
+    "local operations = {}\noperations.acquire = function(KEYS, ARGV)\n",
+    include_str!("../../../lua/acquire.lua"),
+    "end\noperations.release = function(KEYS, ARGV)\n",
+    include_str!("../../../lua/release.lua"),
+    "end\n",
+    include_str!("../../../lua/batch.lua")
+);
 const READ: &str = include_str!("../../../lua/read.lua");
 const SWEEP: &str = include_str!("../../../lua/sweep.lua");
 

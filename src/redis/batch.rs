@@ -1,0 +1,102 @@
+//! Scripts that are asked for in one turn of the event loop go to Redis as one call: one write, one script entered, one
+//! answer read. That is most of what an operation costs us, and half of what it costs Redis. A script that is asked for
+//! alone goes by itself, at once.
+
+use std::sync::Mutex;
+
+use tokio::sync::oneshot;
+
+use super::script::Call;
+use super::{Redis, RedisFailure, RedisOperation, Reply, Script};
+
+/// Scripts in one call at most: Redis serves nobody else while it runs them.
+const LARGEST: usize = 64;
+
+/// A script that waits for this turn to end.
+struct Job {
+    script: &'static Script,
+    call: Call,
+    give: oneshot::Sender<Result<Reply, RedisFailure>>,
+}
+
+/// Those that wait.
+#[derive(Default)]
+pub struct Batch(Mutex<Vec<Job>>);
+
+impl Batch {
+    /// Whether it is the first.
+    fn push(&self, job: Job) -> bool {
+        let mut jobs = self.0.lock().expect("no holder of this lock panics");
+        jobs.push(job);
+        jobs.len() == 1
+    }
+
+    fn take(&self) -> Vec<Job> {
+        std::mem::take(&mut *self.0.lock().expect("no holder of this lock panics"))
+    }
+}
+
+impl Redis {
+    /// Runs a script together with those that others ask for in this turn.
+    pub(super) async fn run_among_others(&self, script: &'static Script, call: Call) -> Result<Reply, RedisFailure> {
+        let (give, take) = oneshot::channel();
+        if self.batch.push(Job { script, call, give }) {
+            let redis = self.clone();
+            tokio::spawn(async move {
+                // Until all that are ready to ask have asked.
+                tokio::task::yield_now().await;
+                redis.flush().await;
+            });
+        }
+        take.await.unwrap_or_else(|_| Err(RedisFailure::NoAnswer("the operation was broken off".to_owned())))
+    }
+
+    async fn flush(&self) {
+        let mut jobs = self.batch.take();
+        let mut calls = Vec::with_capacity(1);
+        while !jobs.is_empty() {
+            let rest = jobs.split_off(jobs.len().min(LARGEST));
+            calls.push(self.run_together(std::mem::replace(&mut jobs, rest)));
+        }
+        futures_util::future::join_all(calls).await;
+    }
+
+    async fn run_together(&self, mut jobs: Vec<Job>) {
+        let batch = jobs[0].script.batch;
+        let (Some(batch), true) = (batch, jobs.len() > 1) else {
+            for Job { script, call, give } in jobs {
+                let _ = give.send(self.evalsha(&[RedisOperation::Script(script.name)], script, call).await);
+            }
+            return;
+        };
+        let operations: Vec<_> = jobs.iter().map(|job| RedisOperation::Script(job.script.name)).collect();
+        let call = together(&mut jobs);
+        let rows = self.evalsha(&operations, batch, call).await.and_then(Reply::into_rows);
+        if rows.as_ref().is_err_and(RedisFailure::is_unknown_script) {
+            let _ = self.load(batch).await;
+        }
+        match rows {
+            Ok(rows) if rows.len() == jobs.len() => {
+                for (job, row) in jobs.into_iter().zip(rows) {
+                    let _ = job.give.send(row.refusal().map_or(Ok(row), Err));
+                }
+            }
+            Ok(rows) => {
+                let failure = RedisFailure::Nonsense(format!("{} rows for {} operations", rows.len(), jobs.len()));
+                jobs.into_iter().for_each(|job| drop(job.give.send(Err(failure.clone()))));
+            }
+            Err(failure) => jobs.into_iter().for_each(|job| drop(job.give.send(Err(failure.clone())))),
+        }
+    }
+}
+
+/// The calls as `batch.lua` wants them.
+fn together(jobs: &mut [Job]) -> Call {
+    let mut all = Call::default();
+    for Job { script, call, .. } in jobs {
+        all.args.extend([script.name.to_owned(), call.keys.len().to_string(), call.args.len().to_string()]);
+        all.keys.append(&mut call.keys);
+        all.args.append(&mut call.args);
+    }
+    all
+}

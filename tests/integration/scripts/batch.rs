@@ -1,0 +1,81 @@
+//! `batch.lua`: each operation of a call ends as it would alone, whatever becomes of the others.
+
+use redis::{FromRedisValue, Value};
+
+use super::{Attempt, BATCH, SHARD, Space, identity_of, row};
+
+/// The operations of one call.
+#[derive(Default)]
+struct Together {
+    keys: Vec<String>,
+    args: Vec<String>,
+}
+
+impl Together {
+    fn operation(&mut self, space: &Space, name: &str, key: &str, further: &[&str]) {
+        let keys = [space.lock(key), space.sequence(), space.tokens(), space.queue(key)];
+        let (shard, push) = (SHARD.to_string(), space.push());
+        let args = [&[key, &shard, "0", &push][..], further, &[""]].concat();
+        self.args.extend([name.to_owned(), keys.len().to_string(), args.len().to_string()]);
+        self.args.extend(args.into_iter().map(str::to_owned));
+        self.keys.extend(keys);
+    }
+
+    fn acquire(&mut self, space: &Space, attempt: &Attempt) {
+        let Attempt { key, identity, nonce, further, own, request, .. } = attempt;
+        self.operation(space, "acquire", key, &[identity, nonce, request, &attempt.ttl_ms.to_string(), further, own]);
+    }
+
+    fn run(&self, space: &mut Space) -> Vec<Vec<String>> {
+        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
+        match space.eval(BATCH, &self.keys, &args).unwrap() {
+            Value::Array(rows) => rows.into_iter().map(row).collect(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn operations_run_in_their_order_each_on_its_own_key() {
+    let mut space = Space::shared();
+    let mut together = Together::default();
+    together.acquire(&space, &Attempt::of("a", "alice", "n-1"));
+    together.acquire(&space, &Attempt::of("b", "bob", "n-2"));
+    together.acquire(&space, &Attempt::of("a", "bob", "n-3"));
+    together.operation(&space, "release", "b", &["", &identity_of("bob")]);
+    together.acquire(&space, &Attempt::of("b", "carol", "n-4"));
+
+    let rows = together.run(&mut space);
+
+    let words: Vec<&str> = rows.iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(words, ["granted", "granted", "held", "released", "granted"]);
+    assert_eq!(space.indexed("a").unwrap().to_string(), rows[0][1]);
+    assert_eq!(space.indexed("b").unwrap().to_string(), rows[4][1]);
+    assert!(rows[4][1].parse::<u64>().unwrap() > rows[1][1].parse().unwrap());
+}
+
+#[test]
+fn an_operation_that_fails_leaves_the_others_as_they_are() {
+    let mut space = Space::shared();
+    let mut other = Space::shared();
+    let tokens = other.tokens();
+    other.ask::<i64>("LPUSH", &[&tokens, "no index"]);
+    let mut together = Together::default();
+    together.acquire(&space, &Attempt::of("a", "alice", "n-1"));
+    together.acquire(&other, &Attempt::of("a", "alice", "n-1"));
+    together.operation(&space, "unheard of", "a", &[]);
+    together.acquire(&space, &Attempt::of("b", "alice", "n-2"));
+
+    let rows = together.run(&mut space);
+
+    assert_eq!((rows[0][0].as_str(), rows[3][0].as_str()), ("granted", "granted"));
+    assert_eq!(rows[1][0], "error");
+    assert!(rows[1][1].starts_with("WRONGTYPE"), "{:?}", rows[1]);
+    assert_eq!((rows[2][0].as_str(), other.lease("a")), ("error", None));
+}
+
+#[test]
+fn a_call_without_operations_has_no_rows() {
+    let mut space = Space::shared();
+    assert_eq!(Vec::<Value>::from_redis_value(space.eval(BATCH, &[], &[]).unwrap()).unwrap(), []);
+}
