@@ -7,6 +7,13 @@ APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 # $(call need,command,package): installs a package where its command is missing.
 need = command -v $(1) >/dev/null || { $(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $(2) >/dev/null; }
 
+VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
+HOST = $(shell rustc -vV | sed -n 's/^host: //p')
+# Sets engine to the one that works, not to one whose command is merely there. Podman needs docker's format for a HEALTHCHECK.
+ENGINE = if podman info >/dev/null 2>&1; then engine=podman format="--format docker"; \
+	elif docker info >/dev/null 2>&1; then engine=docker format=; \
+	else echo "neither podman nor docker works here; on Debian: apt-get install podman" >&2; exit 1; fi
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -19,6 +26,10 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 test: redis promtool ## Run every test against a real redis-server
 	$(CARGO) test --locked
 
+.PHONY: e2e
+e2e: redis containers ## As root: build the image and run it, and everything else in deploy/, for real
+	cd tests/e2e && python3 -B -m unittest --verbose $(or $(TEST),discover)
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check
@@ -29,10 +40,26 @@ lint: ## Check format, clippy, documentation and dependencies
 	@if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check advisories; \
 	else echo "advisories: not checked, since the database cannot be fetched from here"; fi
 
+.PHONY: static
+static: ## Build the static binary of the image: target/image/lockside
+	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(HOST) --target-dir target/static
+	install -D target/static/$(HOST)/release/lockside target/image/lockside
+
+.PHONY: image
+image: static ## Build the container image lockside:VERSION with podman or docker, whichever works
+	@$(ENGINE); $$engine build $$format --build-context build=target/image -f deploy/Dockerfile -t lockside:$(VERSION) target/image
+
 .PHONY: redis
 redis:
 	@# Debian starts the server as a service; the tests and dev start their own.
 	@$(call need,redis-server,redis-server)
+
+.PHONY: containers
+containers:
+	@$(call need,podman,podman buildah conmon netavark catatonit)
+	@$(call need,runc,runc)
+	@$(call need,busybox,busybox-static)
+	@$(call need,python3,python3)
 
 .PHONY: promtool
 promtool:
