@@ -27,8 +27,13 @@ test: redis promtool ## Run every test against a real redis-server
 	$(CARGO) test --locked
 
 .PHONY: e2e
-e2e: redis containers ## As root: build the image and run it, and everything else in deploy/, for real
-	cd tests/e2e && python3 -B -m unittest --verbose $(or $(TEST),discover)
+e2e: redis containers target/e2e/venv ## As root: build the image and run it, and everything else in deploy/, for real
+	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m unittest --verbose $(or $(TEST),discover)
+
+target/e2e/venv: tests/e2e/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || { $(call need,python3-without-venv,python3-venv); }
+	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies

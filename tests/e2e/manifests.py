@@ -1,0 +1,28 @@
+"""What the kustomizations in deploy/kubernetes make."""
+
+import pathlib
+import subprocess
+
+import yaml
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+
+
+def render(directory):
+    """The documents that a kustomization makes, as a user's `kubectl apply -k` would send them."""
+    command = ["timeout", "300", ROOT / "tests" / "e2e" / "kustomize.sh", directory]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def only(documents, kind, name=None):
+    """The one document of a kind; `name` may lack the hash that kustomize adds."""
+    found = [
+        document
+        for document in documents
+        if document["kind"] == kind and (name is None or document["metadata"]["name"].startswith(name))
+    ]
+    assert len(found) == 1, f"{len(found)} of {kind} {name}"
+    return found[0]

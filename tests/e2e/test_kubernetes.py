@@ -1,0 +1,183 @@
+"""deploy/kubernetes: what it renders to, against the schemas of three Kubernetes versions and a cluster's own rules."""
+
+import copy
+import pathlib
+import tempfile
+import textwrap
+import unittest
+
+import kubernetes_validate
+
+from manifests import KUBERNETES, ROOT, only, render
+
+# The first that has native sidecars without a switch, one between, the newest that the schemas know.
+VERSIONS = ["1.29", "1.33", "1.37"]
+# Custom resources, whose schemas are not Kubernetes's.
+CUSTOM = {"PodMonitor", "PrometheusRule"}
+
+APP = """
+apiVersion: apps/v1
+kind: {kind}
+metadata:
+  name: {name}
+  labels: {{{label}}}
+spec:
+  selector:
+    matchLabels: {{app: {name}}}
+  template:
+    metadata:
+      labels: {{app: {name}}}
+    spec:
+      initContainers:
+        - {{name: migrate, image: app}}
+      containers:
+        - {{name: app, image: app}}
+"""
+
+
+def validate(document, version):
+    kubernetes_validate.validate(document, version, strict=True)
+
+
+def pod_template(document):
+    return document["spec"]["template"]
+
+
+def rendered(kustomization, **files):
+    """A user's own kustomization, which takes ours by relative paths."""
+    (ROOT / "target").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as directory:
+        for name, text in files.items():
+            pathlib.Path(directory, f"{name}.yaml").write_text(text)
+        pathlib.Path(directory, "kustomization.yaml").write_text(textwrap.dedent(kustomization))
+        return render(directory)
+
+
+class Example(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.documents = render(KUBERNETES / "example")
+
+    def test_every_document_is_valid_strictly_in_three_versions(self):
+        checked = [document for document in self.documents if document["kind"] not in CUSTOM]
+        self.assertGreaterEqual(len(checked), 9)
+        for version in VERSIONS:
+            for document in checked:
+                with self.subTest(version=version, kind=document["kind"], name=document["metadata"]["name"]):
+                    validate(document, version)
+
+    def test_the_check_is_strict(self):
+        wrong = copy.deepcopy(only(self.documents, "Deployment"))
+        pod_template(wrong)["spec"]["initContainers"][0]["restartpolicy"] = "Always"
+        for version in VERSIONS:
+            with self.assertRaises(kubernetes_validate.ValidationError):
+                validate(wrong, version)
+
+    def test_every_pod_is_of_the_restricted_standard(self):
+        for document in self.documents:
+            if document["kind"] not in ("Deployment", "StatefulSet"):
+                continue
+            pod = pod_template(document)["spec"]
+            for container in pod["containers"] + pod.get("initContainers", []):
+                with self.subTest(container=container["name"]):
+                    own = container["securityContext"]
+                    both = {**pod.get("securityContext", {}), **own}
+                    self.assertIs(both["runAsNonRoot"], True)
+                    self.assertGreater(both["runAsUser"], 0)
+                    self.assertEqual(both["seccompProfile"], {"type": "RuntimeDefault"})
+                    self.assertIs(own["allowPrivilegeEscalation"], False)
+                    self.assertIs(own["readOnlyRootFilesystem"], True)
+                    self.assertEqual(own["capabilities"], {"drop": ["ALL"]})
+                    self.assertIn("memory", container["resources"]["limits"])
+                    self.assertIn("cpu", container["resources"]["requests"])
+
+    def test_whatever_a_pod_mounts_or_reads_is_there(self):
+        there = {(document["kind"], document["metadata"]["name"]) for document in self.documents}
+        # The one thing that the user makes by hand.
+        there.add(("Secret", "lockside"))
+        for document in self.documents:
+            if document["kind"] not in ("Deployment", "StatefulSet"):
+                continue
+            pod = pod_template(document)["spec"]
+            volumes = {volume["name"] for volume in pod["volumes"]}
+            volumes |= {claim["metadata"]["name"] for claim in document["spec"].get("volumeClaimTemplates", [])}
+            for volume in pod["volumes"]:
+                if "configMap" in volume:
+                    self.assertIn(("ConfigMap", volume["configMap"]["name"]), there)
+                if "secret" in volume:
+                    self.assertIn(("Secret", volume["secret"]["secretName"]), there)
+            for container in pod["containers"] + pod.get("initContainers", []):
+                self.assertLessEqual({mount["name"] for mount in container.get("volumeMounts", [])}, volumes)
+                for source in container.get("envFrom", []):
+                    self.assertIn(("ConfigMap", source["configMapRef"]["name"]), there)
+
+    def test_no_container_but_lockside_sees_its_secrets(self):
+        pod = pod_template(only(self.documents, "Deployment"))["spec"]
+        for container in pod["containers"]:
+            self.assertNotIn("lockside-secrets", [mount["name"] for mount in container["volumeMounts"]])
+
+    def test_the_network_policies_speak_of_labels_and_ports_that_are_there(self):
+        app = pod_template(only(self.documents, "Deployment"))
+        redis = pod_template(only(self.documents, "StatefulSet"))
+        lockside = only(self.documents, "NetworkPolicy", "lockside")["spec"]
+        of_redis = only(self.documents, "NetworkPolicy", "redis")["spec"]
+
+        def selects(selector, template):
+            return selector["matchLabels"].items() <= template["metadata"]["labels"].items()
+
+        self.assertTrue(selects(lockside["podSelector"], app))
+        self.assertTrue(selects(of_redis["podSelector"], redis))
+        self.assertTrue(selects(lockside["egress"][0]["to"][0]["podSelector"], redis))
+        self.assertTrue(selects(of_redis["ingress"][0]["from"][0]["podSelector"], app))
+        ops = app["spec"]["initContainers"][0]["ports"][0]["containerPort"]
+        self.assertEqual(lockside["ingress"][0]["ports"][0]["port"], ops)
+        self.assertEqual(lockside["egress"][0]["ports"][0]["port"], redis["spec"]["containers"][0]["ports"][0]["containerPort"])
+
+
+class Component(unittest.TestCase):
+    def test_it_goes_into_any_workload_that_asks_and_stands_before_its_other_init_containers(self):
+        kinds = {"Deployment": "one", "StatefulSet": "two", "DaemonSet": "three"}
+        apps = {name: APP.format(kind=kind, name=name, label="lockside: sidecar") for kind, name in kinds.items()}
+        apps["four"] = APP.format(kind="Deployment", name="four", label="app: four")
+        documents = rendered(
+            """
+            resources: [one.yaml, two.yaml, three.yaml, four.yaml]
+            components: [../../deploy/kubernetes/sidecar]
+            images:
+              - {name: lockside, newName: registry.example.com/lockside, newTag: 9.9.9}
+            """,
+            **apps,
+        )
+        for kind, name in kinds.items():
+            template = pod_template(only(documents, kind, name))
+            first, second = template["spec"]["initContainers"]
+            self.assertEqual((first["name"], second["name"]), ("lockside", "migrate"))
+            self.assertEqual(first["restartPolicy"], "Always")
+            self.assertEqual(first["image"], "registry.example.com/lockside:9.9.9")
+            self.assertEqual(template["metadata"]["labels"], {"app": name, "lockside": "sidecar"})
+        untouched = pod_template(only(documents, "Deployment", "four"))
+        self.assertEqual([container["name"] for container in untouched["spec"]["initContainers"]], ["migrate"])
+
+    def test_a_change_of_a_setting_rolls_the_pods(self):
+        before, after = (
+            rendered(
+                f"""
+                resources: [one.yaml]
+                components: [../../deploy/kubernetes/sidecar]
+                configMapGenerator:
+                  - name: lockside
+                    literals: ["LOCKSIDE_REDIS_URL={url}"]
+                """,
+                one=APP.format(kind="Deployment", name="one", label="lockside: sidecar"),
+            )
+            for url in ("redis://here:6379", "redis://there:6379")
+        )
+        for documents in (before, after):
+            sidecar = pod_template(only(documents, "Deployment"))["spec"]["initContainers"][0]
+            settings = sidecar["envFrom"][0]["configMapRef"]["name"]
+            self.assertEqual(settings, only(documents, "ConfigMap")["metadata"]["name"])
+        self.assertNotEqual(*(only(documents, "ConfigMap")["metadata"]["name"] for documents in (before, after)))
+
+
+if __name__ == "__main__":
+    unittest.main()
