@@ -14,6 +14,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 # Debian's crun fails on hybrid cgroups, and there may be no systemd to ask for anything.
 CONTAINERS_CONF = """
 [containers]
+log_driver = "k8s-file"
 default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]
 [engine]
 runtime = "runc"
@@ -76,7 +77,8 @@ class Podman:
             self.run("build", "--tag", name, context)
 
     def redis_image(self, name):
-        self.image_of_programs(name, [shutil.which("redis-server"), shutil.which("redis-cli")])
+        programs = ["redis-server", "redis-cli", "busybox"]
+        self.image_of_programs(name, [shutil.which(program) for program in programs], links=["sh", "cat"])
 
     def busybox_image(self, name):
         busybox = shutil.which("busybox")
@@ -86,6 +88,10 @@ class Podman:
     def pid(self, container):
         """The process of a container, as this machine numbers it."""
         return int(self.run("inspect", "--format", "{{.State.Pid}}", container))
+
+    def log(self, container):
+        """The file with what a container says: a time, a stream, a tag and a text in each line."""
+        return pathlib.Path(self.run("inspect", "--format", "{{.HostConfig.LogConfig.Path}}", container))
 
     def close(self):
         self.try_run("pod", "rm", "--all", "--force", "--time", 0)

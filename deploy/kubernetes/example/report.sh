@@ -26,7 +26,7 @@ stop() {
 }
 
 trap 'stop "terminated"; exit 0' TERM INT
-mkfifo /tmp/lines
+[ -p /tmp/lines ] || mkfifo /tmp/lines
 
 while :; do
     hold >/tmp/lines 2>/dev/null &
