@@ -35,6 +35,11 @@ target/e2e/venv: tests/e2e/requirements.txt
 	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+.PHONY: generate
+generate: ## Make what in deploy/ is made of something else: the operator's rules, the dashboard
+	deploy/prometheus/generate.sh
+	python3 deploy/grafana/lockside.py >deploy/grafana/lockside.json
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check

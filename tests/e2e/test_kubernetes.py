@@ -1,12 +1,16 @@
 """deploy/kubernetes: what it renders to, against the schemas of three Kubernetes versions and a cluster's own rules."""
 
 import copy
+import json
 import pathlib
+import subprocess
+import sys
 import tempfile
 import textwrap
 import unittest
 
 import kubernetes_validate
+import yaml
 
 from manifests import KUBERNETES, ROOT, only, render
 
@@ -177,6 +181,31 @@ class Component(unittest.TestCase):
             settings = sidecar["envFrom"][0]["configMapRef"]["name"]
             self.assertEqual(settings, only(documents, "ConfigMap")["metadata"]["name"])
         self.assertNotEqual(*(only(documents, "ConfigMap")["metadata"]["name"] for documents in (before, after)))
+
+
+class Monitoring(unittest.TestCase):
+    def test_what_is_made_of_something_else_is_as_that_says(self):
+        rule = only(render(ROOT / "deploy/prometheus"), "PrometheusRule")
+        source = yaml.safe_load((ROOT / "deploy/prometheus/rules.yaml").read_text())
+        self.assertEqual(rule["spec"], source, "run `make generate`")
+        command = [sys.executable, ROOT / "deploy/grafana/lockside.py"]
+        made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        self.assertEqual(made, (ROOT / "deploy/grafana/lockside.json").read_text(), "run `make generate`")
+
+    def test_grafana_finds_the_dashboard_in_a_config_map(self):
+        config_map = only(render(ROOT / "deploy/grafana"), "ConfigMap")
+        self.assertEqual(config_map["metadata"]["labels"], {"grafana_dashboard": "1"})
+        self.assertEqual(json.loads(config_map["data"]["lockside.json"])["title"], "lockside")
+        for version in VERSIONS:
+            validate(config_map, version)
+
+    def test_the_pod_monitor_names_a_label_and_a_port_of_the_rendered_pods(self):
+        monitor = only(render(ROOT / "deploy/prometheus"), "PodMonitor")["spec"]
+        app = pod_template(only(render(KUBERNETES / "example"), "Deployment"))
+        self.assertLessEqual(monitor["selector"]["matchLabels"].items(), app["metadata"]["labels"].items())
+        self.assertIn(monitor["jobLabel"], app["metadata"]["labels"])
+        ports = {port["name"]: port["containerPort"] for port in app["spec"]["initContainers"][0]["ports"]}
+        self.assertEqual(ports[monitor["podMetricsEndpoints"][0]["port"]], 9420)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ mod admin;
 mod admin_requests;
 mod cli;
 mod credentials;
+mod deploy;
 mod directory;
 mod exclusion;
 mod exec;

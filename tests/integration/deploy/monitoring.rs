@@ -1,0 +1,97 @@
+//! The rules and the dashboard, asked of a real Prometheus that scrapes real sidecars which are in trouble.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::dashboard;
+use super::prometheus::Prometheus;
+use crate::harness::{Sidecar, TestRedis, eventually, unique};
+
+/// One more than what LocksideWaitersPilingUp takes for many.
+const MANY_WAITERS: usize = 101;
+
+async fn acquire(sidecar: &Sidecar, key: &str, body: Value) -> (u16, Value) {
+    let answer = sidecar.call("POST", &format!("/v1/locks/{key}")).json(&body).send().await;
+    (answer.status, answer.json())
+}
+
+/// Takes a lock, renews it, lets it go, and comes back with the lease that has ended.
+async fn come_back_too_late(sidecar: &Sidecar) {
+    let key = unique("late");
+    let (status, lease) = acquire(sidecar, &key, json!({})).await;
+    assert_eq!(status, 201);
+    let path = format!("/v1/locks/{key}?token={}", lease["token"]);
+    for (method, status) in [("PUT", 200), ("DELETE", 204), ("PUT", 410)] {
+        assert_eq!(sidecar.call(method, &path).send().await.status, status);
+    }
+}
+
+/// An acquire that is sent and not answered; then Redis is gone.
+async fn lose_redis(sidecar: &Sidecar, mut redis: TestRedis) {
+    redis.signal("STOP");
+    let (status, problem) = acquire(sidecar, "unknown", json!({})).await;
+    assert_eq!((status, problem["code"].as_str()), (504, Some("outcome-unknown")));
+    redis.kill();
+}
+
+/// So many requests that wait for a key which nobody lets go, for as long as the test runs.
+async fn pile_up(holder: &Sidecar, sidecar: &Arc<Sidecar>) {
+    let key = unique("piled");
+    assert_eq!(acquire(holder, &key, json!({"ttlMs": 600_000})).await.0, 201);
+    for _ in 0..MANY_WAITERS {
+        let (sidecar, path) = (Arc::clone(sidecar), format!("/v1/locks/{key}"));
+        tokio::spawn(async move { sidecar.call("POST", &path).json(&json!({"waitMs": 600_000})).try_send().await });
+    }
+}
+
+#[tokio::test]
+async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
+    let (redis, lost_redis) = (TestRedis::start(&[]), TestRedis::start(&[]));
+    let evicting_redis = TestRedis::start(&["--maxmemory-policy", "allkeys-lru"]);
+    let working = Sidecar::start(&redis, &[]).await;
+    let waiting = Arc::new(Sidecar::start(&redis, &[]).await);
+    let alone = Sidecar::start(&lost_redis, &["--redis-timeout=300ms"]).await;
+    let evicting = Sidecar::spawn(&["--redis-url".to_owned(), evicting_redis.url()]);
+    let mut hold = working.call("POST", "/v1/locks/held/hold").json(&json!({"ttlMs": 60_000})).open().await;
+    assert_eq!(hold.next().await.unwrap()["event"], "acquired");
+    let jobs = [("working", &working), ("waiting", &*waiting), ("alone", &alone), ("evicting", &evicting)];
+    let prometheus = Prometheus::start(&jobs).await;
+    pile_up(&working, &waiting).await;
+    come_back_too_late(&working).await;
+    lose_redis(&alone, lost_redis).await;
+    assert_eq!(acquire(&working, "held", json!({})).await.0, 409);
+
+    let rules = Vec::from_iter(prometheus.ask("rules").await["groups"].as_array().unwrap().iter().flat_map(|group| {
+        let rules = group["rules"].as_array().unwrap();
+        rules.iter().map(|rule| (rule["type"].as_str().unwrap().to_owned(), rule["name"].as_str().unwrap().to_owned()))
+    }));
+    assert!(rules.len() >= 16, "{rules:?}");
+    for (kind, name) in &rules {
+        if name == "LocksideEvictionPossible"
+            && !evicting.ops("/metrics").await.text().contains("lockside_redis_warning")
+        {
+            println!("{name}: nothing tells yet of a Redis that may evict");
+            continue;
+        }
+        // An alert that waits for its time to fire is a series, too.
+        let expression = if kind == "alerting" { format!("ALERTS{{alertname=\"{name}\"}}") } else { name.clone() };
+        let took =
+            eventually(&expression, Duration::from_secs(60), async || prometheus.count(&expression).await > 0).await;
+        println!("{expression}: after {took:?}");
+    }
+
+    let dashboard = dashboard();
+    let panels = dashboard["panels"].as_array().unwrap().iter().filter(|panel| panel["type"] != "row");
+    for panel in panels {
+        for target in panel["targets"].as_array().unwrap() {
+            let expression = target["expr"].as_str().unwrap();
+            let asked = [("$namespace", ".*"), ("$job", ".*"), ("$__rate_interval", "1m")];
+            let asked = asked.iter().fold(expression.to_owned(), |asked, (from, to)| asked.replace(from, to));
+            let what = format!("{}: {asked}", panel["title"]);
+            eventually(&what, Duration::from_secs(30), async || prometheus.count(&asked).await > 0).await;
+        }
+    }
+    assert!(waiting.ops("/metrics").await.text().contains(&format!("lockside_waiters {MANY_WAITERS}")));
+}
