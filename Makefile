@@ -69,6 +69,9 @@ containers:
 	@$(call need,podman,podman buildah conmon netavark catatonit)
 	@$(call need,runc,runc)
 	@$(call need,busybox,busybox-static)
+	@$(call need,curl,curl)
+	@$(call need,strace,strace)
+	@$(call need,systemd-analyze,systemd)
 	@$(call need,python3,python3)
 
 .PHONY: promtool
