@@ -66,7 +66,10 @@ redis:
 
 .PHONY: containers
 containers:
-	@$(call need,podman,podman buildah conmon netavark catatonit)
+	@$(call need,podman,podman buildah conmon netavark aardvark-dns iptables catatonit)
+	@# A podman that was there before may lack what only a composition needs.
+	@[ -x /usr/lib/podman/aardvark-dns ] || $(APT) install -y -qq --no-install-recommends aardvark-dns >/dev/null
+	@$(call need,iptables,iptables)
 	@$(call need,runc,runc)
 	@$(call need,busybox,busybox-static)
 	@$(call need,curl,curl)

@@ -20,6 +20,8 @@ default_ulimits = ["nofile=16384:16384", "nproc=16384:16384"]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+[network]
+network_config_dir = "{home}/networks"
 """
 
 STORAGE_CONF = """
@@ -35,7 +37,7 @@ class Podman:
 
     def __init__(self):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="lockside-e2e-"))
-        (self.home / "containers.conf").write_text(CONTAINERS_CONF)
+        (self.home / "containers.conf").write_text(CONTAINERS_CONF.format(home=self.home))
         (self.home / "storage.conf").write_text(STORAGE_CONF.format(home=self.home))
         self.environment = dict(
             os.environ,
@@ -96,6 +98,7 @@ class Podman:
     def close(self):
         self.try_run("pod", "rm", "--all", "--force", "--time", 0)
         self.try_run("rm", "--all", "--force", "--time", 0)
+        self.try_run("network", "prune", "--force")
         self.try_run("rmi", "--all", "--force")
         left = self.try_run("ps", "--all", "--quiet").stdout.strip()
         for mount in ("graph/overlay", "graph"):
