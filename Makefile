@@ -4,19 +4,21 @@ SHELL := /bin/bash
 CARGO := cargo
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 
+install = { $(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $(1) >/dev/null; }
 # $(call need,command,package): installs a package where its command is missing.
-need = command -v $(1) >/dev/null || { $(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $(2) >/dev/null; }
+need = command -v $(1) >/dev/null || $(call install,$(2))
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
-# Sets engine to the one that works, not to one whose command is merely there. Podman needs docker's format for a HEALTHCHECK.
+# Sets engine to the one that works, not to one whose command is merely there. Podman needs docker's format for a
+# HEALTHCHECK.
 ENGINE = if podman info >/dev/null 2>&1; then engine=podman format="--format docker"; \
 	elif docker info >/dev/null 2>&1; then engine=docker format=; \
 	else echo "neither podman nor docker works here; on Debian: apt-get install podman" >&2; exit 1; fi
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 .PHONY: run
 run: redis ## Build, start a lockside with a private Redis, and print curl lines to paste
@@ -27,11 +29,11 @@ test: redis promtool ## Run every test against a real redis-server
 	$(CARGO) test --locked
 
 .PHONY: e2e
-e2e: redis containers target/e2e/venv ## As root: build the image and run it, and everything else in deploy/, for real
-	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m unittest --verbose $(or $(TEST),discover)
+e2e: redis containers static target/e2e/venv ## As root: build the image and run it, and everything else in deploy/, for real
+	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m unittest $(or $(TEST),discover) --verbose
 
 target/e2e/venv: tests/e2e/requirements.txt
-	@python3 -c "import ensurepip" 2>/dev/null || { $(call need,python3-without-venv,python3-venv); }
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
 	python3 -m venv $@ && $@/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
@@ -68,7 +70,7 @@ redis:
 containers:
 	@$(call need,podman,podman buildah conmon netavark aardvark-dns iptables catatonit)
 	@# A podman that was there before may lack what only a composition needs.
-	@[ -x /usr/lib/podman/aardvark-dns ] || $(APT) install -y -qq --no-install-recommends aardvark-dns >/dev/null
+	@[ -x /usr/lib/podman/aardvark-dns ] || $(call install,aardvark-dns)
 	@$(call need,iptables,iptables)
 	@$(call need,runc,runc)
 	@$(call need,busybox,busybox-static)

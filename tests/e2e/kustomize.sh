@@ -11,8 +11,8 @@ knows_components() {
     probe=$(mktemp -d)
     printf 'components: [component]\n' >"$probe/kustomization.yaml"
     mkdir "$probe/component"
-    printf 'apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\nconfigMapGenerator: [{name: a, literals: [b=c]}]\n' \
-        >"$probe/component/kustomization.yaml"
+    printf '%s\n' 'apiVersion: kustomize.config.k8s.io/v1alpha1' 'kind: Component' \
+        'configMapGenerator: [{name: a, literals: [b=c]}]' >"$probe/component/kustomization.yaml"
     "$@" "$probe" >/dev/null 2>&1 && rm -r "$probe" || { rm -r "$probe"; return 1; }
 }
 
@@ -21,9 +21,14 @@ fetch() {
     apt=$(mktemp -d)
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
     echo "deb [signed-by=$keyring] http://deb.debian.org/debian trixie main" >"$apt/sources.list"
-    local options=(-qq -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o "Dir::Etc::SourceList=$apt/sources.list"
-        -o Dir::Etc::SourceParts=/dev/null -o APT::Sandbox::User=root)
-    (cd "$apt" && apt-get "${options[@]}" update && apt-get "${options[@]}" download kustomize && dpkg-deb --extract kustomize_*.deb .) >&2
+    local options=(-qq -o "Dir::State::Lists=$apt/lists" -o "Dir::Cache=$apt/cache" -o APT::Sandbox::User=root
+        -o "Dir::Etc::SourceList=$apt/sources.list" -o Dir::Etc::SourceParts=/dev/null)
+    (
+        cd "$apt"
+        apt-get "${options[@]}" update
+        apt-get "${options[@]}" download kustomize
+        dpkg-deb --extract kustomize_*.deb .
+    ) >&2
     install -D "$apt/usr/bin/kustomize" "$own"
     rm -r "$apt"
 }

@@ -54,7 +54,8 @@ class Podman:
         """As `try_run`, for a command that must succeed; returns what it printed."""
         done = self.try_run(*arguments, **options)
         if done.returncode != 0:
-            raise AssertionError(f"podman {' '.join(map(str, arguments))}: {done.returncode}\n{done.stdout}{done.stderr}")
+            command = " ".join(map(str, arguments))
+            raise AssertionError(f"podman {command}: {done.returncode}\n{done.stdout}{done.stderr}")
         return done.stdout.strip()
 
     def make_image(self):

@@ -135,7 +135,8 @@ class Example(unittest.TestCase):
         self.assertTrue(selects(of_redis["ingress"][0]["from"][0]["podSelector"], app))
         ops = app["spec"]["initContainers"][0]["ports"][0]["containerPort"]
         self.assertEqual(lockside["ingress"][0]["ports"][0]["port"], ops)
-        self.assertEqual(lockside["egress"][0]["ports"][0]["port"], redis["spec"]["containers"][0]["ports"][0]["containerPort"])
+        of_server = redis["spec"]["containers"][0]["ports"][0]["containerPort"]
+        self.assertEqual(lockside["egress"][0]["ports"][0]["port"], of_server)
 
 
 class Component(unittest.TestCase):

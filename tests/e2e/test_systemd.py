@@ -21,7 +21,7 @@ UNIT = ROOT / "deploy" / "systemd" / "lockside.service"
 BINARY = ROOT / "target" / "image" / "lockside"
 # Of 10; systemd calls up to 2 "OK", and most units it ships have more than 9.
 MOST_EXPOSED = 1.3
-NOBODY = ["--reuid=65534", "--regid=65534", "--clear-groups", "--no-new-privs", "--bounding-set=-all", "--inh-caps=-all"]
+NOBODY = "--reuid=65534 --regid=65534 --clear-groups --no-new-privs --bounding-set=-all --inh-caps=-all"
 
 
 def settings(name):
@@ -30,8 +30,9 @@ def settings(name):
 
 def calls_of(group):
     """The system calls of a group such as @timer, and of the groups in it."""
-    text = subprocess.run(["systemd-analyze", "syscall-filter", group], capture_output=True, text=True, check=True).stdout
-    names = [line.strip() for line in text.splitlines()[1:] if line.strip() and not line.strip().startswith("#")]
+    command = ["systemd-analyze", "syscall-filter", group]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    names = [line.strip() for line in said[1:] if line.strip() and not line.strip().startswith("#")]
     return {call for name in names for call in (calls_of(name) if name.startswith("@") else [name])}
 
 
@@ -48,7 +49,7 @@ def calls_let_through():
 class Unit(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        subprocess.run(["make", "--no-print-directory", "static"], cwd=ROOT, check=True, capture_output=True, timeout=1200)
+        subprocess.run(["make", "static"], cwd=ROOT, check=True, capture_output=True, timeout=1200)
 
     def setUp(self):
         self.home = pathlib.Path(tempfile.mkdtemp(prefix="lockside-e2e-"))
@@ -68,7 +69,8 @@ class Unit(unittest.TestCase):
 
     def test_systemd_calls_it_little_exposed(self):
         threshold = f"--threshold={round(10 * MOST_EXPOSED)}"
-        done = subprocess.run(["systemd-analyze", "security", "--offline=true", threshold, UNIT], capture_output=True, text=True)
+        command = ["systemd-analyze", "security", "--offline=true", threshold, UNIT]
+        done = subprocess.run(command, capture_output=True, text=True)
         print(done.stdout.splitlines()[-1])
         self.assertEqual(done.returncode, 0, done.stdout)
 
@@ -89,7 +91,7 @@ class Unit(unittest.TestCase):
             environment[name] = value
         command = settings("ExecStart")[0].replace("/usr/local/bin/lockside", str(BINARY))
         trace = self.home / "trace"
-        inside = f"mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec setpriv {' '.join(NOBODY)} "
+        inside = f"mount -t proc -o subset=pid,hidepid=invisible proc /proc && exec setpriv {NOBODY} "
         inside += f"strace -D -f -qq -o {trace} {command}"
         unshare = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-c", inside]
         process = subprocess.Popen(unshare, env={**os.environ, **environment}, stderr=subprocess.PIPE, text=True)
@@ -98,14 +100,14 @@ class Unit(unittest.TestCase):
         self.addCleanup(process.kill)
 
         def lockside(*arguments):
-            return subprocess.run([BINARY, *arguments], env={**os.environ, **environment, "LOCKSIDE_URL": sockets["api"]}, capture_output=True, text=True)
+            where = {**os.environ, **environment, "LOCKSIDE_URL": sockets["api"]}
+            return subprocess.run([BINARY, *arguments], env=where, capture_output=True, text=True)
 
         eventually("ready", 20, lambda: lockside("health", "--ready").returncode == 0)
         held = lockside("exec", "--try", "key", "--", str(BINARY), "show", "key")
         self.assertIn("held", held.stdout, held.stderr)
-        metrics = subprocess.run(
-            ["curl", "-sS", "--unix-socket", f"{self.home}/ops.sock", "http://localhost/metrics"], capture_output=True, text=True
-        ).stdout
+        scrape = ["curl", "-sS", "--unix-socket", f"{self.home}/ops.sock", "http://localhost/metrics"]
+        metrics = subprocess.run(scrape, capture_output=True, text=True).stdout
         self.assertRegex(metrics, r"process_resident_memory_bytes [1-9]", "also with no more of /proc than processes")
         (child,) = pathlib.Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         os.kill(int(child), signal.SIGTERM)
