@@ -19,6 +19,12 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 test: redis promtool ## Run every test against a real redis-server
 	$(CARGO) test --locked
 
+.PHONY: bench
+bench: redis peers ## Measure lockside beside the least it could cost and beside its peers; ARGS="--only a,f"
+	$(CARGO) build --locked --release
+	BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) \
+	  $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check
@@ -37,3 +43,12 @@ redis:
 .PHONY: promtool
 promtool:
 	@$(call need,promtool,prometheus)
+
+# What lockside is compared with: redis-py, node-redlock where there is an npm, etcd.
+PEERS := target/peers
+.PHONY: peers
+peers:
+	@$(call need,etcd,etcd-server)
+	@test -x $(PEERS)/python/bin/python || { python3 -m venv $(PEERS)/python && $(PEERS)/python/bin/pip install -q redis; }
+	@! command -v npm >/dev/null || test -d $(PEERS)/node_modules/redlock \
+	  || npm install --silent --no-save --prefix $(PEERS) redlock@5.0.0-beta.2 ioredis

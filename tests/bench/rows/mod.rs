@@ -1,0 +1,20 @@
+//! The rows of the table, one file a subject. Each starts the servers it needs, and ends them.
+
+mod handoff;
+
+use crate::Bench;
+use crate::table::Line;
+
+/// Every row that was asked for, in the order of their letters.
+pub fn all(bench: &Bench) -> Vec<Line> {
+    let rows: [(char, fn(&Bench) -> Vec<Line>); 1] = [('f', handoff::row)];
+    let only = &bench.settings.only;
+    let mut lines = Vec::new();
+    for (letter, row) in rows {
+        if only.is_empty() || only.contains(&letter) {
+            eprintln!("row {letter} …");
+            lines.extend(row(bench));
+        }
+    }
+    lines
+}
