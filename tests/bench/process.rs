@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Where a process may run.
@@ -39,10 +39,6 @@ impl Process {
 
     pub fn stdout(&mut self) -> ChildStdout {
         self.child.stdout.take().expect("a pipe that is taken once")
-    }
-
-    pub fn stdin(&mut self) -> ChildStdin {
-        self.child.stdin.take().expect("a pipe that is taken once")
     }
 
     /// The processor time of all its threads so far. From the scheduler, in nanoseconds: the ticks of `stat` are too

@@ -123,7 +123,7 @@ impl Bare {
 
 /// etcd with its HTTP gateway, data in memory.
 pub struct Etcd {
-    pub process: Process,
+    _process: Process,
     pub api: String,
 }
 
@@ -145,7 +145,7 @@ impl Etcd {
         ];
         let process = Process::start(Cores::All, "etcd", args.concat());
         eventually("etcd answers", || ask(&api, "GET", "/health", "").filter(|(_, body)| body.contains("true")));
-        Etcd { process, api }
+        Etcd { _process: process, api }
     }
 }
 

@@ -33,3 +33,13 @@ fn run(program: &str, args: &[&str]) -> Grants {
     process.finish();
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{program}: {error}: `{text}`"))
 }
+
+/// node-redlock, so many pairs at a time; nothing where it is not installed.
+pub fn node_redlock(bench: &Bench, redis_port: u16, clients: usize) -> Option<Grants> {
+    let modules = bench.settings.node_modules.as_ref().filter(|path| !path.is_empty())?;
+    // Beside its modules, since that is where node looks for them.
+    let path = format!("{modules}/../redlock-bench.cjs");
+    std::fs::write(&path, include_str!("redlock.cjs")).expect("a file beside the modules");
+    let (port, clients) = (redis_port.to_string(), clients.to_string());
+    Some(run("node", &[&path, &port, &clients, &bench.settings.seconds.to_string()]))
+}

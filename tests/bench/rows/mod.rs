@@ -1,13 +1,28 @@
 //! The rows of the table, one file a subject. Each starts the servers it needs, and ends them.
 
 mod handoff;
+mod held;
+mod redis;
+mod requests;
+mod rivals;
 
 use crate::Bench;
 use crate::table::Line;
 
 /// Every row that was asked for, in the order of their letters.
 pub fn all(bench: &Bench) -> Vec<Line> {
-    let rows: [(char, fn(&Bench) -> Vec<Line>); 1] = [('f', handoff::row)];
+    let rows: [(char, fn(&Bench) -> Vec<Line>); 10] = [
+        ('a', requests::pairs),
+        ('b', requests::one_connection),
+        ('c', requests::contended),
+        ('d', requests::renewals),
+        ('e', held::list),
+        ('f', handoff::row),
+        ('g', held::holds),
+        ('h', held::memory),
+        ('i', redis::row),
+        ('j', rivals::row),
+    ];
     let only = &bench.settings.only;
     let mut lines = Vec::new();
     for (letter, row) in rows {
