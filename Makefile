@@ -25,6 +25,12 @@ bench: redis peers ## Measure lockside beside the least it could cost and beside
 	BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) \
 	  $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
 
+.PHONY: cost
+cost: redis ## Count what operations cost, in instructions, Redis commands and bytes; fail where it is more than before
+	@$(call need,valgrind,valgrind)
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --profile dev --bench bench -- --cost
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check

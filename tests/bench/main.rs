@@ -7,6 +7,7 @@
 #![expect(clippy::print_stderr, reason = "progress goes beside the table")]
 
 mod bare;
+mod cost;
 mod load;
 mod peers;
 mod process;
@@ -14,6 +15,8 @@ mod record;
 mod rows;
 mod servers;
 mod table;
+
+use std::process::ExitCode;
 
 use clap::Parser;
 
@@ -35,6 +38,9 @@ pub struct Settings {
     /// The table as JSON.
     #[arg(long)]
     json: bool,
+    /// Instead of the table: count what operations cost, and compare it with `tests/bench/cost.txt`.
+    #[arg(long)]
+    cost: bool,
     /// A Python that has redis-py.
     #[arg(long, default_value = "python3", env = "BENCH_PYTHON")]
     python: String,
@@ -52,7 +58,7 @@ pub struct Bench {
     pub scratch: Scratch,
 }
 
-fn main() {
+fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
     let runtime = || {
         let mut builder = tokio::runtime::Builder::new_current_thread();
@@ -66,6 +72,9 @@ fn main() {
             let bench = Bench { settings, scratch: Scratch::new() };
             clean_up_when_stopped(bench.scratch.path(""), runtime());
             open_many_files();
+            if bench.settings.cost {
+                return cost::check(&bench);
+            }
             let lines = rows::all(&bench);
             if bench.settings.json {
                 println!("{}", serde_json::to_string_pretty(&lines).expect("plain data"));
@@ -74,6 +83,7 @@ fn main() {
             }
         }
     }
+    ExitCode::SUCCESS
 }
 
 /// The children die with us, whatever ends us; what is left is our directory.

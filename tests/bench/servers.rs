@@ -95,7 +95,7 @@ impl Lockside {
     pub fn under(cores: Cores, tool: &[&str], redis_port: u16) -> Lockside {
         let (api, ops) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let url = format!("redis://127.0.0.1:{redis_port}");
-        let serve = ["serve", "--redis-url", &url, "--listen", &api, "--ops-listen", &ops];
+        let serve = ["serve", "--redis-url", &url, "--listen", &api, "--ops-listen", &ops, "--redis-timeout", "10s"];
         let binary = lockside_path();
         let words = [tool, &[binary.as_str()], &serve].concat();
         let process = Process::start(cores, words[0], &words[1..]);

@@ -179,3 +179,23 @@ fn base64(text: &str) -> String {
     });
     letters.collect()
 }
+
+/// A fixed number of turns on one connection: acquire, then a refused acquire and a renewal if `renews`, then release.
+pub async fn fixed(load: &Load, turns: u64, renews: bool) -> Report {
+    let mut connection = Connection::open(&load.targets[0]).await;
+    let begin = Instant::now();
+    let mut seen = Seen { counting: true, ..Seen::default() };
+    for turn in 0..turns {
+        // As long a name each time.
+        let path = format!("/v1/locks/bench-fixed-{turn:06}");
+        let asked = Instant::now();
+        let token = token(connection.ask("POST", &path, LEASE).await.body);
+        if renews {
+            assert_eq!(connection.ask("POST", &path, LEASE).await.status, 409);
+            assert_eq!(connection.ask("PUT", &format!("{path}?token={token}"), LEASE).await.status, 200);
+        }
+        assert_eq!(connection.ask("DELETE", &format!("{path}?token={token}"), "").await.status, 204);
+        seen.answer(asked);
+    }
+    Report::new(seen.answers, begin.elapsed().as_secs_f64(), seen.latencies)
+}

@@ -48,6 +48,8 @@ pub enum Shape {
     Holds { ttl_ms: u64 },
     /// Connections that have asked once, until the bench has seen enough.
     Idle,
+    /// So many turns and no more: acquire, refusal and renewal if `renews`, release.
+    Fixed { turns: u64, renews: bool },
     /// etcd's `lock` and `unlock` in turn, by its HTTP gateway.
     Etcd,
     /// The very commands that a sidecar sent, straight to Redis.
@@ -128,6 +130,7 @@ pub async fn serve(load: &str) {
         Shape::Holds { .. } | Shape::Idle => return held::stay(&load).await,
         Shape::Straight { acquire, release, token } => straight::sidecars(&load, acquire, release, *token).await,
         Shape::BareScripts { depth } => straight::bare(&load, *depth).await,
+        Shape::Fixed { turns, renews } => looped::fixed(&load, *turns, *renews).await,
         Shape::Pairs | Shape::Contended | Shape::Renewals | Shape::List | Shape::Etcd => looped::run(&load).await,
     };
     say(&report);
