@@ -25,6 +25,11 @@ bench: redis peers ## Measure lockside beside the least it could cost and beside
 	BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) \
 	  $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
 
+.PHONY: growth
+growth: redis ## Measure whether an operation costs more with many locks, connections, sidecars; draw it in docs/bench
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --profile load --bench bench -- --growth $(ARGS)
+
 .PHONY: cost
 cost: redis ## Count what operations cost, in instructions, Redis commands and bytes; fail where it is more than before
 	@$(call need,valgrind,valgrind)

@@ -11,7 +11,7 @@ use crate::process::Cores;
 use crate::servers::{Lockside, Redis};
 
 const FIGURES: &str = include_str!("cost.txt");
-const TURNS: u64 = 1000;
+const TURNS: u64 = 500;
 
 /// A line of `cost.txt`, and what was counted now.
 struct Figure {

@@ -8,12 +8,14 @@
 
 mod bare;
 mod cost;
+mod growth;
 mod load;
 mod peers;
 mod process;
 mod record;
 mod rows;
 mod servers;
+mod svg;
 mod table;
 
 use std::process::ExitCode;
@@ -41,6 +43,9 @@ pub struct Settings {
     /// Instead of the table: count what operations cost, and compare it with `tests/bench/cost.txt`.
     #[arg(long)]
     cost: bool,
+    /// Instead of the table: what an operation costs with more locks, connections and sidecars; drawn into `docs/bench`.
+    #[arg(long)]
+    growth: bool,
     /// A Python that has redis-py.
     #[arg(long, default_value = "python3", env = "BENCH_PYTHON")]
     python: String,
@@ -74,6 +79,10 @@ fn main() -> ExitCode {
             open_many_files();
             if bench.settings.cost {
                 return cost::check(&bench);
+            }
+            if bench.settings.growth {
+                growth::draw(&bench);
+                return ExitCode::SUCCESS;
             }
             let lines = rows::all(&bench);
             if bench.settings.json {

@@ -28,7 +28,10 @@ impl Process {
         if cores == Cores::One {
             command.args(["taskset", "-c", "0"]);
         }
-        command.arg(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        // What our own processes say is why they failed; the servers' logs are of no use here.
+        let is_ours = std::env::current_exe().is_ok_and(|own| own.as_os_str() == program);
+        let stderr = if is_ours { Stdio::inherit() } else { Stdio::null() };
+        command.arg(program).args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
         let child = command.spawn().unwrap_or_else(|error| panic!("{program} does not start: {error}"));
         Process { child }
     }
