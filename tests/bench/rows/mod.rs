@@ -9,9 +9,12 @@ mod rivals;
 use crate::Bench;
 use crate::table::Line;
 
+/// Measures one row, which may be several lines.
+type Row = fn(&Bench) -> Vec<Line>;
+
 /// Every row that was asked for, in the order of their letters.
 pub fn all(bench: &Bench) -> Vec<Line> {
-    let rows: [(char, fn(&Bench) -> Vec<Line>); 10] = [
+    let rows: [(char, Row); 10] = [
         ('a', requests::pairs),
         ('b', requests::one_connection),
         ('c', requests::contended),
