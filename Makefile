@@ -42,6 +42,23 @@ generate: ## Make what in deploy/ is made of something else: the operator's rule
 	deploy/prometheus/generate.sh
 	python3 deploy/grafana/lockside.py >deploy/grafana/lockside.json
 
+.PHONY: bench
+bench: redis peers ## Measure lockside beside the least it could cost and beside its peers; ARGS="--only a,f"
+	$(CARGO) build --locked --release
+	BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) \
+	  $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
+
+.PHONY: growth
+growth: redis ## Measure whether an operation costs more with many locks, connections, sidecars; draw it in docs/bench
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --profile load --bench bench -- --growth $(ARGS)
+
+.PHONY: cost
+cost: redis ## Count what operations cost, in instructions, Redis commands and bytes; fail where it is more than before
+	@$(call need,valgrind,valgrind)
+	$(CARGO) build --locked --release
+	$(CARGO) bench --locked --profile dev --bench bench -- --cost
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check
@@ -82,3 +99,12 @@ containers:
 .PHONY: promtool
 promtool:
 	@$(call need,promtool,prometheus)
+
+# What lockside is compared with: redis-py, node-redlock where there is an npm, etcd.
+PEERS := target/peers
+.PHONY: peers
+peers:
+	@$(call need,etcd,etcd-server)
+	@test -x $(PEERS)/python/bin/python || { python3 -m venv $(PEERS)/python && $(PEERS)/python/bin/pip install -q redis; }
+	@! command -v npm >/dev/null || test -d $(PEERS)/node_modules/redlock \
+	  || npm install --silent --no-save --prefix $(PEERS) redlock@5.0.0-beta.2 ioredis

@@ -1,0 +1,89 @@
+//! (e), (g), (h): what locks and connections cost that stay.
+
+use std::time::{Duration, Instant};
+
+use crate::Bench;
+use crate::load::{Load, Shape};
+use crate::process::{Cores, Process};
+use crate::servers::{Lockside, Redis, lockside_path};
+use crate::table::{Budget, Line};
+
+const LISTED: usize = 100_000;
+const HOLDS: usize = 2_000;
+const CONNECTIONS: usize = 10_000;
+const MEGABYTE: f64 = 1_000_000.0;
+
+fn megabytes(process: &Process) -> f64 {
+    process.memory() as f64 / MEGABYTE
+}
+
+/// (e)
+pub fn list(bench: &Bench) -> Vec<Line> {
+    let redis = Redis::start(Cores::All, &bench.scratch);
+    let lockside = Lockside::start(Cores::All, redis.port);
+    let load = |connections, shape| Load {
+        targets: vec![lockside.api.clone()],
+        connections,
+        seconds: bench.settings.seconds,
+        shape,
+    };
+    load(64, Shape::Acquires { count: LISTED, file: None }).run(Cores::All);
+    let before = megabytes(&lockside.process);
+    let (mut rate, mut cpu, mut redis_cpu, mut grown) = (vec![], vec![], vec![], vec![]);
+    for _ in 0..bench.settings.rounds {
+        let (ours, theirs) = (lockside.process.cpu(), redis.process.cpu());
+        let report = load(1, Shape::List).run(Cores::All);
+        let listed = report.answers as f64 * LISTED as f64;
+        rate.push(report.rate() * LISTED as f64);
+        cpu.push((lockside.process.cpu() - ours).as_secs_f64() * 1e6 / listed);
+        redis_cpu.push((redis.process.cpu() - theirs).as_secs_f64() * 1e6 / listed);
+        grown.push(megabytes(&lockside.process) - before);
+    }
+    let what = |what: &str| format!("list of 100,000: {what}");
+    vec![
+        Line::alone('e', what("locks"), "1/s", rate),
+        Line::beside('e', what("CPU of lockside a lock"), "µs", cpu, ("Redis", redis_cpu)),
+        Line::alone('e', what("memory grows by"), "MB", grown),
+    ]
+}
+
+/// (g)
+pub fn holds(bench: &Bench) -> Vec<Line> {
+    let mut redis = Redis::start(Cores::All, &bench.scratch);
+    let lockside = Lockside::start(Cores::All, redis.port);
+    let shape = Shape::Holds { ttl_ms: 30_000 };
+    let load = Load { targets: vec![lockside.api.clone()], connections: HOLDS, seconds: 0.0, shape };
+    let _load = load.stay();
+    let memory = megabytes(&lockside.process);
+    let (before, spent, begin) = (redis.count(), lockside.process.cpu(), Instant::now());
+    // Every lease is renewed once in a third of its ttl.
+    std::thread::sleep(Duration::from_secs(10));
+    let (after, spent, seconds) = (redis.count(), lockside.process.cpu() - spent, begin.elapsed().as_secs_f64());
+    let per_second = |spent: Duration| spent.as_secs_f64() * 1000.0 / seconds;
+    vec![
+        Line::alone('g', "2,000 holds of 30 s: CPU of lockside in a second", "ms", vec![per_second(spent)]),
+        Line::alone(
+            'g',
+            "2,000 holds of 30 s: CPU of Redis in a second",
+            "ms",
+            vec![per_second(after.cpu - before.cpu)],
+        ),
+        Line::alone('h', "memory with 2,000 holds", "MB", vec![memory]).budget(Budget::AtMost(40.0)),
+    ]
+}
+
+/// (h)
+pub fn memory(bench: &Bench) -> Vec<Line> {
+    let redis = Redis::start(Cores::All, &bench.scratch);
+    let lockside = Lockside::start(Cores::All, redis.port);
+    let idle = megabytes(&lockside.process);
+    let load = Load { targets: vec![lockside.api.clone()], connections: CONNECTIONS, seconds: 0.0, shape: Shape::Idle };
+    let _load = load.stay();
+    let connected = megabytes(&lockside.process);
+    let size = std::fs::metadata(lockside_path()).expect("the release binary").len() as f64 / MEGABYTE;
+    vec![
+        Line::alone('h', "memory idle", "MB", vec![idle]).budget(Budget::AtMost(10.0)),
+        Line::alone('h', "memory with 10,000 connections", "MB", vec![connected]).budget(Budget::AtMost(120.0)),
+        Line::alone('h', "binary, stripped", "MB", vec![size]).budget(Budget::AtMost(8.0)),
+    ]
+}
