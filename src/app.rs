@@ -13,6 +13,7 @@ use crate::directory::Directory;
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::redis::{InFlight, Redis, Status};
+use crate::rotation;
 use crate::server::{self, Bound, Limits, Listener};
 
 /// A process with its sockets bound, ready to run.
@@ -70,6 +71,7 @@ impl App {
         let others = start_threads(&parts, api)?;
         let worker = Worker::start(&parts);
         tokio::spawn(worker.locks.sweep());
+        tokio::spawn(rotation::follow(config.files(), Arc::clone(&parts.metrics)));
 
         let others_redis = others.iter().map(|thread| Arc::clone(&thread.redis));
         let redis = others_redis.chain([worker.redis.status()]).collect();

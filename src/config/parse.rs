@@ -1,6 +1,7 @@
 //! From the texts of the flags to settings. Each method reads one concern to its end and collects the mistakes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,15 +11,18 @@ use url::Url;
 
 use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags, RedisFlags};
 use super::{
-    Address, AuthConfig, JwtConfig, ListenConfig, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig,
-    RedisServer, Secret,
+    Address, AuthConfig, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig, RedisServer,
+    Secret,
 };
-use crate::auth::jwt::JwtKey;
+use crate::auth::jwt::{JwtKey, Verifier};
 use crate::lock::Ttl;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
+/// Bits of a file's mode.
+const OPEN_TO_OTHERS: u32 = 0o006;
+const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// One run over the flags.
 #[derive(Default)]
@@ -39,7 +43,7 @@ impl Check {
     pub fn redis(&mut self, flags: &RedisFlags) -> Option<RedisConfig> {
         let url = self.take("--redis-url", redis_url(&flags.redis_url));
         let file = given(&flags.redis_password_file)
-            .map(|file| self.take("--redis-password-file", Secret::read(Path::new(file))));
+            .map(|file| self.secret_file("--redis-password-file", Path::new(file), Secret::parse));
         let timeout =
             self.duration("--redis-timeout", &flags.redis_timeout, Duration::from_millis(10), Duration::from_secs(60));
         let max_in_flight = self.count("--max-in-flight", &flags.max_in_flight, 1, 65_536);
@@ -49,10 +53,7 @@ impl Check {
                 "the password in --redis-url is seen by whoever lists processes; use --redis-password-file".to_owned(),
             );
         }
-        let password = match file {
-            Some(secret) => Some(secret?),
-            None => url.password,
-        };
+        let password = or_none(file)?.or(url.password.map(Live::fixed));
         Some(RedisConfig {
             server: url.server,
             database: url.database,
@@ -120,45 +121,32 @@ impl Check {
         if secret_file.is_some() && public_file.is_some() {
             self.mistake("--jwt-secret-file", "given together with --jwt-public-key-file; expected one of them");
         }
-        let key = match (secret_file, public_file) {
-            (None, None) => None,
-            (secret_file, public_file) => {
-                let secret = secret_file.map(|file| self.take("--jwt-secret-file", jwt_secret(file)));
-                let public = public_file.map(|file| self.take("--jwt-public-key-file", jwt_public_key(file)));
-                Some(secret.or(public).flatten())
+        let (issuer, audience) = (given(&flags.jwt_issuer), given(&flags.jwt_audience));
+        let verifier = |key: fn(&[u8]) -> Result<JwtKey, &'static str>| {
+            let (issuer, audience) = (issuer.map(str::to_owned), audience.map(str::to_owned));
+            move |content: &[u8]| -> Result<Verifier, String> {
+                Ok(Verifier::new(key(content)?, issuer.as_deref(), audience.as_deref()))
             }
         };
-        if let Some(Some(key)) = &key
-            && key.is_short()
-        {
+        let secret = secret_file.map(|file| self.secret_file("--jwt-secret-file", file, verifier(JwtKey::from_secret)));
+        let public = public_file.map(|file| {
+            self.followed("--jwt-public-key-file", file, verifier(JwtKey::from_public_pem), WRITABLE_BY_OTHERS)
+        });
+        let jwt = secret.or(public);
+        if jwt.as_ref().is_some_and(|jwt| jwt.as_ref().is_some_and(|jwt| jwt.now().has_short_secret())) {
             self.warnings
                 .push("the secret in --jwt-secret-file is shorter than 32 bytes and may be guessed".to_owned());
         }
-        let (issuer, audience) = (given(&flags.jwt_issuer), given(&flags.jwt_audience));
-        if key.is_none() {
+        if jwt.is_none() {
             for (flag, value) in [("--jwt-issuer", issuer), ("--jwt-audience", audience)] {
                 if value.is_some() {
                     self.mistake(flag, "given without a key; add --jwt-secret-file or --jwt-public-key-file");
                 }
             }
         }
-        let api_token =
-            given(&flags.api_token_file).map(|file| self.take("--api-token-file", Secret::read(Path::new(file))));
-        Some(AuthConfig {
-            jwt: match key {
-                Some(key) => Some(JwtConfig {
-                    key: key?,
-                    issuer: issuer.map(str::to_owned),
-                    audience: audience.map(str::to_owned),
-                }),
-                None => None,
-            },
-            api_token: match api_token {
-                Some(token) => Some(token?),
-                None => None,
-            },
-            user_directory: flags.user_directory,
-        })
+        let api_token = given(&flags.api_token_file)
+            .map(|file| self.secret_file("--api-token-file", Path::new(file), bearer_token));
+        Some(AuthConfig { jwt: or_none(jwt)?, api_token: or_none(api_token)?, user_directory: flags.user_directory })
     }
 
     pub fn process(&mut self, flags: &ProcessFlags) -> Option<ProcessConfig> {
@@ -174,6 +162,36 @@ impl Check {
             },
         );
         Some(ProcessConfig { threads: threads?, shutdown_grace: grace?, log: LogConfig { level: level?, json: json? } })
+    }
+
+    /// A file that only we should be able to read.
+    fn secret_file<T>(
+        &mut self,
+        flag: &'static str,
+        path: &Path,
+        parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Option<Live<T>> {
+        self.followed(flag, path, parse, OPEN_TO_OTHERS)
+    }
+
+    /// A file that is read now and followed from then on, with a warning where its mode has one of the bits `unwise`.
+    fn followed<T>(
+        &mut self,
+        flag: &'static str,
+        path: &Path,
+        parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
+        unwise: u32,
+    ) -> Option<Live<T>> {
+        let mode = path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.mode() & 0o7777);
+        if let Some(mode) = mode.filter(|mode| mode & unwise != 0) {
+            let may = if mode & WRITABLE_BY_OTHERS != 0 { "change" } else { "read" };
+            self.warnings.push(format!(
+                "every user of this machine may {may} `{}` of {flag} (mode {mode:04o}); 0600 or 0440 is enough, in a \
+                 Kubernetes volume by defaultMode",
+                path.display()
+            ));
+        }
+        self.take(flag, Live::read(flag, path, parse))
     }
 
     fn duration(&mut self, flag: &str, text: &str, min: Duration, max: Duration) -> Option<Duration> {
@@ -282,10 +300,20 @@ fn redis_url(text: &str) -> Result<RedisUrl, String> {
     })
 }
 
-fn jwt_secret(path: &Path) -> Result<JwtKey, String> {
-    JwtKey::from_secret(&Secret::read(path)?).map_err(|problem| format!("`{}` {problem}", path.display()))
+/// A token that a header can carry.
+fn bearer_token(content: &[u8]) -> Result<Secret, String> {
+    let text = std::str::from_utf8(content).ok().filter(|text| {
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !text.starts_with(' ') && !text.ends_with(' ')
+    });
+    text.map(Secret::new)
+        .ok_or("holds no token that a header can carry; expected printable ASCII without spaces at its ends".to_owned())
 }
 
-fn jwt_public_key(path: &Path) -> Result<JwtKey, String> {
-    JwtKey::from_public_pem(&Secret::read(path)?).map_err(|problem| format!("`{}` {problem}", path.display()))
+/// `None` where a file was named that is no good, `Some(None)` where none was.
+fn or_none<T>(file: Option<Option<T>>) -> Option<Option<T>> {
+    match file {
+        Some(None) => None,
+        Some(value) => Some(value),
+        None => Some(None),
+    }
 }

@@ -21,6 +21,7 @@ mod noscript;
 mod ops;
 mod outages;
 mod readme;
+mod rotation;
 mod scripts;
 mod secrets;
 mod settings;

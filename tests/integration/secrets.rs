@@ -1,11 +1,12 @@
 //! Tokens, cookies and passwords appear in no log, no metric and no error.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Scratch, Sidecar, TestRedis, eventually, http::raw, jwt, lockside};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, http::raw, jwt, lockside, unique};
 
 const PASSWORD: &str = "hunter2-of-redis";
 const API_TOKEN: &str = "hunter2-of-the-api";
@@ -138,5 +139,44 @@ async fn a_mistake_shows_no_secret() {
         let run = lockside(&["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", &flag]).await;
         assert_eq!(run.code, Some(64), "{flag}: {}", run.stderr);
         assert!(!run.output().contains("hunter2"), "{flag}: {}", run.output());
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_others_may_read_or_change_is_a_warning_with_its_mode() {
+    let scratch = Scratch::new();
+    let (secret, public) = (("--jwt-secret-file", jwt::SECRET), jwt::Pair::ed25519().public_pem);
+    let public = ("--jwt-public-key-file", public.as_str());
+    let (token, password) = (("--api-token-file", API_TOKEN), ("--redis-password-file", PASSWORD));
+    for ((flag, content), mode, warning) in [
+        (secret, 0o644, Some("read")),
+        (secret, 0o604, Some("read")),
+        (secret, 0o602, Some("change")),
+        (secret, 0o600, None),
+        (secret, 0o440, None),
+        (token, 0o644, Some("read")),
+        (token, 0o400, None),
+        (password, 0o444, Some("read")),
+        (password, 0o640, None),
+        (public, 0o644, None),
+        (public, 0o666, Some("change")),
+    ] {
+        let file = scratch.file("file", content);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        // Kubernetes's files are links, whose own mode says nothing.
+        let link = scratch.path(&unique("link"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let sidecar = Sidecar::spawn(&[format!("{flag}={link}"), format!("--redis-url={}", TestRedis::shared().url())]);
+        let log = sidecar.log();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains("every user of this machine")).collect();
+        match warning {
+            Some(may) => {
+                assert_eq!(warnings.len(), 1, "{flag} {mode:o}: {log}");
+                for part in [format!("may {may} `{link}` of {flag}"), format!("(mode {mode:04o})"), "WARN".to_owned()] {
+                    assert!(warnings[0].contains(&part), "{part}: {}", warnings[0]);
+                }
+            }
+            None => assert!(warnings.is_empty(), "{flag} {mode:o}: {log}"),
+        }
     }
 }

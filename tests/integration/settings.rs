@@ -189,7 +189,10 @@ async fn key_files_that_do_not_fit_are_refused_one_by_one() {
         ("--jwt-secret-file", rsa.private_pem.as_bytes()),
         ("--jwt-secret-file", b""),
         ("--jwt-secret-file", b"\n"),
-        ("--jwt-secret-file", b"\xff\xfe secret"),
+        ("--api-token-file", b"\xff\xfe secret"),
+        ("--api-token-file", b" token"),
+        ("--api-token-file", b"token\n\n"),
+        ("--redis-password-file", b"\xff\xfe secret"),
         ("--api-token-file", b"\r\n"),
         ("--redis-password-file", b""),
     ] {
