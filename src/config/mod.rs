@@ -4,6 +4,7 @@
 mod flags;
 mod live;
 mod parse;
+mod redis_url;
 mod secret;
 
 use std::net::SocketAddr;
@@ -150,7 +151,8 @@ impl Config {
         let guarded = flags.auth.jwt_secret_file.is_some()
             || flags.auth.jwt_public_key_file.is_some()
             || flags.auth.api_token_file.is_some();
-        if exposed && !guarded && !flags.listen.insecure {
+        let insecure = parse::switch(&flags.listen.insecure).unwrap_or(false);
+        if exposed && !guarded && !insecure {
             check.mistake(
                 "--listen",
                 format!(

@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags, RedisFlags};
+use super::redis_url::redis_url;
 use super::{
-    Address, AuthConfig, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig, RedisServer,
-    Secret,
+    Address, AuthConfig, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig, Secret,
 };
 use crate::auth::jwt::{JwtKey, Verifier};
 use crate::lock::Ttl;
@@ -68,6 +67,7 @@ impl Check {
         let api = self.take("--listen", flags.listen.parse());
         let ops = self.take("--ops-listen", flags.ops_listen.parse());
         let max_connections = self.count("--max-connections", &flags.max_connections, 1, 1_000_000);
+        let insecure = self.switch("--insecure", &flags.insecure);
         let allowed_origins = list(&flags.allowed_origins);
         for origin in &allowed_origins {
             if Url::parse(origin).map(|url| url.origin().ascii_serialization()).as_ref() != Ok(origin) {
@@ -83,7 +83,7 @@ impl Check {
             allowed_hosts: list(&flags.allowed_hosts).into_iter().map(|host| host.to_ascii_lowercase()).collect(),
             allowed_origins,
             max_connections: max_connections?,
-            insecure: flags.insecure,
+            insecure: insecure?,
         })
     }
 
@@ -146,7 +146,8 @@ impl Check {
         }
         let api_token = given(&flags.api_token_file)
             .map(|file| self.secret_file("--api-token-file", Path::new(file), bearer_token));
-        Some(AuthConfig { jwt: or_none(jwt)?, api_token: or_none(api_token)?, user_directory: flags.user_directory })
+        let user_directory = self.switch("--user-directory", &flags.user_directory);
+        Some(AuthConfig { jwt: or_none(jwt)?, api_token: or_none(api_token)?, user_directory: user_directory? })
     }
 
     pub fn process(&mut self, flags: &ProcessFlags) -> Option<ProcessConfig> {
@@ -198,6 +199,10 @@ impl Check {
         self.take(flag, duration(text, min, max))
     }
 
+    fn switch(&mut self, flag: &str, text: &str) -> Option<bool> {
+        self.take(flag, switch(text))
+    }
+
     fn count(&mut self, flag: &str, text: &str, min: usize, max: usize) -> Option<usize> {
         let parsed = text.parse().ok().filter(|number| (min..=max).contains(number));
         self.take(flag, parsed.ok_or(format!("`{text}`; expected a number from {min} to {max}")))
@@ -214,6 +219,15 @@ pub fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, St
 /// An empty text, as an unset variable in a pod's manifest gives, counts as not given.
 fn given(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|text| !text.is_empty())
+}
+
+/// The words that the environment's booleans come in.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        _ => Err(format!("`{text}`; expected true or false")),
+    }
 }
 
 fn list(value: &Option<String>) -> Vec<String> {
@@ -253,51 +267,6 @@ impl FromStr for Address {
         }
         text.parse().map(Address::Tcp).map_err(|_| format!("`{text}`; {EXPECTED}"))
     }
-}
-
-struct RedisUrl {
-    server: RedisServer,
-    database: Option<u8>,
-    username: Option<String>,
-    password: Option<Secret>,
-}
-
-/// Errors never show the URL, since a password may be in it.
-fn redis_url(text: &str) -> Result<RedisUrl, String> {
-    const EXPECTED: &str = "expected redis://host:6379 or redis+unix:///path/to/socket";
-    let url = Url::parse(text).map_err(|error| format!("{error}; {EXPECTED}"))?;
-    let decoded = |text: &str| {
-        let decoded = percent_decode_str(text).decode_utf8();
-        decoded.map(String::from).map_err(|_| "a part of it is not UTF-8".to_owned())
-    };
-    let filled = |text: String| Some(text).filter(|text| !text.is_empty());
-    let (server, database) = match url.scheme() {
-        "redis" => {
-            let host = url.host_str().filter(|host| !host.is_empty()).ok_or(format!("no host; {EXPECTED}"))?;
-            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-            let database = url.path().trim_start_matches('/');
-            (RedisServer::Tcp { host, port: url.port().unwrap_or(6379) }, database.to_owned())
-        }
-        "redis+unix" => {
-            let path = PathBuf::from(decoded(url.path())?);
-            if !path.is_absolute() || url.path() == "/" {
-                return Err(format!("no path; {EXPECTED}"));
-            }
-            let database = url.query_pairs().find(|(name, _)| name == "db").map(|(_, value)| value.into_owned());
-            (RedisServer::Unix { path }, database.unwrap_or_default())
-        }
-        other => return Err(format!("the scheme `{other}` is not served; {EXPECTED}")),
-    };
-    let database = match database.as_str() {
-        "" => None,
-        text => Some(text.parse().map_err(|_| format!("the database is no number from 0 to 255; {EXPECTED}/0"))?),
-    };
-    Ok(RedisUrl {
-        server,
-        database,
-        username: filled(decoded(url.username())?),
-        password: filled(decoded(url.password().unwrap_or_default())?).map(Secret::new),
-    })
 }
 
 /// A token that a header can carry.
