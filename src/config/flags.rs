@@ -64,7 +64,7 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_ALLOWED_HOSTS", value_name = "LIST")]
     pub allowed_hosts: Option<String>,
 
-    /// Origins whose pages may change locks with the user's cookie, comma-separated, such as `https://admin.example.com`
+    /// Other sites whose pages may change locks in the user's browser, comma-separated, such as `https://admin.example.com`
     #[arg(long, env = "LOCKSIDE_ALLOWED_ORIGINS", value_name = "LIST")]
     pub allowed_origins: Option<String>,
 

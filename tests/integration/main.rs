@@ -8,6 +8,7 @@ mod harness;
 
 mod admin;
 mod admin_requests;
+mod browser;
 mod cli;
 mod credentials;
 mod directory;
