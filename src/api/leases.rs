@@ -44,7 +44,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
             let first = listing.next(CHUNK).await?;
             let (chunks, body) = mpsc::channel(1);
             tokio::spawn(stream(listing, first, chunks));
-            let mut response = Response::new(Body::Stream(body));
+            let mut response = Response::new(Body::Parts(body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(response)
         }
