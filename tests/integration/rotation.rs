@@ -137,12 +137,13 @@ async fn a_rotated_redis_password_opens_the_next_connection() {
     let path = volume.path("password");
     let flags = ["--threads=2", "--redis-username=lockside", "--redis-password-file", &path];
     let sidecar = Sidecar::start(&redis, &flags).await;
-    let acquire = async |ttl_ms: u64, wait_ms: u64| {
-        let body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms});
+    // Long enough that a busy machine's grant is still worth something when it arrives.
+    let acquire = async || {
+        let body = json!({"ttlMs": 500, "waitMs": 10_000});
         let call = sidecar.call("POST", "/v1/locks/rotated").header("connection", "close");
         call.json(&body).send().await.status
     };
-    assert_eq!((acquire(300, 0).await, acquire(10, 5000).await), (201, 201), "a waiter has made its listener, too");
+    assert_eq!((acquire().await, acquire().await), (201, 201), "a waiter has made its listener, too");
 
     volume.swap("password", "second");
     redis.ask::<()>("ACL", &["SETUSER", "lockside", "resetpass", ">second"]);
@@ -151,10 +152,10 @@ async fn a_rotated_redis_password_opens_the_next_connection() {
         redis.ask::<i64>("CLIENT", &["KILL", "TYPE", kind, "SKIPME", "yes"]);
     }
     let took = eventually("every thread is connected again", SOON, async || {
-        sidecar.ops("/readyz").await.status == 200 && acquire(10, 0).await == 201
+        sidecar.ops("/readyz").await.status == 200 && acquire().await == 201
     })
     .await;
     println!("connected with the new password after {took:?}");
-    assert_eq!((acquire(300, 5000).await, acquire(10, 5000).await), (201, 201), "waiters are heard again");
+    assert_eq!((acquire().await, acquire().await), (201, 201), "waiters are heard again");
     assert!(!sidecar.log().contains("WRONGPASS"), "{}", sidecar.log());
 }
