@@ -13,7 +13,8 @@ use crate::directory::Directory;
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::redis::{InFlight, Redis, Status};
-use crate::server::{self, Bound, Limits, Listener};
+use crate::rotation;
+use crate::server::{self, Bound, Limits, Listener, Shares};
 
 /// A process with its sockets bound, ready to run.
 pub struct App {
@@ -63,6 +64,7 @@ impl App {
             metrics,
             in_flight: InFlight::new(config.redis.max_in_flight),
             stop: stop.clone(),
+            shares: connections(&config),
         };
         parts.metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
@@ -70,13 +72,18 @@ impl App {
         let others = start_threads(&parts, api)?;
         let worker = Worker::start(&parts);
         tokio::spawn(worker.locks.sweep());
+        tokio::spawn(rotation::follow(config.files(), Arc::clone(&parts.metrics)));
 
         let others_redis = others.iter().map(|thread| Arc::clone(&thread.redis));
         let redis = others_redis.chain([worker.redis.status()]).collect();
         let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis);
         let (end_ops, ops_ends) = watch::channel(false);
-        let ops_server =
-            tokio::spawn(server::serve(Listener::new(ops)?, ops_handler.clone(), parts.limits("ops"), ops_ends));
+        let ops_server = tokio::spawn(server::serve(
+            Listener::new(ops)?,
+            ops_handler.clone(),
+            parts.limits("ops", parts.shares.ops),
+            ops_ends,
+        ));
         let mut stopping = stop;
         let watcher = ops_handler.clone();
         tokio::spawn(async move {
@@ -99,6 +106,23 @@ impl App {
     }
 }
 
+/// Longest time for a request beside the time that it may wait in line: a net below the deadlines of its parts.
+const REQUEST: Duration = Duration::from_secs(300);
+
+/// How many connections each listener may have: as many as were asked for, or as there are file descriptors.
+fn connections(config: &Config) -> Shares {
+    let (wanted, limit) = (config.listen.max_connections, server::raise_limit());
+    let shares = server::share(limit, wanted, config.process.threads);
+    if shares != (Shares { api: wanted, ops: wanted }) {
+        let (limit, Shares { api, ops }) = (limit.unwrap_or(u64::MAX), shares);
+        tracing::warn!(
+            "--max-connections {wanted} needs more file descriptors than this process may have, {limit}: the API \
+             listener takes {api} connections and the ops listener {ops}; raise the hard limit (ulimit -Hn) or set less"
+        );
+    }
+    shares
+}
+
 /// What all threads share.
 #[derive(Clone)]
 struct Parts {
@@ -107,15 +131,19 @@ struct Parts {
     shared: Arc<Shared>,
     in_flight: Arc<InFlight>,
     stop: watch::Receiver<bool>,
+    shares: Shares,
 }
 
 impl Parts {
-    fn limits(&self, listener: &'static str) -> Limits {
+    fn limits(&self, listener: &'static str, max_connections: usize) -> Limits {
         Limits {
-            max_connections: self.config.listen.max_connections,
+            max_connections,
+            longest_request: Duration::from_millis(self.config.locks.max_wait_ms) + REQUEST,
             grace: self.config.process.shutdown_grace,
             open: self.metrics.connections.with_label_values(&[listener]),
             refused: self.metrics.connections_refused.with_label_values(&[listener]),
+            cut: self.metrics.connections_cut.clone(),
+            listener,
         }
     }
 }
@@ -130,7 +158,7 @@ struct Worker {
 impl Worker {
     /// Must be called inside the runtime that the worker runs on.
     fn start(parts: &Parts) -> Worker {
-        let Parts { config, metrics, shared, in_flight, stop } = parts;
+        let Parts { config, metrics, shared, in_flight, stop, .. } = parts;
         let redis = Redis::connect(&config.redis, Arc::clone(in_flight), Arc::clone(metrics));
         let space = KeySpace::new(&config.locks.key_prefix);
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
@@ -140,7 +168,8 @@ impl Worker {
     }
 
     async fn serve(&self, listener: Listener, parts: &Parts) -> bool {
-        let all_ended = server::serve(listener, self.api.clone(), parts.limits("api"), parts.stop.clone()).await;
+        let all_ended =
+            server::serve(listener, self.api.clone(), parts.limits("api", parts.shares.api), parts.stop.clone()).await;
         let settled = self.locks.settled();
         all_ended & tokio::time::timeout(parts.config.process.shutdown_grace, settled).await.is_ok()
     }

@@ -52,6 +52,10 @@ metrics! {
     connections: IntGaugeVec = "lockside_connections" ["listener"];
     /// Connections that were turned away because too many were open, by listener.
     connections_refused: IntCounterVec = "lockside_connections_refused_total" ["listener"];
+    /// Connections that were cut because their client kept them waiting, by listener and what for.
+    connections_cut: IntCounterVec = "lockside_connections_cut_total" ["listener", "reason"];
+    /// 1 while a secret's file is unfit as it is now and what it held before still counts, by the flag that names it.
+    secret_file_unfit: IntGaugeVec = "lockside_secret_file_unfit" ["flag"];
     /// Always 1; the labels say what runs.
     build_info: IntGaugeVec = "lockside_build_info" ["version"];
 }

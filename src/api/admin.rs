@@ -39,7 +39,7 @@ pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response
 /// Who is asking, in the order of the dialect: 401 no good cookie, 403 a foreign page or no permission, 404 no user.
 async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failure> {
     let claims = cx.authenticator.cookie_claims(request.headers())?;
-    cx.gate.admit_cookie(request.method(), request.headers())?;
+    cx.gate.admit_page(request.method(), request.headers())?;
     if !claims.manages_locks {
         return Err(Failure::Forbidden("lacks the permission manage-locks"));
     }

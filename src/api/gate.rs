@@ -1,4 +1,4 @@
-//! The browser's side: which host names we answer to, and whose pages may change locks with a user's cookie.
+//! The browser's side: which host names we answer to, and whose pages may change locks where the browser lends them the right.
 
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
@@ -44,8 +44,9 @@ impl Gate {
         Ok(())
     }
 
-    /// Refuses a change that a page of another site makes with the user's cookie.
-    pub fn admit_cookie(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
+    /// Refuses a change that a page of another site makes, where the browser alone lends it the right: by the user's
+    /// cookie, or by standing where callers need not say who they are.
+    pub fn admit_page(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
         const FOREIGN: Failure = Failure::Forbidden("a foreign origin; see --allowed-origins");
         if method.is_safe() {
             return Ok(());
@@ -58,8 +59,8 @@ impl Gate {
         if origin.is_some_and(|origin| self.allowed_origins.iter().any(|allowed| allowed == origin)) {
             return Ok(());
         }
-        let site = headers.get("sec-fetch-site").map(HeaderValue::as_bytes);
-        if site.is_some_and(|site| !matches!(site, b"same-origin" | b"none")) {
+        let mut sites = headers.get_all("sec-fetch-site").iter().map(HeaderValue::as_bytes);
+        if sites.any(|site| !matches!(site, b"same-origin" | b"none")) {
             return Err(FOREIGN);
         }
         match (origin, one_host(headers)?) {
@@ -149,13 +150,13 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_changes_nothing_for_another_sites_page() {
+    fn another_sites_page_changes_nothing() {
         let admits = |method: Method, headers: &[(&str, &str)]| {
             let mut request = Request::builder().header(HOST, "localhost:7420");
             for (name, value) in headers {
                 request = request.header(*name, *value);
             }
-            gate().admit_cookie(&method, request.body(()).expect("a request").headers()).is_ok()
+            gate().admit_page(&method, request.body(()).expect("a request").headers()).is_ok()
         };
         let post = || Method::POST;
         assert!(admits(post(), &[]));
@@ -165,6 +166,7 @@ mod tests {
         assert!(admits(post(), &[("sec-fetch-site", "cross-site"), ("origin", "https://admin.test")]));
         assert!(!admits(post(), &[("sec-fetch-site", "cross-site")]));
         assert!(!admits(post(), &[("sec-fetch-site", "same-site")]));
+        assert!(!admits(post(), &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")]));
         assert!(!admits(post(), &[("origin", "null")]));
         assert!(!admits(post(), &[("origin", "http://localhost:9999")]));
         assert!(!admits(post(), &[("origin", "http://evil.test")]));

@@ -234,7 +234,10 @@ pub async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller,
     match cx.principal(request).await? {
         Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),
         Principal::System => Ok(Caller { owner: None, manages_locks: true }),
-        Principal::Anonymous if cx.serves_anonymous => Ok(Caller { owner: None, manages_locks: true }),
+        Principal::Anonymous if cx.serves_anonymous => {
+            cx.admit_anonymous(request)?;
+            Ok(Caller { owner: None, manages_locks: true })
+        }
         Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
     }
 }

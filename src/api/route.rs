@@ -74,6 +74,9 @@ pub enum Route {
     Nowhere,
 }
 
+/// What some path or other takes, for requests that name none: `CONNECT host:port` and `OPTIONS *`.
+const ANY_METHOD: &str = "GET, POST, PUT, DELETE";
+
 /// Finds the route of a request. A leading `/api` is accepted before every path of the admin and leases dialects, since
 /// one of them is served from there elsewhere.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
@@ -154,6 +157,9 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
                 _ => WrongMethod("POST"),
             },
         ),
+        _ if (method == Method::CONNECT && path.is_empty()) || (method == Method::OPTIONS && path == "*") => {
+            (Dialect::None, WrongMethod(ANY_METHOD))
+        }
         _ => (Dialect::None, Route::Nowhere),
     };
     match dialect {
@@ -201,5 +207,7 @@ mod tests {
         assert_eq!(resolve(&Method::TRACE, "/cmn/leasable-locks/7").1, Route::WrongMethod("PUT, DELETE"));
         assert_eq!(resolve(&Method::GET, "/cmn/leasable-locks/custom/7").1, Route::WrongMethod("DELETE"));
         assert_eq!(resolve(&Method::OPTIONS, "/admin/remove-lock").1, Route::WrongMethod("DELETE"));
+        assert_eq!(resolve(&Method::OPTIONS, "*").1, Route::WrongMethod(ANY_METHOD));
+        assert_eq!(resolve(&Method::CONNECT, "").1, Route::WrongMethod(ANY_METHOD));
     }
 }

@@ -4,8 +4,6 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::config::{JwtConfig, Secret};
-
 /// Clocks of the issuer and of this machine may differ by this much, seconds.
 const LEEWAY_SECONDS: u64 = 30;
 /// Longest user id, bytes: as long as an owner may be.
@@ -26,9 +24,8 @@ pub struct JwtKey {
 
 impl JwtKey {
     /// HS256, HS384, HS512. Refuses a PEM file: a public key as an HMAC secret lets everybody sign.
-    pub fn from_secret(secret: &Secret) -> Result<JwtKey, &'static str> {
-        let bytes = secret.expose().as_bytes();
-        if secret.expose().contains("-----BEGIN ") {
+    pub fn from_secret(bytes: &[u8]) -> Result<JwtKey, &'static str> {
+        if contains(bytes, b"-----BEGIN ") {
             return Err("is a PEM file, not a secret; give it to --jwt-public-key-file");
         }
         Ok(JwtKey {
@@ -39,13 +36,11 @@ impl JwtKey {
     }
 
     /// RS and PS for an RSA key, ES256 for P-256, ES384 for P-384, EdDSA for Ed25519.
-    pub fn from_public_pem(pem: &Secret) -> Result<JwtKey, &'static str> {
+    pub fn from_public_pem(bytes: &[u8]) -> Result<JwtKey, &'static str> {
         const EXPECTED: &str = "holds no key that fits; expected a PEM public key: RSA, P-256, P-384 or Ed25519";
-        let pem = pem.expose();
-        if pem.contains("PRIVATE KEY-----") {
+        if contains(bytes, b"PRIVATE KEY-----") {
             return Err("holds a private key; expected the public one");
         }
-        let bytes = pem.as_bytes();
         let (key, algorithms) = if let Ok(key) = DecodingKey::from_rsa_pem(bytes) {
             use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
             (key, vec![RS256, RS384, RS512, PS256, PS384, PS512])
@@ -64,11 +59,10 @@ impl JwtKey {
         };
         Ok(JwtKey { key, algorithms, secret_bytes: None })
     }
+}
 
-    /// Whether it is a secret below the 32 bytes that HS256 asks for (RFC 7518, 3.2).
-    pub fn is_short(&self) -> bool {
-        self.secret_bytes.is_some_and(|bytes| bytes < 32)
-    }
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 impl std::fmt::Debug for JwtKey {
@@ -95,21 +89,26 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    pub fn new(config: &JwtConfig) -> Verifier {
-        let mut validation = Validation::new(config.key.algorithms[0]);
-        validation.algorithms.clone_from(&config.key.algorithms);
+    pub fn new(key: JwtKey, issuer: Option<&str>, audience: Option<&str>) -> Verifier {
+        let mut validation = Validation::new(key.algorithms[0]);
+        validation.algorithms.clone_from(&key.algorithms);
         validation.leeway = LEEWAY_SECONDS;
         validation.validate_nbf = true;
-        validation.validate_aud = config.audience.is_some();
-        if let Some(issuer) = &config.issuer {
+        validation.validate_aud = audience.is_some();
+        if let Some(issuer) = issuer {
             validation.set_issuer(&[issuer]);
             validation.required_spec_claims.insert("iss".to_owned());
         }
-        if let Some(audience) = &config.audience {
+        if let Some(audience) = audience {
             validation.set_audience(&[audience]);
             validation.required_spec_claims.insert("aud".to_owned());
         }
-        Verifier { key: config.key.clone(), validation }
+        Verifier { key, validation }
+    }
+
+    /// Whether its key is a secret below the 32 bytes that HS256 asks for (RFC 7518, 3.2).
+    pub fn has_short_secret(&self) -> bool {
+        self.key.secret_bytes.is_some_and(|bytes| bytes < 32)
     }
 
     /// The claims of a good token. The error says why it is not, for the log; the caller learns only that.
@@ -183,14 +182,17 @@ mod tests {
     #[test]
     fn keys_that_do_not_fit_are_refused() {
         let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----";
-        assert!(JwtKey::from_secret(&Secret::new(pem)).is_err());
-        assert!(JwtKey::from_public_pem(&Secret::new(pem)).is_err());
-        assert!(JwtKey::from_public_pem(&Secret::new("secret")).is_err());
+        assert!(JwtKey::from_secret(pem.as_bytes()).is_err());
+        assert!(JwtKey::from_public_pem(pem.as_bytes()).is_err());
+        assert!(JwtKey::from_public_pem(b"secret").is_err());
         let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
         assert_eq!(
-            JwtKey::from_public_pem(&Secret::new(private)).expect_err("private"),
+            JwtKey::from_public_pem(private.as_bytes()).expect_err("private"),
             "holds a private key; expected the public one"
         );
-        assert!(JwtKey::from_secret(&Secret::new("short")).expect("a secret").is_short());
+        let short = |secret: &[u8]| {
+            Verifier::new(JwtKey::from_secret(secret).expect("a secret"), None, None).has_short_secret()
+        };
+        assert!(short(&[0xff; 31]) && !short(&[0xff; 32]));
     }
 }

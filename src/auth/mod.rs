@@ -9,7 +9,7 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use subtle::ConstantTimeEq;
 
-use crate::config::{AuthConfig, Secret};
+use crate::config::{AuthConfig, Live, Secret};
 use jwt::{Claims, Verifier};
 
 /// The cookie that carries a user's JWT.
@@ -51,13 +51,13 @@ pub struct Unauthorized(pub String);
 /// Verifies what callers show.
 #[derive(Debug)]
 pub struct Authenticator {
-    jwt: Option<Verifier>,
-    api_token: Option<Secret>,
+    jwt: Option<Live<Verifier>>,
+    api_token: Option<Live<Secret>>,
 }
 
 impl Authenticator {
     pub fn new(config: &AuthConfig) -> Authenticator {
-        Authenticator { jwt: config.jwt.as_ref().map(Verifier::new), api_token: config.api_token.clone() }
+        Authenticator { jwt: config.jwt.clone(), api_token: config.api_token.clone() }
     }
 
     /// Whether anybody can show who they are: a JWT key or an API token is set.
@@ -96,12 +96,12 @@ impl Authenticator {
         let verifier = self.jwt.as_ref().ok_or_else(|| {
             Unauthorized("no JWT key is set; set --jwt-secret-file or --jwt-public-key-file".to_owned())
         })?;
-        verifier.verify(token).map_err(Unauthorized)
+        verifier.now().verify(token).map_err(Unauthorized)
     }
 
     fn is_api_token(&self, shown: &str) -> bool {
         let Some(token) = &self.api_token else { return false };
-        token.expose().as_bytes().ct_eq(shown.as_bytes()).into()
+        token.now().expose().as_bytes().ct_eq(shown.as_bytes()).into()
     }
 }
 

@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use url::Url;
 
 use super::failure::{Failure, Problem};
-use crate::config::Secret;
+use crate::config::{Live, Secret};
 
 /// Longest time for a connection, and for an answer that waits for nothing but Redis.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,7 +49,8 @@ impl SidecarFlags {
 }
 
 fn credential(file: &Path) -> Result<HeaderValue, String> {
-    let secret = Secret::read(file).map_err(|problem| format!("--token-file: {problem}"))?;
+    let secret = Live::read("--token-file", file, Secret::parse);
+    let secret = secret.map_err(|problem| format!("--token-file: {problem}"))?.now();
     let value = HeaderValue::from_str(&format!("Bearer {}", secret.expose()));
     let mut value = value.map_err(|_| format!("--token-file: `{}` holds no token on one line", file.display()))?;
     value.set_sensitive(true);

@@ -1,4 +1,5 @@
-//! Parsing that tells every unknown flag in one run, together with every wrong setting.
+//! Parsing that tells everything that is wrong with a command line in one run: flags that are unknown, lack their value
+//! or are no text, together with every wrong setting.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -12,12 +13,12 @@ use crate::config::Config;
 /// The command line, or the exit code after everything that is wrong with it was told.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let mut args: Vec<OsString> = args.collect();
-    let mut unknown = Vec::new();
+    let mut wrong = Vec::new();
     loop {
         match Cli::try_parse_from(&args) {
-            Ok(cli) if unknown.is_empty() => return Ok(cli),
+            Ok(cli) if wrong.is_empty() => return Ok(cli),
             Ok(cli) => {
-                unknown.iter().for_each(complain);
+                wrong.iter().for_each(complain);
                 if let Command::Serve(flags) = &cli.command
                     && let Err(mistakes) = Config::resolve(flags)
                 {
@@ -25,16 +26,45 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
                 }
                 return Err(ExitCode::from(exit::USAGE));
             }
-            Err(error) if error.kind() == ErrorKind::UnknownArgument && remove(&mut args, &error) => {
-                unknown.push(sentence(&error, &args));
-            }
-            Err(error) => {
-                unknown.iter().for_each(complain);
-                let _ = error.print();
-                let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-                return Err(if is_help { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) });
-            }
+            Err(error) => match mend(&mut args, &error) {
+                Some(sentence) => wrong.push(sentence),
+                None => {
+                    wrong.iter().for_each(complain);
+                    let _ = error.print();
+                    let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+                    return Err(if is_help { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) });
+                }
+            },
         }
+    }
+}
+
+/// Takes what is wrong out of the arguments, so that the rest can be looked at, and says what it was.
+fn mend(args: &mut Vec<OsString>, error: &clap::Error) -> Option<String> {
+    match error.kind() {
+        ErrorKind::UnknownArgument => remove(args, error).then(|| sentence(error, args)),
+        ErrorKind::InvalidValue => {
+            let mut words = context(error, ContextKind::InvalidArg)?.split(' ');
+            let (flag, value) = (words.next()?.to_owned(), words.next().unwrap_or("a value").to_owned());
+            let lacks_value = |at: &usize| {
+                args[*at].to_str() == Some(&flag)
+                    && args.get(at + 1).is_none_or(|next| next.to_str().is_some_and(|next| next.starts_with('-')))
+            };
+            let at = (0..args.len()).find(lacks_value)?;
+            args.remove(at);
+            Some(format!("{flag}: no value; expected {flag} {value}"))
+        }
+        ErrorKind::InvalidUtf8 => {
+            // Behind `--` stands another program's command line.
+            let ours = args.iter().skip(1).take_while(|arg| *arg != "--");
+            let at = 1 + ours.into_iter().position(|arg| arg.to_str().is_none())?;
+            let is_flag = |arg: &str| arg.starts_with("--") && !arg.contains('=');
+            let begins = at - usize::from(args[at - 1].to_str().is_some_and(is_flag));
+            let flag = args[begins].to_string_lossy().split('=').next().unwrap_or_default().to_owned();
+            args.drain(begins..=at);
+            Some(if flag.starts_with("--") { format!("{flag}: not UTF-8 text") } else { "not UTF-8 text".to_owned() })
+        }
+        _ => None,
     }
 }
 

@@ -2,7 +2,6 @@
 //! one run, so that every mistake is told at once.
 
 use clap::Args;
-use clap::builder::FalseyValueParser;
 
 /// Everything that `serve` can be told. Each flag `--a-b` is also the environment variable `LOCKSIDE_A_B`; the flag
 /// wins. Durations are written `500ms`, `30s`, `5m`, `24h`.
@@ -65,7 +64,7 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_ALLOWED_HOSTS", value_name = "LIST")]
     pub allowed_hosts: Option<String>,
 
-    /// Origins whose pages may change locks with the user's cookie, comma-separated, such as `https://admin.example.com`
+    /// Other sites whose pages may change locks in the user's browser, comma-separated, such as `https://admin.example.com`
     #[arg(long, env = "LOCKSIDE_ALLOWED_ORIGINS", value_name = "LIST")]
     pub allowed_origins: Option<String>,
 
@@ -74,8 +73,16 @@ pub struct ListenFlags {
     pub max_connections: String,
 
     /// Serve beyond loopback without any authentication
-    #[arg(long, env = "LOCKSIDE_INSECURE", value_parser = FalseyValueParser::new())]
-    pub insecure: bool,
+    #[arg(
+        long,
+        env = "LOCKSIDE_INSECURE",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
+    pub insecure: String,
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -130,8 +137,16 @@ pub struct AuthFlags {
     pub api_token_file: Option<String>,
 
     /// Look every user up in the Redis hash PREFIX:users and refuse who is not there or not active
-    #[arg(long, env = "LOCKSIDE_USER_DIRECTORY", value_parser = FalseyValueParser::new())]
-    pub user_directory: bool,
+    #[arg(
+        long,
+        env = "LOCKSIDE_USER_DIRECTORY",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
+    pub user_directory: String,
 }
 
 #[derive(Args, Clone, Debug, Default)]

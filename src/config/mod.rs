@@ -2,7 +2,9 @@
 //! mistake at once. Reads the files that the flags name; opens no socket.
 
 mod flags;
+mod live;
 mod parse;
+mod redis_url;
 mod secret;
 
 use std::net::SocketAddr;
@@ -10,10 +12,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use flags::{Flags, ListenFlags, ProcessFlags};
+pub use live::{Follow, Live, Look};
 pub use parse::duration;
 pub use secret::Secret;
 
-use crate::auth::jwt::JwtKey;
+use crate::auth::jwt::Verifier;
 use crate::lock::Ttl;
 
 /// Everything `serve` needs to know.
@@ -33,7 +36,8 @@ pub struct RedisConfig {
     pub server: RedisServer,
     pub database: Option<u8>,
     pub username: Option<String>,
-    pub password: Option<Secret>,
+    /// Counts from the next connection on.
+    pub password: Option<Live<Secret>>,
     /// Deadline of one round trip.
     pub timeout: Duration,
     /// Requests that may wait for Redis at once.
@@ -99,16 +103,9 @@ pub struct LockConfig {
 
 #[derive(Clone, Debug)]
 pub struct AuthConfig {
-    pub jwt: Option<JwtConfig>,
-    pub api_token: Option<Secret>,
+    pub jwt: Option<Live<Verifier>>,
+    pub api_token: Option<Live<Secret>>,
     pub user_directory: bool,
-}
-
-#[derive(Clone, Debug)]
-pub struct JwtConfig {
-    pub key: JwtKey,
-    pub issuer: Option<String>,
-    pub audience: Option<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +130,14 @@ pub struct Mistake {
 }
 
 impl Config {
+    /// The files of secrets, to be followed while we run.
+    pub fn files(&self) -> Vec<Box<dyn Follow>> {
+        let Config { redis: RedisConfig { password, .. }, auth: AuthConfig { jwt, api_token, .. }, .. } = self;
+        let files =
+            [password.as_ref().map(Live::file), jwt.as_ref().map(Live::file), api_token.as_ref().map(Live::file)];
+        files.into_iter().flatten().flatten().collect()
+    }
+
     /// Checks every flag; either all are good, or every mistake is in the list.
     pub fn resolve(flags: &Flags) -> Result<Config, Vec<Mistake>> {
         let mut check = parse::Check::default();
@@ -146,7 +151,8 @@ impl Config {
         let guarded = flags.auth.jwt_secret_file.is_some()
             || flags.auth.jwt_public_key_file.is_some()
             || flags.auth.api_token_file.is_some();
-        if exposed && !guarded && !flags.listen.insecure {
+        let insecure = parse::switch(&flags.listen.insecure).unwrap_or(false);
+        if exposed && !guarded && !insecure {
             check.mistake(
                 "--listen",
                 format!(

@@ -1,24 +1,27 @@
 //! From the texts of the flags to settings. Each method reads one concern to its end and collects the mistakes.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-use percent_encoding::percent_decode_str;
 use url::Url;
 
 use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags, RedisFlags};
+use super::redis_url::redis_url;
 use super::{
-    Address, AuthConfig, JwtConfig, ListenConfig, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig,
-    RedisServer, Secret,
+    Address, AuthConfig, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig, Secret,
 };
-use crate::auth::jwt::JwtKey;
+use crate::auth::jwt::{JwtKey, Verifier};
 use crate::lock::Ttl;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
+/// Bits of a file's mode.
+const OPEN_TO_OTHERS: u32 = 0o006;
+const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// One run over the flags.
 #[derive(Default)]
@@ -39,7 +42,7 @@ impl Check {
     pub fn redis(&mut self, flags: &RedisFlags) -> Option<RedisConfig> {
         let url = self.take("--redis-url", redis_url(&flags.redis_url));
         let file = given(&flags.redis_password_file)
-            .map(|file| self.take("--redis-password-file", Secret::read(Path::new(file))));
+            .map(|file| self.secret_file("--redis-password-file", Path::new(file), Secret::parse));
         let timeout =
             self.duration("--redis-timeout", &flags.redis_timeout, Duration::from_millis(10), Duration::from_secs(60));
         let max_in_flight = self.count("--max-in-flight", &flags.max_in_flight, 1, 65_536);
@@ -49,10 +52,7 @@ impl Check {
                 "the password in --redis-url is seen by whoever lists processes; use --redis-password-file".to_owned(),
             );
         }
-        let password = match file {
-            Some(secret) => Some(secret?),
-            None => url.password,
-        };
+        let password = or_none(file)?.or(url.password.map(Live::fixed));
         Some(RedisConfig {
             server: url.server,
             database: url.database,
@@ -67,6 +67,7 @@ impl Check {
         let api = self.take("--listen", flags.listen.parse());
         let ops = self.take("--ops-listen", flags.ops_listen.parse());
         let max_connections = self.count("--max-connections", &flags.max_connections, 1, 1_000_000);
+        let insecure = self.switch("--insecure", &flags.insecure);
         let allowed_origins = list(&flags.allowed_origins);
         for origin in &allowed_origins {
             if Url::parse(origin).map(|url| url.origin().ascii_serialization()).as_ref() != Ok(origin) {
@@ -82,7 +83,7 @@ impl Check {
             allowed_hosts: list(&flags.allowed_hosts).into_iter().map(|host| host.to_ascii_lowercase()).collect(),
             allowed_origins,
             max_connections: max_connections?,
-            insecure: flags.insecure,
+            insecure: insecure?,
         })
     }
 
@@ -120,45 +121,33 @@ impl Check {
         if secret_file.is_some() && public_file.is_some() {
             self.mistake("--jwt-secret-file", "given together with --jwt-public-key-file; expected one of them");
         }
-        let key = match (secret_file, public_file) {
-            (None, None) => None,
-            (secret_file, public_file) => {
-                let secret = secret_file.map(|file| self.take("--jwt-secret-file", jwt_secret(file)));
-                let public = public_file.map(|file| self.take("--jwt-public-key-file", jwt_public_key(file)));
-                Some(secret.or(public).flatten())
+        let (issuer, audience) = (given(&flags.jwt_issuer), given(&flags.jwt_audience));
+        let verifier = |key: fn(&[u8]) -> Result<JwtKey, &'static str>| {
+            let (issuer, audience) = (issuer.map(str::to_owned), audience.map(str::to_owned));
+            move |content: &[u8]| -> Result<Verifier, String> {
+                Ok(Verifier::new(key(content)?, issuer.as_deref(), audience.as_deref()))
             }
         };
-        if let Some(Some(key)) = &key
-            && key.is_short()
-        {
+        let secret = secret_file.map(|file| self.secret_file("--jwt-secret-file", file, verifier(JwtKey::from_secret)));
+        let public = public_file.map(|file| {
+            self.followed("--jwt-public-key-file", file, verifier(JwtKey::from_public_pem), WRITABLE_BY_OTHERS)
+        });
+        let jwt = secret.or(public);
+        if jwt.as_ref().is_some_and(|jwt| jwt.as_ref().is_some_and(|jwt| jwt.now().has_short_secret())) {
             self.warnings
                 .push("the secret in --jwt-secret-file is shorter than 32 bytes and may be guessed".to_owned());
         }
-        let (issuer, audience) = (given(&flags.jwt_issuer), given(&flags.jwt_audience));
-        if key.is_none() {
+        if jwt.is_none() {
             for (flag, value) in [("--jwt-issuer", issuer), ("--jwt-audience", audience)] {
                 if value.is_some() {
                     self.mistake(flag, "given without a key; add --jwt-secret-file or --jwt-public-key-file");
                 }
             }
         }
-        let api_token =
-            given(&flags.api_token_file).map(|file| self.take("--api-token-file", Secret::read(Path::new(file))));
-        Some(AuthConfig {
-            jwt: match key {
-                Some(key) => Some(JwtConfig {
-                    key: key?,
-                    issuer: issuer.map(str::to_owned),
-                    audience: audience.map(str::to_owned),
-                }),
-                None => None,
-            },
-            api_token: match api_token {
-                Some(token) => Some(token?),
-                None => None,
-            },
-            user_directory: flags.user_directory,
-        })
+        let api_token = given(&flags.api_token_file)
+            .map(|file| self.secret_file("--api-token-file", Path::new(file), bearer_token));
+        let user_directory = self.switch("--user-directory", &flags.user_directory);
+        Some(AuthConfig { jwt: or_none(jwt)?, api_token: or_none(api_token)?, user_directory: user_directory? })
     }
 
     pub fn process(&mut self, flags: &ProcessFlags) -> Option<ProcessConfig> {
@@ -176,8 +165,42 @@ impl Check {
         Some(ProcessConfig { threads: threads?, shutdown_grace: grace?, log: LogConfig { level: level?, json: json? } })
     }
 
+    /// A file that only we should be able to read.
+    fn secret_file<T>(
+        &mut self,
+        flag: &'static str,
+        path: &Path,
+        parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Option<Live<T>> {
+        self.followed(flag, path, parse, OPEN_TO_OTHERS)
+    }
+
+    /// A file that is read now and followed from then on, with a warning where its mode has one of the bits `unwise`.
+    fn followed<T>(
+        &mut self,
+        flag: &'static str,
+        path: &Path,
+        parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
+        unwise: u32,
+    ) -> Option<Live<T>> {
+        let mode = path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.mode() & 0o7777);
+        if let Some(mode) = mode.filter(|mode| mode & unwise != 0) {
+            let may = if mode & WRITABLE_BY_OTHERS != 0 { "change" } else { "read" };
+            self.warnings.push(format!(
+                "every user of this machine may {may} `{}` of {flag} (mode {mode:04o}); 0600 or 0440 is enough, in a \
+                 Kubernetes volume by defaultMode",
+                path.display()
+            ));
+        }
+        self.take(flag, Live::read(flag, path, parse))
+    }
+
     fn duration(&mut self, flag: &str, text: &str, min: Duration, max: Duration) -> Option<Duration> {
         self.take(flag, duration(text, min, max))
+    }
+
+    fn switch(&mut self, flag: &str, text: &str) -> Option<bool> {
+        self.take(flag, switch(text))
     }
 
     fn count(&mut self, flag: &str, text: &str, min: usize, max: usize) -> Option<usize> {
@@ -196,6 +219,15 @@ pub fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, St
 /// An empty text, as an unset variable in a pod's manifest gives, counts as not given.
 fn given(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|text| !text.is_empty())
+}
+
+/// The words that the environment's booleans come in.
+pub(super) fn switch(text: &str) -> Result<bool, String> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "yes" | "on" | "1" => Ok(true),
+        "false" | "no" | "off" | "0" | "" => Ok(false),
+        _ => Err(format!("`{text}`; expected true or false")),
+    }
 }
 
 fn list(value: &Option<String>) -> Vec<String> {
@@ -237,55 +269,20 @@ impl FromStr for Address {
     }
 }
 
-struct RedisUrl {
-    server: RedisServer,
-    database: Option<u8>,
-    username: Option<String>,
-    password: Option<Secret>,
+/// A token that a header can carry.
+fn bearer_token(content: &[u8]) -> Result<Secret, String> {
+    let text = std::str::from_utf8(content).ok().filter(|text| {
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !text.starts_with(' ') && !text.ends_with(' ')
+    });
+    text.map(Secret::new)
+        .ok_or("holds no token that a header can carry; expected printable ASCII without spaces at its ends".to_owned())
 }
 
-/// Errors never show the URL, since a password may be in it.
-fn redis_url(text: &str) -> Result<RedisUrl, String> {
-    const EXPECTED: &str = "expected redis://host:6379 or redis+unix:///path/to/socket";
-    let url = Url::parse(text).map_err(|error| format!("{error}; {EXPECTED}"))?;
-    let decoded = |text: &str| {
-        let decoded = percent_decode_str(text).decode_utf8();
-        decoded.map(String::from).map_err(|_| "a part of it is not UTF-8".to_owned())
-    };
-    let filled = |text: String| Some(text).filter(|text| !text.is_empty());
-    let (server, database) = match url.scheme() {
-        "redis" => {
-            let host = url.host_str().filter(|host| !host.is_empty()).ok_or(format!("no host; {EXPECTED}"))?;
-            let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
-            let database = url.path().trim_start_matches('/');
-            (RedisServer::Tcp { host, port: url.port().unwrap_or(6379) }, database.to_owned())
-        }
-        "redis+unix" => {
-            let path = PathBuf::from(decoded(url.path())?);
-            if !path.is_absolute() || url.path() == "/" {
-                return Err(format!("no path; {EXPECTED}"));
-            }
-            let database = url.query_pairs().find(|(name, _)| name == "db").map(|(_, value)| value.into_owned());
-            (RedisServer::Unix { path }, database.unwrap_or_default())
-        }
-        other => return Err(format!("the scheme `{other}` is not served; {EXPECTED}")),
-    };
-    let database = match database.as_str() {
-        "" => None,
-        text => Some(text.parse().map_err(|_| format!("the database is no number from 0 to 255; {EXPECTED}/0"))?),
-    };
-    Ok(RedisUrl {
-        server,
-        database,
-        username: filled(decoded(url.username())?),
-        password: filled(decoded(url.password().unwrap_or_default())?).map(Secret::new),
-    })
-}
-
-fn jwt_secret(path: &Path) -> Result<JwtKey, String> {
-    JwtKey::from_secret(&Secret::read(path)?).map_err(|problem| format!("`{}` {problem}", path.display()))
-}
-
-fn jwt_public_key(path: &Path) -> Result<JwtKey, String> {
-    JwtKey::from_public_pem(&Secret::read(path)?).map_err(|problem| format!("`{}` {problem}", path.display()))
+/// `None` where a file was named that is no good, `Some(None)` where none was.
+fn or_none<T>(file: Option<Option<T>>) -> Option<Option<T>> {
+    match file {
+        Some(None) => None,
+        Some(value) => Some(value),
+        None => Some(None),
+    }
 }

@@ -1,7 +1,6 @@
-//! A text that no log, error or `Debug` shows, and the files it comes from.
+//! A text that no log, error or `Debug` shows.
 
 use std::fmt;
-use std::path::Path;
 
 /// A secret. Its `Debug` says only that there is one.
 #[derive(Clone)]
@@ -12,15 +11,9 @@ impl Secret {
         Secret(text.into())
     }
 
-    /// Reads a secret from a file; one trailing newline is cut off. Errors name the file, never what is in it.
-    pub fn read(path: &Path) -> Result<Secret, String> {
-        let bytes = std::fs::read(path).map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
-        let text = String::from_utf8(bytes).map_err(|_| format!("`{}` is not UTF-8 text", path.display()))?;
-        let text = text.strip_suffix('\n').unwrap_or(&text);
-        let text = text.strip_suffix('\r').unwrap_or(text);
-        if text.is_empty() {
-            return Err(format!("`{}` is empty", path.display()));
-        }
+    /// From what a file holds.
+    pub fn parse(content: &[u8]) -> Result<Secret, String> {
+        let text = std::str::from_utf8(content).map_err(|_| "is not UTF-8 text")?;
         Ok(Secret::new(text))
     }
 

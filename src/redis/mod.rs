@@ -9,6 +9,7 @@
 
 mod batch;
 mod clock;
+mod credentials;
 mod failure;
 mod push;
 mod reply;
@@ -277,8 +278,7 @@ fn server(config: &RedisConfig) -> Config {
     Config {
         fail_fast: false,
         server,
-        username: config.username.clone(),
-        password: config.password.as_ref().map(|password| password.expose().to_owned()),
+        credential_provider: credentials::Credentials::of(config),
         database: config.database,
         ..Config::default()
     }

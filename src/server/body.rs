@@ -45,7 +45,9 @@ pub async fn read(request: hyper::Request<Incoming>) -> Result<Bytes, BodyError>
 pub enum Body {
     /// All of it.
     Whole(Option<Bytes>),
-    /// As it comes. [`Broken`] cuts the connection, so that no client takes a part for the whole.
+    /// All of it, a part at a time. [`Broken`] cuts the connection, so that no client takes a part for the whole.
+    Parts(mpsc::Receiver<Result<Bytes, Broken>>),
+    /// As it comes, for as long as the connection lasts.
     Stream(mpsc::Receiver<Result<Bytes, Broken>>),
 }
 
@@ -58,6 +60,11 @@ impl Body {
     pub fn whole(bytes: impl Into<Bytes>) -> Body {
         Body::Whole(Some(bytes.into()))
     }
+
+    /// Whether it has no end of its own.
+    pub fn is_endless(&self) -> bool {
+        matches!(self, Body::Stream(_))
+    }
 }
 
 impl HttpBody for Body {
@@ -69,7 +76,9 @@ impl HttpBody for Body {
             Body::Whole(bytes) => {
                 Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
             }
-            Body::Stream(chunks) => chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data))),
+            Body::Parts(chunks) | Body::Stream(chunks) => {
+                chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+            }
         }
     }
 
@@ -80,7 +89,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Body::Stream(_) => SizeHint::default(),
+            Body::Parts(_) | Body::Stream(_) => SizeHint::default(),
         }
     }
 }

@@ -1,35 +1,45 @@
 //! HTTP plumbing: accept, limit, serve, drain. Knows hyper; knows no lock and no path.
 
 mod body;
+mod descriptors;
 mod listener;
+mod patience;
 
+use std::future::poll_fn;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use prometheus::{IntCounter, IntGauge};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use hyper_util::rt::TokioIo;
+use prometheus::{IntCounter, IntCounterVec, IntGauge};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body};
+pub use descriptors::{Shares, raise_limit, share};
 use listener::Stream;
 pub use listener::{Bound, Listener, bind};
+use patience::{Cut, Pulse, Watched};
 
 /// A response as every handler makes it.
 pub type Response = hyper::Response<Body>;
 
-/// Longest time that a client may take over a request's head.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 /// A connection's buffer, bytes, and so the longest head: room for a large cookie. hyper's default is 417 KB.
 const BUFFER_BYTES: usize = 32 * 1024;
+/// Connections of one too many that are told so at once; further ones are closed without a word.
+const TURNED_AWAY_AT_ONCE: usize = 64;
 /// Pause after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// A failure to accept that lasts is told again after this.
+const ACCEPT_REMINDER: Duration = Duration::from_secs(30);
 
 /// What answers requests.
 pub trait Handler: Clone + Send + Sync + 'static {
@@ -39,11 +49,17 @@ pub trait Handler: Clone + Send + Sync + 'static {
 /// What a listener may cost.
 #[derive(Clone)]
 pub struct Limits {
+    /// Over all threads.
     pub max_connections: usize,
+    /// Longest time that a request may take before its answer begins.
+    pub longest_request: Duration,
     /// How long connections may take to end once the drain has begun.
     pub grace: Duration,
     pub open: IntGauge,
     pub refused: IntCounter,
+    /// By why they were cut.
+    pub cut: IntCounterVec,
+    pub listener: &'static str,
 }
 
 /// Serves until `drain` is true, then lets each connection end the request that it is at, for at most the grace.
@@ -54,28 +70,40 @@ pub async fn serve<H: Handler>(
     limits: Limits,
     mut drain: watch::Receiver<bool>,
 ) -> bool {
-    let mut connections = JoinSet::new();
+    let (mut connections, mut turned_away) = (JoinSet::new(), JoinSet::new());
+    let max_connections = i64::try_from(limits.max_connections).unwrap_or(i64::MAX);
+    let mut told = None;
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(stream) if connections.len() < limits.max_connections => {
+                Ok(stream) if limits.open.get() < max_connections => {
                     limits.open.inc();
-                    let (handler, drain, open) = (handler.clone(), drain.clone(), limits.open.clone());
+                    let (handler, drain, limits) = (handler.clone(), drain.clone(), limits.clone());
                     connections.spawn(async move {
-                        converse(stream, handler, drain).await;
-                        open.dec();
+                        let cut = converse(stream, handler, drain, limits.longest_request).await;
+                        limits.open.dec();
+                        if let Some(cut) = cut {
+                            limits.cut.with_label_values(&[limits.listener, cut.label()]).inc();
+                        }
                     });
                 }
                 Ok(stream) => {
                     limits.refused.inc();
-                    tokio::spawn(turn_away(stream));
+                    if turned_away.len() < TURNED_AWAY_AT_ONCE {
+                        turned_away.spawn(turn_away(stream));
+                    }
                 }
+                Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if told.is_none_or(|told: Instant| told.elapsed() > ACCEPT_REMINDER) {
+                        told = Some(Instant::now());
+                        tracing::error!(%error, listener = limits.listener, "cannot accept connections");
+                    }
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             },
             Some(_) = connections.join_next() => {}
+            Some(_) = turned_away.join_next() => {}
             () = begun(&mut drain) => break,
         }
     }
@@ -85,27 +113,63 @@ pub async fn serve<H: Handler>(
     tokio::time::timeout(limits.grace, ended).await.is_ok()
 }
 
-async fn converse<H: Handler>(stream: Stream, handler: H, mut drain: watch::Receiver<bool>) {
+/// Serves one connection to its end; why it was cut, if it was.
+async fn converse<S, H>(
+    stream: S,
+    handler: H,
+    mut drain: watch::Receiver<bool>,
+    longest_request: Duration,
+) -> Option<Cut>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    H: Handler,
+{
+    let pulse = Pulse::new(longest_request);
+    let stream = Watched::new(stream, Arc::clone(&pulse));
+    let beats = Arc::clone(&pulse);
     let service = service_fn(move |request| {
-        let handler = handler.clone();
-        async move { Ok::<_, std::convert::Infallible>(handler.handle(request).await) }
+        let (handler, pulse) = (handler.clone(), Arc::clone(&beats));
+        pulse.request();
+        async move {
+            let response = handler.handle(request).await;
+            Ok::<_, std::convert::Infallible>(response.map(|body| pulse.answer(body)))
+        }
     });
     let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_TIMEOUT)
+        // Ours to time: hyper's makes a timer for each head, and takes the time between two requests for the second.
+        .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = begun(&mut drain) => {
+    let (mut connection, mut draining) = (pin!(connection), pin!(begun(&mut drain)));
+    let mut timer = pin!(tokio::time::sleep(patience::HEAD));
+    let mut is_draining = false;
+    let ended = poll_fn(|cx| {
+        if !is_draining && draining.as_mut().poll(cx).is_ready() {
+            is_draining = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
         }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, "a connection ended early");
+        match connection.as_mut().poll(cx) {
+            Poll::Ready(ended) => Poll::Ready(Ok(ended)),
+            Poll::Pending => pulse.poll_end(timer.as_mut(), cx).map(Err),
+        }
+    });
+    match ended.await {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a connection ended early");
+            None
+        }
+        Err(cut) => {
+            tracing::debug!(why = cut.label(), "a connection was cut: its client kept us waiting");
+            Some(cut)
+        }
     }
+}
+
+/// Whether a client gave up before its connection was accepted.
+fn is_the_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
 
 /// Waits until the drain begins; a process that cannot say so any more is being stopped too.
@@ -127,3 +191,6 @@ async fn turn_away(mut stream: Stream) {
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), told).await;
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,11 +1,12 @@
 //! Tokens, cookies and passwords appear in no log, no metric and no error.
 
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Scratch, Sidecar, TestRedis, eventually, http::raw, jwt, lockside};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, http::raw, jwt, lockside, unique};
 
 const PASSWORD: &str = "hunter2-of-redis";
 const API_TOKEN: &str = "hunter2-of-the-api";
@@ -76,6 +77,97 @@ async fn nothing_secret_is_in_logs_answers_and_metrics() {
 }
 
 #[tokio::test]
+async fn nothing_secret_is_seen_while_requests_are_malformed_and_secrets_rotate() {
+    let (redis, port) = guarded_redis();
+    let scratch = Scratch::new();
+    let password = scratch.file("password", PASSWORD);
+    let (secret, token) =
+        (scratch.file("secret", "hunter2 of 32 bytes, or a few more"), scratch.file("token", API_TOKEN));
+    let stdout = std::fs::File::create(scratch.path("stdout")).unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lockside"));
+    command.args(["serve", "--log-level=trace", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"]).stdout(stdout);
+    command.args(["--redis-timeout=200ms", "--redis-url", &format!("redis://127.0.0.1:{port}")]);
+    command.args(["--redis-password-file", &password, "--jwt-secret-file", &secret, "--api-token-file", &token]);
+    // Whatever a library would make of these, the log stays ours.
+    command.envs([("RUST_LOG", "trace"), ("RUST_BACKTRACE", "1")]);
+    let sidecar = Sidecar::of(command);
+    eventually("ready", Duration::from_secs(10), async || sidecar.ops("/readyz").await.status == 200).await;
+
+    let sign = |secret: &str| {
+        let key = jsonwebtoken::EncodingKey::from_secret(secret.as_bytes());
+        jwt::sign(&jwt::editor_claims("alice"), jsonwebtoken::Algorithm::HS512, &key)
+    };
+    let good = sign("hunter2 of 32 bytes, or a few more");
+    let mut shown: Vec<String> = good.split('.').map(str::to_owned).collect();
+    let mut seen = String::new();
+    let (dot, cut) = (format!("{good}."), good[..good.len() - 3].to_owned());
+    for credential in [&good, &dot, &cut, API_TOKEN, "hunter2", "hunter2\u{e4}", ""] {
+        for header in [
+            format!("Authorization: Bearer {credential}"),
+            format!("Authorization: {credential}"),
+            format!("Authorization: Basic {credential}"),
+            format!("Authorization: Bearer {credential}\r\nAuthorization: Bearer {credential}"),
+            format!("Authorization : Bearer {credential}"),
+            format!("Authorization: Bearer {credential}\0"),
+            format!("Cookie: refreshToken={credential}"),
+            format!("Cookie: refreshToken=\"{credential}"),
+            format!("Cookie: refreshToken={credential}; refreshToken={credential}"),
+            format!("Cookie refreshToken={credential}"),
+            format!("Cookie: refreshToken={credential}{}", "x".repeat(40_000)),
+        ] {
+            for line in [
+                "POST /v1/locks/a?token=x",
+                "DELETE /admin/remove-lock",
+                "GET /cmn/leasable-locks?limit=1",
+                "TRACE /v1/locks",
+            ] {
+                let request = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{header}\r\n\r\n");
+                seen += &raw(sidecar.api_address(), &request);
+                if header.len() > 40_000 {
+                    break;
+                }
+            }
+        }
+    }
+
+    // Unfit ones first, then new ones, then a Redis that takes none of them.
+    for (file, unfit, next) in [
+        ("secret", &b"-----BEGIN hunter2"[..], "hunter2 of 32 bytes, and another one"),
+        ("token", b"hunter2 \xff", "hunter2-next"),
+        ("password", b"hunter2 \xff", "hunter2-next-of-redis"),
+    ] {
+        let (told, taken) = ("still counts", "now counts");
+        let count = |word| sidecar.log().matches(word).count();
+        let (unfits, takens) = (count(told), count(taken));
+        scratch.file(file, unfit);
+        eventually("told", Duration::from_secs(10), async || count(told) > unfits).await;
+        scratch.file(file, next);
+        eventually("taken", Duration::from_secs(10), async || count(taken) > takens).await;
+    }
+    let next = sign("hunter2 of 32 bytes, and another one");
+    shown.extend(next.split('.').skip(2).map(str::to_owned));
+    assert_eq!(sidecar.call("GET", "/v1/locks").bearer(&next).send().await.status, 200);
+    let admin = redis::Client::open(format!("redis+unix://{}?pass={PASSWORD}", redis.socket())).unwrap();
+    let mut admin = admin.get_connection().unwrap();
+    redis::cmd("CLIENT").arg(&["KILL", "TYPE", "normal", "SKIPME", "yes"]).exec(&mut admin).unwrap();
+    eventually("refused", Duration::from_secs(10), async || sidecar.log().contains("WRONGPASS")).await;
+    for bearer in [&good, &next, "hunter2-next"] {
+        let answer = sidecar.call("POST", "/v1/locks/a").bearer(bearer).send().await;
+        seen += &format!("{:?}{}", answer.headers, answer.text());
+    }
+    for path in ["/readyz", "/metrics", "/healthz"] {
+        seen += sidecar.ops(path).await.text();
+    }
+    seen += &sidecar.log();
+    seen += &std::fs::read_to_string(scratch.path("stdout")).unwrap();
+    assert!(seen.contains("DEBUG") && seen.contains("unauthorized") && seen.contains("not ready"), "something is seen");
+    // A token's first part is no secret: it says only how it was signed.
+    for secret in shown.iter().skip(1).map(String::as_str).chain(["hunter2"]) {
+        assert!(!seen.contains(secret), "`{secret}` is seen");
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_password_is_the_reason_and_is_not_shown() {
     let (_redis, port) = guarded_redis();
     let scratch = Scratch::new();
@@ -138,5 +230,44 @@ async fn a_mistake_shows_no_secret() {
         let run = lockside(&["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", &flag]).await;
         assert_eq!(run.code, Some(64), "{flag}: {}", run.stderr);
         assert!(!run.output().contains("hunter2"), "{flag}: {}", run.output());
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_others_may_read_or_change_is_a_warning_with_its_mode() {
+    let scratch = Scratch::new();
+    let (secret, public) = (("--jwt-secret-file", jwt::SECRET), jwt::Pair::ed25519().public_pem);
+    let public = ("--jwt-public-key-file", public.as_str());
+    let (token, password) = (("--api-token-file", API_TOKEN), ("--redis-password-file", PASSWORD));
+    for ((flag, content), mode, warning) in [
+        (secret, 0o644, Some("read")),
+        (secret, 0o604, Some("read")),
+        (secret, 0o602, Some("change")),
+        (secret, 0o600, None),
+        (secret, 0o440, None),
+        (token, 0o644, Some("read")),
+        (token, 0o400, None),
+        (password, 0o444, Some("read")),
+        (password, 0o640, None),
+        (public, 0o644, None),
+        (public, 0o666, Some("change")),
+    ] {
+        let file = scratch.file("file", content);
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        // Kubernetes's files are links, whose own mode says nothing.
+        let link = scratch.path(&unique("link"));
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        let sidecar = Sidecar::spawn(&[format!("{flag}={link}"), format!("--redis-url={}", TestRedis::shared().url())]);
+        let log = sidecar.log();
+        let warnings: Vec<&str> = log.lines().filter(|line| line.contains("every user of this machine")).collect();
+        match warning {
+            Some(may) => {
+                assert_eq!(warnings.len(), 1, "{flag} {mode:o}: {log}");
+                for part in [format!("may {may} `{link}` of {flag}"), format!("(mode {mode:04o})"), "WARN".to_owned()] {
+                    assert!(warnings[0].contains(&part), "{part}: {}", warnings[0]);
+                }
+            }
+            None => assert!(warnings.is_empty(), "{flag} {mode:o}: {log}"),
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The command line, the environment and the files: what is accepted, and how mistakes are told.
 
+use std::os::unix::ffi::OsStrExt;
 use std::process::Command;
 
 use serde_json::json;
@@ -67,7 +68,7 @@ async fn every_flag_of_serve_is_named_with_its_variable() {
         "threads",
         "shutdown-grace",
     ] {
-        let is_it = |entry: &&&str| entry.strip_prefix(flag).is_some_and(|rest| rest.starts_with([' ', '\n']));
+        let is_it = |entry: &&&str| entry.strip_prefix(flag).is_some_and(|rest| rest.starts_with([' ', '\n', '[']));
         assert!(entries.iter().any(|entry| is_it(&entry)), "--{flag}");
     }
 }
@@ -151,6 +152,11 @@ async fn every_mistake_is_told_in_one_run() {
         "--threads=many",
         "--redis-url",
         "http://localhost",
+        "--user-directory=perhaps",
+        "--insecure=",
+        "--redis-username",
+        "--ops-listen",
+        "--max-in-flight",
     ])
     .await;
     assert_eq!((run.code, run.stdout.as_str()), (Some(64), ""));
@@ -166,12 +172,65 @@ async fn every_mistake_is_told_in_one_run() {
         ("--max-ttl", "0s"),
         ("--threads", "many"),
         ("--redis-url", "http"),
+        ("--user-directory", "perhaps"),
+        ("--redis-username", "no value; expected --redis-username <NAME>"),
+        ("--ops-listen", "no value"),
+        ("--max-in-flight", "no value"),
     ] {
         let begins = format!("lockside: {flag}: ");
         let told = run.stderr.lines().any(|line| line.starts_with(&begins) && line.contains(words));
         assert!(told, "{flag} {words}: {}", run.stderr);
     }
     assert!(!run.stderr.contains("BEGIN"), "no key is shown: {}", run.stderr);
+}
+
+#[tokio::test]
+async fn a_value_that_is_no_text_hides_no_other_mistake() {
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff");
+    let glued = std::ffi::OsStr::from_bytes(b"--key-prefix=\xff");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockside"));
+    command.args(["serve", "--threads=0", "--redis-username"]).arg(bytes).arg(glued).args(["--no-such-flag"]);
+    let output = command.output().unwrap();
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(64), "{told}");
+    for flag in ["--threads", "--redis-username", "--key-prefix", "--no-such-flag"] {
+        assert!(told.lines().any(|line| line.starts_with(&format!("lockside: {flag}: "))), "{flag}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_switch_may_say_true_or_false_on_the_command_line_and_in_the_environment() {
+    // Beyond loopback without authentication: only `--insecure` makes the address good, and then the level is bad.
+    for (word, insecure) in [
+        ("true", true),
+        ("yes", true),
+        ("1", true),
+        ("TRUE", true),
+        ("false", false),
+        ("no", false),
+        ("off", false),
+        ("0", false),
+        ("", false),
+    ] {
+        let flags = ["serve", "--listen=0.0.0.0:0", "--log-level=loud"];
+        let by_variable = lockside_with(&flags, &[("LOCKSIDE_INSECURE", word)]).await;
+        let by_flag = lockside(&[&flags[..], &[&format!("--insecure={word}")]].concat()).await;
+        for run in [by_variable, by_flag] {
+            assert_eq!(run.stderr.contains("--insecure"), !insecure, "{word}: {}", run.stderr);
+        }
+    }
+    let run = lockside_with(&["serve", "--user-directory=nope"], &[("LOCKSIDE_INSECURE", "nope")]).await;
+    assert_eq!(run.code, Some(64));
+    for flag in ["--user-directory", "--insecure"] {
+        assert!(run.stderr.contains(&format!("lockside: {flag}: `nope`; expected true or false")), "{}", run.stderr);
+    }
+    for (directory, status) in [("--user-directory=false", 200), ("--user-directory", 404)] {
+        let prefix = format!("--key-prefix={}", unique("switch"));
+        let sidecar = Sidecar::with_secret(&[directory, &prefix]).await;
+        let lock = sidecar.call("POST", "/admin/lock").cookie(&jwt::editor("alice"));
+        let answer = lock.json(&json!({"route": "volume", "id": "1"})).send().await;
+        assert_eq!(answer.status, status, "{directory}: {}", answer.text());
+    }
 }
 
 #[tokio::test]
@@ -189,7 +248,10 @@ async fn key_files_that_do_not_fit_are_refused_one_by_one() {
         ("--jwt-secret-file", rsa.private_pem.as_bytes()),
         ("--jwt-secret-file", b""),
         ("--jwt-secret-file", b"\n"),
-        ("--jwt-secret-file", b"\xff\xfe secret"),
+        ("--api-token-file", b"\xff\xfe secret"),
+        ("--api-token-file", b" token"),
+        ("--api-token-file", b"token\n\n"),
+        ("--redis-password-file", b"\xff\xfe secret"),
         ("--api-token-file", b"\r\n"),
         ("--redis-password-file", b""),
     ] {

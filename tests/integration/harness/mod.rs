@@ -7,6 +7,7 @@ pub mod jwt;
 pub mod proxy;
 pub mod redis;
 pub mod sidecar;
+pub mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ pub use http::{Answer, Call};
 pub use proxy::{Fault, Proxy};
 pub use redis::TestRedis;
 pub use sidecar::Sidecar;
+pub use wire::Wire;
 
 /// A text that no other test uses, so that all run in parallel on one Redis.
 pub fn unique(name: &str) -> String {

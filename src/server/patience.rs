@@ -1,0 +1,238 @@
+//! How long a client may keep a connection without getting on with it. One timer a connection, moved only when it would
+//! fire too late: a request that comes and goes in time touches no timer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::body::{Body, Broken};
+
+/// For a request's head, from its first byte; the first one's from the opening of the connection.
+pub const HEAD: Duration = Duration::from_secs(30);
+/// Between two requests: longer than common clients keep a connection in their pool (90 s), so that it is the client who
+/// closes, and no request meets a connection that is being closed.
+pub const IDLE: Duration = Duration::from_secs(120);
+/// For a client to take anything at all of what is being sent.
+pub const STALL: Duration = Duration::from_secs(30);
+/// For a whole answer, unless it goes on for as long as the connection does.
+pub const ANSWER: Duration = Duration::from_secs(300);
+
+/// What a connection is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Open, and no request yet.
+    Fresh,
+    Head,
+    /// The request's body, and all that is done for it.
+    Request,
+    Answer,
+    /// An answer that has no end of its own.
+    Endless,
+    Idle,
+}
+
+const STAGES: [Stage; 6] = [Stage::Fresh, Stage::Head, Stage::Request, Stage::Answer, Stage::Endless, Stage::Idle];
+
+/// Why a connection was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    Head,
+    Idle,
+    Request,
+    Answer,
+    Stall,
+}
+
+impl Cut {
+    pub fn label(self) -> &'static str {
+        match self {
+            Cut::Head => "head",
+            Cut::Idle => "idle",
+            Cut::Request => "request",
+            Cut::Answer => "answer",
+            Cut::Stall => "stall",
+        }
+    }
+}
+
+/// What a connection is at, and since when: written where bytes and requests pass, read by the timer.
+pub struct Pulse {
+    opened: Instant,
+    /// Longest time for a request before its answer begins.
+    request: Duration,
+    /// Milliseconds since `opened`, times 8, and the stage.
+    stage: AtomicU64,
+    /// Milliseconds since `opened`, and one; 0 while the client takes what is sent.
+    blocked: AtomicU64,
+}
+
+impl Pulse {
+    pub fn new(request: Duration) -> Arc<Pulse> {
+        let pulse = Pulse { opened: Instant::now(), request, stage: AtomicU64::new(0), blocked: AtomicU64::new(0) };
+        Arc::new(pulse)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).expect("less than an eon")
+    }
+
+    fn stage(&self) -> (Stage, u64) {
+        let stage = self.stage.load(Ordering::Relaxed);
+        (STAGES[(stage % 8) as usize], stage / 8)
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.stage.store(self.now() * 8 + stage as u64, Ordering::Relaxed);
+    }
+
+    /// A request's head has come whole.
+    pub fn request(&self) {
+        self.enter(Stage::Request);
+    }
+
+    /// The answer begins; it ends when the body that comes back is dropped.
+    pub fn answer(self: Arc<Pulse>, body: Body) -> Answer {
+        self.enter(if body.is_endless() { Stage::Endless } else { Stage::Answer });
+        Answer { body, pulse: self }
+    }
+
+    fn read(&self) {
+        match self.stage() {
+            (Stage::Fresh, since) => self.stage.store(since * 8 + Stage::Head as u64, Ordering::Relaxed),
+            (Stage::Idle, _) => self.enter(Stage::Head),
+            _ => {}
+        }
+    }
+
+    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        if outcome.is_pending() {
+            if self.blocked.load(Ordering::Relaxed) == 0 {
+                self.blocked.store(self.now() + 1, Ordering::Relaxed);
+            }
+        } else {
+            self.blocked.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// When patience ends if nothing happens, and with what.
+    fn deadline(&self) -> Option<(Instant, Cut)> {
+        let at = |since: u64, limit: Duration| self.opened + Duration::from_millis(since) + limit;
+        let (stage, since) = self.stage();
+        let staged = match stage {
+            Stage::Fresh | Stage::Head => Some((at(since, HEAD), Cut::Head)),
+            Stage::Request => Some((at(since, self.request), Cut::Request)),
+            Stage::Answer => Some((at(since, ANSWER), Cut::Answer)),
+            Stage::Endless => None,
+            Stage::Idle => Some((at(since, IDLE), Cut::Idle)),
+        };
+        let blocked = self.blocked.load(Ordering::Relaxed).checked_sub(1);
+        let blocked = blocked.map(|since| (at(since, STALL), Cut::Stall));
+        [staged, blocked].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Ready when patience has ended. Must be polled after whatever may have moved the pulse.
+    pub fn poll_end(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Cut> {
+        loop {
+            let Some((deadline, cut)) = self.deadline() else { return Poll::Pending };
+            if timer.deadline() > deadline || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // A timer that was left where it stood may fire early.
+            if Instant::now() >= deadline {
+                return Poll::Ready(cut);
+            }
+        }
+    }
+}
+
+/// An answer's body: while it lives, the answer is being sent.
+pub struct Answer {
+    body: Body,
+    pulse: Arc<Pulse>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        self.pulse.enter(Stage::Idle);
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection whose bytes are its pulse.
+pub struct Watched<S> {
+    stream: S,
+    pulse: Arc<Pulse>,
+}
+
+impl<S> Watched<S> {
+    pub fn new(stream: S, pulse: Arc<Pulse>) -> Watched<S> {
+        Watched { stream, pulse }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.pulse.read();
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.pulse.wrote(&outcome);
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.pulse.wrote(&outcome);
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

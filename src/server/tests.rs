@@ -1,0 +1,144 @@
+//! Patience, on a clock that the tests move: what a client may keep waiting, and for how long.
+
+use hyper::body::Bytes;
+use tokio::io::DuplexStream;
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+
+use super::*;
+
+/// `/whole` is answered at once, `/slow` after a minute, `/never` never, `/list` with parts and `/hold` with lines
+/// without end, both as fast as they are taken.
+#[derive(Clone)]
+struct Paths;
+
+impl Handler for Paths {
+    async fn handle(&self, request: Request<Incoming>) -> Response {
+        let body = match request.uri().path() {
+            "/slow" => {
+                sleep(Duration::from_secs(60)).await;
+                Body::whole("slow")
+            }
+            "/never" => std::future::pending().await,
+            "/list" => Body::Parts(lines()),
+            "/hold" => Body::Stream(lines()),
+            _ => Body::whole("whole"),
+        };
+        Response::new(body)
+    }
+}
+
+/// 1 KB, again and again.
+fn lines() -> mpsc::Receiver<Result<Bytes, Broken>> {
+    let (give, take) = mpsc::channel(1);
+    tokio::spawn(async move { while give.send(Ok(Bytes::from(vec![b'x'; 1024]))).await.is_ok() {} });
+    take
+}
+
+/// A connection whose pipe holds 4 KB, and how it will end.
+fn connection() -> (DuplexStream, tokio::task::JoinHandle<Option<Cut>>) {
+    let (client, server) = tokio::io::duplex(4096);
+    let (stop, drain) = watch::channel(false);
+    let ended = tokio::spawn(async move {
+        let _stop = stop;
+        converse(server, Paths, drain, Duration::from_secs(900)).await
+    });
+    (client, ended)
+}
+
+async fn ask(client: &mut DuplexStream, path: &str) -> String {
+    client.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.expect("written");
+    let mut answer = vec![0; 1024];
+    let count = client.read(&mut answer).await.expect("an answer");
+    String::from_utf8_lossy(&answer[..count]).into_owned()
+}
+
+/// Seconds until the connection ended, and how.
+async fn end(ended: tokio::task::JoinHandle<Option<Cut>>) -> (u64, Option<Cut>) {
+    let begun = Instant::now();
+    let cut = timeout(Duration::from_secs(100_000), ended).await.expect("an end").expect("no panic");
+    (begun.elapsed().as_secs(), cut)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_must_come_within_half_a_minute() {
+    let (_client, ended) = connection();
+    assert_eq!(end(ended).await, (30, Some(Cut::Head)), "nothing comes");
+
+    let (mut client, ended) = connection();
+    let dribble = async {
+        for byte in b"GET /whole HTTP/1.1\r\nHost: x\r\nX-More: ".iter().chain(std::iter::repeat(&b'x')) {
+            sleep(Duration::from_secs(1)).await;
+            if client.write_all(&[*byte]).await.is_err() {
+                break;
+            }
+        }
+    };
+    let (ended, ()) = tokio::join!(end(ended), dribble);
+    assert_eq!(ended, (30, Some(Cut::Head)), "a byte a second");
+
+    let (mut client, ended) = connection();
+    assert!(ask(&mut client, "/whole").await.ends_with("whole"));
+    sleep(Duration::from_secs(100)).await;
+    client.write_all(b"G").await.expect("written");
+    assert_eq!(end(ended).await, (30, Some(Cut::Head)), "the second, from its first byte");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_closed_after_two_minutes_and_an_active_one_is_not() {
+    let (mut client, ended) = connection();
+    for _ in 0..10 {
+        assert!(ask(&mut client, "/whole").await.ends_with("whole"));
+        sleep(Duration::from_secs(119)).await;
+    }
+    assert!(ask(&mut client, "/slow").await.ends_with("slow"), "work is no idleness");
+    assert_eq!(end(ended).await, (120, Some(Cut::Idle)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_that_takes_nothing_is_cut_off_whatever_it_asked_for() {
+    for path in ["/list", "/hold"] {
+        let (mut client, ended) = connection();
+        assert!(ask(&mut client, path).await.starts_with("HTTP/1.1 200"));
+        assert_eq!(end(ended).await, (30, Some(Cut::Stall)), "{path}");
+    }
+    let (mut client, ended) = connection();
+    let questions = b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2000);
+    let asked = tokio::spawn(async move {
+        let _ = client.write_all(&questions).await;
+        client
+    });
+    assert_eq!(end(ended).await, (30, Some(Cut::Stall)), "many questions, and no answer is read");
+    asked.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_reader_has_five_minutes_for_an_answer_and_a_hold_has_no_end() {
+    let trickle = async |client: &mut DuplexStream| {
+        let mut some = [0; 512];
+        for _ in 0..1000 {
+            sleep(Duration::from_secs(10)).await;
+            if client.read(&mut some).await.ok().is_none_or(|count| count == 0) {
+                break;
+            }
+        }
+    };
+    let (mut client, ended) = connection();
+    assert!(ask(&mut client, "/list").await.starts_with("HTTP/1.1 200"));
+    let (ended, ()) = tokio::join!(end(ended), trickle(&mut client));
+    assert_eq!(ended, (300, Some(Cut::Answer)));
+
+    let (mut client, ended) = connection();
+    assert!(ask(&mut client, "/hold").await.starts_with("HTTP/1.1 200"));
+    trickle(&mut client).await;
+    assert!(!ended.is_finished(), "10,000 s");
+    drop(client);
+    assert_eq!(end(ended).await.1, None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_never_ends_is_ended() {
+    let (mut client, ended) = connection();
+    client.write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
+    assert_eq!(end(ended).await, (900, Some(Cut::Request)));
+}

@@ -1,0 +1,240 @@
+//! More than there is room for: requests above `--max-in-flight` over a Redis that is frozen, connections by the ten
+//! thousand, and file descriptors that run out.
+
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Sidecar, TestRedis, eventually, unique};
+
+const MEGABYTE: u64 = 1024 * 1024;
+
+/// An answer's head and body, in one text; `None` when the connection closes before it is whole.
+async fn answer(stream: &mut TcpStream) -> Option<String> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 2048];
+    loop {
+        let count = stream.read(&mut chunk).await.ok().filter(|count| *count > 0)?;
+        bytes.extend_from_slice(&chunk[..count]);
+        let text = std::str::from_utf8(&bytes).expect("UTF-8");
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
+        if body.len() >= length {
+            return Some(text.to_owned());
+        }
+    }
+}
+
+async fn ask(stream: &mut TcpStream, request: &str) -> Option<String> {
+    stream.write_all(request.as_bytes()).await.ok()?;
+    answer(stream).await
+}
+
+/// The one that 99 of 100 are below.
+fn p99(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_much_is_told_so_at_once_while_redis_is_frozen() {
+    const IN_FLIGHT: usize = 250;
+    const ROUNDS: u32 = 3;
+    const ROUND: Duration = Duration::from_secs(2);
+    let redis = TestRedis::start(&[]);
+    let flags = [format!("--max-in-flight={IN_FLIGHT}"), "--redis-timeout=30s".to_owned()];
+    let sidecar = Sidecar::start(&redis, &[&flags[0], &flags[1]]).await;
+    let mut streams = Vec::new();
+    for _ in 0..4 * IN_FLIGHT {
+        let mut stream = TcpStream::connect(sidecar.api_address()).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        let warm = "GET /v1/locks/warm HTTP/1.1\r\nHost: localhost\r\n\r\n";
+        assert!(ask(&mut stream, warm).await.unwrap().starts_with("HTTP/1.1 200 "));
+        streams.push(stream);
+    }
+    let before = sidecar.memory();
+    redis.signal("STOP");
+    let name = Arc::new(unique("overload"));
+    let tasks: Vec<_> = streams
+        .into_iter()
+        .enumerate()
+        .map(|(number, mut stream)| {
+            let name = Arc::clone(&name);
+            tokio::spawn(async move {
+                let mut times = Vec::new();
+                for round in 0..ROUNDS {
+                    // Spread over the round, so that what is measured is the sidecar and not our own queue.
+                    tokio::time::sleep(ROUND * (number as u32) / (4 * IN_FLIGHT as u32)).await;
+                    let body = "{\"ttlMs\":60000}";
+                    let head = format!("Host: localhost\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+                    let asked = Instant::now();
+                    let request = format!("POST /v1/locks/{name}-{number}-{round} HTTP/1.1\r\n{head}");
+                    let said = tokio::time::timeout(Duration::from_secs(60), ask(&mut stream, &request));
+                    let said = said.await.expect("an answer").expect("a whole one");
+                    if !said.contains("\"code\":\"overloaded\"") {
+                        return (times, Some(said));
+                    }
+                    times.push(asked.elapsed());
+                    assert!(said.starts_with("HTTP/1.1 503 ") && said.contains("retry-after: 1\r\n"), "{said}");
+                    assert!(said.contains("\"outcome\":\"not-applied\""), "{said}");
+                }
+                (times, None)
+            })
+        })
+        .collect();
+    let (mut health, mut most) = (Vec::new(), 0);
+    while health.len() < 100 {
+        let asked = Instant::now();
+        assert_eq!(sidecar.ops("/healthz").await.status, 200);
+        health.push(asked.elapsed());
+        most = most.max(sidecar.memory().saturating_sub(before));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let metrics = sidecar.ops("/metrics").await;
+    assert_eq!(metrics.status, 200, "metrics are there without Redis");
+    redis.signal("CONT");
+    let (mut times, mut others) = (Vec::new(), Vec::new());
+    for task in tasks {
+        let (some, other) = task.await.unwrap();
+        times.extend(some);
+        others.extend(other);
+    }
+    let count = times.len();
+    let (refused, health) = (p99(&mut times), p99(&mut health));
+    println!("{count} refused, p99 {refused:?}; health p99 {health:?}; {} KiB more at most", most / 1024);
+    assert!(count > 2 * IN_FLIGHT && others.len() >= IN_FLIGHT, "{count} refused, {} not", others.len());
+    // A health check does next to nothing: what it takes is the machine's own noise.
+    assert!(refused < Duration::from_millis(250).max(5 * health), "{refused:?}, a health check {health:?}");
+    assert!(health < Duration::from_secs(2), "{health:?}");
+    assert!(most < 8 * MEGABYTE, "the sidecar grew by {} KiB", most / 1024);
+    eventually("it serves again", Duration::from_secs(5), async || {
+        let path = format!("/v1/locks/{}", unique("after"));
+        sidecar.call("POST", &path).send().await.status == 201
+    })
+    .await;
+}
+
+/// Raises our own limit of file descriptors; how many there are.
+fn descriptors() -> usize {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the soft limit may be raised");
+    maximum.map_or(usize::MAX, |maximum| usize::try_from(maximum).unwrap())
+}
+
+#[tokio::test]
+async fn ten_thousand_idle_connections_stop_nobody() {
+    // Half of what there is belongs to the other tests.
+    let count = 10_000.min(descriptors() / 2);
+    let mut command = Command::new("bash");
+    // A soft limit as shells and services have it.
+    let lockside = env!("CARGO_BIN_EXE_lockside");
+    command.args(["-c", &format!("ulimit -Sn 1024; exec {lockside} \"$@\""), "lockside", "serve", "--log-format=json"]);
+    command.args(["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--max-connections=12000"]);
+    command.args(["--redis-url", &TestRedis::shared().url()]);
+    let sidecar = Sidecar::of(command);
+    eventually("ready", Duration::from_secs(10), async || sidecar.ops("/readyz").await.status == 200).await;
+    let before = sidecar.memory();
+    let request = "GET /v1/locks/idle HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut idle = Vec::new();
+    for number in 0..count {
+        let mut stream = TcpStream::connect(sidecar.api_address()).await.unwrap();
+        if number % 2 == 0 {
+            assert!(ask(&mut stream, request).await.unwrap().starts_with("HTTP/1.1 200 "));
+        }
+        idle.push(stream);
+    }
+    let all = format!("lockside_connections{{listener=\"api\"}} {count}");
+    eventually(&all, Duration::from_secs(5), async || sidecar.ops("/metrics").await.text().contains(&all)).await;
+    let grown = sidecar.memory().saturating_sub(before);
+    let mut health = Vec::new();
+    for _ in 0..100 {
+        let asked = Instant::now();
+        let mut stream = TcpStream::connect(sidecar.ops_address()).await.unwrap();
+        let said = ask(&mut stream, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+        health.push(asked.elapsed());
+        let mut stream = TcpStream::connect(sidecar.api_address()).await.unwrap();
+        assert!(ask(&mut stream, request).await.unwrap().starts_with("HTTP/1.1 200 "), "others are served, too");
+    }
+    let health = p99(&mut health);
+    println!("{count} idle connections: {} KiB, health p99 {health:?}", grown / 1024);
+    assert!(health < Duration::from_secs(1), "{health:?}");
+    // A debug build's connections are larger.
+    assert!(grown < 300 * MEGABYTE, "the sidecar grew by {} KiB", grown / 1024);
+    assert!(!sidecar.log().contains("cannot accept"), "{}", sidecar.log());
+}
+
+/// Seconds of processor time that a process has used.
+fn cpu_seconds(sidecar: &Sidecar) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", sidecar.pid())).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(')').unwrap().1.split_whitespace().collect();
+    let ticks = |field: &str| field.parse::<f64>().unwrap();
+    (ticks(fields[11]) + ticks(fields[12])) / 100.0
+}
+
+fn limit_descriptors(sidecar: &Sidecar, soft: u64) {
+    let limit = format!("--nofile={soft}:");
+    let status = Command::new("prlimit").args(["--pid", &sidecar.pid().to_string(), &limit]).status();
+    assert!(status.expect("prlimit runs").success());
+}
+
+#[tokio::test]
+async fn a_low_limit_of_descriptors_is_told_and_leaves_the_ops_listener_its_part() {
+    let mut command = Command::new("bash");
+    let lockside = env!("CARGO_BIN_EXE_lockside");
+    command.args(["-c", &format!("ulimit -n 400; exec {lockside} \"$@\""), "lockside", "serve", "--log-format=json"]);
+    command.args(["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--redis-url", &TestRedis::shared().url()]);
+    let sidecar = Sidecar::of(command);
+    eventually("ready", Duration::from_secs(10), async || sidecar.ops("/readyz").await.status == 200).await;
+    let log = sidecar.log();
+    assert!(log.contains("--max-connections 16384") && log.contains("may have, 400:"), "{log}");
+
+    let mut flood = Vec::new();
+    let mut refused = 0;
+    for _ in 0..600 {
+        let mut stream = TcpStream::connect(sidecar.api_address()).await.unwrap();
+        let said = tokio::time::timeout(Duration::from_millis(5), answer(&mut stream)).await;
+        refused += usize::from(said.is_ok());
+        flood.push(stream);
+    }
+    assert!(refused > 300, "{refused} were refused");
+    assert_eq!(sidecar.ops("/healthz").await.status, 200);
+    assert_eq!(sidecar.ops("/readyz").await.status, 200);
+    assert!(!sidecar.log().contains("cannot accept"), "{}", sidecar.log());
+    drop(flood);
+    eventually("served again", Duration::from_secs(5), async || {
+        sidecar.call("GET", "/v1/locks?limit=1").try_send().await.is_ok_and(|answer| answer.status == 200)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn without_descriptors_it_waits_quietly_and_goes_on() {
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--max-connections=5000"]).await;
+    let open = std::fs::read_dir(format!("/proc/{}/fd", sidecar.pid())).unwrap().count();
+    limit_descriptors(&sidecar, open as u64 + 5);
+    let mut streams = Vec::new();
+    for _ in 0..50 {
+        streams.push(TcpStream::connect(sidecar.api_address()).await.unwrap());
+    }
+    eventually("told", Duration::from_secs(5), async || sidecar.log().contains("cannot accept")).await;
+    let (used, begun) = (cpu_seconds(&sidecar), Instant::now());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let busy = (cpu_seconds(&sidecar) - used) / begun.elapsed().as_secs_f64();
+    println!("without descriptors: {:.1} % of a core", 100.0 * busy);
+    assert!(busy < 0.25, "{busy}");
+    assert_eq!(sidecar.log().matches("cannot accept").count(), 1, "{}", sidecar.log());
+
+    limit_descriptors(&sidecar, 1000);
+    let request = "GET /v1/locks/after HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for stream in &mut streams {
+        assert!(ask(stream, request).await.expect("an answer").starts_with("HTTP/1.1 200 "), "nobody was forgotten");
+    }
+}
