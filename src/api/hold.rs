@@ -149,11 +149,17 @@ impl Hold {
         })
     }
 
-    /// Lets go. Where Redis does not answer, the lease ends by itself.
+    /// Lets go; again where Redis does not answer, for as long as the lease may last.
     async fn release(&self) {
-        let which = Which::Of(self.lease.key.clone(), self.lease.token);
-        if let Err(failure) = Box::pin(self.locks.release(which, self.lease.owner.clone())).await {
-            tracing::warn!(key = %self.lease.key, %failure, "a held lock was not released; it ends by itself");
+        loop {
+            let which = Which::Of(self.lease.key.clone(), self.lease.token);
+            let released = Box::pin(self.locks.release(which, self.lease.owner.clone())).await;
+            let Err(failure) = released else { return };
+            if Instant::now() >= self.deadline {
+                tracing::warn!(key = %self.lease.key, %failure, "a held lock was not released; it ends by itself");
+                return;
+            }
+            until(Instant::now() + RETRY).await;
         }
     }
 
