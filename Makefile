@@ -19,6 +19,10 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 test: redis promtool ## Run every test against a real redis-server
 	$(CARGO) test --locked
 
+.PHONY: faults
+faults: redis ## Play every trouble of Redis and of the way to it, for minutes; one alone: make faults FAULTS=Frozen
+	FAULTS=$(or $(FAULTS),all) $(CARGO) test --locked --test integration -- faults:: --nocapture --test-threads=1
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check

@@ -13,6 +13,7 @@ mod credentials;
 mod directory;
 mod exclusion;
 mod exec;
+mod faults;
 mod hold;
 mod identity;
 mod leases;
