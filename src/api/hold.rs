@@ -14,7 +14,7 @@ use super::Context;
 use super::failure::Failure;
 use super::native::{AcquireBody, LeaseView, caller, idempotency_key, key_in};
 use super::wire::rfc3339;
-use crate::lock::{Acquired, Changed, Lease, Locks, Loss, Ttl, Which};
+use crate::lock::{Acquired, Changed, Delivery, Lease, Locks, Loss, Ttl, Which};
 use crate::server::{Body, Broken, Response};
 
 /// Lines that may wait for a slow reader. What does not fit is left out, but never the last one's effect: the
@@ -57,7 +57,8 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     }
     let attempt = body.attempt(cx, caller, name)?;
     let ttl = attempt.ttl;
-    let lease = match cx.locks.acquire(key, attempt).await? {
+    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    let lease = match content {
         Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
         Acquired::Held(holder) => return Err(Failure::Held(holder)),
     };
@@ -71,6 +72,8 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
         draining: cx.draining.clone(),
         grace: cx.hold_grace,
     };
+    // From here on the hold sees to it, whether or not the answer goes out.
+    receipt.sign();
     let gauge = cx.metrics.holds.with_label_values::<&str>(&[]);
     gauge.inc();
     tokio::spawn(async move {

@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body};
+pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
 use listener::Stream;
 pub use listener::{Bound, Listener, bind};
 
@@ -86,9 +86,16 @@ pub async fn serve<H: Handler>(
 }
 
 async fn converse<H: Handler>(stream: Stream, handler: H, mut drain: watch::Receiver<bool>) {
+    let wary = stream.wary();
     let service = service_fn(move |request| {
-        let handler = handler.clone();
-        async move { Ok::<_, std::convert::Infallible>(handler.handle(request).await) }
+        let (handler, wary) = (handler.clone(), wary.clone());
+        async move {
+            let response = handler.handle(request).await;
+            if response.body().is_registered() {
+                wary.set();
+            }
+            Ok::<_, std::convert::Infallible>(response)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

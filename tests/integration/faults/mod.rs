@@ -5,6 +5,7 @@
 mod callers;
 mod ledger;
 mod trouble;
+mod vanished;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
