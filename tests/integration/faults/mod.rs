@@ -4,6 +4,7 @@
 
 mod callers;
 mod ledger;
+mod soak;
 mod trouble;
 mod vanished;
 
@@ -25,7 +26,7 @@ const RECOVERY: Duration = Duration::from_secs(3);
 /// Outlives every scenario, so that a lease that nobody was told of is seen.
 const LEASE_MS: u64 = 60_000;
 
-/// What a longer run is asked for: `all`, or one trouble by its name.
+/// What a longer run is asked for: `all`, or one trouble by its name; or the `soak`.
 fn asked_for() -> Option<String> {
     std::env::var("FAULTS").ok()
 }
