@@ -5,6 +5,7 @@
 mod callers;
 mod ledger;
 mod soak;
+mod table;
 mod trouble;
 mod vanished;
 
