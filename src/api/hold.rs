@@ -147,9 +147,13 @@ impl Hold {
         let which = Which::Of(self.lease.key.clone(), self.lease.token);
         // Boxed, so that a hold that sleeps is small.
         let renewal = Box::pin(self.locks.renew(which, self.lease.owner.clone(), Some(self.ttl)));
-        renewal.await.map_err(|failure| {
-            tracing::warn!(key = %self.lease.key, %failure, "a held lock was not renewed; trying again");
-        })
+        // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
+        match tokio::time::timeout(self.pause().max(RETRY), renewal).await {
+            Ok(renewed) => renewed.map_err(|failure| {
+                tracing::warn!(key = %self.lease.key, %failure, "a held lock was not renewed; trying again");
+            }),
+            Err(_) => Err(()),
+        }
     }
 
     /// Lets go; again where Redis does not answer, for as long as the lease may last.
