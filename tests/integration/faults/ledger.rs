@@ -30,8 +30,12 @@ impl Fate {
     /// What is wrong with what lies there.
     fn judge(&self, there: Option<(u64, i64)>, keeps_data: bool) -> Option<String> {
         let token = there.map(|(token, _)| token);
-        if !self.may_be.contains(&token) && (keeps_data || token.is_some()) {
-            return Some(format!("{}: {token:?} lies there, and not one of {:?}", self.key, self.may_be));
+        // A repetition may be told of a lease that is about to end, and is not renewed by it.
+        let may_have_ended = self.may_end.iter().any(|range| *range.start() <= now_ms());
+        let is_gone_rightly = token.is_none() && (may_have_ended || !keeps_data);
+        if !is_gone_rightly && !self.may_be.contains(&token) {
+            let Fate { key, may_be, may_end } = self;
+            return Some(format!("{key}: {token:?} lies there, and not one of {may_be:?}, to end in {may_end:?}"));
         }
         let (token, until_ms) = there?;
         let fits = self.may_end.iter().any(|range| range.contains(&until_ms));
@@ -176,13 +180,15 @@ mod tests {
 
     #[test]
     fn a_fate_is_judged_by_what_lies_there() {
-        let fate = Fate::held("k", 7, 100);
-        assert_eq!(fate.judge(Some((7, 100)), true), None);
+        let end = now_ms() + 60_000;
+        let fate = Fate::held("k", 7, end);
+        assert_eq!(fate.judge(Some((7, end)), true), None);
         assert!(fate.judge(None, true).is_some(), "gone");
         assert_eq!(fate.judge(None, false), None, "gone with redis's data");
-        assert!(fate.judge(Some((8, 100)), false).is_some(), "another's");
-        assert!(fate.judge(Some((7, 101)), true).is_some(), "renewed by nobody");
-        assert!(Fate::free("k").judge(Some((7, 100)), false).is_some(), "an orphan");
+        assert_eq!(Fate::held("k", 7, now_ms() - 1).judge(None, true), None, "ended");
+        assert!(fate.judge(Some((8, end)), false).is_some(), "another's");
+        assert!(fate.judge(Some((7, end + 1)), true).is_some(), "renewed by nobody");
+        assert!(Fate::free("k").judge(Some((7, end)), false).is_some(), "an orphan");
     }
 
     #[test]
