@@ -59,6 +59,14 @@ cost: redis ## Count what operations cost, in instructions, Redis commands and b
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --profile dev --bench bench -- --cost
 
+.PHONY: faults
+faults: redis ## Play every trouble of Redis and of the way to it, for minutes; one alone: make faults FAULTS=Frozen
+	FAULTS=$(or $(FAULTS),all) $(CARGO) test --locked --test integration -- faults:: --nocapture --test-threads=1
+
+.PHONY: soak
+soak: redis ## Ten minutes of load and troubles, in which nothing may grow
+	FAULTS=soak $(CARGO) test --locked --test integration -- faults::soak --nocapture
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check

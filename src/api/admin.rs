@@ -9,8 +9,9 @@ use serde_json::value::RawValue;
 use super::Context;
 use super::body::object;
 use super::failure::Failure;
+use super::wire::registered;
 use crate::auth::{Credential, User};
-use crate::lock::{Acquired, Attempt, Changed, Key, Own};
+use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own};
 use crate::server::{Body, Response, read_body};
 
 /// `POST /admin/lock`: creates the lock, or renews it for the user who has it.
@@ -19,8 +20,9 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     let key = target(request).await?.key()?;
     let attempt =
         Attempt { owner: user.into(), ttl: cx.limits.admin_ttl, own: Own::Renew, meta: None, name: None, wait: None };
-    match cx.locks.acquire(key, attempt).await? {
-        Acquired::Granted(_) | Acquired::Replayed(_) | Acquired::Renewed(_) => Ok(success()),
+    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    match content {
+        Acquired::Granted(_) | Acquired::Replayed(_) | Acquired::Renewed(_) => Ok(registered(success(), receipt)),
         Acquired::Held(holder) => Err(Failure::Held(holder)),
     }
 }

@@ -14,7 +14,7 @@ use super::Context;
 use super::failure::Failure;
 use super::native::{AcquireBody, LeaseView, caller, idempotency_key, key_in};
 use super::wire::rfc3339;
-use crate::lock::{Acquired, Changed, Lease, Locks, Loss, Ttl, Which};
+use crate::lock::{Acquired, Changed, Delivery, Lease, Locks, Loss, Ttl, Which};
 use crate::server::{Body, Broken, Response};
 
 /// Lines that may wait for a slow reader. What does not fit is left out, but never the last one's effect: the
@@ -57,7 +57,8 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     }
     let attempt = body.attempt(cx, caller, name)?;
     let ttl = attempt.ttl;
-    let lease = match cx.locks.acquire(key, attempt).await? {
+    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    let lease = match content {
         Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
         Acquired::Held(holder) => return Err(Failure::Held(holder)),
     };
@@ -71,6 +72,8 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
         draining: cx.draining.clone(),
         grace: cx.hold_grace,
     };
+    // From here on the hold sees to it, whether or not the answer goes out.
+    receipt.sign();
     let gauge = cx.metrics.holds.with_label_values::<&str>(&[]);
     gauge.inc();
     tokio::spawn(async move {
@@ -144,16 +147,26 @@ impl Hold {
         let which = Which::Of(self.lease.key.clone(), self.lease.token);
         // Boxed, so that a hold that sleeps is small.
         let renewal = Box::pin(self.locks.renew(which, self.lease.owner.clone(), Some(self.ttl)));
-        renewal.await.map_err(|failure| {
-            tracing::warn!(key = %self.lease.key, %failure, "a held lock was not renewed; trying again");
-        })
+        // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
+        match tokio::time::timeout(self.pause().max(RETRY), renewal).await {
+            Ok(renewed) => renewed.map_err(|failure| {
+                tracing::warn!(key = %self.lease.key, %failure, "a held lock was not renewed; trying again");
+            }),
+            Err(_) => Err(()),
+        }
     }
 
-    /// Lets go. Where Redis does not answer, the lease ends by itself.
+    /// Lets go; again where Redis does not answer, for as long as the lease may last.
     async fn release(&self) {
-        let which = Which::Of(self.lease.key.clone(), self.lease.token);
-        if let Err(failure) = Box::pin(self.locks.release(which, self.lease.owner.clone())).await {
-            tracing::warn!(key = %self.lease.key, %failure, "a held lock was not released; it ends by itself");
+        loop {
+            let which = Which::Of(self.lease.key.clone(), self.lease.token);
+            let released = Box::pin(self.locks.release(which, self.lease.owner.clone())).await;
+            let Err(failure) = released else { return };
+            if Instant::now() >= self.deadline {
+                tracing::warn!(key = %self.lease.key, %failure, "a held lock was not released; it ends by itself");
+                return;
+            }
+            until(Instant::now() + RETRY).await;
         }
     }
 

@@ -13,10 +13,10 @@ use super::body::object;
 use super::failure::Failure;
 use super::language::Language;
 use super::page::{self, Page};
-use super::wire::{json, number, rfc3339};
+use super::wire::{json, number, registered, rfc3339};
 use crate::auth::Principal;
 use crate::lock::{
-    Acquired, Attempt, Changed, Forced, Key, Lease, Listing, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
+    Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Listing, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
 };
 use crate::server::{Body, Broken, Response, read_body};
 
@@ -75,9 +75,11 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
             wait: None,
         },
     };
-    match cx.locks.acquire(key, attempt).await? {
-        Acquired::Granted(lease) => Ok(json(StatusCode::CREATED, &LeaseDto::from(&lease))),
-        Acquired::Renewed(lease) | Acquired::Replayed(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
+    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    let granted = |status, lease| Ok(registered(json(status, &LeaseDto::from(lease)), receipt));
+    match content {
+        Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
+        Acquired::Renewed(lease) | Acquired::Replayed(lease) => granted(StatusCode::OK, &lease),
         Acquired::Held(holder) => Err(Failure::Held(holder)),
     }
 }

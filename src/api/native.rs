@@ -12,10 +12,11 @@ use super::Context;
 use super::body::object;
 use super::failure::Failure;
 use super::page::{self, Page};
-use super::wire::{flag, json, number, rfc3339};
+use super::wire::{flag, json, number, registered, rfc3339};
 use crate::auth::Principal;
 use crate::lock::{
-    Acquired, Attempt, Changed, Forced, Key, Lease, Own, Owner, OwnerKind, State, Target, Token, Ttl, Wait, Which,
+    Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Own, Owner, OwnerKind, State, Target, Token, Ttl, Wait,
+    Which,
 };
 use crate::server::{Body, Response, read_body};
 
@@ -34,9 +35,11 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String) -> R
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
     let attempt = AcquireBody::read(request).await?.attempt(cx, caller, name)?;
-    match cx.locks.acquire(key, attempt).await? {
-        Acquired::Granted(lease) => Ok(json(StatusCode::CREATED, &LeaseView::from(&lease))),
-        Acquired::Replayed(lease) | Acquired::Renewed(lease) => Ok(json(StatusCode::OK, &LeaseView::from(&lease))),
+    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    let granted = |status, lease| Ok(registered(json(status, &LeaseView::from(lease)), receipt));
+    match content {
+        Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
+        Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(StatusCode::OK, &lease),
         Acquired::Held(holder) => Err(Failure::Held(holder)),
     }
 }

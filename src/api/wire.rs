@@ -6,7 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::failure::Failure;
-use crate::server::{Body, Response};
+use crate::lock::Receipt;
+use crate::server::{self, Body, Response};
 
 /// The first query parameter of this name, decoded.
 pub fn parameter(query: &str, name: &str) -> Option<String> {
@@ -43,4 +44,16 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// An answer that hands over a grant: unless it goes out, the grant is taken back.
+pub fn registered(mut response: Response, receipt: Receipt) -> Response {
+    response.body_mut().tell(Box::new(receipt));
+    response
+}
+
+impl server::Receipt for Receipt {
+    fn sent(self: Box<Self>) {
+        self.sign();
+    }
 }

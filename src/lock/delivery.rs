@@ -1,4 +1,4 @@
-//! From a detached operation to its caller, who may have gone: what is not fetched is taken back.
+//! From a detached operation to its caller, who may have gone: what does not arrive is taken back.
 
 use tokio::sync::oneshot;
 
@@ -6,34 +6,36 @@ use super::outcome::{Acquired, LockFailure};
 use super::undo::{Undo, Undoer};
 use crate::redis::{Flight, RedisFailure};
 
-pub enum Acquisition {
-    Parcel(Parcel),
-    Other(Acquired),
+/// How an acquire ended, on its way to its caller. Unless the caller signs for what it was granted, it is taken back.
+pub struct Delivery {
+    pub content: Acquired,
+    pub receipt: Receipt,
 }
 
-/// A grant, or the lease of a repeated attempt, on its way to its caller. Dropped unopened, it is taken back.
-pub struct Parcel {
-    content: Option<Acquired>,
-    undo: Option<Undo>,
-    undoer: Undoer,
-}
+/// Stands for a grant, or the lease of a repeated attempt, until its caller has it. Dropped unsigned, it takes it back.
+pub struct Receipt(Option<(Undo, Undoer)>);
 
-impl Parcel {
-    /// `undo` takes `content` back.
-    pub fn new(content: Acquired, undo: Undo, undoer: Undoer) -> Parcel {
-        Parcel { content: Some(content), undo: Some(undo), undoer }
+impl Receipt {
+    /// `undo` takes back what is delivered.
+    pub fn new(undo: Undo, undoer: Undoer) -> Receipt {
+        Receipt(Some((undo, undoer)))
     }
 
-    pub fn open(mut self) -> Acquired {
-        self.undo = None;
-        self.content.take().expect("a parcel is opened once")
+    /// For what needs no receipt.
+    pub fn none() -> Receipt {
+        Receipt(None)
+    }
+
+    /// The caller has what was delivered, or somebody else sees to it.
+    pub fn sign(mut self) {
+        self.0 = None;
     }
 }
 
-impl Drop for Parcel {
+impl Drop for Receipt {
     fn drop(&mut self) {
-        if let Some(undo) = self.undo.take() {
-            self.undoer.push(undo);
+        if let Some((undo, undoer)) = self.0.take() {
+            undoer.push(undo);
         }
     }
 }

@@ -23,6 +23,7 @@ use std::time::Instant;
 
 use tokio::sync::{oneshot, watch};
 
+pub use delivery::{Delivery, Receipt};
 pub use keys::KeySpace;
 pub use list::Listing;
 pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
@@ -31,7 +32,7 @@ pub use waiters::Removal;
 
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
-use delivery::{Acquisition, Parcel, arrived, detached};
+use delivery::{arrived, detached};
 use engine::{Engine, Sending, kept, lease, not_mine};
 use floors::Floors;
 use nonce::Nonces;
@@ -96,9 +97,9 @@ impl Locks {
         self.0.shared.nonces.next()
     }
 
-    /// Asks for a key. When the caller has gone by the time it is granted, or Redis did not say in time whether it is,
-    /// the grant is taken back.
-    pub async fn acquire(&self, key: Key, attempt: Attempt) -> Result<Acquired, LockFailure> {
+    /// Asks for a key. When the caller has gone by the time it is granted, does not sign for it, or Redis did not say in
+    /// time whether it is granted, it is taken back.
+    pub async fn acquire(&self, key: Key, attempt: Attempt) -> Result<Delivery, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         let (mut give, take) = oneshot::channel();
@@ -112,12 +113,14 @@ impl Locks {
                 outcome = engine.wait(&key, &attempt, &sending, wait, &mut undo, give.closed()).await;
             }
             match outcome {
-                Ok(content @ (Acquired::Granted(_) | Acquired::Replayed(_))) => {
-                    let parcel = Parcel::new(content, undo, engine.undoer.clone());
-                    // Whether it is lost on the way or never fetched, the parcel takes the grant back.
-                    let _ = give.send(Ok(Acquisition::Parcel(parcel)));
+                Ok(content) => {
+                    let receipt = match content {
+                        Acquired::Granted(_) | Acquired::Replayed(_) => Receipt::new(undo, engine.undoer.clone()),
+                        Acquired::Renewed(_) | Acquired::Held(_) => Receipt::none(),
+                    };
+                    // Lost on the way or never fetched, it takes the grant back.
+                    let _ = give.send(Ok(Delivery { content, receipt }));
                 }
-                Ok(other) => drop(give.send(Ok(Acquisition::Other(other)))),
                 Err(failure) => {
                     if failure.leaves_a_grant() || !undo.waiter.is_empty() {
                         engine.undoer.push(undo);
@@ -126,10 +129,7 @@ impl Locks {
                 }
             }
         });
-        match arrived(take.await)? {
-            Acquisition::Parcel(parcel) => Ok(parcel.open()),
-            Acquisition::Other(other) => Ok(other),
-        }
+        arrived(take.await)
     }
 
     /// Sets the remaining time of a lease to `ttl`, or to its own where none is given.

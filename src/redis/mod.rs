@@ -133,10 +133,18 @@ impl Redis {
                 call.args.push(not_after.clone());
                 call
             });
-            let reply = reply.await?;
-            match reply.late_at() {
-                None => return Ok(reply),
-                Some(now_ms) => self.clock.learn(now_ms, sent),
+            match reply.await {
+                Ok(reply) => match reply.late_at() {
+                    None => return Ok(reply),
+                    Some(now_ms) => self.clock.learn(now_ms, sent),
+                },
+                Err(failure) => {
+                    if failure.may_have_happened() {
+                        // The connection broke before the deadline, and what was sent on it may still be on its way.
+                        tokio::time::sleep_until((sent + self.config.timeout).into()).await;
+                    }
+                    return Err(failure);
+                }
             }
         }
         Err(RedisFailure::Late)

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::CONTENT_LENGTH;
@@ -41,10 +41,48 @@ pub async fn read(request: hyper::Request<Incoming>) -> Result<Bytes, BodyError>
     }
 }
 
+/// Who must know whether an answer went out. Dropped before [`Receipt::sent`], it did not, or not wholly.
+pub trait Receipt: Send {
+    /// The kernel has taken the last byte; whether the client reads it, nobody can know.
+    fn sent(self: Box<Self>);
+}
+
+/// A part of a body, and who must know when it has gone out.
+pub struct Chunk {
+    bytes: Bytes,
+    receipt: Option<Box<dyn Receipt>>,
+}
+
+impl From<Bytes> for Chunk {
+    fn from(bytes: Bytes) -> Chunk {
+        Chunk { bytes, receipt: None }
+    }
+}
+
+impl Buf for Chunk {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    /// hyper says so once the kernel has taken them: our streams write vectored, so that nothing is copied before.
+    fn advance(&mut self, count: usize) {
+        self.bytes.advance(count);
+        if self.bytes.is_empty()
+            && let Some(receipt) = self.receipt.take()
+        {
+            receipt.sent();
+        }
+    }
+}
+
 /// A response's body.
 pub enum Body {
     /// All of it.
-    Whole(Option<Bytes>),
+    Whole(Option<Chunk>),
     /// All of it, a part at a time. [`Broken`] cuts the connection, so that no client takes a part for the whole.
     Parts(mpsc::Receiver<Result<Bytes, Broken>>),
     /// As it comes, for as long as the connection lasts.
@@ -58,7 +96,19 @@ pub struct Broken;
 
 impl Body {
     pub fn whole(bytes: impl Into<Bytes>) -> Body {
-        Body::Whole(Some(bytes.into()))
+        Body::Whole(Some(Chunk::from(bytes.into())))
+    }
+
+    /// Tells `receipt` whether this body, which must be whole and not empty, went out.
+    pub fn tell(&mut self, receipt: Box<dyn Receipt>) {
+        if let Body::Whole(Some(chunk)) = self {
+            chunk.receipt = Some(receipt);
+        }
+    }
+
+    /// Whether somebody must know if it went out.
+    pub fn is_registered(&self) -> bool {
+        matches!(self, Body::Whole(Some(Chunk { receipt: Some(_), .. })))
     }
 
     /// Whether it has no end of its own.
@@ -68,16 +118,16 @@ impl Body {
 }
 
 impl HttpBody for Body {
-    type Data = Bytes;
+    type Data = Chunk;
     type Error = Broken;
 
-    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, Broken>>> {
         match self.get_mut() {
-            Body::Whole(bytes) => {
-                Poll::Ready(bytes.take().filter(|bytes| !bytes.is_empty()).map(|bytes| Ok(Frame::data(bytes))))
+            Body::Whole(chunk) => {
+                Poll::Ready(chunk.take().filter(Chunk::has_remaining).map(|chunk| Ok(Frame::data(chunk))))
             }
             Body::Parts(chunks) | Body::Stream(chunks) => {
-                chunks.poll_recv(cx).map(|chunk| chunk.map(|chunk| chunk.map(Frame::data)))
+                chunks.poll_recv(cx).map(|chunk| chunk.map(|bytes| bytes.map(|bytes| Frame::data(bytes.into()))))
             }
         }
     }
@@ -88,7 +138,7 @@ impl HttpBody for Body {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Body::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Body::Whole(chunk) => SizeHint::with_exact(chunk.as_ref().map_or(0, |chunk| chunk.remaining() as u64)),
             Body::Parts(_) | Body::Stream(_) => SizeHint::default(),
         }
     }

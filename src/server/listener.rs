@@ -1,13 +1,15 @@
 //! Listening sockets: TCP, or a unix socket whose file is ours to remove.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -48,7 +50,7 @@ pub fn bind(address: &Address, count: usize) -> io::Result<Vec<Bound>> {
             let mut address = *address;
             let mut listeners = Vec::new();
             for _ in 0..count {
-                let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+                let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
                 socket.set_reuse_address(true)?;
                 // Several listeners on one port, so that the kernel spreads connections over the threads.
                 socket.set_reuse_port(count > 1)?;
@@ -96,24 +98,67 @@ impl Listener {
                 let (stream, _) = listener.accept().await?;
                 // Fails only for a client that has gone, which is found soon enough.
                 let _ = stream.set_nodelay(true);
-                Ok(Stream::Tcp(stream))
+                Ok(Stream::new(Socket::Tcp(stream)))
             }
-            Listener::Unix(listener, _) => Ok(Stream::Unix(listener.accept().await?.0)),
+            Listener::Unix(listener, _) => Ok(Stream::new(Socket::Unix(listener.accept().await?.0))),
         }
     }
 }
 
 /// A connection.
-pub enum Stream {
+pub struct Stream {
+    socket: Socket,
+    wary: Wary,
+}
+
+enum Socket {
     Tcp(TcpStream),
     Unix(UnixStream),
 }
 
+/// Once set, nothing more is written before a look shows that the client is still there; that look resets it.
+#[derive(Clone, Default)]
+pub struct Wary(Arc<AtomicBool>);
+
+impl Wary {
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Stream {
+    fn new(socket: Socket) -> Stream {
+        Stream { socket, wary: Wary::default() }
+    }
+
+    pub fn wary(&self) -> Wary {
+        self.wary.clone()
+    }
+
+    /// An error where the client has closed, and what is written now would be taken by the kernel and read by nobody.
+    fn look(&self) -> io::Result<()> {
+        if !self.wary.0.swap(false, Ordering::Relaxed) {
+            return Ok(());
+        }
+        // Past tokio, which learns of the close in its next turn only.
+        let mut byte = [MaybeUninit::uninit()];
+        let peeked = match &self.socket {
+            Socket::Tcp(socket) => SockRef::from(socket).peek(&mut byte),
+            Socket::Unix(socket) => SockRef::from(socket).peek(&mut byte),
+        };
+        match peeked {
+            Ok(0) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
 macro_rules! delegate {
     ($self:ident, $stream:ident => $call:expr) => {
-        match $self.get_mut() {
-            Stream::Tcp($stream) => $call,
-            Stream::Unix($stream) => $call,
+        match &mut $self.get_mut().socket {
+            Socket::Tcp($stream) => $call,
+            Socket::Unix($stream) => $call,
         }
     };
 }
@@ -126,6 +171,7 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.look()?;
         delegate!(self, stream => Pin::new(stream).poll_write(cx, buf))
     }
 
@@ -134,6 +180,7 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.look()?;
         delegate!(self, stream => Pin::new(stream).poll_write_vectored(cx, bufs))
     }
 

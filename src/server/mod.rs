@@ -23,9 +23,9 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body};
+pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
 pub use descriptors::{Shares, raise_limit, share};
-use listener::Stream;
+use listener::{Stream, Wary};
 pub use listener::{Bound, Listener, bind};
 use patience::{Cut, Pulse, Watched};
 
@@ -80,7 +80,8 @@ pub async fn serve<H: Handler>(
                     limits.open.inc();
                     let (handler, drain, limits) = (handler.clone(), drain.clone(), limits.clone());
                     connections.spawn(async move {
-                        let cut = converse(stream, handler, drain, limits.longest_request).await;
+                        let wary = stream.wary();
+                        let cut = converse(stream, wary, handler, drain, limits.longest_request).await;
                         limits.open.dec();
                         if let Some(cut) = cut {
                             limits.cut.with_label_values(&[limits.listener, cut.label()]).inc();
@@ -116,6 +117,7 @@ pub async fn serve<H: Handler>(
 /// Serves one connection to its end; why it was cut, if it was.
 async fn converse<S, H>(
     stream: S,
+    wary: Wary,
     handler: H,
     mut drain: watch::Receiver<bool>,
     longest_request: Duration,
@@ -128,10 +130,13 @@ where
     let stream = Watched::new(stream, Arc::clone(&pulse));
     let beats = Arc::clone(&pulse);
     let service = service_fn(move |request| {
-        let (handler, pulse) = (handler.clone(), Arc::clone(&beats));
+        let (handler, pulse, wary) = (handler.clone(), Arc::clone(&beats), wary.clone());
         pulse.request();
         async move {
             let response = handler.handle(request).await;
+            if response.body().is_registered() {
+                wary.set();
+            }
             Ok::<_, std::convert::Infallible>(response.map(|body| pulse.answer(body)))
         }
     });

@@ -8,11 +8,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body as HttpBody, Bytes, Frame, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::body::{Body, Broken};
+use super::body::{Body, Broken, Chunk};
 
 /// For a request's head, from its first byte; the first one's from the opening of the connection.
 pub const HEAD: Duration = Duration::from_secs(30);
@@ -168,10 +168,10 @@ impl Drop for Answer {
 }
 
 impl HttpBody for Answer {
-    type Data = Bytes;
+    type Data = Chunk;
     type Error = Broken;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, Broken>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

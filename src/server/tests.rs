@@ -41,7 +41,7 @@ fn connection() -> (DuplexStream, tokio::task::JoinHandle<Option<Cut>>) {
     let (stop, drain) = watch::channel(false);
     let ended = tokio::spawn(async move {
         let _stop = stop;
-        converse(server, Paths, drain, Duration::from_secs(900)).await
+        converse(server, Wary::default(), Paths, drain, Duration::from_secs(900)).await
     });
     (client, ended)
 }

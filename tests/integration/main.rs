@@ -15,6 +15,7 @@ mod deploy;
 mod directory;
 mod exclusion;
 mod exec;
+mod faults;
 mod hold;
 mod identity;
 mod leases;

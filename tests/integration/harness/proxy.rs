@@ -1,5 +1,6 @@
 //! A proxy between a sidecar and its Redis, and all that can go wrong on the way.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,6 +19,8 @@ pub enum Fault {
     DelayReplies(Duration),
     /// Replies wait until another fault is set, and then go on.
     HoldReplies,
+    /// Requests wait until another fault is set, and then reach Redis, even if their sidecar has closed the connection.
+    HoldRequests,
     /// Redis does what it is asked, and nobody hears of it.
     SwallowReplies,
     /// Redis hears nothing.
@@ -31,18 +34,31 @@ pub struct Proxy {
     scratch: Scratch,
     fault: watch::Sender<Fault>,
     cuts: watch::Sender<u64>,
+    /// Which connections are half open, by when they were made.
+    ghosts: watch::Sender<Range<u64>>,
 }
 
 impl Proxy {
     pub fn start(redis: &TestRedis) -> Proxy {
-        let proxy =
-            Proxy { scratch: Scratch::new(), fault: watch::Sender::new(Fault::None), cuts: watch::Sender::new(0) };
+        let proxy = Proxy {
+            scratch: Scratch::new(),
+            fault: watch::Sender::new(Fault::None),
+            cuts: watch::Sender::new(0),
+            ghosts: watch::Sender::new(0..0),
+        };
         let listener = UnixListener::bind(proxy.socket()).expect("a socket of the test's own");
-        let (redis, fault, cuts) = (redis.socket(), proxy.fault.clone(), proxy.cuts.clone());
+        let (redis, fault) = (redis.socket(), proxy.fault.clone());
+        let (cuts, ghosts) = (proxy.cuts.clone(), proxy.ghosts.clone());
         tokio::spawn(async move {
             while let Ok((sidecar, _)) = listener.accept().await {
                 let Ok(redis) = UnixStream::connect(&redis).await else { continue };
-                tokio::spawn(connection(sidecar, redis, fault.clone(), cuts.subscribe()));
+                let link = Link {
+                    fault: fault.clone(),
+                    ghosts: ghosts.subscribe(),
+                    born: ghosts.borrow().end,
+                    cuts: cuts.subscribe(),
+                };
+                tokio::spawn(link.serve(sidecar, redis));
             }
         });
         proxy
@@ -66,75 +82,103 @@ impl Proxy {
         self.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// Leaves every connection half open: it looks alive, and nothing passes any more. New ones work.
+    pub fn half_open(&self) {
+        self.ghosts.send_modify(|ghosts| ghosts.end += 1);
+    }
+
+    /// What was sent on connections while they were half open reaches Redis after all.
+    pub fn deliver_late(&self) {
+        self.ghosts.send_modify(|ghosts| ghosts.start = ghosts.end);
+    }
+
     /// Ends every fault, and the connections with it where something was lost: no TCP goes on behind a gap.
     pub fn mend(&self) {
         let before = self.fault.send_replace(Fault::None);
-        if !matches!(before, Fault::None | Fault::DelayReplies(_) | Fault::HoldReplies) {
+        if matches!(before, Fault::SwallowReplies | Fault::SwallowRequests | Fault::LoseReplyTo(_)) {
             self.cut();
         }
     }
 }
 
-async fn connection(
-    sidecar: UnixStream,
-    redis: UnixStream,
+/// What was read, and when it is due on the other side.
+type Parcels = mpsc::UnboundedReceiver<(Instant, Vec<u8>)>;
+type Give = mpsc::UnboundedSender<(Instant, Vec<u8>)>;
+
+/// One connection through the proxy.
+struct Link {
     fault: watch::Sender<Fault>,
-    mut cuts: watch::Receiver<u64>,
-) {
-    let ((from_sidecar, to_sidecar), (from_redis, to_redis)) = (sidecar.into_split(), redis.into_split());
-    let (give, take) = mpsc::unbounded_channel();
-    tokio::select! {
-        () = requests(from_sidecar, to_redis, fault.clone()) => {}
-        () = replies(from_redis, give, fault.subscribe()) => {}
-        () = deliveries(take, to_sidecar, fault.subscribe()) => {}
-        _ = cuts.changed() => {}
-    }
+    ghosts: watch::Receiver<Range<u64>>,
+    born: u64,
+    cuts: watch::Receiver<u64>,
 }
 
-async fn requests(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, fault: watch::Sender<Fault>) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let (chunk, now) = (&buffer[..count], fault.borrow().clone());
-        let passes = match now {
-            Fault::LoseReplyTo(text) if chunk.windows(text.len()).any(|part| part == text.as_bytes()) => {
-                // Before the request goes on, so that no reply is faster.
-                fault.send_replace(Fault::SwallowRequests);
-                true
-            }
-            Fault::SwallowRequests => false,
-            _ => true,
+impl Link {
+    async fn serve(self, sidecar: UnixStream, redis: UnixStream) {
+        let ((from_sidecar, to_sidecar), (from_redis, to_redis)) = (sidecar.into_split(), redis.into_split());
+        let (give_requests, requests) = mpsc::unbounded_channel();
+        let (give_replies, replies) = mpsc::unbounded_channel();
+        let mut cuts = self.cuts.clone();
+        let asking = async {
+            tokio::join!(
+                self.requests(from_sidecar, give_requests),
+                self.deliver(requests, to_redis, Fault::HoldRequests),
+            )
         };
-        if passes && to.write_all(chunk).await.is_err() {
-            return;
+        let answering = self.deliver(replies, to_sidecar, Fault::HoldReplies);
+        tokio::select! {
+            // Also when the sidecar has closed: what it had sent, and is held, still arrives.
+            _ = asking => {}
+            () = async { tokio::join!(self.replies(from_redis, give_replies), answering); } => {}
+            _ = cuts.changed() => {}
         }
     }
-}
 
-async fn replies(
-    mut from: OwnedReadHalf,
-    give: mpsc::UnboundedSender<(Instant, Vec<u8>)>,
-    fault: watch::Receiver<Fault>,
-) {
-    let mut buffer = vec![0; 65_536];
-    while let Ok(count @ 1..) = from.read(&mut buffer).await {
-        let due = match *fault.borrow() {
-            Fault::SwallowReplies | Fault::SwallowRequests => continue,
-            Fault::DelayReplies(delay) => Instant::now() + delay,
-            _ => Instant::now(),
-        };
-        let _ = give.send((due, buffer[..count].to_vec()));
+    fn is_ghost(&self) -> bool {
+        self.ghosts.borrow().contains(&self.born)
     }
-}
 
-async fn deliveries(
-    mut take: mpsc::UnboundedReceiver<(Instant, Vec<u8>)>,
-    mut to: OwnedWriteHalf,
-    mut fault: watch::Receiver<Fault>,
-) {
-    while let Some((due, chunk)) = take.recv().await {
-        tokio::time::sleep_until(due).await;
-        if fault.wait_for(|fault| *fault != Fault::HoldReplies).await.is_err() || to.write_all(&chunk).await.is_err() {
-            return;
+    async fn requests(&self, mut from: OwnedReadHalf, give: Give) {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            let (chunk, now) = (&buffer[..count], self.fault.borrow().clone());
+            let passes = match now {
+                Fault::LoseReplyTo(text) if chunk.windows(text.len()).any(|part| part == text.as_bytes()) => {
+                    // Before the request goes on, so that no reply is faster.
+                    self.fault.send_replace(Fault::SwallowRequests);
+                    true
+                }
+                Fault::SwallowRequests => false,
+                _ => true,
+            };
+            if passes {
+                let _ = give.send((Instant::now(), chunk.to_vec()));
+            }
+        }
+    }
+
+    async fn replies(&self, mut from: OwnedReadHalf, give: Give) {
+        let mut buffer = vec![0; 65_536];
+        while let Ok(count @ 1..) = from.read(&mut buffer).await {
+            let due = match *self.fault.borrow() {
+                Fault::SwallowReplies | Fault::SwallowRequests => continue,
+                _ if self.is_ghost() => continue,
+                Fault::DelayReplies(delay) => Instant::now() + delay,
+                _ => Instant::now(),
+            };
+            let _ = give.send((due, buffer[..count].to_vec()));
+        }
+    }
+
+    /// Writes what comes when it is due, but nothing while `hold` is set or the connection is half open. What cannot be
+    /// written is lost.
+    async fn deliver(&self, mut parcels: Parcels, mut to: OwnedWriteHalf, hold: Fault) {
+        let (mut fault, mut ghosts) = (self.fault.subscribe(), self.ghosts.clone());
+        while let Some((due, chunk)) = parcels.recv().await {
+            tokio::time::sleep_until(due).await;
+            let _ = fault.wait_for(|fault| *fault != hold).await;
+            let _ = ghosts.wait_for(|ghosts| !ghosts.contains(&self.born)).await;
+            let _ = to.write_all(&chunk).await;
         }
     }
 }

@@ -49,25 +49,42 @@ impl TestRedis {
         self.scratch.path("redis.sock")
     }
 
-    /// Starts the server (again).
+    /// Starts the server (again), and waits until it answers.
     pub fn up(&mut self) {
+        self.launch();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !self.is_up() {
+            assert!(Instant::now() < deadline, "redis-server did not come up");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.try_connect().is_some()
+    }
+
+    /// Starts the server (again), and waits for nothing.
+    pub fn launch(&mut self) {
         // Tied to our life by the kernel, so that nothing is left running whatever becomes of the tests.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "redis-server", "--port", "0", "--save", "", "--loglevel", "warning"]);
         command.args(["--unixsocket", &self.socket(), "--dir", &self.scratch.path("")]).args(&self.args);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server starts");
         self.child = Some(child);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while self.try_connect().is_none() {
-            assert!(Instant::now() < deadline, "redis-server did not come up");
-            std::thread::sleep(Duration::from_millis(10));
-        }
     }
 
     /// Kills the server at once: what it had in memory is lost.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             child.kill().expect("the server can be killed");
+            child.wait().expect("the server ends");
+        }
+    }
+
+    /// Stops the server as its service would: by SIGTERM.
+    pub fn stop(&mut self) {
+        self.signal("TERM");
+        if let Some(mut child) = self.child.take() {
             child.wait().expect("the server ends");
         }
     }

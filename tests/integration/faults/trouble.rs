@@ -1,0 +1,148 @@
+//! What befalls Redis, or the way to it.
+
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use crate::harness::{Fault, Proxy, TestRedis, eventually};
+
+/// Between two blows of a trouble that is many.
+const BLOW: Duration = Duration::from_millis(200);
+/// Redis keeps every write that it has answered.
+const AOF: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+
+/// One trouble. Those of the way to Redis befall one sidecar; the other has another way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// SIGTERM, and a restart.
+    Stopped,
+    StoppedWithAof,
+    /// SIGKILL, and a restart.
+    Killed,
+    KilledWithAof,
+    /// SIGSTOP, and SIGCONT.
+    Frozen,
+    Flushed,
+    ScriptsForgotten,
+    /// CLIENT PAUSE ALL.
+    Paused,
+    /// A script that runs until it is killed.
+    Busy,
+    OutOfMemory,
+    ConnectionsKilled,
+    /// Slower than usual, and faster than the deadline.
+    Delayed,
+    /// Slower than the deadline.
+    DelayedTooLong,
+    Cut,
+    RepliesSwallowed,
+    RepliesHeld,
+    RequestsSwallowed,
+    /// What was asked reaches Redis when the trouble is over.
+    RequestsHeld,
+    /// The connections that there are lead nowhere; new ones work.
+    HalfOpen,
+    /// The same, but what was sent on them reaches Redis in the end.
+    HalfOpenAndLate,
+}
+
+impl Trouble {
+    /// What the server that it befalls is started with.
+    pub fn redis(self) -> TestRedis {
+        match self {
+            Trouble::StoppedWithAof | Trouble::KilledWithAof => TestRedis::start(&AOF),
+            // So soon others are told that it is busy.
+            Trouble::Busy => TestRedis::start(&["--busy-reply-threshold", "100"]),
+            _ => TestRedis::start(&[]),
+        }
+    }
+
+    /// Whether Redis has afterwards what it had before.
+    pub fn keeps_data(self) -> bool {
+        !matches!(self, Trouble::Stopped | Trouble::Killed | Trouble::Flushed)
+    }
+
+    /// Begins it, keeps it up for `span`, and ends it.
+    pub async fn strike(self, redis: &mut TestRedis, proxy: &Proxy, span: Duration) {
+        match self {
+            Trouble::Stopped | Trouble::StoppedWithAof => {
+                redis.stop();
+                sleep(span).await;
+                come_back(redis).await;
+            }
+            Trouble::Killed | Trouble::KilledWithAof => {
+                redis.kill();
+                sleep(span).await;
+                come_back(redis).await;
+            }
+            Trouble::Frozen => {
+                redis.signal("STOP");
+                sleep(span).await;
+                redis.signal("CONT");
+            }
+            Trouble::Flushed => blows(span, || drop(redis.ask::<String>("FLUSHALL", &[]))).await,
+            Trouble::ScriptsForgotten => blows(span, || drop(redis.ask::<String>("SCRIPT", &["FLUSH"]))).await,
+            Trouble::Paused => {
+                redis.ask::<String>("CLIENT", &["PAUSE", &span.as_millis().to_string(), "ALL"]);
+                sleep(span).await;
+            }
+            Trouble::Busy => {
+                // Connected before, since whoever comes later is told that Redis is busy.
+                let (mut connection, mut way_out) = (redis.connection(), redis.connection());
+                let script = std::thread::spawn(move || {
+                    redis::cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut connection)
+                });
+                sleep(span).await;
+                redis::cmd("SCRIPT").arg("KILL").query::<()>(&mut way_out).expect("the script can be killed");
+                script.join().expect("the script's thread ends").expect_err("the script was killed");
+            }
+            Trouble::OutOfMemory => {
+                redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
+                sleep(span).await;
+                redis.ask::<String>("CONFIG", &["SET", "maxmemory", "0"]);
+            }
+            Trouble::ConnectionsKilled => {
+                blows(span, || {
+                    for kind in ["normal", "pubsub"] {
+                        redis.ask::<u64>("CLIENT", &["KILL", "TYPE", kind, "SKIPME", "yes"]);
+                    }
+                })
+                .await;
+            }
+            Trouble::Delayed => pass(proxy, Fault::DelayReplies(Duration::from_millis(300)), span).await,
+            Trouble::DelayedTooLong => pass(proxy, Fault::DelayReplies(Duration::from_millis(1500)), span).await,
+            Trouble::Cut => blows(span, || proxy.cut()).await,
+            Trouble::RepliesSwallowed => pass(proxy, Fault::SwallowReplies, span).await,
+            Trouble::RepliesHeld => pass(proxy, Fault::HoldReplies, span).await,
+            Trouble::RequestsSwallowed => pass(proxy, Fault::SwallowRequests, span).await,
+            Trouble::RequestsHeld => pass(proxy, Fault::HoldRequests, span).await,
+            // Over as soon as it has begun: new connections work.
+            Trouble::HalfOpen => proxy.half_open(),
+            Trouble::HalfOpenAndLate => {
+                proxy.half_open();
+                sleep(span).await;
+                proxy.deliver_late();
+            }
+        }
+    }
+}
+
+/// Without holding up the other scenarios of this thread.
+async fn come_back(redis: &mut TestRedis) {
+    redis.launch();
+    eventually("redis is back", Duration::from_secs(10), async || redis.is_up()).await;
+}
+
+async fn pass(proxy: &Proxy, fault: Fault, span: Duration) {
+    proxy.set(fault);
+    sleep(span).await;
+    proxy.mend();
+}
+
+async fn blows(span: Duration, blow: impl Fn()) {
+    let end = tokio::time::Instant::now() + span;
+    while tokio::time::Instant::now() < end {
+        blow();
+        sleep(BLOW).await;
+    }
+}
