@@ -14,6 +14,7 @@ use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::redis::{InFlight, Redis, Status};
 use crate::server::{self, Bound, Limits, Listener};
+use crate::worth::Worth;
 
 /// A process with its sockets bound, ready to run.
 pub struct App {
@@ -71,9 +72,12 @@ impl App {
         let worker = Worker::start(&parts);
         tokio::spawn(worker.locks.sweep());
 
+        let worth = Arc::new(Worth::new(worker.redis.status(), Arc::clone(&parts.metrics)));
+        tokio::spawn(Arc::clone(&worth).watch(worker.redis.clone(), worker.locks.clone(), config.locks.max_ttl_ms));
+
         let others_redis = others.iter().map(|thread| Arc::clone(&thread.redis));
         let redis = others_redis.chain([worker.redis.status()]).collect();
-        let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis);
+        let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis, worth);
         let (end_ops, ops_ends) = watch::channel(false);
         let ops_server =
             tokio::spawn(server::serve(Listener::new(ops)?, ops_handler.clone(), parts.limits("ops"), ops_ends));

@@ -9,8 +9,10 @@
 
 mod clock;
 mod failure;
+mod info;
 mod push;
 mod reply;
+mod rights;
 mod script;
 mod watch;
 
@@ -30,6 +32,7 @@ use tokio::sync::mpsc;
 
 use clock::Clock;
 pub use failure::RedisFailure;
+pub use info::{Info, Role};
 pub use push::{Heard, Push};
 pub use reply::Reply;
 pub use script::Script;
@@ -193,7 +196,19 @@ impl Redis {
 
     /// Listens on channels, by a connection of its own.
     pub async fn listen(&self, channels: Vec<String>, ear: mpsc::UnboundedSender<Heard>) -> Result<Push, RedisFailure> {
-        Push::listen(&self.config, channels, ear).await
+        Push::listen(&self.config, channels, ear).await.inspect_err(|failure| self.status.refused(failure))
+    }
+
+    /// What Redis says of itself.
+    pub async fn info(&self) -> Result<Info, RedisFailure> {
+        // Without a section: before 7.0 Redis takes no more than one, and each would be a question of its own.
+        let text = self.call(RedisOperation::Info, self.client.info::<Value>(None)).await?.into_text()?;
+        Ok(Info::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    /// Redis's clock, milliseconds since 1970.
+    pub async fn clock_ms(&self) -> Result<u64, RedisFailure> {
+        self.call(RedisOperation::Time, watch::time(&self.client)).await?.milliseconds()
     }
 
     /// A field of a hash, where there is one.
@@ -223,6 +238,7 @@ impl Redis {
         if let Err(failure) = &outcome
             && !failure.is_unknown_script()
         {
+            self.status.refused(failure);
             self.metrics.redis_error(operation, failure);
         }
         outcome

@@ -27,3 +27,4 @@ mod settings;
 mod tokens;
 mod volume;
 mod waiting;
+mod worth;
