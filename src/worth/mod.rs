@@ -49,7 +49,7 @@ impl Worth {
     pub fn judgement(&self) -> Result<Vec<Finding>, String> {
         let findings = self.findings.lock().expect("no holder of this lock panics");
         let Some(findings) = findings.as_ref() else {
-            return Err("has not yet said what it is".to_owned());
+            return Err(self.status.lacks_a_right().unwrap_or_else(|| "has not yet said what it is".to_owned()));
         };
         match findings.iter().find(|finding| finding.warning.blocks()) {
             Some(finding) => Err(finding.text.clone()),
@@ -130,6 +130,8 @@ struct Watch {
 
 impl Watch {
     async fn look(&mut self, metrics: &Metrics) -> Result<Vec<Finding>, RedisFailure> {
+        // First: without the time nothing can be asked of Redis, and it counts as away.
+        self.read_clock(metrics).await?;
         let mut findings = match self.redis.info().await {
             Ok(info) => warning::judge(&info),
             Err(RedisFailure::Refused(reason)) => vec![Finding::new(
@@ -138,7 +140,6 @@ impl Watch {
             )],
             Err(failure) => return Err(failure),
         };
-        self.read_clock(metrics).await?;
         if let Some((_, step_us)) = self.step.filter(|(at, _)| at.elapsed() < STEP_REMEMBERED) {
             let text = format!(
                 "redis's clock stepped by {:+.1} s, so that leases end that much early or late; \

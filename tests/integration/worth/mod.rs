@@ -3,6 +3,8 @@
 
 mod clock;
 mod leases;
+mod rights;
+mod user;
 
 use std::time::Duration;
 
