@@ -19,9 +19,22 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 test: redis promtool ## Run every test against a real redis-server
 	$(CARGO) test --locked
 
+SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for a minute (SECONDS=60); what is found belongs into fuzz/seeds/
+	@$(call need,g++,g++)
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --quiet cargo-fuzz
+	@# Without a sanitizer, so that the stable toolchain will do: there is no unsafe code to watch.
+	$(CARGO) fuzz build -s none
+	@set -e; for target in $$($(CARGO) fuzz list); do echo "fuzzing: $$target"; mkdir -p fuzz/corpus/$$target; \
+	$(CARGO) fuzz run -s none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+		-max_total_time=$(SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=20000 -print_final_stats=1 -verbosity=0; done
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny

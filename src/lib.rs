@@ -32,3 +32,6 @@ pub mod worth;
 pub mod redis;
 
 pub mod metrics;
+
+#[cfg(any(test, fuzzing))]
+pub mod properties;

@@ -11,6 +11,8 @@ mod list;
 mod nonce;
 mod outcome;
 mod overlong;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod record;
 mod scripts;
 mod sweep;

@@ -45,6 +45,8 @@ use crate::metrics::{Metrics, RedisOperation};
 const RECONNECT_DELAY_MS: u32 = 100;
 /// Deadline of one attempt to connect, and of each step of its greeting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Above it not every integer is a score of its own.
+const SCORES_END: u64 = 1 << 53;
 /// How long a command waits for a connection that is being made, before it is answered as not sent; no longer than for
 /// an answer.
 const CONNECTION_PATIENCE: Duration = Duration::from_millis(250);
@@ -157,17 +159,13 @@ impl Redis {
         Ok(())
     }
 
-    /// At most `count` members of a zset with scores above `score`, with their scores, lowest score first. Scores
-    /// below 2^53 come back exactly.
+    /// At most `count` members of a zset with scores above `score` and below 2^53, with their scores, lowest score
+    /// first.
     pub async fn members_above(&self, zset: &str, score: u64, count: u32) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
-        let (min, limit) = (bound(score, ZRangeKind::Exclusive), Some((0, i64::from(count))));
-        let command = self.client.zrangebyscore::<Value, _, _, _>(zset, min, "+inf", true, limit);
-        let mut members = Vec::new();
-        let mut rows = self.call(RedisOperation::Range, command).await?.into_rows()?.into_iter();
-        while let (Some(member), Some(score)) = (rows.next(), rows.next()) {
-            members.push((member.into_text()?, score.number()?));
-        }
-        Ok(members)
+        let (min, max) = (bound(score, ZRangeKind::Exclusive), bound(SCORES_END, ZRangeKind::Exclusive));
+        let limit = Some((0, i64::from(count)));
+        let command = self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit);
+        self.call(RedisOperation::Range, command).await?.into_members()
     }
 
     /// The member of a zset with exactly this score, which must be below 2^53.
