@@ -24,6 +24,7 @@ mod readme;
 mod scripts;
 mod secrets;
 mod settings;
+mod strangers;
 mod tokens;
 mod volume;
 mod waiting;
