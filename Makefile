@@ -67,9 +67,22 @@ faults: redis ## Play every trouble of Redis and of the way to it, for minutes; 
 soak: redis ## Ten minutes of load and troubles, in which nothing may grow
 	FAULTS=soak $(CARGO) test --locked --test integration -- faults::soak --nocapture
 
+SECONDS ?= 60
+
+.PHONY: fuzz
+fuzz: ## Fuzz each target for a minute (SECONDS=60); what is found belongs into fuzz/seeds/
+	@$(call need,g++,g++)
+	@command -v cargo-fuzz >/dev/null || $(CARGO) install --locked --quiet cargo-fuzz
+	@# Without a sanitizer, so that the stable toolchain will do: there is no unsafe code to watch.
+	$(CARGO) fuzz build -s none
+	@set -e; for target in $$($(CARGO) fuzz list); do echo "fuzzing: $$target"; mkdir -p fuzz/corpus/$$target; \
+	$(CARGO) fuzz run -s none $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+		-max_total_time=$(SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=20000 -print_final_stats=1 -verbosity=0; done
+
 .PHONY: lint
 lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 use crate::redis::{InFlight, Redis, Status};
 use crate::rotation;
 use crate::server::{self, Bound, Limits, Listener, Shares};
+use crate::worth::Worth;
 
 /// A process with its sockets bound, ready to run.
 pub struct App {
@@ -74,9 +75,12 @@ impl App {
         tokio::spawn(worker.locks.sweep());
         tokio::spawn(rotation::follow(config.files(), Arc::clone(&parts.metrics)));
 
+        let worth = Arc::new(Worth::new(worker.redis.status(), Arc::clone(&parts.metrics)));
+        tokio::spawn(Arc::clone(&worth).watch(worker.redis.clone(), worker.locks.clone(), config.locks.max_ttl_ms));
+
         let others_redis = others.iter().map(|thread| Arc::clone(&thread.redis));
         let redis = others_redis.chain([worker.redis.status()]).collect();
-        let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis);
+        let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis, worth);
         let (end_ops, ops_ends) = watch::channel(false);
         let ops_server = tokio::spawn(server::serve(
             Listener::new(ops)?,

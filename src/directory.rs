@@ -33,17 +33,20 @@ impl Directory {
         let Some(text) = self.redis.hash_field(&self.hash, &user.id).await.map_err(RedisFailure::of_a_read)? else {
             return Ok(None);
         };
-        let entry: Entry = match serde_json::from_slice(&text) {
-            Ok(entry) => entry,
-            Err(error) => {
-                tracing::error!(user = user.id, %error, hash = self.hash, "a user's entry cannot be read; refusing the user");
-                return Ok(None);
-            }
-        };
-        Ok(entry.active.then(|| User {
-            label: entry.label.or(user.label),
-            description: entry.description.or(user.description),
-            ..user
+        let id = user.id.clone();
+        Ok(known(&text, user).unwrap_or_else(|error| {
+            tracing::error!(user = id, %error, hash = self.hash, "a user's entry cannot be read; refusing the user");
+            None
         }))
     }
+}
+
+/// The user as their entry describes them; `None` where it says that they are not active.
+pub(crate) fn known(entry: &[u8], user: User) -> Result<Option<User>, serde_json::Error> {
+    let entry: Entry = serde_json::from_slice(entry)?;
+    Ok(entry.active.then(|| User {
+        label: entry.label.or(user.label),
+        description: entry.description.or(user.description),
+        ..user
+    }))
 }

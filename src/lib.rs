@@ -12,8 +12,8 @@
 //! ```
 //!
 //! Dependencies point down only. `app` wires the parts and owns the order of shutdown; `redis` knows connections and no
-//! lock; `config` reads every setting in one run. One thread does all of a request, from the HTTP socket to the Redis
-//! socket and back; `--threads N` is that N times over.
+//! lock; `worth` tells what a lock is worth on this Redis; `config` reads every setting in one run. One thread does all
+//! of a request, from the HTTP socket to the Redis socket and back; `--threads N` is that N times over.
 
 pub mod cli;
 
@@ -28,7 +28,11 @@ pub mod directory;
 pub mod rotation;
 
 pub mod lock;
+pub mod worth;
 
 pub mod redis;
 
 pub mod metrics;
+
+#[cfg(any(test, fuzzing))]
+pub mod properties;

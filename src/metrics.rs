@@ -40,6 +40,10 @@ metrics! {
     redis_errors: IntCounterVec = "lockside_redis_errors_total" ["operation", "error"];
     /// Whether Redis answers: 1 when the last thing heard from it was an answer.
     redis_up: IntGaugeVec = "lockside_redis_up" [];
+    /// What makes locks on this Redis worth less: 1 while it is so, by warning; /readyz says what to change.
+    redis_warning: IntGaugeVec = "lockside_redis_warning" ["warning"];
+    /// Times that the clock of Redis was seen to step by more than a second, by direction.
+    clock_steps: IntCounterVec = "lockside_redis_clock_steps_total" ["direction"];
     /// Locks held in this lock space over all sidecars, as the index has them; expired ones count until they are swept.
     locks_held: IntGaugeVec = "lockside_locks_held" [];
     /// Index entries of expired locks that this process has dropped.
@@ -69,6 +73,7 @@ pub enum RedisOperation {
     Count,
     Directory,
     Publish,
+    Info,
     Time,
 }
 
@@ -80,6 +85,7 @@ impl RedisOperation {
             RedisOperation::Count => "count",
             RedisOperation::Directory => "directory",
             RedisOperation::Publish => "publish",
+            RedisOperation::Info => "info",
             RedisOperation::Time => "time",
         }
     }

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::Context;
 use super::body::object;
 use super::failure::Failure;
-use super::wire::registered;
+use super::wire::{parameter, registered};
 use crate::auth::{Credential, User};
 use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own};
 use crate::server::{Body, Response, read_body};
@@ -58,16 +58,29 @@ async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failu
 
 /// What is locked.
 #[derive(Deserialize)]
-struct Target {
+pub(super) struct Target {
     #[serde(deserialize_with = "text")]
-    route: String,
+    pub(super) route: String,
     #[serde(deserialize_with = "text")]
-    id: String,
+    pub(super) id: String,
 }
 
 impl Target {
+    /// Reads it from the body, or from the query where there is no body.
+    pub(super) fn read(query: Option<&str>, body: &[u8]) -> Result<Target, Failure> {
+        match query {
+            Some(query) if body.is_empty() => {
+                let field = |name: &str| {
+                    parameter(query, name).ok_or_else(|| Failure::BadRequest(format!("`{name}` is missing")))
+                };
+                Ok(Target { route: field("route")?, id: field("id")? })
+            }
+            _ => object(body),
+        }
+    }
+
     /// `route` and `id` joined by `:`, each with `%` and `:` percent-encoded, so that two targets are never one key.
-    fn key(&self) -> Result<Key, Failure> {
+    pub(super) fn key(&self) -> Result<Key, Failure> {
         if self.route.is_empty() || self.id.is_empty() {
             return Err(Failure::BadRequest("route or id is empty".to_owned()));
         }
@@ -88,17 +101,7 @@ async fn target(request: Request<Incoming>) -> Result<Target, Failure> {
         _ => None,
     };
     let body = read_body(request).await?;
-    match query {
-        Some(query) if body.is_empty() => {
-            let field = |name: &str| {
-                let mut pairs = form_urlencoded::parse(query.as_bytes());
-                let value = pairs.find(|(field, _)| field == name).map(|(_, value)| value.into_owned());
-                value.ok_or_else(|| Failure::BadRequest(format!("`{name}` is missing")))
-            };
-            Ok(Target { route: field("route")?, id: field("id")? })
-        }
-        _ => object(&body),
-    }
+    Target::read(query.as_deref(), &body)
 }
 
 /// A string, or an integer as its decimal text, however long.

@@ -15,6 +15,7 @@ use super::language::Language;
 use super::page::{self, Page};
 use super::wire::{json, number, registered, rfc3339};
 use crate::auth::Principal;
+use crate::config::LockConfig;
 use crate::lock::{
     Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Listing, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
 };
@@ -53,17 +54,9 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 
 /// `POST /cmn/leasable-locks`: acquires a key, or renews it for the user who has it.
 pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Create {
-        key: String,
-        lease_period: i64,
-    }
     let caller = caller(cx, &request).await?;
     let body = read_body(request).await?;
-    let create: Create = object(&body)?;
-    let key = Key::parse(&create.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
-    let ttl = ttl(cx, create.lease_period)?;
+    let (key, ttl) = object::<CreateBody>(&body)?.terms(&cx.limits)?;
     let attempt = match caller {
         Caller::User { owner, .. } => Attempt { owner, ttl, own: Own::Renew, meta: None, name: None, wait: None },
         Caller::System => Attempt {
@@ -89,7 +82,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
     let caller = caller(cx, &request).await?;
     let token = token_in(&token)?;
     let query = request.uri().query().unwrap_or_default();
-    let ttl = ttl(cx, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
+    let ttl = ttl(&cx.limits, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
     let token = token.ok_or(Failure::NoSuchLease)?;
     match cx.locks.renew(Which::Token(token), caller.owner(), Some(ttl)).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
@@ -140,6 +133,21 @@ pub async fn remove(
     }
 }
 
+/// Body of a creation.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CreateBody {
+    key: String,
+    lease_period: i64,
+}
+
+impl CreateBody {
+    pub(super) fn terms(&self, limits: &LockConfig) -> Result<(Key, Ttl), Failure> {
+        let key = Key::parse(&self.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
+        Ok((key, ttl(limits, self.lease_period)?))
+    }
+}
+
 /// Who may use the dialect.
 enum Caller {
     User { owner: Owner, manages_locks: bool },
@@ -174,14 +182,14 @@ fn missing(name: &str) -> Failure {
 }
 
 /// The token in a path: 400 for what is no int64, `None` for an int64 that no lease can have.
-fn token_in(segment: &str) -> Result<Option<Token>, Failure> {
+pub(super) fn token_in(segment: &str) -> Result<Option<Token>, Failure> {
     let text = percent_decode_str(segment).decode_utf8_lossy();
     let number = text.parse().map_err(|_| Failure::BadRequest("token: expected an int64".to_owned()))?;
     Ok(Token::from_i64(number))
 }
 
-fn ttl(cx: &Context, seconds: i64) -> Result<Ttl, Failure> {
-    let max_ms = cx.limits.max_ttl_ms;
+fn ttl(limits: &LockConfig, seconds: i64) -> Result<Ttl, Failure> {
+    let max_ms = limits.max_ttl_ms;
     let ms = u64::try_from(seconds).ok().filter(|seconds| *seconds >= 1).and_then(|seconds| seconds.checked_mul(1000));
     ms.and_then(|ms| Ttl::from_ms(ms, max_ms))
         .ok_or_else(|| Failure::BadRequest(format!("leasePeriod: expected 1 to {} seconds", max_ms / 1000)))

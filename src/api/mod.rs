@@ -11,6 +11,8 @@ mod native;
 pub mod ops;
 mod page;
 mod problem;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod route;
 mod wire;
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
-use hyper::{Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
@@ -14,6 +14,7 @@ use super::failure::Failure;
 use super::page::{self, Page};
 use super::wire::{flag, json, number, registered, rfc3339};
 use crate::auth::Principal;
+use crate::config::LockConfig;
 use crate::lock::{
     Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Own, Owner, OwnerKind, State, Target, Token, Ttl, Wait,
     Which,
@@ -57,7 +58,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let body = read_body(request).await?;
     let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { object(&body)? };
-    let ttl = body.ttl_ms.map(|ttl| ttl_of(cx, &ttl)).transpose()?;
+    let ttl = body.ttl_ms.map(|ttl| ttl_of(&cx.limits, &ttl)).transpose()?;
     let which = Which::Of(key, token.ok_or(Failure::Lost)?);
     match cx.locks.renew(which, caller.claimant(), ttl).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseView::from(&lease))),
@@ -171,8 +172,11 @@ pub struct AcquireBody {
 
 impl AcquireBody {
     pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
-        let body = read_body(request).await?;
-        if body.is_empty() { Ok(AcquireBody::default()) } else { object(&body) }
+        AcquireBody::of(&read_body(request).await?)
+    }
+
+    pub(super) fn of(body: &[u8]) -> Result<AcquireBody, Failure> {
+        if body.is_empty() { Ok(AcquireBody::default()) } else { object(body) }
     }
 
     pub fn is_reentrant(&self) -> bool {
@@ -180,11 +184,22 @@ impl AcquireBody {
     }
 
     pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
+        self.terms(&cx.limits, caller.owner, name, || cx.locks.owner_name())
+    }
+
+    /// What is asked for, by `user` or by a system owner, whose name `make_name` makes where none is given.
+    pub(super) fn terms(
+        self,
+        limits: &LockConfig,
+        user: Option<Owner>,
+        name: Option<String>,
+        make_name: impl FnOnce() -> String,
+    ) -> Result<Attempt, Failure> {
         let ttl = match &self.ttl_ms {
-            Some(ttl) => ttl_of(cx, ttl)?,
-            None => cx.limits.default_ttl,
+            Some(ttl) => ttl_of(limits, ttl)?,
+            None => limits.default_ttl,
         };
-        let wait = self.wait_ms.map(|wait| wait_of(cx, &wait)).transpose()?.flatten();
+        let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
         if let Some(owner) = &self.owner
             && (!(1..=MAX_OWNER_BYTES).contains(&owner.len()) || owner.chars().any(char::is_control))
         {
@@ -195,7 +210,7 @@ impl AcquireBody {
         if meta.as_ref().is_some_and(|meta| meta.len() > MAX_META_BYTES) {
             return Err(Failure::BadRequest(format!("meta: expected at most {MAX_META_BYTES} bytes of JSON")));
         }
-        let owner = match (caller.owner, self.owner) {
+        let owner = match (user, self.owner) {
             (Some(user), _) => user,
             (None, Some(given)) => Owner::system(given),
             (None, None) if self.reentrant => {
@@ -204,7 +219,7 @@ impl AcquireBody {
             // A name made for the request; a repetition of it must come by the same name.
             (None, None) => Owner::system(match &name {
                 Some(name) => format!("request-{:08x}", crc32fast::hash(name.as_bytes())),
-                None => cx.locks.owner_name(),
+                None => make_name(),
             }),
         };
         let own = if self.reentrant { Own::Extend } else { Own::Refuse };
@@ -259,10 +274,14 @@ fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failur
 }
 
 pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
+    name_in(request.headers())
+}
+
+pub(super) fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let bad = || {
         Failure::BadRequest(format!("Idempotency-Key: expected 1 to {MAX_NAME_CHARS} printable ASCII characters, once"))
     };
-    let mut values = request.headers().get_all("idempotency-key").iter();
+    let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     let name = value.to_str().map_err(|_| bad())?;
     let fits = (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
@@ -277,15 +296,15 @@ fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Box<RawValue>>, D
     Box::deserialize(field).map(Some)
 }
 
-fn ttl_of(cx: &Context, json: &RawValue) -> Result<Ttl, Failure> {
-    let max_ms = cx.limits.max_ttl_ms;
+fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
+    let max_ms = limits.max_ttl_ms;
     let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));
     ttl.ok_or_else(|| Failure::BadRequest(format!("ttlMs: expected an integer from {} to {max_ms}", Ttl::MIN_MS)))
 }
 
 /// `None` for 0: no wait.
-fn wait_of(cx: &Context, json: &RawValue) -> Result<Option<Wait>, Failure> {
-    let max_ms = cx.limits.max_wait_ms;
+fn wait_of(limits: &LockConfig, json: &RawValue) -> Result<Option<Wait>, Failure> {
+    let max_ms = limits.max_wait_ms;
     let ms = json.get().parse().ok().filter(|ms| *ms <= max_ms);
     let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
     Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms) }))

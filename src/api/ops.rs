@@ -12,6 +12,7 @@ use crate::lock::Locks;
 use crate::metrics::Metrics;
 use crate::redis::Status;
 use crate::server::{Body, Handler, Response};
+use crate::worth::{Finding, Worth};
 
 /// What the ops listener speaks of. Cheap to clone.
 #[derive(Clone)]
@@ -22,12 +23,13 @@ struct Context {
     locks: Locks,
     /// One a thread.
     redis: Vec<Arc<Status>>,
+    worth: Arc<Worth>,
     draining: AtomicBool,
 }
 
 impl Ops {
-    pub fn new(metrics: Arc<Metrics>, locks: Locks, redis: Vec<Arc<Status>>) -> Ops {
-        Ops(Arc::new(Context { metrics, locks, redis, draining: AtomicBool::new(false) }))
+    pub fn new(metrics: Arc<Metrics>, locks: Locks, redis: Vec<Arc<Status>>, worth: Arc<Worth>) -> Ops {
+        Ops(Arc::new(Context { metrics, locks, redis, worth, draining: AtomicBool::new(false) }))
     }
 
     /// From now on the process is not ready: it is being stopped.
@@ -35,17 +37,22 @@ impl Ops {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Ready means: every thread's Redis connection answers, and the process is not being stopped.
-    fn ready(&self) -> Result<(), String> {
+    /// Ready means: every thread's Redis connection answers, Redis takes writes, and the process is not being stopped.
+    /// With what is to be said of this Redis.
+    fn ready(&self) -> Result<Vec<Finding>, String> {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err("draining".to_owned());
         }
-        self.0.redis.iter().try_for_each(|status| status.ready()).map_err(|reason| format!("redis: {reason}"))
+        self.answers().and_then(|()| self.0.worth.judgement()).map_err(|reason| format!("redis: {reason}"))
+    }
+
+    fn answers(&self) -> Result<(), String> {
+        self.0.redis.iter().try_for_each(|status| status.ready())
     }
 
     async fn metrics(&self) -> String {
         let Context { metrics, locks, .. } = &*self.0;
-        let is_up = self.ready().is_ok();
+        let is_up = self.answers().is_ok();
         metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(is_up));
         let held = &metrics.locks_held;
         // Counted only when somebody asks, and left out where Redis does not tell.
@@ -71,7 +78,11 @@ impl Handler for Ops {
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => match self.ready() {
-                Ok(()) => text(StatusCode::OK, "ready\n".to_owned()),
+                Ok(findings) => {
+                    let warnings =
+                        findings.iter().map(|found| format!("warning: {}: {}\n", found.warning.code(), found.text));
+                    text(StatusCode::OK, format!("ready\n{}", warnings.collect::<String>()))
+                }
                 Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
             },
             _ => {

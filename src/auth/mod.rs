@@ -1,6 +1,8 @@
 //! From a request's headers to who is asking. Knows tokens and cookies; knows no lock and no route.
 
 pub mod jwt;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 
 use std::borrow::Cow;
 

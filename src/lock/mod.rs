@@ -10,6 +10,9 @@ mod keys;
 mod list;
 mod nonce;
 mod outcome;
+mod overlong;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod record;
 mod scripts;
 mod sweep;
@@ -27,6 +30,7 @@ pub use delivery::{Delivery, Receipt};
 pub use keys::KeySpace;
 pub use list::Listing;
 pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
+pub use overlong::{Overlong, Walk};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 pub use waiters::Removal;
 
@@ -244,6 +248,11 @@ impl Locks {
     pub fn list(&self, prefix: String, after: Option<Token>) -> Result<Listing, LockFailure> {
         let flight = self.0.scripts.redis.enter()?;
         Ok(Listing::new(self.0.scripts.clone(), flight, prefix, after))
+    }
+
+    /// Looks at some more leases, about `entries`, for those that last longer than `cap_ms`.
+    pub async fn look_for_overlong(&self, walk: &mut Walk, cap_ms: u64, entries: usize) -> Result<(), RedisFailure> {
+        walk.on(&self.0.scripts, cap_ms, entries).await
     }
 
     /// How many leases the indexes know, those included that expired and are not swept yet.

@@ -312,20 +312,20 @@ fn spelled(token: Option<Token>) -> String {
 }
 
 /// One row that a script returned: a word, and what belongs to it.
-struct Row {
+pub(super) struct Row {
     word: Bytes,
     rest: std::vec::IntoIter<Reply>,
 }
 
 impl Row {
-    fn of(reply: Reply) -> Result<Row, RedisFailure> {
+    pub(super) fn of(reply: Reply) -> Result<Row, RedisFailure> {
         let mut rest = reply.into_rows()?.into_iter();
         let word = rest.next().ok_or_else(|| RedisFailure::Nonsense("an empty row".to_owned()))?.into_text()?;
         Ok(Row { word, rest })
     }
 
     /// A cheap handle on the word, so that a row can be matched while its rest is read.
-    fn word(&self) -> Bytes {
+    pub(super) fn word(&self) -> Bytes {
         self.word.clone()
     }
 
@@ -333,7 +333,7 @@ impl Row {
         self.rest.next().ok_or_else(|| RedisFailure::Nonsense(format!("a short row {:?}", self.word)))
     }
 
-    fn text(&mut self) -> Result<Bytes, RedisFailure> {
+    pub(super) fn text(&mut self) -> Result<Bytes, RedisFailure> {
         self.next()?.into_text()
     }
 
@@ -341,16 +341,16 @@ impl Row {
         Ok(String::from_utf8_lossy(&self.text()?).into_owned())
     }
 
-    fn number<N: std::str::FromStr>(&mut self) -> Result<N, RedisFailure> {
+    pub(super) fn number<N: std::str::FromStr>(&mut self) -> Result<N, RedisFailure> {
         self.next()?.number()
     }
 
-    fn token(&mut self) -> Result<Token, RedisFailure> {
+    pub(super) fn token(&mut self) -> Result<Token, RedisFailure> {
         let number = self.number()?;
         Token::new(number).ok_or_else(|| RedisFailure::Nonsense(format!("the token {number}")))
     }
 
-    fn found(&mut self) -> Result<Found, RedisFailure> {
+    pub(super) fn found(&mut self) -> Result<Found, RedisFailure> {
         Ok(Found { text: self.text()?, valid_until_ms: self.number()?, left_ms: self.number()? })
     }
 

@@ -2,6 +2,8 @@
 
 use fred::error::{Error, ErrorKind};
 
+use super::rights;
+
 /// Why a command has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RedisFailure {
@@ -53,6 +55,10 @@ impl RedisFailure {
     }
 
     pub(super) fn of_an_error(text: String) -> RedisFailure {
+        // A script of a user who may not do all that it does: it may have been stopped in its middle.
+        if rights::stopped_a_script(&text) {
+            return RedisFailure::Nonsense(text);
+        }
         // An error reply begins with a word in capitals. All of ours come before a script's first write: a script
         // checks what it writes to first, and what Redis refuses (OOM, READONLY, MISCONF …), it refuses there.
         if begins_with_code(&text) { RedisFailure::Refused(text) } else { RedisFailure::NoAnswer(text) }
@@ -105,6 +111,7 @@ mod tests {
         ] {
             assert!(!of(ErrorKind::Unknown, reply), "{reply}");
         }
+        assert!(of(ErrorKind::Unknown, "ERR The user executing the script can't run this command or subcommand"));
         assert!(of(ErrorKind::Timeout, "Request timed out."));
         assert!(of(ErrorKind::IO, "Connection Closed"));
         assert!(of(ErrorKind::Canceled, "Canceled."));

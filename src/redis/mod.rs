@@ -11,8 +11,10 @@ mod batch;
 mod clock;
 mod credentials;
 mod failure;
+mod info;
 mod push;
 mod reply;
+mod rights;
 mod script;
 mod watch;
 
@@ -33,6 +35,7 @@ use tokio::sync::mpsc;
 use batch::Batch;
 use clock::Clock;
 pub use failure::RedisFailure;
+pub use info::{Info, Role};
 pub use push::{Heard, Push};
 pub use reply::Reply;
 pub use script::{Call, Script};
@@ -45,6 +48,8 @@ use crate::metrics::{Metrics, RedisOperation};
 const RECONNECT_DELAY_MS: u32 = 100;
 /// Deadline of one attempt to connect, and of each step of its greeting.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// Above it not every integer is a score of its own.
+const SCORES_END: u64 = 1 << 53;
 /// How long a command waits for a connection that is being made, before it is answered as not sent; no longer than for
 /// an answer.
 const CONNECTION_PATIENCE: Duration = Duration::from_millis(250);
@@ -186,17 +191,13 @@ impl Redis {
         Ok(())
     }
 
-    /// At most `count` members of a zset with scores above `score`, with their scores, lowest score first. Scores
-    /// below 2^53 come back exactly.
+    /// At most `count` members of a zset with scores above `score` and below 2^53, with their scores, lowest score
+    /// first.
     pub async fn members_above(&self, zset: &str, score: u64, count: u32) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
-        let (min, limit) = (bound(score, ZRangeKind::Exclusive), Some((0, i64::from(count))));
-        let command = self.client.zrangebyscore::<Value, _, _, _>(zset, min, "+inf", true, limit);
-        let mut members = Vec::new();
-        let mut rows = self.call(&[RedisOperation::Range], command).await?.into_rows()?.into_iter();
-        while let (Some(member), Some(score)) = (rows.next(), rows.next()) {
-            members.push((member.into_text()?, score.number()?));
-        }
-        Ok(members)
+        let (min, max) = (bound(score, ZRangeKind::Exclusive), bound(SCORES_END, ZRangeKind::Exclusive));
+        let limit = Some((0, i64::from(count)));
+        let command = self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit);
+        self.call(&[RedisOperation::Range], command).await?.into_members()
     }
 
     /// The member of a zset with exactly this score, which must be below 2^53.
@@ -225,7 +226,19 @@ impl Redis {
 
     /// Listens on channels, by a connection of its own.
     pub async fn listen(&self, channels: Vec<String>, ear: mpsc::UnboundedSender<Heard>) -> Result<Push, RedisFailure> {
-        Push::listen(&self.config, channels, ear).await
+        Push::listen(&self.config, channels, ear).await.inspect_err(|failure| self.status.refused(failure))
+    }
+
+    /// What Redis says of itself.
+    pub async fn info(&self) -> Result<Info, RedisFailure> {
+        // Without a section: before 7.0 Redis takes no more than one, and each would be a question of its own.
+        let text = self.call(&[RedisOperation::Info], self.client.info::<Value>(None)).await?.into_text()?;
+        Ok(Info::parse(&String::from_utf8_lossy(&text)))
+    }
+
+    /// Redis's clock, milliseconds since 1970.
+    pub async fn clock_ms(&self) -> Result<u64, RedisFailure> {
+        self.call(&[RedisOperation::Time], watch::time(&self.client)).await?.milliseconds()
     }
 
     /// A field of a hash, where there is one.
@@ -256,6 +269,7 @@ impl Redis {
         if let Err(failure) = &outcome
             && !failure.is_unknown_script()
         {
+            self.status.refused(failure);
             operations.iter().for_each(|operation| self.metrics.redis_error(*operation, failure));
         }
         outcome

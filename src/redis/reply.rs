@@ -31,6 +31,19 @@ impl Reply {
         }
     }
 
+    /// The members of a zset with their scores, which take turns. A score that is no integer is rounded up, so that
+    /// whoever asks for those above it goes on.
+    pub fn into_members(self) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
+        let mut members = Vec::new();
+        let mut rows = self.into_rows()?.into_iter();
+        while let (Some(member), Some(score)) = (rows.next(), rows.next()) {
+            let number =
+                score.number().or_else(|error| score.number().map(|number: f64| number.ceil() as u64).or(Err(error)));
+            members.push((member.into_text()?, number?));
+        }
+        Ok(members)
+    }
+
     /// A number, also one that is written as text.
     pub fn number<N: std::str::FromStr>(&self) -> Result<N, RedisFailure> {
         let parsed = match self {

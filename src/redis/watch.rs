@@ -10,6 +10,7 @@ use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
 
+use super::rights::Rights;
 use super::{Clock, RedisFailure, Reply};
 
 /// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
@@ -28,6 +29,7 @@ pub struct Status {
     state: Mutex<State>,
     silences: AtomicU32,
     reconnecting: AtomicBool,
+    rights: Rights,
 }
 
 struct State {
@@ -47,12 +49,25 @@ impl Status {
             }),
             silences: AtomicU32::new(0),
             reconnecting: AtomicBool::new(false),
+            rights: Rights::new(),
         }
     }
 
     /// `Ok` while Redis answers, else the reason.
     pub fn ready(&self) -> Result<(), String> {
         self.lock().ready.clone()
+    }
+
+    /// A right that Redis refused us within the last minute, and what to change.
+    pub fn lacks_a_right(&self) -> Option<String> {
+        self.rights.refused()
+    }
+
+    /// Takes in why a command was refused: a right that is missing is told in the log.
+    pub(super) fn refused(&self, failure: &RedisFailure) {
+        if let RedisFailure::Refused(reason) | RedisFailure::Nonsense(reason) = failure {
+            self.rights.learn(reason);
+        }
     }
 
     /// Why Redis is not there, as far as is known.
@@ -180,6 +195,7 @@ async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>, clock: 
             status.answered();
         }
         Err(failure) => {
+            status.refused(&failure);
             status.silent(failure.to_string());
             status.learn(client, Some(&failure));
         }

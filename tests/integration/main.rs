@@ -30,6 +30,8 @@ mod scripts;
 mod secrets;
 mod settings;
 mod slow;
+mod strangers;
 mod tokens;
 mod volume;
 mod waiting;
+mod worth;

@@ -4,6 +4,7 @@ pub mod command;
 pub mod history;
 pub mod http;
 pub mod jwt;
+pub mod lens;
 pub mod proxy;
 pub mod redis;
 pub mod sidecar;
@@ -14,6 +15,7 @@ use std::time::{Duration, Instant};
 
 pub use command::{lockside, lockside_with};
 pub use http::{Answer, Call};
+pub use lens::Lens;
 pub use proxy::{Fault, Proxy};
 pub use redis::TestRedis;
 pub use sidecar::Sidecar;

@@ -1,0 +1,181 @@
+//! What a lock is worth on this Redis: looked at from the start on, every few seconds; told in /readyz, in metrics and,
+//! when it changes, in the log. Knows what Redis says and what the leases show; changes nothing.
+
+mod clock;
+mod warning;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+pub use warning::{Finding, Warning};
+
+use crate::lock::{Locks, Walk};
+use crate::metrics::Metrics;
+use crate::redis::{Redis, RedisFailure, Status};
+use clock::Sample;
+
+/// Between two looks; INFO costs Redis 20 µs.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks while Redis takes no writes or has not answered yet, so that readiness follows fast.
+const INTERVAL_BLOCKED: Duration = Duration::from_millis(250);
+/// Leases looked at each time: half a millisecond of Redis's time, at most.
+const LEASES: usize = 256;
+/// And at the start, or when the clock stepped.
+const LEASES_IN_A_HURRY: usize = 4096;
+/// A lease may last longer than the cap by this, milliseconds, before that means something.
+const CAP_SLACK_MS: u64 = 1_000;
+/// How long a step of the clock stays a warning. Leases from before it end early or late.
+const STEP_REMEMBERED: Duration = Duration::from_secs(600);
+
+/// What is known of it now.
+pub struct Worth {
+    status: Arc<Status>,
+    /// `None` before the first look.
+    findings: Mutex<Option<Vec<Finding>>>,
+    metrics: Arc<Metrics>,
+}
+
+impl Worth {
+    pub fn new(status: Arc<Status>, metrics: Arc<Metrics>) -> Worth {
+        for warning in Warning::ALL {
+            metrics.redis_warning.with_label_values(&[warning.code()]).set(0);
+        }
+        Worth { status, findings: Mutex::new(None), metrics }
+    }
+
+    /// `Ok` with the warnings that apply when Redis takes writes, else why it does not.
+    pub fn judgement(&self) -> Result<Vec<Finding>, String> {
+        let findings = self.findings.lock().expect("no holder of this lock panics");
+        let Some(findings) = findings.as_ref() else {
+            return Err(self.status.lacks_a_right().unwrap_or_else(|| "has not yet said what it is".to_owned()));
+        };
+        match findings.iter().find(|finding| finding.warning.blocks()) {
+            Some(finding) => Err(finding.text.clone()),
+            None => Ok(findings.clone()),
+        }
+    }
+
+    /// Looks for as long as the runtime lives. Leases above `max_ttl_ms` are too long. One a process.
+    pub async fn watch(self: Arc<Worth>, redis: Redis, locks: Locks, max_ttl_ms: u64) {
+        let mut watch = Watch {
+            redis,
+            locks,
+            cap_ms: max_ttl_ms.saturating_add(CAP_SLACK_MS),
+            walk: Walk::default(),
+            hurries: true,
+            clock: None,
+            step: None,
+        };
+        loop {
+            let looked = watch.look(&self.metrics).await;
+            let mut pause = INTERVAL;
+            match looked {
+                Ok(mut findings) => {
+                    findings.extend(self.status.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
+                    if findings.iter().any(|finding| finding.warning.blocks()) {
+                        pause = INTERVAL_BLOCKED;
+                    }
+                    self.tell(findings);
+                }
+                // Redis is away, and its status says so: what was known of it stays.
+                Err(failure) => {
+                    tracing::debug!(%failure, "redis was not looked at; trying again");
+                    pause = INTERVAL_BLOCKED;
+                }
+            }
+            sleep(pause).await;
+        }
+    }
+
+    /// Takes in what applies now; the log hears of what changed, before anybody else does.
+    fn tell(&self, now: Vec<Finding>) {
+        let known = || self.findings.lock().expect("no holder of this lock panics");
+        let before = known().clone().unwrap_or_default();
+        for warning in Warning::ALL {
+            let find = |findings: &[Finding]| findings.iter().find(|finding| finding.warning == warning).cloned();
+            let (was, is, code) = (find(&before), find(&now), warning.code());
+            self.metrics.redis_warning.with_label_values(&[code]).set(is.is_some().into());
+            if warning.is_told_as_it_happens() {
+                continue;
+            }
+            match (was, is) {
+                (None, Some(Finding { text, .. })) if warning.blocks() => {
+                    tracing::error!(warning = code, "locks cannot be granted: {text}");
+                }
+                (None, Some(Finding { text, .. })) => {
+                    tracing::warn!(warning = code, "locks are worth less on this redis: {text}");
+                }
+                (Some(_), None) => tracing::info!(warning = code, "this warning no longer applies"),
+                _ => {}
+            }
+        }
+        *known() = Some(now);
+    }
+}
+
+/// What one look leaves for the next.
+struct Watch {
+    redis: Redis,
+    locks: Locks,
+    cap_ms: u64,
+    walk: Walk,
+    /// At the start, and when the clock stepped: more is looked at.
+    hurries: bool,
+    clock: Option<Sample>,
+    /// When the clock stepped last, and by how much, microseconds.
+    step: Option<(Instant, i64)>,
+}
+
+impl Watch {
+    async fn look(&mut self, metrics: &Metrics) -> Result<Vec<Finding>, RedisFailure> {
+        // First: without the time nothing can be asked of Redis, and it counts as away.
+        self.read_clock(metrics).await?;
+        let mut findings = match self.redis.info().await {
+            Ok(info) => warning::judge(&info),
+            Err(RedisFailure::Refused(reason)) => vec![Finding::new(
+                Warning::Unknown,
+                format!("redis refused INFO ({reason}), so nobody knows; let its user do it"),
+            )],
+            Err(failure) => return Err(failure),
+        };
+        if let Some((_, step_us)) = self.step.filter(|(at, _)| at.elapsed() < STEP_REMEMBERED) {
+            let text = format!(
+                "redis's clock stepped by {:+.1} s, so that leases end that much early or late; \
+                 let its host's clock be slewed, not stepped",
+                step_us as f64 / 1e6
+            );
+            findings.push(Finding::new(Warning::ClockStep, text));
+        }
+        let leases = if self.hurries { LEASES_IN_A_HURRY } else { LEASES };
+        match self.locks.look_for_overlong(&mut self.walk, self.cap_ms, leases).await {
+            Ok(()) => self.hurries = false,
+            Err(failure) => tracing::debug!(%failure, "the leases were not looked at; trying again"),
+        }
+        if let Some(longest) = self.walk.longest() {
+            let text = format!(
+                "a lease lasts for another {} s, longer than --max-ttl; did redis's clock step back, or has another \
+                 sidecar a higher --max-ttl? take the lock away if nobody is at it",
+                longest.left_ms / 1000
+            );
+            findings.push(Finding::new(Warning::LongLease, text));
+        }
+        Ok(findings)
+    }
+
+    async fn read_clock(&mut self, metrics: &Metrics) -> Result<(), RedisFailure> {
+        let sent_us = clock::now_us();
+        let redis_us = i64::try_from(self.redis.clock_ms().await?).unwrap_or(i64::MAX).saturating_mul(1000);
+        let now = Sample { sent_us, redis_us, heard_us: clock::now_us() };
+        if let Some(step_us) = self.clock.replace(now).and_then(|before| clock::step(&before, &now)) {
+            let direction = if step_us > 0 { "forward" } else { "backward" };
+            metrics.clock_steps.with_label_values(&[direction]).inc();
+            let (warning, step_ms) = (Warning::ClockStep.code(), step_us / 1000);
+            tracing::error!(warning, step_ms, "redis's clock stepped: leases end that much early or late");
+            self.step = Some((Instant::now(), step_us));
+            self.hurries = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,189 @@
+//! The table of warnings: what makes locks on this Redis worth less, and what to change. One row each.
+
+use crate::redis::{Info, Role};
+
+/// Oldest Redis that knows every command of the scripts.
+const OLDEST_MAJOR: u32 = 7;
+
+/// What may be wrong with this Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Warning {
+    Replica,
+    NoGoodReplica,
+    Eviction,
+    Persistence,
+    MinReplicas,
+    Version,
+    LongLease,
+    ClockStep,
+    Rights,
+    Unknown,
+}
+
+impl Warning {
+    pub const ALL: [Warning; 10] = [
+        Warning::Replica,
+        Warning::NoGoodReplica,
+        Warning::Eviction,
+        Warning::Persistence,
+        Warning::MinReplicas,
+        Warning::Version,
+        Warning::LongLease,
+        Warning::ClockStep,
+        Warning::Rights,
+        Warning::Unknown,
+    ];
+
+    /// The warning as a word, in /readyz, metrics and the log.
+    pub fn code(self) -> &'static str {
+        match self {
+            Warning::Replica => "replica",
+            Warning::NoGoodReplica => "no-good-replica",
+            Warning::Eviction => "eviction",
+            Warning::Persistence => "persistence",
+            Warning::MinReplicas => "min-replicas",
+            Warning::Version => "version",
+            Warning::LongLease => "long-lease",
+            Warning::ClockStep => "clock-step",
+            Warning::Rights => "rights",
+            Warning::Unknown => "unknown",
+        }
+    }
+
+    /// Whether the log has a line each time that it happens, and needs none of its beginning and end.
+    pub fn is_told_as_it_happens(self) -> bool {
+        matches!(self, Warning::ClockStep | Warning::Rights)
+    }
+
+    /// Whether Redis takes no write while it is so: then lockside is not ready.
+    pub fn blocks(self) -> bool {
+        matches!(self, Warning::Replica | Warning::NoGoodReplica)
+    }
+}
+
+/// A warning that applies, and its sentence.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub warning: Warning,
+    pub text: String,
+}
+
+impl Finding {
+    pub fn new(warning: Warning, text: impl Into<String>) -> Finding {
+        Finding { warning, text: text.into() }
+    }
+}
+
+/// What Redis's own words say of the locks in it.
+pub fn judge(info: &Info) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
+    if let Some(Role::Replica(master)) = &info.role {
+        find(
+            Warning::Replica,
+            format!("this is a replica (of `{master}`) and takes no writes; point --redis-url at the master"),
+        );
+    }
+    if info.good_replicas == Some(0) {
+        find(
+            Warning::NoGoodReplica,
+            "min-replicas-to-write asks for replicas, none keeps up, and so redis takes no writes; \
+             bring a replica back"
+                .to_owned(),
+        );
+    }
+    let limited = info.maxmemory.is_some_and(|bytes| bytes > 0);
+    if let Some(policy) = info.maxmemory_policy.as_deref().filter(|policy| limited && *policy != "noeviction") {
+        find(
+            Warning::Eviction,
+            format!("redis drops locks when memory is short (maxmemory-policy `{policy}`); set it to noeviction"),
+        );
+    }
+    if info.appends == Some(false) {
+        find(
+            Warning::Persistence,
+            "a restart of redis forgets locks, all or those since its last snapshot; set appendonly to yes".to_owned(),
+        );
+    }
+    if info.replicas.is_some_and(|replicas| replicas > 0) && info.good_replicas.is_none() {
+        find(
+            Warning::MinReplicas,
+            "a master that lost its replicas goes on granting locks that a failover forgets; \
+             set min-replicas-to-write to 1 and min-replicas-max-lag to 2"
+                .to_owned(),
+        );
+    }
+    if let (Some(version), Some(0..OLDEST_MAJOR)) = (&info.version, info.major()) {
+        find(
+            Warning::Version,
+            format!("redis {version} is too old for the scripts; install {OLDEST_MAJOR}.0 or later"),
+        );
+    }
+    let unsaid = unsaid(info);
+    if !unsaid.is_empty() {
+        find(Warning::Unknown, format!("redis does not tell {}, so nobody knows what it means", unsaid.join(", ")));
+    }
+    findings
+}
+
+/// What INFO leaves out.
+fn unsaid(info: &Info) -> Vec<&'static str> {
+    let facts = [
+        ("redis_version", info.major().is_some()),
+        ("role", info.role.is_some()),
+        ("connected_slaves", info.replicas.is_some()),
+        ("maxmemory", info.maxmemory.is_some()),
+        ("maxmemory_policy", info.maxmemory_policy.is_some()),
+        ("aof_enabled", info.appends.is_some()),
+    ];
+    facts.into_iter().filter(|(_, is_said)| !is_said).map(|(name, _)| name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn good() -> Info {
+        Info {
+            version: Some("7.0.15".to_owned()),
+            role: Some(Role::Master),
+            replicas: Some(2),
+            good_replicas: Some(2),
+            maxmemory: Some(1 << 30),
+            maxmemory_policy: Some("noeviction".to_owned()),
+            appends: Some(true),
+        }
+    }
+
+    fn warnings(info: &Info) -> Vec<Warning> {
+        judge(info).into_iter().map(|finding| finding.warning).collect()
+    }
+
+    #[test]
+    fn a_redis_as_recommended_has_no_warning() {
+        assert_eq!(warnings(&good()), []);
+        assert_eq!(warnings(&Info { replicas: Some(0), good_replicas: None, ..good() }), [], "nobody to fail over to");
+        let unlimited = Info { maxmemory: Some(0), maxmemory_policy: Some("allkeys-lru".to_owned()), ..good() };
+        assert_eq!(warnings(&unlimited), [], "nothing is evicted without a limit");
+    }
+
+    #[test]
+    fn each_fault_has_its_warning() {
+        let lru = Some("volatile-lru".to_owned());
+        assert_eq!(warnings(&Info { maxmemory_policy: lru, ..good() }), [Warning::Eviction]);
+        assert_eq!(warnings(&Info { appends: Some(false), ..good() }), [Warning::Persistence]);
+        assert_eq!(warnings(&Info { good_replicas: None, ..good() }), [Warning::MinReplicas]);
+        assert_eq!(warnings(&Info { good_replicas: Some(0), ..good() }), [Warning::NoGoodReplica]);
+        assert_eq!(warnings(&Info { version: Some("6.2.14".to_owned()), ..good() }), [Warning::Version]);
+        assert_eq!(warnings(&Info { version: Some("8.0.1".to_owned()), ..good() }), []);
+        assert_eq!(warnings(&Info { role: Some(Role::Replica("x:1".to_owned())), ..good() }), [Warning::Replica]);
+    }
+
+    #[test]
+    fn what_redis_does_not_say_is_unknown() {
+        let findings = judge(&Info { maxmemory_policy: None, ..good() });
+        assert_eq!(findings.len(), 1);
+        assert_eq!(findings[0].warning, Warning::Unknown);
+        assert!(findings[0].text.contains("tell maxmemory_policy,"), "{}", findings[0].text);
+    }
+}

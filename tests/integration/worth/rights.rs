@@ -1,0 +1,77 @@
+//! A user who lacks a right: one line of the log says what to change.
+
+use serde_json::json;
+
+use super::user::{ACL_FILE, login};
+use super::{GOOD, SEEN, warnings};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually};
+
+/// The lines of the log that tell of a missing right.
+fn told(sidecar: &Sidecar) -> Vec<String> {
+    let log = sidecar.log();
+    log.lines().filter(|line| line.contains("refuses lockside's user a right")).map(str::to_owned).collect()
+}
+
+/// A sidecar whose user has been changed by `rule`; asserts that its log says `change` in one line, whatever is asked
+/// of it, and that it is a warning.
+async fn assert_told(rule: &[&str], change: &str) {
+    let (redis, scratch) = (TestRedis::start(&[&GOOD[..], &["--aclfile", ACL_FILE]].concat()), Scratch::new());
+    redis.ask::<String>("ACL", &[&["SETUSER", "lockside"][..], rule].concat());
+    let flags = login(&scratch);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let sidecar = Sidecar::start(&redis, &flags).await;
+    for _ in 0..3 {
+        sidecar.call("POST", "/v1/locks/a").json(&json!({"ttlMs": 60_000})).send().await;
+        sidecar.call("POST", "/v1/locks/a").json(&json!({"waitMs": 1500})).send().await;
+        sidecar.call("DELETE", "/v1/locks/a?force=true").send().await;
+    }
+    eventually("it is told", SEEN, async || !told(&sidecar).is_empty()).await;
+    let lines = told(&sidecar);
+    assert_eq!(lines.len(), 1, "{rule:?}: {lines:#?}");
+    assert!(lines[0].contains("ERROR") && lines[0].contains(change), "{rule:?}: {}", lines[0]);
+    assert!(lines[0].contains("deploy/redis/lockside.acl"), "{}", lines[0]);
+    eventually("it is a warning", SEEN, async || warnings(&sidecar).await.contains(&"rights".to_owned())).await;
+    let ready = sidecar.ops("/readyz").await;
+    assert!(ready.text().contains(change), "{}", ready.text());
+}
+
+#[tokio::test]
+async fn without_evalsha_the_log_says_so() {
+    assert_told(&["-evalsha"], "+evalsha").await;
+}
+
+#[tokio::test]
+async fn without_the_keys_the_log_says_so() {
+    assert_told(&["resetkeys"], "~{PREFIX:*}:*").await;
+}
+
+#[tokio::test]
+async fn without_the_channels_the_log_says_so() {
+    assert_told(&["resetchannels"], "&PREFIX:push:*").await;
+}
+
+#[tokio::test]
+async fn without_the_time_it_is_not_ready_and_says_so() {
+    let (redis, scratch) = (TestRedis::start(&[&GOOD[..], &["--aclfile", ACL_FILE]].concat()), Scratch::new());
+    redis.ask::<String>("ACL", &["SETUSER", "lockside", "-time"]);
+    let flags = [&["--redis-url".to_owned(), redis.url()][..], &login(&scratch)].concat();
+    let sidecar = Sidecar::spawn(&flags);
+    eventually("it is told", SEEN, async || !told(&sidecar).is_empty()).await;
+    assert!(told(&sidecar)[0].contains("+time "), "{}", sidecar.log());
+    let ready = sidecar.ops("/readyz").await;
+    assert!(ready.status == 503 && ready.text().contains("'time'"), "{}", ready.text());
+    assert_eq!(told(&sidecar).len(), 1, "{}", sidecar.log());
+}
+
+#[tokio::test]
+async fn without_info_the_worth_is_unknown_and_the_locks_work() {
+    let (redis, scratch) = (TestRedis::start(&[&GOOD[..], &["--aclfile", ACL_FILE]].concat()), Scratch::new());
+    redis.ask::<String>("ACL", &["SETUSER", "lockside", "-info"]);
+    let flags = login(&scratch);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let sidecar = Sidecar::start(&redis, &flags).await;
+    let ready = sidecar.ops("/readyz").await;
+    assert!(ready.text().contains("warning: unknown: redis refused INFO"), "{}", ready.text());
+    assert!(sidecar.log().contains("+info"), "{}", sidecar.log());
+    assert_eq!(sidecar.call("GET", "/v1/locks/a").send().await.status, 200);
+}
