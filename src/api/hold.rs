@@ -73,9 +73,12 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     };
     let gauge = cx.metrics.holds.with_label_values::<&str>(&[]);
     gauge.inc();
+    // The connection may be the last one of a process that is being stopped, and is closed before its lock is released.
+    let unsettled = cx.locks.unsettled();
     tokio::spawn(async move {
         hold.keep().await;
         gauge.dec();
+        drop(unsettled);
     });
     let mut response = Response::new(Body::Stream(body));
     *response.status_mut() = StatusCode::OK;

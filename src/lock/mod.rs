@@ -27,6 +27,7 @@ pub use keys::KeySpace;
 pub use list::Listing;
 pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
+pub use undo::Unsettled;
 pub use waiters::Removal;
 
 use crate::metrics::Metrics;
@@ -86,7 +87,12 @@ impl Locks {
         sweep::run(scripts.clone(), Arc::clone(&shared.ledger), Arc::clone(&shared.metrics))
     }
 
-    /// Waits until every grant that reached nobody is taken back.
+    /// For a lease that is let go when its connection closes: [`Locks::settled`] waits until it is dropped.
+    pub fn unsettled(&self) -> Unsettled {
+        self.0.undoer.unsettled()
+    }
+
+    /// Waits until every grant that reached nobody is taken back, and everything [`Locks::unsettled`] is let go.
     pub async fn settled(&self) {
         self.0.undoer.idle().await;
     }
