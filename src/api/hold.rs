@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
+use prometheus::IntCounterVec;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
@@ -70,6 +71,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
         lines,
         draining: cx.draining.clone(),
         grace: cx.hold_grace,
+        lost: cx.metrics.holds_lost.clone(),
     };
     let gauge = cx.metrics.holds.with_label_values::<&str>(&[]);
     gauge.inc();
@@ -97,6 +99,8 @@ struct Hold {
     draining: watch::Receiver<bool>,
     /// How long it is kept once the process is being stopped.
     grace: Duration,
+    /// Counts the holds that were lost, by reason.
+    lost: IntCounterVec,
 }
 
 impl Hold {
@@ -136,6 +140,7 @@ impl Hold {
         };
         if let Some(reason) = reason {
             self.say(&Event::Lost { reason });
+            self.lost.with_label_values(&[reason]).inc();
         }
         if !matches!(reason, Some("forced" | "expired" | "superseded")) {
             self.release().await;

@@ -40,18 +40,28 @@ impl Ops {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err("draining".to_owned());
         }
+        self.hears_redis()
+    }
+
+    /// `Ok` while every thread's Redis connection answers.
+    fn hears_redis(&self) -> Result<(), String> {
         self.0.redis.iter().try_for_each(|status| status.ready()).map_err(|reason| format!("redis: {reason}"))
     }
 
     async fn metrics(&self) -> String {
         let Context { metrics, locks, .. } = &*self.0;
-        let is_up = self.ready().is_ok();
+        let is_up = self.hears_redis().is_ok();
         metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(is_up));
         let held = &metrics.locks_held;
         // Counted only when somebody asks, and left out where Redis does not tell.
         match if is_up { locks.count().await.ok() } else { None } {
             Some(count) => held.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX)),
             None => held.reset(),
+        }
+        let oldest = &metrics.oldest_lock;
+        match if is_up { locks.oldest().await.ok().flatten() } else { None } {
+            Some(token) => oldest.with_label_values::<&str>(&[]).set(token.granted_ms() as f64 / 1000.0),
+            None => oldest.reset(),
         }
         metrics.text()
     }

@@ -252,6 +252,14 @@ impl Locks {
         Ok(Listing::new(self.0.scripts.clone(), flight, prefix, after))
     }
 
+    /// The oldest grant that the indexes know, when it expired and is not swept yet, too.
+    pub async fn oldest(&self) -> Result<Option<Token>, RedisFailure> {
+        let Scripts { redis, space, .. } = &self.0.scripts;
+        let firsts = Shard::all().map(|shard| redis.members_above(space.tokens(shard), 0, 1));
+        let firsts = futures_util::future::try_join_all(firsts).await?;
+        Ok(firsts.into_iter().flatten().filter_map(|(_, token)| Token::new(token)).min())
+    }
+
     /// How many leases the indexes know, those included that expired and are not swept yet.
     pub async fn count(&self) -> Result<u64, RedisFailure> {
         let Scripts { redis, space, .. } = &self.0.scripts;
