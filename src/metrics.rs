@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use crate::redis::RedisFailure;
 
@@ -52,6 +52,10 @@ metrics! {
     waiters: IntGaugeVec = "lockside_waiters" [];
     /// Locks that are held through open connections to this process.
     holds: IntGaugeVec = "lockside_holds" [];
+    /// Locks that were lost while a connection held them, by what the holder was told.
+    holds_lost: IntCounterVec = "lockside_holds_lost_total" ["reason"];
+    /// When the oldest lock of this lock space was granted, in seconds since 1970 by Redis's clock; absent when none is held.
+    oldest_lock: GaugeVec = "lockside_oldest_lock_timestamp_seconds" [];
     /// Connections that are open now, by listener.
     connections: IntGaugeVec = "lockside_connections" ["listener"];
     /// Connections that were turned away because too many were open, by listener.
@@ -130,6 +134,12 @@ impl Declare for IntCounterVec {
 impl Declare for IntGaugeVec {
     fn declare(name: &str, help: &str, labels: &[&str], registry: &Registry) -> Self {
         registered(IntGaugeVec::new(Opts::new(name, help), labels), registry)
+    }
+}
+
+impl Declare for GaugeVec {
+    fn declare(name: &str, help: &str, labels: &[&str], registry: &Registry) -> Self {
+        registered(GaugeVec::new(Opts::new(name, help), labels), registry)
     }
 }
 

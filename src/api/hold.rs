@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Request, StatusCode};
+use prometheus::IntCounterVec;
 use serde::Serialize;
 use tokio::sync::{mpsc, watch};
 
@@ -71,14 +72,18 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
         lines,
         draining: cx.draining.clone(),
         grace: cx.hold_grace,
+        lost: cx.metrics.holds_lost.clone(),
     };
     // From here on the hold sees to it, whether or not the answer goes out.
     receipt.sign();
     let gauge = cx.metrics.holds.with_label_values::<&str>(&[]);
     gauge.inc();
+    // The connection may be the last one of a process that is being stopped, and is closed before its lock is released.
+    let unsettled = cx.locks.unsettled();
     tokio::spawn(async move {
         hold.keep().await;
         gauge.dec();
+        drop(unsettled);
     });
     let mut response = Response::new(Body::Stream(body));
     *response.status_mut() = StatusCode::OK;
@@ -97,6 +102,8 @@ struct Hold {
     draining: watch::Receiver<bool>,
     /// How long it is kept once the process is being stopped.
     grace: Duration,
+    /// Counts the holds that were lost, by reason.
+    lost: IntCounterVec,
 }
 
 impl Hold {
@@ -136,6 +143,7 @@ impl Hold {
         };
         if let Some(reason) = reason {
             self.say(&Event::Lost { reason });
+            self.lost.with_label_values(&[reason]).inc();
         }
         if !matches!(reason, Some("forced" | "expired" | "superseded")) {
             self.release().await;

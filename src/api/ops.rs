@@ -46,6 +46,7 @@ impl Ops {
         self.answers().and_then(|()| self.0.worth.judgement()).map_err(|reason| format!("redis: {reason}"))
     }
 
+    /// `Ok` while every thread's Redis connection answers.
     fn answers(&self) -> Result<(), String> {
         self.0.redis.iter().try_for_each(|status| status.ready())
     }
@@ -59,6 +60,11 @@ impl Ops {
         match if is_up { locks.count().await.ok() } else { None } {
             Some(count) => held.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX)),
             None => held.reset(),
+        }
+        let oldest = &metrics.oldest_lock;
+        match if is_up { locks.oldest().await.ok().flatten() } else { None } {
+            Some(token) => oldest.with_label_values::<&str>(&[]).set(token.granted_ms() as f64 / 1000.0),
+            None => oldest.reset(),
         }
         metrics.text()
     }

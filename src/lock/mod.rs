@@ -32,6 +32,7 @@ pub use list::Listing;
 pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
 pub use overlong::{Overlong, Walk};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
+pub use undo::Unsettled;
 pub use waiters::Removal;
 
 use crate::metrics::Metrics;
@@ -91,7 +92,12 @@ impl Locks {
         sweep::run(scripts.clone(), Arc::clone(&shared.ledger), Arc::clone(&shared.metrics))
     }
 
-    /// Waits until every grant that reached nobody is taken back.
+    /// For a lease that is let go when its connection closes: [`Locks::settled`] waits until it is dropped.
+    pub fn unsettled(&self) -> Unsettled {
+        self.0.undoer.unsettled()
+    }
+
+    /// Waits until every grant that reached nobody is taken back, and everything [`Locks::unsettled`] is let go.
     pub async fn settled(&self) {
         self.0.undoer.idle().await;
     }
@@ -253,6 +259,14 @@ impl Locks {
     /// Looks at some more leases, about `entries`, for those that last longer than `cap_ms`.
     pub async fn look_for_overlong(&self, walk: &mut Walk, cap_ms: u64, entries: usize) -> Result<(), RedisFailure> {
         walk.on(&self.0.scripts, cap_ms, entries).await
+    }
+
+    /// The oldest grant that the indexes know, when it expired and is not swept yet, too.
+    pub async fn oldest(&self) -> Result<Option<Token>, RedisFailure> {
+        let Scripts { redis, space, .. } = &self.0.scripts;
+        let firsts = Shard::all().map(|shard| redis.members_above(space.tokens(shard), 0, 1));
+        let firsts = futures_util::future::try_join_all(firsts).await?;
+        Ok(firsts.into_iter().flatten().filter_map(|(_, token)| Token::new(token)).min())
     }
 
     /// How many leases the indexes know, those included that expired and are not swept yet.

@@ -106,6 +106,12 @@ impl Token {
         Shard((self.0 % u64::from(SHARDS)) as u8)
     }
 
+    /// When it was granted, by Redis's clock: milliseconds since 1970.
+    pub fn granted_ms(self) -> u64 {
+        const YEAR_2025_MS: u64 = 1_735_689_600_000;
+        YEAR_2025_MS + self.sequence() / 64
+    }
+
     /// The part that rises within a shard: `ms × 64 + seq`.
     pub fn sequence(self) -> u64 {
         self.0 / u64::from(SHARDS)

@@ -59,6 +59,12 @@ impl Undoer {
         Undoer { entrance, pending }
     }
 
+    /// Something else that must be let go before the process ends: [`Undoer::idle`] waits for it.
+    pub fn unsettled(&self) -> Unsettled {
+        self.pending.send_modify(|pending| *pending += 1);
+        Unsettled(self.pending.clone())
+    }
+
     /// Waits until nothing is left to take back.
     pub async fn idle(&self) {
         let _ = self.pending.subscribe().wait_for(|pending| *pending == 0).await;
@@ -76,6 +82,15 @@ impl Undoer {
             };
             tracing::error!(key, "too many attempts to take back; this one may keep its lock until its ttl ends");
         }
+    }
+}
+
+/// Dropped when what it stands for is let go.
+pub struct Unsettled(watch::Sender<usize>);
+
+impl Drop for Unsettled {
+    fn drop(&mut self) {
+        self.0.send_modify(|pending| *pending -= 1);
     }
 }
 

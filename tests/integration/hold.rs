@@ -206,6 +206,18 @@ async fn a_drain_is_said_at_once_and_each_lock_is_released_when_the_grace_ends()
     assert_eq!(state(&other, &stays).await, "free");
 }
 
+#[tokio::test]
+async fn a_lock_whose_connection_is_the_last_to_close_in_a_drain_is_released_before_the_process_ends() {
+    let other = Sidecar::start(TestRedis::shared(), &[]).await;
+    let (mut sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("last"));
+    let (mut lines, _) = acquired(&sidecar, &key, 30_000).await;
+    sidecar.signal("TERM");
+    assert_eq!(lines.next().await.unwrap()["event"], "draining");
+    drop(lines);
+    assert_eq!(sidecar.exit_code(Duration::from_secs(5)).await, Some(0));
+    assert_eq!(state(&other, &key).await, "free");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_holds_cost_little_and_renew_without_bursts() {
     const HOLDS: usize = 2000;

@@ -51,6 +51,15 @@ async fn pile_up(holder: &Sidecar, sidecar: &Arc<Sidecar>) {
     }
 }
 
+/// Makes a lock look as if it had been granted years ago.
+async fn age(sidecar: &Sidecar, redis: &TestRedis) {
+    let key = unique("old");
+    let (status, lease) = acquire(sidecar, &key, json!({"ttlMs": 600_000})).await;
+    assert_eq!(status, 201);
+    let shard = lease["token"].as_u64().unwrap() % 64;
+    redis.ask::<u64>("ZADD", &[&format!("{{lockside:{shard}}}:tokens"), "XX", "CH", &(4096 + shard).to_string(), &key]);
+}
+
 #[tokio::test]
 async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
     let (redis, lost_redis) = (TestRedis::start(&[]), TestRedis::start(&[]));
@@ -65,7 +74,12 @@ async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
     let prometheus = Prometheus::start(&jobs).await;
     pile_up(&working, &waiting).await;
     come_back_too_late(&working).await;
+    age(&working, &redis).await;
+    assert_eq!(working.call("DELETE", "/v1/locks/held?force=true").send().await.status, 204);
+    assert_eq!(hold.next().await.unwrap(), json!({"event": "lost", "reason": "forced"}));
     lose_redis(&alone, lost_redis).await;
+    let mut hold = working.call("POST", "/v1/locks/held/hold").json(&json!({"ttlMs": 60_000})).open().await;
+    assert_eq!(hold.next().await.unwrap()["event"], "acquired");
     assert_eq!(acquire(&working, "held", json!({})).await.0, 409);
 
     let rules = Vec::from_iter(prometheus.ask("rules").await["groups"].as_array().unwrap().iter().flat_map(|group| {
