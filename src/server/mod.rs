@@ -25,8 +25,8 @@ use tokio::time::Instant;
 
 pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
 pub use descriptors::{Shares, raise_limit, share};
-use listener::{Stream, Wary};
 pub use listener::{Bound, Listener, bind};
+use listener::{Stream, Wary};
 use patience::{Cut, Pulse, Watched};
 
 /// A response as every handler makes it.

