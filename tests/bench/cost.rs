@@ -87,7 +87,7 @@ fn instructions(bench: &Bench) -> Vec<Figure> {
         let redis = Redis::start(Cores::All, &bench.scratch);
         let out = bench.scratch.path("callgrind.out");
         let file = format!("--callgrind-out-file={out}");
-        let lockside = Lockside::under(Cores::All, &["valgrind", "--tool=callgrind", &file], redis.port);
+        let lockside = Lockside::patient(Cores::All, &["valgrind", "--tool=callgrind", &file], redis.port, "10s");
         load(&lockside, turns, renews).run(Cores::All);
         lockside.process.terminate();
         let text = std::fs::read_to_string(&out).expect("callgrind's file");

@@ -88,14 +88,15 @@ pub struct Lockside {
 
 impl Lockside {
     pub fn start(cores: Cores, redis_port: u16) -> Lockside {
-        Lockside::under(cores, &[], redis_port)
+        Lockside::patient(cores, &[], redis_port, "1s")
     }
 
-    /// Starts it under a tool, such as `valgrind`.
-    pub fn under(cores: Cores, tool: &[&str], redis_port: u16) -> Lockside {
+    /// Starts it under a tool, such as `valgrind`, with another deadline for Redis.
+    pub fn patient(cores: Cores, tool: &[&str], redis_port: u16, redis_timeout: &str) -> Lockside {
         let (api, ops) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let url = format!("redis://127.0.0.1:{redis_port}");
-        let serve = ["serve", "--redis-url", &url, "--listen", &api, "--ops-listen", &ops, "--redis-timeout", "10s"];
+        let serve =
+            ["serve", "--redis-url", &url, "--listen", &api, "--ops-listen", &ops, "--redis-timeout", redis_timeout];
         let binary = lockside_path();
         let words = [tool, &[binary.as_str()], &serve].concat();
         let process = Process::start(cores, words[0], &words[1..]);

@@ -82,13 +82,13 @@ pub fn pairs(bench: &Bench) -> Vec<Line> {
 /// (b)
 pub fn one_connection(bench: &Bench) -> Vec<Line> {
     let sides = Sides::start(Cores::One, &bench.scratch);
-    let recorded = record::commands(&sides.redis);
-    let shape = Shape::Straight { acquire: recorded.acquire, release: recorded.release, token: recorded.token };
-    let targets = vec![format!("127.0.0.1:{}", sides.redis.port)];
-    let straight = Load { targets, connections: 1, seconds: bench.settings.seconds, shape };
     let (mut ours, mut bare, mut straights) = (Figures::default(), Figures::default(), Vec::new());
     for _ in 0..bench.settings.rounds {
         let (our, their) = sides.measure(bench, 1, 1, &Shape::Pairs);
+        let recorded = record::commands(&sides.redis);
+        let shape = Shape::Straight { acquire: recorded.acquire, release: recorded.release, token: recorded.token };
+        let targets = vec![format!("127.0.0.1:{}", sides.redis.port)];
+        let straight = Load { targets, connections: 1, seconds: bench.settings.seconds, shape };
         straights.push(straight.run(Cores::One).p50_us);
         for (all, round) in [(&mut ours, our), (&mut bare, their)] {
             all.p50.extend(round.p50);
