@@ -65,6 +65,11 @@ impl Engine {
         };
         let sent = Instant::now();
         match self.scripts.acquire(key, args).await? {
+            // An answer to another question, as after a proxy lost one.
+            AcquireRow::Granted { token, .. } if token.shard() != key.shard() => {
+                Err(RedisFailure::Nonsense(format!("the token {} for a key of shard {}", token.get(), key.shard()))
+                    .into())
+            }
             AcquireRow::Granted { token, since_ms, valid_until_ms } => {
                 self.shared.ledger.granted(key.shard(), ttl.as_ms());
                 self.shared.floors.saw(token);
