@@ -40,6 +40,9 @@ pub struct Settings {
     /// The table as JSON.
     #[arg(long)]
     json: bool,
+    /// The table as Markdown.
+    #[arg(long)]
+    markdown: bool,
     /// Instead of the table: count what operations cost, and compare it with `tests/bench/cost.txt`.
     #[arg(long)]
     cost: bool,
@@ -87,6 +90,8 @@ fn main() -> ExitCode {
             let lines = rows::all(&bench);
             if bench.settings.json {
                 println!("{}", serde_json::to_string_pretty(&lines).expect("plain data"));
+            } else if bench.settings.markdown {
+                table::print_markdown(&lines);
             } else {
                 table::print(&lines);
             }

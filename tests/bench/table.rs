@@ -136,3 +136,11 @@ pub fn print(lines: &[Line]) {
         println!("{}", cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }
+
+/// For the README.
+pub fn print_markdown(lines: &[Line]) {
+    println!("|{}|\n|{}", HEADINGS.join("|"), "---|".repeat(HEADINGS.len()));
+    for line in lines {
+        println!("|{}|", line.cells().join("|"));
+    }
+}
