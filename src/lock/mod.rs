@@ -256,9 +256,9 @@ impl Locks {
         Ok(Listing::new(self.0.scripts.clone(), flight, prefix, after))
     }
 
-    /// Looks at some more leases, about `entries`, for those that last longer than `cap_ms`.
-    pub async fn look_for_overlong(&self, walk: &mut Walk, cap_ms: u64, entries: usize) -> Result<(), RedisFailure> {
-        walk.on(&self.0.scripts, cap_ms, entries).await
+    /// Looks at some more leases, at most `pages` of 64, for those that last longer than `cap_ms`.
+    pub async fn look_for_overlong(&self, walk: &mut Walk, cap_ms: u64, pages: usize) -> Result<(), RedisFailure> {
+        walk.on(&self.0.scripts, cap_ms, pages).await
     }
 
     /// The oldest grant that the indexes know, when it expired and is not swept yet, too.

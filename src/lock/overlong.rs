@@ -1,5 +1,5 @@
 //! Leases that last longer than anybody may ask for: those that a step of Redis's clock lengthened, or that were
-//! granted under another cap. Found by a walk over the index, some entries at a time.
+//! granted under another cap. Found by a walk over the index, a few pages at a time.
 
 use super::record;
 use super::scripts::{Scripts, Seen};
@@ -32,10 +32,9 @@ impl Walk {
         self.so_far.as_ref().or(self.last_walk.as_ref())
     }
 
-    /// Goes on by at most one page a shard, and until some `entries` of the index were looked at.
-    pub(super) async fn on(&mut self, scripts: &Scripts, cap_ms: u64, entries: usize) -> Result<(), RedisFailure> {
-        let mut looked = 0;
-        for _ in Shard::all() {
+    /// Goes on by at most so many pages, at least one a shard, and not beyond the walk's end.
+    pub(super) async fn on(&mut self, scripts: &Scripts, cap_ms: u64, pages: usize) -> Result<(), RedisFailure> {
+        for _ in 0..pages {
             let shard = Shard::all().nth(self.shard).expect("the walk ends with the last shard");
             let page = scripts.redis.members_above(scripts.space.tokens(shard), self.after, PAGE).await?;
             let keys = page.iter().filter_map(|(key, _)| Key::parse(std::str::from_utf8(key).ok()?).ok());
@@ -48,8 +47,7 @@ impl Walk {
                 Some((_, token)) if page.len() == PAGE as usize => self.after = *token,
                 _ => self.next_shard(),
             }
-            looked += page.len();
-            if looked >= entries {
+            if (self.shard, self.after) == (0, 0) {
                 break;
             }
         }

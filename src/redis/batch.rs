@@ -78,7 +78,8 @@ impl Redis {
         match rows {
             Ok(rows) if rows.len() == jobs.len() => {
                 for (job, row) in jobs.into_iter().zip(rows) {
-                    let _ = job.give.send(row.refusal().map_or(Ok(row), Err));
+                    let refusal = row.refusal().inspect(|failure| self.status.refused(failure));
+                    let _ = job.give.send(refusal.map_or(Ok(row), Err));
                 }
             }
             Ok(rows) => {

@@ -1,7 +1,9 @@
 //! What is known of the Redis server's clock: enough to say, by that clock, until when a command may run.
 
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// The server's clock beside our own, which is steady. Learns from what the server says its time is; between two such
 /// words it may step, which the next word mends.
@@ -9,11 +11,21 @@ pub struct Clock {
     begun: Instant,
     /// The server's milliseconds since 1970 less ours since `begun`: never more than it is.
     ahead_ms: Mutex<Option<i64>>,
+    last: Mutex<Option<Sample>>,
+}
+
+/// When the server read its clock, by both clocks: it did so between `sent_us` and `heard_us`. Ours counts the time that
+/// the machine is suspended, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    pub sent_us: i64,
+    pub redis_us: i64,
+    pub heard_us: i64,
 }
 
 impl Clock {
     pub fn new() -> Clock {
-        Clock { begun: Instant::now(), ahead_ms: Mutex::new(None) }
+        Clock { begun: Instant::now(), ahead_ms: Mutex::new(None), last: Mutex::new(None) }
     }
 
     pub fn is_known(&self) -> bool {
@@ -23,12 +35,21 @@ impl Clock {
     /// Takes in that the server said `server_ms` in answer to what was sent at `sent` and has arrived now.
     pub fn learn(&self, server_ms: u64, sent: Instant) {
         let server_ms = i64::try_from(server_ms).unwrap_or(i64::MAX);
+        let heard_us = now_us();
+        let sent_us = heard_us - i64::try_from(sent.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let sample = Sample { sent_us, redis_us: server_ms.saturating_mul(1000), heard_us };
+        *self.last.lock().expect("no holder of this lock panics") = Some(sample);
         // It said so between the two moments, and cut off its microseconds, and we ours.
         let least = server_ms - self.ours(Instant::now()) - 1;
         let most = server_ms - self.ours(sent) + 1;
         let mut ahead_ms = self.lock();
         // What was known is kept while it can be true: a slow answer says little.
         *ahead_ms = Some(ahead_ms.filter(|known| (least..=most).contains(known)).unwrap_or(least));
+    }
+
+    /// What was last heard of it.
+    pub fn last(&self) -> Option<Sample> {
+        *self.last.lock().expect("no holder of this lock panics")
     }
 
     /// A time of the server's clock, milliseconds since 1970, that it does not pass before `at`, unless it steps;
@@ -46,10 +67,13 @@ impl Clock {
     }
 }
 
+fn now_us() -> i64 {
+    let now = Duration::try_from(clock_gettime(ClockId::Boottime)).expect("the machine started in the past");
+    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[test]

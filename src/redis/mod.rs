@@ -34,6 +34,7 @@ use tokio::sync::mpsc;
 
 use batch::Batch;
 use clock::Clock;
+pub use clock::Sample;
 pub use failure::RedisFailure;
 pub use info::{Info, Role};
 pub use push::{Heard, Push};
@@ -236,9 +237,12 @@ impl Redis {
         Ok(Info::parse(&String::from_utf8_lossy(&text)))
     }
 
-    /// Redis's clock, milliseconds since 1970.
-    pub async fn clock_ms(&self) -> Result<u64, RedisFailure> {
-        self.call(&[RedisOperation::Time], watch::time(&self.client)).await?.milliseconds()
+    /// What was last heard of Redis's clock; it is asked where that is not known yet.
+    pub async fn clock(&self) -> Result<Option<Sample>, RedisFailure> {
+        if !self.clock.is_known() {
+            self.ask_time().await?;
+        }
+        Ok(self.clock.last())
     }
 
     /// A field of a hash, where there is one.

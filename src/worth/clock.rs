@@ -1,28 +1,12 @@
 //! Redis's clock against our own, which counts suspension and never steps. All expiry goes by Redis's clock: when it
 //! steps, leases end early or late.
 
-use std::time::Duration;
-
-use rustix::time::{ClockId, clock_gettime};
+use crate::redis::Sample;
 
 /// A smaller difference is no step, microseconds.
 const STEP_US: i64 = 1_000_000;
 /// Two clocks that run evenly part by less than this share of the time between two samples.
 const DRIFT_SHARE: i64 = 1_000;
-
-/// When Redis read its clock, by both clocks. It did so between `sent_us` and `heard_us`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sample {
-    pub sent_us: i64,
-    pub redis_us: i64,
-    pub heard_us: i64,
-}
-
-/// Microseconds of our clock.
-pub fn now_us() -> i64 {
-    let now = Duration::try_from(clock_gettime(ClockId::Boottime)).expect("the machine started in the past");
-    i64::try_from(now.as_micros()).unwrap_or(i64::MAX)
-}
 
 /// By how much Redis's clock stepped between two samples, at the least, microseconds; `None` where slow answers and
 /// drift explain the difference.

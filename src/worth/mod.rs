@@ -1,5 +1,5 @@
-//! What a lock is worth on this Redis: looked at from the start on, every few seconds; told in /readyz, in metrics and,
-//! when it changes, in the log. Knows what Redis says and what the leases show; changes nothing.
+//! What a lock is worth on this Redis: looked at from the start on, four times a minute; told in /readyz, in metrics
+//! and, when it changes, in the log. Knows what Redis says and what the leases show; changes nothing.
 
 mod clock;
 mod warning;
@@ -13,17 +13,17 @@ pub use warning::{Finding, Warning};
 
 use crate::lock::{Locks, Walk};
 use crate::metrics::Metrics;
-use crate::redis::{Redis, RedisFailure, Status};
-use clock::Sample;
+use crate::redis::{Redis, RedisFailure, Sample, Status};
 
-/// Between two looks; INFO costs Redis 20 µs.
-const INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks. All sidecars share Redis, and it is not to notice them: INFO takes it 20 µs.
+const INTERVAL: Duration = Duration::from_secs(15);
 /// Between two looks while Redis takes no writes or has not answered yet, so that readiness follows fast.
 const INTERVAL_BLOCKED: Duration = Duration::from_millis(250);
-/// Leases looked at each time: half a millisecond of Redis's time, at most.
-const LEASES: usize = 256;
-/// And at the start, or when the clock stepped.
-const LEASES_IN_A_HURRY: usize = 4096;
+/// A page of the index is looked at as often as this. A walk over all shards takes an hour, and so finds what nobody
+/// would hurry for.
+const PAGE_INTERVAL: Duration = Duration::from_secs(60);
+/// Pages looked at at the start, when the clock stepped, and while a lease is known to last too long.
+const PAGES_IN_A_HURRY: usize = 128;
 /// A lease may last longer than the cap by this, milliseconds, before that means something.
 const CAP_SLACK_MS: u64 = 1_000;
 /// How long a step of the clock stays a warning. Leases from before it end early or late.
@@ -64,6 +64,7 @@ impl Worth {
             locks,
             cap_ms: max_ttl_ms.saturating_add(CAP_SLACK_MS),
             walk: Walk::default(),
+            walked: None,
             hurries: true,
             clock: None,
             step: None,
@@ -86,6 +87,10 @@ impl Worth {
                 }
             }
             sleep(pause).await;
+            // Whoever looks at a Redis that is away takes part in deciding that its connection is no good.
+            while self.status.ready().is_err() {
+                sleep(INTERVAL_BLOCKED).await;
+            }
         }
     }
 
@@ -121,7 +126,8 @@ struct Watch {
     locks: Locks,
     cap_ms: u64,
     walk: Walk,
-    /// At the start, and when the clock stepped: more is looked at.
+    walked: Option<Instant>,
+    /// Whether more leases are looked at.
     hurries: bool,
     clock: Option<Sample>,
     /// When the clock stepped last, and by how much, microseconds.
@@ -148,10 +154,13 @@ impl Watch {
             );
             findings.push(Finding::new(Warning::ClockStep, text));
         }
-        let leases = if self.hurries { LEASES_IN_A_HURRY } else { LEASES };
-        match self.locks.look_for_overlong(&mut self.walk, self.cap_ms, leases).await {
-            Ok(()) => self.hurries = false,
-            Err(failure) => tracing::debug!(%failure, "the leases were not looked at; trying again"),
+        if self.hurries || self.walked.is_none_or(|at| at.elapsed() >= PAGE_INTERVAL) {
+            let pages = if self.hurries { PAGES_IN_A_HURRY } else { 1 };
+            match self.locks.look_for_overlong(&mut self.walk, self.cap_ms, pages).await {
+                Ok(()) => self.hurries = self.walk.longest().is_some(),
+                Err(failure) => tracing::debug!(%failure, "the leases were not looked at; trying again"),
+            }
+            self.walked = Some(Instant::now());
         }
         if let Some(longest) = self.walk.longest() {
             let text = format!(
@@ -165,9 +174,7 @@ impl Watch {
     }
 
     async fn read_clock(&mut self, metrics: &Metrics) -> Result<(), RedisFailure> {
-        let sent_us = clock::now_us();
-        let redis_us = i64::try_from(self.redis.clock_ms().await?).unwrap_or(i64::MAX).saturating_mul(1000);
-        let now = Sample { sent_us, redis_us, heard_us: clock::now_us() };
+        let Some(now) = self.redis.clock().await? else { return Ok(()) };
         if let Some(step_us) = self.clock.replace(now).and_then(|before| clock::step(&before, &now)) {
             let direction = if step_us > 0 { "forward" } else { "backward" };
             metrics.clock_steps.with_label_values(&[direction]).inc();
