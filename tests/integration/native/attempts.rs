@@ -25,7 +25,8 @@ async fn repeated_it_is_the_same_lease_and_not_renewed() {
             let again = native.attempt(&who, &key, &name, body).await;
             assert_eq!(again.status, 200, "{}", again.text());
             let mut again = again.json();
-            assert!(left_ms(&again) <= left_ms(&lease), "{again} after {lease}");
+            // An answer that takes less time than the first one's promises a little more.
+            assert!(left_ms(&again) <= left_ms(&lease) + 500, "{again} after {lease}");
             again["validForMs"] = lease["validForMs"].clone();
             assert_eq!(again, lease);
             assert_eq!(expires_ms(&key), until);
