@@ -17,6 +17,12 @@ fn megabytes(process: &Process) -> f64 {
     process.memory() as f64 / MEGABYTE
 }
 
+/// After a pause in which what was used only to open everything can be given back.
+fn settled_megabytes(process: &Process) -> f64 {
+    std::thread::sleep(Duration::from_secs(2));
+    megabytes(process)
+}
+
 /// (e)
 pub fn list(bench: &Bench) -> Vec<Line> {
     let redis = Redis::start(Cores::All, &bench.scratch);
@@ -54,7 +60,7 @@ pub fn holds(bench: &Bench) -> Vec<Line> {
     let shape = Shape::Holds { ttl_ms: 30_000 };
     let load = Load { targets: vec![lockside.api.clone()], connections: HOLDS, seconds: 0.0, shape };
     let _load = load.stay();
-    let memory = megabytes(&lockside.process);
+    let memory = settled_megabytes(&lockside.process);
     let (before, spent, begin) = (redis.count(), lockside.process.cpu(), Instant::now());
     // Every lease is renewed once in a third of its ttl.
     std::thread::sleep(Duration::from_secs(10));
@@ -76,10 +82,10 @@ pub fn holds(bench: &Bench) -> Vec<Line> {
 pub fn memory(bench: &Bench) -> Vec<Line> {
     let redis = Redis::start(Cores::All, &bench.scratch);
     let lockside = Lockside::start(Cores::All, redis.port);
-    let idle = megabytes(&lockside.process);
+    let idle = settled_megabytes(&lockside.process);
     let load = Load { targets: vec![lockside.api.clone()], connections: CONNECTIONS, seconds: 0.0, shape: Shape::Idle };
     let _load = load.stay();
-    let connected = megabytes(&lockside.process);
+    let connected = settled_megabytes(&lockside.process);
     let size = std::fs::metadata(lockside_path()).expect("the release binary").len() as f64 / MEGABYTE;
     vec![
         Line::alone('h', "memory idle", "MB", vec![idle]).budget(Budget::AtMost(10.0)),
