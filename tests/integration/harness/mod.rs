@@ -8,6 +8,7 @@ pub mod lens;
 pub mod proxy;
 pub mod redis;
 pub mod sidecar;
+pub mod who;
 pub mod wire;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,6 +20,7 @@ pub use lens::Lens;
 pub use proxy::{Fault, Proxy};
 pub use redis::TestRedis;
 pub use sidecar::Sidecar;
+pub use who::{API_TOKEN, Who, editor, reader};
 pub use wire::Wire;
 
 /// A text that no other test uses, so that all run in parallel on one Redis.

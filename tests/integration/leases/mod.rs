@@ -14,30 +14,9 @@ use std::ops::Deref;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Call, Scratch, Sidecar, TestRedis, jwt};
+use crate::harness::{API_TOKEN, Answer, Sidecar, TestRedis, Who, editor, reader};
 
-const API_TOKEN: &str = "the api token of the tests";
 const PATH: &str = "/cmn/leasable-locks";
-
-/// Who is asking.
-#[derive(Clone, Debug)]
-enum Who {
-    /// By a JWT in the cookie.
-    User(String),
-    /// By the API token.
-    System,
-    Nobody,
-}
-
-/// A user who may manage locks.
-fn editor(id: &str) -> Who {
-    Who::User(jwt::editor(id))
-}
-
-/// A user without any permission.
-fn reader(id: &str) -> Who {
-    Who::User(jwt::reader(id))
-}
 
 /// A sidecar on the Redis that tests share, with calls of the dialect.
 struct Leases(Sidecar);
@@ -45,25 +24,12 @@ struct Leases(Sidecar);
 impl Leases {
     /// Knows users by their cookie and system callers by [`API_TOKEN`].
     async fn start(flags: &[&str]) -> Leases {
-        let scratch = Scratch::new();
-        let (secret, token) = (scratch.file("secret", jwt::SECRET), scratch.file("token", API_TOKEN));
-        let mut all = vec!["--jwt-secret-file", &secret, "--api-token-file", &token];
-        all.extend(flags);
-        Leases(Sidecar::start(TestRedis::shared(), &all).await)
+        Leases(Sidecar::who_knows(&TestRedis::shared().url(), flags).await)
     }
 
     /// Knows nobody: neither a JWT key nor an API token is set.
     async fn anonymous() -> Leases {
         Leases(Sidecar::start(TestRedis::shared(), &[]).await)
-    }
-
-    fn ask(&self, who: &Who, method: &str, path: &str) -> Call<'_> {
-        let call = self.call(method, path);
-        match who {
-            Who::User(token) => call.cookie(token),
-            Who::System => call.bearer(API_TOKEN),
-            Who::Nobody => call,
-        }
     }
 
     async fn create(&self, who: &Who, key: &str, seconds: i64) -> Answer {

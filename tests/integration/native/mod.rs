@@ -24,9 +24,7 @@ use std::ops::Deref;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, Call, Scratch, Sidecar, TestRedis, jwt};
-
-const API_TOKEN: &str = "the api token of the tests";
+use crate::harness::{API_TOKEN, Answer, Sidecar, TestRedis, Who, editor, reader};
 
 /// Every code that an error may have.
 const CODES: [&str; 15] = [
@@ -47,26 +45,6 @@ const CODES: [&str; 15] = [
     "outcome-unknown",
 ];
 
-/// Who is asking.
-#[derive(Clone, Debug)]
-enum Who {
-    /// By a JWT in the cookie.
-    User(String),
-    /// By the API token.
-    System,
-    Nobody,
-}
-
-/// A user who may manage locks.
-fn editor(id: &str) -> Who {
-    Who::User(jwt::editor(id))
-}
-
-/// A user without any permission.
-fn reader(id: &str) -> Who {
-    Who::User(jwt::reader(id))
-}
-
 /// A sidecar with calls of the dialect.
 struct Native(Sidecar);
 
@@ -78,19 +56,7 @@ impl Native {
 
     /// The same on the Redis at `url`.
     async fn start_at(url: &str, flags: &[&str]) -> Native {
-        let scratch = Scratch::new();
-        let (secret, token) = (scratch.file("secret", jwt::SECRET), scratch.file("token", API_TOKEN));
-        let known = ["--jwt-secret-file", &secret, "--api-token-file", &token];
-        Native(Sidecar::start_at(url, &[&known, flags].concat()).await)
-    }
-
-    fn ask(&self, who: &Who, method: &str, path: &str) -> Call<'_> {
-        let call = self.call(method, path);
-        match who {
-            Who::User(token) => call.cookie(token),
-            Who::System => call.bearer(API_TOKEN),
-            Who::Nobody => call,
-        }
+        Native(Sidecar::who_knows(url, flags).await)
     }
 
     /// A `POST`; `key` as it stands in the path.
