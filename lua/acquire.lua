@@ -18,28 +18,30 @@
 --       | {"held", lease, valid_until_ms, left_ms}       another attempt, owner or program has it (< 0: no expiry)
 --       | {"stranger"}                                   something that is no string lies under the key
 --       | {"late", now_ms}                               see lease.lua
--- Times are strings of milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity,
+-- Times are milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity,
 -- nonce, and "by":"r-1 r-2", of the sendings that were told of it, or "by":"*", when there are many; see undo.lua.
 -- A free key that others wait for goes to the first of them, and is held; they are told of an expiry that comes sooner.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
-local lock, seq, tokens, queue             = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local key, shard, floor, push              = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local lock, queue                          = KEYS[1], KEYS[4]
+local key, push                            = ARGV[1], ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]
 
 local LONGEST_BY = 512 -- so that no lease grows without bound
 
 local function found(word, lease)
-  local valid_until, left = redis.call('PEXPIRETIME', lock), redis.call('PTTL', lock)
-  return {word, lease, string.format('%.0f', valid_until), string.format('%.0f', left)}
+  local valid_until = redis.call('PEXPIRETIME', lock)
+  return {word, lease, valid_until, valid_until < 0 and valid_until or math.max(valid_until - clock_ms(), 0)}
 end
 
-local now_us = clock_us()
-if is_late(not_after, now_us) then
-  return late(now_us)
+local refusal = late(not_after)
+if refusal then
+  return refusal
 end
-local lease = redis.pcall('GET', lock)
+-- A key is free nearly always when it is asked for, and nobody waits for it.
+local is_taken = redis.call('EXISTS', lock, queue) > 0
+local lease = is_taken and redis.pcall('GET', lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
@@ -67,12 +69,11 @@ if lease then
 end
 
 if lease then
-  local now_ms = math.floor(now_us / 1000)
-  local valid_until, left_ms = string.format('%.0f', now_ms + tonumber(ttl_ms)), ttl_ms
+  local valid_until, left_ms = clock_ms() + ttl_ms, ttl_ms
   if own == 'extend' then
     local expires = redis.call('PEXPIRETIME', lock)
-    if expires > tonumber(valid_until) then
-      valid_until, left_ms = string.format('%.0f', expires), string.format('%.0f', expires - now_ms)
+    if expires > valid_until then
+      valid_until, left_ms = expires, expires - clock_ms()
     end
   end
   -- A write that Redis does even when it is out of memory; then it does the SET, too.
@@ -94,14 +95,12 @@ if lease then
   return {'renewed', text, valid_until, left_ms}
 end
 
-local at = {lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}
-if redis.call('EXISTS', queue) == 1 and hand_over(at) then
+if is_taken and hand_over(KEYS, ARGV) then
   return found('held', redis.call('GET', lock))
 end
 local by = request ~= '' and '"by":"' .. request .. '",' or ''
-local token, since, valid_until, refusal =
-  grant(at, identity .. nonce .. by, ttl_ms, further, tonumber(ttl_ms), now_us)
-if refusal then
-  return refusal
+local token, since, valid_until, used_up = grant(KEYS, ARGV, identity .. nonce .. by, ttl_ms, further, ttl_ms)
+if used_up then
+  return used_up
 end
 return {'granted', token, since, valid_until}

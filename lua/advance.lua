@@ -11,11 +11,10 @@
 --       | {"free", stands}                   it is free; and where the waiter is queued, Redis would not grant it
 -- A free key stays free when the waiter is missing: the line was lost, perhaps, and must stand again first.
 -- A script, because whose turn it is must be decided once, however many sidecars ask at the same moment.
-local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local waiter, silent           = ARGV[5], ARGV[6]
+local lock, queue    = KEYS[1], KEYS[4]
+local key, push      = ARGV[1], ARGV[4]
+local waiter, silent = ARGV[5], ARGV[6]
 
-local at = {lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
@@ -23,10 +22,10 @@ end
 local stands = redis.call('ZSCORE', queue, waiter) and 'queued' or 'missing'
 if not lease and stands == 'queued' then
   if silent ~= '' then
-    drop(at, silent)
+    drop(KEYS, silent)
     redis.call('PUBLISH', push .. silent, 'dropped\n' .. key)
   end
-  if hand_over(at) then
+  if hand_over(KEYS, ARGV) then
     lease = redis.call('GET', lock)
   end
 end
@@ -36,4 +35,4 @@ end
 if type(lease) == 'table' then
   return {'stranger', stands}
 end
-return {'held', lease, string.format('%.0f', redis.call('PTTL', lock)), stands}
+return {'held', lease, redis.call('PTTL', lock), stands}

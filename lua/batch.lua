@@ -8,14 +8,9 @@
 local rows, next_key, next_arg = {}, 1, 1
 while ARGV[next_arg] do
   local operation, key_count, arg_count = operations[ARGV[next_arg]], ARGV[next_arg + 1], ARGV[next_arg + 2]
-  local keys, args = {}, {}
-  for i = 1, tonumber(key_count) do
-    keys[i] = KEYS[next_key + i - 1]
-  end
-  for i = 1, tonumber(arg_count) do
-    args[i] = ARGV[next_arg + 2 + i]
-  end
-  next_key, next_arg = next_key + #keys, next_arg + 3 + #args
+  local keys = {unpack(KEYS, next_key, next_key + key_count - 1)}
+  local args = {unpack(ARGV, next_arg + 3, next_arg + 2 + arg_count)}
+  next_key, next_arg = next_key + key_count, next_arg + 3 + arg_count
   local is_done, row = pcall(operation, keys, args)
   if not is_done or row.err then
     row = {'error', type(row) == 'table' and row.err or tostring(row)}

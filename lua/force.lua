@@ -10,14 +10,13 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A script, because the lease that is taken away must be the one that was looked at.
-local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
-local token, not_after         = ARGV[5], ARGV[6]
-local forced                   = KEYS[5]
+local lock, tokens, queue, forced = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
+local key, push                   = ARGV[1], ARGV[4]
+local token, not_after            = ARGV[5], ARGV[6]
 
-local now_us = clock_us()
-if is_late(not_after, now_us) then
-  return late(now_us)
+local refusal = late(not_after)
+if refusal then
+  return refusal
 end
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -37,6 +36,6 @@ redis.call('DEL', lock)
 redis.call('SET', forced, found, 'EX', 60)
 redis.call('PUBLISH', push .. 'all', 'forced\n' .. key .. '\n' .. found)
 if redis.call('EXISTS', queue) == 1 then
-  hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
+  hand_over(KEYS, ARGV)
 end
 return {'forced', lease}

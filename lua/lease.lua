@@ -8,17 +8,25 @@
 -- end, so that no owner's text can imitate it.
 local RENEWED = ',"renewed":true}'
 
+-- To Redis, too, all that happens in one call happens in one instant; so its clock is asked once.
+local instant_us
 local function clock_us()
-  local time = redis.call('TIME')
-  return tonumber(time[1]) * 1000000 + tonumber(time[2])
+  if not instant_us then
+    local time = redis.call('TIME')
+    instant_us = time[1] * 1000000 + time[2]
+  end
+  return instant_us
 end
 
-local function is_late(not_after, now_us)
-  return not_after ~= '' and now_us > tonumber(not_after) * 1000
+local function clock_ms()
+  return math.floor(clock_us() / 1000)
 end
 
-local function late(now_us)
-  return {'late', string.format('%.0f', math.floor(now_us / 1000))}
+-- The row to return where it is too late, or nil.
+local function late(not_after)
+  if not_after ~= '' and clock_us() > not_after * 1000 then
+    return {'late', clock_ms()}
+  end
 end
 
 -- The lease with the mark, and without that of an offer, which a renewal takes.

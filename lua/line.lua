@@ -1,5 +1,7 @@
 -- Not a script: stands, behind lease.lua, before those that grant, or that free a key and so let the next in line have it.
--- `at` names the place: lock, seq, tokens, queue (keys); key, shard, floor, push (see acquire.lua).
+-- Each of them has lock, seq, tokens, queue as its first KEYS and key, shard, floor, push as its first ARGV (see
+-- acquire.lua), and hands both on as they are: `keys`, `args`.
+-- A number that is an argument to Redis is written in 17 digits: exact, as all of ours are below 2^53.
 -- queue is a zset, waiter -> place in line. A waiter is six lines of text that its sidecar made:
 --   sidecar, waiter (names without a newline), ttl_ms, identity, nonce and "by", further (as acquire.lua has them)
 -- Channel push .. sidecar, for one sidecar: turn (key, waiter, token), dropped (key: its waiters left the line).
@@ -17,42 +19,42 @@ local OFFER_MS = 1500
 local UNHEARD_OFFER_MS = 700
 
 -- The next sequence of the shard, or nil and an error; nothing is changed then.
-local function next_sequence(at, now_us)
+local function next_sequence(keys, args)
   -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
-  local sequence = math.max(math.floor((now_us - TOKEN_EPOCH_MS * 1000) * 64 / 1000), at.floor + 1)
+  local sequence = math.max(math.floor((clock_us() - TOKEN_EPOCH_MS * 1000) * 64 / 1000), args[3] + 1)
   if sequence < SEQUENCE_END then
-    local stored = redis.pcall('SET', at.seq, string.format('%.0f', sequence), 'GET')
+    local stored = redis.pcall('SET', keys[2], sequence, 'GET')
     if type(stored) == 'table' then
       return nil, stored
     end
     local last = math.floor(tonumber(stored or 0) or 0)
     if last >= sequence then
       sequence = last + 1
-      redis.call('SET', at.seq, string.format('%.0f', sequence))
+      redis.call('SET', keys[2], sequence)
     end
   end
   if sequence >= SEQUENCE_END then
-    return nil, redis.error_reply('ERR the sequence of shard ' .. at.shard .. ' is used up: no token is left above it')
+    return nil, redis.error_reply('ERR the sequence of shard ' .. args[2] .. ' is used up: no token is left above it')
   end
   return sequence
 end
 
 -- Grants the key, valid for valid_ms: token, since, valid_until; or a fourth, an error, and nothing is granted.
-local function grant(at, attempt, ttl_ms, further, valid_ms, now_us)
-  local sequence, refusal = next_sequence(at, now_us)
+local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
+  local sequence, refusal = next_sequence(keys, args)
   if refusal then
     return nil, nil, nil, refusal
   end
-  local now_ms = math.floor(now_us / 1000)
-  local token = string.format('%.0f', sequence * 64 + at.shard)
-  local since = string.format('%.0f', now_ms)
-  local valid_until = string.format('%.0f', now_ms + valid_ms)
+  local token = string.format('%.0f', sequence * 64 + args[2])
+  local since = clock_ms()
+  local valid_until = since + valid_ms
   -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
-  local indexed = redis.pcall('ZADD', at.tokens, token, at.key)
+  local indexed = redis.pcall('ZADD', keys[3], token, args[1])
   if type(indexed) == 'table' then
     return nil, nil, nil, indexed
   end
-  redis.call('SET', at.lock,
+  -- Lua writes a number in 14 digits, and a time of ours has 13.
+  redis.call('SET', keys[1],
     '{"token":"' .. token .. '",' .. attempt .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
     'NX', 'PXAT', valid_until)
   return token, since, valid_until
@@ -60,44 +62,45 @@ end
 
 -- Takes all waiters of a sidecar out of the line. If it lives it puts them back, each at its place, once it is told or
 -- listens again.
-local function drop(at, sidecar)
-  for _, waiter in ipairs(redis.call('ZRANGE', at.queue, 0, -1)) do
+local function drop(keys, sidecar)
+  for _, waiter in ipairs(redis.call('ZRANGE', keys[4], 0, -1)) do
     if string.sub(waiter, 1, #sidecar + 1) == sidecar .. '\n' then
-      redis.call('ZREM', at.queue, waiter)
+      redis.call('ZREM', keys[4], waiter)
     end
   end
 end
 
 -- Offers a free key to the first waiter. Whether there was one.
-local function hand_over(at)
+local function hand_over(keys, args)
+  local queue, key, push = keys[4], args[1], args[4]
   -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
-  if type(redis.pcall('ZREMRANGEBYRANK', at.queue, 1, 0)) == 'table' then
+  if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
     return false -- What is no line holds nobody up.
   end
-  local first = redis.call('ZRANGE', at.queue, 0, 0)[1]
+  local first = redis.call('ZRANGE', queue, 0, 0)[1]
   while first do
     local sidecar, waiter, ttl_ms, identity, attempt, further =
       string.match(first, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
     if sidecar then
-      local listens = redis.call('PUBSUB', 'NUMSUB', at.push .. sidecar)[2] > 0
+      local listens = redis.call('PUBSUB', 'NUMSUB', push .. sidecar)[2] > 0
       local offer_ms = listens and OFFER_MS or UNHEARD_OFFER_MS
       local mark = ',"offered":"' .. sidecar .. '"'
-      local token = grant(at, identity .. attempt, ttl_ms, further .. mark, offer_ms, clock_us())
+      local token = grant(keys, args, identity .. attempt, ttl_ms, further .. mark, offer_ms)
       if not token then
         return false
       end
-      redis.call('ZREM', at.queue, first)
+      redis.call('ZREM', queue, first)
       if not listens then
-        drop(at, sidecar)
+        drop(keys, sidecar)
       end
-      redis.call('PUBLISH', at.push .. sidecar, 'turn\n' .. at.key .. '\n' .. waiter .. '\n' .. token)
-      if redis.call('EXISTS', at.queue) == 1 then
-        redis.call('PUBLISH', at.push .. 'all', 'offer\n' .. at.key .. '\n' .. offer_ms .. '\n' .. sidecar)
+      redis.call('PUBLISH', push .. sidecar, 'turn\n' .. key .. '\n' .. waiter .. '\n' .. token)
+      if redis.call('EXISTS', queue) == 1 then
+        redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. offer_ms .. '\n' .. sidecar)
       end
       return true
     end
-    redis.call('ZREM', at.queue, first) -- Not one that a sidecar made.
-    first = redis.call('ZRANGE', at.queue, 0, 0)[1]
+    redis.call('ZREM', queue, first) -- Not one that a sidecar made.
+    first = redis.call('ZRANGE', queue, 0, 0)[1]
   end
   return false
 end

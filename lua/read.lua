@@ -16,8 +16,7 @@ for i, lock in ipairs(KEYS) do
   elseif not lease then
     rows[i] = {'free'}
   else
-    local valid_until, left = redis.call('PEXPIRETIME', lock), redis.call('PTTL', lock)
-    rows[i] = {'lease', lease, string.format('%.0f', valid_until), string.format('%.0f', left)}
+    rows[i] = {'lease', lease, redis.call('PEXPIRETIME', lock), redis.call('PTTL', lock)}
   end
 end
 return rows

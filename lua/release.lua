@@ -10,13 +10,13 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
-local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local lock, tokens, queue        = KEYS[1], KEYS[3], KEYS[4]
+local key                        = ARGV[1]
 local token, identity, not_after = ARGV[5], ARGV[6], ARGV[7]
 
-local now_us = clock_us()
-if is_late(not_after, now_us) then
-  return late(now_us)
+local refusal = late(not_after)
+if refusal then
+  return refusal
 end
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -40,6 +40,6 @@ end
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
 if redis.call('EXISTS', queue) == 1 then
-  hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
+  hand_over(KEYS, ARGV)
 end
 return {'released'}

@@ -17,9 +17,9 @@ local lock, queue, forced                = KEYS[1], KEYS[2], KEYS[3]
 local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local not_after                          = ARGV[6]
 
-local now_us = clock_us()
-if is_late(not_after, now_us) then
-  return late(now_us)
+local refusal = late(not_after)
+if refusal then
+  return refusal
 end
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' then
@@ -38,7 +38,7 @@ if ttl_ms == '' then
     return {'other', lease}
   end
 end
-local valid_until = string.format('%.0f', math.floor(now_us / 1000) + tonumber(ttl_ms))
+local valid_until = clock_ms() + ttl_ms
 if redis.call('PEXPIREAT', lock, valid_until, 'GT') == 0 then
   redis.call('PEXPIREAT', lock, valid_until)
   if redis.call('EXISTS', queue) == 1 then

@@ -10,8 +10,8 @@
 --       | {"nothing"}   this sending of the attempt has no lease
 --       | {"told"}      another sending of the attempt was told of the lease: it stays, without this one; or it was renewed
 -- A script, because a repetition may be told between a GET and a DEL, and a turn come between leaving the line and a GET.
-local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local lock, tokens, queue      = KEYS[1], KEYS[3], KEYS[4]
+local key                      = ARGV[1]
 local attempt, request, waiter = ARGV[5], ARGV[6], ARGV[7]
 
 local lease = redis.pcall('GET', lock)
@@ -52,6 +52,6 @@ end
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
 if redis.call('EXISTS', queue) == 1 then
-  hand_over({lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push})
+  hand_over(KEYS, ARGV)
 end
 return {'undone'}

@@ -13,16 +13,15 @@
 -- A free key stays free when a waiter comes back to its place: others that stood before it may be about to, too.
 -- Whoever comes back to an empty line says so to all. Fails, and has changed nothing, when no place is left.
 -- A script, because a key that is freed between a look and the joining would wake nobody.
-local lock, seq, tokens, queue = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local key, shard, floor, push  = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4]
+local lock, queue              = KEYS[1], KEYS[4]
+local key, push                = ARGV[1], ARGV[4]
 local waiter, wait_ms, place   = ARGV[5], tonumber(ARGV[6]), ARGV[7]
 local not_after                = ARGV[8]
 
-local now_us = clock_us()
-if is_late(not_after, now_us) then
-  return late(now_us)
+local refusal = late(not_after)
+if refusal then
+  return refusal
 end
-local at = {lock = lock, seq = seq, tokens = tokens, queue = queue, key = key, shard = shard, floor = floor, push = push}
 local lease = redis.pcall('GET', lock)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
@@ -38,24 +37,24 @@ if type(lease) == 'string' then
 end
 local comes_back = place ~= ''
 if not comes_back then
-  local sequence, refusal = next_sequence(at, now_us)
-  if refusal then
-    return refusal
+  local sequence, used_up = next_sequence(KEYS, ARGV)
+  if used_up then
+    return used_up
   end
   -- The sequence numbers the places, too: it rises whatever happens to Redis.
   place = string.format('%.0f', sequence)
 end
 local is_new = redis.call('ZADD', queue, 'NX', place, waiter) == 1
 -- A line whose sidecars all died must not stay for ever.
-local keep_ms = string.format('%.0f', wait_ms + 60000)
+local keep_ms = wait_ms + 60000
 if redis.call('PEXPIRE', queue, keep_ms, 'NX') == 0 then
   redis.call('PEXPIRE', queue, keep_ms, 'GT')
 end
 if comes_back and is_new and redis.call('ZCARD', queue) == 1 then
   redis.call('PUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end
-if not lease and not comes_back and hand_over(at) then
+if not lease and not comes_back and hand_over(KEYS, ARGV) then
   lease = redis.call('GET', lock)
 end
 local offered = type(lease) == 'string' and string.match(lease, ',"offered":"([%w-]+)"}$') or ''
-return {'waiting', place, string.format('%.0f', redis.call('PTTL', lock)), offered}
+return {'waiting', place, redis.call('PTTL', lock), offered}

@@ -5,6 +5,9 @@ use std::path::Path;
 
 const TYPED_CALLS: &str = include_str!("../../../src/lock/scripts.rs");
 
+/// What line.lua takes of the KEYS and ARGV that a script hands on to it as they are.
+const LINE_SLOTS: std::ops::RangeInclusive<u8> = 1..=4;
+
 /// One file of `lua/`.
 struct Script {
     name: String,
@@ -62,11 +65,11 @@ fn each_header_promises_the_rows_that_the_body_returns() {
     for script in scripts() {
         let mut returned = words(&script.body, "{'", '\'');
         returned.append(&mut words(&script.body, "found('", '\''));
-        returned.extend(script.body.contains("return late(").then(|| "late".to_owned()));
+        returned.extend(script.body.contains("late(not_after)").then(|| "late".to_owned()));
         assert_eq!(script.promised(), returned, "{}", script.name);
         let returned = script.body.lines().filter(|line| line.trim_start().starts_with("return "));
         for line in returned {
-            let known = ["{'", "{word", "found('", "rows", "lease", "late(", "left", "refusal"].iter().any(|value| {
+            let known = ["{'", "{word", "found('", "rows", "lease", "left", "refusal", "used_up"].iter().any(|value| {
                 line.trim_start().strip_prefix("return ").is_some_and(|returned| returned.starts_with(value))
             }) || line.contains("{'stranger'}");
             assert!(known, "{}: {line}", script.name);
@@ -91,8 +94,12 @@ fn each_header_names_the_slots_that_the_body_takes_in_its_first_lines() {
         for array in ["KEYS", "ARGV"] {
             let promised = slots(&header, array);
             let mut taken = slots(first_lines, array);
-            if script.body.contains(&format!("ipairs({array})")) || script.body.contains(&format!("{array}[i")) {
+            let ranges = [format!("ipairs({array})"), format!("{array}[i"), format!("unpack({array},")];
+            if ranges.iter().any(|range| script.body.contains(range)) {
                 taken.insert("..".to_owned());
+            }
+            if script.body.contains("(KEYS, ARGV") {
+                taken.extend(LINE_SLOTS.map(|slot| slot.to_string())); // line.lua takes them.
             }
             assert_eq!(promised, taken, "{}: {array}", script.name);
             let last = promised.iter().filter(|slot| *slot != "..").count();
