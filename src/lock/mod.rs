@@ -120,7 +120,7 @@ impl Locks {
             let mut outcome = engine.acquire(&key, &attempt, &sending).await;
             drop(flight);
             if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, attempt.wait) {
-                outcome = engine.wait(&key, &attempt, &sending, wait, &mut undo, give.closed()).await;
+                outcome = Box::pin(engine.wait(&key, &attempt, &sending, wait, &mut undo, give.closed())).await;
             }
             match outcome {
                 Ok(content) => {

@@ -18,6 +18,7 @@ mod rights;
 mod script;
 mod watch;
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -67,6 +68,10 @@ pub struct Redis {
     in_flight: Arc<InFlight>,
     config: Arc<RedisConfig>,
 }
+
+/// A command of the client library's. Boxed: it keeps five kilobytes, which all that may ever send one would keep, too,
+/// and each task that does would be moved with.
+type Command<'a> = Pin<Box<dyn Future<Output = Result<Value, fred::error::Error>> + Send + 'a>>;
 
 /// How many requests wait for Redis, and how many may. Shared by all threads.
 pub struct InFlight {
@@ -174,19 +179,20 @@ impl Redis {
     }
 
     async fn evalsha(&self, operations: &[RedisOperation], script: &Script, call: Call) -> Result<Reply, RedisFailure> {
-        self.call(operations, self.client.evalsha(script.sha1.as_str(), call.keys, call.args)).await
+        let command = Box::pin(self.client.evalsha(script.sha1.as_str(), call.keys, call.args));
+        self.call(operations, command).await
     }
 
     async fn load(&self, script: &Script) -> Result<(), RedisFailure> {
         tracing::debug!(script = script.name, "redis does not know the script; loading it");
-        let loading = self.client.script_load::<Value, _>(script.text);
+        let loading = Box::pin(self.client.script_load::<Value, _>(script.text));
         self.call(&[RedisOperation::Script(script.name)], loading).await.map(|_| ())
     }
 
     /// Not sent is what the caller's own command was then, whatever became of the question.
     async fn ask_time(&self) -> Result<(), RedisFailure> {
         let sent = Instant::now();
-        let asked = self.call(&[RedisOperation::Time], watch::time(&self.client)).await;
+        let asked = self.call(&[RedisOperation::Time], Box::pin(watch::time(&self.client))).await;
         let reply = asked.map_err(|failure| RedisFailure::NotSent(failure.to_string()))?;
         self.clock.learn(reply.milliseconds()?, sent);
         Ok(())
@@ -197,7 +203,7 @@ impl Redis {
     pub async fn members_above(&self, zset: &str, score: u64, count: u32) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
         let (min, max) = (bound(score, ZRangeKind::Exclusive), bound(SCORES_END, ZRangeKind::Exclusive));
         let limit = Some((0, i64::from(count)));
-        let command = self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit);
+        let command = Box::pin(self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit));
         self.call(&[RedisOperation::Range], command).await?.into_members()
     }
 
@@ -205,35 +211,37 @@ impl Redis {
     pub async fn member_at(&self, zset: &str, score: u64) -> Result<Option<Bytes>, RedisFailure> {
         let exactly = || bound(score, ZRangeKind::Inclusive);
         let command = self.client.zrangebyscore::<Value, _, _, _>(zset, exactly(), exactly(), false, Some((0, 1)));
-        let rows = self.call(&[RedisOperation::Range], command).await?.into_rows()?;
+        let rows = self.call(&[RedisOperation::Range], Box::pin(command)).await?.into_rows()?;
         rows.into_iter().next().map(Reply::into_text).transpose()
     }
 
     /// Number of members of a zset.
     pub async fn cardinality(&self, zset: &str) -> Result<u64, RedisFailure> {
-        self.call(&[RedisOperation::Count], self.client.zcard::<Value, _>(zset)).await?.number()
+        self.call(&[RedisOperation::Count], Box::pin(self.client.zcard::<Value, _>(zset))).await?.number()
     }
 
     /// Whether a zset has this member.
     pub async fn has_member(&self, zset: &str, member: &str) -> Result<bool, RedisFailure> {
-        let score = self.call(&[RedisOperation::Count], self.client.zscore::<Value, _, _>(zset, member)).await?;
+        let command = Box::pin(self.client.zscore::<Value, _, _>(zset, member));
+        let score = self.call(&[RedisOperation::Count], command).await?;
         Ok(score != Reply::Nil)
     }
 
     /// Says `message` on a channel; how many heard it.
     pub async fn publish(&self, channel: &str, message: &str) -> Result<u64, RedisFailure> {
-        self.call(&[RedisOperation::Publish], self.client.publish::<Value, _, _>(channel, message)).await?.number()
+        let command = Box::pin(self.client.publish::<Value, _, _>(channel, message));
+        self.call(&[RedisOperation::Publish], command).await?.number()
     }
 
     /// Listens on channels, by a connection of its own.
     pub async fn listen(&self, channels: Vec<String>, ear: mpsc::UnboundedSender<Heard>) -> Result<Push, RedisFailure> {
-        Push::listen(&self.config, channels, ear).await.inspect_err(|failure| self.status.refused(failure))
+        Box::pin(Push::listen(&self.config, channels, ear)).await.inspect_err(|failure| self.status.refused(failure))
     }
 
     /// What Redis says of itself.
     pub async fn info(&self) -> Result<Info, RedisFailure> {
         // Without a section: before 7.0 Redis takes no more than one, and each would be a question of its own.
-        let text = self.call(&[RedisOperation::Info], self.client.info::<Value>(None)).await?.into_text()?;
+        let text = self.call(&[RedisOperation::Info], Box::pin(self.client.info::<Value>(None))).await?.into_text()?;
         Ok(Info::parse(&String::from_utf8_lossy(&text)))
     }
 
@@ -247,18 +255,15 @@ impl Redis {
 
     /// A field of a hash, where there is one.
     pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<Bytes>, RedisFailure> {
-        match self.call(&[RedisOperation::Directory], self.client.hget::<Value, _, _>(hash, field)).await? {
+        let command = Box::pin(self.client.hget::<Value, _, _>(hash, field));
+        match self.call(&[RedisOperation::Directory], command).await? {
             Reply::Nil => Ok(None),
             other => other.into_text().map(Some),
         }
     }
 
     /// Sends one command: the single place for the connection, measuring and learning from the outcome.
-    async fn call(
-        &self,
-        operations: &[RedisOperation],
-        command: impl Future<Output = Result<Value, fred::error::Error>>,
-    ) -> Result<Reply, RedisFailure> {
+    async fn call(&self, operations: &[RedisOperation], command: Command<'_>) -> Result<Reply, RedisFailure> {
         let outcome = match self.connected().await {
             Ok(()) => {
                 let sent = Instant::now();
