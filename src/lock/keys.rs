@@ -3,20 +3,27 @@
 //! Everything of one lock carries the hash tag of its shard, `{prefix:17}`, so that each script is atomic on a Redis
 //! Cluster too. The tag is never made of user text: a `}` in a key must not move the lock to another slot.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use super::types::{Key, Shard};
 
 /// The names of one lock space; two prefixes never meet.
 #[derive(Clone, Debug)]
 pub struct KeySpace {
     prefix: String,
-    shards: Vec<ShardKeys>,
+    push: String,
+    shards: Arc<[ShardKeys]>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct ShardKeys {
+    /// Its number, as a text.
+    shard: String,
     lock: String,
-    sequence: String,
-    tokens: String,
+    sequence: Bytes,
+    tokens: Bytes,
     queue: String,
     forced: String,
 }
@@ -25,13 +32,14 @@ impl KeySpace {
     /// The key space under `prefix`.
     pub fn new(prefix: &str) -> KeySpace {
         let shards = Shard::all().map(|shard| ShardKeys {
+            shard: shard.to_string(),
             lock: format!("{{{prefix}:{shard}}}:lock:"),
-            sequence: format!("{{{prefix}:{shard}}}:seq"),
-            tokens: format!("{{{prefix}:{shard}}}:tokens"),
+            sequence: format!("{{{prefix}:{shard}}}:seq").into(),
+            tokens: format!("{{{prefix}:{shard}}}:tokens").into(),
             queue: format!("{{{prefix}:{shard}}}:queue:"),
             forced: format!("{{{prefix}:{shard}}}:forced:"),
         });
-        KeySpace { prefix: prefix.to_owned(), shards: shards.collect() }
+        KeySpace { prefix: prefix.to_owned(), push: format!("{prefix}:push:"), shards: shards.collect() }
     }
 
     /// String with an expiry: the lease of `key`, JSON.
@@ -50,17 +58,22 @@ impl KeySpace {
     }
 
     /// First part of the channels on which sidecars hear of their waiters' turns.
-    pub fn push(&self) -> String {
-        format!("{}:push:", self.prefix)
+    pub fn push(&self) -> &str {
+        &self.push
+    }
+
+    /// The number of a shard as a text, which scripts are given.
+    pub fn number(&self, shard: Shard) -> &str {
+        &self.shards[shard.index()].shard
     }
 
     /// String: the last sequence of a shard. One a shard, so without an expiry.
-    pub fn sequence(&self, shard: Shard) -> &str {
+    pub fn sequence(&self, shard: Shard) -> &Bytes {
         &self.shards[shard.index()].sequence
     }
 
     /// Zset, key → token: the index of a shard.
-    pub fn tokens(&self, shard: Shard) -> &str {
+    pub fn tokens(&self, shard: Shard) -> &Bytes {
         &self.shards[shard.index()].tokens
     }
 
@@ -71,10 +84,7 @@ impl KeySpace {
 }
 
 fn join(first: &str, second: &str) -> String {
-    let mut name = String::with_capacity(first.len() + second.len());
-    name.push_str(first);
-    name.push_str(second);
-    name
+    [first, second].concat()
 }
 
 #[cfg(test)]
@@ -87,7 +97,7 @@ mod tests {
         let key = Key::parse("}{x}").expect("a key");
         let tag = format!("{{lockside:{}}}", key.shard());
         assert_eq!(space.lock(&key), format!("{tag}:lock:}}{{x}}"));
-        assert_eq!(space.sequence(key.shard()), format!("{tag}:seq"));
-        assert_eq!(space.tokens(key.shard()), format!("{tag}:tokens"));
+        assert_eq!(*space.sequence(key.shard()), format!("{tag}:seq"));
+        assert_eq!(*space.tokens(key.shard()), format!("{tag}:tokens"));
     }
 }

@@ -232,7 +232,7 @@ impl Locks {
     pub async fn waiters(&self, key: &Key) -> Result<u64, LockFailure> {
         let Scripts { redis, space, .. } = &self.0.scripts;
         let _flight = redis.enter()?;
-        match redis.cardinality(&space.queue(key)).await.map_err(RedisFailure::of_a_read) {
+        match redis.cardinality(&space.queue(key).into()).await.map_err(RedisFailure::of_a_read) {
             // Under the line's name lies something else: nobody waits there.
             Err(RedisFailure::Refused(reason)) if reason.starts_with("WRONGTYPE") => Ok(0),
             other => Ok(other?),

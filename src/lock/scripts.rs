@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::floors::Floors;
 use super::keys::KeySpace;
 use super::types::{Key, Shard, Token, Ttl};
-use crate::redis::{Call, Redis, RedisFailure, Reply, Script};
+use crate::redis::{Args, Call, Redis, RedisFailure, Reply, Script};
 
 macro_rules! lua {
     ($name:literal) => {
@@ -172,10 +172,10 @@ impl Scripts {
         identity: &str,
         ttl: Option<Ttl>,
     ) -> Result<RenewRow, RedisFailure> {
-        let ttl = ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default();
+        let (token, ttl) = (token.to_string(), ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default());
         let call = || Call {
-            keys: vec![self.space.lock(key), self.space.queue(key), self.space.forced(key)],
-            args: vec![key.to_string(), token.to_string(), identity.to_owned(), ttl.clone(), self.space.push()],
+            keys: vec![self.space.lock(key).into(), self.space.queue(key).into(), self.space.forced(key).into()],
+            args: Args::of([key.as_str(), &token, identity, &ttl, self.space.push()]),
         };
         let mut row = Row::of(self.redis.run_in_time(&RENEW, call).await?)?;
         Ok(match row.word().as_ref() {
@@ -206,7 +206,7 @@ impl Scripts {
         let token = spelled(token);
         let call = || {
             let mut call = self.line(key, &[&token]);
-            call.keys.push(self.space.forced(key));
+            call.keys.push(self.space.forced(key).into());
             call
         };
         let mut row = Row::of(self.redis.run_in_time(&FORCE, call).await?)?;
@@ -264,7 +264,8 @@ impl Scripts {
 
     /// What lies under each of `keys`, which are all of one shard.
     pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
-        let call = || Call { keys: keys.iter().map(|key| self.space.lock(key)).collect(), args: Vec::new() };
+        let call =
+            || Call { keys: keys.iter().map(|key| self.space.lock(key).into()).collect(), args: Args::default() };
         let rows = self.redis.run(&READ, call).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
@@ -281,10 +282,10 @@ impl Scripts {
     /// Drops those of the index entries `keys` of `shard` whose leases are gone; how many.
     pub async fn sweep(&self, shard: Shard, keys: &[Key]) -> Result<u64, RedisFailure> {
         let call = || Call {
-            keys: std::iter::once(self.space.tokens(shard).to_owned())
-                .chain(keys.iter().map(|key| self.space.lock(key)))
+            keys: std::iter::once(self.space.tokens(shard).clone())
+                .chain(keys.iter().map(|key| self.space.lock(key).into()))
                 .collect(),
-            args: keys.iter().map(Key::to_string).collect(),
+            args: Args::of(keys.iter().map(Key::as_str)),
         };
         let mut row = Row::of(self.redis.run(&SWEEP, call).await?)?;
         match row.word().as_ref() {
@@ -297,12 +298,11 @@ impl Scripts {
     fn line(&self, key: &Key, further: &[&str]) -> Call {
         let Scripts { space, floors, .. } = self;
         let shard = key.shard();
-        let (seq, tokens) = (space.sequence(shard).to_owned(), space.tokens(shard).to_owned());
-        let keys = vec![space.lock(key), seq, tokens, space.queue(key)];
-        // Room for the deadline, too.
-        let mut args = Vec::with_capacity(5 + further.len());
-        args.extend([key.to_string(), shard.to_string(), floors.floor(shard).to_string(), space.push()]);
-        args.extend(further.iter().map(|&arg| arg.to_owned()));
+        let (sequence, tokens) = (space.sequence(shard).clone(), space.tokens(shard).clone());
+        let keys = vec![space.lock(key).into(), sequence, tokens, space.queue(key).into()];
+        let floor = floors.floor(shard).to_string();
+        let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push()]);
+        args.extend(further.iter().copied());
         Call { keys, args }
     }
 }

@@ -95,9 +95,8 @@ impl Redis {
 fn together(jobs: &mut [Job]) -> Call {
     let mut all = Call::default();
     for Job { script, call, .. } in jobs {
-        all.args.extend([script.name.to_owned(), call.keys.len().to_string(), call.args.len().to_string()]);
+        all.args.push_operation(script.name, call.keys.len(), &call.args);
         all.keys.append(&mut call.keys);
-        all.args.append(&mut call.args);
     }
     all
 }

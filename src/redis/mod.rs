@@ -40,7 +40,7 @@ pub use failure::RedisFailure;
 pub use info::{Info, Role};
 pub use push::{Heard, Push};
 pub use reply::Reply;
-pub use script::{Call, Script};
+pub use script::{Args, Call, Script};
 pub use watch::Status;
 
 use crate::config::{RedisConfig, RedisServer};
@@ -141,7 +141,7 @@ impl Redis {
             let not_after = self.clock.at(sent + self.config.timeout).unwrap_or_default().to_string();
             let reply = self.run(script, || {
                 let mut call = call();
-                call.args.push(not_after.clone());
+                call.args.push(&not_after);
                 call
             });
             match reply.await {
@@ -179,13 +179,13 @@ impl Redis {
     }
 
     async fn evalsha(&self, operations: &[RedisOperation], script: &Script, call: Call) -> Result<Reply, RedisFailure> {
-        let command = Box::pin(self.client.evalsha(script.sha1.as_str(), call.keys, call.args));
+        let command = Box::pin(self.client.evalsha(script.sha1.as_str(), call.keys, call.args.pack()));
         self.call(operations, command).await
     }
 
     async fn load(&self, script: &Script) -> Result<(), RedisFailure> {
         tracing::debug!(script = script.name, "redis does not know the script; loading it");
-        let loading = Box::pin(self.client.script_load::<Value, _>(script.text));
+        let loading = Box::pin(self.client.script_load::<Value, _>(script.text.as_str()));
         self.call(&[RedisOperation::Script(script.name)], loading).await.map(|_| ())
     }
 
@@ -200,29 +200,30 @@ impl Redis {
 
     /// At most `count` members of a zset with scores above `score` and below 2^53, with their scores, lowest score
     /// first.
-    pub async fn members_above(&self, zset: &str, score: u64, count: u32) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
+    pub async fn members_above(&self, zset: &Bytes, score: u64, count: u32) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
         let (min, max) = (bound(score, ZRangeKind::Exclusive), bound(SCORES_END, ZRangeKind::Exclusive));
         let limit = Some((0, i64::from(count)));
-        let command = Box::pin(self.client.zrangebyscore::<Value, _, _, _>(zset, min, max, true, limit));
+        let command = Box::pin(self.client.zrangebyscore::<Value, _, _, _>(zset.clone(), min, max, true, limit));
         self.call(&[RedisOperation::Range], command).await?.into_members()
     }
 
     /// The member of a zset with exactly this score, which must be below 2^53.
-    pub async fn member_at(&self, zset: &str, score: u64) -> Result<Option<Bytes>, RedisFailure> {
+    pub async fn member_at(&self, zset: &Bytes, score: u64) -> Result<Option<Bytes>, RedisFailure> {
         let exactly = || bound(score, ZRangeKind::Inclusive);
-        let command = self.client.zrangebyscore::<Value, _, _, _>(zset, exactly(), exactly(), false, Some((0, 1)));
+        let command =
+            self.client.zrangebyscore::<Value, _, _, _>(zset.clone(), exactly(), exactly(), false, Some((0, 1)));
         let rows = self.call(&[RedisOperation::Range], Box::pin(command)).await?.into_rows()?;
         rows.into_iter().next().map(Reply::into_text).transpose()
     }
 
     /// Number of members of a zset.
-    pub async fn cardinality(&self, zset: &str) -> Result<u64, RedisFailure> {
-        self.call(&[RedisOperation::Count], Box::pin(self.client.zcard::<Value, _>(zset))).await?.number()
+    pub async fn cardinality(&self, zset: &Bytes) -> Result<u64, RedisFailure> {
+        self.call(&[RedisOperation::Count], Box::pin(self.client.zcard::<Value, _>(zset.clone()))).await?.number()
     }
 
     /// Whether a zset has this member.
-    pub async fn has_member(&self, zset: &str, member: &str) -> Result<bool, RedisFailure> {
-        let command = Box::pin(self.client.zscore::<Value, _, _>(zset, member));
+    pub async fn has_member(&self, zset: &Bytes, member: &str) -> Result<bool, RedisFailure> {
+        let command = Box::pin(self.client.zscore::<Value, _, _>(zset.clone(), member));
         let score = self.call(&[RedisOperation::Count], command).await?;
         Ok(score != Reply::Nil)
     }

@@ -1,21 +1,27 @@
-//! A Lua script and its digest.
+//! A Lua script and its digest, and what it is given.
 
 use std::sync::LazyLock;
+
+use bytes::Bytes;
+
+/// Stands before every script: what [`Args`] packed.
+const UNPACK: &str = "local ARGV = cmsgpack.unpack(ARGV[1])\n";
 
 /// One script: loaded once into Redis, run by its digest.
 #[derive(Debug)]
 pub struct Script {
     /// The file's name, for metrics and logs.
     pub name: &'static str,
-    pub text: &'static str,
+    pub(super) text: String,
     /// The script that runs this one together with others in one call, by its name.
     pub batch: Option<&'static LazyLock<Script>>,
     pub(super) sha1: String,
 }
 
 impl Script {
-    pub fn new(name: &'static str, text: &'static str) -> Script {
-        Script { name, text, batch: None, sha1: fred::util::sha1_hash(text) }
+    pub fn new(name: &'static str, text: &str) -> Script {
+        let text = format!("{UNPACK}{text}");
+        Script { name, batch: None, sha1: fred::util::sha1_hash(&text), text }
     }
 
     pub fn batched_by(self, batch: &'static LazyLock<Script>) -> Script {
@@ -26,6 +32,60 @@ impl Script {
 /// What one run of a script is given.
 #[derive(Debug, Default)]
 pub struct Call {
-    pub keys: Vec<String>,
-    pub args: Vec<String>,
+    pub keys: Vec<Bytes>,
+    pub args: Args,
+}
+
+/// A script's ARGV. All of it travels as one argument, packed, for each argument of its own would cost us and Redis more
+/// on its way than it does in the script.
+#[derive(Debug, Default)]
+pub struct Args {
+    count: u32,
+    packed: Vec<u8>,
+}
+
+impl Args {
+    pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Args {
+        let mut args = Args { count: 0, packed: Vec::with_capacity(256) };
+        args.extend(texts);
+        args
+    }
+
+    pub fn push(&mut self, text: &str) {
+        self.count += 1;
+        pack_text(&mut self.packed, text);
+    }
+
+    /// Adds what `batch.lua` runs: a list of a script's name, the number of its keys, and its own arguments.
+    pub(super) fn push_operation(&mut self, name: &str, key_count: usize, args: &Args) {
+        self.count += 1;
+        pack_length(&mut self.packed, 3);
+        pack_text(&mut self.packed, name);
+        rmp::encode::write_uint(&mut self.packed, key_count as u64).expect(MEMORY);
+        pack_length(&mut self.packed, args.count);
+        self.packed.extend_from_slice(&args.packed);
+    }
+
+    pub(super) fn pack(&self) -> Bytes {
+        let mut list = Vec::with_capacity(self.packed.len() + 5);
+        pack_length(&mut list, self.count);
+        list.extend_from_slice(&self.packed);
+        list.into()
+    }
+}
+
+impl<'a> Extend<&'a str> for Args {
+    fn extend<T: IntoIterator<Item = &'a str>>(&mut self, texts: T) {
+        texts.into_iter().for_each(|text| self.push(text));
+    }
+}
+
+const MEMORY: &str = "memory takes all that is written";
+
+fn pack_length(list: &mut Vec<u8>, length: u32) {
+    rmp::encode::write_array_len(list, length).expect(MEMORY);
+}
+
+fn pack_text(list: &mut Vec<u8>, text: &str) {
+    rmp::encode::write_str(list, text).expect(MEMORY);
 }

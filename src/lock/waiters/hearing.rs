@@ -123,7 +123,7 @@ impl Line {
             } else if count % ECHOES_FOR_A_LINE == 0
                 && let Some(first) = self.standing(&key).first()
             {
-                let queue = self.scripts.space.queue(&key);
+                let queue = self.scripts.space.queue(&key).into();
                 if matches!(self.scripts.redis.has_member(&queue, &first.entry).await, Ok(false)) {
                     self.doubt.notify_one();
                 }

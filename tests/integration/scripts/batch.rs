@@ -8,7 +8,7 @@ use super::{Attempt, BATCH, SHARD, Space, identity_of, row};
 #[derive(Default)]
 struct Together {
     keys: Vec<String>,
-    args: Vec<String>,
+    operations: Vec<serde_json::Value>,
 }
 
 impl Together {
@@ -16,8 +16,7 @@ impl Together {
         let keys = [space.lock(key), space.sequence(), space.tokens(), space.queue(key)];
         let (shard, push) = (SHARD.to_string(), space.push());
         let args = [&[key, &shard, "0", &push][..], further, &[""]].concat();
-        self.args.extend([name.to_owned(), keys.len().to_string(), args.len().to_string()]);
-        self.args.extend(args.into_iter().map(str::to_owned));
+        self.operations.push(serde_json::json!([name, keys.len(), args]));
         self.keys.extend(keys);
     }
 
@@ -27,8 +26,8 @@ impl Together {
     }
 
     fn run(&self, space: &mut Space) -> Vec<Vec<String>> {
-        let args: Vec<&str> = self.args.iter().map(String::as_str).collect();
-        match space.eval(BATCH, &self.keys, &args).unwrap() {
+        let operations = serde_json::to_string(&self.operations).unwrap();
+        match space.eval(BATCH, &self.keys, &[&operations]).unwrap() {
             Value::Array(rows) => rows.into_iter().map(row).collect(),
             other => panic!("{other:?}"),
         }
@@ -77,5 +76,5 @@ fn an_operation_that_fails_leaves_the_others_as_they_are() {
 #[test]
 fn a_call_without_operations_has_no_rows() {
     let mut space = Space::shared();
-    assert_eq!(Vec::<Value>::from_redis_value(space.eval(BATCH, &[], &[]).unwrap()).unwrap(), []);
+    assert_eq!(Vec::<Value>::from_redis_value(space.eval(BATCH, &[], &["[]"]).unwrap()).unwrap(), []);
 }

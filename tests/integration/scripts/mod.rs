@@ -35,6 +35,7 @@ const UNDO: &str = script!("lease" "line" "undo");
 const WAIT: &str = script!("lease" "line" "wait");
 const ADVANCE: &str = script!("lease" "line" "advance");
 const BATCH: &str = concat!(
+    "local ARGV = cjson.decode(ARGV[1])\n",
     include_str!("../../../lua/lease.lua"),
     include_str!("../../../lua/line.lua"),
     "local operations = {}\noperations.acquire = function(KEYS, ARGV)\n",
