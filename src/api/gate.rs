@@ -63,9 +63,9 @@ impl Gate {
         if sites.any(|site| !matches!(site, b"same-origin" | b"none")) {
             return Err(FOREIGN);
         }
-        match (origin, one_host(headers)?) {
-            (None, _) => Ok(()),
-            (Some(origin), Some(host)) if is_same(origin, host.as_str()) => Ok(()),
+        let Some(origin) = origin else { return Ok(()) };
+        match one_host(headers)? {
+            Some(host) if is_same(origin, host.as_str()) => Ok(()),
             _ => Err(FOREIGN),
         }
     }

@@ -9,6 +9,9 @@ use super::failure::Failure;
 use crate::lock::Receipt;
 use crate::server::{self, Body, Response};
 
+/// Most answers are shorter, so that few of them have to grow.
+const MOST_ANSWERS_BYTES: usize = 512;
+
 /// The first query parameter of this name, decoded.
 pub fn parameter(query: &str, name: &str) -> Option<String> {
     let mut pairs = form_urlencoded::parse(query.as_bytes());
@@ -39,7 +42,8 @@ pub fn rfc3339(ms: u64) -> String {
 
 /// A JSON answer.
 pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
-    let body = serde_json::to_vec(value).expect("a wire type is always JSON");
+    let mut body = Vec::with_capacity(MOST_ANSWERS_BYTES);
+    serde_json::to_writer(&mut body, value).expect("a wire type is always JSON");
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

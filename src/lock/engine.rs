@@ -44,7 +44,7 @@ impl Sending {
 
     /// Owner and nonce as the lease spells them.
     pub fn attempt(&self) -> String {
-        format!("{}{}", self.identity, self.nonce)
+        [self.identity.as_str(), &self.nonce].concat()
     }
 }
 
