@@ -200,11 +200,8 @@ impl AcquireBody {
             None => limits.default_ttl,
         };
         let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
-        if let Some(owner) = &self.owner
-            && (!(1..=MAX_OWNER_BYTES).contains(&owner.len()) || owner.chars().any(char::is_control))
-        {
-            let range = format!("owner: expected 1 to {MAX_OWNER_BYTES} bytes without control characters");
-            return Err(Failure::BadRequest(range));
+        if let Some(owner) = &self.owner {
+            check_owner("owner", owner)?;
         }
         let meta = self.meta.map(|meta| meta.get().to_owned());
         if meta.as_ref().is_some_and(|meta| meta.len() > MAX_META_BYTES) {
@@ -271,6 +268,14 @@ pub fn key_in(segment: &str) -> Result<Key, Failure> {
 #[expect(clippy::option_option, reason = "missing and impossible are two answers")]
 fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failure> {
     Ok(number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64))
+}
+
+/// Refuses what is no name of a system owner; `field` is where it came in.
+pub(super) fn check_owner(field: &str, owner: &str) -> Result<(), Failure> {
+    if (1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::BadRequest(format!("{field}: expected 1 to {MAX_OWNER_BYTES} bytes without control characters")))
 }
 
 pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {

@@ -83,6 +83,10 @@ pub struct ListenFlags {
         default_missing_value = "true"
     )]
     pub insecure: String,
+
+    /// Names of the lock stores that the Dapr API offers, comma-separated; empty: none
+    #[arg(long, env = "LOCKSIDE_DAPR_STORES", value_name = "LIST", default_value = "lockstore")]
+    pub dapr_stores: String,
 }
 
 #[derive(Args, Clone, Debug, Default)]

@@ -59,6 +59,8 @@ pub struct ListenConfig {
     pub max_connections: usize,
     /// Whether callers need not say who they are even beyond loopback.
     pub insecure: bool,
+    /// Names of the lock stores that the Dapr dialect offers.
+    pub dapr_stores: Vec<String>,
 }
 
 /// Where a listener stands.

@@ -19,6 +19,7 @@ use crate::lock::Ttl;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
+const LONGEST_STORE: usize = 64;
 /// Bits of a file's mode.
 const OPEN_TO_OTHERS: u32 = 0o006;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
@@ -77,6 +78,17 @@ impl Check {
                 );
             }
         }
+        let dapr_stores = names(&flags.dapr_stores);
+        for store in &dapr_stores {
+            if store.len() > LONGEST_STORE || store.contains("||") || store.chars().any(char::is_control) {
+                self.mistake(
+                    "--dapr-stores",
+                    format!(
+                        "`{store}`; expected names of at most {LONGEST_STORE} bytes without `||` and control characters"
+                    ),
+                );
+            }
+        }
         Some(ListenConfig {
             api: api?,
             ops: ops?,
@@ -84,6 +96,7 @@ impl Check {
             allowed_origins,
             max_connections: max_connections?,
             insecure: insecure?,
+            dapr_stores,
         })
     }
 
@@ -231,7 +244,11 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 }
 
 fn list(value: &Option<String>) -> Vec<String> {
-    let parts = given(value).unwrap_or_default().split(',').map(str::trim);
+    names(given(value).unwrap_or_default())
+}
+
+fn names(text: &str) -> Vec<String> {
+    let parts = text.split(',').map(str::trim);
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 

@@ -11,6 +11,7 @@ mod admin_requests;
 mod browser;
 mod cli;
 mod credentials;
+mod dapr;
 mod deploy;
 mod directory;
 mod exclusion;
