@@ -213,6 +213,7 @@ mod tests {
         let ttl = Ttl::from_ms(30_000, 60_000).expect("within the range");
         LockConfig {
             key_prefix: "lockside".to_owned(),
+            raw_keys: false,
             admin_ttl: ttl,
             default_ttl: ttl,
             max_ttl_ms: 60_000,

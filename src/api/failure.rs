@@ -10,7 +10,7 @@ use super::language::Language;
 use super::route::Dialect;
 use super::{admin, dapr, leases, problem};
 use crate::auth::Unauthorized;
-use crate::lock::{Lease, LockFailure, Token};
+use crate::lock::{Holder, LockFailure, Token};
 use crate::redis::RedisFailure;
 use crate::server::{BodyError, Response};
 
@@ -38,8 +38,8 @@ pub enum Failure {
     MethodNotAllowed(&'static str),
     RequestTimeout,
     TooLarge,
-    /// Somebody else has the key; `None` for a stranger, of whom nothing is known.
-    Held(Option<Box<Lease>>),
+    /// Somebody else has the key.
+    Held(Holder),
     /// It was not this waiter's turn in time.
     WaitTimeout,
     TooManyWaiters(String),
@@ -176,7 +176,7 @@ impl Failure {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Failure::Held(holder) if dialect == Dialect::Native => {
-                let left_ms = holder.map_or(0, |holder| holder.valid_for_ms);
+                let left_ms = holder.valid_for_ms().unwrap_or(0);
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(left_ms.div_ceil(1000).max(1)));
             }
             _ => {}

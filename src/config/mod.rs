@@ -92,6 +92,8 @@ impl std::fmt::Display for Address {
 #[derive(Clone, Debug)]
 pub struct LockConfig {
     pub key_prefix: String,
+    /// Whether a lock's Redis key is its name.
+    pub raw_keys: bool,
     pub admin_ttl: Ttl,
     /// Where a native acquire names none.
     pub default_ttl: Ttl,

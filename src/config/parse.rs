@@ -117,9 +117,11 @@ impl Check {
                 format!("expected 1 to {LONGEST_PREFIX} bytes without `{{`, `}}` and control characters"),
             );
         }
+        let raw_keys = self.switch("--raw-keys", &flags.raw_keys);
         let max_ttl_ms = millis(max_ttl?);
         Some(LockConfig {
             key_prefix: prefix.clone(),
+            raw_keys: raw_keys?,
             admin_ttl: Ttl::from_ms(millis(admin_ttl?), max_ttl_ms)?,
             default_ttl: Ttl::from_ms(millis(default_ttl?), max_ttl_ms)?,
             max_ttl_ms,

@@ -29,7 +29,9 @@ use tokio::sync::{oneshot, watch};
 pub use delivery::{Delivery, Receipt};
 pub use keys::KeySpace;
 pub use list::Listing;
-pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
+pub use outcome::{
+    Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, State, Target, Wait, Which,
+};
 pub use overlong::{Overlong, Walk};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 pub use undo::Unsettled;
@@ -244,8 +246,8 @@ impl Locks {
         let _flight = self.0.scripts.redis.enter()?;
         let found = self.0.scripts.read(std::slice::from_ref(&key)).await.map_err(RedisFailure::of_a_read)?;
         Ok(match found.into_iter().next() {
-            Some(Seen::Text(found)) => State::Held(record::read(&key, &found).map(Box::new)),
-            Some(Seen::Stranger) => State::Held(None),
+            Some(Seen::Text(found)) => State::Held(record::holder(&key, &found)),
+            Some(Seen::Stranger) => State::Held(Holder::UNKNOWN),
             Some(Seen::Nothing) | None => State::Free,
         })
     }

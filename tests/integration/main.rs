@@ -25,6 +25,7 @@ mod noscript;
 mod ops;
 mod outages;
 mod overload;
+mod raw_keys;
 mod readme;
 mod rotation;
 mod scripts;
