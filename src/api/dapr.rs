@@ -17,7 +17,7 @@ use super::native::check_owner;
 use super::route::DaprCall;
 use super::wire::{json, registered};
 use crate::auth::Principal;
-use crate::config::LockConfig;
+use crate::config::{DaprStore, LockConfig};
 use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own, Owner, Ttl};
 use crate::server::{Body, Response, read_body};
 
@@ -79,7 +79,7 @@ pub async fn metadata(cx: &Context, request: Request<Incoming>) -> Result<Respon
     let view = MetadataView {
         id: "lockside",
         runtime_version: env!("CARGO_PKG_VERSION"),
-        components: cx.dapr_stores.iter().map(|store| component(store)).collect(),
+        components: cx.dapr_stores.iter().map(|store| component(&store.name)).collect(),
     };
     Ok(json(StatusCode::OK, &view))
 }
@@ -135,7 +135,12 @@ impl LockBody {
         if body.is_empty() { Ok(LockBody::default()) } else { object(body) }
     }
 
-    pub(super) fn into_terms(self, store: &str, stores: &[String], limits: &LockConfig) -> Result<LockTerms, Failure> {
+    pub(super) fn into_terms(
+        self,
+        store: &str,
+        stores: &[DaprStore],
+        limits: &LockConfig,
+    ) -> Result<LockTerms, Failure> {
         let seconds = u64::try_from(self.expiry_in_seconds).ok().filter(|seconds| *seconds > 0);
         let seconds = seconds
             .ok_or_else(|| Failure::BadRequest(format!("ExpiryInSeconds is not positive in lock store {store}")))?;
@@ -148,7 +153,7 @@ impl LockBody {
     }
 
     /// The key of a lock and its owner.
-    pub(super) fn into_lock(self, store: &str, stores: &[String]) -> Result<(Key, Owner), Failure> {
+    pub(super) fn into_lock(self, store: &str, stores: &[DaprStore]) -> Result<(Key, Owner), Failure> {
         if stores.is_empty() {
             return Err(Failure::NoStores);
         }
@@ -158,14 +163,14 @@ impl LockBody {
         };
         let resource = given("ResourceId", self.resource_id)?;
         let owner = given("LockOwner", self.lock_owner)?;
-        if !stores.iter().any(|known| known == store) {
+        let Some(DaprStore { prefix, .. }) = stores.iter().find(|known| known.name == store) else {
             return Err(Failure::NoSuchStore(format!("lock store {store} not found")));
-        }
+        };
         if resource.contains(SEPARATOR) {
             return Err(Failure::BadRequest(format!("resourceId: expected a text without `{SEPARATOR}`")));
         }
         check_owner("lockOwner", &owner)?;
-        let key = Key::parse(&format!("{store}{SEPARATOR}{resource}"));
+        let key = Key::parse(&format!("{prefix}{SEPARATOR}{resource}"));
         Ok((key.map_err(|error| Failure::BadRequest(error.to_string()))?, Owner::system(owner)))
     }
 }
@@ -223,7 +228,11 @@ mod tests {
     }
 
     fn terms(body: &str) -> Result<LockTerms, Failure> {
-        LockBody::of(body.as_bytes())?.into_terms("a", &["a".to_owned()], &limits())
+        LockBody::of(body.as_bytes())?.into_terms(
+            "a",
+            &[DaprStore { name: "a".to_owned(), prefix: "p".to_owned() }],
+            &limits(),
+        )
     }
 
     #[test]
@@ -246,7 +255,7 @@ mod tests {
     fn both_spellings_of_a_name_are_one_field() {
         let body = "{\"resource_id\":\"r\",\"lock_owner\":\"o\",\"expiry_in_seconds\":1,\"storeName\":\"x\"}";
         let LockTerms { key, owner, ttl } = terms(body).expect("good terms");
-        assert_eq!((key.as_str(), owner, ttl.as_ms()), ("a||r", Owner::system("o".to_owned()), 1000));
+        assert_eq!((key.as_str(), owner, ttl.as_ms()), ("p||r", Owner::system("o".to_owned()), 1000));
         let twice = "{\"resource_id\":\"r\",\"resourceId\":\"r\",\"lockOwner\":\"o\",\"expiryInSeconds\":1}";
         assert!(terms(twice).is_err());
     }

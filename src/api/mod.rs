@@ -26,7 +26,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
-use crate::config::{Config, LockConfig};
+use crate::config::{Config, DaprStore, LockConfig};
 use crate::directory::Directory;
 use crate::lock::{Locks, Owner, OwnerKind};
 use crate::metrics::Metrics;
@@ -49,7 +49,7 @@ struct Context {
     serves_anonymous: bool,
     limits: LockConfig,
     /// The lock stores of the Dapr dialect.
-    dapr_stores: Vec<String>,
+    dapr_stores: Vec<DaprStore>,
     metrics: Arc<Metrics>,
     /// Turns true when the process is being stopped.
     draining: watch::Receiver<bool>,

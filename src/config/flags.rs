@@ -84,7 +84,8 @@ pub struct ListenFlags {
     )]
     pub insecure: String,
 
-    /// Names of the lock stores that the Dapr API offers, comma-separated; empty: none
+    /// Lock stores that the Dapr API offers, comma-separated, each NAME or NAME=PREFIX, whose locks are named
+    /// PREFIX||resource; empty: none
     #[arg(long, env = "LOCKSIDE_DAPR_STORES", value_name = "LIST", default_value = "lockstore")]
     pub dapr_stores: String,
 }

@@ -59,8 +59,15 @@ pub struct ListenConfig {
     pub max_connections: usize,
     /// Whether callers need not say who they are even beyond loopback.
     pub insecure: bool,
-    /// Names of the lock stores that the Dapr dialect offers.
-    pub dapr_stores: Vec<String>,
+    /// The lock stores that the Dapr dialect offers.
+    pub dapr_stores: Vec<DaprStore>,
+}
+
+/// A lock store of the Dapr dialect: its resource `r` is the lock `prefix||r`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaprStore {
+    pub name: String,
+    pub prefix: String,
 }
 
 /// Where a listener stands.

@@ -11,7 +11,8 @@ use url::Url;
 use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags, RedisFlags};
 use super::redis_url::redis_url;
 use super::{
-    Address, AuthConfig, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig, Secret,
+    Address, AuthConfig, DaprStore, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig,
+    Secret,
 };
 use crate::auth::jwt::{JwtKey, Verifier};
 use crate::lock::Ttl;
@@ -78,13 +79,15 @@ impl Check {
                 );
             }
         }
-        let dapr_stores = names(&flags.dapr_stores);
-        for store in &dapr_stores {
-            if store.len() > LONGEST_STORE || store.contains("||") || store.chars().any(char::is_control) {
+        let dapr_stores: Vec<DaprStore> = names(&flags.dapr_stores).iter().map(|text| dapr_store(text)).collect();
+        for DaprStore { name, prefix } in &dapr_stores {
+            let fits = |text: &str| (1..=LONGEST_STORE).contains(&text.len()) && !text.chars().any(char::is_control);
+            if !fits(name) || !fits(prefix) || name.contains("||") || prefix.split("||").any(str::is_empty) {
                 self.mistake(
                     "--dapr-stores",
                     format!(
-                        "`{store}`; expected names of at most {LONGEST_STORE} bytes without `||` and control characters"
+                        "`{name}={prefix}`; expected NAME or NAME=PREFIX, each of 1 to {LONGEST_STORE} bytes without \
+                         control characters, and without `||` but between two parts of a PREFIX"
                     ),
                 );
             }
@@ -252,6 +255,12 @@ fn list(value: &Option<String>) -> Vec<String> {
 fn names(text: &str) -> Vec<String> {
     let parts = text.split(',').map(str::trim);
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// Without a prefix of its own: the name.
+fn dapr_store(text: &str) -> DaprStore {
+    let (name, prefix) = text.split_once('=').unwrap_or((text, text));
+    DaprStore { name: name.to_owned(), prefix: prefix.to_owned() }
 }
 
 fn millis(span: Duration) -> u64 {

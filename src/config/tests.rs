@@ -102,9 +102,10 @@ fn a_listener_beyond_loopback_needs_authentication_or_says_insecure() {
 fn lock_stores_are_names_that_make_no_two_locks_one() {
     let stores =
         |text: &str| Config::resolve(&flags(&[&format!("--dapr-stores={text}")])).map(|it| it.listen.dapr_stores);
-    assert_eq!(stores("a, b,").ok(), Some(vec!["a".to_owned(), "b".to_owned()]));
+    let store = |name: &str, prefix: &str| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() };
+    assert_eq!(stores("a, b=lock||app,").ok(), Some(vec![store("a", "a"), store("b", "lock||app")]));
     assert_eq!(stores("").ok(), Some(Vec::new()));
-    for bad in ["a||b", "a\tb", &"x".repeat(65)] {
+    for bad in ["a||b", "a\tb", "a=", "=a", "a=||b", "a=b||", "a=b||||c", &"x".repeat(65)] {
         assert!(mistakes(&[&format!("--dapr-stores={bad}")])[0].starts_with("--dapr-stores: "), "{bad}");
     }
 }

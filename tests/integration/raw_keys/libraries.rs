@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::{LIBRARIES, Raw, library, name_for};
-use crate::harness::eventually;
+use crate::harness::{Sidecar, TestRedis, eventually, unique};
 
 #[tokio::test]
 async fn what_they_hold_is_held_with_what_is_known_and_ours_once_they_let_go() {
@@ -36,6 +36,29 @@ async fn what_they_hold_is_held_with_what_is_known_and_ours_once_they_let_go() {
         let token = raw.granted(&key).await;
         assert_eq!(raw.release(&key, token).await, 204);
     }
+}
+
+#[tokio::test]
+async fn half_an_application_at_dapr_and_half_at_our_dapr_api_exclude_one_another() {
+    let (prefix, peer) = (unique("raw"), library("dapr"));
+    let flags = ["--raw-keys", "--key-prefix", &prefix, "--dapr-stores", "lockstore=lock||app"];
+    let sidecar = Sidecar::start(TestRedis::shared(), &flags).await;
+    let key = name_for("dapr");
+    let resource = key.rsplit("||").next().unwrap();
+    let call = async |action: &str| {
+        let body = json!({"resourceId": resource, "lockOwner": "web-1", "expiryInSeconds": 60});
+        let answer = sidecar.call("POST", &format!("/v1.0-alpha1/{action}/lockstore")).json(&body).send().await;
+        answer.text().to_owned()
+    };
+    assert_eq!(call("lock").await, r#"{"success":true}"#);
+    assert_eq!(peer.ask(&format!("try {key} 60000")).await, "no");
+    assert_eq!(peer.ask(&format!("release {key}")).await, "Error", "another's, though its owner has the same name");
+    assert_eq!(call("unlock").await, r#"{"status":0}"#);
+    assert_eq!(peer.ask(&format!("try {key} 60000")).await, "yes");
+    assert_eq!(call("lock").await, r#"{"success":false}"#);
+    assert_eq!(call("unlock").await, r#"{"status":2}"#);
+    assert_eq!(peer.ask(&format!("release {key}")).await, "released");
+    assert_eq!(call("unlock").await, r#"{"status":1}"#);
 }
 
 #[tokio::test]
