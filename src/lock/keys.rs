@@ -17,6 +17,7 @@ use super::types::{Key, Shard};
 pub struct KeySpace {
     push: String,
     users: String,
+    raw_mark: String,
     shards: Arc<[ShardKeys]>,
     /// How names begin that are no raw keys; `None` where none are.
     not_raw: Option<String>,
@@ -45,7 +46,8 @@ impl KeySpace {
             forced: format!("{{{prefix}:{shard}}}:forced:"),
         });
         let (push, users) = (format!("{prefix}:push:"), format!("{prefix}:users"));
-        KeySpace { push, users, shards: shards.collect(), not_raw: None }
+        let raw_mark = format!("{{{prefix}:raw}}:mark");
+        KeySpace { push, users, raw_mark, shards: shards.collect(), not_raw: None }
     }
 
     /// The same, with raw keys.
@@ -97,6 +99,11 @@ impl KeySpace {
     /// Zset, key → token: the index of a shard.
     pub fn tokens(&self, shard: Shard) -> &Bytes {
         &self.shards[shard.index()].tokens
+    }
+
+    /// String with an expiry: some sidecar of this lock space has raw keys.
+    pub fn raw_mark(&self) -> &str {
+        &self.raw_mark
     }
 
     /// Hash, user id → JSON: the user directory. Written by others, read by us.

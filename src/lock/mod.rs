@@ -263,6 +263,16 @@ impl Locks {
         walk.on(&self.0.scripts, cap_ms, pages).await
     }
 
+    /// Whether sidecars with raw keys and sidecars without share this lock space, so that one key is two locks. Only the
+    /// latter learn of it; the former leave a mark, kept for `keep_ms`.
+    pub async fn is_mixed(&self, keep_ms: i64) -> Result<bool, RedisFailure> {
+        let Scripts { redis, space, .. } = &self.0.scripts;
+        if space.is_raw() {
+            return redis.mark(space.raw_mark(), keep_ms).await.map(|()| false);
+        }
+        redis.is_marked(space.raw_mark()).await
+    }
+
     /// The oldest grant that the indexes know, when it expired and is not swept yet, too.
     pub async fn oldest(&self) -> Result<Option<Token>, RedisFailure> {
         let Scripts { redis, space, .. } = &self.0.scripts;
