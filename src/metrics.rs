@@ -77,6 +77,7 @@ pub enum RedisOperation {
     Count,
     Directory,
     Publish,
+    Mark,
     Info,
     Time,
 }
@@ -89,6 +90,7 @@ impl RedisOperation {
             RedisOperation::Count => "count",
             RedisOperation::Directory => "directory",
             RedisOperation::Publish => "publish",
+            RedisOperation::Mark => "mark",
             RedisOperation::Info => "info",
             RedisOperation::Time => "time",
         }

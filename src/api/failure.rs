@@ -8,9 +8,9 @@ use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::language::Language;
 use super::route::Dialect;
-use super::{admin, leases, problem};
+use super::{admin, dapr, leases, problem};
 use crate::auth::Unauthorized;
-use crate::lock::{Lease, LockFailure, Token};
+use crate::lock::{Holder, LockFailure, Token};
 use crate::redis::RedisFailure;
 use crate::server::{BodyError, Response};
 
@@ -24,6 +24,10 @@ pub enum Failure {
     NoSuchUser(&'static str),
     /// The path leads nowhere.
     NoSuchRoute,
+    /// No lock store of this name is offered to Dapr's clients.
+    NoSuchStore(String),
+    /// No lock store at all is.
+    NoStores,
     NoSuchLease,
     /// Another owner's lease.
     NotYours,
@@ -34,8 +38,8 @@ pub enum Failure {
     MethodNotAllowed(&'static str),
     RequestTimeout,
     TooLarge,
-    /// Somebody else has the key; `None` for a stranger, of whom nothing is known.
-    Held(Option<Box<Lease>>),
+    /// Somebody else has the key.
+    Held(Holder),
     /// It was not this waiter's turn in time.
     WaitTimeout,
     TooManyWaiters(String),
@@ -55,39 +59,45 @@ struct Row {
     english: &'static str,
     german: &'static str,
     admin: (StatusCode, &'static str),
+    /// `errorCode`, or none where it names the operation: what Redis did not do.
+    dapr: (StatusCode, Option<&'static str>),
 }
 
 impl Failure {
     #[rustfmt::skip]
     fn row(&self) -> Row {
         use StatusCode as S;
-        let row = |code, status, english, german, admin_status, admin_text| Row {
-            code, status, english, german, admin: (admin_status, admin_text),
+        let row = |code, status, english, german, admin_status, admin_text, dapr_status, dapr_code| Row {
+            code, status, english, german, admin: (admin_status, admin_text), dapr: (dapr_status, dapr_code),
         };
         const BROKEN: &str = "Internal server error";
+        // The codes that Dapr has; where it has none, one in its manner.
+        const MALFORMED: Option<&str> = Some("ERR_MALFORMED_REQUEST");
         match self {
-            //                        code                  status                  English                                   German                                               admin dialect
-            Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "The request is not valid.",              "Die Anfrage ist ungültig.",                         S::BAD_REQUEST,           "Missing parameters"),
-            Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Please sign in.",                        "Bitte melden Sie sich an.",                         S::UNAUTHORIZED,          "Unauthorized"),
-            Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "You are not allowed to do this.",        "Sie dürfen das nicht.",                             S::FORBIDDEN,             "Forbidden"),
-            Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",         S::NOT_FOUND,             "Not found"),
-            Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "There is nothing here.",                 "Hier ist nichts.",                                  S::NOT_FOUND,             "Not found"),
-            Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "There is no such lock (any more).",      "Diese Sperre gibt es nicht (mehr).",                S::NOT_FOUND,             "Not found"),
-            Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to somebody else.",     "Die Sperre gehört jemand anderem.",                 S::FORBIDDEN,             "Forbidden"),
-            Failure::Lost                => row("lost",                S::GONE,                "The lease has ended.",                   "Die Sperre ist abgelaufen.",                        S::NOT_FOUND,             "Not found"),
-            Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "The token does not hold the key.",       "Das Token hält die Sperre nicht.",                  S::CONFLICT,              "Conflict"),
-            Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",             S::METHOD_NOT_ALLOWED,    "Method not allowed"),
-            Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",                    S::REQUEST_TIMEOUT,       "Request timeout"),
-            Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                          S::PAYLOAD_TOO_LARGE,     "Payload too large"),
-            Failure::Held(_)             => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",                   S::CONFLICT,              "Conflict"),
-            Failure::WaitTimeout         => row("wait-timeout",        S::CONFLICT,            "The lock was not free in time.",         "Die Sperre wurde nicht rechtzeitig frei.",          S::CONFLICT,              "Conflict"),
-            Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many wait for locks; try again.",    "Zu viele warten auf Sperren; bitte erneut versuchen.", S::TOO_MANY_REQUESTS,  "Too many requests"),
-            Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The service is being stopped.",          "Der Dienst wird gerade beendet.",                   S::SERVICE_UNAVAILABLE,   "Service unavailable"),
-            Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE, "Service unavailable"),
-            Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "The lock store cannot be reached; nothing was changed.", "Der Sperrenspeicher ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN),
-            Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was granted too late to be of use.", "Die Sperre kam zu spät, um noch zu nützen.",   S::INTERNAL_SERVER_ERROR, BROKEN),
-            Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was renewed too late to be of use.", "Die Verlängerung kam zu spät, um noch zu nützen.", S::INTERNAL_SERVER_ERROR, BROKEN),
-            Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Nobody knows whether this was done; look before you try again.", "Niemand weiß, ob dies geschah; bitte prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN),
+            //                           code                   status                  English                                   German                                               admin dialect                                           Dapr dialect
+            Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "The request is not valid.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED),
+            Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Please sign in.",                        "Bitte melden Sie sich an.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
+            Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "You are not allowed to do this.",        "Sie dürfen das nicht.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
+            Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",  S::NOT_FOUND,             "Not found",                  S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
+            Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "There is nothing here.",                 "Hier ist nichts.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
+            Failure::NoSuchStore(_)      => row("not-found",           S::NOT_FOUND,           "There is no such lock store.",           "Diesen Sperrenspeicher gibt es nicht.",      S::NOT_FOUND,             "Not found",                  S::BAD_REQUEST,            Some("ERR_LOCK_STORE_NOT_FOUND")),
+            Failure::NoStores            => row("not-found",           S::NOT_FOUND,           "lock store is not configured",           "Es gibt keinen Sperrenspeicher.",            S::NOT_FOUND,             "Not found",                  S::INTERNAL_SERVER_ERROR,  Some("ERR_LOCK_STORE_NOT_CONFIGURED")),
+            Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "There is no such lock (any more).",      "Diese Sperre gibt es nicht (mehr).",         S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
+            Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to somebody else.",     "Die Sperre gehört jemand anderem.",          S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
+            Failure::Lost                => row("lost",                S::GONE,                "The lease has ended.",                   "Die Sperre ist abgelaufen.",                 S::NOT_FOUND,             "Not found",                  S::GONE,                   Some("ERR_NOT_FOUND")),
+            Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "The token does not hold the key.",       "Das Token hält die Sperre nicht.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND")),
+            Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",      S::METHOD_NOT_ALLOWED,    "Method not allowed",         S::METHOD_NOT_ALLOWED,     Some("ERR_METHOD_NOT_ALLOWED")),
+            Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",             S::REQUEST_TIMEOUT,       "Request timeout",            S::REQUEST_TIMEOUT,        Some("ERR_BODY_READ")),
+            Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                   S::PAYLOAD_TOO_LARGE,     "Payload too large",          S::PAYLOAD_TOO_LARGE,      Some("ERR_BODY_READ")),
+            Failure::Held(_)             => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
+            Failure::WaitTimeout         => row("wait-timeout",        S::CONFLICT,            "The lock was not free in time.",         "Die Sperre wurde nicht rechtzeitig frei.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
+            Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many wait for locks; try again.",    "Zu viele warten auf Sperren; bitte erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None),
+            Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The service is being stopped.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None),
+            Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None),
+            Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "The lock store cannot be reached; nothing was changed.", "Der Sperrenspeicher ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
+            Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was granted too late to be of use.", "Die Sperre kam zu spät, um noch zu nützen.", S::INTERNAL_SERVER_ERROR, BROKEN,                  S::INTERNAL_SERVER_ERROR,  None),
+            Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was renewed too late to be of use.", "Die Verlängerung kam zu spät, um noch zu nützen.", S::INTERNAL_SERVER_ERROR, BROKEN,            S::INTERNAL_SERVER_ERROR,  None),
+            Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Nobody knows whether this was done; look before you try again.", "Niemand weiß, ob dies geschah; bitte prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
         }
     }
 
@@ -110,6 +120,7 @@ impl Failure {
         match self {
             Failure::BadRequest(reason)
             | Failure::Unauthorized(reason)
+            | Failure::NoSuchStore(reason)
             | Failure::TooManyWaiters(reason)
             | Failure::Overloaded(reason)
             | Failure::RedisUnavailable(reason)
@@ -135,6 +146,13 @@ impl Failure {
                 };
                 leases::message(row.status, row.code, &text, language)
             }
+            Dialect::Dapr(call) => {
+                let text = match &self {
+                    Failure::BadRequest(reason) | Failure::NoSuchStore(reason) => reason,
+                    _ => row.english,
+                };
+                dapr::answer(row.dapr.0, row.dapr.1, call, text)
+            }
             Dialect::Native | Dialect::None => problem::answer(&self, row.status, row.code, row.english),
         };
         match self {
@@ -158,7 +176,7 @@ impl Failure {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Failure::Held(holder) if dialect == Dialect::Native => {
-                let left_ms = holder.map_or(0, |holder| holder.valid_for_ms);
+                let left_ms = holder.valid_for_ms().unwrap_or(0);
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(left_ms.div_ceil(1000).max(1)));
             }
             _ => {}

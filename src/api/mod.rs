@@ -2,6 +2,7 @@
 
 mod admin;
 mod body;
+mod dapr;
 mod failure;
 mod gate;
 mod hold;
@@ -25,7 +26,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
-use crate::config::{Config, LockConfig};
+use crate::config::{Config, DaprStore, LockConfig};
 use crate::directory::Directory;
 use crate::lock::{Locks, Owner, OwnerKind};
 use crate::metrics::Metrics;
@@ -44,9 +45,11 @@ struct Context {
     authenticator: Authenticator,
     directory: Option<Directory>,
     gate: Gate,
-    /// Whether the native dialect serves callers who say nothing of themselves.
+    /// Whether the native and the Dapr dialect serve callers who say nothing of themselves.
     serves_anonymous: bool,
     limits: LockConfig,
+    /// The lock stores of the Dapr dialect.
+    dapr_stores: Vec<DaprStore>,
     metrics: Arc<Metrics>,
     /// Turns true when the process is being stopped.
     draining: watch::Receiver<bool>,
@@ -70,6 +73,7 @@ impl Api {
             serves_anonymous: config.auth.api_token.is_none()
                 && (config.listen.api.is_local() || config.listen.insecure),
             limits: config.locks.clone(),
+            dapr_stores: config.listen.dapr_stores.clone(),
             metrics,
             draining,
             hold_grace: config.process.shutdown_grace.mul_f64(0.9),
@@ -146,6 +150,10 @@ impl Context {
             Operation::Show(key) => Box::pin(native::show(self, request, key)),
             Operation::Fence(key) => Box::pin(native::fence(self, request, key)),
             Operation::Hold(key) => Box::pin(hold::hold(self, request, key)),
+            Operation::DaprTryLock(store) => Box::pin(dapr::try_lock(self, request, store)),
+            Operation::DaprUnlock(store) => Box::pin(dapr::unlock(self, request, store)),
+            Operation::DaprMetadata => Box::pin(dapr::metadata(self, request)),
+            Operation::DaprHealth => Box::pin(std::future::ready(Ok(dapr::health()))),
         }
     }
 

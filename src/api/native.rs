@@ -16,8 +16,8 @@ use super::wire::{flag, json, number, registered, rfc3339};
 use crate::auth::Principal;
 use crate::config::LockConfig;
 use crate::lock::{
-    Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Own, Owner, OwnerKind, State, Target, Token, Ttl, Wait,
-    Which,
+    Acquired, Attempt, Changed, Delivery, Expiry, Forced, Holder, Key, Lease, Own, Owner, OwnerKind, State, Target,
+    Token, Ttl, Wait, Which,
 };
 use crate::server::{Body, Response, read_body};
 
@@ -87,7 +87,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
             }
             match cx.locks.force(Target::Key(key), caller.named()).await? {
                 Forced::Taken | Forced::Free => Ok(empty()),
-                Forced::Other => Err(Failure::Held(None)),
+                Forced::Other => Err(Failure::Held(Holder::UNKNOWN)),
             }
         }
         _ => Err(Failure::BadRequest("expected either token=N or force=true".to_owned())),
@@ -109,8 +109,8 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
-        State::Held(lease) => {
-            StateView { key: key.as_str(), state: "held", holder: Some(HolderView::of(lease.as_deref())), waiters }
+        State::Held(holder) => {
+            StateView { key: key.as_str(), state: "held", holder: Some(HolderView::from(holder)), waiters }
         }
     };
     Ok(json(StatusCode::OK, &view))
@@ -127,8 +127,8 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     let key = key_in(&key)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let holder = match cx.locks.look(key.clone()).await? {
-        State::Held(Some(lease)) => Some(lease.token),
-        State::Held(None) | State::Free => None,
+        State::Held(Holder::Lease(lease)) => Some(lease.token),
+        State::Held(Holder::Stranger(_)) | State::Free => None,
     };
     match token {
         Some(token) if holder == Some(token) => Ok(json(StatusCode::OK, &FenceView { key: key.as_str(), token })),
@@ -153,7 +153,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     let page = Page::of(request.uri().query().unwrap_or_default())?;
     let mut listing = cx.locks.list(page.prefix, page.cursor)?;
     let (leases, next) = page::read(&mut listing, page.limit.unwrap_or(DEFAULT_LIMIT)).await?;
-    let locks = leases.iter().map(|lease| Entry { key: lease.key.as_str(), holder: HolderView::of(Some(lease)) });
+    let locks = leases.iter().map(|lease| Entry { key: lease.key.as_str(), holder: HolderView::from(lease) });
     Ok(json(StatusCode::OK, &PageView { locks: locks.collect(), next: next.map(|token| token.to_string()) }))
 }
 
@@ -200,11 +200,8 @@ impl AcquireBody {
             None => limits.default_ttl,
         };
         let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
-        if let Some(owner) = &self.owner
-            && (!(1..=MAX_OWNER_BYTES).contains(&owner.len()) || owner.chars().any(char::is_control))
-        {
-            let range = format!("owner: expected 1 to {MAX_OWNER_BYTES} bytes without control characters");
-            return Err(Failure::BadRequest(range));
+        if let Some(owner) = &self.owner {
+            check_owner("owner", owner)?;
         }
         let meta = self.meta.map(|meta| meta.get().to_owned());
         if meta.as_ref().is_some_and(|meta| meta.len() > MAX_META_BYTES) {
@@ -273,6 +270,14 @@ fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failur
     Ok(number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64))
 }
 
+/// Refuses what is no name of a system owner; `field` is where it came in.
+pub(super) fn check_owner(field: &str, owner: &str) -> Result<(), Failure> {
+    if (1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::BadRequest(format!("{field}: expected 1 to {MAX_OWNER_BYTES} bytes without control characters")))
+}
+
 pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
     name_in(request.headers())
 }
@@ -335,37 +340,59 @@ impl<'a> From<&'a Lease> for LeaseView<'a> {
     }
 }
 
-/// Who holds a key, for everybody. Of a stranger nothing is known.
+/// Who holds a key, for everybody. Of a stranger nothing is known but when its key expires, if it does.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HolderView<'a> {
     owner: Option<&'a str>,
     #[serde(flatten)]
-    known: Option<KnownHolder<'a>>,
+    known: Known<'a>,
 }
 
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct KnownHolder<'a> {
-    kind: OwnerKind,
-    token: Token,
-    since: String,
-    valid_for_ms: u64,
-    valid_until: String,
-    meta: Option<&'a RawValue>,
+#[serde(untagged)]
+enum Known<'a> {
+    #[serde(rename_all = "camelCase")]
+    Lease {
+        kind: OwnerKind,
+        token: Token,
+        since: String,
+        valid_for_ms: u64,
+        valid_until: String,
+        meta: Option<&'a RawValue>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Expiry {
+        valid_for_ms: u64,
+        valid_until: String,
+    },
+    Nothing {},
 }
 
-impl<'a> HolderView<'a> {
-    pub fn of(lease: Option<&'a Lease>) -> HolderView<'a> {
-        let known = lease.map(|lease| KnownHolder {
+impl<'a> From<&'a Lease> for HolderView<'a> {
+    fn from(lease: &'a Lease) -> HolderView<'a> {
+        let known = Known::Lease {
             kind: lease.owner.kind,
             token: lease.token,
             since: rfc3339(lease.since_ms),
             valid_for_ms: lease.valid_for_ms,
             valid_until: rfc3339(lease.valid_until_ms),
             meta: lease.meta.as_deref().and_then(|meta| serde_json::from_str(meta).ok()),
-        });
-        HolderView { owner: lease.map(|lease| lease.owner.id.as_str()), known }
+        };
+        HolderView { owner: Some(&lease.owner.id), known }
+    }
+}
+
+impl<'a> From<&'a Holder> for HolderView<'a> {
+    fn from(holder: &'a Holder) -> HolderView<'a> {
+        let known = match holder {
+            Holder::Lease(lease) => return HolderView::from(&**lease),
+            Holder::Stranger(Some(Expiry { valid_until_ms, valid_for_ms })) => {
+                Known::Expiry { valid_for_ms: *valid_for_ms, valid_until: rfc3339(*valid_until_ms) }
+            }
+            Holder::Stranger(None) => Known::Nothing {},
+        };
+        HolderView { owner: None, known }
     }
 }
 

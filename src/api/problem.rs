@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::failure::Failure;
 use super::native::HolderView;
 use super::wire::json;
-use crate::lock::{Lease, Token};
+use crate::lock::{Holder, Lease, Token};
 use crate::server::Response;
 
 #[derive(Serialize)]
@@ -35,7 +35,7 @@ pub fn answer(failure: &Failure, status: StatusCode, code: &str, sentence: &str)
         code,
         outcome: failure.outcome(),
         holder: match failure {
-            Failure::Held(holder) => Some(HolderView::of(holder.as_deref())),
+            Failure::Held(holder) => Some(HolderView::from(holder)),
             _ => None,
         },
         token: match failure {
@@ -52,11 +52,14 @@ fn detail(failure: &Failure, sentence: &str) -> String {
     match failure {
         // Speaks of the caller's own request, so the caller may know it.
         Failure::BadRequest(reason) => reason.clone(),
-        Failure::Held(Some(holder)) => {
-            let Lease { key, owner, valid_for_ms, .. } = &**holder;
+        Failure::Held(Holder::Lease(lease)) => {
+            let Lease { key, owner, valid_for_ms, .. } = &**lease;
             format!("lock `{key}` is held by `{}` for another {valid_for_ms} ms", owner.id)
         }
-        Failure::Held(None) => "the key is held by a program that is not lockside".to_owned(),
+        Failure::Held(Holder::Stranger(None)) => "the key is held by a program that is not lockside".to_owned(),
+        Failure::Held(Holder::Stranger(Some(expiry))) => {
+            format!("the key is held by a program that is not lockside for another {} ms", expiry.valid_for_ms)
+        }
         _ => sentence.to_owned(),
     }
 }

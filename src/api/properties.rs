@@ -25,6 +25,7 @@ fn limits() -> LockConfig {
     let ttl = |ms| Ttl::from_ms(ms, MAX_TTL_MS).expect("within the range");
     LockConfig {
         key_prefix: "lockside".to_owned(),
+        raw_keys: false,
         admin_ttl: ttl(300_000),
         default_ttl: ttl(30_000),
         max_ttl_ms: MAX_TTL_MS,

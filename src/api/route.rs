@@ -8,8 +8,19 @@ pub enum Dialect {
     Admin,
     Leases,
     Native,
+    /// Its errors name what was asked for.
+    Dapr(DaprCall),
     /// No dialect: a path that leads nowhere.
     None,
+}
+
+/// What a Dapr client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DaprCall {
+    TryLock,
+    Unlock,
+    /// Whether the sidecar is there, and what it offers.
+    Probe,
 }
 
 impl Dialect {
@@ -19,12 +30,13 @@ impl Dialect {
             Dialect::Admin => "admin",
             Dialect::Leases => "leases",
             Dialect::Native => "native",
+            Dialect::Dapr(_) => "dapr",
             Dialect::None => "none",
         }
     }
 }
 
-/// What a request asks for. A token or a key is as it stands in the path.
+/// What a request asks for. A token, a key or a store is as it stands in the path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Operation {
     AdminLock,
@@ -41,6 +53,10 @@ pub enum Operation {
     Show(String),
     Fence(String),
     Hold(String),
+    DaprTryLock(String),
+    DaprUnlock(String),
+    DaprMetadata,
+    DaprHealth,
 }
 
 impl Operation {
@@ -61,6 +77,10 @@ impl Operation {
             Operation::Show(_) => "show",
             Operation::Fence(_) => "fence",
             Operation::Hold(_) => "hold",
+            Operation::DaprTryLock(_) => "try_lock",
+            Operation::DaprUnlock(_) => "unlock",
+            Operation::DaprMetadata => "metadata",
+            Operation::DaprHealth => "health",
         }
     }
 }
@@ -81,8 +101,8 @@ const ANY_METHOD: &str = "GET, POST, PUT, DELETE";
 /// one of them is served from there elsewhere.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
-        Acquire, AdminLock, AdminRemove, Fence, Hold, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew,
-        List, Release, Renew, Show,
+        Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Fence, Hold, LeaseCreate,
+        LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
     };
     use Route::{Found, WrongMethod};
 
@@ -157,13 +177,41 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
                 _ => WrongMethod("POST"),
             },
         ),
+        ["v1.0-alpha1", "lock", store] => (
+            Dialect::Dapr(DaprCall::TryLock),
+            match *method {
+                Method::POST => Found(DaprTryLock((*store).to_owned())),
+                _ => WrongMethod("POST"),
+            },
+        ),
+        ["v1.0-alpha1", "unlock", store] => (
+            Dialect::Dapr(DaprCall::Unlock),
+            match *method {
+                Method::POST => Found(DaprUnlock((*store).to_owned())),
+                _ => WrongMethod("POST"),
+            },
+        ),
+        ["v1.0", "metadata"] => (
+            Dialect::Dapr(DaprCall::Probe),
+            match *method {
+                Method::GET => Found(DaprMetadata),
+                _ => WrongMethod("GET"),
+            },
+        ),
+        ["v1.0", "healthz"] | ["v1.0", "healthz", "outbound"] => (
+            Dialect::Dapr(DaprCall::Probe),
+            match *method {
+                Method::GET => Found(DaprHealth),
+                _ => WrongMethod("GET"),
+            },
+        ),
         _ if (method == Method::CONNECT && path.is_empty()) || (method == Method::OPTIONS && path == "*") => {
             (Dialect::None, WrongMethod(ANY_METHOD))
         }
         _ => (Dialect::None, Route::Nowhere),
     };
     match dialect {
-        Dialect::Native if stripped.is_some() => (Dialect::None, Route::Nowhere),
+        Dialect::Native | Dialect::Dapr(_) if stripped.is_some() => (Dialect::None, Route::Nowhere),
         dialect => (dialect, route),
     }
 }
@@ -186,6 +234,10 @@ mod tests {
     fn other_paths_lead_nowhere() {
         for path in [
             "/api/v1/locks",
+            "/api/v1.0/metadata",
+            "/v1.0-alpha1/lock",
+            "/v1.0-alpha1/lock/a/b",
+            "/v1.0/lock/a",
             "/v1/locks/a/b",
             "/v1/locks/a/fence/",
             "/",
@@ -207,6 +259,8 @@ mod tests {
         assert_eq!(resolve(&Method::TRACE, "/cmn/leasable-locks/7").1, Route::WrongMethod("PUT, DELETE"));
         assert_eq!(resolve(&Method::GET, "/cmn/leasable-locks/custom/7").1, Route::WrongMethod("DELETE"));
         assert_eq!(resolve(&Method::OPTIONS, "/admin/remove-lock").1, Route::WrongMethod("DELETE"));
+        assert_eq!(resolve(&Method::HEAD, "/v1.0/healthz").1, Route::WrongMethod("GET"));
+        assert_eq!(resolve(&Method::GET, "/v1.0-alpha1/lock/a").1, Route::WrongMethod("POST"));
         assert_eq!(resolve(&Method::OPTIONS, "*").1, Route::WrongMethod(ANY_METHOD));
         assert_eq!(resolve(&Method::CONNECT, "").1, Route::WrongMethod(ANY_METHOD));
     }

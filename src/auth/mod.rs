@@ -16,6 +16,8 @@ use jwt::{Claims, Verifier};
 
 /// The cookie that carries a user's JWT.
 const COOKIE_NAME: &str = "refreshToken";
+/// Where Dapr's clients put the API token.
+const DAPR_API_TOKEN: &str = "dapr-api-token";
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +87,22 @@ impl Authenticator {
         match cookie(headers) {
             Some(token) => user(self.verify(&token)?, Credential::Cookie).map(Principal::User),
             None => Ok(Principal::Anonymous),
+        }
+    }
+
+    /// Whether the API token stands in the header that Dapr's clients send it in; an error where something else does.
+    pub fn is_dapr_system(&self, headers: &HeaderMap) -> Result<bool, Unauthorized> {
+        let mut shown = headers.get_all(DAPR_API_TOKEN).iter();
+        let Some(token) = shown.next() else { return Ok(false) };
+        if shown.next().is_some() {
+            return Err(Unauthorized(format!("two {DAPR_API_TOKEN} headers")));
+        }
+        if self.api_token.is_none() {
+            return Err(Unauthorized("no API token is set; set --api-token-file".to_owned()));
+        }
+        match token.to_str() {
+            Ok(token) if self.is_api_token(token) => Ok(true),
+            _ => Err(Unauthorized(format!("the header {DAPR_API_TOKEN} does not hold the API token"))),
         }
     }
 

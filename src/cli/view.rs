@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Who holds a lock. Of a stranger's nothing is known.
+/// Who holds a lock. Of a stranger's nothing is known but when it expires, if it does.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
@@ -30,7 +30,7 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.owner {
             Some(owner) => write!(f, "`{}`", printable(owner))?,
-            None => write!(f, "a stranger, whose key lockside did not write")?,
+            None => write!(f, "a stranger (lockside did not write this key)")?,
         }
         match self.valid_for_ms {
             Some(ms) => write!(f, " for another {}", span(ms)),

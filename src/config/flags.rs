@@ -83,6 +83,11 @@ pub struct ListenFlags {
         default_missing_value = "true"
     )]
     pub insecure: String,
+
+    /// Lock stores that the Dapr API offers, comma-separated, each NAME or NAME=PREFIX, whose locks are named
+    /// PREFIX||resource; empty: none
+    #[arg(long, env = "LOCKSIDE_DAPR_STORES", value_name = "LIST", default_value = "lockstore")]
+    pub dapr_stores: String,
 }
 
 #[derive(Args, Clone, Debug, Default)]
@@ -91,6 +96,18 @@ pub struct LockFlags {
     /// First part of every Redis key; one prefix is one lock space
     #[arg(long, env = "LOCKSIDE_KEY_PREFIX", value_name = "TEXT", default_value = "lockside")]
     pub key_prefix: String,
+
+    /// A lock's Redis key is its name, so that it holds against other programs' locks of that key; not on a cluster
+    #[arg(
+        long,
+        env = "LOCKSIDE_RAW_KEYS",
+        value_name = "BOOL",
+        num_args = 0..=1,
+        require_equals = true,
+        default_value = "false",
+        default_missing_value = "true"
+    )]
+    pub raw_keys: String,
 
     /// How long an admin lock lasts unless its owner posts it again
     #[arg(long, env = "LOCKSIDE_ADMIN_TTL", value_name = "DURATION", default_value = "5m")]

@@ -59,6 +59,15 @@ pub struct ListenConfig {
     pub max_connections: usize,
     /// Whether callers need not say who they are even beyond loopback.
     pub insecure: bool,
+    /// The lock stores that the Dapr dialect offers.
+    pub dapr_stores: Vec<DaprStore>,
+}
+
+/// A lock store of the Dapr dialect: its resource `r` is the lock `prefix||r`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DaprStore {
+    pub name: String,
+    pub prefix: String,
 }
 
 /// Where a listener stands.
@@ -90,6 +99,8 @@ impl std::fmt::Display for Address {
 #[derive(Clone, Debug)]
 pub struct LockConfig {
     pub key_prefix: String,
+    /// Whether a lock's Redis key is its name.
+    pub raw_keys: bool,
     pub admin_ttl: Ttl,
     /// Where a native acquire names none.
     pub default_ttl: Ttl,

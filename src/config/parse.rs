@@ -11,7 +11,8 @@ use url::Url;
 use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags, RedisFlags};
 use super::redis_url::redis_url;
 use super::{
-    Address, AuthConfig, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig, Secret,
+    Address, AuthConfig, DaprStore, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig,
+    Secret,
 };
 use crate::auth::jwt::{JwtKey, Verifier};
 use crate::lock::Ttl;
@@ -19,6 +20,7 @@ use crate::lock::Ttl;
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
+const LONGEST_STORE: usize = 64;
 /// Bits of a file's mode.
 const OPEN_TO_OTHERS: u32 = 0o006;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
@@ -77,6 +79,19 @@ impl Check {
                 );
             }
         }
+        let dapr_stores: Vec<DaprStore> = names(&flags.dapr_stores).iter().map(|text| dapr_store(text)).collect();
+        for DaprStore { name, prefix } in &dapr_stores {
+            let fits = |text: &str| (1..=LONGEST_STORE).contains(&text.len()) && !text.chars().any(char::is_control);
+            if !fits(name) || !fits(prefix) || name.contains("||") || prefix.split("||").any(str::is_empty) {
+                self.mistake(
+                    "--dapr-stores",
+                    format!(
+                        "`{name}={prefix}`; expected NAME or NAME=PREFIX, each of 1 to {LONGEST_STORE} bytes without \
+                         control characters, and without `||` but between two parts of a PREFIX"
+                    ),
+                );
+            }
+        }
         Some(ListenConfig {
             api: api?,
             ops: ops?,
@@ -84,6 +99,7 @@ impl Check {
             allowed_origins,
             max_connections: max_connections?,
             insecure: insecure?,
+            dapr_stores,
         })
     }
 
@@ -104,9 +120,11 @@ impl Check {
                 format!("expected 1 to {LONGEST_PREFIX} bytes without `{{`, `}}` and control characters"),
             );
         }
+        let raw_keys = self.switch("--raw-keys", &flags.raw_keys);
         let max_ttl_ms = millis(max_ttl?);
         Some(LockConfig {
             key_prefix: prefix.clone(),
+            raw_keys: raw_keys?,
             admin_ttl: Ttl::from_ms(millis(admin_ttl?), max_ttl_ms)?,
             default_ttl: Ttl::from_ms(millis(default_ttl?), max_ttl_ms)?,
             max_ttl_ms,
@@ -231,8 +249,18 @@ pub(super) fn switch(text: &str) -> Result<bool, String> {
 }
 
 fn list(value: &Option<String>) -> Vec<String> {
-    let parts = given(value).unwrap_or_default().split(',').map(str::trim);
+    names(given(value).unwrap_or_default())
+}
+
+fn names(text: &str) -> Vec<String> {
+    let parts = text.split(',').map(str::trim);
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
+
+/// Without a prefix of its own: the name.
+fn dapr_store(text: &str) -> DaprStore {
+    let (name, prefix) = text.split_once('=').unwrap_or((text, text));
+    DaprStore { name: name.to_owned(), prefix: prefix.to_owned() }
 }
 
 fn millis(span: Duration) -> u64 {

@@ -97,3 +97,15 @@ fn a_listener_beyond_loopback_needs_authentication_or_says_insecure() {
     assert!(Config::resolve(&flags(&["--listen=unix:/run/lockside.sock"])).is_ok());
     assert!(Config::resolve(&flags(&["--listen=[::1]:7420"])).is_ok());
 }
+
+#[test]
+fn lock_stores_are_names_that_make_no_two_locks_one() {
+    let stores =
+        |text: &str| Config::resolve(&flags(&[&format!("--dapr-stores={text}")])).map(|it| it.listen.dapr_stores);
+    let store = |name: &str, prefix: &str| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() };
+    assert_eq!(stores("a, b=lock||app,").ok(), Some(vec![store("a", "a"), store("b", "lock||app")]));
+    assert_eq!(stores("").ok(), Some(Vec::new()));
+    for bad in ["a||b", "a\tb", "a=", "=a", "a=||b", "a=b||", "a=b||||c", &"x".repeat(65)] {
+        assert!(mistakes(&[&format!("--dapr-stores={bad}")])[0].starts_with("--dapr-stores: "), "{bad}");
+    }
+}

@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::outcome::{Acquired, Attempt, Changed, LockFailure, Loss, Own, Wait, Which};
+use super::outcome::{Acquired, Attempt, Changed, Holder, LockFailure, Loss, Own, Wait, Which};
 use super::record;
 use super::scripts::{AcquireArgs, AcquireRow, Found, RenewRow, Scripts};
 use super::types::{Key, Lease, Token};
@@ -83,8 +83,8 @@ impl Engine {
                 self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
                 Ok(Acquired::Renewed(lease))
             }
-            AcquireRow::Held(found) => Ok(Acquired::Held(record::read(key, &found).map(Box::new))),
-            AcquireRow::Stranger => Ok(Acquired::Held(None)),
+            AcquireRow::Held(found) => Ok(Acquired::Held(record::holder(key, &found))),
+            AcquireRow::Stranger => Ok(Acquired::Held(Holder::UNKNOWN)),
         }
     }
 

@@ -2,6 +2,9 @@
 //!
 //! Everything of one lock carries the hash tag of its shard, `{prefix:17}`, so that each script is atomic on a Redis
 //! Cluster too. The tag is never made of user text: a `}` in a key must not move the lock to another slot.
+//!
+//! Raw keys are the exception, for one Redis alone: there a lock's Redis key is its name, so that other programs' locks
+//! and ours are one. A name that begins as our own keys do is not taken so, for it would be one of them.
 
 use std::sync::Arc;
 
@@ -12,9 +15,12 @@ use super::types::{Key, Shard};
 /// The names of one lock space; two prefixes never meet.
 #[derive(Clone, Debug)]
 pub struct KeySpace {
-    prefix: String,
     push: String,
+    users: String,
+    raw_mark: String,
     shards: Arc<[ShardKeys]>,
+    /// How names begin that are no raw keys; `None` where none are.
+    not_raw: Option<String>,
 }
 
 #[derive(Debug)]
@@ -39,11 +45,29 @@ impl KeySpace {
             queue: format!("{{{prefix}:{shard}}}:queue:"),
             forced: format!("{{{prefix}:{shard}}}:forced:"),
         });
-        KeySpace { prefix: prefix.to_owned(), push: format!("{prefix}:push:"), shards: shards.collect() }
+        let (push, users) = (format!("{prefix}:push:"), format!("{prefix}:users"));
+        let raw_mark = format!("{{{prefix}:raw}}:mark");
+        KeySpace { push, users, raw_mark, shards: shards.collect(), not_raw: None }
+    }
+
+    /// The same, with raw keys.
+    pub fn raw(prefix: &str) -> KeySpace {
+        KeySpace { not_raw: Some(format!("{{{prefix}:")), ..KeySpace::new(prefix) }
+    }
+
+    /// Whether other programs' locks and ours are one.
+    pub fn is_raw(&self) -> bool {
+        self.not_raw.is_some()
     }
 
     /// String with an expiry: the lease of `key`, JSON.
     pub fn lock(&self, key: &Key) -> String {
+        if let Some(not_raw) = &self.not_raw
+            && !key.as_str().starts_with(not_raw)
+            && key.as_str() != self.users
+        {
+            return key.to_string();
+        }
         join(&self.shards[key.shard().index()].lock, key.as_str())
     }
 
@@ -77,9 +101,14 @@ impl KeySpace {
         &self.shards[shard.index()].tokens
     }
 
+    /// String with an expiry: some sidecar of this lock space has raw keys.
+    pub fn raw_mark(&self) -> &str {
+        &self.raw_mark
+    }
+
     /// Hash, user id → JSON: the user directory. Written by others, read by us.
     pub fn users(&self) -> String {
-        format!("{}:users", self.prefix)
+        self.users.clone()
     }
 }
 
@@ -99,5 +128,17 @@ mod tests {
         assert_eq!(space.lock(&key), format!("{tag}:lock:}}{{x}}"));
         assert_eq!(*space.sequence(key.shard()), format!("{tag}:seq"));
         assert_eq!(*space.tokens(key.shard()), format!("{tag}:tokens"));
+    }
+
+    #[test]
+    fn a_raw_key_is_its_name_and_never_one_of_ours() {
+        let space = KeySpace::raw("lockside");
+        for name in ["a", "{a}:1", "{locksides:1}:seq", "lockside:users:1", "lockside", "Straße ß"] {
+            assert_eq!(space.lock(&Key::parse(name).expect("a key")), name);
+        }
+        for name in ["{lockside:1}:seq", "{lockside:1}:queue:a", "{lockside:", "lockside:users"] {
+            let key = Key::parse(name).expect("a key");
+            assert_eq!(space.lock(&key), KeySpace::new("lockside").lock(&key), "{name}");
+        }
     }
 }

@@ -29,7 +29,9 @@ use tokio::sync::{oneshot, watch};
 pub use delivery::{Delivery, Receipt};
 pub use keys::KeySpace;
 pub use list::Listing;
-pub use outcome::{Acquired, Attempt, Changed, Forced, LockFailure, Loss, Own, State, Target, Wait, Which};
+pub use outcome::{
+    Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, State, Target, Wait, Which,
+};
 pub use overlong::{Overlong, Walk};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 pub use undo::Unsettled;
@@ -244,8 +246,8 @@ impl Locks {
         let _flight = self.0.scripts.redis.enter()?;
         let found = self.0.scripts.read(std::slice::from_ref(&key)).await.map_err(RedisFailure::of_a_read)?;
         Ok(match found.into_iter().next() {
-            Some(Seen::Text(found)) => State::Held(record::read(&key, &found).map(Box::new)),
-            Some(Seen::Stranger) => State::Held(None),
+            Some(Seen::Text(found)) => State::Held(record::holder(&key, &found)),
+            Some(Seen::Stranger) => State::Held(Holder::UNKNOWN),
             Some(Seen::Nothing) | None => State::Free,
         })
     }
@@ -259,6 +261,16 @@ impl Locks {
     /// Looks at some more leases, at most `pages` of 64, for those that last longer than `cap_ms`.
     pub async fn look_for_overlong(&self, walk: &mut Walk, cap_ms: u64, pages: usize) -> Result<(), RedisFailure> {
         walk.on(&self.0.scripts, cap_ms, pages).await
+    }
+
+    /// Whether sidecars with raw keys and sidecars without share this lock space, so that one key is two locks. Only the
+    /// latter learn of it; the former leave a mark, kept for `keep_ms`.
+    pub async fn is_mixed(&self, keep_ms: i64) -> Result<bool, RedisFailure> {
+        let Scripts { redis, space, .. } = &self.0.scripts;
+        if space.is_raw() {
+            return redis.mark(space.raw_mark(), keep_ms).await.map(|()| false);
+        }
+        redis.is_marked(space.raw_mark()).await
     }
 
     /// The oldest grant that the indexes know, when it expired and is not swept yet, too.

@@ -45,8 +45,8 @@ pub enum Acquired {
     Replayed(Lease),
     /// The owner had it already, by another attempt.
     Renewed(Lease),
-    /// Somebody else has it; `None` for a stranger, of whom nothing is known.
-    Held(Option<Box<Lease>>),
+    /// Somebody else has it.
+    Held(Holder),
 }
 
 /// How a change of a lease ended.
@@ -84,8 +84,36 @@ pub enum Forced {
 #[derive(Clone, Debug)]
 pub enum State {
     Free,
-    /// `None` for a stranger, of whom nothing is known.
-    Held(Option<Box<Lease>>),
+    Held(Holder),
+}
+
+/// Who holds a key.
+#[derive(Clone, Debug)]
+pub enum Holder {
+    Lease(Box<Lease>),
+    /// A program that is not lockside: nothing is known but when its key expires, if it does.
+    Stranger(Option<Expiry>),
+}
+
+/// When a key expires, and how long that is from now, by Redis's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// Milliseconds since 1970.
+    pub valid_until_ms: u64,
+    pub valid_for_ms: u64,
+}
+
+impl Holder {
+    /// A stranger whose key says nothing of its end.
+    pub const UNKNOWN: Holder = Holder::Stranger(None);
+
+    /// What is left of its hold, milliseconds; `None` where that is not known.
+    pub fn valid_for_ms(&self) -> Option<u64> {
+        match self {
+            Holder::Lease(lease) => Some(lease.valid_for_ms),
+            Holder::Stranger(expiry) => expiry.map(|expiry| expiry.valid_for_ms),
+        }
+    }
 }
 
 /// Which lease an operation is about.

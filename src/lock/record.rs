@@ -6,6 +6,7 @@
 
 use serde::Deserialize;
 
+use super::outcome::{Expiry, Holder};
 use super::scripts::Found;
 use super::types::{Claim, Key, Lease, Owner, OwnerKind, Token};
 
@@ -45,6 +46,16 @@ pub fn further(owner: &Owner, meta: Option<&str>) -> String {
         }
     }
     text
+}
+
+/// Whose is what lies under `key`.
+pub fn holder(key: &Key, found: &Found) -> Holder {
+    let stranger = || {
+        let expiry =
+            |valid_until_ms| Expiry { valid_until_ms, valid_for_ms: u64::try_from(found.left_ms).unwrap_or(0) };
+        Holder::Stranger(u64::try_from(found.valid_until_ms).ok().map(expiry))
+    };
+    read(key, found).map_or_else(stranger, |lease| Holder::Lease(Box::new(lease)))
 }
 
 /// Reads what lies under `key`; `None` for what lockside did not write: a stranger's.

@@ -25,12 +25,14 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::clients::Client;
-use fred::interfaces::{ClientLike, HashesInterface, LuaInterface, PubsubInterface, SortedSetsInterface};
-use fred::types::Value;
+use fred::interfaces::{
+    ClientLike, HashesInterface, KeysInterface, LuaInterface, PubsubInterface, SortedSetsInterface,
+};
 use fred::types::config::{
     Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig,
 };
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
+use fred::types::{Expiration, Value};
 use tokio::sync::mpsc;
 
 use batch::Batch;
@@ -226,6 +228,18 @@ impl Redis {
         let command = Box::pin(self.client.zscore::<Value, _, _>(zset.clone(), member));
         let score = self.call(&[RedisOperation::Count], command).await?;
         Ok(score != Reply::Nil)
+    }
+
+    /// Leaves a mark under a key for so long, milliseconds.
+    pub async fn mark(&self, key: &str, keep_ms: i64) -> Result<(), RedisFailure> {
+        let command = self.client.set::<Value, _, _>(key, "", Some(Expiration::PX(keep_ms)), None, false);
+        self.call(&[RedisOperation::Mark], Box::pin(command)).await.map(|_| ())
+    }
+
+    /// Whether there is a mark under a key.
+    pub async fn is_marked(&self, key: &str) -> Result<bool, RedisFailure> {
+        let command = Box::pin(self.client.exists::<Value, _>(key));
+        Ok(self.call(&[RedisOperation::Mark], command).await?.number::<u64>()? > 0)
     }
 
     /// Says `message` on a channel; how many heard it.

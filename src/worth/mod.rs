@@ -1,5 +1,6 @@
 //! What a lock is worth on this Redis: looked at from the start on, four times a minute; told in /readyz, in metrics
-//! and, when it changes, in the log. Knows what Redis says and what the leases show; changes nothing.
+//! and, when it changes, in the log. Knows what Redis says and what the leases show; changes nothing
+//! but a mark of how we name our locks.
 
 mod clock;
 mod warning;
@@ -26,6 +27,8 @@ const PAGE_INTERVAL: Duration = Duration::from_secs(60);
 const PAGES_IN_A_HURRY: usize = 128;
 /// A lease may last longer than the cap by this, milliseconds, before that means something.
 const CAP_SLACK_MS: u64 = 1_000;
+/// How long the mark of a sidecar with raw keys stays: longer than some looks that fail.
+const RAW_MARK_KEPT_MS: i64 = 60_000;
 /// How long a step of the clock stays a warning. Leases from before it end early or late.
 const STEP_REMEMBERED: Duration = Duration::from_secs(600);
 
@@ -161,6 +164,18 @@ impl Watch {
                 Err(failure) => tracing::debug!(%failure, "the leases were not looked at; trying again"),
             }
             self.walked = Some(Instant::now());
+        }
+        // Not where Redis takes no writes: one more that is refused would count against its connection.
+        if !findings.iter().any(|finding| finding.warning.blocks()) {
+            match self.locks.is_mixed(RAW_MARK_KEPT_MS).await {
+                Ok(false) => {}
+                Ok(true) => findings.push(Finding::new(
+                    Warning::RawKeys,
+                    "another sidecar of this lock space has --raw-keys and this one has not, so that one key is two \
+                     locks; give it to all or to none",
+                )),
+                Err(failure) => tracing::debug!(%failure, "nobody knows who has raw keys; trying again"),
+            }
         }
         if let Some(longest) = self.walk.longest() {
             let text = format!(

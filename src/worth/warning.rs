@@ -17,11 +17,12 @@ pub enum Warning {
     LongLease,
     ClockStep,
     Rights,
+    RawKeys,
     Unknown,
 }
 
 impl Warning {
-    pub const ALL: [Warning; 10] = [
+    pub const ALL: [Warning; 11] = [
         Warning::Replica,
         Warning::NoGoodReplica,
         Warning::Eviction,
@@ -31,6 +32,7 @@ impl Warning {
         Warning::LongLease,
         Warning::ClockStep,
         Warning::Rights,
+        Warning::RawKeys,
         Warning::Unknown,
     ];
 
@@ -46,6 +48,7 @@ impl Warning {
             Warning::LongLease => "long-lease",
             Warning::ClockStep => "clock-step",
             Warning::Rights => "rights",
+            Warning::RawKeys => "raw-keys",
             Warning::Unknown => "unknown",
         }
     }

@@ -6,7 +6,7 @@ use crate::harness::{Scratch, Sidecar, TestRedis, Wire, jwt};
 const API_TOKEN: &str = "browser-token";
 
 /// Every operation: method, path, and whether it changes something.
-const OPERATIONS: [(Dialect, &str, &str, bool); 14] = [
+const OPERATIONS: [(Dialect, &str, &str, bool); 16] = [
     (Dialect::Admin, "POST", "/admin/lock", true),
     (Dialect::Admin, "DELETE", "/api/admin/remove-lock", true),
     (Dialect::Leases, "GET", "/cmn/leasable-locks?limit=0", false),
@@ -21,6 +21,8 @@ const OPERATIONS: [(Dialect, &str, &str, bool); 14] = [
     (Dialect::Native, "PUT", "/v1/locks/a", true),
     (Dialect::Native, "DELETE", "/v1/locks/a", true),
     (Dialect::Native, "POST", "/v1/locks/a/hold", true),
+    (Dialect::Dapr, "POST", "/v1.0-alpha1/lock/lockstore", true),
+    (Dialect::Dapr, "POST", "/v1.0-alpha1/unlock/lockstore", true),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,7 @@ enum Dialect {
     Admin,
     Leases,
     Native,
+    Dapr,
 }
 
 /// A sidecar on each kind of listener, with and without an API token.
@@ -92,6 +95,8 @@ enum Met {
     Explicit,
     /// Good, and the browser's doing: counts for changes only when no other site's page is behind it.
     Ambient,
+    /// Good, and of somebody who is not served.
+    Barred,
     Refused,
 }
 
@@ -111,21 +116,23 @@ impl Shown {
 
     #[rustfmt::skip]
     fn met(self, dialect: Dialect, known: Known) -> Met {
-        use {Dialect::{Admin, Leases, Native}, Known::{Jwt, JwtAndToken}, Met::{Ambient, Explicit, Refused}};
+        use {Dialect::{Admin, Dapr, Leases, Native}, Known::{Jwt, JwtAndToken}, Met::{Ambient, Barred, Explicit, Refused}};
         match (self, dialect, known) {
             // where neither is known, a credential that is shown is still no good
-            (Shown::Nothing,           Leases | Native, Known::Nothing) => Ambient,
+            (Shown::Nothing,           Leases | Native | Dapr, Known::Nothing) => Ambient,
             (_,                        _,               Known::Nothing) => Refused,
+            // the owners of the Dapr dialect are system owners
+            (Shown::Cookie | Shown::Bearer, Dapr,       _)              => Barred,
             (Shown::Cookie,            _,               _)              => Ambient,
             (Shown::BadCookie,         _,               _)              => Refused,
             // the admin dialect looks at the cookie alone
             (Shown::TokenBesideCookie, Admin,           _)              => Ambient,
             (_,                        Admin,           _)              => Refused,
-            (Shown::Bearer,            Leases | Native, _)              => Explicit,
+            (Shown::Bearer,            _,               _)              => Explicit,
             (Shown::Token | Shown::TokenBesideCookie, _, JwtAndToken)   => Explicit,
             (Shown::Token | Shown::TokenBesideCookie, _, _)             => Refused,
-            // on this machine the native dialect asks nobody, until a token is set
-            (Shown::Nothing,           Native,          Jwt)            => Ambient,
+            // on this machine these two ask nobody, until a token is set
+            (Shown::Nothing,           Native | Dapr,   Jwt)            => Ambient,
             (Shown::Nothing,           _,               _)              => Refused,
         }
     }
@@ -164,6 +171,7 @@ async fn a_page_of_another_site_changes_nothing_by_the_browsers_doing() {
                     for (sites, verdict) in SITES.iter().zip(verdicts) {
                         let expected = match met {
                             Met::Refused => 401,
+                            Met::Barred => 403,
                             Met::Ambient if changes && verdict == "-" => 403,
                             Met::Ambient | Met::Explicit => 400,
                         };
@@ -227,6 +235,7 @@ async fn a_request_names_one_host_and_on_loopback_one_of_ours() {
                     let verdict = if place.is_unix { on_unix } else { on_loopback };
                     let expected = match verdict {
                         "let in" if shown.met(dialect, place.known) == Met::Refused => 401,
+                        "let in" if shown.met(dialect, place.known) == Met::Barred => 403,
                         "foreign" => 403,
                         _ => 400,
                     };
@@ -264,6 +273,11 @@ async fn every_other_method_is_405_with_the_right_ones() {
         ("/v1/locks/a", "GET, POST, PUT, DELETE"),
         ("/v1/locks/a/fence", "GET"),
         ("/v1/locks/a/hold", "POST"),
+        ("/v1.0-alpha1/lock/a", "POST"),
+        ("/v1.0-alpha1/unlock/a", "POST"),
+        ("/v1.0/metadata", "GET"),
+        ("/v1.0/healthz", "GET"),
+        ("/v1.0/healthz/outbound", "GET"),
     ];
     for mut place in places().await {
         let mut refused = |method: &str, target: &str, allow: &str| {

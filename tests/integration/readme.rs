@@ -64,6 +64,32 @@ fn the_readme_names_every_code_of_an_error() {
     }
 }
 
+#[tokio::test]
+async fn every_call_and_link_of_the_page_for_those_who_come_from_elsewhere_leads_somewhere() {
+    const PAGE: &str = include_str!("../../docs/coming-from.md");
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--key-prefix", &unique("coming")]).await;
+    let mut count = 0;
+    for quoted in PAGE.split('`').skip(1).step_by(2) {
+        let Some((method, path)) = quoted.split_once(' ') else { continue };
+        if path.starts_with("/v1/locks") {
+            let path = path.replace("KEY", "key").replace("=N", "=64");
+            // No JSON: let in, and nothing is done.
+            let status = sidecar.call(method, &path).body("{").send().await.status;
+            assert!(!matches!(status, 404 | 405), "{quoted}: {status}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count} calls");
+    let anchors = README.lines().filter(|line| line.starts_with("##")).map(|line| {
+        let words = line.trim_start_matches('#').trim().to_lowercase().replace(' ', "-");
+        words.chars().filter(|c| c.is_alphanumeric() || *c == '-').collect::<String>()
+    });
+    let anchors: Vec<String> = anchors.collect();
+    for link in PAGE.split("(../README.md#").skip(1).filter_map(|rest| rest.split(')').next()) {
+        assert!(anchors.iter().any(|anchor| anchor == link), "{link} in {anchors:?}");
+    }
+}
+
 #[test]
 fn lockside_dev_prints_curl_lines_that_work() {
     let mut dev = Command::new(env!("CARGO_BIN_EXE_lockside"))

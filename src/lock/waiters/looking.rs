@@ -17,6 +17,9 @@ const EXPIRY_SLACK: Duration = Duration::from_millis(3);
 const STAND_AGAIN: Duration = Duration::from_millis(300);
 /// How often a key is looked at that has no expiry, or that Redis could not be asked about.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How often a key is looked at that a stranger holds, who tells nobody when it lets go: as often as redis-py's lock
+/// looks, but once for all of a sidecar's waiters.
+const LOOK_AT_STRANGER_MS: i64 = 100;
 /// The same where nothing was sent, since there was no connection: it costs nobody anything.
 const ASK_AGAIN_MS: i64 = 50;
 /// Lines looked at together when messages may have been lost.
@@ -58,6 +61,7 @@ impl Line {
         let is_lost = match self.scripts.advance(key, &first.entry, silent).await {
             Ok(AdvanceRow::Held { text, left_ms, queued }) => {
                 let token = record::token(key, &text);
+                let left_ms = if token.is_none() { strangers(left_ms) } else { left_ms };
                 let text = String::from_utf8_lossy(&text);
                 if let Some(token) = token {
                     self.call_holder(key, &text, token);
@@ -65,7 +69,11 @@ impl Line {
                 self.alarm(key, left_ms, record::offered(&text), asked);
                 !queued
             }
-            Ok(AdvanceRow::Stranger { queued } | AdvanceRow::Free { queued }) => {
+            Ok(AdvanceRow::Stranger { queued }) => {
+                self.alarm(key, strangers(-1), "", asked);
+                !queued
+            }
+            Ok(AdvanceRow::Free { queued }) => {
                 self.alarm(key, -1, "", asked);
                 !queued
             }
@@ -107,7 +115,7 @@ impl Line {
                 if !self.still_stands(key, &waiter.id) {
                     let _ = self.scripts.undo(key, "-", "", &waiter.entry).await;
                 }
-                self.alarm(key, left_ms, &offered, asked);
+                self.alarm(key, self.first_look(left_ms), &offered, asked);
             }
             Ok(WaitRow::Turn(token)) => self.call(key, &waiter.id, Turn::Offered(token)),
             Err(failure) => {
@@ -115,6 +123,11 @@ impl Line {
                 self.alarm(key, pause_after(&failure), "", asked);
             }
         }
+    }
+
+    /// What to take for left when nobody said yet whose the key is: with raw keys it may be a stranger's.
+    pub(super) fn first_look(&self, left_ms: i64) -> i64 {
+        if self.scripts.space.is_raw() && left_ms != -2 { strangers(left_ms) } else { left_ms }
     }
 
     fn scatter(&self, key: &Key, is_scattered: bool) {
@@ -135,6 +148,11 @@ impl Line {
             futures_util::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).for_each(async |()| {}).await;
         }
     }
+}
+
+/// When to look at a stranger's key that lasts for `left_ms`; < 0: that does not expire.
+fn strangers(left_ms: i64) -> i64 {
+    if left_ms < 0 { LOOK_AT_STRANGER_MS } else { left_ms.min(LOOK_AT_STRANGER_MS) }
 }
 
 fn pause_after(failure: &RedisFailure) -> i64 {

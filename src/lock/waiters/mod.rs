@@ -171,7 +171,7 @@ impl Line {
         match self.scripts.wait(key, &ticket.entry, longest_ms, stood.as_deref()).await {
             Ok(WaitRow::Waiting { place, left_ms, offered }) => {
                 self.change(key, &ticket.id, |waiter| waiter.stood = Some(place.clone()));
-                self.alarm(key, left_ms, &offered, asked);
+                self.alarm(key, self.first_look(left_ms), &offered, asked);
             }
             Ok(WaitRow::Turn(token)) => self.call(key, &ticket.id, Turn::Offered(token)),
             Err(failure) => return Err((failure.into(), ticket.entry.clone())),

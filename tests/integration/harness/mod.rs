@@ -1,5 +1,6 @@
 //! What the tests stand on: a real redis-server, the real binary, real sockets.
 
+pub mod clients;
 pub mod command;
 pub mod history;
 pub mod http;

@@ -60,6 +60,23 @@ async fn a_stranger_is_a_holder_of_whom_nothing_is_known() {
 }
 
 #[tokio::test]
+async fn of_a_strangers_string_it_is_known_when_it_expires() {
+    let native = Native::start(&[]).await;
+    let key = put("SET", &["a program was here", "PX", "60000"]);
+    let expires: u64 = TestRedis::shared().ask("PEXPIRETIME", &[&redis_key(&key)]);
+    let answer = native.acquire(&Who::System, &key, &json!({})).await;
+    assert_problem(&answer, 409, "held");
+    for holder in [&answer.json()["holder"], &native.look(&key).await["holder"]] {
+        let left_ms = holder["validForMs"].as_u64().unwrap();
+        assert!((1..=60_000).contains(&left_ms), "{holder}");
+        let until: jiff::Timestamp = holder["validUntil"].as_str().unwrap().parse().unwrap();
+        assert_eq!(u64::try_from(until.as_millisecond()).unwrap(), expires);
+        assert_eq!((holder.as_object().unwrap().len(), &holder["owner"]), (3, &Value::Null));
+    }
+    assert!((30..=60).contains(&answer.header("retry-after").unwrap().parse::<u64>().unwrap()));
+}
+
+#[tokio::test]
 async fn a_strangers_key_is_nobodys_to_renew_release_fence_or_take() {
     let native = Native::start(&[]).await;
     for key in strange_keys() {

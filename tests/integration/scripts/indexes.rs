@@ -25,17 +25,21 @@ fn read_answers_in_the_order_of_its_keys() {
 }
 
 #[tokio::test]
-async fn sweep_drops_what_has_expired_and_nothing_else() {
+async fn sweep_drops_what_has_expired_or_is_a_strangers_now_and_nothing_else() {
     let mut space = Space::shared();
     let alive = space.granted(&Attempt::of("alive", "alice", "n-1"));
     space.granted(&Attempt { ttl_ms: 20, ..Attempt::of("dead", "alice", "n-2") });
     let strange = space.lock("strange");
     space.ask::<i64>("LPUSH", &[&strange, "x"]);
+    space.granted(&Attempt::of("taken", "alice", "n-3"));
+    let taken = space.lock("taken");
+    space.ask::<String>("SET", &[&taken, "a stranger's"]);
     space.expired("dead").await;
 
-    assert_eq!(space.sweep(&["alive", "dead", "never", "strange"]).unwrap(), ["swept", "2"]);
+    assert_eq!(space.sweep(&["alive", "dead", "never", "strange", "taken"]).unwrap(), ["swept", "4"]);
 
     assert_eq!((space.indexed("alive"), space.indexed("dead")), (Some(alive), None));
+    assert_eq!(space.indexed("taken"), None);
     assert_eq!(space.sweep(&["alive"]).unwrap(), ["swept", "0"]);
     assert_eq!(space.sweep(&[]).unwrap(), ["swept", "0"]);
 }

@@ -3,6 +3,7 @@
 
 mod clock;
 mod leases;
+mod raw_keys;
 mod rights;
 mod user;
 
