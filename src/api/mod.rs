@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod dapr;
 mod failure;
+mod flood;
 mod gate;
 mod hold;
 mod language;
@@ -32,6 +33,7 @@ use crate::lock::{Locks, Owner, OwnerKind};
 use crate::metrics::Metrics;
 use crate::server::{Handler, Response};
 use failure::Failure;
+use flood::Flood;
 use gate::Gate;
 use language::Language;
 use route::{Operation, Route};
@@ -51,6 +53,7 @@ struct Context {
     /// The lock stores of the Dapr dialect.
     dapr_stores: Vec<DaprStore>,
     metrics: Arc<Metrics>,
+    failures: Flood,
     /// Turns true when the process is being stopped.
     draining: watch::Receiver<bool>,
     /// How long held locks are kept then: less than connections are, so that their last word arrives.
@@ -75,6 +78,7 @@ impl Api {
             limits: config.locks.clone(),
             dapr_stores: config.listen.dapr_stores.clone(),
             metrics,
+            failures: Flood::new(),
             draining,
             hold_grace: config.process.shutdown_grace.mul_f64(0.9),
         }))
@@ -108,7 +112,10 @@ impl Handler for Api {
         cx.metrics.request(dialect.label(), operation, code, took);
         let (status, dialect, took_us) = (response.status().as_u16(), dialect.label(), took.as_micros() as u64);
         if response.status().is_server_error() {
-            tracing::warn!(dialect, operation, status, code, reason, took_us, "a request failed");
+            if let Some(withheld) = cx.failures.admit(Instant::now()) {
+                let withheld = (withheld > 0).then_some(withheld);
+                tracing::warn!(dialect, operation, status, code, reason, took_us, withheld, "a request failed");
+            }
         } else {
             tracing::debug!(%method, dialect, operation, status, code, reason, took_us, "a request was answered");
         }
