@@ -9,6 +9,7 @@ mod hold;
 mod language;
 mod leases;
 mod native;
+mod openapi;
 pub mod ops;
 mod page;
 mod problem;
@@ -34,6 +35,7 @@ use crate::server::{Handler, Response};
 use failure::Failure;
 use gate::Gate;
 use language::Language;
+use openapi::Document;
 use route::{Operation, Route};
 
 /// Everything that a handler may use. Cheap to clone.
@@ -55,6 +57,7 @@ struct Context {
     draining: watch::Receiver<bool>,
     /// How long held locks are kept then: less than connections are, so that their last word arrives.
     hold_grace: Duration,
+    document: Document,
 }
 
 impl Api {
@@ -77,6 +80,7 @@ impl Api {
             metrics,
             draining,
             hold_grace: config.process.shutdown_grace.mul_f64(0.9),
+            document: Document::default(),
         }))
     }
 }
@@ -154,6 +158,7 @@ impl Context {
             Operation::DaprUnlock(store) => Box::pin(dapr::unlock(self, request, store)),
             Operation::DaprMetadata => Box::pin(dapr::metadata(self, request)),
             Operation::DaprHealth => Box::pin(std::future::ready(Ok(dapr::health()))),
+            Operation::Document => Box::pin(async { Ok(self.document.answer(&self.limits, &self.dapr_stores)) }),
         }
     }
 
