@@ -5,6 +5,7 @@ mod errors;
 mod examples;
 mod leases;
 mod requests;
+mod schemathesis;
 mod served;
 
 use std::collections::BTreeSet;
