@@ -16,6 +16,8 @@ ENGINE = if podman info >/dev/null 2>&1; then engine=podman format="--format doc
 	elif docker info >/dev/null 2>&1; then engine=docker format=; \
 	else echo "neither podman nor docker works here; on Debian: apt-get install podman" >&2; exit 1; fi
 
+SCHEMATHESIS := target/schemathesis/bin/schemathesis
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -25,12 +27,23 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 	$(CARGO) run --locked --release -- dev
 
 .PHONY: test
-test: redis promtool clients ## Run every test against a real redis-server
+test: redis promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
 	$(CARGO) test --locked
 
 .PHONY: e2e
 e2e: redis containers static target/e2e/venv ## As root: build the image and run it, and everything else in deploy/, for real
 	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m unittest $(or $(TEST),discover) --verbose
+
+.PHONY: schemathesis
+schemathesis: redis $(SCHEMATHESIS) ## Ask all that the OpenAPI document allows, and what it does not; ARGS="--seed 7"
+	SCHEMATHESIS="$(or $(ARGS),--max-examples 100)" $(CARGO) test --locked --test integration -- openapi::schemathesis --nocapture
+
+# What is written last, so that what was broken off is begun anew.
+$(SCHEMATHESIS): tests/schemathesis/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear target/schemathesis
+	target/schemathesis/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 target/e2e/venv: tests/e2e/requirements.txt
 	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)

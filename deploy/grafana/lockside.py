@@ -52,6 +52,9 @@ ROWS = {
          ("avg(lockside:redis_up:ratio{SELECT})", "hear")),
         ("graph", "Hears from Redis", "bool_yes_no", "By sidecar.",
          ("lockside_redis_up{SELECT}", "{{instance}}")),
+        ("graph", "Warnings", "bool_yes_no", "What makes locks worth less on this Redis, by code; the README says what to do. "
+         "Empty: nothing does.",
+         ("max by (job, warning) (lockside_redis_warning{SELECT}) > 0", "{{job}} {{warning}}")),
         ("graph", "Round trip, 99 %", "s", "From a command's sending to its answer.",
          ("max by (operation) (lockside:redis_round_trip_seconds:p99_5m{SELECT})", "{{operation}}")),
         ("graph", "Round trips", "ops", "Each is one script or command.",

@@ -71,7 +71,7 @@ impl Target {
         match query {
             Some(query) if body.is_empty() => {
                 let field = |name: &str| {
-                    parameter(query, name).ok_or_else(|| Failure::BadRequest(format!("`{name}` is missing")))
+                    parameter(query, name)?.ok_or_else(|| Failure::BadRequest(format!("`{name}` is missing")))
                 };
                 Ok(Target { route: field("route")?, id: field("id")? })
             }

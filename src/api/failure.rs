@@ -159,7 +159,7 @@ impl Failure {
             Failure::MethodNotAllowed(allow) => {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             }
-            Failure::Unauthorized(_) => {
+            Failure::Unauthorized(_) | Failure::NoSuchUser(_) if response.status() == StatusCode::UNAUTHORIZED => {
                 // RFC 9110, 15.5.2: a 401 names the scheme that would do.
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }

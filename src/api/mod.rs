@@ -10,6 +10,7 @@ mod hold;
 mod language;
 mod leases;
 mod native;
+mod openapi;
 pub mod ops;
 mod page;
 mod problem;
@@ -36,6 +37,7 @@ use failure::Failure;
 use flood::Flood;
 use gate::Gate;
 use language::Language;
+use openapi::Document;
 use route::{Operation, Route};
 
 /// Everything that a handler may use. Cheap to clone.
@@ -58,6 +60,7 @@ struct Context {
     draining: watch::Receiver<bool>,
     /// How long held locks are kept then: less than connections are, so that their last word arrives.
     hold_grace: Duration,
+    document: Document,
 }
 
 impl Api {
@@ -81,6 +84,7 @@ impl Api {
             failures: Flood::new(),
             draining,
             hold_grace: config.process.shutdown_grace.mul_f64(0.9),
+            document: Document::default(),
         }))
     }
 }
@@ -161,6 +165,7 @@ impl Context {
             Operation::DaprUnlock(store) => Box::pin(dapr::unlock(self, request, store)),
             Operation::DaprMetadata => Box::pin(dapr::metadata(self, request)),
             Operation::DaprHealth => Box::pin(std::future::ready(Ok(dapr::health()))),
+            Operation::Document => Box::pin(async { Ok(self.document.answer(&self.limits, &self.dapr_stores)) }),
         }
     }
 

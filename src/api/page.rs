@@ -31,7 +31,7 @@ impl Page {
                 Some(cursor.ok_or_else(|| Failure::BadRequest("cursor: expected one that a page named".to_owned()))?)
             }
         };
-        Ok(Page { prefix: parameter(query, "prefix").unwrap_or_default(), limit, cursor })
+        Ok(Page { prefix: parameter(query, "prefix")?.unwrap_or_default(), limit, cursor })
     }
 
     /// The query of the page behind `last`.

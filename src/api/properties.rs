@@ -165,14 +165,19 @@ pub fn native(data: &[u8]) {
 pub fn query(data: &[u8]) {
     let query = text(data);
     for name in ["token", "limit", "cursor", "leasePeriod"] {
-        let value = parameter(&query, name);
-        match number(&query, name) {
-            Ok(number) => assert_eq!(number, value.and_then(|value| value.parse().ok()), "{name}"),
-            Err(_) => assert!(value.is_some_and(|value| value.parse::<i64>().is_err()), "{name}"),
+        match (number(&query, name), parameter(&query, name)) {
+            (Ok(number), Ok(value)) => assert_eq!(number, value.and_then(|value| value.parse().ok()), "{name}"),
+            (Err(_), Ok(value)) => assert!(value.is_some_and(|value| value.parse::<i64>().is_err()), "{name}"),
+            (number, Err(_)) => assert!(number.is_err(), "{name}"),
+        }
+        // Written anew by another's code, it is the same.
+        if let Ok(Some(value)) = parameter(&query, name) {
+            let anew = form_urlencoded::Serializer::new(String::new()).append_pair(name, &value).finish();
+            assert_eq!(parameter(&anew, name).ok(), Some(Some(value)), "{name}");
         }
     }
     if let Ok(force) = flag(&query, "force") {
-        assert_eq!(force, parameter(&query, "force").as_deref() == Some("true"));
+        assert_eq!(force, parameter(&query, "force").ok().flatten().as_deref() == Some("true"));
     }
     let Ok(page) = Page::of(&query) else { return };
     assert!(page.limit.is_none_or(|limit| (1..=MAX_LIMIT).contains(&limit)));

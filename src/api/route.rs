@@ -57,6 +57,7 @@ pub enum Operation {
     DaprUnlock(String),
     DaprMetadata,
     DaprHealth,
+    Document,
 }
 
 impl Operation {
@@ -81,6 +82,7 @@ impl Operation {
             Operation::DaprUnlock(_) => "unlock",
             Operation::DaprMetadata => "metadata",
             Operation::DaprHealth => "health",
+            Operation::Document => "openapi",
         }
     }
 }
@@ -101,8 +103,8 @@ const ANY_METHOD: &str = "GET, POST, PUT, DELETE";
 /// one of them is served from there elsewhere.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
-        Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Fence, Hold, LeaseCreate,
-        LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
+        Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Fence, Hold,
+        LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
     };
     use Route::{Found, WrongMethod};
 
@@ -205,13 +207,20 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
                 _ => WrongMethod("GET"),
             },
         ),
+        ["openapi.json"] => (
+            Dialect::None,
+            match *method {
+                Method::GET => Found(Document),
+                _ => WrongMethod("GET"),
+            },
+        ),
         _ if (method == Method::CONNECT && path.is_empty()) || (method == Method::OPTIONS && path == "*") => {
             (Dialect::None, WrongMethod(ANY_METHOD))
         }
         _ => (Dialect::None, Route::Nowhere),
     };
     match dialect {
-        Dialect::Native | Dialect::Dapr(_) if stripped.is_some() => (Dialect::None, Route::Nowhere),
+        Dialect::Native | Dialect::Dapr(_) | Dialect::None if stripped.is_some() => (Dialect::None, Route::Nowhere),
         dialect => (dialect, route),
     }
 }

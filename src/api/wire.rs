@@ -1,8 +1,12 @@
 //! What the dialects share on the wire: query parameters, times, JSON answers.
 
+use std::borrow::Cow;
+use std::str::Utf8Error;
+
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::failure::Failure;
@@ -12,22 +16,38 @@ use crate::server::{self, Body, Response};
 /// Most answers are shorter, so that few of them have to grow.
 const MOST_ANSWERS_BYTES: usize = 512;
 
-/// The first query parameter of this name, decoded.
-pub fn parameter(query: &str, name: &str) -> Option<String> {
-    let mut pairs = form_urlencoded::parse(query.as_bytes());
-    pairs.find(|(field, _)| field == name).map(|(_, value)| value.into_owned())
+/// The query parameter of this name, decoded. 400 where it comes twice, since nobody knows which one counts, or is not
+/// UTF-8.
+pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Failure> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let mut values = pairs.filter(|(field, _)| decoded(field).is_ok_and(|field| field == name)).map(|(_, value)| value);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Failure::BadRequest(format!("{name}: expected once")));
+    }
+    let value = decoded(value).map_err(|_| Failure::BadRequest(format!("{name}: not UTF-8 when percent-decoded")))?;
+    Ok(Some(value.into_owned()))
+}
+
+/// A name or a value of a query.
+fn decoded(text: &str) -> Result<Cow<'_, str>, Utf8Error> {
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8();
+    }
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().map(|text| Cow::Owned(text.into_owned()))
 }
 
 /// An int64 in the query.
 pub fn number(query: &str, name: &str) -> Result<Option<i64>, Failure> {
-    let Some(text) = parameter(query, name) else { return Ok(None) };
+    let Some(text) = parameter(query, name)? else { return Ok(None) };
     let number = text.parse().map_err(|_| Failure::BadRequest(format!("{name}: expected an int64")))?;
     Ok(Some(number))
 }
 
 /// `true` or `false` in the query; without it, false.
 pub fn flag(query: &str, name: &str) -> Result<bool, Failure> {
-    match parameter(query, name).as_deref() {
+    match parameter(query, name)?.as_deref() {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(_) => Err(Failure::BadRequest(format!("{name}: expected true or false"))),
@@ -59,5 +79,31 @@ pub fn registered(mut response: Response, receipt: Receipt) -> Response {
 impl server::Receipt for Receipt {
     fn sent(self: Box<Self>) {
         self.sign();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_is_there_once_and_is_utf_8() {
+        let of = |query: &str| parameter(query, "id").ok();
+        for (query, value) in [
+            ("id=1", "1"),
+            ("a=b&id=%C3%A4+%2B&", "ä +"),
+            ("%69d=1", "1"),
+            ("id", ""),
+            ("&id=&", ""),
+            ("id=a=b", "a=b"),
+        ] {
+            assert_eq!(of(query), Some(Some(value.to_owned())), "{query}");
+        }
+        for query in ["", "&", "=id", "idd=1", "ID=1", "%FFid=1"] {
+            assert_eq!(of(query), Some(None), "{query}");
+        }
+        for query in ["id=1&id=1", "id=1&a=b&%69d", "id=%FF", "id=%C3", "id=%ED%A0%80"] {
+            assert_eq!(of(query), None, "{query}");
+        }
     }
 }

@@ -142,7 +142,17 @@ async fn a_delete_without_a_body_is_read_from_its_query() {
 
     assert_eq!(said(&call("POST", &good).await), MISSING, "a POST names its lock in the body");
     assert_eq!(said(&lock(&sidecar, "alice", &target).await), SUCCESS);
-    for bad in ["", "route=volume", "id=1", "route=&id=1", "route=volume&id=", "route=volume&id=%0A", "route=v&ID=1"] {
+    for bad in [
+        "",
+        "route=volume",
+        "id=1",
+        "route=&id=1",
+        "route=volume&id=",
+        "route=volume&id=%0A",
+        "route=v&ID=1",
+        "route=v&id=1&id=2",
+        "route=v&id=%FF",
+    ] {
         assert_eq!(said(&call("DELETE", bad).await), MISSING, "{bad}");
     }
     assert_eq!(said(&call("DELETE", &good).await), SUCCESS);

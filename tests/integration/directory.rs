@@ -57,7 +57,7 @@ async fn only_who_is_active_in_the_directory_is_a_user() {
             assert_eq!(said(&call(route, user).await), NOT_FOUND, "{user}");
         }
         let list = sidecar.call("GET", "/cmn/leasable-locks").bearer(&jwt::editor(user)).send().await;
-        assert_eq!(list.status, 401, "{user}");
+        assert_eq!((list.status, list.header("www-authenticate")), (401, Some("Bearer")), "{user}");
     }
 }
 

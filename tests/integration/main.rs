@@ -22,6 +22,7 @@ mod identity;
 mod leases;
 mod native;
 mod noscript;
+mod openapi;
 mod ops;
 mod outages;
 mod overload;

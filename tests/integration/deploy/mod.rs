@@ -80,6 +80,13 @@ fn the_dashboard_has_a_row_each_and_every_panel_a_unit_and_a_legend() {
     }
 }
 
+#[test]
+fn the_dashboard_is_what_its_script_makes() {
+    let made = Command::new("python3").arg(deploy("grafana/lockside.py")).output().expect("python3 starts");
+    let kept = std::fs::read_to_string(deploy("grafana/lockside.json")).unwrap();
+    assert!(String::from_utf8(made.stdout).unwrap() == kept, "`make generate` makes another one");
+}
+
 #[tokio::test]
 async fn every_setting_and_flag_that_is_shipped_is_one_of_serve() {
     let help = lockside(&["serve", "--help"]).await.stdout;

@@ -106,5 +106,9 @@ async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
             eventually(&what, Duration::from_secs(30), async || prometheus.count(&asked).await > 0).await;
         }
     }
+    for (job, count) in [("evicting", 1), ("working", 0)] {
+        let warned = format!("lockside_redis_warning{{job=\"{job}\", warning=\"eviction\"}} > 0");
+        assert_eq!(prometheus.count(&warned).await, count, "{warned}");
+    }
     assert!(waiting.ops("/metrics").await.text().contains(&format!("lockside_waiters {MANY_WAITERS}")));
 }

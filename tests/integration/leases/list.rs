@@ -105,7 +105,18 @@ async fn the_pages_are_the_list_in_the_order_of_tokens() {
 #[tokio::test]
 async fn pages_that_make_no_sense_are_refused() {
     let leases = Leases::start(&[]).await;
-    for query in ["limit=0", "limit=-1", "limit=x", "limit=1.5", "limit=", "cursor=x", "cursor=1.5", "cursor="] {
+    for query in [
+        "limit=0",
+        "limit=-1",
+        "limit=x",
+        "limit=1.5",
+        "limit=",
+        "cursor=x",
+        "cursor=1.5",
+        "cursor=",
+        "limit=1&limit=1",
+        "prefix=%FF",
+    ] {
         assert_message(&leases.ask(&Who::System, "GET", &format!("{PATH}?{query}")).send().await, 400);
     }
 }

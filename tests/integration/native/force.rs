@@ -80,6 +80,8 @@ async fn a_delete_says_either_which_lease_or_force() {
         "?force=1".to_owned(),
         "?force=TRUE".to_owned(),
         "?force".to_owned(),
+        "?force=true&force=false".to_owned(),
+        format!("?token={token}&token={token}"),
         format!("?force=true&token={token}"),
         format!("?Token={token}"),
     ] {
