@@ -1,7 +1,7 @@
 //! What holds of every input, however odd: the properties that `fuzz/` feeds with random bytes, and the tests with
 //! a few. Each panics where it does not hold. Not a part of what ships.
 
-pub use crate::api::properties::{admin, leases, native, path, query};
+pub use crate::api::properties::{admin, dapr, leases, native, path, query};
 pub use crate::auth::properties::credentials;
 pub use crate::lock::properties::{record, rows};
 
@@ -23,9 +23,10 @@ mod tests {
     type Property = fn(&[u8]);
 
     /// Each property, by the name of its target.
-    const TABLE: [(&str, Property); 8] = [
+    const TABLE: [(&str, Property); 9] = [
         ("admin", admin),
         ("credentials", credentials),
+        ("dapr", dapr),
         ("leases", leases),
         ("native", native),
         ("path", path),

@@ -104,7 +104,7 @@ async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure>
     }
 }
 
-fn store_in(segment: &str) -> Result<String, Failure> {
+pub(super) fn store_in(segment: &str) -> Result<String, Failure> {
     let text = percent_decode_str(segment).decode_utf8();
     let text = text.map_err(|_| Failure::BadRequest("store: not UTF-8 when percent-decoded".to_owned()))?;
     Ok(text.into_owned())
@@ -124,6 +124,7 @@ pub(super) struct LockBody {
 }
 
 /// What a lock asks for.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct LockTerms {
     pub key: Key,
     pub owner: Owner,

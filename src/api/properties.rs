@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::admin::Target;
 use super::body;
+use super::dapr::{LockBody, store_in};
 use super::leases::{CreateBody, token_in};
 use super::native::{AcquireBody, key_in, name_in};
 use super::page::{MAX_LIMIT, Page};
 use super::route::{Operation, Route, resolve};
 use super::wire::{flag, number, parameter};
-use crate::config::LockConfig;
+use crate::config::{DaprStore, LockConfig};
 use crate::lock::{Key, KeySpace, Owner, OwnerKind, Token, Ttl};
 use crate::properties::{parts, text};
 
@@ -158,6 +159,36 @@ pub fn native(data: &[u8]) {
     if let Ok(attempt) = read(Some(alice.clone())) {
         assert_eq!(attempt.owner, alice);
     }
+}
+
+/// `body`, `store`: what is accepted is within its bounds, an unlock that reads the same body means the same lock, the
+/// key tells its store and its resource, and all means the same spelled anew.
+pub fn dapr(data: &[u8]) {
+    let [body, store] = parts(data);
+    let Ok(store) = store_in(&text(store)) else { return };
+    let stores = [("one", "lock||app"), ("two", "lock")]
+        .map(|(name, prefix)| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() });
+    let lock = |body: &[u8]| LockBody::of(body).and_then(|body| body.into_terms(&store, &stores, &limits()));
+    let unlock = |body: &[u8]| LockBody::of(body).and_then(|body| body.into_lock(&store, &stores));
+    let (locked, unlocked) = (lock(body).ok(), unlock(body).ok());
+    if let Some(terms) = &locked {
+        assert!((1000..=MAX_TTL_MS).contains(&terms.ttl.as_ms()) && terms.ttl.as_ms() % 1000 == 0);
+        assert_eq!(unlocked, Some((terms.key.clone(), terms.owner.clone())));
+    }
+    let Some((key, owner)) = unlocked else { return };
+    keyed(&key);
+    assert_eq!(owner.kind, OwnerKind::System);
+    assert!((1..=256).contains(&owner.id.len()) && !owner.id.chars().any(char::is_control), "{:?}", owner.id);
+    let known = stores.iter().find(|known| known.name == store).expect("a store that is offered");
+    let behind = |prefix: &str| key.as_str().strip_prefix(prefix)?.strip_prefix("||");
+    let resource = behind(&known.prefix).expect("the store's prefix");
+    assert!(!resource.is_empty() && !resource.contains("||"), "{key}");
+    for other in stores.iter().filter(|other| other.name != store) {
+        assert!(behind(&other.prefix).is_none_or(|resource| resource.is_empty() || resource.contains("||")), "{key}");
+    }
+    let seconds = locked.as_ref().map_or(0, |terms| terms.ttl.as_ms() / 1000).to_string();
+    let again = json!({"lock_owner": owner.id, "expiry_in_seconds": seconds, "resource_id": resource}).to_string();
+    assert_eq!((lock(again.as_bytes()).ok(), unlock(again.as_bytes()).ok()), (locked, Some((key, owner))));
 }
 
 /// A query: numbers and flags are what they say, a page is within its bounds, and the query of the page behind it

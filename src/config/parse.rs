@@ -82,12 +82,13 @@ impl Check {
         let dapr_stores: Vec<DaprStore> = names(&flags.dapr_stores).iter().map(|text| dapr_store(text)).collect();
         for DaprStore { name, prefix } in &dapr_stores {
             let fits = |text: &str| (1..=LONGEST_STORE).contains(&text.len()) && !text.chars().any(char::is_control);
-            if !fits(name) || !fits(prefix) || name.contains("||") || prefix.split("||").any(str::is_empty) {
+            // Behind a prefix that ends in one, a resource that begins with one would be another's.
+            if !fits(name) || !fits(prefix) || name.contains("||") || prefix.ends_with('|') {
                 self.mistake(
                     "--dapr-stores",
                     format!(
                         "`{name}={prefix}`; expected NAME or NAME=PREFIX, each of 1 to {LONGEST_STORE} bytes without \
-                         control characters, and without `||` but between two parts of a PREFIX"
+                         control characters, NAME without `||`, and PREFIX without a `|` at its end"
                     ),
                 );
             }

@@ -105,7 +105,7 @@ fn lock_stores_are_names_that_make_no_two_locks_one() {
     let store = |name: &str, prefix: &str| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() };
     assert_eq!(stores("a, b=lock||app,").ok(), Some(vec![store("a", "a"), store("b", "lock||app")]));
     assert_eq!(stores("").ok(), Some(Vec::new()));
-    for bad in ["a||b", "a\tb", "a=", "=a", "a=||b", "a=b||", "a=b||||c", &"x".repeat(65)] {
+    for bad in ["a||b", "a\tb", "a=", "=a", "a|", "a=b|", "a=b||", &"x".repeat(65)] {
         assert!(mistakes(&[&format!("--dapr-stores={bad}")])[0].starts_with("--dapr-stores: "), "{bad}");
     }
 }
