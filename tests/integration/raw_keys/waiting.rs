@@ -74,7 +74,7 @@ async fn however_many_wait_behind_a_stranger_one_sidecar_looks_ten_times_a_secon
     let redis = TestRedis::start(&[]);
     let sidecar = crate::harness::Sidecar::start(&redis, &["--raw-keys"]).await;
     redis.ask::<()>("SET", &["k", "a stranger's"]);
-    let body = json!({"waitMs": 4000});
+    let body = json!({"waitMs": 6000});
     let waits = (0..20).map(|_| sidecar.call("POST", &path("k")).json(&body).send());
     let counts = async {
         eventually("they wait", Duration::from_secs(10), async || {
