@@ -28,38 +28,27 @@ impl Document {
 
 /// The document with these settings instead of those that stand in it.
 fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
-    let Stand { max_ttl, max_wait, max_period, default_ttl, stores: names, store } = STAND;
-    let text = DOCUMENT
-        .replace(max_ttl, &format!("\"maximum\": {}\n", limits.max_ttl_ms))
-        .replace(max_wait, &format!("\"maximum\": {}\n", limits.max_wait_ms))
-        .replace(max_period, &format!("\"maximum\": {}\n", limits.max_ttl_ms / 1000))
-        .replace(default_ttl, &format!("\"default\": {}}}", limits.default_ttl.as_ms()))
-        .replace(names, &format!("\"enum\": {}}}", json!(stores.iter().map(|it| &it.name).collect::<Vec<_>>())));
-    match stores.first() {
-        Some(first) => text.replace(store, &format!("\"example\": {}\n", json!(first.name))),
-        None => text,
+    let names = stores.iter().map(|store| store.name.as_str()).collect::<Vec<_>>();
+    let settings = [
+        ("\"maximum\": 86400000\n", format!("\"maximum\": {}\n", limits.max_ttl_ms)),
+        ("\"maximum\": 600000\n", format!("\"maximum\": {}\n", limits.max_wait_ms)),
+        ("\"maximum\": 86400\n", format!("\"maximum\": {}\n", limits.max_ttl_ms / 1000)),
+        ("\"default\": 30000}", format!("\"default\": {}}}", limits.default_ttl.as_ms())),
+        ("\"enum\": [\"lockstore\"]", format!("\"enum\": {}", json!(names))),
+        ("\"example\": \"lockstore\"", format!("\"example\": {}", json!(names.first().unwrap_or(&"lockstore")))),
+    ];
+    let found = settings.iter().flat_map(|(stands, now)| DOCUMENT.match_indices(stands).map(move |it| (it, now)));
+    let mut found = found.collect::<Vec<_>>();
+    // In one pass: what one of them becomes may be what another one was.
+    found.sort_unstable();
+    let (mut text, mut rest) = (String::with_capacity(DOCUMENT.len() + 256), 0);
+    for ((at, stands), now) in found {
+        text.push_str(&DOCUMENT[rest..at]);
+        text.push_str(now);
+        rest = at + stands.len();
     }
+    text + &DOCUMENT[rest..]
 }
-
-/// How the settings stand in the document.
-struct Stand {
-    max_ttl: &'static str,
-    max_wait: &'static str,
-    max_period: &'static str,
-    default_ttl: &'static str,
-    stores: &'static str,
-    /// One of them, where a request would have it.
-    store: &'static str,
-}
-
-const STAND: Stand = Stand {
-    max_ttl: "\"maximum\": 86400000\n",
-    max_wait: "\"maximum\": 600000\n",
-    max_period: "\"maximum\": 86400\n",
-    default_ttl: "\"default\": 30000}",
-    stores: "\"enum\": [\"lockstore\"]}",
-    store: "\"example\": \"lockstore\"\n",
-};
 
 #[cfg(test)]
 mod tests;

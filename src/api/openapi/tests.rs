@@ -47,19 +47,23 @@ fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
     let store = |name: &str| DaprStore { name: name.to_owned(), prefix: "p".to_owned() };
     assert_eq!(with_settings(&limits, &[store("lockstore")]), DOCUMENT, "without flags");
 
-    limits = LockConfig { default_ttl: ttl(4000), max_ttl_ms: 5999, max_wait_ms: 7000, ..limits };
-    let served: Value = serde_json::from_str(&with_settings(&limits, &[store("a"), store("\"")])).expect("JSON");
-    let stores = &served["components"]["parameters"]["Store"];
-    assert_eq!((&stores["schema"]["enum"], &stores["example"]), (&json!(["a", "\""]), &json!("a")));
-    let schema = |path: &str| served.pointer(&format!("/components/schemas/{path}")).cloned();
-    for (path, limit) in [
-        ("TtlMs/maximum", 5999),
-        ("WaitMs/maximum", 7000),
-        ("LeasePeriod/maximum", 5),
-        ("AcquireBody/properties/ttlMs/default", 4000),
-        ("HoldBody/properties/ttlMs/default", 4000),
-    ] {
-        assert_eq!(schema(path), Some(json!(limit)), "{path}");
+    // What one of them is without flags, another one may be with them.
+    for (default_ttl_ms, max_ttl_ms, max_wait_ms) in [(4000, 5999, 7000), (86_400, 600_000, 86_400_000)] {
+        limits = LockConfig { default_ttl: ttl(default_ttl_ms), max_ttl_ms, max_wait_ms, ..limits };
+        let served = with_settings(&limits, &[store("a"), store("\"")]);
+        let served: Value = serde_json::from_str(&served).expect("JSON");
+        let stores = &served["components"]["parameters"]["Store"];
+        assert_eq!((&stores["schema"]["enum"], &stores["example"]), (&json!(["a", "\""]), &json!("a")));
+        let schema = |path: &str| served.pointer(&format!("/components/schemas/{path}")).cloned();
+        for (path, limit) in [
+            ("TtlMs/maximum", max_ttl_ms),
+            ("WaitMs/maximum", max_wait_ms),
+            ("LeasePeriod/maximum", max_ttl_ms / 1000),
+            ("AcquireBody/properties/ttlMs/default", default_ttl_ms),
+            ("HoldBody/properties/ttlMs/default", default_ttl_ms),
+        ] {
+            assert_eq!(schema(path), Some(json!(limit)), "{path}");
+        }
     }
 }
 

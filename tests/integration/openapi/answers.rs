@@ -211,10 +211,12 @@ async fn every_operation_answers_as_documented_and_with_every_status_that_is_doc
         errors::of_settings(&document).await;
         errors::of_redis(&document).await;
         errors::of_lost_replies(&document).await;
+        errors::of_late_replies(&document).await;
     };
     tokio::join!(good, errors::of_slow_bodies(&document, &sidecar));
     checked.holds().await;
     assert_eq!(document.unseen(), [], "documented, and never answered");
+    assert_eq!(document.unseen_codes(), [""; 0], "documented, and never answered");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -160,6 +160,24 @@ pub async fn of_lost_replies(document: &Document) {
     }
 }
 
+/// Redis answers when nothing is left of what it granted.
+pub async fn of_late_replies(document: &Document) {
+    let proxy = Proxy::start(TestRedis::shared());
+    let sidecar = Sidecar::who_knows(&proxy.url(), &["--redis-timeout=5s"]).await;
+    let lock = format!("/v1/locks/{}", unique("late"));
+    let lease = sidecar.ask(&Who::System, "POST", &lock).json(&json!({})).send().await.json();
+    let own = format!("{lock}?token={}", lease["token"]);
+    let renew = |body: Value| sidecar.ask(&Who::System, "PUT", &own).json(&body);
+    assert_eq!(renew(json!({})).send().await.status, 200);
+    proxy.set(Fault::DelayReplies(Duration::from_millis(350)));
+    let other = format!("/v1/locks/{}", unique("late"));
+    let acquired = sidecar.ask(&Who::System, "POST", &other).json(&json!({"ttlMs": 300})).send().await;
+    for (id, answer) in [("acquireLock", acquired), ("renewLock", renew(json!({"ttlMs": 300})).send().await)] {
+        assert_eq!(answer.json()["code"], "too-late", "{}", answer.text());
+        document.check(id, &answer);
+    }
+}
+
 /// Settings under which an error is met at once.
 pub async fn of_settings(document: &Document) {
     let sidecar = Sidecar::start(TestRedis::shared(), &["--max-waiters=1"]).await;
@@ -185,6 +203,13 @@ pub async fn of_settings(document: &Document) {
     let (waited, ()) = tokio::join!(waiting, others);
     assert_eq!(waited.json()["code"], "draining", "{}", waited.text());
     document.check("acquireLock", &waited);
+
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--dapr-stores="]).await;
+    for id in ["tryLock", "unlock"] {
+        let answer = document.operation(id).call(&sidecar, &Who::Nobody).send().await;
+        assert_eq!(answer.status, 500);
+        document.check(id, &answer);
+    }
 
     let scratch = Scratch::new();
     let flags = ["--jwt-secret-file", &scratch.file("secret", jwt::SECRET), "--user-directory"];

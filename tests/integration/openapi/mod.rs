@@ -19,11 +19,17 @@ use crate::harness::Answer;
 const TEXT: &str = include_str!("../../../src/api/openapi/openapi.json");
 const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
 
+/// Where the codes of each dialect's answers are enumerated, and the field that has them.
+const CODES: [(&str, &str); 3] =
+    [("/Code", "code"), ("/AdminAnswer/properties/data", "data"), ("/DaprError/properties/errorCode", "errorCode")];
+
 /// The document, and what has been seen of it.
 struct Document {
     /// Nothing may be in an answer that is not in its schema: the clients of today's document must not rely on that.
     strict: Value,
     seen: Mutex<BTreeSet<(String, String)>>,
+    /// What machines read in an answer's body.
+    codes: Mutex<BTreeSet<String>>,
 }
 
 /// An operation of the document.
@@ -43,7 +49,7 @@ impl Document {
                 schema["additionalProperties"] = json!(false);
             }
         }
-        Document { strict, seen: Mutex::default() }
+        Document { strict, seen: Mutex::default(), codes: Mutex::default() }
     }
 
     fn operations(&self) -> Vec<Operation> {
@@ -126,12 +132,24 @@ impl Document {
         let media = content.get(kind).unwrap_or_else(|| panic!("{what}: {kind} is not documented"));
         let body = if kind == "text/plain" { json!(answer.text()) } else { answer.json() };
         self.assert_valid(what, &media["schema"], &body);
+        let codes = CODES.iter().filter_map(|(_, field)| body[field].as_str().map(str::to_owned));
+        self.codes.lock().expect("no panic while held").extend(codes);
     }
 
     #[track_caller]
     fn assert_valid(&self, what: &str, schema: &Value, value: &Value) {
         let errors = self.validator(schema).iter_errors(value).map(|error| error.to_string()).collect::<Vec<_>>();
         assert!(errors.is_empty(), "{what}: {value}: {errors:#?}");
+    }
+
+    /// The codes that are documented and have not been seen.
+    fn unseen_codes(&self) -> Vec<&str> {
+        let seen = self.codes.lock().expect("no panic while held");
+        let documented = CODES.iter().flat_map(|(schema, _)| {
+            let schema = self.strict["components"]["schemas"].pointer(schema).expect("a schema");
+            schema["enum"].as_array().expect("an enumeration").iter().filter_map(Value::as_str)
+        });
+        documented.filter(|code| !seen.contains(*code)).collect()
     }
 
     /// The operations and statuses that are documented and have not been seen.
