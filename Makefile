@@ -18,6 +18,10 @@ ENGINE = if podman info >/dev/null 2>&1; then engine=podman format="--format doc
 
 SCHEMATHESIS := target/schemathesis/bin/schemathesis
 
+# On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
+TOPOLOGIES := tls
+SMOKE := admin::create native::acquire leases::create waiting::fairness hold::
+
 .PHONY: help
 help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -29,6 +33,13 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 .PHONY: test
 test: redis promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
 	$(CARGO) test --locked
+	@for topology in $(TOPOLOGIES); do echo "on $$topology:"; \
+	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done
+
+.PHONY: test-all
+test-all: redis ## Run every test of what locks do on every kind of Redis: a unix socket, TLS
+	@set -e; for topology in single $(TOPOLOGIES); do echo "on $$topology:"; \
+	TOPOLOGY=$$topology $(CARGO) test --locked --test integration -- admin:: leases:: native:: tokens:: waiting:: hold::; done
 
 .PHONY: e2e
 e2e: redis containers static target/e2e/venv ## As root: build the image and run it, and everything else in deploy/, for real

@@ -22,7 +22,8 @@ pub struct Flags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisFlags {
-    /// Where Redis is: redis://[user[:password]@]host[:port][/db] or redis+unix:///path/to/socket
+    /// Where Redis is: redis://[user[:password]@]host[:port][/db], the same as rediss:// over TLS, or
+    /// redis+unix:///path/to/socket
     #[arg(
         long,
         env = "LOCKSIDE_REDIS_URL",
@@ -39,6 +40,10 @@ pub struct RedisFlags {
     /// File with the password; one trailing newline is cut off
     #[arg(long, env = "LOCKSIDE_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub redis_password_file: Option<String>,
+
+    /// PEM file with the certificates that vouch for Redis over TLS [default: those that this machine trusts]
+    #[arg(long, env = "LOCKSIDE_REDIS_CA_FILE", value_name = "FILE")]
+    pub redis_ca_file: Option<String>,
 
     /// Deadline of one Redis round trip, 10ms to 60s
     #[arg(long, env = "LOCKSIDE_REDIS_TIMEOUT", value_name = "DURATION", default_value = "1s")]

@@ -6,6 +6,7 @@ mod live;
 mod parse;
 mod redis_url;
 mod secret;
+mod tls;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ pub use flags::{Flags, ListenFlags, ProcessFlags};
 pub use live::{Follow, Live, Look};
 pub use parse::duration;
 pub use secret::Secret;
+pub use tls::Tls;
 
 use crate::auth::jwt::Verifier;
 use crate::lock::Ttl;
@@ -34,6 +36,8 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
     pub server: RedisServer,
+    /// `None`: Redis is spoken to plainly.
+    pub tls: Option<Tls>,
     pub database: Option<u8>,
     pub username: Option<String>,
     /// Counts from the next connection on.

@@ -12,7 +12,7 @@ use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags, RedisFlags};
 use super::redis_url::redis_url;
 use super::{
     Address, AuthConfig, DaprStore, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig,
-    Secret,
+    Secret, Tls,
 };
 use crate::auth::jwt::{JwtKey, Verifier};
 use crate::lock::Ttl;
@@ -48,6 +48,15 @@ impl Check {
         let timeout =
             self.duration("--redis-timeout", &flags.redis_timeout, Duration::from_millis(10), Duration::from_secs(60));
         let max_in_flight = self.count("--max-in-flight", &flags.max_in_flight, 1, 65_536);
+        let ca_file = given(&flags.redis_ca_file).map(Path::new);
+        let tls = match &url {
+            Some(url) if url.is_tls => Some(self.take("--redis-ca-file", Tls::trusting(ca_file))),
+            Some(_) if ca_file.is_some() => {
+                self.mistake("--redis-ca-file", "given, but --redis-url asks for no TLS; expected rediss:// there");
+                None
+            }
+            _ => None,
+        };
         let url = url?;
         if url.password.is_some() {
             self.warnings.push(
@@ -57,6 +66,7 @@ impl Check {
         let password = or_none(file)?.or(url.password.map(Live::fixed));
         Some(RedisConfig {
             server: url.server,
+            tls: or_none(tls)?,
             database: url.database,
             username: given(&flags.redis_username).map(str::to_owned).or(url.username),
             password,

@@ -9,6 +9,8 @@ use super::{RedisServer, Secret};
 
 pub(super) struct RedisUrl {
     pub server: RedisServer,
+    /// Whether the scheme asks for TLS.
+    pub is_tls: bool,
     pub database: Option<u8>,
     pub username: Option<String>,
     pub password: Option<Secret>,
@@ -16,7 +18,7 @@ pub(super) struct RedisUrl {
 
 /// Errors never show the URL, since a password may be in it.
 pub(super) fn redis_url(text: &str) -> Result<RedisUrl, String> {
-    const EXPECTED: &str = "expected redis://host:6379 or redis+unix:///path/to/socket";
+    const EXPECTED: &str = "expected redis://host:6379, rediss://host:6379 or redis+unix:///path/to/socket";
     let url = Url::parse(text).map_err(|error| format!("{error}; {EXPECTED}"))?;
     let decoded = |text: &str| {
         let decoded = percent_decode_str(text).decode_utf8();
@@ -24,7 +26,7 @@ pub(super) fn redis_url(text: &str) -> Result<RedisUrl, String> {
     };
     let filled = |text: String| Some(text).filter(|text| !text.is_empty());
     let (server, database) = match url.scheme() {
-        "redis" => {
+        "redis" | "rediss" => {
             let host = url.host_str().filter(|host| !host.is_empty()).ok_or(format!("no host; {EXPECTED}"))?;
             let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
             let database = url.path().trim_start_matches('/');
@@ -46,6 +48,7 @@ pub(super) fn redis_url(text: &str) -> Result<RedisUrl, String> {
     };
     Ok(RedisUrl {
         server,
+        is_tls: url.scheme() == "rediss",
         database,
         username: filled(decoded(url.username())?),
         password: filled(decoded(url.password().unwrap_or_default())?).map(Secret::new),

@@ -73,7 +73,7 @@ fn bad_redis_urls_say_what_is_expected_and_show_no_password() {
         "redis://",
         "redis:///0",
         "redis+unix://",
-        "rediss://:hunter2@x",
+        "rediss://:hunter2@",
         "redis://:hunter2@x/a",
         "redis://:hunter2@x:99999",
     ] {

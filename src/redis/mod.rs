@@ -10,6 +10,7 @@
 mod batch;
 mod clock;
 mod credentials;
+mod diagnosis;
 mod failure;
 mod info;
 mod push;
@@ -29,7 +30,8 @@ use fred::interfaces::{
     ClientLike, HashesInterface, KeysInterface, LuaInterface, PubsubInterface, SortedSetsInterface,
 };
 use fred::types::config::{
-    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, UnresponsiveConfig,
+    Config, ConnectionConfig, PerformanceConfig, ReconnectPolicy, ServerConfig, TcpConfig, TlsConnector,
+    UnresponsiveConfig,
 };
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
 use fred::types::{Expiration, Value};
@@ -38,6 +40,7 @@ use tokio::sync::mpsc;
 use batch::Batch;
 use clock::Clock;
 pub use clock::Sample;
+use diagnosis::Target;
 pub use failure::RedisFailure;
 pub use info::{Info, Role};
 pub use push::{Heard, Push};
@@ -107,7 +110,7 @@ impl Redis {
             Some(ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS)),
         );
         let (status, clock) = (Arc::new(Status::new()), Arc::new(Clock::new()));
-        watch::spawn(client.clone(), config.timeout, Arc::clone(&status), Arc::clone(&clock));
+        watch::spawn(client.clone(), target(config), config.timeout, Arc::clone(&status), Arc::clone(&clock));
         let patience = CONNECTION_PATIENCE.min(config.timeout);
         let (batch, config) = (Arc::default(), Arc::new(config.clone()));
         Redis { client, patience, status, clock, batch, metrics, in_flight, config }
@@ -316,6 +319,15 @@ fn bound(score: u64, kind: ZRangeKind) -> ZRange {
     ZRange { kind, range: ZRangeBound::Index(i64::try_from(score).unwrap_or(i64::MAX)) }
 }
 
+fn target(config: &RedisConfig) -> Option<Target> {
+    match &config.server {
+        RedisServer::Tcp { host, port } => {
+            Some(Target { host: host.clone(), port: *port, is_tls: config.tls.is_some() })
+        }
+        RedisServer::Unix { .. } => None,
+    }
+}
+
 fn server(config: &RedisConfig) -> Config {
     let server = match &config.server {
         RedisServer::Tcp { host, port } => ServerConfig::new_centralized(host.clone(), *port),
@@ -324,6 +336,7 @@ fn server(config: &RedisConfig) -> Config {
     Config {
         fail_fast: false,
         server,
+        tls: config.tls.as_ref().map(|tls| TlsConnector::from(tls.client()).into()),
         credential_provider: credentials::Credentials::of(config),
         database: config.database,
         ..Config::default()

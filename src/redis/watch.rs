@@ -10,6 +10,7 @@ use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
 
+use super::diagnosis::{Target, explain};
 use super::rights::Rights;
 use super::{Clock, RedisFailure, Reply};
 
@@ -145,16 +146,28 @@ impl Status {
 }
 
 /// Connects, and watches from then on.
-pub(super) fn spawn(client: Client, timeout: Duration, status: Arc<Status>, clock: Arc<Clock>) {
-    tokio::spawn(keep_connecting(client.clone()));
+pub(super) fn spawn(client: Client, target: Option<Target>, timeout: Duration, status: Arc<Status>, clock: Arc<Clock>) {
     let errors = Arc::clone(&status);
+    // The last error, and what it means: the same one is explained once.
+    let last = Arc::new(tokio::sync::Mutex::new((String::new(), String::new())));
     client.on_error(move |(error, _server)| {
-        let errors = Arc::clone(&errors);
+        let (errors, target, last) = (Arc::clone(&errors), target.clone(), Arc::clone(&last));
         async move {
-            errors.silent(error.to_string());
+            let text = error.to_string();
+            if errors.ready().is_ok() {
+                // At once: an explanation may have to ask Redis.
+                errors.silent(text);
+                return Ok(());
+            }
+            let mut last = last.lock().await;
+            if last.0 != text {
+                *last = (text, explain(&error, target.as_ref()).await);
+            }
+            errors.silent(last.1.clone());
             Ok(())
         }
     });
+    tokio::spawn(keep_connecting(client.clone()));
     tokio::spawn(async move {
         let mut probed = Instant::now();
         loop {

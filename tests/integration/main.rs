@@ -34,6 +34,7 @@ mod secrets;
 mod settings;
 mod slow;
 mod strangers;
+mod tls;
 mod tokens;
 mod volume;
 mod waiting;

@@ -1,6 +1,7 @@
 //! What the tests stand on: a real redis-server, the real binary, real sockets.
 
 pub mod clients;
+pub mod certificates;
 pub mod command;
 pub mod history;
 pub mod http;
@@ -9,6 +10,7 @@ pub mod lens;
 pub mod proxy;
 pub mod redis;
 pub mod sidecar;
+pub mod topology;
 pub mod who;
 pub mod wire;
 
@@ -21,6 +23,7 @@ pub use lens::Lens;
 pub use proxy::{Fault, Proxy};
 pub use redis::TestRedis;
 pub use sidecar::Sidecar;
+pub use topology::{Topology, free_port};
 pub use who::{API_TOKEN, Who, editor, reader};
 pub use wire::Wire;
 

@@ -6,13 +6,15 @@ use std::time::{Duration, Instant};
 
 use redis::{Client, Connection, FromRedisValue};
 
-use super::Scratch;
+use super::topology::tls_args;
+use super::{Scratch, Topology, free_port};
 
 /// A redis-server of the tests' own.
 pub struct TestRedis {
     child: Option<Child>,
     scratch: Scratch,
     args: Vec<String>,
+    tls_port: Option<String>,
 }
 
 impl TestRedis {
@@ -34,15 +36,33 @@ impl TestRedis {
 
     /// A server for one test, without persistence unless `args` say otherwise.
     pub fn start(args: &[&str]) -> TestRedis {
-        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
-        let mut redis = TestRedis { child: None, scratch: Scratch::new(), args };
+        let names: &[&str] = &["localhost"];
+        TestRedis::start_with(args, (Topology::of_this_run() == Topology::Tls).then_some(names))
+    }
+
+    /// Speaks TLS where there are names for its certificate.
+    pub fn start_with(args: &[&str], names: Option<&[&str]>) -> TestRedis {
+        let mut args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let (scratch, tls_port) = (Scratch::new(), names.map(|_| free_port()));
+        if let (Some(names), Some(port)) = (names, &tls_port) {
+            args.extend(tls_args(&scratch, port, names));
+        }
+        let mut redis = TestRedis { child: None, scratch, args, tls_port };
         redis.up();
         redis
     }
 
     /// `--redis-url` of this server.
     pub fn url(&self) -> String {
-        format!("redis+unix://{}", self.socket())
+        match &self.tls_port {
+            Some(port) => format!("rediss://localhost:{port}"),
+            None => format!("redis+unix://{}", self.socket()),
+        }
+    }
+
+    /// The port on which it speaks TLS.
+    pub fn tls_port(&self) -> &str {
+        self.tls_port.as_deref().expect("a server with TLS")
     }
 
     pub fn socket(&self) -> String {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::http::{Call, Client};
-use super::{Answer, Scratch, TestRedis, jwt};
+use super::{Answer, Scratch, TestRedis, jwt, topology};
 
 /// A running `lockside serve`.
 pub struct Sidecar {
@@ -15,6 +15,8 @@ pub struct Sidecar {
     ops: String,
     client: Client,
     log: Arc<Mutex<Vec<String>>>,
+    /// What it was told by files.
+    _scratch: Scratch,
 }
 
 impl Sidecar {
@@ -51,11 +53,18 @@ impl Sidecar {
                 command.args([flag, address]);
             }
         }
-        Sidecar::of(command)
+        let scratch = Scratch::new();
+        let url = flags.windows(2).find(|pair| pair[0] == "--redis-url").map(|pair| pair[1].as_str());
+        topology::introduce(&mut command, url.unwrap_or_default(), &scratch);
+        Sidecar::begun(command, scratch)
     }
 
     /// Starts a `lockside serve` with whatever arguments and environment `command` has.
-    pub fn of(mut command: Command) -> Sidecar {
+    pub fn of(command: Command) -> Sidecar {
+        Sidecar::begun(command, Scratch::new())
+    }
+
+    fn begun(mut command: Command, scratch: Scratch) -> Sidecar {
         let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("lockside starts");
         let log = Arc::new(Mutex::new(Vec::new()));
         let lines = Arc::clone(&log);
@@ -66,7 +75,7 @@ impl Sidecar {
             }
         });
         let (api, ops) = addresses(&log);
-        Sidecar { child, api, ops, client: Client::new(), log }
+        Sidecar { child, api, ops, client: Client::new(), log, _scratch: scratch }
     }
 
     /// A call of the API listener: `sidecar.call("POST", "/admin/lock")`.

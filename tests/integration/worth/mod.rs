@@ -9,7 +9,7 @@ mod user;
 
 use std::time::Duration;
 
-use crate::harness::{Lens, Sidecar, TestRedis, eventually, lockside, unique};
+use crate::harness::{Lens, Sidecar, TestRedis, eventually, free_port, lockside, unique};
 
 /// A warning shows within a look of every 15 s, on a busy machine.
 const SEEN: Duration = Duration::from_secs(60);
@@ -172,10 +172,4 @@ async fn the_readme_says_what_to_do_about_each_warning() {
     let mut rows: Vec<&str> = rows.collect();
     rows.sort_unstable();
     assert_eq!(codes, rows, "the metrics are sorted by label");
-}
-
-/// A port that nobody had a moment ago.
-fn free_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
 }

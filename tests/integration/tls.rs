@@ -1,0 +1,80 @@
+//! Redis over TLS: who it must be, and what is said where it is not.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::harness::certificates::Authority;
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, free_port, unique};
+
+/// Starts a sidecar that never gets ready, and waits for what it says of it: in /readyz, and in one line of its log.
+async fn says(flags: &[&str], expected: &str) {
+    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+    let sidecar = Sidecar::spawn(&flags);
+    eventually(expected, Duration::from_secs(10), async || {
+        let answer = sidecar.ops("/readyz").await;
+        assert_eq!(answer.status, 503, "{flags:?}");
+        answer.text().contains(expected)
+    })
+    .await;
+    let log = sidecar.log();
+    assert_eq!(log.lines().filter(|line| line.contains(expected)).count(), 1, "told once: {log}");
+}
+
+#[tokio::test]
+async fn a_lock_is_granted_over_tls_to_an_acl_user() {
+    let redis = TestRedis::with_tls(&["localhost"], &[]);
+    let sidecar = Sidecar::start(&redis, &[]).await;
+    let (key, path) = (unique("tls"), format!("/v1/locks/{}", unique("tls")));
+    let lease = sidecar.call("POST", &path).json(&json!({"ttlMs": 30_000})).send().await;
+    assert_eq!(lease.status, 201, "{key}: {}", lease.text());
+    let clients: String = redis.ask("CLIENT", &["LIST"]);
+    let ours: Vec<&str> = clients.lines().filter(|line| line.contains(" user=lockside ")).collect();
+    let port = format!(" laddr=127.0.0.1:{} ", redis.tls_port());
+    let port6 = format!(" laddr=[::1]:{} ", redis.tls_port());
+    assert!(!ours.is_empty() && ours.iter().all(|line| line.contains(&port) || line.contains(&port6)), "{clients}");
+}
+
+#[tokio::test]
+async fn whoever_is_not_vouched_for_is_not_spoken_to() {
+    let redis = TestRedis::with_tls(&["localhost"], &[]);
+    let scratch = Scratch::new();
+    let other = scratch.file("other.pem", Authority::new().pem());
+    says(&["--redis-url", &redis.url(), "--redis-ca-file", &other], "name the file of its CA with --redis-ca-file")
+        .await;
+    let url = format!("rediss://127.0.0.1:{}", redis.tls_port());
+    says(&["--redis-url", &url], "is not for this name").await;
+    let clients: String = redis.ask("CLIENT", &["LIST"]);
+    assert!(!clients.contains(" user=lockside "), "no password was sent: {clients}");
+}
+
+#[tokio::test]
+async fn a_wrong_password_says_what_to_mend() {
+    let redis = TestRedis::with_tls(&["localhost"], &[]);
+    let scratch = Scratch::new();
+    let wrong = scratch.file("password", "a wrong one");
+    let expected = "mend --redis-username or --redis-password-file (WRONGPASS";
+    says(&["--redis-url", &redis.url(), "--redis-password-file", &wrong], expected).await;
+}
+
+#[tokio::test]
+async fn a_port_that_speaks_otherwise_says_which_scheme_to_use() {
+    let port = free_port();
+    let redis = TestRedis::with_tls(&["localhost"], &["--port", &port]);
+    says(&["--redis-url", &format!("rediss://localhost:{port}")], "speaks no TLS; say redis instead of rediss").await;
+    let url = format!("redis://localhost:{}", redis.tls_port());
+    says(&["--redis-url", &url], "speaks TLS; say rediss instead of redis").await;
+}
+
+#[tokio::test]
+async fn a_connection_over_tls_comes_back() {
+    let mut redis = TestRedis::with_tls(&["localhost"], &[]);
+    let sidecar = Sidecar::start(&redis, &[]).await;
+    redis.kill();
+    let away = async || sidecar.ops("/readyz").await.status == 503;
+    eventually("not ready", Duration::from_secs(5), away).await;
+    redis.up();
+    let back = async || sidecar.ops("/readyz").await.status == 200;
+    let took = eventually("ready again", Duration::from_secs(10), back).await;
+    println!("ready again after {took:?}");
+}
