@@ -75,8 +75,8 @@ impl App {
         tokio::spawn(worker.locks.sweep());
         tokio::spawn(rotation::follow(config.files(), Arc::clone(&parts.metrics)));
 
-        let worth = Arc::new(Worth::new(worker.redis.status(), Arc::clone(&parts.metrics)));
-        tokio::spawn(Arc::clone(&worth).watch(worker.redis.clone(), worker.locks.clone(), config.locks.max_ttl_ms));
+        let worth = Arc::new(Worth::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
+        tokio::spawn(Arc::clone(&worth).watch(worker.locks.clone(), config.locks.max_ttl_ms));
 
         let others_redis = others.iter().map(|thread| Arc::clone(&thread.redis));
         let redis = others_redis.chain([worker.redis.status()]).collect();

@@ -40,6 +40,10 @@ metrics! {
     redis_errors: IntCounterVec = "lockside_redis_errors_total" ["operation", "error"];
     /// Whether Redis answers: 1 when the last thing heard from it was an answer.
     redis_up: IntGaugeVec = "lockside_redis_up" [];
+    /// Connections to Redis that were given up or lost and made anew, by reason.
+    redis_reconnections: IntCounterVec = "lockside_redis_reconnections_total" ["reason"];
+    /// Always 1: which kind of Redis this is, by topology and role of the server that is spoken to.
+    redis_topology: IntGaugeVec = "lockside_redis_topology" ["topology", "role"];
     /// What makes locks on this Redis worth less: 1 while it is so, by warning; /readyz says what to change.
     redis_warning: IntGaugeVec = "lockside_redis_warning" ["warning"];
     /// Times that the clock of Redis was seen to step by more than a second, by direction.
@@ -93,6 +97,33 @@ impl RedisOperation {
             RedisOperation::Mark => "mark",
             RedisOperation::Info => "info",
             RedisOperation::Time => "time",
+        }
+    }
+}
+
+/// Why a connection to Redis was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconnection {
+    /// There was none before.
+    First,
+    /// The one before broke.
+    Lost,
+    /// Nothing was answered on the one before.
+    Silent,
+    /// The server refused to do what a master does.
+    Refused,
+    /// The sentinels name another master.
+    Switch,
+}
+
+impl Reconnection {
+    pub fn label(self) -> &'static str {
+        match self {
+            Reconnection::First => "first",
+            Reconnection::Lost => "lost",
+            Reconnection::Silent => "silent",
+            Reconnection::Refused => "refused",
+            Reconnection::Switch => "switch",
         }
     }
 }

@@ -87,7 +87,8 @@ impl Handler for Ops {
                 Ok(findings) => {
                     let warnings =
                         findings.iter().map(|found| format!("warning: {}: {}\n", found.warning.code(), found.text));
-                    text(StatusCode::OK, format!("ready\n{}", warnings.collect::<String>()))
+                    let place = self.0.worth.place();
+                    text(StatusCode::OK, format!("ready\nredis: {place}\n{}", warnings.collect::<String>()))
                 }
                 Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
             },

@@ -22,8 +22,9 @@ pub struct Flags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisFlags {
-    /// Where Redis is: redis://[user[:password]@]host[:port][/db], the same as rediss:// over TLS, or
-    /// redis+unix:///path/to/socket
+    /// Where Redis is: redis://[user[:password]@]host[:port][/db], redis+unix:///path/to/socket, or
+    /// redis-sentinel://[user[:password]@]host[:port],host[:port][/db]?master=NAME; rediss:// and rediss-sentinel:// are
+    /// the same over TLS
     #[arg(
         long,
         env = "LOCKSIDE_REDIS_URL",
@@ -44,6 +45,14 @@ pub struct RedisFlags {
     /// PEM file with the certificates that vouch for Redis over TLS [default: those that this machine trusts]
     #[arg(long, env = "LOCKSIDE_REDIS_CA_FILE", value_name = "FILE")]
     pub redis_ca_file: Option<String>,
+
+    /// ACL user to authenticate as at the sentinels [default: their own default user]
+    #[arg(long, env = "LOCKSIDE_REDIS_SENTINEL_USERNAME", value_name = "NAME")]
+    pub redis_sentinel_username: Option<String>,
+
+    /// File with the password for the sentinels; one trailing newline is cut off
+    #[arg(long, env = "LOCKSIDE_REDIS_SENTINEL_PASSWORD_FILE", value_name = "FILE")]
+    pub redis_sentinel_password_file: Option<String>,
 
     /// Deadline of one Redis round trip, 10ms to 60s
     #[arg(long, env = "LOCKSIDE_REDIS_TIMEOUT", value_name = "DURATION", default_value = "1s")]

@@ -42,6 +42,9 @@ pub struct RedisConfig {
     pub username: Option<String>,
     /// Counts from the next connection on.
     pub password: Option<Live<Secret>>,
+    /// Who we are at the sentinels, where there are any.
+    pub sentinel_username: Option<String>,
+    pub sentinel_password: Option<Live<Secret>>,
     /// Deadline of one round trip.
     pub timeout: Duration,
     /// Requests that may wait for Redis at once.
@@ -50,8 +53,18 @@ pub struct RedisConfig {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisServer {
-    Tcp { host: String, port: u16 },
-    Unix { path: PathBuf },
+    Tcp {
+        host: String,
+        port: u16,
+    },
+    Unix {
+        path: PathBuf,
+    },
+    /// The master of this name, wherever the sentinels at these addresses say it is.
+    Sentinel {
+        hosts: Vec<(String, u16)>,
+        master: String,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -147,9 +160,13 @@ pub struct Mistake {
 impl Config {
     /// The files of secrets, to be followed while we run.
     pub fn files(&self) -> Vec<Box<dyn Follow>> {
-        let Config { redis: RedisConfig { password, .. }, auth: AuthConfig { jwt, api_token, .. }, .. } = self;
-        let files =
-            [password.as_ref().map(Live::file), jwt.as_ref().map(Live::file), api_token.as_ref().map(Live::file)];
+        let Config { redis: RedisConfig { password, sentinel_password, .. }, auth, .. } = self;
+        let files = [
+            password.as_ref().map(Live::file),
+            sentinel_password.as_ref().map(Live::file),
+            auth.jwt.as_ref().map(Live::file),
+            auth.api_token.as_ref().map(Live::file),
+        ];
         files.into_iter().flatten().flatten().collect()
     }
 

@@ -12,7 +12,7 @@ use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags, RedisFlags};
 use super::redis_url::redis_url;
 use super::{
     Address, AuthConfig, DaprStore, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, RedisConfig,
-    Secret, Tls,
+    RedisServer, Secret, Tls,
 };
 use crate::auth::jwt::{JwtKey, Verifier};
 use crate::lock::Ttl;
@@ -45,6 +45,18 @@ impl Check {
         let url = self.take("--redis-url", redis_url(&flags.redis_url));
         let file = given(&flags.redis_password_file)
             .map(|file| self.secret_file("--redis-password-file", Path::new(file), Secret::parse));
+        let sentinel_file = given(&flags.redis_sentinel_password_file)
+            .map(|file| self.secret_file("--redis-sentinel-password-file", Path::new(file), Secret::parse));
+        let sentinel_username = given(&flags.redis_sentinel_username);
+        let has_sentinels = url.as_ref().is_none_or(|url| matches!(url.server, RedisServer::Sentinel { .. }));
+        for (flag, is_given) in [
+            ("--redis-sentinel-username", sentinel_username.is_some()),
+            ("--redis-sentinel-password-file", sentinel_file.is_some()),
+        ] {
+            if is_given && !has_sentinels {
+                self.mistake(flag, "given, but --redis-url names no sentinels; expected redis-sentinel:// there");
+            }
+        }
         let timeout =
             self.duration("--redis-timeout", &flags.redis_timeout, Duration::from_millis(10), Duration::from_secs(60));
         let max_in_flight = self.count("--max-in-flight", &flags.max_in_flight, 1, 65_536);
@@ -70,6 +82,8 @@ impl Check {
             database: url.database,
             username: given(&flags.redis_username).map(str::to_owned).or(url.username),
             password,
+            sentinel_username: sentinel_username.map(str::to_owned),
+            sentinel_password: or_none(sentinel_file)?,
             timeout: timeout?,
             max_in_flight: max_in_flight?,
         })

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use tokio::sync::oneshot;
 
 use super::script::Call;
-use super::{Redis, RedisFailure, RedisOperation, Reply, Script};
+use super::{Node, RedisFailure, RedisOperation, Reply, Script};
 
 /// Scripts in one call at most: Redis serves nobody else while it runs them.
 const LARGEST: usize = 64;
@@ -36,16 +36,16 @@ impl Batch {
     }
 }
 
-impl Redis {
+impl Node {
     /// Runs a script together with those that others ask for in this turn.
     pub(super) async fn run_among_others(&self, script: &'static Script, call: Call) -> Result<Reply, RedisFailure> {
         let (give, take) = oneshot::channel();
         if self.batch.push(Job { script, call, give }) {
-            let redis = self.clone();
+            let node = self.clone();
             tokio::spawn(async move {
                 // Until all that are ready to ask have asked.
                 tokio::task::yield_now().await;
-                redis.flush().await;
+                node.flush().await;
             });
         }
         take.await.unwrap_or_else(|_| Err(RedisFailure::NoAnswer("the operation was broken off".to_owned())))

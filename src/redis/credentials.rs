@@ -23,6 +23,12 @@ impl Credentials {
         let password = config.password.clone()?;
         Some(Arc::new(Credentials { username: config.username.clone(), password }))
     }
+
+    /// Who we are at the sentinels.
+    pub fn of_sentinels(config: &RedisConfig) -> Option<Arc<dyn CredentialProvider>> {
+        let password = config.sentinel_password.clone()?;
+        Some(Arc::new(Credentials { username: config.sentinel_username.clone(), password }))
+    }
 }
 
 impl CredentialProvider for Credentials {

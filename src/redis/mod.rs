@@ -13,10 +13,13 @@ mod credentials;
 mod diagnosis;
 mod failure;
 mod info;
+mod link;
 mod push;
 mod reply;
 mod rights;
 mod script;
+mod sentinel;
+mod servers;
 mod watch;
 
 use std::pin::Pin;
@@ -36,6 +39,7 @@ use fred::types::config::{
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
 use fred::types::{Expiration, Value};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use batch::Batch;
 use clock::Clock;
@@ -46,6 +50,7 @@ pub use info::{Info, Role};
 pub use push::{Heard, Push};
 pub use reply::Reply;
 pub use script::{Args, Call, Script};
+pub use servers::Redis;
 pub use watch::Status;
 
 use crate::config::{RedisConfig, RedisServer};
@@ -61,9 +66,9 @@ const SCORES_END: u64 = 1 << 53;
 /// an answer.
 const CONNECTION_PATIENCE: Duration = Duration::from_millis(250);
 
-/// One connection to Redis and all that keeps it. Cheap to clone; belongs to the runtime that made it.
+/// One connection to one server and all that keeps it. Cheap to clone; belongs to the runtime that made it.
 #[derive(Clone)]
-pub struct Redis {
+pub struct Node {
     client: Client,
     patience: Duration,
     status: Arc<Status>,
@@ -88,6 +93,15 @@ impl InFlight {
     pub fn new(max: usize) -> Arc<InFlight> {
         Arc::new(InFlight { now: AtomicUsize::new(0), max })
     }
+
+    fn enter(self: &Arc<InFlight>) -> Result<Flight, RedisFailure> {
+        let waiting = self.now.fetch_add(1, Ordering::Relaxed);
+        let flight = Flight(Arc::clone(self));
+        if waiting >= self.max {
+            return Err(RedisFailure::Overloaded(waiting));
+        }
+        Ok(flight)
+    }
 }
 
 /// One request that waits for Redis, until it is dropped.
@@ -99,9 +113,9 @@ impl Drop for Flight {
     }
 }
 
-impl Redis {
+impl Node {
     /// Starts to connect, and keeps at it for as long as the runtime lives. Redis need not be there.
-    pub fn connect(config: &RedisConfig, in_flight: Arc<InFlight>, metrics: Arc<Metrics>) -> Redis {
+    fn connect(config: &RedisConfig, in_flight: Arc<InFlight>, metrics: Arc<Metrics>) -> Node {
         let client = Client::new(
             server(config),
             Some(PerformanceConfig { default_command_timeout: config.timeout, ..PerformanceConfig::default() }),
@@ -109,27 +123,36 @@ impl Redis {
             // 0 attempts: for ever. A finite number would end the client for good.
             Some(ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS)),
         );
-        let (status, clock) = (Arc::new(Status::new()), Arc::new(Clock::new()));
-        watch::spawn(client.clone(), target(config), config.timeout, Arc::clone(&status), Arc::clone(&clock));
+        let status = Arc::new(Status::new(Arc::clone(&metrics)));
+        let node = Node::over(client, config.clone(), status, in_flight, metrics);
+        watch::spawn(node.client.clone(), target(config), Arc::clone(&node.status));
+        node.probe();
+        node
+    }
+
+    /// A server that is, or will be, connected to by `client`.
+    fn over(
+        client: Client,
+        config: RedisConfig,
+        status: Arc<Status>,
+        in_flight: Arc<InFlight>,
+        metrics: Arc<Metrics>,
+    ) -> Node {
         let patience = CONNECTION_PATIENCE.min(config.timeout);
-        let (batch, config) = (Arc::default(), Arc::new(config.clone()));
-        Redis { client, patience, status, clock, batch, metrics, in_flight, config }
+        let (clock, batch, config) = (Arc::new(Clock::new()), Arc::default(), Arc::new(config));
+        Node { client, patience, status, clock, batch, metrics, in_flight, config }
+    }
+
+    /// Asks when nobody else does.
+    fn probe(&self) -> AbortHandle {
+        let Node { client, config, status, clock, .. } = self;
+        let probing = watch::probe_on(client.clone(), config.timeout, Arc::clone(status), Arc::clone(clock));
+        tokio::spawn(probing).abort_handle()
     }
 
     /// Whether Redis answers, and if not, why.
     pub fn status(&self) -> Arc<Status> {
         Arc::clone(&self.status)
-    }
-
-    /// Counts a request in; refuses it when too many wait for Redis already. Each request enters once, however many
-    /// commands it needs.
-    pub fn enter(&self) -> Result<Flight, RedisFailure> {
-        let waiting = self.in_flight.now.fetch_add(1, Ordering::Relaxed);
-        let flight = Flight(Arc::clone(&self.in_flight));
-        if waiting >= self.in_flight.max {
-            return Err(RedisFailure::Overloaded(waiting));
-        }
-        Ok(flight)
     }
 
     /// Runs a script that changes something, but not later than its answer: its last argument is until when it may run
@@ -324,14 +347,20 @@ fn target(config: &RedisConfig) -> Option<Target> {
         RedisServer::Tcp { host, port } => {
             Some(Target { host: host.clone(), port: *port, is_tls: config.tls.is_some() })
         }
-        RedisServer::Unix { .. } => None,
+        RedisServer::Unix { .. } | RedisServer::Sentinel { .. } => None,
     }
+}
+
+fn one_server(host: &str, port: u16) -> ServerConfig {
+    ServerConfig::new_centralized(host, port)
 }
 
 fn server(config: &RedisConfig) -> Config {
     let server = match &config.server {
-        RedisServer::Tcp { host, port } => ServerConfig::new_centralized(host.clone(), *port),
+        RedisServer::Tcp { host, port } => one_server(host, *port),
         RedisServer::Unix { path } => ServerConfig::Unix { path: path.clone() },
+        // The first of them; whoever connects to one puts its address here.
+        RedisServer::Sentinel { hosts, .. } => one_server(&hosts[0].0, hosts[0].1),
     };
     Config {
         fail_fast: false,

@@ -9,10 +9,12 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface};
 use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
+use tokio::sync::Notify;
 
 use super::diagnosis::{Target, explain};
 use super::rights::Rights;
 use super::{Clock, RedisFailure, Reply};
+use crate::metrics::{Metrics, Reconnection};
 
 /// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
 /// that readiness follows Redis that fast.
@@ -31,6 +33,16 @@ pub struct Status {
     silences: AtomicU32,
     reconnecting: AtomicBool,
     rights: Rights,
+    /// Where a connection is not made anew but replaced by another: the one who does it.
+    replacer: Option<Replacer>,
+    metrics: Arc<Metrics>,
+}
+
+/// Whoever replaces connections, and why it should.
+#[derive(Default)]
+struct Replacer {
+    wanted: Notify,
+    reason: Mutex<Option<Reconnection>>,
 }
 
 struct State {
@@ -41,7 +53,23 @@ struct State {
 }
 
 impl Status {
-    pub(super) fn new() -> Status {
+    pub(super) fn new(metrics: Arc<Metrics>) -> Status {
+        Status::with(None, metrics)
+    }
+
+    /// Of connections that somebody replaces who waits for [`Status::wants_another`].
+    pub(super) fn replacing(metrics: Arc<Metrics>) -> Status {
+        Status::with(Some(Replacer::default()), metrics)
+    }
+
+    /// Waits until this connection seems no good; why.
+    pub(super) async fn wants_another(&self) -> Reconnection {
+        let Some(replacer) = &self.replacer else { return std::future::pending().await };
+        replacer.wanted.notified().await;
+        replacer.reason.lock().expect("no holder of this lock panics").take().unwrap_or(Reconnection::Silent)
+    }
+
+    fn with(replacer: Option<Replacer>, metrics: Arc<Metrics>) -> Status {
         Status {
             state: Mutex::new(State {
                 ready: Err("redis has not answered yet".to_owned()),
@@ -51,6 +79,8 @@ impl Status {
             silences: AtomicU32::new(0),
             reconnecting: AtomicBool::new(false),
             rights: Rights::new(),
+            replacer,
+            metrics,
         }
     }
 
@@ -82,10 +112,10 @@ impl Status {
             None => self.answered(),
             Some(RedisFailure::NoAnswer(_)) => {
                 if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES {
-                    self.reconnect(client);
+                    self.reconnect(client, Reconnection::Silent);
                 }
             }
-            Some(failure) if failure.wants_reconnection() => self.reconnect(client),
+            Some(failure) if failure.wants_reconnection() => self.reconnect(client, Reconnection::Refused),
             Some(_) => {}
         }
     }
@@ -101,7 +131,7 @@ impl Status {
         }
     }
 
-    fn silent(&self, reason: String) {
+    pub(super) fn silent(&self, reason: String) {
         let mut state = self.lock();
         if state.ready.as_ref().err() != Some(&reason) {
             let was_ready = state.ready.is_ok();
@@ -122,7 +152,7 @@ impl Status {
     }
 
     /// Makes the connection anew: never two at once, and not again within [`COOL_DOWN`].
-    fn reconnect(self: &Arc<Status>, client: &Client) {
+    fn reconnect(self: &Arc<Status>, client: &Client, reason: Reconnection) {
         let mut state = self.lock();
         let cooling = state.last_reconnection.is_some_and(|at| at.elapsed() < COOL_DOWN);
         if cooling || self.reconnecting.swap(true, Ordering::AcqRel) {
@@ -131,7 +161,14 @@ impl Status {
         state.last_reconnection = Some(Instant::now());
         drop(state);
         self.silences.store(0, Ordering::Relaxed);
-        tracing::warn!("redis does not answer on this connection; connecting anew");
+        tracing::warn!(reason = reason.label(), "redis does not answer on this connection; connecting anew");
+        if let Some(replacer) = &self.replacer {
+            *replacer.reason.lock().expect("no holder of this lock panics") = Some(reason);
+            replacer.wanted.notify_one();
+            self.reconnecting.store(false, Ordering::Release);
+            return;
+        }
+        self.metrics.redis_reconnections.with_label_values(&[reason.label()]).inc();
         let (client, status) = (client.clone(), Arc::clone(self));
         tokio::spawn(async move {
             // Its failures come as events, and the policy goes on trying.
@@ -146,8 +183,7 @@ impl Status {
 }
 
 /// Connects, and watches from then on.
-pub(super) fn spawn(client: Client, target: Option<Target>, timeout: Duration, status: Arc<Status>, clock: Arc<Clock>) {
-    let errors = Arc::clone(&status);
+pub(super) fn spawn(client: Client, target: Option<Target>, errors: Arc<Status>) {
     // The last error, and what it means: the same one is explained once.
     let last = Arc::new(tokio::sync::Mutex::new((String::new(), String::new())));
     client.on_error(move |(error, _server)| {
@@ -155,6 +191,7 @@ pub(super) fn spawn(client: Client, target: Option<Target>, timeout: Duration, s
         async move {
             let text = error.to_string();
             if errors.ready().is_ok() {
+                errors.metrics.redis_reconnections.with_label_values(&[Reconnection::Lost.label()]).inc();
                 // At once: an explanation may have to ask Redis.
                 errors.silent(text);
                 return Ok(());
@@ -167,21 +204,23 @@ pub(super) fn spawn(client: Client, target: Option<Target>, timeout: Duration, s
             Ok(())
         }
     });
-    tokio::spawn(keep_connecting(client.clone()));
-    tokio::spawn(async move {
-        let mut probed = Instant::now();
-        loop {
-            let pause = match status.quiet() {
-                Some(left) if probed.elapsed() < CLOCK_INTERVAL => left,
-                _ => {
-                    probe(&client, timeout, &status, &clock).await;
-                    probed = Instant::now();
-                    PROBE_INTERVAL
-                }
-            };
-            tokio::time::sleep(pause).await;
-        }
-    });
+    tokio::spawn(keep_connecting(client));
+}
+
+/// Asks when nobody else does.
+pub(super) async fn probe_on(client: Client, timeout: Duration, status: Arc<Status>, clock: Arc<Clock>) {
+    let mut probed: Option<Instant> = None;
+    loop {
+        let pause = match status.quiet() {
+            Some(left) if probed.is_some_and(|probed| probed.elapsed() < CLOCK_INTERVAL) => left,
+            _ => {
+                probe(&client, timeout, &status, &clock).await;
+                probed = Some(Instant::now());
+                PROBE_INTERVAL
+            }
+        };
+        tokio::time::sleep(pause).await;
+    }
 }
 
 /// The client's connection task ends on errors that it takes for final. None is: a wrong setting of the server can be

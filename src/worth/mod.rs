@@ -14,7 +14,7 @@ pub use warning::{Finding, Warning};
 
 use crate::lock::{Locks, Walk};
 use crate::metrics::Metrics;
-use crate::redis::{Redis, RedisFailure, Sample, Status};
+use crate::redis::{Redis, RedisFailure, Role, Sample, Status};
 
 /// Between two looks. All sidecars share Redis, and it is not to notice them: INFO takes it 20 µs.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -37,15 +37,16 @@ pub struct Worth {
     status: Arc<Status>,
     /// `None` before the first look.
     findings: Mutex<Option<Vec<Finding>>>,
+    redis: Redis,
     metrics: Arc<Metrics>,
 }
 
 impl Worth {
-    pub fn new(status: Arc<Status>, metrics: Arc<Metrics>) -> Worth {
+    pub fn new(redis: Redis, metrics: Arc<Metrics>) -> Worth {
         for warning in Warning::ALL {
             metrics.redis_warning.with_label_values(&[warning.code()]).set(0);
         }
-        Worth { status, findings: Mutex::new(None), metrics }
+        Worth { status: redis.status(), findings: Mutex::new(None), redis, metrics }
     }
 
     /// `Ok` with the warnings that apply when Redis takes writes, else why it does not.
@@ -60,10 +61,15 @@ impl Worth {
         }
     }
 
+    /// Which server is spoken to.
+    pub fn place(&self) -> String {
+        self.redis.place()
+    }
+
     /// Looks for as long as the runtime lives. Leases above `max_ttl_ms` are too long. One a process.
-    pub async fn watch(self: Arc<Worth>, redis: Redis, locks: Locks, max_ttl_ms: u64) {
+    pub async fn watch(self: Arc<Worth>, locks: Locks, max_ttl_ms: u64) {
         let mut watch = Watch {
-            redis,
+            redis: self.redis.clone(),
             locks,
             cap_ms: max_ttl_ms.saturating_add(CAP_SLACK_MS),
             walk: Walk::default(),
@@ -142,7 +148,16 @@ impl Watch {
         // First: without the time nothing can be asked of Redis, and it counts as away.
         self.read_clock(metrics).await?;
         let mut findings = match self.redis.info().await {
-            Ok(info) => warning::judge(&info),
+            Ok(info) => {
+                let role = match info.role {
+                    Some(Role::Master) => "master",
+                    Some(Role::Replica(_)) => "replica",
+                    None => "unknown",
+                };
+                metrics.redis_topology.reset();
+                metrics.redis_topology.with_label_values(&[self.redis.topology(), role]).set(1);
+                warning::judge(&info)
+            }
             Err(RedisFailure::Refused(reason)) => vec![Finding::new(
                 Warning::Unknown,
                 format!("redis refused INFO ({reason}), so nobody knows; let its user do it"),

@@ -16,6 +16,7 @@ mod deploy;
 mod directory;
 mod exclusion;
 mod exec;
+mod failover;
 mod faults;
 mod hold;
 mod identity;

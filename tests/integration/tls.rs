@@ -7,20 +7,6 @@ use serde_json::json;
 use crate::harness::certificates::Authority;
 use crate::harness::{Scratch, Sidecar, TestRedis, eventually, free_port, unique};
 
-/// Starts a sidecar that never gets ready, and waits for what it says of it: in /readyz, and in one line of its log.
-async fn says(flags: &[&str], expected: &str) {
-    let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
-    let sidecar = Sidecar::spawn(&flags);
-    eventually(expected, Duration::from_secs(10), async || {
-        let answer = sidecar.ops("/readyz").await;
-        assert_eq!(answer.status, 503, "{flags:?}");
-        answer.text().contains(expected)
-    })
-    .await;
-    let log = sidecar.log();
-    assert_eq!(log.lines().filter(|line| line.contains(expected)).count(), 1, "told once: {log}");
-}
-
 #[tokio::test]
 async fn a_lock_is_granted_over_tls_to_an_acl_user() {
     let redis = TestRedis::with_tls(&["localhost"], &[]);
@@ -40,10 +26,13 @@ async fn whoever_is_not_vouched_for_is_not_spoken_to() {
     let redis = TestRedis::with_tls(&["localhost"], &[]);
     let scratch = Scratch::new();
     let other = scratch.file("other.pem", Authority::new().pem());
-    says(&["--redis-url", &redis.url(), "--redis-ca-file", &other], "name the file of its CA with --redis-ca-file")
-        .await;
+    Sidecar::says_why_not(
+        &["--redis-url", &redis.url(), "--redis-ca-file", &other],
+        "name the file of its CA with --redis-ca-file",
+    )
+    .await;
     let url = format!("rediss://127.0.0.1:{}", redis.tls_port());
-    says(&["--redis-url", &url], "is not for this name").await;
+    Sidecar::says_why_not(&["--redis-url", &url], "is not for this name").await;
     let clients: String = redis.ask("CLIENT", &["LIST"]);
     assert!(!clients.contains(" user=lockside "), "no password was sent: {clients}");
 }
@@ -54,16 +43,20 @@ async fn a_wrong_password_says_what_to_mend() {
     let scratch = Scratch::new();
     let wrong = scratch.file("password", "a wrong one");
     let expected = "mend --redis-username or --redis-password-file (WRONGPASS";
-    says(&["--redis-url", &redis.url(), "--redis-password-file", &wrong], expected).await;
+    Sidecar::says_why_not(&["--redis-url", &redis.url(), "--redis-password-file", &wrong], expected).await;
 }
 
 #[tokio::test]
 async fn a_port_that_speaks_otherwise_says_which_scheme_to_use() {
     let port = free_port();
     let redis = TestRedis::with_tls(&["localhost"], &["--port", &port]);
-    says(&["--redis-url", &format!("rediss://localhost:{port}")], "speaks no TLS; say redis instead of rediss").await;
+    Sidecar::says_why_not(
+        &["--redis-url", &format!("rediss://localhost:{port}")],
+        "speaks no TLS; say redis instead of rediss",
+    )
+    .await;
     let url = format!("redis://localhost:{}", redis.tls_port());
-    says(&["--redis-url", &url], "speaks TLS; say rediss instead of redis").await;
+    Sidecar::says_why_not(&["--redis-url", &url], "speaks TLS; say rediss instead of redis").await;
 }
 
 #[tokio::test]

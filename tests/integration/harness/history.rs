@@ -47,6 +47,11 @@ impl History {
         self.0.lock().expect("no panic while held").len()
     }
 
+    /// How many stretches began after `begin`.
+    pub fn since(&self, begin: Instant) -> usize {
+        self.0.lock().expect("no panic while held").iter().filter(|held| held.from > begin).count()
+    }
+
     /// Every fault of the whole history.
     pub fn faults(&self) -> Vec<Fault> {
         let mut keys = BTreeMap::<String, Vec<Held>>::new();

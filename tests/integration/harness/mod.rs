@@ -11,6 +11,7 @@ pub mod proxy;
 pub mod redis;
 pub mod sidecar;
 pub mod topology;
+pub mod trio;
 pub mod who;
 pub mod wire;
 
@@ -24,6 +25,7 @@ pub use proxy::{Fault, Proxy};
 pub use redis::TestRedis;
 pub use sidecar::Sidecar;
 pub use topology::{Topology, free_port};
+pub use trio::Trio;
 pub use who::{API_TOKEN, Who, editor, reader};
 pub use wire::Wire;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use redis::{Client, Connection, FromRedisValue};
 
 use super::topology::tls_args;
-use super::{Scratch, Topology, free_port};
+use super::{Scratch, Topology, Trio, free_port};
 
 /// A redis-server of the tests' own.
 pub struct TestRedis {
@@ -15,6 +15,8 @@ pub struct TestRedis {
     scratch: Scratch,
     args: Vec<String>,
     tls_port: Option<String>,
+    /// How sidecars find it, where that is not by its socket or its TLS port.
+    reached_by: Option<String>,
 }
 
 impl TestRedis {
@@ -25,13 +27,26 @@ impl TestRedis {
             let (give, take) = std::sync::mpsc::channel();
             // The kernel ends the server with the thread that started it: this one lives as long as the process.
             std::thread::spawn(move || {
-                give.send(TestRedis::start(&[])).expect("the test that asked is waiting");
+                give.send(TestRedis::of_this_run()).expect("the test that asked is waiting");
                 loop {
                     std::thread::park();
                 }
             });
             take.recv().expect("a redis-server")
         })
+    }
+
+    fn of_this_run() -> TestRedis {
+        if Topology::of_this_run() != Topology::Sentinel {
+            return TestRedis::start(&[]);
+        }
+        let mut trio = Trio::start(&[]);
+        let url = trio.url();
+        let mut master = trio.servers.remove(0);
+        master.reached_by = Some(url);
+        // They live as long as the process.
+        std::mem::forget(trio);
+        master
     }
 
     /// A server for one test, without persistence unless `args` say otherwise.
@@ -47,13 +62,16 @@ impl TestRedis {
         if let (Some(names), Some(port)) = (names, &tls_port) {
             args.extend(tls_args(&scratch, port, names));
         }
-        let mut redis = TestRedis { child: None, scratch, args, tls_port };
+        let mut redis = TestRedis { child: None, scratch, args, tls_port, reached_by: None };
         redis.up();
         redis
     }
 
     /// `--redis-url` of this server.
     pub fn url(&self) -> String {
+        if let Some(url) = &self.reached_by {
+            return url.clone();
+        }
         match &self.tls_port {
             Some(port) => format!("rediss://localhost:{port}"),
             None => format!("redis+unix://{}", self.socket()),

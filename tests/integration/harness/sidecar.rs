@@ -78,6 +78,20 @@ impl Sidecar {
         Sidecar { child, api, ops, client: Client::new(), log, _scratch: scratch }
     }
 
+    /// Starts one that never gets ready, and waits for what it says of it: in /readyz, and in one line of its log.
+    pub async fn says_why_not(flags: &[&str], expected: &str) {
+        let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
+        let sidecar = Sidecar::spawn(&flags);
+        super::eventually(expected, Duration::from_secs(10), async || {
+            let answer = sidecar.ops("/readyz").await;
+            assert_eq!(answer.status, 503, "{flags:?}");
+            answer.text().contains(expected)
+        })
+        .await;
+        let log = sidecar.log();
+        assert_eq!(log.lines().filter(|line| line.contains(expected)).count(), 1, "told once: {log}");
+    }
+
     /// A call of the API listener: `sidecar.call("POST", "/admin/lock")`.
     pub fn call(&self, method: &str, path: &str) -> Call<'_> {
         Call::new(&self.client, method, &format!("http://{}{path}", self.api))

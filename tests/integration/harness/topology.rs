@@ -15,6 +15,8 @@ pub enum Topology {
     Single,
     /// One Redis over TLS, with the shipped ACL user.
     Tls,
+    /// The master of three, by its sentinels; servers of a test's own are as in `Single`.
+    Sentinel,
 }
 
 impl Topology {
@@ -23,7 +25,8 @@ impl Topology {
         match std::env::var("TOPOLOGY").unwrap_or_default().as_str() {
             "" | "single" => Topology::Single,
             "tls" => Topology::Tls,
-            other => panic!("TOPOLOGY is `{other}`; expected single or tls"),
+            "sentinel" => Topology::Sentinel,
+            other => panic!("TOPOLOGY is `{other}`; expected single, tls or sentinel"),
         }
     }
 }

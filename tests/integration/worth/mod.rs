@@ -65,7 +65,7 @@ async fn on_a_redis_as_recommended_there_is_no_warning() {
     assert_eq!(redis.ask::<Vec<String>>("CONFIG", &["GET", "appendonly"]), ["appendonly", "yes"]);
     let sidecar = Sidecar::start(&redis, &[]).await;
     let ready = sidecar.ops("/readyz").await;
-    assert_eq!((ready.status, ready.text()), (200, "ready\n"));
+    assert_eq!((ready.status, ready.text()), (200, "ready\nredis: one server\n"));
     assert_warnings(&sidecar, &[]).await;
 }
 

@@ -1,0 +1,42 @@
+//! A connection that is made once: when it breaks it stays broken, and whoever holds it makes another.
+
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::error::Error;
+use fred::interfaces::ClientLike;
+use fred::types::ConnectHandle;
+use fred::types::config::{Config, PerformanceConfig};
+
+use super::connection;
+
+/// Dropped, it closes, with whatever is under way on it.
+pub(super) struct Link {
+    pub client: Client,
+    task: ConnectHandle,
+}
+
+impl Link {
+    /// Connects and greets. `timeout` is each command's.
+    pub async fn open(config: Config, timeout: Duration) -> Result<Link, Error> {
+        let performance = PerformanceConfig { default_command_timeout: timeout, ..PerformanceConfig::default() };
+        // Without a policy nothing is ever connected again.
+        let client = Client::new(Config { fail_fast: true, ..config }, Some(performance), Some(connection()), None);
+        let task = client.init().await?;
+        Ok(Link { client, task })
+    }
+
+    /// Waits until it is broken: why.
+    pub async fn ended(&mut self) -> String {
+        match (&mut self.task).await {
+            Ok(Err(error)) => error.to_string(),
+            Ok(Ok(())) | Err(_) => "the connection was closed".to_owned(),
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}

@@ -1,0 +1,152 @@
+//! A master and two replicas, watched by three sentinels: all real, on loopback.
+
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use redis::{Client, Connection};
+
+use super::{Scratch, TestRedis, free_port};
+
+/// What the sentinels call the master.
+pub const MASTER: &str = "main";
+
+/// Servers and sentinels. The servers listen on TCP, too.
+pub struct Trio {
+    pub servers: Vec<TestRedis>,
+    ports: Vec<String>,
+    pub sentinels: Vec<Sentinel>,
+}
+
+/// A redis-server that watches others.
+pub struct Sentinel {
+    child: Child,
+    pub port: String,
+    _scratch: Scratch,
+}
+
+impl Trio {
+    /// Each server has `args`, too.
+    pub fn start(args: &[&str]) -> Trio {
+        let ports: Vec<String> = (0..3).map(|_| free_port()).collect();
+        let servers: Vec<TestRedis> = (0..3)
+            .map(|index| {
+                let mut all =
+                    vec!["--port", ports[index].as_str(), "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0"];
+                let master = format!("127.0.0.1 {}", ports[0]);
+                if index > 0 {
+                    all.extend(["--replicaof", &master]);
+                }
+                all.extend(args);
+                TestRedis::start_with(&all, None)
+            })
+            .collect();
+        until("the replicas follow", || {
+            servers[0].ask::<String>("INFO", &["replication"]).matches("state=online").count() == 2
+        });
+        let sentinels: Vec<Sentinel> = (0..3).map(|_| Sentinel::start(&ports[0], "")).collect();
+        until("the sentinels know each other and the replicas", || {
+            sentinels.iter().all(|sentinel| {
+                let Some(mut connection) = sentinel.connection() else { return false };
+                let info: redis::RedisResult<String> = redis::cmd("INFO").arg("sentinel").query(&mut connection);
+                info.is_ok_and(|info| info.contains("slaves=2,sentinels=3"))
+            })
+        });
+        Trio { servers, ports, sentinels }
+    }
+
+    /// `--redis-url` of the master.
+    pub fn url(&self) -> String {
+        let hosts: Vec<String> = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
+        format!("redis-sentinel://{}?master={MASTER}", hosts.join(","))
+    }
+
+    pub fn port(&self, server: usize) -> &str {
+        &self.ports[server]
+    }
+
+    /// Which server the sentinels say is the master, where one that answers says so.
+    pub fn master(&self) -> Option<usize> {
+        let mut connection = self.sentinels.iter().find_map(Sentinel::connection)?;
+        let address: Vec<String> =
+            redis::cmd("SENTINEL").arg(&["GET-MASTER-ADDR-BY-NAME", MASTER]).query(&mut connection).ok()?;
+        self.ports.iter().position(|port| Some(port) == address.get(1))
+    }
+
+    /// Waits until another server than `old` is the master, and takes writes; how long it took.
+    pub fn promoted(&self, old: usize) -> Duration {
+        until("another master takes writes", || {
+            self.master().filter(|master| *master != old).is_some_and(|master| {
+                let mut connection = self.servers[master].connection();
+                redis::cmd("SET").arg(&["written", "yes"]).query::<()>(&mut connection).is_ok()
+            })
+        })
+    }
+
+    /// Has the sentinels choose another master, although nothing is wrong.
+    pub fn switch(&self) {
+        until("a switch by hand begins", || {
+            let mut connection = self.sentinels[0].connection().expect("a sentinel that answers");
+            redis::cmd("SENTINEL").arg(&["FAILOVER", MASTER]).query::<()>(&mut connection).is_ok()
+        });
+    }
+
+    /// Waits until both others follow the master, so that the next failover may come.
+    pub fn settled(&self) {
+        until("both replicas follow the master", || {
+            let Some(master) = self.master() else { return false };
+            self.servers[master].ask::<String>("INFO", &["replication"]).matches("state=online").count() == 2
+        });
+    }
+}
+
+impl Sentinel {
+    /// Watches the server on `master_port` as [`MASTER`]; `lines` are further ones of its configuration, with `PORT` for
+    /// its port.
+    pub fn start(master_port: &str, lines: &str) -> Sentinel {
+        let (port, scratch) = (free_port(), Scratch::new());
+        let lines = lines.replace("PORT", &port);
+        let config = scratch.file(
+            "sentinel.conf",
+            format!(
+                "port {port}\n{lines}\nbind 127.0.0.1\ndir {}\nsentinel monitor {MASTER} 127.0.0.1 {master_port} 2\n\
+                 sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 6000\n\
+                 sentinel parallel-syncs {MASTER} 2\n",
+                scratch.path("")
+            ),
+        );
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "redis-server", &config, "--sentinel", "--loglevel", "warning"]);
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a sentinel starts");
+        Sentinel { child, port, _scratch: scratch }
+    }
+
+    pub fn connection(&self) -> Option<Connection> {
+        let client = Client::open(format!("redis://127.0.0.1:{}", self.port)).expect("a good url");
+        let connection = client.get_connection_with_timeout(Duration::from_millis(500)).ok()?;
+        connection.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
+        Some(connection)
+    }
+
+    /// Sends a signal such as `STOP` or `CONT`.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success(), "kill -{name}");
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Polls until `holds`; how long it took.
+fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    begun.elapsed()
+}
