@@ -41,6 +41,10 @@ test-all: redis ## Run every test of what locks do on every kind of Redis: a uni
 	@set -e; for topology in single $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --test integration -- admin:: leases:: native:: tokens:: waiting:: hold::; done
 
+.PHONY: failover
+failover: redis ## Eight failovers of each kind under load, with what a checker finds: about eight minutes
+	FAILOVERS=8 $(CARGO) test --locked --test integration -- failover:: --nocapture --test-threads=1
+
 .PHONY: e2e
 e2e: redis containers static target/e2e/venv ## As root: build the image and run it, and everything else in deploy/, for real
 	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m unittest $(or $(TEST),discover) --verbose

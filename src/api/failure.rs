@@ -198,6 +198,7 @@ impl From<LockFailure> for Failure {
             LockFailure::WaitTimeout => Failure::WaitTimeout,
             LockFailure::TooManyWaiters(_) => Failure::TooManyWaiters(failure.to_string()),
             LockFailure::Draining => Failure::Draining,
+            LockFailure::TakenBack(_) => Failure::RedisUnavailable(failure.to_string()),
             LockFailure::TooLate(_) => Failure::TooLate(failure.to_string()),
             LockFailure::RenewedTooLate(_) => Failure::RenewedTooLate(failure.to_string()),
         }

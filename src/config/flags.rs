@@ -58,6 +58,14 @@ pub struct RedisFlags {
     #[arg(long, env = "LOCKSIDE_REDIS_TIMEOUT", value_name = "DURATION", default_value = "1s")]
     pub redis_timeout: String,
 
+    /// Replicas that must have a grant or a renewal before it counts
+    #[arg(long, env = "LOCKSIDE_MIN_REPLICAS", value_name = "N", default_value = "0")]
+    pub min_replicas: String,
+
+    /// How long replicas may take for that, 1ms and less than --redis-timeout
+    #[arg(long, env = "LOCKSIDE_REPLICA_TIMEOUT", value_name = "DURATION", default_value = "500ms")]
+    pub replica_timeout: String,
+
     /// Requests that may wait for Redis at once; more are answered 503 with Retry-After
     #[arg(long, env = "LOCKSIDE_MAX_IN_FLIGHT", value_name = "N", default_value = "4096")]
     pub max_in_flight: String,

@@ -47,6 +47,10 @@ pub struct RedisConfig {
     pub sentinel_password: Option<Live<Secret>>,
     /// Deadline of one round trip.
     pub timeout: Duration,
+    /// Replicas that must have a grant or a renewal before it counts.
+    pub min_replicas: u32,
+    /// How long they may take for that.
+    pub replica_timeout: Duration,
     /// Requests that may wait for Redis at once.
     pub max_in_flight: usize,
 }

@@ -59,6 +59,22 @@ impl Check {
         }
         let timeout =
             self.duration("--redis-timeout", &flags.redis_timeout, Duration::from_millis(10), Duration::from_secs(60));
+        let min_replicas = self.count("--min-replicas", &flags.min_replicas, 0, 16);
+        let shortest = Duration::from_millis(1);
+        let replica_timeout =
+            self.duration("--replica-timeout", &flags.replica_timeout, shortest, Duration::from_secs(60));
+        if let (Some(1..), Some(replicas), Some(redis)) = (min_replicas, replica_timeout, timeout)
+            && replicas >= redis
+        {
+            self.mistake(
+                "--replica-timeout",
+                format!(
+                    "{} leaves no time for an answer within --redis-timeout, {}",
+                    written(replicas),
+                    written(redis)
+                ),
+            );
+        }
         let max_in_flight = self.count("--max-in-flight", &flags.max_in_flight, 1, 65_536);
         let ca_file = given(&flags.redis_ca_file).map(Path::new);
         let tls = match &url {
@@ -85,6 +101,8 @@ impl Check {
             sentinel_username: sentinel_username.map(str::to_owned),
             sentinel_password: or_none(sentinel_file)?,
             timeout: timeout?,
+            min_replicas: u32::try_from(min_replicas?).expect("at most 16"),
+            replica_timeout: replica_timeout?,
             max_in_flight: max_in_flight?,
         })
     }

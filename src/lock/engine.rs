@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::Shared;
 use super::outcome::{Acquired, Attempt, Changed, Holder, LockFailure, Loss, Own, Wait, Which};
 use super::record;
-use super::scripts::{AcquireArgs, AcquireRow, Found, RenewRow, Scripts};
+use super::scripts::{AcquireArgs, AcquireRow, Found, RenewRow, Scripts, UndoRow};
 use super::types::{Key, Lease, Token};
 use super::undo::{Undo, Undoer};
 use super::waiters::{Joining, Line, Turn};
@@ -160,6 +160,22 @@ impl Engine {
                 // The turn passed before it was taken: in line again.
                 RenewRow::Lost | RenewRow::Forced | RenewRow::Other(_) | RenewRow::Stranger => {}
             }
+        }
+    }
+
+    /// Takes a grant back at once that too few replicas have: only then it is certain that there is none.
+    pub async fn taken_back(&self, failure: LockFailure, undo: &mut Undo) -> LockFailure {
+        // A renewal cannot be taken back, nor a grant that another sending was told of.
+        let LockFailure::Redis(RedisFailure::Unreplicated { word, why }) = &failure else { return failure };
+        if word != "granted" {
+            return failure;
+        }
+        match Box::pin(self.scripts.undo(&undo.key, &undo.attempt, &undo.request, &undo.waiter)).await {
+            Ok(UndoRow::Undone | UndoRow::Nothing) => {
+                undo.waiter.clear();
+                LockFailure::TakenBack(why.clone())
+            }
+            Ok(UndoRow::Told) | Err(_) => failure,
         }
     }
 

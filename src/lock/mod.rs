@@ -134,6 +134,7 @@ impl Locks {
                     let _ = give.send(Ok(Delivery { content, receipt }));
                 }
                 Err(failure) => {
+                    let failure = engine.taken_back(failure, &mut undo).await;
                     if failure.leaves_a_grant() || !undo.waiter.is_empty() {
                         engine.undoer.push(undo);
                     }

@@ -141,6 +141,9 @@ pub enum LockFailure {
     /// It was granted, but nothing was left of its validity when the answer came. Taken back.
     #[error("granted, but too late to be of use: redis took {0} ms of the ttl")]
     TooLate(u64),
+    /// It was granted, but too few replicas have it. Taken back.
+    #[error("granted, and taken back: {0}")]
+    TakenBack(String),
     /// It was renewed, but nothing was left of its validity when the answer came.
     #[error("renewed, but too late to be of use: redis took {0} ms of the ttl")]
     RenewedTooLate(u64),

@@ -15,9 +15,14 @@ macro_rules! lua {
     };
 }
 
+/// The rows on which somebody will count.
+const PROMISES: &[&str] = &["granted", "replayed", "renewed"];
+
 macro_rules! script {
-    ($($before:literal)* => $name:literal $(in $batch:ident)?) => {
-        LazyLock::new(|| Script::new($name, concat!($(lua!($before),)* lua!($name)))$(.batched_by(&$batch))?)
+    ($($before:literal)* => $name:literal $(in $batch:ident)? $(, promising $words:ident)?) => {
+        LazyLock::new(|| {
+            Script::new($name, concat!($(lua!($before),)* lua!($name)))$(.batched_by(&$batch))?$(.promising($words))?
+        })
     };
 }
 
@@ -31,13 +36,13 @@ macro_rules! batch {
                 $("operations.", $name, " = function(KEYS, ARGV)\n", lua!($name), "end\n",)*
                 lua!("batch")
             );
-            Script::new("batch", text)
+            Script::new("batch", text).promising(PROMISES)
         })
     };
 }
 
-static ACQUIRE: LazyLock<Script> = script!("lease" "line" => "acquire" in BATCH);
-static RENEW: LazyLock<Script> = script!("lease" => "renew" in BATCH);
+static ACQUIRE: LazyLock<Script> = script!("lease" "line" => "acquire" in BATCH, promising PROMISES);
+static RENEW: LazyLock<Script> = script!("lease" => "renew" in BATCH, promising PROMISES);
 static RELEASE: LazyLock<Script> = script!("lease" "line" => "release" in BATCH);
 static FORCE: LazyLock<Script> = script!("lease" "line" => "force");
 static UNDO: LazyLock<Script> = script!("lease" "line" => "undo");

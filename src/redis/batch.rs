@@ -21,18 +21,22 @@ struct Job {
 
 /// Those that wait.
 #[derive(Default)]
-pub struct Batch(Mutex<Vec<Job>>);
+pub struct Batch {
+    jobs: Mutex<Vec<Job>>,
+    /// Where replicas must have what is written, one call is under way at a time: others would wait behind it anyway.
+    turn: tokio::sync::Mutex<()>,
+}
 
 impl Batch {
     /// Whether it is the first.
     fn push(&self, job: Job) -> bool {
-        let mut jobs = self.0.lock().expect("no holder of this lock panics");
+        let mut jobs = self.jobs.lock().expect("no holder of this lock panics");
         jobs.push(job);
         jobs.len() == 1
     }
 
     fn take(&self) -> Vec<Job> {
-        std::mem::take(&mut *self.0.lock().expect("no holder of this lock panics"))
+        std::mem::take(&mut *self.jobs.lock().expect("no holder of this lock panics"))
     }
 }
 
@@ -52,6 +56,7 @@ impl Node {
     }
 
     async fn flush(&self) {
+        let _turn = if self.config.min_replicas > 0 { Some(self.batch.turn.lock().await) } else { None };
         let mut jobs = self.batch.take();
         let mut calls = Vec::with_capacity(1);
         while !jobs.is_empty() {

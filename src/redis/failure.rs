@@ -2,7 +2,7 @@
 
 use fred::error::{Error, ErrorKind};
 
-use super::rights;
+use super::{replicas, rights};
 
 /// Why a command has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -19,6 +19,9 @@ pub enum RedisFailure {
     /// Sent, and no answer within the deadline, or the connection broke: nobody knows.
     #[error("no answer from redis: {0}")]
     NoAnswer(String),
+    /// It was done, and was to promise something (`word`), but too few replicas have it: a failover may forget it.
+    #[error("too few replicas took part: {why}")]
+    Unreplicated { word: String, why: String },
     /// A read without an answer: whatever becomes of it, it changed nothing.
     #[error("no answer from redis to a read: {0}")]
     Unread(String),
@@ -33,7 +36,12 @@ pub enum RedisFailure {
 impl RedisFailure {
     /// Whether the command may have changed something in Redis.
     pub fn may_have_happened(&self) -> bool {
-        matches!(self, RedisFailure::NoAnswer(_) | RedisFailure::Nonsense(_))
+        matches!(self, RedisFailure::NoAnswer(_) | RedisFailure::Nonsense(_) | RedisFailure::Unreplicated { .. })
+    }
+
+    /// Whether nothing that was sent for it is on its way any more.
+    pub(super) fn was_answered(&self) -> bool {
+        matches!(self, RedisFailure::Unreplicated { .. })
     }
 
     /// The same failure of a command that only reads.
@@ -56,6 +64,9 @@ impl RedisFailure {
 
     pub(super) fn of_an_error(text: String) -> RedisFailure {
         // A script of a user who may not do all that it does: it may have been stopped in its middle.
+        if let Some(failure) = replicas::of_an_error(&text) {
+            return failure;
+        }
         if rights::stopped_a_script(&text) {
             return RedisFailure::Nonsense(text);
         }
@@ -71,6 +82,7 @@ impl RedisFailure {
             RedisFailure::Late => "late",
             RedisFailure::Refused(_) => "refused",
             RedisFailure::NoAnswer(_) => "no_answer",
+            RedisFailure::Unreplicated { .. } => "unreplicated",
             RedisFailure::Unread(_) => "unread",
             RedisFailure::Overloaded(_) => "overloaded",
             RedisFailure::Nonsense(_) => "nonsense",

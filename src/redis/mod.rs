@@ -15,6 +15,7 @@ mod failure;
 mod info;
 mod link;
 mod push;
+mod replicas;
 mod reply;
 mod rights;
 mod script;
@@ -178,7 +179,7 @@ impl Node {
                     Some(now_ms) => self.clock.learn(now_ms, sent),
                 },
                 Err(failure) => {
-                    if failure.may_have_happened() {
+                    if failure.may_have_happened() && !failure.was_answered() {
                         // The connection broke before the deadline, and what was sent on it may still be on its way.
                         tokio::time::sleep_until((sent + self.config.timeout).into()).await;
                     }
@@ -192,7 +193,8 @@ impl Node {
     /// Runs a script by its digest; loads it first where Redis does not know it, and the caller does not notice.
     pub async fn run(&self, script: &'static Script, call: impl Fn() -> Call) -> Result<Reply, RedisFailure> {
         let operation = [RedisOperation::Script(script.name)];
-        let others = self.in_flight.now.load(Ordering::Relaxed) > 1;
+        // One wait for replicas serves all who ask meanwhile.
+        let others = self.in_flight.now.load(Ordering::Relaxed) > 1 || self.config.min_replicas > 0;
         let first = match script.batch {
             Some(_) if others => self.run_among_others(script, call()).await,
             _ => self.evalsha(&operation, script, call()).await,
@@ -207,6 +209,9 @@ impl Node {
     }
 
     async fn evalsha(&self, operations: &[RedisOperation], script: &Script, call: Call) -> Result<Reply, RedisFailure> {
+        if self.config.min_replicas > 0 && !script.promises.is_empty() {
+            return Box::pin(self.evalsha_on_replicas(operations, script, call)).await;
+        }
         let command = Box::pin(self.client.evalsha(script.sha1.as_str(), call.keys, call.args.pack()));
         self.call(operations, command).await
     }

@@ -15,17 +15,23 @@ pub struct Script {
     pub(super) text: String,
     /// The script that runs this one together with others in one call, by its name.
     pub batch: Option<&'static LazyLock<Script>>,
+    /// The words of rows on which somebody will count: they wait for replicas, where those are asked for.
+    pub promises: &'static [&'static str],
     pub(super) sha1: String,
 }
 
 impl Script {
     pub fn new(name: &'static str, text: &str) -> Script {
         let text = format!("{UNPACK}{text}");
-        Script { name, batch: None, sha1: fred::util::sha1_hash(&text), text }
+        Script { name, batch: None, promises: &[], sha1: fred::util::sha1_hash(&text), text }
     }
 
     pub fn batched_by(self, batch: &'static LazyLock<Script>) -> Script {
         Script { batch: Some(batch), ..self }
+    }
+
+    pub fn promising(self, promises: &'static [&'static str]) -> Script {
+        Script { promises, ..self }
     }
 }
 

@@ -15,6 +15,7 @@ use crate::metrics::Metrics;
 pub struct Redis {
     reach: Reach,
     in_flight: Arc<InFlight>,
+    min_replicas: u32,
 }
 
 #[derive(Clone)]
@@ -49,7 +50,7 @@ impl Redis {
                 Reach::Master(Master::follow(hosts, master, config, Arc::clone(&in_flight), metrics))
             }
         };
-        Redis { reach, in_flight }
+        Redis { reach, in_flight, min_replicas: config.min_replicas }
     }
 
     /// Whether Redis answers, and if not, why.
@@ -58,6 +59,11 @@ impl Redis {
             Reach::One(node) => node.status(),
             Reach::Master(master) => master.status(),
         }
+    }
+
+    /// How many replicas must have a promise before it counts.
+    pub fn min_replicas(&self) -> u32 {
+        self.min_replicas
     }
 
     /// Which kind of Redis this is, a word for metrics.

@@ -156,7 +156,7 @@ impl Watch {
                 };
                 metrics.redis_topology.reset();
                 metrics.redis_topology.with_label_values(&[self.redis.topology(), role]).set(1);
-                warning::judge(&info)
+                warning::judge(&info, self.redis.min_replicas())
             }
             Err(RedisFailure::Refused(reason)) => vec![Finding::new(
                 Warning::Unknown,

@@ -77,8 +77,8 @@ impl Finding {
     }
 }
 
-/// What Redis's own words say of the locks in it.
-pub fn judge(info: &Info) -> Vec<Finding> {
+/// What Redis's own words say of the locks in it, of which `min_replicas` must have each.
+pub fn judge(info: &Info, min_replicas: u32) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
     if let Some(Role::Replica(master)) = &info.role {
@@ -87,7 +87,17 @@ pub fn judge(info: &Info) -> Vec<Finding> {
             format!("this is a replica (of `{master}`) and takes no writes; point --redis-url at the master"),
         );
     }
-    if info.good_replicas == Some(0) {
+    let replicas =
+        info.replicas.filter(|replicas| *replicas < u64::from(min_replicas) && info.role == Some(Role::Master));
+    if let Some(replicas) = replicas {
+        find(
+            Warning::NoGoodReplica,
+            format!(
+                "--min-replicas asks for {min_replicas} replicas, and redis has {replicas}, so that no grant counts; \
+                 bring them back"
+            ),
+        );
+    } else if info.good_replicas == Some(0) {
         find(
             Warning::NoGoodReplica,
             "min-replicas-to-write asks for replicas, none keeps up, and so redis takes no writes; \
@@ -159,7 +169,7 @@ mod tests {
     }
 
     fn warnings(info: &Info) -> Vec<Warning> {
-        judge(info).into_iter().map(|finding| finding.warning).collect()
+        judge(info, 0).into_iter().map(|finding| finding.warning).collect()
     }
 
     #[test]
@@ -183,8 +193,16 @@ mod tests {
     }
 
     #[test]
+    fn too_few_replicas_for_a_grant_are_no_good() {
+        let findings = judge(&good(), 3);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].warning.blocks() && findings[0].text.contains("--min-replicas asks for 3"));
+        assert_eq!(judge(&good(), 2), []);
+    }
+
+    #[test]
     fn what_redis_does_not_say_is_unknown() {
-        let findings = judge(&Info { maxmemory_policy: None, ..good() });
+        let findings = judge(&Info { maxmemory_policy: None, ..good() }, 0);
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].warning, Warning::Unknown);
         assert!(findings[0].text.contains("tell maxmemory_policy,"), "{}", findings[0].text);

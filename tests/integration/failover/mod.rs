@@ -2,6 +2,7 @@
 
 mod load;
 mod mistakes;
+mod replicas;
 
 use std::time::Duration;
 

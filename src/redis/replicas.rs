@@ -1,0 +1,109 @@
+//! Promises that count only once replicas have them: the script and a WAIT travel together, on one connection, so that
+//! what is waited for is what the script wrote.
+
+use fred::error::Error;
+use fred::interfaces::ClientLike;
+use fred::types::{ClusterHash, CustomCommand, Value};
+
+use super::{Call, Command, Node, RedisFailure, Reply, Script};
+use crate::metrics::RedisOperation;
+
+/// How an error begins that is ours: the script was done, and too few replicas have it.
+const UNREPLICATED: &str = "UNREPLICATED";
+
+impl Node {
+    /// Runs a script; of its rows those that promise something are withheld where too few replicas have what it wrote.
+    pub(super) async fn evalsha_on_replicas(
+        &self,
+        operations: &[RedisOperation],
+        script: &Script,
+        call: Call,
+    ) -> Result<Reply, RedisFailure> {
+        let answers = self.call(operations, self.script_and_wait(script, call)).await?.into_rows()?;
+        let Ok([reply, acknowledged]) = <[Reply; 2]>::try_from(answers) else {
+            return Err(RedisFailure::Nonsense("a pipeline of two commands has two answers".to_owned()));
+        };
+        let (wanted, acknowledged) = (self.config.min_replicas, acknowledged.number::<u32>().unwrap_or_default());
+        if acknowledged >= wanted {
+            return Ok(reply);
+        }
+        let why = format!("{acknowledged} of {wanted} replicas have it");
+        let short = RedisFailure::Unreplicated { word: String::new(), why: why.clone() };
+        operations.iter().for_each(|operation| self.metrics.redis_error(*operation, &short));
+        let reply = withheld(reply, script.promises, &why);
+        match reply.refusal() {
+            Some(failure) => Err(failure),
+            None => Ok(reply),
+        }
+    }
+
+    fn script_and_wait(&self, script: &Script, Call { keys, args }: Call) -> Command<'_> {
+        let count = keys.len().to_string();
+        let head = [Value::from(script.sha1.as_str()), Value::from(count)];
+        let tail = keys.into_iter().chain([args.pack()]).map(Value::Bytes);
+        let script: Vec<Value> = head.into_iter().chain(tail).collect();
+        let wait = vec![self.config.min_replicas.to_string(), self.config.replica_timeout.as_millis().to_string()];
+        Box::pin(async move {
+            // Not by the library's own EVALSHA and WAIT: it takes those for commands that block.
+            let named = |name| CustomCommand::new_static(name, ClusterHash::Random, false);
+            let pipeline = self.client.pipeline();
+            let () = pipeline.custom(named("EVALSHA"), script).await?;
+            let () = pipeline.custom(named("WAIT"), wait).await?;
+            let mut answers = pipeline.try_all::<Value>().await.into_iter();
+            let missing = || Err(Error::new(fred::error::ErrorKind::Protocol, "no answer in a pipeline"));
+            let reply = answers.next().unwrap_or_else(missing)?;
+            let acknowledged = answers.next().unwrap_or_else(missing).inspect_err(|error| {
+                self.status.refused(&RedisFailure::from(error.clone()));
+            });
+            // Nobody counted: none, as far as is known.
+            Ok(Value::Array(vec![reply, acknowledged.unwrap_or(Value::Integer(0))]))
+        })
+    }
+}
+
+/// Why a promise is withheld, as an error: [`of_an_error`] reads it.
+fn withheld(reply: Reply, promises: &[&str], why: &str) -> Reply {
+    let Reply::Rows(row) = reply else { return reply };
+    let word = row.first().and_then(|word| match word {
+        Reply::Text(word) => promises.iter().find(|promise| word == *promise),
+        _ => None,
+    });
+    match word {
+        Some(word) => {
+            Reply::Rows(vec![Reply::Text("error".into()), Reply::Text(format!("{UNREPLICATED} {word} {why}").into())])
+        }
+        // Rows of several operations, or one that promises nothing.
+        None => Reply::Rows(row.into_iter().map(|row| withheld(row, promises, why)).collect()),
+    }
+}
+
+/// The failure that a withheld promise is.
+pub(super) fn of_an_error(text: &str) -> Option<RedisFailure> {
+    let (word, why) = text.strip_prefix(UNREPLICATED)?.trim_start().split_once(' ')?;
+    Some(RedisFailure::Unreplicated { word: word.to_owned(), why: why.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(words: &[&str]) -> Reply {
+        Reply::Rows(words.iter().map(|word| Reply::Text((*word).to_owned().into())).collect())
+    }
+
+    #[test]
+    fn promises_are_withheld_and_other_rows_are_not() {
+        let promises = ["granted", "renewed"];
+        let held = row(&["held", "granted"]);
+        assert_eq!(withheld(held.clone(), &promises, "why"), held);
+        let refused = withheld(row(&["granted", "7"]), &promises, "0 of 1").refusal();
+        assert!(
+            matches!(&refused, Some(RedisFailure::Unreplicated { word, why }) if word == "granted" && why == "0 of 1")
+        );
+        assert!(refused.is_some_and(|failure| failure.may_have_happened()));
+        let rows = withheld(Reply::Rows(vec![held.clone(), row(&["renewed"])]), &promises, "why").into_rows();
+        let rows = rows.expect("rows");
+        assert_eq!(rows[0], held);
+        assert!(rows[1].refusal().is_some());
+    }
+}
