@@ -6,6 +6,8 @@ pub struct Info {
     /// `7.0.15`, as it is spelled.
     pub version: Option<String>,
     pub role: Option<Role>,
+    /// `redis_mode` is `cluster`.
+    pub in_cluster: bool,
     /// Connected replicas.
     pub replicas: Option<u64>,
     /// Replicas that keep up, where `min-replicas-to-write` asks for some.
@@ -32,6 +34,7 @@ impl Info {
         for (name, value) in text.lines().filter_map(|line| line.trim_end().split_once(':')) {
             match name {
                 "redis_version" => info.version = Some(value.to_owned()),
+                "redis_mode" => info.in_cluster = value == "cluster",
                 "role" => role = Some(value),
                 "master_host" => host = value,
                 "master_port" => port = value,

@@ -25,8 +25,12 @@ pub enum Heard {
 /// A subscription that is kept through reconnections.
 pub struct Push {
     client: SubscriberClient,
+    task: AbortHandle,
     relay: AbortHandle,
 }
+
+/// How long a connection may take to be closed in good order.
+const CLOSING: Duration = Duration::from_secs(1);
 
 impl Push {
     /// Connects and subscribes; what is heard from then on goes to `ear`.
@@ -43,27 +47,31 @@ impl Push {
         let policy = ReconnectPolicy::new_constant(0, RECONNECT_DELAY_MS);
         let client = SubscriberClient::new(server(config), Some(performance), Some(connection()), Some(policy));
         let (messages, reconnections) = (client.message_rx(), client.reconnect_rx());
-        client.connect();
+        let task = client.connect().abort_handle();
         let connected = tokio::time::timeout(CONNECT_TIMEOUT + Duration::from_millis(100), client.wait_for_connect());
         if !matches!(connected.await, Ok(Ok(()))) {
-            let _ = client.quit().await;
+            task.abort();
             return Err(RedisFailure::NotSent("no connection to listen on".to_owned()));
         }
         client.manage_subscriptions();
         if let Err(error) = client.subscribe(channels).await {
-            let _ = client.quit().await;
+            task.abort();
             return Err(RedisFailure::from(error).of_a_read());
         }
         let relay = tokio::spawn(relay(client.clone(), messages, reconnections, ear)).abort_handle();
-        Ok(Push { client, relay })
+        Ok(Push { client, task, relay })
     }
 }
 
 impl Drop for Push {
     fn drop(&mut self) {
         self.relay.abort();
-        let client = self.client.clone();
-        tokio::spawn(async move { client.quit().await });
+        let (client, task) = (self.client.clone(), self.task.clone());
+        tokio::spawn(async move {
+            // A server that is frozen never lets it go.
+            let _ = tokio::time::timeout(CLOSING, client.quit()).await;
+            task.abort();
+        });
     }
 }
 

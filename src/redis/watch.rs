@@ -248,7 +248,13 @@ async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>, clock: 
         }
         Err(failure) => {
             status.refused(&failure);
-            status.silent(failure.to_string());
+            status.silent(match &failure {
+                RedisFailure::Refused(reason) if reason.contains("unknown command") => format!(
+                    "this is no redis that knows TIME, but a sentinel perhaps; say redis-sentinel://…?master=NAME \
+                     ({reason})"
+                ),
+                _ => failure.to_string(),
+            });
             status.learn(client, Some(&failure));
         }
     }

@@ -8,6 +8,7 @@ const OLDEST_MAJOR: u32 = 7;
 /// What may be wrong with this Redis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Warning {
+    Cluster,
     Replica,
     NoGoodReplica,
     Eviction,
@@ -22,7 +23,8 @@ pub enum Warning {
 }
 
 impl Warning {
-    pub const ALL: [Warning; 11] = [
+    pub const ALL: [Warning; 12] = [
+        Warning::Cluster,
         Warning::Replica,
         Warning::NoGoodReplica,
         Warning::Eviction,
@@ -39,6 +41,7 @@ impl Warning {
     /// The warning as a word, in /readyz, metrics and the log.
     pub fn code(self) -> &'static str {
         match self {
+            Warning::Cluster => "cluster",
             Warning::Replica => "replica",
             Warning::NoGoodReplica => "no-good-replica",
             Warning::Eviction => "eviction",
@@ -60,7 +63,7 @@ impl Warning {
 
     /// Whether Redis takes no write while it is so: then lockside is not ready.
     pub fn blocks(self) -> bool {
-        matches!(self, Warning::Replica | Warning::NoGoodReplica)
+        matches!(self, Warning::Cluster | Warning::Replica | Warning::NoGoodReplica)
     }
 }
 
@@ -81,6 +84,14 @@ impl Finding {
 pub fn judge(info: &Info, min_replicas: u32) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
+    if info.in_cluster {
+        find(
+            Warning::Cluster,
+            "this is a node of a Redis Cluster, which has only a part of the keys; lockside needs one redis, or a master \
+             and its replicas with sentinels"
+                .to_owned(),
+        );
+    }
     if let Some(Role::Replica(master)) = &info.role {
         find(
             Warning::Replica,
@@ -160,6 +171,7 @@ mod tests {
         Info {
             version: Some("7.0.15".to_owned()),
             role: Some(Role::Master),
+            in_cluster: false,
             replicas: Some(2),
             good_replicas: Some(2),
             maxmemory: Some(1 << 30),
@@ -189,6 +201,7 @@ mod tests {
         assert_eq!(warnings(&Info { good_replicas: Some(0), ..good() }), [Warning::NoGoodReplica]);
         assert_eq!(warnings(&Info { version: Some("6.2.14".to_owned()), ..good() }), [Warning::Version]);
         assert_eq!(warnings(&Info { version: Some("8.0.1".to_owned()), ..good() }), []);
+        assert_eq!(warnings(&Info { in_cluster: true, ..good() }), [Warning::Cluster]);
         assert_eq!(warnings(&Info { role: Some(Role::Replica("x:1".to_owned())), ..good() }), [Warning::Replica]);
     }
 

@@ -9,6 +9,7 @@ mod user;
 
 use std::time::Duration;
 
+use crate::harness::trio::Sentinel;
 use crate::harness::{Lens, Sidecar, TestRedis, eventually, free_port, lockside, unique};
 
 /// A warning shows within a look of every 15 s, on a busy machine.
@@ -75,13 +76,23 @@ async fn a_policy_that_evicts_is_a_warning_as_long_as_it_does() {
     let sidecar = Sidecar::start(&redis, &[]).await;
     assert_warnings(&sidecar, &["eviction"]).await;
     let ready = sidecar.ops("/readyz").await;
-    assert!(ready.text().starts_with("ready\nwarning: eviction: "), "{}", ready.text());
+    assert!(ready.text().starts_with("ready\nredis: one server\nwarning: eviction: "), "{}", ready.text());
     assert!(ready.text().contains("`allkeys-lru`") && ready.text().contains("noeviction"), "{}", ready.text());
 
     redis.ask::<String>("CONFIG", &["SET", "maxmemory-policy", "noeviction"]);
-    eventually("it is gone", SEEN, async || sidecar.ops("/readyz").await.text() == "ready\n").await;
+    eventually("it is gone", SEEN, async || sidecar.ops("/readyz").await.text() == "ready\nredis: one server\n").await;
     assert_eq!(raised(&sidecar).await, Vec::<String>::new());
     told_is(&sidecar, "eviction", 2).await;
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_and_a_sentinel_are_not_taken_for_one_redis() {
+    let port = free_port();
+    let node = TestRedis::start(&["--port", &port, "--cluster-enabled", "yes"]);
+    Sidecar::says_why_not(&["--redis-url", &node.url()], "this is a node of a Redis Cluster").await;
+    let sentinel = Sentinel::start(&port, "");
+    let url = format!("redis://127.0.0.1:{}", sentinel.port);
+    Sidecar::says_why_not(&["--redis-url", &url], "a sentinel perhaps; say redis-sentinel://").await;
 }
 
 #[tokio::test]
@@ -91,7 +102,7 @@ async fn a_redis_that_forgets_is_a_warning_which_the_probe_prints() {
     assert_warnings(&sidecar, &["persistence"]).await;
     let run = lockside(&["health", "--ready", "--ops-listen", sidecar.ops_address()]).await;
     assert_eq!(run.code, Some(0), "a warning, and ready all the same");
-    assert!(run.stdout.starts_with("ready\nwarning: persistence: "), "{}", run.stdout);
+    assert!(run.stdout.starts_with("ready\nredis: one server\nwarning: persistence: "), "{}", run.stdout);
     assert!(run.stdout.contains("appendonly"), "{}", run.stdout);
 }
 
@@ -110,7 +121,10 @@ async fn replicas_without_a_minimum_are_a_warning_and_a_minimum_without_replicas
     assert_warnings(&sidecar, &["min-replicas"]).await;
 
     master.ask::<String>("CONFIG", &["SET", "min-replicas-to-write", "1"]);
-    eventually("the minimum is seen", SEEN, async || sidecar.ops("/readyz").await.text() == "ready\n").await;
+    eventually("the minimum is seen", SEEN, async || {
+        sidecar.ops("/readyz").await.text() == "ready\nredis: one server\n"
+    })
+    .await;
 
     replica.ask::<String>("REPLICAOF", &["NO", "ONE"]);
     eventually("not ready", SEEN, async || sidecar.ops("/readyz").await.status == 503).await;

@@ -170,7 +170,8 @@ async fn all_works_as_the_shipped_user_and_redis_refuses_nothing() {
         assert!(!is_script || name == "batch" || metrics.contains(&ran), "{name} was not run");
     }
     let used = commands(&redis);
-    for command in words("+") {
+    // These are for sentinels and for replicas that count: see failover.
+    for command in words("+").into_iter().filter(|command| !matches!(&**command, "role" | "wait")) {
         assert!(used.contains(command), "the user may {command}, and nothing needs it");
     }
 }
