@@ -76,11 +76,46 @@ fn bad_redis_urls_say_what_is_expected_and_show_no_password() {
         "rediss://:hunter2@",
         "redis://:hunter2@x/a",
         "redis://:hunter2@x:99999",
+        "redis://:hunter2@x,y",
+        "redis-sentinel://:hunter2@x:26379,y",
+        "redis-sentinel://:hunter2@x,?master=main",
+        "redis-cluster://:hunter2@x",
     ] {
         let all = mistakes(&[&format!("--redis-url={url}")]);
         assert!(all[0].contains("expected redis://host:6379"), "{url}: {all:?}");
         assert!(!all[0].contains("hunter2"), "{url}: {all:?}");
     }
+}
+
+#[test]
+fn a_url_names_all_sentinels_and_their_master() {
+    let url = "--redis-url=rediss-sentinel://me:p%2Cw@a:1,b,[::1]:3/2?master=main";
+    let ca = std::env::temp_dir().join(format!("lockside-config-{}", std::process::id()));
+    std::fs::write(&ca, "no certificate").expect("a scratch file");
+    let all = mistakes(&[url, &format!("--redis-ca-file={}", ca.display())]);
+    std::fs::remove_file(&ca).expect("a scratch file");
+    assert!(all.len() == 1 && all[0].contains("no certificate in it"), "{all:?}");
+
+    let config = Config::resolve(&flags(&[&url.replace("rediss", "redis")])).expect("a good url").redis;
+    let hosts = [("a", 1), ("b", 26379), ("::1", 3)].map(|(host, port)| (host.to_owned(), port)).to_vec();
+    assert_eq!(config.server, RedisServer::Sentinel { hosts, master: "main".to_owned() });
+    assert_eq!((config.username.as_deref(), config.database), (Some("me"), Some(2)));
+    assert_eq!(config.password.expect("a password").now().expose(), "p,w");
+}
+
+#[test]
+fn what_is_for_another_redis_is_a_mistake() {
+    for (given, says) in [
+        (&["--redis-ca-file=/x"][..], "expected rediss:// there"),
+        (&["--redis-sentinel-username=x"], "expected redis-sentinel:// there"),
+        (&["--redis-url=redis-cluster://x"], "does not serve Redis Cluster"),
+        (&["--min-replicas=1", "--redis-timeout=500ms"], "leaves no time for an answer"),
+        (&["--min-replicas=17"], "expected a number from 0 to 16"),
+    ] {
+        let all = mistakes(given);
+        assert!(all.len() == 1 && all[0].contains(says), "{given:?}: {all:?}");
+    }
+    assert!(Config::resolve(&flags(&["--redis-timeout=500ms"])).is_ok(), "nobody waits for replicas");
 }
 
 #[test]

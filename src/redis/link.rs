@@ -5,10 +5,10 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::ClientLike;
-use fred::types::ConnectHandle;
 use fred::types::config::{Config, PerformanceConfig};
+use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value};
 
-use super::connection;
+use super::{RedisFailure, Reply, connection};
 
 /// Dropped, it closes, with whatever is under way on it.
 pub(super) struct Link {
@@ -24,6 +24,13 @@ impl Link {
         let client = Client::new(Config { fail_fast: true, ..config }, Some(performance), Some(connection()), None);
         let task = client.init().await?;
         Ok(Link { client, task })
+    }
+
+    /// Asks by a command that the client library need not know.
+    pub async fn command(&self, name: &'static str, args: &[&str]) -> Result<Reply, RedisFailure> {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<String>>();
+        let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+        self.client.custom::<Value, _>(command, args).await.map(Reply::from).map_err(RedisFailure::from)
     }
 
     /// Waits until it is broken: why.

@@ -88,17 +88,21 @@ pub struct Lockside {
 
 impl Lockside {
     pub fn start(cores: Cores, redis_port: u16) -> Lockside {
-        Lockside::patient(cores, &[], redis_port, "1s")
+        Lockside::with(cores, &[], redis_port, &[])
     }
 
     /// Starts it under a tool, such as `valgrind`, with another deadline for Redis.
     pub fn patient(cores: Cores, tool: &[&str], redis_port: u16, redis_timeout: &str) -> Lockside {
+        Lockside::with(cores, tool, redis_port, &["--redis-timeout", redis_timeout])
+    }
+
+    /// Starts it with further flags.
+    pub fn with(cores: Cores, tool: &[&str], redis_port: u16, flags: &[&str]) -> Lockside {
         let (api, ops) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let url = format!("redis://127.0.0.1:{redis_port}");
-        let serve =
-            ["serve", "--redis-url", &url, "--listen", &api, "--ops-listen", &ops, "--redis-timeout", redis_timeout];
+        let serve = ["serve", "--redis-url", &url, "--listen", &api, "--ops-listen", &ops];
         let binary = lockside_path();
-        let words = [tool, &[binary.as_str()], &serve].concat();
+        let words = [tool, &[binary.as_str()], &serve, flags].concat();
         let process = Process::start(cores, words[0], &words[1..]);
         eventually("lockside is ready", || ask(&ops, "GET", "/readyz", "").filter(|(status, _)| *status == 200));
         Lockside { process, api }

@@ -3,6 +3,7 @@
 mod handoff;
 mod held;
 mod redis;
+mod replicas;
 mod requests;
 mod rivals;
 
@@ -14,7 +15,7 @@ type Row = fn(&Bench) -> Vec<Line>;
 
 /// Every row that was asked for, in the order of their letters.
 pub fn all(bench: &Bench) -> Vec<Line> {
-    let rows: [(char, Row); 10] = [
+    let rows: [(char, Row); 11] = [
         ('a', requests::pairs),
         ('b', requests::one_connection),
         ('c', requests::contended),
@@ -25,6 +26,7 @@ pub fn all(bench: &Bench) -> Vec<Line> {
         ('h', held::memory),
         ('i', redis::row),
         ('j', rivals::row),
+        ('k', replicas::row),
     ];
     let only = &bench.settings.only;
     let mut lines = Vec::new();

@@ -27,7 +27,7 @@ async fn a_master_that_nobody_watches_is_told_by_its_name() {
 async fn sentinels_have_credentials_of_their_own() {
     let (port, scratch) = (free_port(), Scratch::new());
     let _redis = TestRedis::start_with(&["--port", &port], None);
-    let user = "user default off\nuser watcher on >secret-of-sentinels allchannels -@all +ping +info +client|id +client|setname \
+    let user = "user default off\nuser watcher on >secret-of-sentinels allchannels -@all +ping +info +client|id +client|setname +subscribe \
                 +sentinel|get-master-addr-by-name +sentinel|master";
     let sentinel = Sentinel::start(&port, user);
     let (right, wrong) = (scratch.file("right", "secret-of-sentinels\n"), scratch.file("wrong", "another"));

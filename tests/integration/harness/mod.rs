@@ -1,7 +1,7 @@
 //! What the tests stand on: a real redis-server, the real binary, real sockets.
 
-pub mod clients;
 pub mod certificates;
+pub mod clients;
 pub mod command;
 pub mod history;
 pub mod http;

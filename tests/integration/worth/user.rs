@@ -171,7 +171,7 @@ async fn all_works_as_the_shipped_user_and_redis_refuses_nothing() {
     }
     let used = commands(&redis);
     // These are for sentinels and for replicas that count: see failover.
-    for command in words("+").into_iter().filter(|command| !matches!(&**command, "role" | "wait")) {
+    for command in words("+").filter(|command| !matches!(*command, "role" | "wait")) {
         assert!(used.contains(command), "the user may {command}, and nothing needs it");
     }
 }
