@@ -20,7 +20,7 @@ SCHEMATHESIS := target/schemathesis/bin/schemathesis
 
 # On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
 TOPOLOGIES := tls sentinel
-SMOKE := admin::create native::acquire leases::create waiting::fairness hold::
+SMOKE := admin:: native::acquire leases::create waiting::fairness::a_release hold::a_client hold::closing
 
 .PHONY: help
 help: ## List the targets
