@@ -15,7 +15,8 @@
 -- Returns {"granted", token, since_ms, valid_until_ms}
 --       | {"replayed", lease, valid_until_ms, left_ms}   this very attempt has it, also by this sending now
 --       | {"renewed", lease, valid_until_ms, left_ms}    the owner had it, and own says so: same token
---       | {"held", lease, valid_until_ms, left_ms}       another attempt, owner or program has it (< 0: no expiry)
+--       | {"held", lease, valid_until_ms, left_ms}       another attempt, owner or program has it (< 0: no expiry);
+--                                                  another program's lease is ""
 --       | {"stranger"}                                   something that is no string lies under the key
 --       | {"late", now_ms}                               see lease.lua
 -- Times are milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity,
@@ -41,7 +42,7 @@ if refusal then
 end
 -- A key is free nearly always when it is asked for, and nobody waits for it.
 local is_taken = redis.call('EXISTS', lock, queue) > 0
-local lease = is_taken and redis.pcall('GET', lock)
+local lease = is_taken and look(lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
@@ -58,8 +59,8 @@ if lease then
       lease = string.sub(lease, 1, begin + #attempt - 1) .. '"by":"' .. by .. rest
       -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the SET, too. Not
       -- KEEPTTL: a lease in its last millisecond ends here, and the SET would make it one that never does.
-      redis.call('PEXPIREAT', lock, expires)
-      redis.call('SET', lock, lease, 'PXAT', expires)
+      redis.call('PEXPIREAT', lock, whole(expires))
+      redis.call('SET', lock, lease, 'PXAT', whole(expires))
     end
     return found('replayed', lease)
   end
@@ -77,8 +78,8 @@ if lease then
     end
   end
   -- A write that Redis does even when it is out of memory; then it does the SET, too.
-  if redis.call('PEXPIREAT', lock, valid_until, 'GT') == 0 then
-    redis.call('PEXPIREAT', lock, valid_until)
+  if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
+    redis.call('PEXPIREAT', lock, whole(valid_until))
     if own == 'renew' and redis.call('EXISTS', queue) == 1 then
       redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
     end
@@ -90,7 +91,7 @@ if lease then
   end
   if text ~= lease then
     -- Not KEEPTTL: see above.
-    redis.call('SET', lock, text, 'PXAT', valid_until)
+    redis.call('SET', lock, text, 'PXAT', whole(valid_until))
   end
   return {'renewed', text, valid_until, left_ms}
 end

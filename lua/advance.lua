@@ -15,7 +15,7 @@ local lock, queue    = KEYS[1], KEYS[4]
 local key, push      = ARGV[1], ARGV[4]
 local waiter, silent = ARGV[5], ARGV[6]
 
-local lease = redis.pcall('GET', lock)
+local lease = look(lock)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
 end

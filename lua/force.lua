@@ -28,7 +28,7 @@ end
 -- The whole of a lease, for here a text that only begins like one has no token to match.
 local found = string.match(lease, '^{"token":"(%d+)","kind":"%l+","owner":".*","since":%d+,"ttl":%d+[,}]')
 if not found or (token ~= '' and token ~= found) then
-  return {'other', lease}
+  return {'other', is_lease(lease) and lease or ''}
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)

@@ -1,7 +1,6 @@
 -- Not a script: stands, behind lease.lua, before those that grant, or that free a key and so let the next in line have it.
 -- Each of them has lock, seq, tokens, queue as its first KEYS and key, shard, floor, push as its first ARGV (see
 -- acquire.lua), and hands both on as they are: `keys`, `args`.
--- A number that is an argument to Redis is written in 17 digits: exact, as all of ours are below 2^53.
 -- queue is a zset, waiter -> place in line. A waiter is six lines of text that its sidecar made:
 --   sidecar, waiter (names without a newline), ttl_ms, identity, nonce and "by", further (as acquire.lua has them)
 -- Channel push .. sidecar, for one sidecar: turn (key, waiter, token), dropped (key: its waiters left the line).
@@ -23,14 +22,14 @@ local function next_sequence(keys, args)
   -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
   local sequence = math.max(math.floor((clock_us() - TOKEN_EPOCH_MS * 1000) * 64 / 1000), args[3] + 1)
   if sequence < SEQUENCE_END then
-    local stored = redis.pcall('SET', keys[2], sequence, 'GET')
+    local stored = redis.pcall('SET', keys[2], whole(sequence), 'GET')
     if type(stored) == 'table' then
       return nil, stored
     end
     local last = math.floor(tonumber(stored or 0) or 0)
     if last >= sequence then
       sequence = last + 1
-      redis.call('SET', keys[2], sequence)
+      redis.call('SET', keys[2], whole(sequence))
     end
   end
   if sequence >= SEQUENCE_END then
@@ -45,7 +44,7 @@ local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
   if refusal then
     return nil, nil, nil, refusal
   end
-  local token = string.format('%.0f', sequence * 64 + args[2])
+  local token = whole(sequence * 64 + args[2])
   local since = clock_ms()
   local valid_until = since + valid_ms
   -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
@@ -56,7 +55,7 @@ local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
   -- Lua writes a number in 14 digits, and a time of ours has 13.
   redis.call('SET', keys[1],
     '{"token":"' .. token .. '",' .. attempt .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
-    'NX', 'PXAT', valid_until)
+    'NX', 'PXAT', whole(valid_until))
   return token, since, valid_until
 end
 

@@ -7,7 +7,7 @@
 -- A script, because a value and an expiry read apart may belong to two leases.
 local rows = {}
 for i, lock in ipairs(KEYS) do
-  local lease = redis.pcall('GET', lock)
+  local lease = look(lock)
   if type(lease) == 'table' then
     if not string.find(lease.err, '^WRONGTYPE') then
       return lease

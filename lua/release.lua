@@ -34,7 +34,7 @@ else
   mine = string.sub(lease, 1, #beginning) == beginning
 end
 if not mine then
-  return {'other', lease}
+  return {'other', is_lease(lease) and lease or ''}
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)

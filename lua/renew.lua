@@ -30,7 +30,7 @@ if not lease or string.sub(lease, 1, #mine) ~= mine then
   if redis.pcall('GET', forced) == token then
     return {'forced'}
   end
-  return lease and {'other', lease} or {'lost'}
+  return lease and {'other', is_lease(lease) and lease or ''} or {'lost'}
 end
 if ttl_ms == '' then
   ttl_ms = string.match(lease, '"ttl":(%d+)')
@@ -39,8 +39,8 @@ if ttl_ms == '' then
   end
 end
 local valid_until = clock_ms() + ttl_ms
-if redis.call('PEXPIREAT', lock, valid_until, 'GT') == 0 then
-  redis.call('PEXPIREAT', lock, valid_until)
+if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
+  redis.call('PEXPIREAT', lock, whole(valid_until))
   if redis.call('EXISTS', queue) == 1 then
     redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
   end
@@ -51,6 +51,6 @@ if text == lease then
   text = renewed(lease)
 end
 if text ~= lease then
-  redis.call('SET', lock, text, 'PXAT', valid_until)
+  redis.call('SET', lock, text, 'PXAT', whole(valid_until))
 end
 return {'renewed', text, valid_until, ttl_ms}

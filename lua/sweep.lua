@@ -8,12 +8,12 @@ local tokens = KEYS[1]
 
 local dead = {}
 for i, key in ipairs(ARGV) do
-  local lease = redis.pcall('GET', KEYS[i + 1])
+  local lease = redis.pcall('GETRANGE', KEYS[i + 1], 0, #LEASE - 1)
   if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
     return lease
   end
   -- A cheap look, since the entry of what only begins like a lease does no harm.
-  if type(lease) ~= 'string' or string.sub(lease, 1, 10) ~= '{"token":"' then
+  if lease ~= LEASE then
     dead[#dead + 1] = key
   end
 end

@@ -42,9 +42,9 @@ if (by or '') ~= request then
   local expires = redis.call('PEXPIRETIME', lock)
   if expires > 0 then
     -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
-    redis.call('PEXPIREAT', lock, expires)
+    redis.call('PEXPIREAT', lock, whole(expires))
     lease = string.sub(lease, 1, begin + #attempt - 1) .. '"by":"' .. others .. rest
-    redis.call('SET', lock, lease, 'PXAT', expires)
+    redis.call('SET', lock, lease, 'PXAT', whole(expires))
   end
   return {'told'}
 end

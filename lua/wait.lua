@@ -22,7 +22,7 @@ local refusal = late(not_after)
 if refusal then
   return refusal
 end
-local lease = redis.pcall('GET', lock)
+local lease = look(lock)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
 end
@@ -42,11 +42,11 @@ if not comes_back then
     return used_up
   end
   -- The sequence numbers the places, too: it rises whatever happens to Redis.
-  place = string.format('%.0f', sequence)
+  place = whole(sequence)
 end
 local is_new = redis.call('ZADD', queue, 'NX', place, waiter) == 1
 -- A line whose sidecars all died must not stay for ever.
-local keep_ms = wait_ms + 60000
+local keep_ms = whole(wait_ms + 60000)
 if redis.call('PEXPIRE', queue, keep_ms, 'NX') == 0 then
   redis.call('PEXPIRE', queue, keep_ms, 'GT')
 end

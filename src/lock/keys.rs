@@ -4,7 +4,8 @@
 //! Cluster too. The tag is never made of user text: a `}` in a key must not move the lock to another slot.
 //!
 //! Raw keys are the exception, for one Redis alone: there a lock's Redis key is its name, so that other programs' locks
-//! and ours are one. A name that begins as our own keys do is not taken so, for it would be one of them.
+//! and ours are one. A name that is spelled as a key of a lock space, of this or another prefix, is not taken so, for it
+//! would be one of them.
 
 use std::sync::Arc;
 
@@ -64,6 +65,7 @@ impl KeySpace {
     pub fn lock(&self, key: &Key) -> String {
         if let Some(not_raw) = &self.not_raw
             && !key.as_str().starts_with(not_raw)
+            && !is_of_a_lock_space(key.as_str())
             && key.as_str() != self.users
         {
             return key.to_string();
@@ -112,6 +114,13 @@ impl KeySpace {
     }
 }
 
+/// Whether a name is spelled as a key of some lock space, whatever its prefix.
+fn is_of_a_lock_space(name: &str) -> bool {
+    const KINDS: [&str; 6] = ["lock:", "seq", "tokens", "queue:", "forced:", "mark"];
+    let split = name.strip_prefix('{').and_then(|name| name.split_once("}:"));
+    split.is_some_and(|(tag, kind)| tag.contains(':') && KINDS.iter().any(|known| kind.starts_with(known)))
+}
+
 fn join(first: &str, second: &str) -> String {
     [first, second].concat()
 }
@@ -133,10 +142,10 @@ mod tests {
     #[test]
     fn a_raw_key_is_its_name_and_never_one_of_ours() {
         let space = KeySpace::raw("lockside");
-        for name in ["a", "{a}:1", "{locksides:1}:seq", "lockside:users:1", "lockside", "Straße ß"] {
+        for name in ["a", "{a}:1", "{locksides:1}", "lockside:users:1", "lockside", "Straße ß", "{x}:seq"] {
             assert_eq!(space.lock(&Key::parse(name).expect("a key")), name);
         }
-        for name in ["{lockside:1}:seq", "{lockside:1}:queue:a", "{lockside:", "lockside:users"] {
+        for name in ["{lockside:1}:seq", "{two:1}:tokens", "{lockside:1}:queue:a", "{lockside:", "lockside:users"] {
             let key = Key::parse(name).expect("a key");
             assert_eq!(space.lock(&key), KeySpace::new("lockside").lock(&key), "{name}");
         }

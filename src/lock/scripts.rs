@@ -48,8 +48,8 @@ static FORCE: LazyLock<Script> = script!("lease" "line" => "force");
 static UNDO: LazyLock<Script> = script!("lease" "line" => "undo");
 static WAIT: LazyLock<Script> = script!("lease" "line" => "wait");
 static ADVANCE: LazyLock<Script> = script!("lease" "line" => "advance");
-static READ: LazyLock<Script> = script!(=> "read");
-static SWEEP: LazyLock<Script> = script!(=> "sweep");
+static READ: LazyLock<Script> = script!("lease" => "read");
+static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
 static BATCH: LazyLock<Script> = batch!("lease" "line" => "acquire" "renew" "release");
 
 /// What lies under a lock's key.

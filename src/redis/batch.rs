@@ -7,7 +7,7 @@ use std::sync::Mutex;
 use tokio::sync::oneshot;
 
 use super::script::Call;
-use super::{Node, RedisFailure, RedisOperation, Reply, Script};
+use super::{Node, RedisFailure, RedisOperation, Reply, Script, Status};
 
 /// Scripts in one call at most: Redis serves nobody else while it runs them.
 const LARGEST: usize = 64;
@@ -66,24 +66,20 @@ impl Node {
         futures_util::future::join_all(calls).await;
     }
 
-    async fn run_together(&self, mut jobs: Vec<Job>) {
+    async fn run_together(&self, jobs: Vec<Job>) {
         let batch = jobs[0].script.batch;
         let (Some(batch), true) = (batch, jobs.len() > 1) else {
-            for Job { script, call, give } in jobs {
-                let _ = give.send(self.evalsha(&[RedisOperation::Script(script.name)], script, call).await);
-            }
-            return;
+            return self.run_each_alone(jobs).await;
         };
         let operations: Vec<_> = jobs.iter().map(|job| RedisOperation::Script(job.script.name)).collect();
-        let call = together(&mut jobs);
-        let rows = self.evalsha(&operations, batch, call).await.and_then(Reply::into_rows);
+        let rows = self.evalsha(&operations, batch, together(&jobs)).await.and_then(Reply::into_rows);
         if rows.as_ref().is_err_and(RedisFailure::is_unknown_script) {
             let _ = self.load(batch).await;
         }
         match rows {
             Ok(rows) if rows.len() == jobs.len() => {
                 for (job, row) in jobs.into_iter().zip(rows) {
-                    let refusal = row.refusal().inspect(|failure| self.status.refused(failure));
+                    let refusal = row.refusal().inspect(|failure| self.learn_of_a_row(job.script, failure));
                     let _ = job.give.send(refusal.map_or(Ok(row), Err));
                 }
             }
@@ -91,17 +87,37 @@ impl Node {
                 let failure = RedisFailure::Nonsense(format!("{} rows for {} operations", rows.len(), jobs.len()));
                 jobs.into_iter().for_each(|job| drop(job.give.send(Err(failure.clone()))));
             }
+            // One key that the user may not touch, and nothing was done for any other.
+            Err(failure) if failure.is_forbidden() => self.run_each_alone(jobs).await,
             Err(failure) => jobs.into_iter().for_each(|job| drop(job.give.send(Err(failure.clone())))),
+        }
+    }
+
+    async fn run_each_alone(&self, jobs: Vec<Job>) {
+        let alone = jobs.into_iter().map(|Job { script, call, give }| async move {
+            let _ = give.send(self.evalsha(&[RedisOperation::Script(script.name)], script, call).await);
+        });
+        futures_util::future::join_all(alone).await;
+    }
+
+    /// As for a call that fails, where that was no failure of the whole call.
+    fn learn_of_a_row(&self, script: &Script, failure: &RedisFailure) {
+        self.status.refused(failure);
+        if !failure.was_answered() {
+            self.metrics.redis_error(RedisOperation::Script(script.name), failure);
+        }
+        if failure.wants_reconnection() {
+            Status::learn(&self.status, &self.client, Some(failure));
         }
     }
 }
 
 /// The calls as `batch.lua` wants them.
-fn together(jobs: &mut [Job]) -> Call {
+fn together(jobs: &[Job]) -> Call {
     let mut all = Call::default();
     for Job { script, call, .. } in jobs {
         all.args.push_operation(script.name, call.keys.len(), &call.args);
-        all.keys.append(&mut call.keys);
+        all.keys.extend(call.keys.iter().cloned());
     }
     all
 }

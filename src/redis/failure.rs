@@ -62,13 +62,24 @@ impl RedisFailure {
         matches!(self, RedisFailure::Refused(text) if text.starts_with("NOSCRIPT"))
     }
 
+    /// Whether its user lacks a right for some of it, and so nothing of it was done.
+    pub(super) fn is_forbidden(&self) -> bool {
+        matches!(self, RedisFailure::Refused(text) if text.starts_with("NOPERM"))
+    }
+
+    /// Of an error that a command in a script raised. Those with a code of their own (OOM, READONLY, MISCONF …) come
+    /// before a script's first write; a plain one is a surprise, such as a right that is missing for one command alone,
+    /// and may come in the script's middle.
+    pub(super) fn raised(text: String) -> RedisFailure {
+        if text.starts_with("ERR ") { RedisFailure::Nonsense(text) } else { RedisFailure::of_an_error(text) }
+    }
+
     pub(super) fn of_an_error(text: String) -> RedisFailure {
-        // A script of a user who may not do all that it does: it may have been stopped in its middle.
         if let Some(failure) = replicas::of_an_error(&text) {
             return failure;
         }
-        if rights::stopped_a_script(&text) {
-            return RedisFailure::Nonsense(text);
+        if text.starts_with("ERR ") && (text.contains("on @user_script:") || rights::stopped_a_script(&text)) {
+            return RedisFailure::raised(text);
         }
         // An error reply begins with a word in capitals. All of ours come before a script's first write: a script
         // checks what it writes to first, and what Redis refuses (OOM, READONLY, MISCONF …), it refuses there.
@@ -124,6 +135,15 @@ mod tests {
             assert!(!of(ErrorKind::Unknown, reply), "{reply}");
         }
         assert!(of(ErrorKind::Unknown, "ERR The user executing the script can't run this command or subcommand"));
+        assert!(of(
+            ErrorKind::Unknown,
+            "ERR ACL failure in script: User lockside has no permissions to run the 'publish' command"
+        ));
+        assert!(of(ErrorKind::Unknown, "ERR value is not an integer or out of range script: 8d, on @user_script:72."));
+        assert!(!of(
+            ErrorKind::Unknown,
+            "OOM command not allowed when used memory > 'maxmemory'. script: 8d, on @user_script:7."
+        ));
         assert!(of(ErrorKind::Timeout, "Request timed out."));
         assert!(of(ErrorKind::IO, "Connection Closed"));
         assert!(of(ErrorKind::Canceled, "Canceled."));

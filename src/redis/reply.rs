@@ -69,8 +69,10 @@ impl Reply {
     pub(super) fn refusal(&self) -> Option<RedisFailure> {
         match self {
             Reply::Rows(row) => match row.as_slice() {
-                [Reply::Text(word), Reply::Text(text)] if word == "error" => {
-                    Some(RedisFailure::of_an_error(String::from_utf8_lossy(text).into_owned()))
+                [Reply::Text(word), Reply::Text(text), how @ ..] if word == "error" => {
+                    let text = String::from_utf8_lossy(text).into_owned();
+                    let is_raised = matches!(how, [Reply::Text(how)] if how == "raised");
+                    Some(if is_raised { RedisFailure::raised(text) } else { RedisFailure::of_an_error(text) })
                 }
                 _ => None,
             },

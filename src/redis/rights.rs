@@ -47,8 +47,9 @@ impl Rights {
 }
 
 /// Whether a script was stopped by a right that its user lacks: at any of its commands, so that what came before is done.
+/// Redis has said so in other words since 7.2.
 pub(super) fn stopped_a_script(text: &str) -> bool {
-    text.contains("The user executing the script can't")
+    text.contains("The user executing the script can't") || text.contains("ACL failure in script")
 }
 
 /// What to change so that Redis does not refuse again; `None` for a refusal of another kind.
@@ -85,6 +86,11 @@ mod tests {
             (
                 "ERR The user executing the script can't run this command or subcommand script: 8d, on @user_script:1.",
                 "of the scripts",
+            ),
+            ("ERR ACL failure in script: User lockside has no permissions to run the 'publish' command", "+publish "),
+            (
+                "ERR ACL failure in script: User lockside has no permissions to access the 'lockside:push:all' channel",
+                "&PREFIX:push:*",
             ),
             (
                 "ERR The user executing the script can't access at least one of the keys mentioned in the command",

@@ -13,6 +13,8 @@ pub enum Cores {
     All,
     /// Everything on the first core: then a round trip is the sum of its parts, and no wake-up crosses cores.
     One,
+    /// Everything on the second core: so that what runs on the first alone is never interrupted.
+    Second,
 }
 
 /// A running child; killed when dropped, and by the kernel when the bench ends in any other way.
@@ -25,8 +27,10 @@ impl Process {
     pub fn start<S: AsRef<OsStr>>(cores: Cores, program: &str, args: impl IntoIterator<Item = S>) -> Process {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL"]);
-        if cores == Cores::One {
-            command.args(["taskset", "-c", "0"]);
+        match cores {
+            Cores::All => {}
+            Cores::One => drop(command.args(["taskset", "-c", "0"])),
+            Cores::Second => drop(command.args(["taskset", "-c", "1"])),
         }
         // What our own processes say is why they failed; the servers' logs are of no use here.
         let is_ours = std::env::current_exe().is_ok_and(|own| own.as_os_str() == program);

@@ -1,6 +1,6 @@
 //! `acquire.lua`, row by row.
 
-use super::{Attempt, Space, assert_left, identity_of, renewed, word};
+use super::{Attempt, Space, assert_left, identity_of, renewed, told, word};
 
 #[test]
 fn a_free_key_is_granted_with_a_lease_an_expiry_and_an_index_entry() {
@@ -125,7 +125,7 @@ fn a_strangers_string_is_held_even_when_empty_or_made_to_look_like_the_owners() 
 
             let row = space.acquire(&Attempt { own: "renew", ..Attempt::of("k", "alice", nonce) });
 
-            assert_eq!(row.unwrap(), ["held", text, "-1", "-1"]);
+            assert_eq!(row.unwrap(), ["held", told(text), "-1", "-1"]);
             assert_eq!(space.contents(), contents, "{text}");
         }
     }

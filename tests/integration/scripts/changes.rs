@@ -1,6 +1,6 @@
 //! `renew.lua`, `release.lua` and `force.lua`, row by row.
 
-use super::{Attempt, Space, identity_of, renewed, word};
+use super::{Attempt, Space, identity_of, renewed, told, word};
 
 const SYSTEM: &str = "\"kind\":\"system\",";
 
@@ -190,7 +190,7 @@ fn nothing_takes_a_strangers_string() {
             space.force("k", Some(12)),
             space.force("k", None),
         ] {
-            assert_eq!(row.unwrap(), ["other", text]);
+            assert_eq!(row.unwrap(), ["other", told(text)]);
         }
         assert_eq!(space.undo(&Attempt::of("k", "alice", "n-1")).unwrap(), ["nothing"]);
         assert_eq!(space.contents(), contents, "{text}");
