@@ -120,7 +120,8 @@ lint: ## Check format, clippy, documentation and dependencies
 
 .PHONY: static
 static: ## Build the static binary of the image: target/image/lockside
-	RUSTFLAGS="-C target-feature=+crt-static" $(CARGO) build --locked --release --target $(HOST) --target-dir target/static
+	@# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
+	RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" $(CARGO) build --locked --release --target $(HOST) --target-dir target/static
 	install -D target/static/$(HOST)/release/lockside target/image/lockside
 
 .PHONY: image
