@@ -12,7 +12,7 @@ use crate::redis::Heard;
 
 /// Between two signs of life that we send ourselves through Redis while anybody waits. Two of them bound what a lost
 /// message costs.
-const ECHO_INTERVAL: Duration = Duration::from_millis(400);
+const ECHO_INTERVAL: Duration = Duration::from_millis(430);
 /// After so many signs of life one of our lines is looked for: a Redis that lost its data tells nobody.
 const ECHOES_FOR_A_LINE: u32 = 6;
 
