@@ -1,0 +1,191 @@
+//! The native dialect: what app developers use from any language. JSON, and a truthful outcome in every error.
+
+mod request;
+mod view;
+
+use hyper::body::Incoming;
+use hyper::{Request, StatusCode};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::Context;
+use super::body::object;
+use super::failure::Failure;
+use super::page::{self, Page};
+use super::wire::{flag, json, registered};
+use crate::auth::Principal;
+use crate::lock::{Acquired, Changed, Delivery, Forced, Holder, Owner, State, Target, Token, Which};
+use crate::server::{Body, Response, read_body};
+#[cfg(any(test, fuzzing))]
+pub use request::name_in;
+pub use request::{AcquireBody, check_owner, idempotency_key, key_in};
+use request::{given, token_in, ttl_of};
+pub use view::{HolderView, LeaseView};
+
+/// Locks on a page of the list, unless fewer or more are asked for.
+const DEFAULT_LIMIT: usize = 1000;
+
+/// `POST /v1/locks/{key}`: acquires a key.
+pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
+    let caller = caller(cx, &request).await?;
+    let key = key_in(&key)?;
+    let name = idempotency_key(&request)?;
+    let attempt = AcquireBody::read(request).await?.attempt(cx, caller, name)?;
+    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    let granted = |status, lease| Ok(registered(json(status, &LeaseView::from(lease)), receipt));
+    match content {
+        Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
+        Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(StatusCode::OK, &lease),
+        Acquired::Held(holder) => Err(Failure::Held(holder)),
+    }
+}
+
+/// `PUT /v1/locks/{key}?token=N`: sets the remaining time of a lease.
+pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct RenewBody {
+        #[serde(default, deserialize_with = "given")]
+        ttl_ms: Option<Box<RawValue>>,
+    }
+    let caller = caller(cx, &request).await?;
+    let key = key_in(&key)?;
+    let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
+    let body = read_body(request).await?;
+    let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { object(&body)? };
+    let ttl = body.ttl_ms.map(|ttl| ttl_of(&cx.limits, &ttl)).transpose()?;
+    let which = Which::Of(key, token.ok_or(Failure::Lost)?);
+    match cx.locks.renew(which, caller.claimant(), ttl).await? {
+        Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseView::from(&lease))),
+        Changed::Lost(_) => Err(Failure::Lost),
+        Changed::NotYours => Err(Failure::NotYours),
+    }
+}
+
+/// `DELETE /v1/locks/{key}?token=N`: lets go. `?force=true`: takes the lock away from whoever has it.
+pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
+    let caller = caller(cx, &request).await?;
+    let key = key_in(&key)?;
+    let force = flag(request.uri().query().unwrap_or_default(), "force")?;
+    match (token_in(&request)?, force) {
+        (Some(token), false) => {
+            let which = Which::Of(key, token.ok_or(Failure::Lost)?);
+            match cx.locks.release(which, caller.claimant()).await? {
+                Changed::Done(()) => Ok(empty()),
+                Changed::Lost(_) => Err(Failure::Lost),
+                Changed::NotYours => Err(Failure::NotYours),
+            }
+        }
+        (None, true) => {
+            if !caller.manages_locks {
+                return Err(Failure::Forbidden("lacks the permission manage-locks"));
+            }
+            match cx.locks.force(Target::Key(key), caller.named()).await? {
+                Forced::Taken | Forced::Free => Ok(empty()),
+                Forced::Other => Err(Failure::Held(Holder::UNKNOWN)),
+            }
+        }
+        _ => Err(Failure::BadRequest("expected either token=N or force=true".to_owned())),
+    }
+}
+
+/// `GET /v1/locks/{key}`: who holds it.
+pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct StateView<'a> {
+        key: &'a str,
+        state: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        holder: Option<HolderView<'a>>,
+        waiters: u64,
+    }
+    caller(cx, &request).await?;
+    let key = key_in(&key)?;
+    let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
+    let view = match &state {
+        State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
+        State::Held(holder) => {
+            StateView { key: key.as_str(), state: "held", holder: Some(HolderView::from(holder)), waiters }
+        }
+    };
+    Ok(json(StatusCode::OK, &view))
+}
+
+/// `GET /v1/locks/{key}/fence?token=N`: whether the lease N holds the key now.
+pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct FenceView<'a> {
+        key: &'a str,
+        token: Token,
+    }
+    caller(cx, &request).await?;
+    let key = key_in(&key)?;
+    let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
+    let holder = match cx.locks.look(key.clone()).await? {
+        State::Held(Holder::Lease(lease)) => Some(lease.token),
+        State::Held(Holder::Stranger(_)) | State::Free => None,
+    };
+    match token {
+        Some(token) if holder == Some(token) => Ok(json(StatusCode::OK, &FenceView { key: key.as_str(), token })),
+        _ => Err(Failure::Fenced(holder)),
+    }
+}
+
+/// `GET /v1/locks`: a page of the locks of every dialect, oldest grant first.
+pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
+    #[derive(Serialize)]
+    struct Entry<'a> {
+        key: &'a str,
+        #[serde(flatten)]
+        holder: HolderView<'a>,
+    }
+    #[derive(Serialize)]
+    struct PageView<'a> {
+        locks: Vec<Entry<'a>>,
+        next: Option<String>,
+    }
+    caller(cx, &request).await?;
+    let page = Page::of(request.uri().query().unwrap_or_default())?;
+    let mut listing = cx.locks.list(page.prefix, page.cursor)?;
+    let (leases, next) = page::read(&mut listing, page.limit.unwrap_or(DEFAULT_LIMIT)).await?;
+    let locks = leases.iter().map(|lease| Entry { key: lease.key.as_str(), holder: HolderView::from(lease) });
+    Ok(json(StatusCode::OK, &PageView { locks: locks.collect(), next: next.map(|token| token.to_string()) }))
+}
+/// Who is asking.
+pub struct Caller {
+    /// The user; `None` for a system caller.
+    owner: Option<Owner>,
+    manages_locks: bool,
+}
+
+impl Caller {
+    /// The owner whose leases this caller may change.
+    fn claimant(self) -> Owner {
+        self.owner.unwrap_or_else(|| Owner::system(String::new()))
+    }
+
+    /// The caller by name, for the log.
+    fn named(self) -> Owner {
+        self.owner.unwrap_or_else(|| Owner::system("system".to_owned()))
+    }
+}
+
+/// A user, a system caller, or, where the listener is this machine's and no API token is set, anybody as a system
+/// caller: the pod is the trust boundary.
+pub async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
+    match cx.principal(request).await? {
+        Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),
+        Principal::System => Ok(Caller { owner: None, manages_locks: true }),
+        Principal::Anonymous if cx.serves_anonymous => {
+            cx.admit_anonymous(request)?;
+            Ok(Caller { owner: None, manages_locks: true })
+        }
+        Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
+    }
+}
+
+fn empty() -> Response {
+    let mut response = Response::new(Body::Whole(None));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+}

@@ -1,0 +1,151 @@
+//! How a request of the native dialect is spelled: its body, its key, its token, the name of its attempt. Each is checked
+//! here, and trusted from here on.
+
+use std::time::{Duration, Instant};
+
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Request};
+use percent_encoding::percent_decode_str;
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::Caller;
+use crate::api::Context;
+use crate::api::body::object;
+use crate::api::failure::Failure;
+use crate::api::wire::number;
+use crate::config::LockConfig;
+use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
+use crate::server::read_body;
+
+/// Longest owner, bytes.
+const MAX_OWNER_BYTES: usize = 256;
+/// Longest `meta`, bytes of its JSON text.
+const MAX_META_BYTES: usize = 1024;
+/// Longest Idempotency-Key, characters.
+const MAX_NAME_CHARS: usize = 255;
+
+/// Body of an acquire. Numbers are checked by hand, so that the answer can name the range.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct AcquireBody {
+    #[serde(deserialize_with = "given")]
+    ttl_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
+    wait_ms: Option<Box<RawValue>>,
+    owner: Option<String>,
+    reentrant: bool,
+    meta: Option<Box<RawValue>>,
+}
+
+impl AcquireBody {
+    pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
+        AcquireBody::of(&read_body(request).await?)
+    }
+
+    pub fn of(body: &[u8]) -> Result<AcquireBody, Failure> {
+        if body.is_empty() { Ok(AcquireBody::default()) } else { object(body) }
+    }
+
+    pub fn is_reentrant(&self) -> bool {
+        self.reentrant
+    }
+
+    pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
+        self.terms(&cx.limits, caller.owner, name, || cx.locks.owner_name())
+    }
+
+    /// What is asked for, by `user` or by a system owner, whose name `make_name` makes where none is given.
+    pub fn terms(
+        self,
+        limits: &LockConfig,
+        user: Option<Owner>,
+        name: Option<String>,
+        make_name: impl FnOnce() -> String,
+    ) -> Result<Attempt, Failure> {
+        let ttl = match &self.ttl_ms {
+            Some(ttl) => ttl_of(limits, ttl)?,
+            None => limits.default_ttl,
+        };
+        let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
+        if let Some(owner) = &self.owner {
+            check_owner("owner", owner)?;
+        }
+        let meta = self.meta.map(|meta| meta.get().to_owned());
+        if meta.as_ref().is_some_and(|meta| meta.len() > MAX_META_BYTES) {
+            return Err(Failure::BadRequest(format!("meta: expected at most {MAX_META_BYTES} bytes of JSON")));
+        }
+        let owner = match (user, self.owner) {
+            (Some(user), _) => user,
+            (None, Some(given)) => Owner::system(given),
+            (None, None) if self.reentrant => {
+                return Err(Failure::BadRequest("reentrant: needs an `owner`, else nobody can come again".to_owned()));
+            }
+            // A name made for the request; a repetition of it must come by the same name.
+            (None, None) => Owner::system(match &name {
+                Some(name) => format!("request-{:08x}", crc32fast::hash(name.as_bytes())),
+                None => make_name(),
+            }),
+        };
+        let own = if self.reentrant { Own::Extend } else { Own::Refuse };
+        Ok(Attempt { owner, ttl, own, meta, name, wait })
+    }
+}
+
+/// The key in a path, percent-decoded once.
+pub fn key_in(segment: &str) -> Result<Key, Failure> {
+    let text = percent_decode_str(segment).decode_utf8();
+    let text = text.map_err(|_| Failure::BadRequest("key: not UTF-8 when percent-decoded".to_owned()))?;
+    Key::parse(&text).map_err(|error| Failure::BadRequest(error.to_string()))
+}
+
+/// The token in the query: `None` where there is none, `Some(None)` for an integer that no lease can have.
+#[expect(clippy::option_option, reason = "missing and impossible are two answers")]
+pub fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failure> {
+    Ok(number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64))
+}
+
+/// Refuses what is no name of a system owner; `field` is where it came in.
+pub fn check_owner(field: &str, owner: &str) -> Result<(), Failure> {
+    if (1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::BadRequest(format!("{field}: expected 1 to {MAX_OWNER_BYTES} bytes without control characters")))
+}
+
+pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
+    name_in(request.headers())
+}
+
+pub fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+    let bad = || {
+        Failure::BadRequest(format!("Idempotency-Key: expected 1 to {MAX_NAME_CHARS} printable ASCII characters, once"))
+    };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    let name = value.to_str().map_err(|_| bad())?;
+    let fits = (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if !fits || values.next().is_some() {
+        return Err(bad());
+    }
+    Ok(Some(name.to_owned()))
+}
+
+/// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
+pub fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(field).map(Some)
+}
+
+pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
+    let max_ms = limits.max_ttl_ms;
+    let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));
+    ttl.ok_or_else(|| Failure::BadRequest(format!("ttlMs: expected an integer from {} to {max_ms}", Ttl::MIN_MS)))
+}
+
+/// `None` for 0: no wait.
+fn wait_of(limits: &LockConfig, json: &RawValue) -> Result<Option<Wait>, Failure> {
+    let max_ms = limits.max_wait_ms;
+    let ms = json.get().parse().ok().filter(|ms| *ms <= max_ms);
+    let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
+    Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms) }))
+}

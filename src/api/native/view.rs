@@ -1,0 +1,88 @@
+//! How the answers of the native dialect are spelled: a lease for its owner, a holder for everybody.
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::api::wire::rfc3339;
+use crate::lock::{Expiry, Holder, Lease, OwnerKind, Token};
+
+/// A lease, for its owner.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LeaseView<'a> {
+    key: &'a str,
+    token: Token,
+    owner: &'a str,
+    ttl_ms: u64,
+    valid_for_ms: u64,
+    valid_until: String,
+}
+
+impl<'a> From<&'a Lease> for LeaseView<'a> {
+    fn from(lease: &'a Lease) -> LeaseView<'a> {
+        LeaseView {
+            key: lease.key.as_str(),
+            token: lease.token,
+            owner: &lease.owner.id,
+            ttl_ms: lease.ttl_ms,
+            valid_for_ms: lease.valid_for_ms,
+            valid_until: rfc3339(lease.valid_until_ms),
+        }
+    }
+}
+
+/// Who holds a key, for everybody. Of a stranger nothing is known but when its key expires, if it does.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HolderView<'a> {
+    owner: Option<&'a str>,
+    #[serde(flatten)]
+    known: Known<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Known<'a> {
+    #[serde(rename_all = "camelCase")]
+    Lease {
+        kind: OwnerKind,
+        token: Token,
+        since: String,
+        valid_for_ms: u64,
+        valid_until: String,
+        meta: Option<&'a RawValue>,
+    },
+    #[serde(rename_all = "camelCase")]
+    Expiry {
+        valid_for_ms: u64,
+        valid_until: String,
+    },
+    Nothing {},
+}
+
+impl<'a> From<&'a Lease> for HolderView<'a> {
+    fn from(lease: &'a Lease) -> HolderView<'a> {
+        let known = Known::Lease {
+            kind: lease.owner.kind,
+            token: lease.token,
+            since: rfc3339(lease.since_ms),
+            valid_for_ms: lease.valid_for_ms,
+            valid_until: rfc3339(lease.valid_until_ms),
+            meta: lease.meta.as_deref().and_then(|meta| serde_json::from_str(meta).ok()),
+        };
+        HolderView { owner: Some(&lease.owner.id), known }
+    }
+}
+
+impl<'a> From<&'a Holder> for HolderView<'a> {
+    fn from(holder: &'a Holder) -> HolderView<'a> {
+        let known = match holder {
+            Holder::Lease(lease) => return HolderView::from(&**lease),
+            Holder::Stranger(Some(Expiry { valid_until_ms, valid_for_ms })) => {
+                Known::Expiry { valid_for_ms: *valid_for_ms, valid_until: rfc3339(*valid_until_ms) }
+            }
+            Holder::Stranger(None) => Known::Nothing {},
+        };
+        HolderView { owner: None, known }
+    }
+}
