@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::types::{Key, Shard};
+use crate::redis::Slot;
 
 /// The names of one lock space; two prefixes never meet.
 #[derive(Clone, Debug)]
@@ -28,6 +29,7 @@ pub struct KeySpace {
 struct ShardKeys {
     /// Its number, as a text.
     shard: String,
+    slot: Slot,
     lock: String,
     sequence: Bytes,
     tokens: Bytes,
@@ -40,6 +42,7 @@ impl KeySpace {
     pub fn new(prefix: &str) -> KeySpace {
         let shards = Shard::all().map(|shard| ShardKeys {
             shard: shard.to_string(),
+            slot: Slot::of(format!("{{{prefix}:{shard}}}")),
             lock: format!("{{{prefix}:{shard}}}:lock:"),
             sequence: format!("{{{prefix}:{shard}}}:seq").into(),
             tokens: format!("{{{prefix}:{shard}}}:tokens").into(),
@@ -91,6 +94,11 @@ impl KeySpace {
     /// The number of a shard as a text, which scripts are given.
     pub fn number(&self, shard: Shard) -> &str {
         &self.shards[shard.index()].shard
+    }
+
+    /// The part of a cluster's keys that all of a shard's are.
+    pub fn slot(&self, shard: Shard) -> Slot {
+        self.shards[shard.index()].slot
     }
 
     /// String: the last sequence of a shard. One a shard, so without an expiry.

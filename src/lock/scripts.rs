@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::floors::Floors;
 use super::keys::KeySpace;
 use super::types::{Key, Shard, Token, Ttl};
-use crate::redis::{Args, Call, Redis, RedisFailure, Reply, Script};
+use crate::redis::{Args, Call, Redis, RedisFailure, Reply, Script, Slot};
 
 macro_rules! lua {
     ($name:literal) => {
@@ -156,7 +156,7 @@ impl Scripts {
         let AcquireArgs { ttl, identity, nonce, further, own, request } = acquire;
         let ttl_ms = ttl.as_ms().to_string();
         let call = || self.line(key, &[identity, nonce, request, &ttl_ms, &further, own]);
-        let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, call).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"granted" => {
                 AcquireRow::Granted { token: row.token()?, since_ms: row.number()?, valid_until_ms: row.number()? }
@@ -182,7 +182,7 @@ impl Scripts {
             keys: vec![self.space.lock(key).into(), self.space.queue(key).into(), self.space.forced(key).into()],
             args: Args::of([key.as_str(), &token, identity, &ttl, self.space.push()]),
         };
-        let mut row = Row::of(self.redis.run_in_time(&RENEW, call).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&RENEW, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"renewed" => RenewRow::Renewed(row.found()?),
             b"lost" => RenewRow::Lost,
@@ -196,7 +196,8 @@ impl Scripts {
     /// Without a token: whichever lease the owner has.
     pub async fn release(&self, key: &Key, token: Option<Token>, identity: &str) -> Result<ReleaseRow, RedisFailure> {
         let token = spelled(token);
-        let mut row = Row::of(self.redis.run_in_time(&RELEASE, || self.line(key, &[&token, identity])).await?)?;
+        let mut row =
+            Row::of(self.redis.run_in_time(&RELEASE, self.slot(key), || self.line(key, &[&token, identity])).await?)?;
         Ok(match row.word().as_ref() {
             b"released" => ReleaseRow::Released,
             b"lost" => ReleaseRow::Lost,
@@ -214,7 +215,7 @@ impl Scripts {
             call.keys.push(self.space.forced(key).into());
             call
         };
-        let mut row = Row::of(self.redis.run_in_time(&FORCE, call).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&FORCE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"forced" => ForceRow::Forced(row.text()?),
             b"free" => ForceRow::Free,
@@ -226,7 +227,8 @@ impl Scripts {
 
     /// Takes the sending's place in line back, too; `waiter` is empty where it has none.
     pub async fn undo(&self, key: &Key, attempt: &str, request: &str, waiter: &str) -> Result<UndoRow, RedisFailure> {
-        let row = Row::of(self.redis.run(&UNDO, || self.line(key, &[attempt, request, waiter])).await?)?;
+        let row =
+            Row::of(self.redis.run(&UNDO, self.slot(key), || self.line(key, &[attempt, request, waiter])).await?)?;
         Ok(match row.word().as_ref() {
             b"undone" => UndoRow::Undone,
             b"nothing" => UndoRow::Nothing,
@@ -245,7 +247,7 @@ impl Scripts {
     ) -> Result<WaitRow, RedisFailure> {
         let longest_ms = longest_ms.to_string();
         let call = || self.line(key, &[waiter, &longest_ms, place.unwrap_or_default()]);
-        let mut row = Row::of(self.redis.run_in_time(&WAIT, call).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(&WAIT, self.slot(key), call).await?)?;
         match row.word().as_ref() {
             b"waiting" => Ok(WaitRow::Waiting { place: row.string()?, left_ms: row.number()?, offered: row.string()? }),
             b"turn" => Ok(WaitRow::Turn(row.token()?)),
@@ -255,7 +257,7 @@ impl Scripts {
 
     /// `silent`: a sidecar that was offered the key and was not heard to take it, or empty.
     pub async fn advance(&self, key: &Key, waiter: &str, silent: &str) -> Result<AdvanceRow, RedisFailure> {
-        let mut row = Row::of(self.redis.run(&ADVANCE, || self.line(key, &[waiter, silent])).await?)?;
+        let mut row = Row::of(self.redis.run(&ADVANCE, self.slot(key), || self.line(key, &[waiter, silent])).await?)?;
         Ok(match row.word().as_ref() {
             b"held" => {
                 let (text, left_ms) = (row.text()?, row.number()?);
@@ -267,11 +269,11 @@ impl Scripts {
         })
     }
 
-    /// What lies under each of `keys`, which are all of one shard.
+    /// What lies under each of `keys`, which are all of one shard, and at least one.
     pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
         let call =
             || Call { keys: keys.iter().map(|key| self.space.lock(key).into()).collect(), args: Args::default() };
-        let rows = self.redis.run(&READ, call).await?.into_rows()?;
+        let rows = self.redis.run(&READ, self.slot(&keys[0]), call).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
             match row.word().as_ref() {
@@ -292,11 +294,15 @@ impl Scripts {
                 .collect(),
             args: Args::of(keys.iter().map(Key::as_str)),
         };
-        let mut row = Row::of(self.redis.run(&SWEEP, call).await?)?;
+        let mut row = Row::of(self.redis.run(&SWEEP, self.space.slot(shard), call).await?)?;
         match row.word().as_ref() {
             b"swept" => row.number(),
             _ => Err(row.unknown(&SWEEP)),
         }
+    }
+
+    fn slot(&self, key: &Key) -> Slot {
+        self.space.slot(key.shard())
     }
 
     /// What every script that may grant a key is given, and then `further` ARGV.

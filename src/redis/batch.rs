@@ -2,12 +2,14 @@
 //! answer read. That is most of what an operation costs us, and half of what it costs Redis. A script that is asked for
 //! alone goes by itself, at once.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+use super::node::Node;
 use super::script::Call;
-use super::{Node, RedisFailure, RedisOperation, Reply, Script, Status};
+use super::{RedisFailure, Reply, Script, Slot, Status};
+use crate::metrics::RedisOperation;
 
 /// Scripts in one call at most: Redis serves nobody else while it runs them.
 const LARGEST: usize = 64;
@@ -15,6 +17,7 @@ const LARGEST: usize = 64;
 /// A script that waits for this turn to end.
 struct Job {
     script: &'static Script,
+    slot: Slot,
     call: Call,
     give: oneshot::Sender<Result<Reply, RedisFailure>>,
 }
@@ -42,10 +45,15 @@ impl Batch {
 
 impl Node {
     /// Runs a script together with those that others ask for in this turn.
-    pub(super) async fn run_among_others(&self, script: &'static Script, call: Call) -> Result<Reply, RedisFailure> {
+    pub(super) async fn run_among_others(
+        self: &Arc<Node>,
+        script: &'static Script,
+        slot: Slot,
+        call: Call,
+    ) -> Result<Reply, RedisFailure> {
         let (give, take) = oneshot::channel();
-        if self.batch.push(Job { script, call, give }) {
-            let node = self.clone();
+        if self.batch.push(Job { script, slot, call, give }) {
+            let node = Arc::clone(self);
             tokio::spawn(async move {
                 // Until all that are ready to ask have asked.
                 tokio::task::yield_now().await;
@@ -59,8 +67,12 @@ impl Node {
         let _turn = if self.config.min_replicas > 0 { Some(self.batch.turn.lock().await) } else { None };
         let mut jobs = self.batch.take();
         let mut calls = Vec::with_capacity(1);
-        while !jobs.is_empty() {
-            let rest = jobs.split_off(jobs.len().min(LARGEST));
+        // A cluster takes no call for two slots.
+        let part = |job: &Job| self.is_of_cluster.then_some(job.slot);
+        jobs.sort_by_key(part);
+        while let Some(first) = jobs.first().map(part) {
+            let count = jobs.iter().take(LARGEST).take_while(|job| part(job) == first).count();
+            let rest = jobs.split_off(count);
             calls.push(self.run_together(std::mem::replace(&mut jobs, rest)));
         }
         futures_util::future::join_all(calls).await;
@@ -94,7 +106,7 @@ impl Node {
     }
 
     async fn run_each_alone(&self, jobs: Vec<Job>) {
-        let alone = jobs.into_iter().map(|Job { script, call, give }| async move {
+        let alone = jobs.into_iter().map(|Job { script, call, give, .. }| async move {
             let _ = give.send(self.evalsha(&[RedisOperation::Script(script.name)], script, call).await);
         });
         futures_util::future::join_all(alone).await;

@@ -7,6 +7,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use crate::config::{RedisConfig, RedisServer};
+
 /// How long the other side may take to show what it speaks.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// The beginning of a TLS handshake that goes nowhere: who speaks TLS answers with an alert.
@@ -19,6 +21,18 @@ pub(super) struct Target {
     pub host: String,
     pub port: u16,
     pub is_tls: bool,
+}
+
+impl Target {
+    /// Where `config` leads; `None` unless that is one server's host.
+    pub fn of(config: &RedisConfig) -> Option<Target> {
+        match &config.server {
+            RedisServer::Tcp { host, port } => {
+                Some(Target { host: host.clone(), port: *port, is_tls: config.tls.is_some() })
+            }
+            RedisServer::Unix { .. } | RedisServer::Sentinel { .. } => None,
+        }
+    }
 }
 
 /// What an error means. `target` is `None` for a unix socket.

@@ -52,6 +52,12 @@ impl RedisFailure {
         }
     }
 
+    /// Whether another server has these keys, or is about to have them; nothing was done.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        const PREFIXES: [&str; 3] = ["MOVED ", "ASK ", "TRYAGAIN"];
+        matches!(self, RedisFailure::Refused(text) if PREFIXES.iter().any(|prefix| text.starts_with(prefix)))
+    }
+
     /// Whether a new connection may help: the server is no master, or wants to be greeted anew.
     pub(super) fn wants_reconnection(&self) -> bool {
         const PREFIXES: [&str; 5] = ["READONLY", "MASTERDOWN", "NOAUTH", "NOREPLICAS", "CLUSTERDOWN"];

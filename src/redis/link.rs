@@ -8,7 +8,8 @@ use fred::interfaces::ClientLike;
 use fred::types::config::{Config, PerformanceConfig};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value};
 
-use super::{RedisFailure, Reply, connection};
+use super::client::connection;
+use super::{RedisFailure, Reply};
 
 /// Dropped, it closes, with whatever is under way on it.
 pub(super) struct Link {

@@ -8,7 +8,8 @@ use fred::types::config::{PerformanceConfig, ReconnectPolicy};
 use tokio::sync::{broadcast, mpsc};
 use tokio::task::AbortHandle;
 
-use super::{CONNECT_TIMEOUT, RECONNECT_DELAY_MS, RedisFailure, connection, server};
+use super::RedisFailure;
+use super::client::{CONNECT_TIMEOUT, RECONNECT_DELAY_MS, connection, server};
 use crate::config::RedisConfig;
 
 /// Messages that may wait for us; more are lost, and then all is looked at anew.

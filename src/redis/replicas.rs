@@ -5,7 +5,8 @@ use fred::error::Error;
 use fred::interfaces::ClientLike;
 use fred::types::{ClusterHash, CustomCommand, Value};
 
-use super::{Call, Command, Node, RedisFailure, Reply, Script};
+use super::node::{Command, Node};
+use super::{Call, RedisFailure, Reply, Script};
 use crate::metrics::RedisOperation;
 
 /// How an error begins that is ours: the script was done, and too few replicas have it.

@@ -1,64 +1,76 @@
-//! Redis, whichever server that is just now: one and the same, or the master that sentinels name.
+//! Redis, whichever servers that are just now: one and the same, or the masters that sentinels or a cluster name.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
 
-use super::sentinel::Master;
-use super::{Call, Flight, Heard, InFlight, Info, Node, Push, RedisFailure, Reply, Sample, Script, Status};
+use super::masters::{Masters, Slot};
+use super::node::{CONNECTION_PATIENCE, Node};
+use super::{Call, Flight, Heard, InFlight, Info, Push, RedisFailure, Reply, Sample, Script, Status, sentinel};
 use crate::config::{RedisConfig, RedisServer};
 use crate::metrics::Metrics;
+
+/// How long one that was sent to the wrong master waits to hear of the right one, before it asks again.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// All that the engine asks of Redis. Cheap to clone; belongs to the runtime that made it.
 #[derive(Clone)]
 pub struct Redis {
-    reach: Reach,
+    topology: Topology,
+    masters: watch::Receiver<Masters>,
+    status: Arc<Status>,
     in_flight: Arc<InFlight>,
+    /// How long a command waits for a master.
+    patience: Duration,
     min_replicas: u32,
 }
 
-#[derive(Clone)]
-enum Reach {
-    One(Node),
-    Master(Arc<Master>),
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Topology {
+    Single,
+    Sentinel,
 }
 
-/// Runs `$call` on the server that it is for now. Written once, so that the future of one is not kept twice.
+/// Runs `$call` on the master of a slot, and again where that is another by now: it was not done then. Written once, so
+/// that the future of one is not kept twice.
 macro_rules! on {
-    ($self:ident, $node:ident => $call:expr) => {{
-        let master_now;
-        let $node: &Node = match &$self.reach {
-            Reach::One(node) => node,
-            Reach::Master(master) => {
-                master_now = Box::pin(master.now()).await?;
-                &master_now
+    ($self:ident, $slot:expr, $node:ident => $call:expr) => {{
+        let (slot, begun) = ($slot, Instant::now());
+        loop {
+            let $node = &$self.master_of(slot).await?;
+            match $call.await {
+                Err(failure) if failure.is_elsewhere() => {
+                    Box::pin($self.look_elsewhere(slot, $node, failure, begun)).await?;
+                }
+                outcome => break outcome,
             }
-        };
-        $call.await
+        }
     }};
 }
 
 impl Redis {
     /// Starts to connect, and keeps at it for as long as the runtime lives. Redis need not be there.
     pub fn connect(config: &RedisConfig, in_flight: Arc<InFlight>, metrics: Arc<Metrics>) -> Redis {
-        let reach = match &config.server {
+        let (topology, (masters, status)) = match &config.server {
             RedisServer::Tcp { .. } | RedisServer::Unix { .. } => {
-                Reach::One(Node::connect(config, Arc::clone(&in_flight), metrics))
+                let node = Node::connect(config, Arc::clone(&in_flight), metrics);
+                let status = Arc::clone(&node.status);
+                (Topology::Single, (watch::channel(Masters::all_of(Arc::new(node))).1, status))
             }
             RedisServer::Sentinel { hosts, master } => {
-                Reach::Master(Master::follow(hosts, master, config, Arc::clone(&in_flight), metrics))
+                (Topology::Sentinel, sentinel::follow(hosts, master, config, Arc::clone(&in_flight), metrics))
             }
         };
-        Redis { reach, in_flight, min_replicas: config.min_replicas }
+        let patience = CONNECTION_PATIENCE.min(config.timeout);
+        Redis { topology, masters, status, in_flight, patience, min_replicas: config.min_replicas }
     }
 
     /// Whether Redis answers, and if not, why.
     pub fn status(&self) -> Arc<Status> {
-        match &self.reach {
-            Reach::One(node) => node.status(),
-            Reach::Master(master) => master.status(),
-        }
+        Arc::clone(&self.status)
     }
 
     /// How many replicas must have a promise before it counts.
@@ -68,17 +80,19 @@ impl Redis {
 
     /// Which kind of Redis this is, a word for metrics.
     pub fn topology(&self) -> &'static str {
-        match &self.reach {
-            Reach::One(_) => "single",
-            Reach::Master(_) => "sentinel",
+        match self.topology {
+            Topology::Single => "single",
+            Topology::Sentinel => "sentinel",
         }
     }
 
-    /// Which server is spoken to now, as people say it.
+    /// Which servers are spoken to now, as people say it.
     pub fn place(&self) -> String {
-        match &self.reach {
-            Reach::One(_) => "one server".to_owned(),
-            Reach::Master(master) => format!("the master that sentinels name, {}", master.place()),
+        let masters: Vec<String> = self.masters.borrow().nodes().iter().map(|node| node.place()).collect();
+        let masters = if masters.is_empty() { "unknown just now".to_owned() } else { masters.join(", ") };
+        match self.topology {
+            Topology::Single => "one server".to_owned(),
+            Topology::Sentinel => format!("the master that sentinels name, {masters}"),
         }
     }
 
@@ -89,68 +103,121 @@ impl Redis {
     }
 
     /// See [`Node::run_in_time`].
-    pub async fn run_in_time(&self, script: &'static Script, call: impl Fn() -> Call) -> Result<Reply, RedisFailure> {
-        on!(self, node => node.run_in_time(script, call))
+    pub async fn run_in_time(
+        &self,
+        script: &'static Script,
+        slot: Slot,
+        call: impl Fn() -> Call,
+    ) -> Result<Reply, RedisFailure> {
+        on!(self, slot, node => node.run_in_time(script, slot, &call))
     }
 
-    /// Runs a script by its digest; loads it first where Redis does not know it, and the caller does not notice.
-    pub async fn run(&self, script: &'static Script, call: impl Fn() -> Call) -> Result<Reply, RedisFailure> {
-        on!(self, node => node.run(script, call))
+    /// Runs a script, all of whose keys are of `slot`, by its digest; loads it first where Redis does not know it, and
+    /// the caller does not notice.
+    pub async fn run(
+        &self,
+        script: &'static Script,
+        slot: Slot,
+        call: impl Fn() -> Call,
+    ) -> Result<Reply, RedisFailure> {
+        on!(self, slot, node => node.run(script, slot, &call))
     }
 
     /// At most `count` members of a zset with scores above `score` and below 2^53, with their scores, lowest score
     /// first.
     pub async fn members_above(&self, zset: &Bytes, score: u64, count: u32) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
-        on!(self, node => node.members_above(zset, score, count))
+        on!(self, Slot::of(zset), node => node.members_above(zset, score, count))
     }
 
     /// The member of a zset with exactly this score, which must be below 2^53.
     pub async fn member_at(&self, zset: &Bytes, score: u64) -> Result<Option<Bytes>, RedisFailure> {
-        on!(self, node => node.member_at(zset, score))
+        on!(self, Slot::of(zset), node => node.member_at(zset, score))
     }
 
     /// Number of members of a zset.
     pub async fn cardinality(&self, zset: &Bytes) -> Result<u64, RedisFailure> {
-        on!(self, node => node.cardinality(zset))
+        on!(self, Slot::of(zset), node => node.cardinality(zset))
     }
 
     /// Whether a zset has this member.
     pub async fn has_member(&self, zset: &Bytes, member: &str) -> Result<bool, RedisFailure> {
-        on!(self, node => node.has_member(zset, member))
+        on!(self, Slot::of(zset), node => node.has_member(zset, member))
     }
 
     /// Puts a mark that is kept for `keep_ms`.
     pub async fn mark(&self, key: &str, keep_ms: i64) -> Result<(), RedisFailure> {
-        on!(self, node => node.mark(key, keep_ms))
+        on!(self, Slot::of(key), node => node.mark(key, keep_ms))
     }
 
     /// Whether there is such a mark.
     pub async fn is_marked(&self, key: &str) -> Result<bool, RedisFailure> {
-        on!(self, node => node.is_marked(key))
+        on!(self, Slot::of(key), node => node.is_marked(key))
     }
 
     /// Says `message` on a channel; how many heard it.
     pub async fn publish(&self, channel: &str, message: &str) -> Result<u64, RedisFailure> {
-        on!(self, node => node.publish(channel, message))
+        on!(self, Slot::of(channel), node => node.publish(channel, message))
     }
 
     /// Listens on channels, by a connection of its own.
     pub async fn listen(&self, channels: Vec<String>, ear: mpsc::UnboundedSender<Heard>) -> Result<Push, RedisFailure> {
-        on!(self, node => node.listen(channels, ear))
+        let node = self.master_of(Slot::of(channels[0].as_str())).await?;
+        node.listen(channels, ear).await
     }
 
-    /// What Redis says of itself.
-    pub async fn info(&self) -> Result<Info, RedisFailure> {
-        on!(self, node => node.info())
+    /// What each server says of itself, and which it is; none where no master is known.
+    pub async fn infos(&self) -> Vec<(String, Result<Info, RedisFailure>)> {
+        let nodes = self.masters.borrow().nodes().to_vec();
+        join_all(nodes.iter().map(async |node| (node.place(), node.info().await))).await
     }
 
-    /// What was last heard of Redis's clock; it is asked where that is not known yet.
-    pub async fn clock(&self) -> Result<Option<Sample>, RedisFailure> {
-        on!(self, node => node.clock())
+    /// What was last heard of each server's clock, and which it is; it is asked where that is not known yet.
+    pub async fn clocks(&self) -> Vec<(String, Result<Option<Sample>, RedisFailure>)> {
+        let nodes = self.masters.borrow().nodes().to_vec();
+        join_all(nodes.iter().map(async |node| (node.place(), node.clock().await))).await
+    }
+
+    /// Which masters of some keys are away while others answer, a sentence each.
+    pub fn away(&self) -> Vec<String> {
+        self.masters.borrow().away().to_vec()
     }
 
     /// A field of a hash, where there is one.
     pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<Bytes>, RedisFailure> {
-        on!(self, node => node.hash_field(hash, field))
+        on!(self, Slot::of(hash), node => node.hash_field(hash, field))
+    }
+
+    /// Who serves a slot; waits a little where there is nobody.
+    async fn master_of(&self, slot: Slot) -> Result<Arc<Node>, RedisFailure> {
+        if let Some(node) = self.masters.borrow().of(slot) {
+            return Ok(Arc::clone(node));
+        }
+        let mut masters = self.masters.clone();
+        let there = Box::pin(masters.wait_for(|masters| masters.of(slot).is_some()));
+        match tokio::time::timeout(self.patience, there).await {
+            Ok(Ok(masters)) => Ok(Arc::clone(masters.of(slot).expect("it is there: that was waited for"))),
+            _ => {
+                let away = || self.masters.borrow().away().join("; ");
+                Err(RedisFailure::NotSent(self.status.ready().err().unwrap_or_else(away)))
+            }
+        }
+    }
+
+    /// Waits until another may be the master of a slot than `node`, which said so; gives up when that takes too long.
+    async fn look_elsewhere(
+        &self,
+        slot: Slot,
+        node: &Arc<Node>,
+        failure: RedisFailure,
+        begun: Instant,
+    ) -> Result<(), RedisFailure> {
+        if begun.elapsed() > self.patience {
+            return Err(failure);
+        }
+        self.status.wants_news();
+        let mut masters = self.masters.clone();
+        let is_another = |masters: &Masters| masters.of(slot).is_some_and(|other| !Arc::ptr_eq(other, node));
+        let _ = tokio::time::timeout(LOOK_AGAIN, masters.wait_for(is_another)).await;
+        Ok(())
     }
 }

@@ -11,9 +11,10 @@ use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::Notify;
 
+use super::clock::Clock;
 use super::diagnosis::{Target, explain};
 use super::rights::Rights;
-use super::{Clock, RedisFailure, Reply};
+use super::{RedisFailure, Reply};
 use crate::metrics::{Metrics, Reconnection};
 
 /// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
@@ -42,6 +43,8 @@ pub struct Status {
 #[derive(Default)]
 struct Replacer {
     wanted: Notify,
+    /// A command came to a server that is not the master of its keys.
+    news: Notify,
     reason: Mutex<Option<Reconnection>>,
 }
 
@@ -67,6 +70,21 @@ impl Status {
         let Some(replacer) = &self.replacer else { return std::future::pending().await };
         replacer.wanted.notified().await;
         replacer.reason.lock().expect("no holder of this lock panics").take().unwrap_or(Reconnection::Silent)
+    }
+
+    /// Asks whoever replaces connections to look who is master now.
+    pub(super) fn wants_news(&self) {
+        if let Some(replacer) = &self.replacer {
+            replacer.news.notify_one();
+        }
+    }
+
+    /// Waits until somebody wants to know who is master now.
+    pub(super) async fn news_are_wanted(&self) {
+        match &self.replacer {
+            Some(replacer) => replacer.news.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     fn with(replacer: Option<Replacer>, metrics: Arc<Metrics>) -> Status {

@@ -147,7 +147,7 @@ impl Watch {
     async fn look(&mut self, metrics: &Metrics) -> Result<Vec<Finding>, RedisFailure> {
         // First: without the time nothing can be asked of Redis, and it counts as away.
         self.read_clock(metrics).await?;
-        let mut findings = match self.redis.info().await {
+        let mut findings = match only(self.redis.infos().await) {
             Ok(info) => {
                 let role = match info.role {
                     Some(Role::Master) => "master",
@@ -204,7 +204,7 @@ impl Watch {
     }
 
     async fn read_clock(&mut self, metrics: &Metrics) -> Result<(), RedisFailure> {
-        let Some(now) = self.redis.clock().await? else { return Ok(()) };
+        let Some(now) = only(self.redis.clocks().await)? else { return Ok(()) };
         if let Some(step_us) = self.clock.replace(now).and_then(|before| clock::step(&before, &now)) {
             let direction = if step_us > 0 { "forward" } else { "backward" };
             metrics.clock_steps.with_label_values(&[direction]).inc();
@@ -215,4 +215,10 @@ impl Watch {
         }
         Ok(())
     }
+}
+
+/// What the one server said.
+fn only<T>(said: Vec<(String, Result<T, RedisFailure>)>) -> Result<T, RedisFailure> {
+    let missing = || RedisFailure::NotSent("no master is known".to_owned());
+    said.into_iter().next().ok_or_else(missing).and_then(|(_, said)| said)
 }

@@ -9,10 +9,12 @@ use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 
 use crate::config::RedisConfig;
+use crate::redis::client::{CONNECT_TIMEOUT, connection, one_server, server};
 use crate::redis::credentials::Credentials;
 use crate::redis::diagnosis::{Target, explain};
 use crate::redis::link::Link;
-use crate::redis::{CONNECT_TIMEOUT, RedisFailure, Reply, connection, one_server, server};
+use crate::redis::master::Address;
+use crate::redis::{RedisFailure, Reply};
 
 /// Between two attempts to hear a sentinel.
 const HEAR_AGAIN: Duration = Duration::from_secs(1);
@@ -20,7 +22,6 @@ const HEAR_AGAIN: Duration = Duration::from_secs(1);
 /// The states of a failover in which a sentinel still names the old master.
 const UNPROMOTED: [&str; 4] = ["wait_start", "select_slave", "send_slaveof_noone", "wait_promotion"];
 
-pub(super) type Address = (String, u16);
 /// What sentinels say of the master. The later failover has the higher epoch.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Word {

@@ -3,9 +3,7 @@
 //! All sentinels are asked, and who knows of the latest failover is believed: one that was cut off, or frozen, may still
 //! name a master that was replaced.
 //!
-//! Architecture invariant: nothing is ever asked of a replica. Each connection to a master is made once, and used only
-//! after it has said that it is one; a sentinel that demotes a master closes its connections, and none is made again
-//! without asking anew.
+//! Architecture invariant: nothing is ever asked of a replica.
 
 mod asking;
 
@@ -14,15 +12,14 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
-use tokio::task::AbortHandle;
 use tokio::time::sleep;
 
-use super::diagnosis::{Target, explain};
-use super::link::Link;
-use super::{CONNECTION_PATIENCE, InFlight, Node, RedisFailure, Reply, Status, server};
-use crate::config::{RedisConfig, RedisServer};
+use super::master::{Address, Master};
+use super::masters::Masters;
+use super::{InFlight, Status};
+use crate::config::RedisConfig;
 use crate::metrics::{Metrics, Reconnection};
-use asking::{Address, Event, Sentinel, Word, hear};
+use asking::{Event, Sentinel, Word, hear};
 
 /// How long locks wait for the end of a failover that the sentinels have begun, although the master answers: what it
 /// grants now the next one may never hear of.
@@ -32,77 +29,31 @@ const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while there is no master, or none that answers.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Whoever is the master now.
-pub(super) struct Master {
-    now: watch::Receiver<Option<Node>>,
-    status: Arc<Status>,
-    patience: Duration,
+/// Starts to ask and to connect, and keeps at it for as long as the runtime lives.
+pub(super) fn follow(
+    hosts: &[Address],
+    name: &str,
+    config: &RedisConfig,
+    in_flight: Arc<InFlight>,
+    metrics: Arc<Metrics>,
+) -> (watch::Receiver<Masters>, Arc<Status>) {
+    let (give, now) = watch::channel(Masters::default());
+    let status = Arc::new(Status::replacing(Arc::clone(&metrics)));
+    let sentinels: Vec<Sentinel> = hosts.iter().map(|address| Sentinel::new(address, name, config)).collect();
+    let (tell, events) = mpsc::unbounded_channel();
+    for sentinel in &sentinels {
+        tokio::spawn(hear(sentinel.config_of_its_own(), name.to_owned(), tell.clone()));
+    }
+    let (name, config) = (name.to_owned(), config.clone());
+    let follower = Follower { sentinels, events, name, config, give, status: Arc::clone(&status), in_flight, metrics };
+    tokio::spawn(follower.run());
+    (now, status)
 }
 
-impl Master {
-    /// Starts to ask and to connect, and keeps at it for as long as the runtime lives.
-    pub fn follow(
-        hosts: &[Address],
-        name: &str,
-        config: &RedisConfig,
-        in_flight: Arc<InFlight>,
-        metrics: Arc<Metrics>,
-    ) -> Arc<Master> {
-        let (give, now) = watch::channel(None);
-        let status = Arc::new(Status::replacing(Arc::clone(&metrics)));
-        let sentinels: Vec<Sentinel> = hosts.iter().map(|address| Sentinel::new(address, name, config)).collect();
-        let (tell, events) = mpsc::unbounded_channel();
-        for sentinel in &sentinels {
-            tokio::spawn(hear(sentinel.config_of_its_own(), name.to_owned(), tell.clone()));
-        }
-        let (name, config) = (name.to_owned(), config.clone());
-        let patience = CONNECTION_PATIENCE.min(config.timeout);
-        let follower =
-            Follower { sentinels, events, name, config, give, status: Arc::clone(&status), in_flight, metrics };
-        tokio::spawn(follower.run());
-        Arc::new(Master { now, status, patience })
-    }
-
-    pub fn status(&self) -> Arc<Status> {
-        Arc::clone(&self.status)
-    }
-
-    /// Where it is.
-    pub fn place(&self) -> String {
-        match self.now.borrow().as_ref().map(|node| &node.config.server) {
-            Some(RedisServer::Tcp { host, port }) => format!("{host}:{port}"),
-            _ => "unknown just now".to_owned(),
-        }
-    }
-
-    /// The master's server; waits a little where there is none.
-    pub async fn now(&self) -> Result<Box<Node>, RedisFailure> {
-        if let Some(node) = &*self.now.borrow() {
-            return Ok(Box::new(node.clone()));
-        }
-        let mut now = self.now.clone();
-        match tokio::time::timeout(self.patience, now.wait_for(Option::is_some)).await {
-            Ok(Ok(node)) => Ok(Box::new(node.clone().expect("it is there: that was waited for"))),
-            _ => Err(RedisFailure::NotSent(match self.status.ready() {
-                Ok(()) => "the sentinels have begun a failover".to_owned(),
-                Err(reason) => reason,
-            })),
-        }
-    }
-}
-
-/// The connection to the master.
+/// The master, and who said that it is.
 struct Held {
     word: Word,
-    node: Node,
-    link: Link,
-    probe: AbortHandle,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.probe.abort();
-    }
+    master: Master,
 }
 
 /// While the sentinels are at a failover of the master at `address`.
@@ -124,7 +75,7 @@ struct Follower {
     events: mpsc::UnboundedReceiver<Event>,
     name: String,
     config: RedisConfig,
-    give: watch::Sender<Option<Node>>,
+    give: watch::Sender<Masters>,
     status: Arc<Status>,
     in_flight: Arc<InFlight>,
     metrics: Arc<Metrics>,
@@ -170,13 +121,13 @@ impl Follower {
             let pause = if wanted.is_some() || paused.is_some() { ASK_AGAIN } else { ASK_INTERVAL };
             let broken = async {
                 match &mut held {
-                    Some(held) => held.link.ended().await,
+                    Some(held) => held.master.link.ended().await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
                 problem = broken => {
-                    self.give.send_replace(None);
+                    self.give.send_replace(Masters::default());
                     held = None;
                     wanted = Some(Reconnection::Lost);
                     self.status.silent(problem);
@@ -195,7 +146,7 @@ impl Follower {
 
     /// Nothing is asked of the master until its failover has ended.
     fn pause(&self, address: &Address) -> Pause {
-        self.give.send_replace(None);
+        self.give.send_replace(Masters::none("the sentinels have begun a failover"));
         tracing::info!(name = self.name, "redis: the sentinels have begun a failover; waiting for its end");
         Pause::begun(address)
     }
@@ -204,7 +155,7 @@ impl Follower {
     fn go_on(&self, paused: Option<Pause>, held: Option<&Held>, master: &Address) -> Option<Pause> {
         let is_held = paused.is_some_and(|paused| !paused.is_over);
         if let Some(held) = held.filter(|held| is_held && held.word.address == *master) {
-            self.give.send_replace(Some(held.node.clone()));
+            self.give.send_replace(Masters::all_of(Arc::clone(&held.master.node)));
         }
         None
     }
@@ -222,27 +173,13 @@ impl Follower {
 
     /// Connects to the master that was named, and makes sure that it is one.
     async fn take(&self, word: Word, reason: Reconnection) -> Result<Held, String> {
-        let (host, port) = word.address.clone();
-        let target = Target { host: host.clone(), port, is_tls: self.config.tls.is_some() };
-        let config = RedisConfig { server: RedisServer::Tcp { host: host.clone(), port }, ..self.config.clone() };
-        let link = match Link::open(server(&config), config.timeout).await {
-            Ok(link) => link,
-            Err(error) => {
-                return Err(format!("the master `{host}:{port}`: {}", explain(&error, Some(&target)).await));
-            }
-        };
-        let role = link.command("ROLE", &[]).await.inspect_err(|failure| self.status.refused(failure));
-        match role.map_err(|failure| failure.to_string())?.into_rows().ok().and_then(|rows| rows.into_iter().next()) {
-            Some(Reply::Text(role)) if role == "master" => {}
-            _ => return Err(format!("the sentinels name `{host}:{port}`, which is no master (yet)")),
-        }
         let (status, in_flight, metrics) =
             (Arc::clone(&self.status), Arc::clone(&self.in_flight), Arc::clone(&self.metrics));
-        let node = Node::over(link.client.clone(), config, status, in_flight, metrics);
-        let probe = node.probe();
-        self.give.send_replace(Some(node.clone()));
+        let master = Master::take(&word.address, &self.config, status, in_flight, metrics).await?;
+        self.give.send_replace(Masters::all_of(Arc::clone(&master.node)));
         self.metrics.redis_reconnections.with_label_values(&[reason.label()]).inc();
+        let (host, port) = &word.address;
         tracing::info!(reason = reason.label(), name = self.name, "redis: the master is `{host}:{port}`");
-        Ok(Held { word, node, link, probe })
+        Ok(Held { word, master })
     }
 }

@@ -1,0 +1,59 @@
+//! A connection to a master that was named to us: made once, and used only after it has said that it is one. A server
+//! that is demoted closes its connections, or refuses writes, and none is made again without asking anew who is master.
+
+use std::sync::Arc;
+
+use tokio::task::AbortHandle;
+
+use super::client::server;
+use super::diagnosis::{Target, explain};
+use super::link::Link;
+use super::node::Node;
+use super::{InFlight, Reply, Status};
+use crate::config::{RedisConfig, RedisServer};
+use crate::metrics::Metrics;
+
+/// Host and port.
+pub(super) type Address = (String, u16);
+
+/// Dropped, it closes, with whatever is under way on it.
+pub(super) struct Master {
+    pub node: Arc<Node>,
+    pub link: Link,
+    probe: AbortHandle,
+}
+
+impl Master {
+    /// Connects to it; or says what is wrong with it.
+    pub async fn take(
+        (host, port): &Address,
+        config: &RedisConfig,
+        status: Arc<Status>,
+        in_flight: Arc<InFlight>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Master, String> {
+        let config = RedisConfig { server: RedisServer::Tcp { host: host.clone(), port: *port }, ..config.clone() };
+        let link = match Link::open(server(&config), config.timeout).await {
+            Ok(link) => link,
+            Err(error) => {
+                let problem = explain(&error, Target::of(&config).as_ref()).await;
+                return Err(format!("the master `{host}:{port}`: {problem}"));
+            }
+        };
+        let role = link.command("ROLE", &[]).await.inspect_err(|failure| status.refused(failure));
+        let rows = role.and_then(Reply::into_rows).map_err(|failure| failure.to_string())?;
+        match rows.first() {
+            Some(Reply::Text(role)) if role == "master" => {}
+            _ => return Err(format!("`{host}:{port}` was named as the master, and is none (yet)")),
+        }
+        let node = Arc::new(Node::over(link.client.clone(), config, status, in_flight, metrics));
+        let probe = node.probe();
+        Ok(Master { node, link, probe })
+    }
+}
+
+impl Drop for Master {
+    fn drop(&mut self) {
+        self.probe.abort();
+    }
+}
