@@ -151,7 +151,7 @@ pub fn native(data: &[u8]) {
         let owner = attempt.owner.id.as_str();
         assert!((1..=256).contains(&owner.len()) && !owner.chars().any(char::is_control), "{owner:?}");
         if let Some(meta) = &attempt.meta {
-            assert!(meta.len() <= 1024 && serde_json::from_str::<serde_json::Value>(meta).is_ok());
+            assert!(meta.len() <= 1024 && serde_json::from_str::<serde::de::IgnoredAny>(meta).is_ok());
             assert!(body.windows(meta.len()).any(|part| part == meta.as_bytes()), "meta changed: {meta}");
         }
     }
