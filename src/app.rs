@@ -12,7 +12,7 @@ use crate::config::{Address, Config, ListenConfig};
 use crate::directory::Directory;
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
-use crate::redis::{InFlight, Redis, Status};
+use crate::redis::{Health, InFlight, Redis};
 use crate::rotation;
 use crate::server::{self, Bound, Limits, Listener, Shares};
 use crate::worth::Worth;
@@ -78,8 +78,8 @@ impl App {
         let worth = Arc::new(Worth::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
         tokio::spawn(Arc::clone(&worth).watch(worker.locks.clone(), config.locks.max_ttl_ms));
 
-        let others_redis = others.iter().map(|thread| Arc::clone(&thread.redis));
-        let redis = others_redis.chain([worker.redis.status()]).collect();
+        let others_redis = others.iter().map(|thread| thread.redis.clone());
+        let redis = others_redis.chain([worker.redis.health()]).collect();
         let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis, worth);
         let (end_ops, ops_ends) = watch::channel(false);
         let ops_server = tokio::spawn(server::serve(
@@ -182,7 +182,7 @@ impl Worker {
 
 /// A thread that serves: its Redis connection, and whether all its requests ended within the grace.
 struct Thread {
-    redis: Arc<Status>,
+    redis: Health,
     ended: JoinHandle<bool>,
 }
 
@@ -197,7 +197,7 @@ fn start_threads(parts: &Parts, listeners: Vec<Bound>) -> io::Result<Vec<Thread>
         let ended = thread.spawn(move || {
             runtime.block_on(async move {
                 let worker = Worker::start(&parts);
-                let _ = tell.send(worker.redis.status());
+                let _ = tell.send(worker.redis.health());
                 match Listener::new(bound) {
                     Ok(listener) => worker.serve(listener, &parts).await,
                     Err(error) => {

@@ -10,7 +10,7 @@ use hyper::{Method, Request, StatusCode};
 
 use crate::lock::Locks;
 use crate::metrics::Metrics;
-use crate::redis::Status;
+use crate::redis::Health;
 use crate::server::{Body, Handler, Response};
 use crate::worth::{Finding, Worth};
 
@@ -22,13 +22,13 @@ struct Context {
     metrics: Arc<Metrics>,
     locks: Locks,
     /// One a thread.
-    redis: Vec<Arc<Status>>,
+    redis: Vec<Health>,
     worth: Arc<Worth>,
     draining: AtomicBool,
 }
 
 impl Ops {
-    pub fn new(metrics: Arc<Metrics>, locks: Locks, redis: Vec<Arc<Status>>, worth: Arc<Worth>) -> Ops {
+    pub fn new(metrics: Arc<Metrics>, locks: Locks, redis: Vec<Health>, worth: Arc<Worth>) -> Ops {
         Ops(Arc::new(Context { metrics, locks, redis, worth, draining: AtomicBool::new(false) }))
     }
 
@@ -48,7 +48,7 @@ impl Ops {
 
     /// `Ok` while every thread's Redis connection answers.
     fn answers(&self) -> Result<(), String> {
-        self.0.redis.iter().try_for_each(|status| status.ready())
+        self.0.redis.iter().try_for_each(Health::ready)
     }
 
     async fn metrics(&self) -> String {

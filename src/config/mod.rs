@@ -55,6 +55,20 @@ pub struct RedisConfig {
     pub max_in_flight: usize,
 }
 
+impl RedisConfig {
+    /// Where it is, as people say it.
+    pub fn place(&self) -> String {
+        let all = |hosts: &[(String, u16)]| {
+            hosts.iter().map(|(host, port)| format!("{host}:{port}")).collect::<Vec<_>>().join(", ")
+        };
+        match &self.server {
+            RedisServer::Tcp { host, port } | RedisServer::ClusterNode { host, port } => format!("{host}:{port}"),
+            RedisServer::Unix { path } => path.display().to_string(),
+            RedisServer::Sentinel { hosts, .. } | RedisServer::Cluster { hosts } => all(hosts),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RedisServer {
     Tcp {
@@ -68,6 +82,15 @@ pub enum RedisServer {
     Sentinel {
         hosts: Vec<(String, u16)>,
         master: String,
+    },
+    /// One node of a cluster; no URL says so.
+    ClusterNode {
+        host: String,
+        port: u16,
+    },
+    /// The masters of the cluster that these are nodes of.
+    Cluster {
+        hosts: Vec<(String, u16)>,
     },
 }
 
@@ -196,6 +219,14 @@ impl Config {
                      set --jwt-secret-file, --jwt-public-key-file or --api-token-file, or say --insecure",
                     flags.listen.listen
                 ),
+            );
+        }
+        let is_cluster = |redis: &RedisConfig| matches!(redis.server, RedisServer::Cluster { .. });
+        if redis.as_ref().is_some_and(is_cluster) && locks.as_ref().is_some_and(|locks| locks.raw_keys) {
+            check.mistake(
+                "--raw-keys",
+                "a Redis Cluster has the parts of a lock together only under names of ours; leave it off, or name one \
+                 Redis in --redis-url",
             );
         }
         match (redis, listen, locks, auth, process) {

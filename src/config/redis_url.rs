@@ -7,8 +7,8 @@ use url::Url;
 
 use super::{RedisServer, Secret};
 
-const EXPECTED: &str = "expected redis://host:6379, rediss://host:6379, redis+unix:///path/to/socket or \
-                        redis-sentinel://host:26379,host:26379?master=NAME";
+const EXPECTED: &str = "expected redis://host:6379, rediss://host:6379, redis+unix:///path/to/socket, \
+                        redis-sentinel://host:26379,host:26379?master=NAME or redis-cluster://host:6379,host:6379";
 
 pub(super) struct RedisUrl {
     pub server: RedisServer,
@@ -23,7 +23,7 @@ pub(super) struct RedisUrl {
 pub(super) fn redis_url(text: &str) -> Result<RedisUrl, String> {
     let (text, further) = first_host(text);
     let url = Url::parse(&text).map_err(|error| format!("{error}; {EXPECTED}"))?;
-    if !further.is_empty() && !url.scheme().ends_with("-sentinel") {
+    if !further.is_empty() && !url.scheme().ends_with("-sentinel") && !url.scheme().ends_with("-cluster") {
         return Err(format!("several hosts; {EXPECTED}"));
     }
     let parameter =
@@ -35,11 +35,7 @@ pub(super) fn redis_url(text: &str) -> Result<RedisUrl, String> {
             (RedisServer::Tcp { host, port }, database())
         }
         "redis-sentinel" | "rediss-sentinel" => {
-            let mut hosts = vec![host(&url, 26379)?];
-            for further in further {
-                let url = Url::parse(&format!("redis://{further}")).map_err(|error| format!("{error}; {EXPECTED}"))?;
-                hosts.push(host(&url, 26379)?);
-            }
+            let hosts = hosts(&url, further, 26379)?;
             let master =
                 parameter("master").or_else(|| parameter("sentinelServiceName")).filter(|name| !name.is_empty());
             let master = master.ok_or(format!("no name of the master that the sentinels watch; {EXPECTED}"))?;
@@ -53,7 +49,10 @@ pub(super) fn redis_url(text: &str) -> Result<RedisUrl, String> {
             (RedisServer::Unix { path }, parameter("db").unwrap_or_default())
         }
         "redis-cluster" | "rediss-cluster" => {
-            return Err(format!("lockside does not serve Redis Cluster; {EXPECTED}"));
+            if !matches!(url.path(), "" | "/" | "/0") {
+                return Err(format!("a cluster has database 0 alone; {EXPECTED}"));
+            }
+            (RedisServer::Cluster { hosts: hosts(&url, further, 6379)? }, String::new())
         }
         other => return Err(format!("the scheme `{other}` is not served; {EXPECTED}")),
     };
@@ -84,6 +83,15 @@ fn first_host(text: &str) -> (String, Vec<String>) {
         }
         None => (text.to_owned(), Vec::new()),
     }
+}
+
+fn hosts(first: &Url, further: Vec<String>, port: u16) -> Result<Vec<(String, u16)>, String> {
+    let mut hosts = vec![host(first, port)?];
+    for further in further {
+        let url = Url::parse(&format!("redis://{further}")).map_err(|error| format!("{error}; {EXPECTED}"))?;
+        hosts.push(host(&url, port)?);
+    }
+    Ok(hosts)
 }
 
 fn host(url: &Url, port: u16) -> Result<(String, u16), String> {

@@ -79,7 +79,8 @@ fn bad_redis_urls_say_what_is_expected_and_show_no_password() {
         "redis://:hunter2@x,y",
         "redis-sentinel://:hunter2@x:26379,y",
         "redis-sentinel://:hunter2@x,?master=main",
-        "redis-cluster://:hunter2@x",
+        "redis-cluster://:hunter2@x/1",
+        "redis-cluster://:hunter2@x,:y",
     ] {
         let all = mistakes(&[&format!("--redis-url={url}")]);
         assert!(all[0].contains("expected redis://host:6379"), "{url}: {all:?}");
@@ -104,11 +105,19 @@ fn a_url_names_all_sentinels_and_their_master() {
 }
 
 #[test]
+fn a_url_names_nodes_of_a_cluster() {
+    let config = Config::resolve(&flags(&["--redis-url=redis-cluster://me@a,b:7000/0"])).expect("a good url").redis;
+    let hosts = [("a", 6379), ("b", 7000)].map(|(host, port)| (host.to_owned(), port)).to_vec();
+    assert_eq!(config.server, RedisServer::Cluster { hosts });
+    assert_eq!((config.username.as_deref(), config.database), (Some("me"), None));
+}
+
+#[test]
 fn what_is_for_another_redis_is_a_mistake() {
     for (given, says) in [
         (&["--redis-ca-file=/x"][..], "expected rediss:// there"),
         (&["--redis-sentinel-username=x"], "expected redis-sentinel:// there"),
-        (&["--redis-url=redis-cluster://x"], "does not serve Redis Cluster"),
+        (&["--redis-url=redis-cluster://x", "--raw-keys"], "--raw-keys: a Redis Cluster has"),
         (&["--min-replicas=1", "--redis-timeout=500ms"], "leaves no time for an answer"),
         (&["--min-replicas=17"], "expected a number from 0 to 16"),
     ] {

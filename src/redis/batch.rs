@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use super::node::Node;
 use super::script::Call;
 use super::{RedisFailure, Reply, Script, Slot, Status};
+use crate::config::RedisServer;
 use crate::metrics::RedisOperation;
 
 /// Scripts in one call at most: Redis serves nobody else while it runs them.
@@ -68,7 +69,8 @@ impl Node {
         let mut jobs = self.batch.take();
         let mut calls = Vec::with_capacity(1);
         // A cluster takes no call for two slots.
-        let part = |job: &Job| self.is_of_cluster.then_some(job.slot);
+        let is_of_cluster = matches!(self.config.server, RedisServer::ClusterNode { .. });
+        let part = |job: &Job| is_of_cluster.then_some(job.slot);
         jobs.sort_by_key(part);
         while let Some(first) = jobs.first().map(part) {
             let count = jobs.iter().take(LARGEST).take_while(|job| part(job) == first).count();

@@ -18,10 +18,10 @@ pub(super) fn one_server(host: &str, port: u16) -> ServerConfig {
 
 pub(super) fn server(config: &RedisConfig) -> Config {
     let server = match &config.server {
-        RedisServer::Tcp { host, port } => one_server(host, *port),
+        RedisServer::Tcp { host, port } | RedisServer::ClusterNode { host, port } => one_server(host, *port),
         RedisServer::Unix { path } => ServerConfig::Unix { path: path.clone() },
         // The first of them; whoever connects to one puts its address here.
-        RedisServer::Sentinel { hosts, .. } => one_server(&hosts[0].0, hosts[0].1),
+        RedisServer::Sentinel { hosts, .. } | RedisServer::Cluster { hosts } => one_server(&hosts[0].0, hosts[0].1),
     };
     Config {
         fail_fast: false,

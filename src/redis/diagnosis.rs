@@ -27,10 +27,10 @@ impl Target {
     /// Where `config` leads; `None` unless that is one server's host.
     pub fn of(config: &RedisConfig) -> Option<Target> {
         match &config.server {
-            RedisServer::Tcp { host, port } => {
+            RedisServer::Tcp { host, port } | RedisServer::ClusterNode { host, port } => {
                 Some(Target { host: host.clone(), port: *port, is_tls: config.tls.is_some() })
             }
-            RedisServer::Unix { .. } | RedisServer::Sentinel { .. } => None,
+            RedisServer::Unix { .. } | RedisServer::Sentinel { .. } | RedisServer::Cluster { .. } => None,
         }
     }
 }

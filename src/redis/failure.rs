@@ -60,7 +60,7 @@ impl RedisFailure {
 
     /// Whether a new connection may help: the server is no master, or wants to be greeted anew.
     pub(super) fn wants_reconnection(&self) -> bool {
-        const PREFIXES: [&str; 5] = ["READONLY", "MASTERDOWN", "NOAUTH", "NOREPLICAS", "CLUSTERDOWN"];
+        const PREFIXES: [&str; 4] = ["READONLY", "MASTERDOWN", "NOAUTH", "NOREPLICAS"];
         matches!(self, RedisFailure::Refused(text) if PREFIXES.iter().any(|prefix| text.starts_with(prefix)))
     }
 
@@ -112,6 +112,8 @@ impl From<Error> for RedisFailure {
         let text = error.details().to_owned();
         match error.kind() {
             ErrorKind::Backpressure => RedisFailure::NotSent(text),
+            // The client library answers all that is under way with the refusal of one.
+            ErrorKind::Cluster if text.starts_with("CLUSTERDOWN") => RedisFailure::NoAnswer(text),
             _ => RedisFailure::of_an_error(text),
         }
     }

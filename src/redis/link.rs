@@ -29,9 +29,7 @@ impl Link {
 
     /// Asks by a command that the client library need not know.
     pub async fn command(&self, name: &'static str, args: &[&str]) -> Result<Reply, RedisFailure> {
-        let args = args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<String>>();
-        let command = CustomCommand::new_static(name, ClusterHash::Random, false);
-        self.client.custom::<Value, _>(command, args).await.map(Reply::from).map_err(RedisFailure::from)
+        command(&self.client, name, args).await
     }
 
     /// Waits until it is broken: why.
@@ -41,6 +39,17 @@ impl Link {
             Ok(Ok(())) | Err(_) => "the connection was closed".to_owned(),
         }
     }
+}
+
+/// Asks by a command that the client library need not know.
+pub(super) async fn command(
+    client: &impl ClientLike,
+    name: &'static str,
+    args: &[&str],
+) -> Result<Reply, RedisFailure> {
+    let args = args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<String>>();
+    let command = CustomCommand::new_static(name, ClusterHash::Random, false);
+    client.custom::<Value, _>(command, args).await.map(Reply::from).map_err(RedisFailure::from)
 }
 
 impl Drop for Link {

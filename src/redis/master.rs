@@ -10,7 +10,7 @@ use super::diagnosis::{Target, explain};
 use super::link::Link;
 use super::node::Node;
 use super::{InFlight, Reply, Status};
-use crate::config::{RedisConfig, RedisServer};
+use crate::config::RedisConfig;
 use crate::metrics::Metrics;
 
 /// Host and port.
@@ -24,27 +24,25 @@ pub(super) struct Master {
 }
 
 impl Master {
-    /// Connects to it; or says what is wrong with it.
+    /// Connects to the server that `config` names; or says what is wrong with it.
     pub async fn take(
-        (host, port): &Address,
-        config: &RedisConfig,
+        config: RedisConfig,
         status: Arc<Status>,
         in_flight: Arc<InFlight>,
         metrics: Arc<Metrics>,
     ) -> Result<Master, String> {
-        let config = RedisConfig { server: RedisServer::Tcp { host: host.clone(), port: *port }, ..config.clone() };
         let link = match Link::open(server(&config), config.timeout).await {
             Ok(link) => link,
             Err(error) => {
                 let problem = explain(&error, Target::of(&config).as_ref()).await;
-                return Err(format!("the master `{host}:{port}`: {problem}"));
+                return Err(format!("the master `{}`: {problem}", config.place()));
             }
         };
         let role = link.command("ROLE", &[]).await.inspect_err(|failure| status.refused(failure));
         let rows = role.and_then(Reply::into_rows).map_err(|failure| failure.to_string())?;
         match rows.first() {
             Some(Reply::Text(role)) if role == "master" => {}
-            _ => return Err(format!("`{host}:{port}` was named as the master, and is none (yet)")),
+            _ => return Err(format!("`{}` was named as a master, and is none (yet)", config.place())),
         }
         let node = Arc::new(Node::over(link.client.clone(), config, status, in_flight, metrics));
         let probe = node.probe();

@@ -37,6 +37,11 @@ impl Masters {
         Masters { nodes: vec![node], slots: None, away: Arc::default() }
     }
 
+    /// Those that are there, whose each slot is, an index into them, and what is to be said of the others.
+    pub fn of_a_cluster(nodes: Vec<Arc<Node>>, slots: Arc<[Option<u16>]>, away: Vec<String>) -> Masters {
+        Masters { nodes, slots: Some(slots), away: away.into() }
+    }
+
     /// None for now, and why.
     pub fn none(why: &str) -> Masters {
         Masters { away: Arc::new([why.to_owned()]), ..Masters::default() }

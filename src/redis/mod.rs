@@ -10,6 +10,7 @@
 mod batch;
 mod client;
 mod clock;
+mod cluster;
 mod credentials;
 mod diagnosis;
 mod failure;
@@ -37,5 +38,5 @@ use node::Node;
 pub use push::{Heard, Push};
 pub use reply::Reply;
 pub use script::{Args, Call, Script};
-pub use servers::Redis;
-pub use watch::Status;
+pub use servers::{Health, Redis};
+use watch::Status;

@@ -20,7 +20,7 @@ use super::client::{RECONNECT_DELAY_MS, connection, server};
 use super::clock::Clock;
 use super::diagnosis::Target;
 use super::{Call, Heard, InFlight, Info, Push, RedisFailure, Reply, Sample, Script, Slot, Status, watch};
-use crate::config::{RedisConfig, RedisServer};
+use crate::config::RedisConfig;
 use crate::metrics::{Metrics, RedisOperation};
 
 /// Above it not every integer is a score of its own.
@@ -39,8 +39,6 @@ pub(super) struct Node {
     pub metrics: Arc<Metrics>,
     in_flight: Arc<InFlight>,
     pub config: RedisConfig,
-    /// Whether it has only a part of the keys.
-    pub is_of_cluster: bool,
 }
 
 /// A command of the client library's. Boxed: it keeps five kilobytes, which all that may ever send one would keep, too,
@@ -74,16 +72,7 @@ impl Node {
     ) -> Node {
         let patience = CONNECTION_PATIENCE.min(config.timeout);
         let (clock, batch) = (Arc::new(Clock::new()), Batch::default());
-        Node { client, patience, status, clock, batch, metrics, in_flight, config, is_of_cluster: false }
-    }
-
-    /// Where it is, as people say it.
-    pub fn place(&self) -> String {
-        match &self.config.server {
-            RedisServer::Tcp { host, port } => format!("{host}:{port}"),
-            RedisServer::Unix { path } => path.display().to_string(),
-            RedisServer::Sentinel { .. } => unreachable!("a node is one server"),
-        }
+        Node { client, patience, status, clock, batch, metrics, in_flight, config }
     }
 
     /// Asks when nobody else does.

@@ -9,7 +9,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::masters::{Masters, Slot};
 use super::node::{CONNECTION_PATIENCE, Node};
-use super::{Call, Flight, Heard, InFlight, Info, Push, RedisFailure, Reply, Sample, Script, Status, sentinel};
+use super::{
+    Call, Flight, Heard, InFlight, Info, Push, RedisFailure, Reply, Sample, Script, Status, cluster, sentinel,
+};
 use crate::config::{RedisConfig, RedisServer};
 use crate::metrics::Metrics;
 
@@ -28,10 +30,38 @@ pub struct Redis {
     min_replicas: u32,
 }
 
+/// Whether Redis is there: of several masters, whether any is.
+#[derive(Clone)]
+pub struct Health {
+    status: Arc<Status>,
+    masters: watch::Receiver<Masters>,
+}
+
+impl Health {
+    /// `Ok` while Redis answers, else the reason.
+    pub fn ready(&self) -> Result<(), String> {
+        let masters = self.masters.borrow();
+        if masters.nodes().is_empty() {
+            // Between two masters, too.
+            self.status.ready()
+        } else {
+            let mut answers = masters.nodes().iter().map(|node| node.status.ready());
+            let first = answers.next().unwrap_or(Ok(()));
+            first.or_else(|reason| answers.find(Result::is_ok).unwrap_or(Err(reason)))
+        }
+    }
+
+    /// A right that Redis refused us within the last minute, and what to change.
+    pub fn lacks_a_right(&self) -> Option<String> {
+        self.status.lacks_a_right()
+    }
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Topology {
     Single,
     Sentinel,
+    Cluster,
 }
 
 /// Runs `$call` on the master of a slot, and again where that is another by now: it was not done then. Written once, so
@@ -55,7 +85,7 @@ impl Redis {
     /// Starts to connect, and keeps at it for as long as the runtime lives. Redis need not be there.
     pub fn connect(config: &RedisConfig, in_flight: Arc<InFlight>, metrics: Arc<Metrics>) -> Redis {
         let (topology, (masters, status)) = match &config.server {
-            RedisServer::Tcp { .. } | RedisServer::Unix { .. } => {
+            RedisServer::Tcp { .. } | RedisServer::ClusterNode { .. } | RedisServer::Unix { .. } => {
                 let node = Node::connect(config, Arc::clone(&in_flight), metrics);
                 let status = Arc::clone(&node.status);
                 (Topology::Single, (watch::channel(Masters::all_of(Arc::new(node))).1, status))
@@ -63,14 +93,17 @@ impl Redis {
             RedisServer::Sentinel { hosts, master } => {
                 (Topology::Sentinel, sentinel::follow(hosts, master, config, Arc::clone(&in_flight), metrics))
             }
+            RedisServer::Cluster { hosts } => {
+                (Topology::Cluster, cluster::follow(hosts, config, Arc::clone(&in_flight), metrics))
+            }
         };
         let patience = CONNECTION_PATIENCE.min(config.timeout);
         Redis { topology, masters, status, in_flight, patience, min_replicas: config.min_replicas }
     }
 
     /// Whether Redis answers, and if not, why.
-    pub fn status(&self) -> Arc<Status> {
-        Arc::clone(&self.status)
+    pub fn health(&self) -> Health {
+        Health { status: Arc::clone(&self.status), masters: self.masters.clone() }
     }
 
     /// How many replicas must have a promise before it counts.
@@ -83,16 +116,18 @@ impl Redis {
         match self.topology {
             Topology::Single => "single",
             Topology::Sentinel => "sentinel",
+            Topology::Cluster => "cluster",
         }
     }
 
     /// Which servers are spoken to now, as people say it.
     pub fn place(&self) -> String {
-        let masters: Vec<String> = self.masters.borrow().nodes().iter().map(|node| node.place()).collect();
+        let masters: Vec<String> = self.masters.borrow().nodes().iter().map(|node| node.config.place()).collect();
         let masters = if masters.is_empty() { "unknown just now".to_owned() } else { masters.join(", ") };
         match self.topology {
             Topology::Single => "one server".to_owned(),
             Topology::Sentinel => format!("the master that sentinels name, {masters}"),
+            Topology::Cluster => format!("a cluster, its masters {masters}"),
         }
     }
 
@@ -168,18 +203,26 @@ impl Redis {
     /// What each server says of itself, and which it is; none where no master is known.
     pub async fn infos(&self) -> Vec<(String, Result<Info, RedisFailure>)> {
         let nodes = self.masters.borrow().nodes().to_vec();
-        join_all(nodes.iter().map(async |node| (node.place(), node.info().await))).await
+        join_all(nodes.iter().map(async |node| (node.config.place(), node.info().await))).await
     }
 
     /// What was last heard of each server's clock, and which it is; it is asked where that is not known yet.
     pub async fn clocks(&self) -> Vec<(String, Result<Option<Sample>, RedisFailure>)> {
         let nodes = self.masters.borrow().nodes().to_vec();
-        join_all(nodes.iter().map(async |node| (node.place(), node.clock().await))).await
+        join_all(nodes.iter().map(async |node| (node.config.place(), node.clock().await))).await
     }
 
     /// Which masters of some keys are away while others answer, a sentence each.
     pub fn away(&self) -> Vec<String> {
-        self.masters.borrow().away().to_vec()
+        if self.topology != Topology::Cluster {
+            return Vec::new();
+        }
+        let masters = self.masters.borrow();
+        let silent = masters.nodes().iter().filter_map(|node| {
+            let reason = node.status.ready().err()?;
+            Some(format!("the master `{}` is away: {reason}", node.config.place()))
+        });
+        masters.away().iter().cloned().chain(silent).collect()
     }
 
     /// A field of a hash, where there is one.

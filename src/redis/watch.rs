@@ -33,7 +33,9 @@ pub struct Status {
     state: Mutex<State>,
     silences: AtomicU32,
     reconnecting: AtomicBool,
-    rights: Rights,
+    rights: Arc<Rights>,
+    /// Which of several servers this is of, as people say it.
+    server: Option<String>,
     /// Where a connection is not made anew but replaced by another: the one who does it.
     replacer: Option<Replacer>,
     metrics: Arc<Metrics>,
@@ -63,6 +65,13 @@ impl Status {
     /// Of connections that somebody replaces who waits for [`Status::wants_another`].
     pub(super) fn replacing(metrics: Arc<Metrics>) -> Status {
         Status::with(Some(Replacer::default()), metrics)
+    }
+
+    /// Of the connection to one of several servers, which is replaced, too; `all` is of all of them.
+    pub(super) fn of_a_node(all: &Status, server: String) -> Status {
+        let replacer = Some(Replacer::default());
+        let (server, rights) = (Some(server), Arc::clone(&all.rights));
+        Status { server, rights, ..Status::with(replacer, Arc::clone(&all.metrics)) }
     }
 
     /// Waits until this connection seems no good; why.
@@ -96,7 +105,8 @@ impl Status {
             }),
             silences: AtomicU32::new(0),
             reconnecting: AtomicBool::new(false),
-            rights: Rights::new(),
+            rights: Arc::new(Rights::new()),
+            server: None,
             replacer,
             metrics,
         }
@@ -138,14 +148,14 @@ impl Status {
         }
     }
 
-    fn answered(&self) {
+    pub(super) fn answered(&self) {
         self.silences.store(0, Ordering::Relaxed);
         let mut state = self.lock();
         state.last_answer = Some(Instant::now());
         if state.ready.is_err() {
             state.ready = Ok(());
             drop(state);
-            tracing::info!("redis answers");
+            tracing::info!(server = self.server, "redis answers");
         }
     }
 
@@ -156,9 +166,9 @@ impl Status {
             state.ready = Err(reason.clone());
             drop(state);
             if was_ready {
-                tracing::error!(reason, "redis is away");
+                tracing::error!(server = self.server, reason, "redis is away");
             } else {
-                tracing::warn!(reason, "redis is still away");
+                tracing::warn!(server = self.server, reason, "redis is still away");
             }
         }
     }
@@ -179,7 +189,8 @@ impl Status {
         state.last_reconnection = Some(Instant::now());
         drop(state);
         self.silences.store(0, Ordering::Relaxed);
-        tracing::warn!(reason = reason.label(), "redis does not answer on this connection; connecting anew");
+        let server = self.server.as_deref();
+        tracing::warn!(server, reason = reason.label(), "redis does not answer on this connection; connecting anew");
         if let Some(replacer) = &self.replacer {
             *replacer.reason.lock().expect("no holder of this lock panics") = Some(reason);
             replacer.wanted.notify_one();

@@ -14,7 +14,7 @@ pub use warning::{Finding, Warning};
 
 use crate::lock::{Locks, Walk};
 use crate::metrics::Metrics;
-use crate::redis::{Redis, RedisFailure, Role, Sample, Status};
+use crate::redis::{Health, Redis, RedisFailure, Role, Sample};
 
 /// Between two looks. All sidecars share Redis, and it is not to notice them: INFO takes it 20 µs.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -34,7 +34,7 @@ const STEP_REMEMBERED: Duration = Duration::from_secs(600);
 
 /// What is known of it now.
 pub struct Worth {
-    status: Arc<Status>,
+    health: Health,
     /// `None` before the first look.
     findings: Mutex<Option<Vec<Finding>>>,
     redis: Redis,
@@ -46,14 +46,14 @@ impl Worth {
         for warning in Warning::ALL {
             metrics.redis_warning.with_label_values(&[warning.code()]).set(0);
         }
-        Worth { status: redis.status(), findings: Mutex::new(None), redis, metrics }
+        Worth { health: redis.health(), findings: Mutex::new(None), redis, metrics }
     }
 
     /// `Ok` with the warnings that apply when Redis takes writes, else why it does not.
     pub fn judgement(&self) -> Result<Vec<Finding>, String> {
         let findings = self.findings.lock().expect("no holder of this lock panics");
         let Some(findings) = findings.as_ref() else {
-            return Err(self.status.lacks_a_right().unwrap_or_else(|| "has not yet said what it is".to_owned()));
+            return Err(self.health.lacks_a_right().unwrap_or_else(|| "has not yet said what it is".to_owned()));
         };
         match findings.iter().find(|finding| finding.warning.blocks()) {
             Some(finding) => Err(finding.text.clone()),
@@ -83,7 +83,7 @@ impl Worth {
             let mut pause = INTERVAL;
             match looked {
                 Ok(mut findings) => {
-                    findings.extend(self.status.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
+                    findings.extend(self.health.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
                     if findings.iter().any(|finding| finding.warning.blocks()) {
                         pause = INTERVAL_BLOCKED;
                     }
@@ -97,7 +97,7 @@ impl Worth {
             }
             sleep(pause).await;
             // Whoever looks at a Redis that is away takes part in deciding that its connection is no good.
-            while self.status.ready().is_err() {
+            while self.health.ready().is_err() {
                 sleep(INTERVAL_BLOCKED).await;
             }
         }
@@ -148,7 +148,9 @@ impl Watch {
         // First: without the time nothing can be asked of Redis, and it counts as away.
         self.read_clock(metrics).await?;
         let mut findings = match only(self.redis.infos().await) {
-            Ok(info) => {
+            Ok(mut info) => {
+                // Where we know the others, too, one node's part is no fault.
+                info.in_cluster &= self.redis.topology() != "cluster";
                 let role = match info.role {
                     Some(Role::Master) => "master",
                     Some(Role::Replica(_)) => "replica",

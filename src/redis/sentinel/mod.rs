@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::master::{Address, Master};
 use super::masters::Masters;
 use super::{InFlight, Status};
-use crate::config::RedisConfig;
+use crate::config::{RedisConfig, RedisServer};
 use crate::metrics::{Metrics, Reconnection};
 use asking::{Event, Sentinel, Word, hear};
 
@@ -175,10 +175,12 @@ impl Follower {
     async fn take(&self, word: Word, reason: Reconnection) -> Result<Held, String> {
         let (status, in_flight, metrics) =
             (Arc::clone(&self.status), Arc::clone(&self.in_flight), Arc::clone(&self.metrics));
-        let master = Master::take(&word.address, &self.config, status, in_flight, metrics).await?;
+        let (host, port) = &word.address;
+        let server = RedisServer::Tcp { host: host.clone(), port: *port };
+        let config = RedisConfig { server, ..self.config.clone() };
+        let master = Master::take(config, status, in_flight, metrics).await?;
         self.give.send_replace(Masters::all_of(Arc::clone(&master.node)));
         self.metrics.redis_reconnections.with_label_values(&[reason.label()]).inc();
-        let (host, port) = &word.address;
         tracing::info!(reason = reason.label(), name = self.name, "redis: the master is `{host}:{port}`");
         Ok(Held { word, master })
     }

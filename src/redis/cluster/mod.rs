@@ -1,0 +1,358 @@
+//! The masters of a cluster: each connected to by itself, so that one that is away disturbs nobody else's keys.
+//!
+//! All of them are asked whose the slots are, once a second, and at once when anything points elsewhere. The client
+//! library's own cluster mode is not used: it sends all by one task, which one dead master stalls.
+//!
+//! Architecture invariant: nothing is ever asked of a replica. Each connection to a master is made once, and used only
+//! after it has said that it is one and that the cluster serves.
+
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use fred::interfaces::ClientLike;
+use fred::types::config::Options;
+use futures_util::FutureExt;
+use futures_util::future::select_all;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+use super::client::{CONNECT_TIMEOUT, server};
+use super::diagnosis::{Target, explain};
+use super::link::{Link, command};
+use super::master::{Address, Master};
+use super::masters::Masters;
+use super::{InFlight, RedisFailure, Reply, Status};
+use crate::config::{RedisConfig, RedisServer};
+use crate::metrics::{Metrics, Reconnection};
+use view::{Map, View};
+
+/// Between two times that the masters are asked.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// The same while one is missing, and between two attempts to connect to one.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Starts to ask and to connect, and keeps at it for as long as the runtime lives.
+pub(super) fn follow(
+    hosts: &[Address],
+    config: &RedisConfig,
+    in_flight: Arc<InFlight>,
+    metrics: Arc<Metrics>,
+) -> (watch::Receiver<Masters>, Arc<Status>) {
+    let (give, now) = watch::channel(Masters::none("no node of the cluster has answered yet"));
+    let status = Arc::new(Status::replacing(Arc::clone(&metrics)));
+    let follower = Follower {
+        seeds: hosts.to_vec(),
+        config: config.clone(),
+        give,
+        status: Arc::clone(&status),
+        in_flight,
+        metrics,
+        map: Map::default(),
+        views: BTreeMap::new(),
+        held: BTreeMap::new(),
+        missing: BTreeMap::new(),
+        asked: BTreeSet::new(),
+        tasks: JoinSet::new(),
+    };
+    tokio::spawn(follower.run());
+    (now, status)
+}
+
+struct Follower {
+    /// Asked where no master answers.
+    seeds: Vec<Address>,
+    config: RedisConfig,
+    give: watch::Sender<Masters>,
+    status: Arc<Status>,
+    in_flight: Arc<InFlight>,
+    metrics: Arc<Metrics>,
+    map: Map,
+    /// What each node last said.
+    views: BTreeMap<Address, View>,
+    held: BTreeMap<Address, Master>,
+    missing: BTreeMap<Address, Missing>,
+    /// Who was asked and has not answered yet.
+    asked: BTreeSet<Address>,
+    tasks: JoinSet<Event>,
+}
+
+/// A master that there is no connection to, or only one that is no good.
+struct Missing {
+    reason: Reconnection,
+    problem: String,
+    /// When a connection was last begun.
+    tried: Option<Instant>,
+}
+
+enum Event {
+    /// It is time to ask again, or somebody was sent to the wrong master.
+    Due,
+    Trouble(Address, Trouble),
+    /// What a node says of the cluster.
+    Said(Address, Result<View, String>),
+    Taken(Address, Result<Master, String>),
+    /// Nothing is under way any more on a connection that is not needed.
+    Retired,
+}
+
+/// What happens to a connection that is held.
+enum Trouble {
+    Broken(String),
+    Wanted(Reconnection),
+}
+
+async fn trouble(master: &mut Master) -> Trouble {
+    tokio::select! {
+        problem = master.link.ended() => Trouble::Broken(problem),
+        reason = master.node.status.wants_another() => Trouble::Wanted(reason),
+    }
+}
+
+impl Follower {
+    async fn run(mut self) {
+        loop {
+            self.ask();
+            self.connect();
+            let is_whole = self.missing.is_empty() && !self.views.is_empty();
+            let mut due = Box::pin(sleep(if is_whole { ASK_INTERVAL } else { ASK_AGAIN }));
+            loop {
+                match self.next(&mut due).await {
+                    Event::Due => break,
+                    Event::Trouble(address, trouble) => {
+                        self.suffer(address, trouble);
+                        break;
+                    }
+                    event => self.take_in(event),
+                }
+            }
+        }
+    }
+
+    async fn next(&mut self, due: impl Future<Output = ()>) -> Event {
+        let masters = self.held.iter_mut();
+        let troubles = masters.map(|(address, master)| async { (address.clone(), trouble(master).await) }.boxed());
+        tokio::select! {
+            () = due => Event::Due,
+            () = self.status.news_are_wanted() => Event::Due,
+            // One more, since of nobody there is no first.
+            ((address, trouble), ..) = select_all(troubles.chain([std::future::pending().boxed()])) => {
+                Event::Trouble(address, trouble)
+            }
+            Some(Ok(event)) = self.tasks.join_next() => event,
+        }
+    }
+
+    /// Asks all masters whose the slots are, or where none has said so, the nodes that we were told of.
+    fn ask(&mut self) {
+        let is_tls = self.config.tls.is_some();
+        for (address, master) in &self.held {
+            if self.asked.insert(address.clone()) {
+                let (address, client) = (address.clone(), master.link.client.clone());
+                self.tasks.spawn(async move {
+                    let options = Options { timeout: Some(CONNECT_TIMEOUT), ..Options::default() };
+                    let said = command(&client.with_options(&options), "CLUSTER", &["NODES"]).await;
+                    let view = view_of(said, &address, is_tls);
+                    Event::Said(address, view)
+                });
+            }
+        }
+        if self.views.is_empty() {
+            for address in &self.seeds {
+                if self.asked.insert(address.clone()) {
+                    let (address, config) = (address.clone(), self.config.clone());
+                    self.tasks.spawn(async move {
+                        let said = ask_anew(&address, config).await;
+                        Event::Said(address, said)
+                    });
+                }
+            }
+        }
+    }
+
+    fn take_in(&mut self, event: Event) {
+        match event {
+            Event::Said(address, said) => {
+                self.asked.remove(&address);
+                match said {
+                    Ok(view) if self.views.get(&address) == Some(&view) => {}
+                    Ok(view) => {
+                        if self.held.contains_key(&address) {
+                            // Masters know better than whoever was asked first.
+                            self.views.retain(|known, _| self.held.contains_key(known));
+                        }
+                        self.views.insert(address, view);
+                        self.follow();
+                    }
+                    Err(problem) => {
+                        self.views.remove(&address);
+                        if self.held.is_empty() {
+                            self.status.silent(problem);
+                        }
+                    }
+                }
+            }
+            Event::Taken(address, Ok(master)) => {
+                let Some(Missing { reason, .. }) = self.missing.remove(&address) else { return };
+                let (host, port) = &address;
+                tracing::info!(reason = reason.label(), "redis: `{host}:{port}` is a master of the cluster");
+                self.metrics.redis_reconnections.with_label_values(&[reason.label()]).inc();
+                self.status.answered();
+                self.held.insert(address, master);
+                self.publish();
+            }
+            Event::Taken(address, Err(problem)) => {
+                if let Some(missing) = self.missing.get_mut(&address) {
+                    tracing::debug!(problem, "a master is not taken");
+                    missing.problem.clone_from(&problem);
+                    if self.held.is_empty() {
+                        self.status.silent(problem);
+                    }
+                    self.publish();
+                }
+            }
+            Event::Retired | Event::Due | Event::Trouble(..) => {}
+        }
+    }
+
+    /// Takes in whose the slots are now.
+    fn follow(&mut self) {
+        let map = Map::of(self.views.values());
+        if map == self.map {
+            return;
+        }
+        let reason = if self.map.owners.is_empty() { Reconnection::First } else { Reconnection::Switch };
+        self.map = map;
+        let is_owner = |address: &Address| self.map.owners.contains(address);
+        self.missing.retain(|address, _| is_owner(address));
+        let (held, replaced) = std::mem::take(&mut self.held).into_iter().partition(|(address, _)| is_owner(address));
+        self.held = held;
+        self.views.retain(|address, _| !replaced.contains_key(address));
+        // What is under way on them may yet be answered.
+        let patience = self.config.timeout * 2;
+        self.tasks.spawn(async move {
+            sleep(patience).await;
+            drop::<BTreeMap<Address, Master>>(replaced);
+            Event::Retired
+        });
+        for address in &self.map.owners {
+            if !self.held.contains_key(address) {
+                let problem = "not connected yet".to_owned();
+                self.missing.entry(address.clone()).or_insert(Missing { reason, problem, tried: None });
+            }
+        }
+        self.connect();
+        self.publish();
+    }
+
+    /// Begins a connection to each master that is missing.
+    fn connect(&mut self) {
+        for (address, missing) in &mut self.missing {
+            if missing.tried.is_some_and(|tried| tried.elapsed() < ASK_AGAIN) {
+                continue;
+            }
+            missing.tried = Some(Instant::now());
+            let (address, config) = (address.clone(), node_config(&self.config, address));
+            let status = Arc::new(Status::of_a_node(&self.status, format!("{}:{}", address.0, address.1)));
+            let (in_flight, metrics) = (Arc::clone(&self.in_flight), Arc::clone(&self.metrics));
+            self.tasks.spawn(async move {
+                let taken = take(config, status, in_flight, metrics).await;
+                Event::Taken(address, taken)
+            });
+        }
+    }
+
+    fn suffer(&mut self, address: Address, trouble: Trouble) {
+        let (reason, problem) = match trouble {
+            Trouble::Broken(problem) => {
+                if let Some(master) = self.held.remove(&address) {
+                    master.node.status.silent(problem.clone());
+                }
+                if self.held.is_empty() {
+                    self.status.silent(problem.clone());
+                }
+                self.views.remove(&address);
+                (Reconnection::Lost, problem)
+            }
+            Trouble::Wanted(reason) => (reason, "it does not answer".to_owned()),
+        };
+        self.missing.insert(address, Missing { reason, problem, tried: None });
+        self.publish();
+    }
+
+    /// Tells who serves what.
+    fn publish(&self) {
+        let mut nodes = Vec::new();
+        let mut away = Vec::new();
+        let mut places = Vec::new();
+        for (index, address) in self.map.owners.iter().enumerate() {
+            let held = self.held.get(address);
+            places.push(held.and_then(|_| u16::try_from(nodes.len()).ok()));
+            nodes.extend(held.map(|master| Arc::clone(&master.node)));
+            if let (None, Some(missing)) = (held, self.missing.get(address)) {
+                let count = self.map.count(u16::try_from(index).ok());
+                let (host, port) = address;
+                away.push(format!("the master of {count} slots, `{host}:{port}`, is away: {}", missing.problem));
+            }
+        }
+        let unowned = self.map.count(None);
+        if unowned > 0 {
+            away.push(format!("{unowned} slots have no master"));
+        }
+        let slots = self.map.slots.iter().map(|slot| slot.and_then(|index| places[usize::from(index)]));
+        self.give.send_replace(Masters::of_a_cluster(nodes, slots.collect(), away));
+    }
+}
+
+fn node_config(config: &RedisConfig, (host, port): &Address) -> RedisConfig {
+    RedisConfig { server: RedisServer::ClusterNode { host: host.clone(), port: *port }, ..config.clone() }
+}
+
+/// Connects to a master, and makes sure that the cluster serves: where it does not, the client library takes the first
+/// refusal for the connection's end, and nobody knows what became of all else that is under way on it.
+async fn take(
+    config: RedisConfig,
+    status: Arc<Status>,
+    in_flight: Arc<InFlight>,
+    metrics: Arc<Metrics>,
+) -> Result<Master, String> {
+    let master = Master::take(config, status, in_flight, metrics).await?;
+    let info = master.link.command("CLUSTER", &["INFO"]).await.inspect_err(|error| master.node.status.refused(error));
+    let info = info.and_then(Reply::into_text).map_err(|failure| failure.to_string())?;
+    if String::from_utf8_lossy(&info).contains("cluster_state:ok") {
+        return Ok(master);
+    }
+    Err("it says that the cluster does not serve (cluster_state); slots without a master stop all of it unless \
+         cluster-require-full-coverage is no"
+        .to_owned())
+}
+
+/// Asks a node by a connection for this question alone.
+async fn ask_anew(address: &Address, config: RedisConfig) -> Result<View, String> {
+    let (config, is_tls) = (node_config(&config, address), config.tls.is_some());
+    let link = match Link::open(server(&config), CONNECT_TIMEOUT).await {
+        Ok(link) => link,
+        Err(error) => {
+            let problem = explain(&error, Target::of(&config).as_ref()).await;
+            return Err(format!("the node `{}:{}`: {problem}", address.0, address.1));
+        }
+    };
+    view_of(link.command("CLUSTER", &["NODES"]).await, address, is_tls)
+}
+
+fn view_of(said: Result<Reply, RedisFailure>, (host, port): &Address, is_tls: bool) -> Result<View, String> {
+    match said.and_then(Reply::into_text) {
+        Ok(text) => Ok(View::parse(&String::from_utf8_lossy(&text), host, is_tls)),
+        Err(RedisFailure::Refused(reason)) if reason.contains("cluster support disabled") => {
+            Err(format!("`{host}:{port}` is no node of a cluster; say redis:// for one redis"))
+        }
+        Err(RedisFailure::Refused(reason)) if reason.contains("unknown command") => Err(format!(
+            "`{host}:{port}` is no node of a cluster, but a sentinel perhaps; say redis-sentinel://…?master=NAME \
+             ({reason})"
+        )),
+        Err(failure) => Err(format!("the node `{host}:{port}`: {failure}")),
+    }
+}
