@@ -50,8 +50,15 @@ impl Master {
     }
 }
 
+impl Master {
+    /// It is not asked any more whether it is there.
+    pub fn rest(&self) {
+        self.probe.abort();
+    }
+}
+
 impl Drop for Master {
     fn drop(&mut self) {
-        self.probe.abort();
+        self.rest();
     }
 }

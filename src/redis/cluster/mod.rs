@@ -80,7 +80,7 @@ struct Follower {
     tasks: JoinSet<Event>,
 }
 
-/// A master that there is no connection to, or only one that is no good.
+/// A master that there is no connection to.
 struct Missing {
     reason: Reconnection,
     problem: String,
@@ -228,16 +228,11 @@ impl Follower {
         self.map = map;
         let is_owner = |address: &Address| self.map.owners.contains(address);
         self.missing.retain(|address, _| is_owner(address));
-        let (held, replaced) = std::mem::take(&mut self.held).into_iter().partition(|(address, _)| is_owner(address));
+        let (held, replaced): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            std::mem::take(&mut self.held).into_iter().partition(|(address, _)| is_owner(address));
         self.held = held;
         self.views.retain(|address, _| !replaced.contains_key(address));
-        // What is under way on them may yet be answered.
-        let patience = self.config.timeout * 2;
-        self.tasks.spawn(async move {
-            sleep(patience).await;
-            drop::<BTreeMap<Address, Master>>(replaced);
-            Event::Retired
-        });
+        replaced.into_values().for_each(|master| self.retire(master));
         for address in &self.map.owners {
             if !self.held.contains_key(address) {
                 let problem = "not connected yet".to_owned();
@@ -265,22 +260,35 @@ impl Follower {
         }
     }
 
+    /// Gives up the connection to a master, until there is another.
     fn suffer(&mut self, address: Address, trouble: Trouble) {
+        let Some(master) = self.held.remove(&address) else { return };
+        self.views.remove(&address);
         let (reason, problem) = match trouble {
-            Trouble::Broken(problem) => {
-                if let Some(master) = self.held.remove(&address) {
-                    master.node.status.silent(problem.clone());
-                }
-                if self.held.is_empty() {
-                    self.status.silent(problem.clone());
-                }
-                self.views.remove(&address);
-                (Reconnection::Lost, problem)
+            Trouble::Broken(problem) => (Reconnection::Lost, problem),
+            Trouble::Wanted(reason) => {
+                let problem = "it does not answer as a master does".to_owned();
+                (reason, master.node.status.ready().err().unwrap_or(problem))
             }
-            Trouble::Wanted(reason) => (reason, "it does not answer".to_owned()),
         };
+        master.node.status.silent(problem.clone());
+        if self.held.is_empty() {
+            self.status.silent(problem.clone());
+        }
         self.missing.insert(address, Missing { reason, problem, tried: None });
         self.publish();
+        self.retire(master);
+    }
+
+    /// Lets go of a connection when what is under way on it can no longer be answered.
+    fn retire(&mut self, master: Master) {
+        master.rest();
+        let patience = self.config.timeout;
+        self.tasks.spawn(async move {
+            sleep(patience).await;
+            drop(master);
+            Event::Retired
+        });
     }
 
     /// Tells who serves what.
