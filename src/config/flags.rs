@@ -22,8 +22,9 @@ pub struct Flags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisFlags {
-    /// Where Redis is: redis://[user[:password]@]host[:port][/db], redis+unix:///path/to/socket, or
-    /// redis-sentinel://[user[:password]@]host[:port],host[:port][/db]?master=NAME; rediss:// and rediss-sentinel:// are
+    /// Where Redis is: redis://[user[:password]@]host[:port][/db], redis+unix:///path/to/socket,
+    /// redis-sentinel://[user[:password]@]host[:port],host[:port][/db]?master=NAME, or
+    /// redis-cluster://[user[:password]@]host[:port],host[:port]; rediss://, rediss-sentinel:// and rediss-cluster:// are
     /// the same over TLS
     #[arg(
         long,
