@@ -51,14 +51,15 @@ impl Master {
 }
 
 impl Master {
-    /// It is not asked any more whether it is there.
+    /// It is not asked any more whether it is there, and nobody minds if it is not.
     pub fn rest(&self) {
         self.probe.abort();
+        self.node.status.retire();
     }
 }
 
 impl Drop for Master {
     fn drop(&mut self) {
-        self.rest();
+        self.probe.abort();
     }
 }

@@ -254,7 +254,7 @@ impl Redis {
         failure: RedisFailure,
         begun: Instant,
     ) -> Result<(), RedisFailure> {
-        if begun.elapsed() > self.patience {
+        if self.topology != Topology::Cluster || begun.elapsed() > self.patience {
             return Err(failure);
         }
         self.status.wants_news();

@@ -48,6 +48,8 @@ struct Replacer {
     /// A command came to a server that is not the master of its keys.
     news: Notify,
     reason: Mutex<Option<Reconnection>>,
+    /// It has replaced this connection already.
+    is_done: AtomicBool,
 }
 
 struct State {
@@ -79,6 +81,13 @@ impl Status {
         let Some(replacer) = &self.replacer else { return std::future::pending().await };
         replacer.wanted.notified().await;
         replacer.reason.lock().expect("no holder of this lock panics").take().unwrap_or(Reconnection::Silent)
+    }
+
+    /// What becomes of this connection does not matter any more.
+    pub(super) fn retire(&self) {
+        if let Some(replacer) = &self.replacer {
+            replacer.is_done.store(true, Ordering::Relaxed);
+        }
     }
 
     /// Asks whoever replaces connections to look who is master now.
@@ -182,6 +191,9 @@ impl Status {
     /// Makes the connection anew: never two at once, and not again within [`COOL_DOWN`].
     fn reconnect(self: &Arc<Status>, client: &Client, reason: Reconnection) {
         let mut state = self.lock();
+        if self.replacer.as_ref().is_some_and(|replacer| replacer.is_done.load(Ordering::Relaxed)) {
+            return;
+        }
         let cooling = state.last_reconnection.is_some_and(|at| at.elapsed() < COOL_DOWN);
         if cooling || self.reconnecting.swap(true, Ordering::AcqRel) {
             return;

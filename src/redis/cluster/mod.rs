@@ -6,28 +6,25 @@
 //! Architecture invariant: nothing is ever asked of a replica. Each connection to a master is made once, and used only
 //! after it has said that it is one and that the cluster serves.
 
+mod asking;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use fred::interfaces::ClientLike;
-use fred::types::config::Options;
 use futures_util::FutureExt;
 use futures_util::future::select_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::client::{CONNECT_TIMEOUT, server};
-use super::diagnosis::{Target, explain};
-use super::link::{Link, command};
 use super::master::{Address, Master};
 use super::masters::Masters;
-use super::{InFlight, RedisFailure, Reply, Status};
-use crate::config::{RedisConfig, RedisServer};
+use super::{InFlight, Status};
+use crate::config::RedisConfig;
 use crate::metrics::{Metrics, Reconnection};
+use asking::{ask, ask_anew, take};
 use view::{Map, View};
 
 /// Between two times that the masters are asked.
@@ -56,6 +53,7 @@ pub(super) fn follow(
         held: BTreeMap::new(),
         missing: BTreeMap::new(),
         asked: BTreeSet::new(),
+        mute: BTreeMap::new(),
         tasks: JoinSet::new(),
     };
     tokio::spawn(follower.run());
@@ -77,15 +75,19 @@ struct Follower {
     missing: BTreeMap<Address, Missing>,
     /// Who was asked and has not answered yet.
     asked: BTreeSet<Address>,
+    /// Why who was asked did not say.
+    mute: BTreeMap<Address, String>,
     tasks: JoinSet<Event>,
 }
 
 /// A master that there is no connection to.
 struct Missing {
     reason: Reconnection,
-    problem: String,
-    /// When a connection was last begun.
+    /// Why there is none; `None` before it was tried.
+    problem: Option<String>,
+    /// When the last attempt to connect began, and whether it is still under way.
     tried: Option<Instant>,
+    is_tried: bool,
 }
 
 enum Event {
@@ -148,24 +150,22 @@ impl Follower {
 
     /// Asks all masters whose the slots are, or where none has said so, the nodes that we were told of.
     fn ask(&mut self) {
-        let is_tls = self.config.tls.is_some();
         for (address, master) in &self.held {
             if self.asked.insert(address.clone()) {
                 let (address, client) = (address.clone(), master.link.client.clone());
+                let (is_tls, status) = (self.config.tls.is_some(), Arc::clone(&self.status));
                 self.tasks.spawn(async move {
-                    let options = Options { timeout: Some(CONNECT_TIMEOUT), ..Options::default() };
-                    let said = command(&client.with_options(&options), "CLUSTER", &["NODES"]).await;
-                    let view = view_of(said, &address, is_tls);
-                    Event::Said(address, view)
+                    let said = ask(&client, &address, is_tls, &status).await;
+                    Event::Said(address, said)
                 });
             }
         }
         if self.views.is_empty() {
             for address in &self.seeds {
                 if self.asked.insert(address.clone()) {
-                    let (address, config) = (address.clone(), self.config.clone());
+                    let (address, config, status) = (address.clone(), self.config.clone(), Arc::clone(&self.status));
                     self.tasks.spawn(async move {
-                        let said = ask_anew(&address, config).await;
+                        let said = ask_anew(&address, &config, &status).await;
                         Event::Said(address, said)
                     });
                 }
@@ -175,24 +175,28 @@ impl Follower {
 
     fn take_in(&mut self, event: Event) {
         match event {
-            Event::Said(address, said) => {
+            Event::Said(address, Ok(view)) => {
                 self.asked.remove(&address);
-                match said {
-                    Ok(view) if self.views.get(&address) == Some(&view) => {}
-                    Ok(view) => {
-                        if self.held.contains_key(&address) {
-                            // Masters know better than whoever was asked first.
-                            self.views.retain(|known, _| self.held.contains_key(known));
-                        }
-                        self.views.insert(address, view);
-                        self.follow();
-                    }
-                    Err(problem) => {
-                        self.views.remove(&address);
-                        if self.held.is_empty() {
-                            self.status.silent(problem);
-                        }
-                    }
+                self.mute.remove(&address);
+                // Masters know better than whoever was asked first.
+                let is_master = |address: &Address| self.held.contains_key(address);
+                if is_master(&address) {
+                    self.views.retain(|known, _| is_master(known));
+                } else if self.views.keys().any(is_master) {
+                    return;
+                }
+                if self.views.get(&address) != Some(&view) {
+                    self.views.insert(address, view);
+                    self.follow();
+                }
+            }
+            Event::Said(address, Err(problem)) => {
+                self.asked.remove(&address);
+                self.views.remove(&address);
+                self.mute.insert(address, problem);
+                if self.map.owners.is_empty() {
+                    let problems: Vec<&str> = self.mute.values().map(String::as_str).collect();
+                    self.status.silent(problems.join("; "));
                 }
             }
             Event::Taken(address, Ok(master)) => {
@@ -207,10 +211,7 @@ impl Follower {
             Event::Taken(address, Err(problem)) => {
                 if let Some(missing) = self.missing.get_mut(&address) {
                     tracing::debug!(problem, "a master is not taken");
-                    missing.problem.clone_from(&problem);
-                    if self.held.is_empty() {
-                        self.status.silent(problem);
-                    }
+                    (missing.problem, missing.is_tried) = (Some(problem), false);
                     self.publish();
                 }
             }
@@ -235,8 +236,8 @@ impl Follower {
         replaced.into_values().for_each(|master| self.retire(master));
         for address in &self.map.owners {
             if !self.held.contains_key(address) {
-                let problem = "not connected yet".to_owned();
-                self.missing.entry(address.clone()).or_insert(Missing { reason, problem, tried: None });
+                let missing = || Missing { reason, problem: None, tried: None, is_tried: false };
+                self.missing.entry(address.clone()).or_insert_with(missing);
             }
         }
         self.connect();
@@ -246,15 +247,15 @@ impl Follower {
     /// Begins a connection to each master that is missing.
     fn connect(&mut self) {
         for (address, missing) in &mut self.missing {
-            if missing.tried.is_some_and(|tried| tried.elapsed() < ASK_AGAIN) {
+            if missing.is_tried || missing.tried.is_some_and(|tried| tried.elapsed() < ASK_AGAIN) {
                 continue;
             }
-            missing.tried = Some(Instant::now());
-            let (address, config) = (address.clone(), node_config(&self.config, address));
+            (missing.tried, missing.is_tried) = (Some(Instant::now()), true);
+            let (address, config) = (address.clone(), self.config.clone());
             let status = Arc::new(Status::of_a_node(&self.status, format!("{}:{}", address.0, address.1)));
             let (in_flight, metrics) = (Arc::clone(&self.in_flight), Arc::clone(&self.metrics));
             self.tasks.spawn(async move {
-                let taken = take(config, status, in_flight, metrics).await;
+                let taken = take(&address, &config, status, in_flight, metrics).await;
                 Event::Taken(address, taken)
             });
         }
@@ -272,10 +273,7 @@ impl Follower {
             }
         };
         master.node.status.silent(problem.clone());
-        if self.held.is_empty() {
-            self.status.silent(problem.clone());
-        }
-        self.missing.insert(address, Missing { reason, problem, tried: None });
+        self.missing.insert(address, Missing { reason, problem: Some(problem), tried: None, is_tried: false });
         self.publish();
         self.retire(master);
     }
@@ -303,64 +301,18 @@ impl Follower {
             if let (None, Some(missing)) = (held, self.missing.get(address)) {
                 let count = self.map.count(u16::try_from(index).ok());
                 let (host, port) = address;
-                away.push(format!("the master of {count} slots, `{host}:{port}`, is away: {}", missing.problem));
+                let problem = missing.problem.as_deref().unwrap_or("not connected yet");
+                away.push(format!("the master of {count} slots, `{host}:{port}`, is away: {problem}"));
             }
         }
         let unowned = self.map.count(None);
         if unowned > 0 {
             away.push(format!("{unowned} slots have no master"));
         }
+        if nodes.is_empty() && self.missing.values().all(|missing| missing.problem.is_some()) {
+            self.status.silent(away.join("; "));
+        }
         let slots = self.map.slots.iter().map(|slot| slot.and_then(|index| places[usize::from(index)]));
         self.give.send_replace(Masters::of_a_cluster(nodes, slots.collect(), away));
-    }
-}
-
-fn node_config(config: &RedisConfig, (host, port): &Address) -> RedisConfig {
-    RedisConfig { server: RedisServer::ClusterNode { host: host.clone(), port: *port }, ..config.clone() }
-}
-
-/// Connects to a master, and makes sure that the cluster serves: where it does not, the client library takes the first
-/// refusal for the connection's end, and nobody knows what became of all else that is under way on it.
-async fn take(
-    config: RedisConfig,
-    status: Arc<Status>,
-    in_flight: Arc<InFlight>,
-    metrics: Arc<Metrics>,
-) -> Result<Master, String> {
-    let master = Master::take(config, status, in_flight, metrics).await?;
-    let info = master.link.command("CLUSTER", &["INFO"]).await.inspect_err(|error| master.node.status.refused(error));
-    let info = info.and_then(Reply::into_text).map_err(|failure| failure.to_string())?;
-    if String::from_utf8_lossy(&info).contains("cluster_state:ok") {
-        return Ok(master);
-    }
-    Err("it says that the cluster does not serve (cluster_state); slots without a master stop all of it unless \
-         cluster-require-full-coverage is no"
-        .to_owned())
-}
-
-/// Asks a node by a connection for this question alone.
-async fn ask_anew(address: &Address, config: RedisConfig) -> Result<View, String> {
-    let (config, is_tls) = (node_config(&config, address), config.tls.is_some());
-    let link = match Link::open(server(&config), CONNECT_TIMEOUT).await {
-        Ok(link) => link,
-        Err(error) => {
-            let problem = explain(&error, Target::of(&config).as_ref()).await;
-            return Err(format!("the node `{}:{}`: {problem}", address.0, address.1));
-        }
-    };
-    view_of(link.command("CLUSTER", &["NODES"]).await, address, is_tls)
-}
-
-fn view_of(said: Result<Reply, RedisFailure>, (host, port): &Address, is_tls: bool) -> Result<View, String> {
-    match said.and_then(Reply::into_text) {
-        Ok(text) => Ok(View::parse(&String::from_utf8_lossy(&text), host, is_tls)),
-        Err(RedisFailure::Refused(reason)) if reason.contains("cluster support disabled") => {
-            Err(format!("`{host}:{port}` is no node of a cluster; say redis:// for one redis"))
-        }
-        Err(RedisFailure::Refused(reason)) if reason.contains("unknown command") => Err(format!(
-            "`{host}:{port}` is no node of a cluster, but a sentinel perhaps; say redis-sentinel://…?master=NAME \
-             ({reason})"
-        )),
-        Err(failure) => Err(format!("the node `{host}:{port}`: {failure}")),
     }
 }

@@ -1,0 +1,75 @@
+//! What is asked of a node: whose the slots are, and whether it is a master that serves.
+
+use std::sync::Arc;
+
+use fred::clients::Client;
+use fred::interfaces::ClientLike;
+use fred::types::config::Options;
+
+use super::view::View;
+use crate::config::{RedisConfig, RedisServer};
+use crate::metrics::Metrics;
+use crate::redis::client::{CONNECT_TIMEOUT, server};
+use crate::redis::diagnosis::{Target, explain};
+use crate::redis::link::{Link, command};
+use crate::redis::master::{Address, Master};
+use crate::redis::{InFlight, RedisFailure, Reply, Status};
+
+fn node_config(config: &RedisConfig, (host, port): &Address) -> RedisConfig {
+    RedisConfig { server: RedisServer::ClusterNode { host: host.clone(), port: *port }, ..config.clone() }
+}
+
+/// Connects to a master, and makes sure that the cluster serves: where it does not, the client library takes the first
+/// refusal for the connection's end, and nobody knows what became of all else that is under way on it.
+pub(super) async fn take(
+    address: &Address,
+    config: &RedisConfig,
+    status: Arc<Status>,
+    in_flight: Arc<InFlight>,
+    metrics: Arc<Metrics>,
+) -> Result<Master, String> {
+    let master = Master::take(node_config(config, address), status, in_flight, metrics).await?;
+    let info = master.link.command("CLUSTER", &["INFO"]).await.inspect_err(|error| master.node.status.refused(error));
+    let info = info.and_then(Reply::into_text).map_err(|failure| failure.to_string())?;
+    if String::from_utf8_lossy(&info).contains("cluster_state:ok") {
+        return Ok(master);
+    }
+    Err("it says that the cluster does not serve (cluster_state); slots without a master stop all of it unless \
+         cluster-require-full-coverage is no"
+        .to_owned())
+}
+
+/// Asks a node by a connection for this question alone.
+pub(super) async fn ask_anew(address: &Address, config: &RedisConfig, status: &Status) -> Result<View, String> {
+    let config = node_config(config, address);
+    let link = match Link::open(server(&config), CONNECT_TIMEOUT).await {
+        Ok(link) => link,
+        Err(error) => {
+            let problem = explain(&error, Target::of(&config).as_ref()).await;
+            return Err(format!("the node `{}:{}`: {problem}", address.0, address.1));
+        }
+    };
+    ask(&link.client, address, config.tls.is_some(), status).await
+}
+
+/// Asks a node that is connected to.
+pub(super) async fn ask(
+    client: &Client,
+    (host, port): &Address,
+    is_tls: bool,
+    status: &Status,
+) -> Result<View, String> {
+    let options = Options { timeout: Some(CONNECT_TIMEOUT), ..Options::default() };
+    let said = command(&client.with_options(&options), "CLUSTER", &["NODES"]).await;
+    match said.inspect_err(|failure| status.refused(failure)).and_then(Reply::into_text) {
+        Ok(text) => Ok(View::parse(&String::from_utf8_lossy(&text), host, is_tls)),
+        Err(RedisFailure::Refused(reason)) if reason.contains("cluster support disabled") => {
+            Err(format!("`{host}:{port}` is no node of a cluster; say redis:// for one redis"))
+        }
+        Err(RedisFailure::Refused(reason)) if reason.contains("unknown command") => Err(format!(
+            "`{host}:{port}` is no node of a cluster, but a sentinel perhaps; say redis-sentinel://…?master=NAME \
+             ({reason})"
+        )),
+        Err(failure) => Err(format!("the node `{host}:{port}`: {failure}")),
+    }
+}
