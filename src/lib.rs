@@ -25,6 +25,7 @@ pub mod server;
 pub mod api;
 pub mod auth;
 pub mod directory;
+mod flood;
 pub mod rotation;
 
 pub mod lock;

@@ -48,7 +48,7 @@ metrics! {
     redis_warning: IntGaugeVec = "lockside_redis_warning" ["warning"];
     /// Times that the clock of Redis was seen to step by more than a second, by direction.
     clock_steps: IntCounterVec = "lockside_redis_clock_steps_total" ["direction"];
-    /// Locks held in this lock space over all sidecars, as the index has them; expired ones count until they are swept.
+    /// Locks held in this lock space over all sidecars, as the index has them; expired ones count until they are swept. Absent where a part of Redis cannot be read.
     locks_held: IntGaugeVec = "lockside_locks_held" [];
     /// Index entries of expired locks that this process has dropped.
     swept_entries: IntCounterVec = "lockside_swept_entries_total" [];
@@ -58,7 +58,7 @@ metrics! {
     holds: IntGaugeVec = "lockside_holds" [];
     /// Locks that were lost while a connection held them, by what the holder was told.
     holds_lost: IntCounterVec = "lockside_holds_lost_total" ["reason"];
-    /// When the oldest lock of this lock space was granted, in seconds since 1970 by Redis's clock; absent when none is held.
+    /// When the oldest lock of this lock space was granted, in seconds since 1970 by Redis's clock; absent when none is held, or a part of Redis cannot be read.
     oldest_lock: GaugeVec = "lockside_oldest_lock_timestamp_seconds" [];
     /// Connections that are open now, by listener.
     connections: IntGaugeVec = "lockside_connections" ["listener"];

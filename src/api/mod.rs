@@ -4,7 +4,6 @@ mod admin;
 mod body;
 mod dapr;
 mod failure;
-mod flood;
 mod gate;
 mod hold;
 mod language;
@@ -30,11 +29,11 @@ use tokio::sync::watch;
 use crate::auth::{Authenticator, Credential, Principal, User};
 use crate::config::{Config, DaprStore, LockConfig};
 use crate::directory::Directory;
+use crate::flood::{Flood, Room};
 use crate::lock::{Locks, Owner, OwnerKind};
 use crate::metrics::Metrics;
 use crate::server::{Handler, Response};
 use failure::Failure;
-use flood::Flood;
 use gate::Gate;
 use language::Language;
 use openapi::Document;
@@ -116,8 +115,7 @@ impl Handler for Api {
         cx.metrics.request(dialect.label(), operation, code, took);
         let (status, dialect, took_us) = (response.status().as_u16(), dialect.label(), took.as_micros() as u64);
         if response.status().is_server_error() {
-            if let Some(withheld) = cx.failures.admit(Instant::now()) {
-                let withheld = (withheld > 0).then_some(withheld);
+            if let Some(Room { withheld }) = cx.failures.room(Instant::now()) {
                 tracing::warn!(dialect, operation, status, code, reason, took_us, withheld, "a request failed");
             }
         } else {

@@ -80,10 +80,10 @@ impl Shared {
 pub struct Locks(Arc<Engine>);
 
 impl Locks {
-    /// Must be called inside the runtime that owns `redis`: the undo task starts there.
+    /// Must be called inside the runtime that owns `redis`: what nobody was told of is taken back there.
     pub fn new(redis: Redis, space: KeySpace, shared: Arc<Shared>) -> Locks {
         let scripts = Scripts { redis, space, floors: Arc::clone(&shared.floors) };
-        let undoer = Undoer::start(scripts.clone());
+        let undoer = Undoer::new(scripts.clone());
         let line = Line::new(shared.nonces.next(), scripts.clone());
         Locks(Arc::new(Engine { scripts, shared, undoer, line }))
     }

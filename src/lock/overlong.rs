@@ -1,6 +1,8 @@
 //! Leases that last longer than anybody may ask for: those that a step of Redis's clock lengthened, or that were
 //! granted under another cap. Found by a walk over the index, a few pages at a time.
 
+use std::time::{Duration, Instant};
+
 use super::record;
 use super::scripts::{Scripts, Seen};
 use super::types::{Key, SHARDS, Shard};
@@ -9,14 +11,18 @@ use crate::redis::RedisFailure;
 /// Index entries looked at in one script call.
 const PAGE: u32 = 64;
 
+/// No more shards are tried than fail in this time: a Redis that is silent is asked again at the next look.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// How far the walk has come. It begins anew at its end.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Walk {
     shard: usize,
     after: u64,
-    /// The longest since the walk began.
+    /// The longest of this shard since the walk came to it.
     so_far: Option<Overlong>,
-    last_walk: Option<Overlong>,
+    /// The longest of each shard when the walk last came through it: one whose master is away has what it had.
+    of_shards: Vec<Option<Overlong>>,
 }
 
 /// The longest lease above the cap.
@@ -26,29 +32,48 @@ pub struct Overlong {
     pub left_ms: u64,
 }
 
+impl Default for Walk {
+    fn default() -> Walk {
+        Walk { shard: 0, after: 0, so_far: None, of_shards: vec![None; usize::from(SHARDS)] }
+    }
+}
+
 impl Walk {
-    /// The longest one seen on this walk, or else on the last.
+    /// The longest one that is known.
     pub fn longest(&self) -> Option<&Overlong> {
-        self.so_far.as_ref().or(self.last_walk.as_ref())
+        self.of_shards.iter().chain([&self.so_far]).flatten().max_by_key(|overlong| overlong.left_ms)
     }
 
-    /// Goes on by at most so many pages, at least one a shard, and not beyond the walk's end.
+    /// Goes on by at most so many pages, at least one a shard, and not beyond the walk's end. What fails is passed over
+    /// until the walk comes that way again.
     pub(super) async fn on(&mut self, scripts: &Scripts, cap_ms: u64, pages: usize) -> Result<(), RedisFailure> {
+        let (begun, mut outcome) = (Instant::now(), Ok(()));
         for _ in 0..pages {
-            let shard = Shard::all().nth(self.shard).expect("the walk ends with the last shard");
-            let page = scripts.redis.members_above(scripts.space.tokens(shard), self.after, PAGE).await?;
-            let keys = page.iter().filter_map(|(key, _)| Key::parse(std::str::from_utf8(key).ok()?).ok());
-            let keys: Vec<Key> = keys.collect();
-            if !keys.is_empty() {
-                let found = scripts.read(&keys).await?;
-                keys.into_iter().zip(found).for_each(|(key, seen)| self.see(key, &seen, cap_ms));
+            if let Err(failure) = self.page(scripts, cap_ms).await {
+                outcome = Err(failure);
+                self.next_shard();
             }
-            match page.last() {
-                Some((_, token)) if page.len() == PAGE as usize => self.after = *token,
-                _ => self.next_shard(),
-            }
-            if (self.shard, self.after) == (0, 0) {
+            if (self.shard, self.after) == (0, 0) || (outcome.is_err() && begun.elapsed() > PATIENCE) {
                 break;
+            }
+        }
+        outcome
+    }
+
+    async fn page(&mut self, scripts: &Scripts, cap_ms: u64) -> Result<(), RedisFailure> {
+        let shard = Shard::all().nth(self.shard).expect("the walk ends with the last shard");
+        let page = scripts.redis.members_above(scripts.space.tokens(shard), self.after, PAGE).await?;
+        let keys = page.iter().filter_map(|(key, _)| Key::parse(std::str::from_utf8(key).ok()?).ok());
+        let keys: Vec<Key> = keys.collect();
+        if !keys.is_empty() {
+            let found = scripts.read(&keys).await?;
+            keys.into_iter().zip(found).for_each(|(key, seen)| self.see(key, &seen, cap_ms));
+        }
+        match page.last() {
+            Some((_, token)) if page.len() == PAGE as usize => self.after = *token,
+            _ => {
+                self.of_shards[self.shard] = self.so_far.take();
+                self.next_shard();
             }
         }
         Ok(())
@@ -63,10 +88,7 @@ impl Walk {
     }
 
     fn next_shard(&mut self) {
-        (self.shard, self.after) = (self.shard + 1, 0);
-        if self.shard == usize::from(SHARDS) {
-            self.shard = 0;
-            self.last_walk = self.so_far.take();
-        }
+        self.shard = (self.shard + 1) % usize::from(SHARDS);
+        (self.after, self.so_far) = (0, None);
     }
 }

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+
 use super::scripts::Scripts;
 use super::types::{Key, SHARDS, Shard};
 use crate::metrics::Metrics;
@@ -17,6 +19,8 @@ use crate::redis::RedisFailure;
 const TICK: Duration = Duration::from_secs(1);
 /// Entries looked at in one script call: 256 take Redis less than a tenth of a millisecond.
 const PAGE: u32 = 256;
+/// Shards swept side by side: those of a master that is away, and for which each must wait, do not hold up the others.
+const SHARDS_AT_ONCE: usize = 4;
 const LOOKS_FOR_A_GRANT: u64 = 4;
 /// A pass waits this long after the last lease's end, so that Redis has let it expire.
 const SETTLE_MS: u64 = 500;
@@ -74,25 +78,28 @@ impl Ledger {
 
 /// Sweeps for as long as the runtime lives.
 pub async fn run(scripts: Scripts, ledger: Arc<Ledger>, metrics: Arc<Metrics>) {
+    let redis = scripts.redis.health();
     let mut cursors = vec![0; usize::from(SHARDS)];
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for shard in Shard::all() {
-            let looks = ledger.settle(shard);
+        let shards = futures_util::stream::iter(Shard::all().zip(&mut cursors));
+        let swept = shards.for_each_concurrent(SHARDS_AT_ONCE, async |(shard, cursor)| {
+            // Where all of Redis is away, what is owed is owed still, and no shard is waited for.
+            let looks = if redis.ready().is_ok() { ledger.settle(shard) } else { 0 };
             if looks == 0 {
-                continue;
+                return;
             }
-            match sweep(&scripts, shard, looks, &mut cursors[shard.index()]).await {
+            match sweep(&scripts, shard, looks, cursor).await {
                 Ok(swept) => metrics.swept_entries.with_label_values::<&str>(&[]).inc_by(swept),
                 Err(failure) => {
                     tracing::debug!(%failure, %shard, "the index was not swept; trying again");
                     ledger.owe_a_pass(shard);
-                    break;
                 }
             }
-        }
+        });
+        swept.await;
     }
 }
 

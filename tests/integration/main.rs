@@ -33,6 +33,7 @@ mod rotation;
 mod scripts;
 mod secrets;
 mod settings;
+mod shards;
 mod slow;
 mod strangers;
 mod tls;

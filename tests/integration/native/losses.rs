@@ -4,6 +4,7 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{API_TOKEN, Native, Who, assert_problem, path, redis_key, token_of};
@@ -28,6 +29,17 @@ fn exists(key: &str) -> bool {
 fn assert_unknown(answer: &Answer) {
     assert_problem(answer, 504, "outcome-unknown");
     assert_eq!(answer.json()["outcome"], "unknown");
+}
+
+/// Somebody who asks for a key and does not wait for the answer.
+fn caller(native: &Native, key: &str) -> TcpStream {
+    let mut caller = TcpStream::connect(native.api_address()).unwrap();
+    let request = format!(
+        "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {API_TOKEN}\r\nIdempotency-Key: n-1\r\n\r\n",
+        path(key)
+    );
+    caller.write_all(request.as_bytes()).unwrap();
+    caller
 }
 
 /// Ends a sidecar, which takes back first what it has to take back.
@@ -183,23 +195,45 @@ async fn a_caller_who_hangs_up_leaves_no_lock_unless_an_earlier_one_was_told() {
     let lease = elsewhere.attempt(&Who::System, &somebodys, "n-1", &json!({})).await.json();
     proxy.set(Fault::HoldReplies);
     for key in [&nobodys, &somebodys] {
-        let mut caller = TcpStream::connect(native.api_address()).unwrap();
-        let request = format!(
-            "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {API_TOKEN}\r\nIdempotency-Key: n-1\r\n\r\n",
-            path(key)
-        );
-        caller.write_all(request.as_bytes()).unwrap();
+        let caller = caller(&native, key);
         let arrived = || {
             let lease: Option<String> = TestRedis::shared().ask("GET", &[&redis_key(key)]);
             let names = lease.as_deref().and_then(|lease| lease.split("\"by\":\"").nth(1)?.split('"').next());
             names.is_some_and(|names| key == &nobodys || names.contains(' '))
         };
         eventually("redis has done it", TIMEOUT, async || arrived()).await;
+        drop(caller);
     }
     proxy.mend();
     eventually("the lock is taken back", RECOVERY, async || !exists(&nobodys)).await;
     ended(native).await;
     assert_eq!(elsewhere.fence(&Who::System, &somebodys, token_of(&lease)).await.status, 200);
+}
+
+#[tokio::test]
+async fn many_that_are_taken_back_at_once_do_not_fill_the_log() {
+    const CALLERS: usize = 200;
+    let proxy = Proxy::start(TestRedis::shared());
+    let native = Native::start_at(&proxy.url(), &["--redis-timeout=10s"]).await;
+    let keys: Vec<String> = (0..CALLERS).map(|_| unique("many")).collect();
+    let lines = || native.log().lines().filter(|line| line.contains("took back a lock")).count();
+    // Redis knows the script for many at once from then on, and need not be taught it while nothing is heard of it.
+    let warm: Vec<String> = (0..8).map(|_| unique("warm")).collect();
+    join_all(warm.iter().map(|key| native.granted(&Who::System, key))).await;
+    proxy.set(Fault::HoldReplies);
+    let callers: Vec<TcpStream> = keys.iter().map(|key| caller(&native, key)).collect();
+    eventually("redis has done it", RECOVERY, async || keys.iter().all(|key| exists(key))).await;
+    drop(callers);
+    proxy.mend();
+    eventually("all are taken back", RECOVERY, async || !keys.iter().any(|key| exists(key))).await;
+    // No more than 50 a second, and it took less than two.
+    eventually("it says so", RECOVERY, async || lines() >= 50).await;
+    assert!(lines() <= 150, "{} lines", lines());
+    eventually("it says how many it did not tell", RECOVERY, async || {
+        drop(caller(&native, &unique("one-more")));
+        native.log().lines().any(|line| line.contains("took back a lock") && line.contains("\"withheld\":"))
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -58,8 +58,11 @@ async fn without_the_time_it_is_not_ready_and_says_so() {
     let sidecar = Sidecar::spawn(&flags);
     eventually("it is told", SEEN, async || !told(&sidecar).is_empty()).await;
     assert!(told(&sidecar)[0].contains("+time "), "{}", sidecar.log());
-    let ready = sidecar.ops("/readyz").await;
-    assert!(ready.status == 503 && ready.text().contains("'time'"), "{}", ready.text());
+    eventually("not ready, and why", SEEN, async || {
+        let ready = sidecar.ops("/readyz").await;
+        ready.status == 503 && ready.text().contains("'time'")
+    })
+    .await;
     assert_eq!(told(&sidecar).len(), 1, "{}", sidecar.log());
 }
 
