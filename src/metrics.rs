@@ -42,7 +42,7 @@ metrics! {
     redis_up: IntGaugeVec = "lockside_redis_up" [];
     /// Connections to Redis that were given up or lost and made anew, by reason.
     redis_reconnections: IntCounterVec = "lockside_redis_reconnections_total" ["reason"];
-    /// Always 1: which kind of Redis this is, by topology and role of the server that is spoken to.
+    /// Servers of Redis that are spoken to, by its topology and their role.
     redis_topology: IntGaugeVec = "lockside_redis_topology" ["topology", "role"];
     /// What makes locks on this Redis worth less: 1 while it is so, by warning; /readyz says what to change.
     redis_warning: IntGaugeVec = "lockside_redis_warning" ["warning"];

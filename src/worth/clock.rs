@@ -1,16 +1,33 @@
 //! Redis's clock against our own, which counts suspension and never steps. All expiry goes by Redis's clock: when it
 //! steps, leases end early or late.
 
+use std::collections::HashMap;
+
 use crate::redis::Sample;
 
+/// How long a server that is not heard of is remembered, microseconds: it may come back with another time.
+const REMEMBERED_US: i64 = 24 * 3_600 * 1_000_000;
 /// A smaller difference is no step, microseconds.
 const STEP_US: i64 = 1_000_000;
 /// Two clocks that run evenly part by less than this share of the time between two samples.
 const DRIFT_SHARE: i64 = 1_000;
 
+/// What was last heard of each server's clock, by the server's name. Each is compared with itself alone: where another
+/// takes a master's place, that is no step.
+#[derive(Default)]
+pub struct Clocks(HashMap<String, Sample>);
+
+impl Clocks {
+    /// Takes in what a server's clock says; by how much it stepped, see [`step`].
+    pub fn see(&mut self, server: &str, now: Sample) -> Option<i64> {
+        self.0.retain(|_, sample| now.heard_us - sample.heard_us < REMEMBERED_US);
+        self.0.insert(server.to_owned(), now).and_then(|before| step(&before, &now))
+    }
+}
+
 /// By how much Redis's clock stepped between two samples, at the least, microseconds; `None` where slow answers and
 /// drift explain the difference.
-pub fn step(before: &Sample, after: &Sample) -> Option<i64> {
+fn step(before: &Sample, after: &Sample) -> Option<i64> {
     let redis = after.redis_us - before.redis_us;
     let (longest, shortest) = (after.heard_us - before.sent_us, after.sent_us - before.heard_us);
     let allowed = STEP_US + longest / DRIFT_SHARE;
@@ -39,6 +56,23 @@ mod tests {
         assert_eq!(step(&before, &sample(15 * S, 1005 * S, 15 * S + 500)), None);
         assert_eq!(step(&before, &sample(15 * S, 1065 * S, 15 * S)), Some(60 * S));
         assert_eq!(step(&before, &sample(15 * S + 500, 945 * S, 15 * S + 900)), Some(-60 * S));
+    }
+
+    #[test]
+    fn another_server_with_another_time_is_no_step_and_the_same_one_is() {
+        let mut clocks = Clocks::default();
+        assert_eq!(clocks.see("a:1", sample(0, 1000 * S, 0)), None);
+        assert_eq!(clocks.see("b:1", sample(5 * S, 2005 * S, 5 * S)), None);
+        assert_eq!(clocks.see("b:1", sample(10 * S, 2010 * S, 10 * S)), None);
+        assert_eq!(clocks.see("a:1", sample(10 * S, 1070 * S, 10 * S)), Some(60 * S), "away and back");
+    }
+
+    #[test]
+    fn a_server_that_is_gone_is_forgotten() {
+        let mut clocks = Clocks::default();
+        clocks.see("a:1", sample(0, 1000 * S, 0));
+        clocks.see("b:1", sample(REMEMBERED_US, 1000 * S, REMEMBERED_US));
+        assert_eq!(clocks.0.len(), 1);
     }
 
     #[test]

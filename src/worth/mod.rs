@@ -3,8 +3,10 @@
 //! but a mark of how we name our locks.
 
 mod clock;
+mod several;
 mod warning;
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -14,7 +16,8 @@ pub use warning::{Finding, Warning};
 
 use crate::lock::{Locks, Walk};
 use crate::metrics::Metrics;
-use crate::redis::{Health, Redis, RedisFailure, Role, Sample};
+use crate::redis::{Health, Info, Redis, RedisFailure, Role};
+use clock::Clocks;
 
 /// Between two looks. All sidecars share Redis, and it is not to notice them: INFO takes it 20 µs.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -55,13 +58,13 @@ impl Worth {
         let Some(findings) = findings.as_ref() else {
             return Err(self.health.lacks_a_right().unwrap_or_else(|| "has not yet said what it is".to_owned()));
         };
-        match findings.iter().find(|finding| finding.warning.blocks()) {
+        match findings.iter().find(|finding| finding.blocks) {
             Some(finding) => Err(finding.text.clone()),
             None => Ok(findings.clone()),
         }
     }
 
-    /// Which server is spoken to.
+    /// Which servers are spoken to.
     pub fn place(&self) -> String {
         self.redis.place()
     }
@@ -75,16 +78,17 @@ impl Worth {
             walk: Walk::default(),
             walked: None,
             hurries: true,
-            clock: None,
-            step: None,
+            clocks: Clocks::default(),
+            steps: HashMap::new(),
         };
         loop {
-            let looked = watch.look(&self.metrics).await;
+            let away = self.redis.away();
+            let looked = watch.look(&self.metrics, &away).await;
             let mut pause = INTERVAL;
             match looked {
                 Ok(mut findings) => {
                     findings.extend(self.health.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
-                    if findings.iter().any(|finding| finding.warning.blocks()) {
+                    if findings.iter().any(|finding| finding.blocks) {
                         pause = INTERVAL_BLOCKED;
                     }
                     self.tell(findings);
@@ -95,7 +99,11 @@ impl Worth {
                     pause = INTERVAL_BLOCKED;
                 }
             }
-            sleep(pause).await;
+            let due = Instant::now() + pause;
+            // A master that goes or comes back is told at once.
+            while Instant::now() < due && self.redis.away() == away {
+                sleep(INTERVAL_BLOCKED).await;
+            }
             // Whoever looks at a Redis that is away takes part in deciding that its connection is no good.
             while self.health.ready().is_err() {
                 sleep(INTERVAL_BLOCKED).await;
@@ -114,15 +122,17 @@ impl Worth {
             if warning.is_told_as_it_happens() {
                 continue;
             }
-            match (was, is) {
-                (None, Some(Finding { text, .. })) if warning.blocks() => {
+            if was.map(|was| was.blocks) == is.as_ref().map(|is| is.blocks) {
+                continue;
+            }
+            match is {
+                Some(Finding { text, blocks: true, .. }) => {
                     tracing::error!(warning = code, "locks cannot be granted: {text}");
                 }
-                (None, Some(Finding { text, .. })) => {
+                Some(Finding { text, .. }) => {
                     tracing::warn!(warning = code, "locks are worth less on this redis: {text}");
                 }
-                (Some(_), None) => tracing::info!(warning = code, "this warning no longer applies"),
-                _ => {}
+                None => tracing::info!(warning = code, "this warning no longer applies"),
             }
         }
         *known() = Some(now);
@@ -138,41 +148,23 @@ struct Watch {
     walked: Option<Instant>,
     /// Whether more leases are looked at.
     hurries: bool,
-    clock: Option<Sample>,
-    /// When the clock stepped last, and by how much, microseconds.
-    step: Option<(Instant, i64)>,
+    clocks: Clocks,
+    /// When each server's clock stepped last, and by how much, microseconds.
+    steps: HashMap<String, (Instant, i64)>,
 }
 
 impl Watch {
-    async fn look(&mut self, metrics: &Metrics) -> Result<Vec<Finding>, RedisFailure> {
+    async fn look(&mut self, metrics: &Metrics, away: &[String]) -> Result<Vec<Finding>, RedisFailure> {
         // First: without the time nothing can be asked of Redis, and it counts as away.
-        self.read_clock(metrics).await?;
-        let mut findings = match only(self.redis.infos().await) {
-            Ok(mut info) => {
-                // Where we know the others, too, one node's part is no fault.
-                info.in_cluster &= self.redis.topology() != "cluster";
-                let role = match info.role {
-                    Some(Role::Master) => "master",
-                    Some(Role::Replica(_)) => "replica",
-                    None => "unknown",
-                };
-                metrics.redis_topology.reset();
-                metrics.redis_topology.with_label_values(&[self.redis.topology(), role]).set(1);
-                warning::judge(&info, self.redis.min_replicas())
-            }
-            Err(RedisFailure::Refused(reason)) => vec![Finding::new(
-                Warning::Unknown,
-                format!("redis refused INFO ({reason}), so nobody knows; let its user do it"),
-            )],
-            Err(failure) => return Err(failure),
-        };
-        if let Some((_, step_us)) = self.step.filter(|(at, _)| at.elapsed() < STEP_REMEMBERED) {
+        self.read_clocks(metrics).await?;
+        let mut findings = self.judge_servers(metrics, !away.is_empty()).await?;
+        if !away.is_empty() {
             let text = format!(
-                "redis's clock stepped by {:+.1} s, so that leases end that much early or late; \
-                 let its host's clock be slewed, not stepped",
-                step_us as f64 / 1e6
+                "{}; nothing can be done with its locks, and all others are as ever; bring it back, or give it a \
+                 replica that takes over",
+                away.join("; ")
             );
-            findings.push(Finding::new(Warning::ClockStep, text));
+            findings.push(Finding::new(Warning::Partial, text));
         }
         if self.hurries || self.walked.is_none_or(|at| at.elapsed() >= PAGE_INTERVAL) {
             let pages = if self.hurries { PAGES_IN_A_HURRY } else { 1 };
@@ -183,7 +175,7 @@ impl Watch {
             self.walked = Some(Instant::now());
         }
         // Not where Redis takes no writes: one more that is refused would count against its connection.
-        if !findings.iter().any(|finding| finding.warning.blocks()) {
+        if !findings.iter().any(|finding| finding.blocks) {
             match self.locks.is_mixed(RAW_MARK_KEPT_MS).await {
                 Ok(false) => {}
                 Ok(true) => findings.push(Finding::new(
@@ -205,22 +197,94 @@ impl Watch {
         Ok(findings)
     }
 
-    async fn read_clock(&mut self, metrics: &Metrics) -> Result<(), RedisFailure> {
-        let Some(now) = only(self.redis.clocks().await)? else { return Ok(()) };
-        if let Some(step_us) = self.clock.replace(now).and_then(|before| clock::step(&before, &now)) {
-            let direction = if step_us > 0 { "forward" } else { "backward" };
-            metrics.clock_steps.with_label_values(&[direction]).inc();
-            let (warning, step_ms) = (Warning::ClockStep.code(), step_us / 1000);
-            tracing::error!(warning, step_ms, "redis's clock stepped: leases end that much early or late");
-            self.step = Some((Instant::now(), step_us));
-            self.hurries = true;
+    /// Judges each server by what it says of itself, and by its clock.
+    async fn judge_servers(&mut self, metrics: &Metrics, others_are_away: bool) -> Result<Vec<Finding>, RedisFailure> {
+        self.steps.retain(|_, (at, _)| at.elapsed() < STEP_REMEMBERED);
+        let infos = self.redis.infos().await;
+        let are_several = infos.len() > 1 || others_are_away;
+        self.count_roles(metrics, infos.iter().filter_map(|(_, info)| info.as_ref().ok()));
+        let (mut of_servers, mut silence) = (Vec::new(), None);
+        for (server, info) in infos {
+            let mut findings = match info {
+                Ok(mut info) => {
+                    // Where we know the others, too, one node's part is no fault.
+                    info.in_cluster &= self.redis.topology() != "cluster";
+                    warning::judge(&info, self.redis.min_replicas())
+                }
+                Err(RedisFailure::Refused(reason)) => vec![Finding::new(
+                    Warning::Unknown,
+                    format!("redis refused INFO ({reason}), so nobody knows; let its user do it"),
+                )],
+                Err(failure) => {
+                    silence = Some(failure);
+                    continue;
+                }
+            };
+            if let Some((_, step_us)) = self.steps.get(&server) {
+                let text = format!(
+                    "redis's clock stepped by {:+.1} s, so that leases end that much early or late; \
+                     let its host's clock be slewed, not stepped",
+                    *step_us as f64 / 1e6
+                );
+                findings.push(Finding::new(Warning::ClockStep, text));
+            }
+            of_servers.push((server, findings));
         }
-        Ok(())
+        match silence {
+            Some(failure) if of_servers.is_empty() => Err(failure),
+            _ if of_servers.is_empty() => Err(no_master()),
+            _ => Ok(several::merge(&of_servers, are_several)),
+        }
+    }
+
+    fn count_roles<'a>(&self, metrics: &Metrics, infos: impl Iterator<Item = &'a Info>) {
+        let mut infos = infos.peekable();
+        if infos.peek().is_some() {
+            metrics.redis_topology.reset();
+        }
+        for info in infos {
+            let role = match info.role {
+                Some(Role::Master) => "master",
+                Some(Role::Replica(_)) => "replica",
+                None => "unknown",
+            };
+            metrics.redis_topology.with_label_values(&[self.redis.topology(), role]).inc();
+        }
+    }
+
+    /// Fails where no server says what time it is.
+    async fn read_clocks(&mut self, metrics: &Metrics) -> Result<(), RedisFailure> {
+        let clocks = self.redis.clocks().await;
+        let are_several = clocks.len() > 1;
+        let mut outcome = Err(no_master());
+        for (server, clock) in clocks {
+            match clock {
+                Ok(Some(now)) => {
+                    outcome = Ok(());
+                    if let Some(step_us) = self.clocks.see(&server, now) {
+                        let direction = if step_us > 0 { "forward" } else { "backward" };
+                        metrics.clock_steps.with_label_values(&[direction]).inc();
+                        let (warning, step_ms) = (Warning::ClockStep.code(), step_us / 1000);
+                        let named = are_several.then_some(server.as_str());
+                        tracing::error!(
+                            warning,
+                            server = named,
+                            step_ms,
+                            "redis's clock stepped: leases end that much early or late"
+                        );
+                        self.steps.insert(server, (Instant::now(), step_us));
+                        self.hurries = true;
+                    }
+                }
+                Ok(None) => outcome = Ok(()),
+                Err(failure) if outcome.is_err() => outcome = Err(failure),
+                Err(_) => {}
+            }
+        }
+        outcome
     }
 }
 
-/// What the one server said.
-fn only<T>(said: Vec<(String, Result<T, RedisFailure>)>) -> Result<T, RedisFailure> {
-    let missing = || RedisFailure::NotSent("no master is known".to_owned());
-    said.into_iter().next().ok_or_else(missing).and_then(|(_, said)| said)
+fn no_master() -> RedisFailure {
+    RedisFailure::NotSent("no master is known".to_owned())
 }

@@ -11,6 +11,7 @@ pub enum Warning {
     Cluster,
     Replica,
     NoGoodReplica,
+    Partial,
     Eviction,
     Persistence,
     MinReplicas,
@@ -23,10 +24,11 @@ pub enum Warning {
 }
 
 impl Warning {
-    pub const ALL: [Warning; 12] = [
+    pub const ALL: [Warning; 13] = [
         Warning::Cluster,
         Warning::Replica,
         Warning::NoGoodReplica,
+        Warning::Partial,
         Warning::Eviction,
         Warning::Persistence,
         Warning::MinReplicas,
@@ -44,6 +46,7 @@ impl Warning {
             Warning::Cluster => "cluster",
             Warning::Replica => "replica",
             Warning::NoGoodReplica => "no-good-replica",
+            Warning::Partial => "partial",
             Warning::Eviction => "eviction",
             Warning::Persistence => "persistence",
             Warning::MinReplicas => "min-replicas",
@@ -61,8 +64,8 @@ impl Warning {
         matches!(self, Warning::ClockStep | Warning::Rights)
     }
 
-    /// Whether Redis takes no write while it is so: then lockside is not ready.
-    pub fn blocks(self) -> bool {
+    /// Whether a server takes no write of ours while it is so.
+    fn blocks(self) -> bool {
         matches!(self, Warning::Cluster | Warning::Replica | Warning::NoGoodReplica)
     }
 }
@@ -72,11 +75,13 @@ impl Warning {
 pub struct Finding {
     pub warning: Warning,
     pub text: String,
+    /// Whether no write is taken while it is so: then lockside is not ready.
+    pub blocks: bool,
 }
 
 impl Finding {
     pub fn new(warning: Warning, text: impl Into<String>) -> Finding {
-        Finding { warning, text: text.into() }
+        Finding { warning, text: text.into(), blocks: warning.blocks() }
     }
 }
 
@@ -87,8 +92,7 @@ pub fn judge(info: &Info, min_replicas: u32) -> Vec<Finding> {
     if info.in_cluster {
         find(
             Warning::Cluster,
-            "this is a node of a Redis Cluster, which has only a part of the keys; lockside needs one redis, or a master \
-             and its replicas with sentinels"
+            "this is a node of a Redis Cluster, which has only a part of the keys; say redis-cluster:// in --redis-url"
                 .to_owned(),
         );
     }
@@ -209,7 +213,7 @@ mod tests {
     fn too_few_replicas_for_a_grant_are_no_good() {
         let findings = judge(&good(), 3);
         assert_eq!(findings.len(), 1);
-        assert!(findings[0].warning.blocks() && findings[0].text.contains("--min-replicas asks for 3"));
+        assert!(findings[0].blocks && findings[0].text.contains("--min-replicas asks for 3"));
         assert_eq!(judge(&good(), 2), []);
     }
 

@@ -1,0 +1,76 @@
+//! Several servers, each of which is judged by itself, as one Redis.
+
+use std::fmt::Write;
+
+use super::warning::{Finding, Warning};
+
+/// Puts together what was found of each server, the name of which stands first: at most one finding a warning. It names
+/// its servers where there is more than one. While one of them takes writes, none that does not blocks.
+pub fn merge(of_servers: &[(String, Vec<Finding>)], are_several: bool) -> Vec<Finding> {
+    let blocks = of_servers.iter().all(|(_, findings)| findings.iter().any(|finding| finding.blocks));
+    Warning::ALL.into_iter().filter_map(|warning| merged(warning, of_servers, are_several, blocks)).collect()
+}
+
+fn merged(warning: Warning, of_servers: &[(String, Vec<Finding>)], are_several: bool, blocks: bool) -> Option<Finding> {
+    // Servers of which the same is to be said are named together.
+    let mut sentences: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut is_blocked = false;
+    for (server, findings) in of_servers {
+        for finding in findings.iter().filter(|finding| finding.warning == warning) {
+            is_blocked |= finding.blocks;
+            match sentences.iter_mut().find(|(text, _)| *text == finding.text) {
+                Some((_, servers)) => servers.push(server),
+                None => sentences.push((&finding.text, vec![server])),
+            }
+        }
+    }
+    let mut whole = String::new();
+    for (text, servers) in &sentences {
+        let pause = if whole.is_empty() { "" } else { "; " };
+        let place = if are_several { format!("on {}: ", servers.join(", ")) } else { String::new() };
+        write!(whole, "{pause}{place}{text}").expect("a string takes all that is written");
+    }
+    (!sentences.is_empty()).then_some(Finding { warning, text: whole, blocks: is_blocked && blocks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(name: &str, findings: &[(Warning, &str)]) -> (String, Vec<Finding>) {
+        (name.to_owned(), findings.iter().map(|(warning, text)| Finding::new(*warning, *text)).collect())
+    }
+
+    #[test]
+    fn one_server_is_not_named() {
+        let found = [server("a:1", &[(Warning::Eviction, "it drops locks"), (Warning::Replica, "a replica")])];
+        let merged = merge(&found, false);
+        assert_eq!(merged, [found[0].1[1].clone(), found[0].1[0].clone()], "in the order of the table");
+        assert!(merged[0].blocks && !merged[1].blocks);
+        assert_eq!(merge(&[server("a:1", &[])], false), []);
+    }
+
+    #[test]
+    fn several_are_named_together_where_the_same_is_to_be_said_of_them() {
+        let merged = merge(
+            &[
+                server("a:1", &[(Warning::Eviction, "allkeys-lru")]),
+                server("b:1", &[(Warning::Eviction, "volatile-lru")]),
+                server("c:1", &[(Warning::Eviction, "allkeys-lru")]),
+            ],
+            true,
+        );
+        assert_eq!(merged, [Finding::new(Warning::Eviction, "on a:1, c:1: allkeys-lru; on b:1: volatile-lru")]);
+        let one_of_some = merge(&[server("a:1", &[(Warning::Eviction, "allkeys-lru")])], true);
+        assert_eq!(one_of_some[0].text, "on a:1: allkeys-lru", "the others are away");
+    }
+
+    #[test]
+    fn a_server_that_takes_no_writes_blocks_only_while_none_does() {
+        let (bad, worse) = ([(Warning::NoGoodReplica, "none keeps up")], [(Warning::Replica, "a replica")]);
+        let merged = merge(&[server("a:1", &bad), server("b:1", &[])], true);
+        assert_eq!((merged.len(), merged[0].blocks), (1, false));
+        let merged = merge(&[server("a:1", &bad), server("b:1", &worse)], true);
+        assert!(merged.len() == 2 && merged.iter().all(|finding| finding.blocks));
+    }
+}
