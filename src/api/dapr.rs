@@ -6,7 +6,6 @@
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
@@ -15,11 +14,11 @@ use super::body::object;
 use super::failure::Failure;
 use super::native::check_owner;
 use super::route::DaprCall;
-use super::wire::{json, registered};
+use super::wire::{json, no_content, registered, segment};
 use crate::auth::Principal;
 use crate::config::{DaprStore, LockConfig};
 use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own, Owner, Ttl};
-use crate::server::{Body, Response, read_body};
+use crate::server::{Response, read_body};
 
 /// Between the parts of a lock's name.
 const SEPARATOR: &str = "||";
@@ -32,7 +31,7 @@ pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -
     }
     admit(cx, &request).await?;
     let body = read_body(request).await?;
-    let terms = LockBody::of(&body)?.into_terms(&store_in(&store)?, &cx.dapr_stores, &cx.limits)?;
+    let terms = LockBody::of(&body)?.into_terms(&segment(&store, "store")?, &cx.dapr_stores, &cx.limits)?;
     let LockTerms { key, owner, ttl } = terms;
     let attempt = Attempt { owner, ttl, own: Own::Refuse, meta: None, name: None, wait: None };
     let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
@@ -49,7 +48,7 @@ pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> 
     }
     admit(cx, &request).await?;
     let body = read_body(request).await?;
-    let (key, owner) = LockBody::of(&body)?.into_lock(&store_in(&store)?, &cx.dapr_stores)?;
+    let (key, owner) = LockBody::of(&body)?.into_lock(&segment(&store, "store")?, &cx.dapr_stores)?;
     let status = match cx.locks.release_key(key, owner).await? {
         Changed::Done(()) => 0,
         Changed::Lost(_) => 1,
@@ -86,9 +85,7 @@ pub async fn metadata(cx: &Context, request: Request<Incoming>) -> Result<Respon
 
 /// `GET /v1.0/healthz` and `/v1.0/healthz/outbound`: the sidecar is there. Asks nobody who they are, as Dapr does not.
 pub fn health() -> Response {
-    let mut response = Response::new(Body::Whole(None));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
+    no_content()
 }
 
 /// Lets in system callers, and whoever says nothing of themselves where the native dialect serves them, too.
@@ -102,12 +99,6 @@ async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure>
         Principal::Anonymous if cx.serves_anonymous => cx.admit_anonymous(request),
         Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
     }
-}
-
-pub(super) fn store_in(segment: &str) -> Result<String, Failure> {
-    let text = percent_decode_str(segment).decode_utf8();
-    let text = text.map_err(|_| Failure::BadRequest("store: not UTF-8 when percent-decoded".to_owned()))?;
-    Ok(text.into_owned())
 }
 
 /// Body of a lock and of an unlock, as protobuf's JSON has it: either spelling of a name, `null` for a field that is

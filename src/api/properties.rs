@@ -9,12 +9,12 @@ use serde_json::json;
 
 use super::admin::Target;
 use super::body;
-use super::dapr::{LockBody, store_in};
+use super::dapr::LockBody;
 use super::leases::{CreateBody, token_in};
 use super::native::{AcquireBody, key_in, name_in};
 use super::page::{MAX_LIMIT, Page};
 use super::route::{Operation, Route, resolve};
-use super::wire::{flag, number, parameter};
+use super::wire::{flag, number, parameter, segment};
 use crate::config::{DaprStore, LockConfig};
 use crate::lock::{Key, KeySpace, Owner, OwnerKind, Token, Ttl};
 use crate::properties::{parts, text};
@@ -165,7 +165,8 @@ pub fn native(data: &[u8]) {
 /// key tells its store and its resource, and all means the same spelled anew.
 pub fn dapr(data: &[u8]) {
     let [body, store] = parts(data);
-    let Ok(store) = store_in(&text(store)) else { return };
+    let store = text(store);
+    let Ok(store) = segment(&store, "store") else { return };
     let stores = [("one", "lock||app"), ("two", "lock")]
         .map(|(name, prefix)| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() });
     let lock = |body: &[u8]| LockBody::of(body).and_then(|body| body.into_terms(&store, &stores, &limits()));

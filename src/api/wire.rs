@@ -29,6 +29,12 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Failure> {
     Ok(Some(value.into_owned()))
 }
 
+/// A part of a path, percent-decoded once; `name` is what it stands for.
+pub fn segment<'a>(text: &'a str, name: &str) -> Result<Cow<'a, str>, Failure> {
+    let decoded = percent_decode_str(text).decode_utf8();
+    decoded.map_err(|_| Failure::BadRequest(format!("{name}: not UTF-8 when percent-decoded")))
+}
+
 /// A name or a value of a query.
 fn decoded(text: &str) -> Result<Cow<'_, str>, Utf8Error> {
     if !text.contains('+') {
@@ -67,6 +73,13 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     let mut response = Response::new(Body::whole(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// An answer that says nothing but that it is done.
+pub fn no_content() -> Response {
+    let mut response = Response::new(Body::Whole(None));
+    *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 

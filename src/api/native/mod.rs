@@ -12,10 +12,10 @@ use super::Context;
 use super::body::object;
 use super::failure::Failure;
 use super::page::{self, Page};
-use super::wire::{flag, json, registered};
+use super::wire::{flag, json, no_content, registered};
 use crate::auth::Principal;
 use crate::lock::{Acquired, Changed, Delivery, Forced, Holder, Owner, State, Target, Token, Which};
-use crate::server::{Body, Response, read_body};
+use crate::server::{Response, read_body};
 #[cfg(any(test, fuzzing))]
 pub use request::name_in;
 pub use request::{AcquireBody, check_owner, idempotency_key, key_in};
@@ -71,7 +71,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
         (Some(token), false) => {
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
             match cx.locks.release(which, caller.claimant()).await? {
-                Changed::Done(()) => Ok(empty()),
+                Changed::Done(()) => Ok(no_content()),
                 Changed::Lost(_) => Err(Failure::Lost),
                 Changed::NotYours => Err(Failure::NotYours),
             }
@@ -81,7 +81,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
                 return Err(Failure::Forbidden("lacks the permission manage-locks"));
             }
             match cx.locks.force(Target::Key(key), caller.named()).await? {
-                Forced::Taken | Forced::Free => Ok(empty()),
+                Forced::Taken | Forced::Free => Ok(no_content()),
                 Forced::Other => Err(Failure::Held(Holder::UNKNOWN)),
             }
         }
@@ -151,6 +151,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     let locks = leases.iter().map(|lease| Entry { key: lease.key.as_str(), holder: HolderView::from(lease) });
     Ok(json(StatusCode::OK, &PageView { locks: locks.collect(), next: next.map(|token| token.to_string()) }))
 }
+
 /// Who is asking.
 pub struct Caller {
     /// The user; `None` for a system caller.
@@ -182,10 +183,4 @@ pub async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller,
         }
         Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
     }
-}
-
-fn empty() -> Response {
-    let mut response = Response::new(Body::Whole(None));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
 }

@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Request};
-use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -13,7 +12,7 @@ use super::Caller;
 use crate::api::Context;
 use crate::api::body::object;
 use crate::api::failure::Failure;
-use crate::api::wire::number;
+use crate::api::wire::{self, number};
 use crate::config::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
 use crate::server::read_body;
@@ -94,9 +93,7 @@ impl AcquireBody {
 
 /// The key in a path, percent-decoded once.
 pub fn key_in(segment: &str) -> Result<Key, Failure> {
-    let text = percent_decode_str(segment).decode_utf8();
-    let text = text.map_err(|_| Failure::BadRequest("key: not UTF-8 when percent-decoded".to_owned()))?;
-    Key::parse(&text).map_err(|error| Failure::BadRequest(error.to_string()))
+    Key::parse(&wire::segment(segment, "key")?).map_err(|error| Failure::BadRequest(error.to_string()))
 }
 
 /// The token in the query: `None` where there is none, `Some(None)` for an integer that no lease can have.
