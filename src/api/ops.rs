@@ -57,12 +57,18 @@ impl Ops {
         metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(is_up));
         let held = &metrics.locks_held;
         // Counted only when somebody asks, and left out where Redis does not tell.
-        match if is_up { locks.count().await.ok() } else { None } {
+        let (count, first) = if is_up {
+            let (count, first) = tokio::join!(locks.count(), locks.oldest());
+            (count.ok(), first.ok().flatten())
+        } else {
+            (None, None)
+        };
+        match count {
             Some(count) => held.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX)),
             None => held.reset(),
         }
         let oldest = &metrics.oldest_lock;
-        match if is_up { locks.oldest().await.ok().flatten() } else { None } {
+        match first {
             Some(token) => oldest.with_label_values::<&str>(&[]).set(token.granted_ms() as f64 / 1000.0),
             None => oldest.reset(),
         }
