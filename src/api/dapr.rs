@@ -12,10 +12,9 @@ use serde_json::value::RawValue;
 use super::Context;
 use super::body::object;
 use super::failure::Failure;
-use super::native::check_owner;
+use super::native::{caller, check_owner};
 use super::route::DaprCall;
 use super::wire::{json, no_content, registered, segment};
-use crate::auth::Principal;
 use crate::config::{DaprStore, LockConfig};
 use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own, Owner, Ttl};
 use crate::server::{Response, read_body};
@@ -88,17 +87,15 @@ pub fn health() -> Response {
     no_content()
 }
 
-/// Lets in system callers, and whoever says nothing of themselves where the native dialect serves them, too.
+/// Lets in those who are system callers in the native dialect, too.
 async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure> {
     if cx.authenticator.is_dapr_system(request.headers())? {
         return Ok(());
     }
-    match cx.principal(request).await? {
-        Principal::System => Ok(()),
-        Principal::User(_) => Err(Failure::Forbidden("a user; the owners of the Dapr dialect are system owners")),
-        Principal::Anonymous if cx.serves_anonymous => cx.admit_anonymous(request),
-        Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
+    if caller(cx, request).await?.is_user() {
+        return Err(Failure::Forbidden("a user; the owners of the Dapr dialect are system owners"));
     }
+    Ok(())
 }
 
 /// Body of a lock and of an unlock, as protobuf's JSON has it: either spelling of a name, `null` for a field that is
