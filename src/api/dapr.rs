@@ -202,25 +202,13 @@ pub fn answer(status: StatusCode, code: Option<&str>, call: DaprCall, message: &
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn limits() -> LockConfig {
-        let ttl = Ttl::from_ms(30_000, 60_000).expect("within the range");
-        LockConfig {
-            key_prefix: "lockside".to_owned(),
-            raw_keys: false,
-            admin_ttl: ttl,
-            default_ttl: ttl,
-            max_ttl_ms: 60_000,
-            max_wait_ms: 1000,
-            max_waiters: 1,
-        }
-    }
+    use crate::api::properties::limits;
 
     fn terms(body: &str) -> Result<LockTerms, Failure> {
         LockBody::of(body.as_bytes())?.into_terms(
             "a",
             &[DaprStore { name: "a".to_owned(), prefix: "p".to_owned() }],
-            &limits(),
+            &LockConfig { max_ttl_ms: 60_000, ..limits() },
         )
     }
 

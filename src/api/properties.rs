@@ -22,7 +22,8 @@ use crate::properties::{parts, text};
 const MAX_TTL_MS: u64 = 86_400_000;
 const MAX_WAIT_MS: u64 = 600_000;
 
-fn limits() -> LockConfig {
+/// As they are without flags, but for `max_waiters`.
+pub(super) fn limits() -> LockConfig {
     let ttl = |ms| Ttl::from_ms(ms, MAX_TTL_MS).expect("within the range");
     LockConfig {
         key_prefix: "lockside".to_owned(),

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::*;
 use crate::api::failure::Failure;
 use crate::api::language::Language;
+use crate::api::properties::limits;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
 use crate::lock::{Expiry, Holder, Key, Lease, Owner, Token, Ttl};
 
@@ -35,15 +36,7 @@ fn paths(document: &Value) -> BTreeMap<&str, &Value> {
 fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
     assert_eq!(document()["info"]["version"], env!("CARGO_PKG_VERSION"));
     let ttl = |ms| Ttl::from_ms(ms, 86_400_000).expect("within the range");
-    let mut limits = LockConfig {
-        key_prefix: "lockside".to_owned(),
-        admin_ttl: ttl(300_000),
-        default_ttl: ttl(30_000),
-        max_ttl_ms: 86_400_000,
-        max_wait_ms: 600_000,
-        max_waiters: 1,
-        raw_keys: false,
-    };
+    let mut limits = limits();
     let store = |name: &str| DaprStore { name: name.to_owned(), prefix: "p".to_owned() };
     assert_eq!(with_settings(&limits, &[store("lockstore")]), DOCUMENT, "without flags");
 
