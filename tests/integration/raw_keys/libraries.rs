@@ -4,14 +4,13 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{LIBRARIES, Raw, library, name_for};
+use super::{Raw, libraries, library, name_for};
 use crate::harness::{Sidecar, TestRedis, eventually, unique};
 
 #[tokio::test]
 async fn what_they_hold_is_held_with_what_is_known_and_ours_once_they_let_go() {
     let raw = Raw::start().await;
-    for name in LIBRARIES {
-        let (peer, key) = (library(name), name_for(name));
+    for (name, peer, key) in libraries() {
         assert_eq!(peer.ask(&format!("try {key} 60000")).await, "yes", "{name}");
 
         let answer = raw.acquire(&key, &json!({"ttlMs": 1000})).await;
@@ -64,8 +63,7 @@ async fn half_an_application_at_dapr_and_half_at_our_dapr_api_exclude_one_anothe
 #[tokio::test]
 async fn what_we_hold_they_do_not_get_until_we_let_go() {
     let raw = Raw::start().await;
-    for name in LIBRARIES {
-        let (peer, key) = (library(name), name_for(name));
+    for (name, peer, key) in libraries() {
         let token = raw.granted(&key).await;
         assert_eq!(peer.ask(&format!("try {key} 60000")).await, "no", "{name}");
         let listed = raw.listed(&key).await;
@@ -92,8 +90,7 @@ async fn what_we_hold_they_do_not_get_until_we_let_go() {
 #[tokio::test]
 async fn what_we_hold_ends_for_them_too_when_it_expires() {
     let raw = Raw::start().await;
-    for name in LIBRARIES {
-        let (peer, key) = (library(name), name_for(name));
+    for (name, peer, key) in libraries() {
         let lease = raw.acquire(&key, &json!({"ttlMs": 300})).await;
         assert_eq!(lease.status, 201);
         assert_eq!(peer.ask(&format!("wait {key} 60000")).await, "yes", "{name}");
@@ -108,8 +105,7 @@ async fn what_we_hold_ends_for_them_too_when_it_expires() {
 #[tokio::test]
 async fn their_late_release_leaves_ours_alone() {
     let raw = Raw::start().await;
-    for name in LIBRARIES {
-        let (peer, key) = (library(name), name_for(name));
+    for (name, peer, key) in libraries() {
         assert_eq!(peer.ask(&format!("try {key} 1000")).await, "yes", "{name}");
         let granted = raw.acquire(&key, &json!({"ttlMs": 60_000, "waitMs": 20_000})).await;
         assert_eq!(granted.status, 201, "{}", granted.text());

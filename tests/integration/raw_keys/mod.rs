@@ -12,6 +12,11 @@ use crate::harness::{Answer, Sidecar, TestRedis, unique};
 /// Other people's locks, by the names that the scripts know them by.
 const LIBRARIES: [&str; 4] = ["redis-py", "pottery", "redlock", "dapr"];
 
+/// Each library, as it is known, at the shared Redis, and a name for a lock of its own.
+fn libraries() -> impl Iterator<Item = (&'static str, Peer, String)> {
+    LIBRARIES.into_iter().map(|name| (name, library(name), name_for(name)))
+}
+
 /// A library at the shared Redis.
 fn library(name: &str) -> Peer {
     let script = if matches!(name, "redis-py" | "pottery") { "raw_keys/locks.py" } else { "raw_keys/locks.js" };

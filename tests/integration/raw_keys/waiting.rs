@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{LIBRARIES, Raw, library, name_for, path};
+use super::{Raw, libraries, path};
 use crate::harness::{TestRedis, eventually, unique};
 
 /// 100 ms between two looks, and what a busy machine adds.
@@ -13,8 +13,7 @@ const SOON: Duration = Duration::from_millis(100 + 900);
 #[tokio::test]
 async fn their_release_is_noticed_within_a_look() {
     let raw = Raw::start().await;
-    for name in LIBRARIES {
-        let (peer, key) = (library(name), name_for(name));
+    for (name, peer, key) in libraries() {
         assert_eq!(peer.ask(&format!("try {key} 60000")).await, "yes", "{name}");
         let waits = async {
             let granted = raw.acquire(&key, &json!({"ttlMs": 60_000, "waitMs": 20_000})).await;
@@ -36,8 +35,7 @@ async fn their_release_is_noticed_within_a_look() {
 #[tokio::test]
 async fn their_expiry_is_noticed_at_once() {
     let raw = Raw::start().await;
-    for name in LIBRARIES {
-        let (peer, key) = (library(name), name_for(name));
+    for (name, peer, key) in libraries() {
         assert_eq!(peer.ask(&format!("try {key} 1000")).await, "yes", "{name}");
         let begun = Instant::now();
         let granted = raw.acquire(&key, &json!({"ttlMs": 60_000, "waitMs": 20_000})).await;
