@@ -1,0 +1,77 @@
+//! Where Redis is, who we are there, and how long it may take.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::{Check, given, or_none, written};
+use crate::config::flags::RedisFlags;
+use crate::config::redis_url::redis_url;
+use crate::config::{Live, RedisConfig, RedisServer, Secret, Tls};
+
+impl Check {
+    pub fn redis(&mut self, flags: &RedisFlags) -> Option<RedisConfig> {
+        let url = self.take("--redis-url", redis_url(&flags.redis_url));
+        let file = given(&flags.redis_password_file)
+            .map(|file| self.secret_file("--redis-password-file", Path::new(file), Secret::parse));
+        let sentinel_file = given(&flags.redis_sentinel_password_file)
+            .map(|file| self.secret_file("--redis-sentinel-password-file", Path::new(file), Secret::parse));
+        let sentinel_username = given(&flags.redis_sentinel_username);
+        let has_sentinels = url.as_ref().is_none_or(|url| matches!(url.server, RedisServer::Sentinel { .. }));
+        for (flag, is_given) in [
+            ("--redis-sentinel-username", sentinel_username.is_some()),
+            ("--redis-sentinel-password-file", sentinel_file.is_some()),
+        ] {
+            if is_given && !has_sentinels {
+                self.mistake(flag, "given, but --redis-url names no sentinels; expected redis-sentinel:// there");
+            }
+        }
+        let timeout =
+            self.duration("--redis-timeout", &flags.redis_timeout, Duration::from_millis(10), Duration::from_secs(60));
+        let min_replicas = self.count("--min-replicas", &flags.min_replicas, 0, 16);
+        let shortest = Duration::from_millis(1);
+        let replica_timeout =
+            self.duration("--replica-timeout", &flags.replica_timeout, shortest, Duration::from_secs(60));
+        if let (Some(1..), Some(replicas), Some(redis)) = (min_replicas, replica_timeout, timeout)
+            && replicas >= redis
+        {
+            self.mistake(
+                "--replica-timeout",
+                format!(
+                    "{} leaves no time for an answer within --redis-timeout, {}",
+                    written(replicas),
+                    written(redis)
+                ),
+            );
+        }
+        let max_in_flight = self.count("--max-in-flight", &flags.max_in_flight, 1, 65_536);
+        let ca_file = given(&flags.redis_ca_file).map(Path::new);
+        let tls = match &url {
+            Some(url) if url.is_tls => Some(self.take("--redis-ca-file", Tls::trusting(ca_file))),
+            Some(_) if ca_file.is_some() => {
+                self.mistake("--redis-ca-file", "given, but --redis-url asks for no TLS; expected rediss:// there");
+                None
+            }
+            _ => None,
+        };
+        let url = url?;
+        if url.password.is_some() {
+            self.warnings.push(
+                "the password in --redis-url is seen by whoever lists processes; use --redis-password-file".to_owned(),
+            );
+        }
+        let password = or_none(file)?.or(url.password.map(Live::fixed));
+        Some(RedisConfig {
+            server: url.server,
+            tls: or_none(tls)?,
+            database: url.database,
+            username: given(&flags.redis_username).map(str::to_owned).or(url.username),
+            password,
+            sentinel_username: sentinel_username.map(str::to_owned),
+            sentinel_password: or_none(sentinel_file)?,
+            timeout: timeout?,
+            min_replicas: u32::try_from(min_replicas?).expect("at most 16"),
+            replica_timeout: replica_timeout?,
+            max_in_flight: max_in_flight?,
+        })
+    }
+}
