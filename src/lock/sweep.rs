@@ -6,7 +6,7 @@
 //! index so stays within a quarter more than what is held, whoever dies.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
@@ -84,10 +84,12 @@ pub async fn run(scripts: Scripts, ledger: Arc<Ledger>, metrics: Arc<Metrics>) {
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        // All of Redis, as this tick has seen.
+        let is_away = AtomicBool::new(false);
         let shards = futures_util::stream::iter(Shard::all().zip(&mut cursors));
         let swept = shards.for_each_concurrent(SHARDS_AT_ONCE, async |(shard, cursor)| {
-            // Where all of Redis is away, what is owed is owed still, and no shard is waited for.
-            let looks = if redis.ready().is_ok() { ledger.settle(shard) } else { 0 };
+            // What is owed is owed still, and no further shard is waited for.
+            let looks = if is_away.load(Ordering::Relaxed) { 0 } else { ledger.settle(shard) };
             if looks == 0 {
                 return;
             }
@@ -96,6 +98,7 @@ pub async fn run(scripts: Scripts, ledger: Arc<Ledger>, metrics: Arc<Metrics>) {
                 Err(failure) => {
                     tracing::debug!(%failure, %shard, "the index was not swept; trying again");
                     ledger.owe_a_pass(shard);
+                    is_away.store(redis.ready().is_err(), Ordering::Relaxed);
                 }
             }
         });
