@@ -1,14 +1,15 @@
 //! How the line sees where it stands when nobody says so: an expiry tells nobody, and what was said may be lost.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::future::join_all;
 
 use super::{Alarm, Line, Standing, Turn};
 use crate::lock::record;
 use crate::lock::scripts::{AdvanceRow, WaitRow};
-use crate::lock::types::{Key, Token};
+use crate::lock::types::{Key, Shard, Token};
 use crate::redis::RedisFailure;
 
 /// Added to what is left of a lease, so that Redis has let it expire.
@@ -22,8 +23,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 const LOOK_AT_STRANGER_MS: i64 = 100;
 /// The same where nothing was sent, since there was no connection: it costs nobody anything.
 const ASK_AGAIN_MS: i64 = 50;
-/// Lines looked at together when messages may have been lost.
-const LOOKS_AT_ONCE: usize = 32;
 
 impl Line {
     /// Looks at the key when the lease before us must have ended; `silent` is the sidecar that it is on offer to.
@@ -47,7 +46,10 @@ impl Line {
         let task = tokio::spawn(async move {
             tokio::time::sleep_until(due.into()).await;
             // On its own: the next alarm, which this look sets, would end it.
-            tokio::spawn(async move { line.look(&at, &silent).await });
+            tokio::spawn(async move {
+                // It is looked at again.
+                let _ = line.look(&at, &silent).await;
+            });
         });
         if let Some(before) = place.alarm.replace(Alarm { due, task: task.abort_handle() }) {
             before.task.abort();
@@ -55,8 +57,8 @@ impl Line {
     }
 
     /// Sees how the line stands, moves it on where it should, and takes our places again where they were lost.
-    async fn look(self: &Arc<Line>, key: &Key, silent: &str) {
-        let Some(first) = self.standing(key).into_iter().next() else { return };
+    async fn look(self: &Arc<Line>, key: &Key, silent: &str) -> Result<(), RedisFailure> {
+        let Some(first) = self.standing(key).into_iter().next() else { return Ok(()) };
         let asked = Instant::now();
         let is_lost = match self.scripts.advance(key, &first.entry, silent).await {
             Ok(AdvanceRow::Held { text, left_ms, queued }) => {
@@ -79,14 +81,20 @@ impl Line {
             }
             Err(failure) => {
                 tracing::debug!(%key, %failure, "cannot see how the line stands; looking again");
-                self.scatter(key, true);
-                self.alarm(key, pause_after(&failure), "", asked);
-                return;
+                self.put_off(key, &failure, asked);
+                return Err(failure);
             }
         };
         if is_lost || self.places().get(key).is_some_and(|place| place.is_scattered) {
             self.stand_again(key).await;
         }
+        Ok(())
+    }
+
+    /// Looks at a line later, which may have been lost.
+    fn put_off(self: &Arc<Line>, key: &Key, failure: &RedisFailure, asked: Instant) {
+        self.scatter(key, true);
+        self.alarm(key, pause_after(failure), "", asked);
     }
 
     /// Tells those of ours whose attempt has the key, in case that no message did.
@@ -105,7 +113,7 @@ impl Line {
         self.scatter(key, false);
         let standing = self.standing(key);
         // All at once, so that nobody who came later is served between two of them.
-        futures_util::future::join_all(standing.iter().map(|waiter| self.stand(key, waiter))).await;
+        join_all(standing.iter().map(|waiter| self.stand(key, waiter))).await;
     }
 
     async fn stand(self: &Arc<Line>, key: &Key, waiter: &Standing) {
@@ -118,10 +126,7 @@ impl Line {
                 self.alarm(key, self.first_look(left_ms), &offered, asked);
             }
             Ok(WaitRow::Turn(token)) => self.call(key, &waiter.id, Turn::Offered(token)),
-            Err(failure) => {
-                self.scatter(key, true);
-                self.alarm(key, pause_after(&failure), "", asked);
-            }
+            Err(failure) => self.put_off(key, &failure, asked),
         }
     }
 
@@ -136,18 +141,32 @@ impl Line {
         }
     }
 
-    /// Looks at every line whenever messages may have been lost.
+    /// Looks at every line whenever messages may have been lost: at those of one shard one after another, at all shards
+    /// at once, so that a master that is away holds up no other shard's.
     pub(super) async fn look_when_in_doubt(self: Arc<Line>) {
         loop {
             self.doubt.notified().await;
-            let keys: Vec<Key> = self.places().keys().cloned().collect();
-            let looks = keys.into_iter().map(|key| {
-                let line = Arc::clone(&self);
-                async move { line.look(&key, "").await }
-            });
-            futures_util::stream::iter(looks).buffer_unordered(LOOKS_AT_ONCE).for_each(async |()| {}).await;
+            let mut shards: HashMap<Shard, Vec<Key>> = HashMap::new();
+            self.places().keys().for_each(|key| shards.entry(key.shard()).or_default().push(key.clone()));
+            join_all(shards.into_values().map(|keys| self.look_at_all(keys))).await;
         }
     }
+
+    /// Looks at lines of one shard. Once it is seen to be away the others are put off, and not waited for.
+    async fn look_at_all(self: &Arc<Line>, keys: Vec<Key>) {
+        let mut away = None;
+        for key in keys {
+            match &away {
+                None => away = self.look(&key, "").await.err().filter(|failure| !is_of_one_key(failure)),
+                Some(failure) => self.put_off(&key, failure, Instant::now()),
+            }
+        }
+    }
+}
+
+/// Whether other keys may fare better.
+fn is_of_one_key(failure: &RedisFailure) -> bool {
+    matches!(failure, RedisFailure::Refused(_) | RedisFailure::Nonsense(_))
 }
 
 /// When to look at a stranger's key that lasts for `left_ms`; < 0: that does not expire.
