@@ -81,7 +81,7 @@ if lease then
   if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
     redis.call('PEXPIREAT', lock, whole(valid_until))
     if own == 'renew' and redis.call('EXISTS', queue) == 1 then
-      redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
+      redis.call('SPUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
     end
   end
   local text = renewed(lease)

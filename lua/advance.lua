@@ -23,7 +23,7 @@ local stands = redis.call('ZSCORE', queue, waiter) and 'queued' or 'missing'
 if not lease and stands == 'queued' then
   if silent ~= '' then
     drop(KEYS, silent)
-    redis.call('PUBLISH', push .. silent, 'dropped\n' .. key)
+    redis.call('SPUBLISH', push .. silent, 'dropped\n' .. key)
   end
   if hand_over(KEYS, ARGV) then
     lease = redis.call('GET', lock)

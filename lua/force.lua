@@ -34,7 +34,7 @@ end
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
 redis.call('SET', forced, found, 'EX', 60)
-redis.call('PUBLISH', push .. 'all', 'forced\n' .. key .. '\n' .. found)
+redis.call('SPUBLISH', push .. 'all', 'forced\n' .. key .. '\n' .. found)
 if redis.call('EXISTS', queue) == 1 then
   hand_over(KEYS, ARGV)
 end

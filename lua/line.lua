@@ -81,7 +81,7 @@ local function hand_over(keys, args)
     local sidecar, waiter, ttl_ms, identity, attempt, further =
       string.match(first, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
     if sidecar then
-      local listens = redis.call('PUBSUB', 'NUMSUB', push .. sidecar)[2] > 0
+      local listens = redis.call('PUBSUB', 'SHARDNUMSUB', push .. sidecar)[2] > 0
       local offer_ms = listens and OFFER_MS or UNHEARD_OFFER_MS
       local mark = ',"offered":"' .. sidecar .. '"'
       local token = grant(keys, args, identity .. attempt, ttl_ms, further .. mark, offer_ms)
@@ -92,9 +92,9 @@ local function hand_over(keys, args)
       if not listens then
         drop(keys, sidecar)
       end
-      redis.call('PUBLISH', push .. sidecar, 'turn\n' .. key .. '\n' .. waiter .. '\n' .. token)
+      redis.call('SPUBLISH', push .. sidecar, 'turn\n' .. key .. '\n' .. waiter .. '\n' .. token)
       if redis.call('EXISTS', queue) == 1 then
-        redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. offer_ms .. '\n' .. sidecar)
+        redis.call('SPUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. offer_ms .. '\n' .. sidecar)
       end
       return true
     end

@@ -42,7 +42,7 @@ local valid_until = clock_ms() + ttl_ms
 if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
   redis.call('PEXPIREAT', lock, whole(valid_until))
   if redis.call('EXISTS', queue) == 1 then
-    redis.call('PUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
+    redis.call('SPUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
   end
 end
 -- The taking of an offer is the grant itself; any other renewal is told to somebody who then counts on the lease.

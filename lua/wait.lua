@@ -51,7 +51,7 @@ if redis.call('PEXPIRE', queue, keep_ms, 'NX') == 0 then
   redis.call('PEXPIRE', queue, keep_ms, 'GT')
 end
 if comes_back and is_new and redis.call('ZCARD', queue) == 1 then
-  redis.call('PUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
+  redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end
 if not lease and not comes_back and hand_over(KEYS, ARGV) then
   lease = redis.call('GET', lock)

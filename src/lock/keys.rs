@@ -17,7 +17,6 @@ use crate::redis::Slot;
 /// The names of one lock space; two prefixes never meet.
 #[derive(Clone, Debug)]
 pub struct KeySpace {
-    push: String,
     users: String,
     raw_mark: String,
     shards: Arc<[ShardKeys]>,
@@ -35,11 +34,21 @@ struct ShardKeys {
     tokens: Bytes,
     queue: String,
     forced: String,
+    push: String,
 }
 
 impl KeySpace {
-    /// The key space under `prefix`.
+    /// The key space under `prefix`, on one server.
     pub fn new(prefix: &str) -> KeySpace {
+        KeySpace::with_channels(prefix, |_| format!("{prefix}:push:"))
+    }
+
+    /// The same on a cluster, where messages stay with the servers of their shard.
+    pub fn clustered(prefix: &str) -> KeySpace {
+        KeySpace::with_channels(prefix, |shard| format!("{{{prefix}:{shard}}}:push:"))
+    }
+
+    fn with_channels(prefix: &str, push: impl Fn(Shard) -> String) -> KeySpace {
         let shards = Shard::all().map(|shard| ShardKeys {
             shard: shard.to_string(),
             slot: Slot::of(format!("{{{prefix}:{shard}}}")),
@@ -48,13 +57,13 @@ impl KeySpace {
             tokens: format!("{{{prefix}:{shard}}}:tokens").into(),
             queue: format!("{{{prefix}:{shard}}}:queue:"),
             forced: format!("{{{prefix}:{shard}}}:forced:"),
+            push: push(shard),
         });
-        let (push, users) = (format!("{prefix}:push:"), format!("{prefix}:users"));
-        let raw_mark = format!("{{{prefix}:raw}}:mark");
-        KeySpace { push, users, raw_mark, shards: shards.collect(), not_raw: None }
+        let (users, raw_mark) = (format!("{prefix}:users"), format!("{{{prefix}:raw}}:mark"));
+        KeySpace { users, raw_mark, shards: shards.collect(), not_raw: None }
     }
 
-    /// The same, with raw keys.
+    /// The same on one server, with raw keys.
     pub fn raw(prefix: &str) -> KeySpace {
         KeySpace { not_raw: Some(format!("{{{prefix}:")), ..KeySpace::new(prefix) }
     }
@@ -86,9 +95,9 @@ impl KeySpace {
         join(&self.shards[key.shard().index()].forced, key.as_str())
     }
 
-    /// First part of the channels on which sidecars hear of their waiters' turns.
-    pub fn push(&self) -> &str {
-        &self.push
+    /// First part of the channels on which sidecars hear of their waiters' turns at the keys of a shard.
+    pub fn push(&self, shard: Shard) -> &str {
+        &self.shards[shard.index()].push
     }
 
     /// The number of a shard as a text, which scripts are given.
@@ -145,6 +154,16 @@ mod tests {
         assert_eq!(space.lock(&key), format!("{tag}:lock:}}{{x}}"));
         assert_eq!(*space.sequence(key.shard()), format!("{tag}:seq"));
         assert_eq!(*space.tokens(key.shard()), format!("{tag}:tokens"));
+    }
+
+    #[test]
+    fn channels_are_few_on_one_server_and_stay_with_their_shard_on_a_cluster() {
+        let (one, cluster) = (KeySpace::new("lockside"), KeySpace::clustered("lockside"));
+        for shard in Shard::all() {
+            assert_eq!(one.push(shard), "lockside:push:");
+            assert_eq!(cluster.push(shard), format!("{{lockside:{shard}}}:push:"));
+            assert_eq!(Slot::of(format!("{}all", cluster.push(shard))), cluster.slot(shard));
+        }
     }
 
     #[test]

@@ -180,7 +180,7 @@ impl Scripts {
         let (token, ttl) = (token.to_string(), ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default());
         let call = || Call {
             keys: vec![self.space.lock(key).into(), self.space.queue(key).into(), self.space.forced(key).into()],
-            args: Args::of([key.as_str(), &token, identity, &ttl, self.space.push()]),
+            args: Args::of([key.as_str(), &token, identity, &ttl, self.space.push(key.shard())]),
         };
         let mut row = Row::of(self.redis.run_in_time(&RENEW, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
@@ -312,7 +312,7 @@ impl Scripts {
         let (sequence, tokens) = (space.sequence(shard).clone(), space.tokens(shard).clone());
         let keys = vec![space.lock(key).into(), sequence, tokens, space.queue(key).into()];
         let floor = floors.floor(shard).to_string();
-        let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push()]);
+        let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push(shard)]);
         args.extend(further.iter().copied());
         Call { keys, args }
     }

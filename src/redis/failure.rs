@@ -145,7 +145,7 @@ mod tests {
         assert!(of(ErrorKind::Unknown, "ERR The user executing the script can't run this command or subcommand"));
         assert!(of(
             ErrorKind::Unknown,
-            "ERR ACL failure in script: User lockside has no permissions to run the 'publish' command"
+            "ERR ACL failure in script: User lockside has no permissions to run the 'spublish' command"
         ));
         assert!(of(ErrorKind::Unknown, "ERR value is not an integer or out of range script: 8d, on @user_script:72."));
         assert!(!of(

@@ -20,14 +20,23 @@ pub(super) struct Link {
 impl Link {
     /// Connects and greets. `timeout` is each command's.
     pub async fn open(config: Config, timeout: Duration) -> Result<Link, Error> {
-        let performance = PerformanceConfig { default_command_timeout: timeout, ..PerformanceConfig::default() };
+        Link::listening(config, timeout, PerformanceConfig::default().broadcast_channel_capacity).await
+    }
+
+    /// The same, where so many messages may wait for us.
+    pub async fn listening(config: Config, timeout: Duration, backlog: usize) -> Result<Link, Error> {
+        let performance = PerformanceConfig {
+            default_command_timeout: timeout,
+            broadcast_channel_capacity: backlog,
+            ..PerformanceConfig::default()
+        };
         // Without a policy nothing is ever connected again.
         let client = Client::new(Config { fail_fast: true, ..config }, Some(performance), Some(connection()), None);
         let task = client.init().await?;
         Ok(Link { client, task })
     }
 
-    /// Asks by a command that the client library need not know.
+    /// See [`command`].
     pub async fn command(&self, name: &'static str, args: &[&str]) -> Result<Reply, RedisFailure> {
         command(&self.client, name, args).await
     }

@@ -35,7 +35,7 @@ pub use in_flight::{Flight, InFlight};
 pub use info::{Info, Role};
 pub use masters::Slot;
 use node::Node;
-pub use push::{Heard, Push};
+pub use push::{Attention, Heard, Push};
 pub use reply::Reply;
 pub use script::{Args, Call, Script};
 pub use servers::{Health, Redis};

@@ -6,20 +6,17 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use fred::clients::Client;
-use fred::interfaces::{
-    ClientLike, HashesInterface, KeysInterface, LuaInterface, PubsubInterface, SortedSetsInterface,
-};
+use fred::interfaces::{ClientLike, HashesInterface, KeysInterface, LuaInterface, SortedSetsInterface};
 use fred::types::config::{PerformanceConfig, ReconnectPolicy};
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
 use fred::types::{Expiration, Value};
-use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 
 use super::batch::Batch;
 use super::client::{RECONNECT_DELAY_MS, connection, server};
 use super::clock::Clock;
 use super::diagnosis::Target;
-use super::{Call, Heard, InFlight, Info, Push, RedisFailure, Reply, Sample, Script, Slot, Status, watch};
+use super::{Call, InFlight, Info, RedisFailure, Reply, Sample, Script, Slot, Status, watch};
 use crate::config::RedisConfig;
 use crate::metrics::{Metrics, RedisOperation};
 
@@ -212,17 +209,6 @@ impl Node {
     pub async fn is_marked(&self, key: &str) -> Result<bool, RedisFailure> {
         let command = Box::pin(self.client.exists::<Value, _>(key));
         Ok(self.call(&[RedisOperation::Mark], command).await?.number::<u64>()? > 0)
-    }
-
-    /// Says `message` on a channel; how many heard it.
-    pub async fn publish(&self, channel: &str, message: &str) -> Result<u64, RedisFailure> {
-        let command = Box::pin(self.client.publish::<Value, _, _>(channel, message));
-        self.call(&[RedisOperation::Publish], command).await?.number()
-    }
-
-    /// Listens on channels, by a connection of its own.
-    pub async fn listen(&self, channels: Vec<String>, ear: mpsc::UnboundedSender<Heard>) -> Result<Push, RedisFailure> {
-        Box::pin(Push::listen(&self.config, channels, ear)).await.inspect_err(|failure| self.status.refused(failure))
     }
 
     /// What Redis says of itself.

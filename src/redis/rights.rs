@@ -60,7 +60,9 @@ fn advice(reason: &str) -> Option<String> {
     let command = reason.split_once("run the '").and_then(|(_, rest)| rest.split('\'').next());
     let what = match command {
         Some(command) => format!("allow its ACL user the command: +{command}"),
-        None if reason.contains("channel") => "allow its ACL user the channels: &PREFIX:push:*".to_owned(),
+        None if reason.contains("channel") => {
+            "allow its ACL user the channels: &PREFIX:push:*, on a cluster &{PREFIX:*}:push:*".to_owned()
+        }
         None if reason.contains("key") => "allow its ACL user the keys: ~{PREFIX:*}:*".to_owned(),
         None => "allow its ACL user the commands of the scripts".to_owned(),
     };
@@ -87,7 +89,7 @@ mod tests {
                 "ERR The user executing the script can't run this command or subcommand script: 8d, on @user_script:1.",
                 "of the scripts",
             ),
-            ("ERR ACL failure in script: User lockside has no permissions to run the 'publish' command", "+publish "),
+            ("ERR ACL failure in script: User lockside has no permissions to run the 'spublish' command", "+spublish "),
             (
                 "ERR ACL failure in script: User lockside has no permissions to access the 'lockside:push:all' channel",
                 "&PREFIX:push:*",

@@ -120,6 +120,14 @@ impl Redis {
         }
     }
 
+    /// Whether each server has a part of the keys.
+    pub fn is_cluster(&self) -> bool {
+        match self.topology {
+            Topology::Single | Topology::Sentinel => false,
+            Topology::Cluster => true,
+        }
+    }
+
     /// Which servers are spoken to now, as people say it.
     pub fn place(&self) -> String {
         let masters: Vec<String> = self.masters.borrow().nodes().iter().map(|node| node.config.place()).collect();
@@ -189,15 +197,9 @@ impl Redis {
         on!(self, Slot::of(key), node => node.is_marked(key))
     }
 
-    /// Says `message` on a channel; how many heard it.
-    pub async fn publish(&self, channel: &str, message: &str) -> Result<u64, RedisFailure> {
-        on!(self, Slot::of(channel), node => node.publish(channel, message))
-    }
-
-    /// Listens on channels, by a connection of its own.
-    pub async fn listen(&self, channels: Vec<String>, ear: mpsc::UnboundedSender<Heard>) -> Result<Push, RedisFailure> {
-        let node = self.master_of(Slot::of(channels[0].as_str())).await?;
-        node.listen(channels, ear).await
+    /// Listens on channels that are yet to be named, wherever they are served; what is heard goes to the receiver.
+    pub fn listen(&self) -> (Push, mpsc::UnboundedReceiver<Heard>) {
+        Push::follow(self.masters.clone(), Arc::clone(&self.status), self.patience)
     }
 
     /// What each server says of itself, and which it is; none where no master is known.

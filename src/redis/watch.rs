@@ -55,7 +55,8 @@ struct Replacer {
 struct State {
     /// `Err` says why not.
     ready: Result<(), String>,
-    last_answer: Option<Instant>,
+    /// When the server last showed that it is there.
+    last_sign: Option<Instant>,
     last_reconnection: Option<Instant>,
 }
 
@@ -109,7 +110,7 @@ impl Status {
         Status {
             state: Mutex::new(State {
                 ready: Err("redis has not answered yet".to_owned()),
-                last_answer: None,
+                last_sign: None,
                 last_reconnection: None,
             }),
             silences: AtomicU32::new(0),
@@ -160,12 +161,17 @@ impl Status {
     pub(super) fn answered(&self) {
         self.silences.store(0, Ordering::Relaxed);
         let mut state = self.lock();
-        state.last_answer = Some(Instant::now());
+        state.last_sign = Some(Instant::now());
         if state.ready.is_err() {
             state.ready = Ok(());
             drop(state);
             tracing::info!(server = self.server, "redis answers");
         }
+    }
+
+    /// Something was answered on another connection: no probe need ask for a while, as long as this one is good.
+    pub(super) fn is_alive(&self) {
+        self.lock().last_sign = Some(Instant::now());
     }
 
     pub(super) fn silent(&self, reason: String) {
@@ -182,9 +188,10 @@ impl Status {
         }
     }
 
-    /// What is left of [`PROBE_INTERVAL`] since the last answer; `None` when a probe is due.
+    /// What is left of [`PROBE_INTERVAL`] since the last sign of life; `None` when a probe is due.
     fn quiet(&self) -> Option<Duration> {
-        let since = self.lock().last_answer?.elapsed();
+        let state = self.lock();
+        let since = state.last_sign.filter(|_| state.ready.is_ok())?.elapsed();
         PROBE_INTERVAL.checked_sub(since).filter(|left| !left.is_zero())
     }
 

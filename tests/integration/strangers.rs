@@ -76,11 +76,11 @@ async fn odd_messages_keep_nobody_from_the_turn() {
             sidecar.call("GET", &path).send().await.json()["waiters"] == 1
         })
         .await;
-        let channels: Vec<String> = redis.ask("PUBSUB", &["CHANNELS"]);
+        let channels: Vec<String> = redis.ask("PUBSUB", &["SHARDCHANNELS"]);
         assert_eq!(channels.len(), 2, "{channels:?}");
         let (mut dice, mut connection) = (Dice(42), redis.connection());
         for count in 0..2000 {
-            let mut command = redis::cmd("PUBLISH");
+            let mut command = redis::cmd("SPUBLISH");
             command.arg(&channels[count % 2]).arg(odd(&mut dice, &key));
             assert_eq!(command.query::<u64>(&mut connection).unwrap(), 1);
         }

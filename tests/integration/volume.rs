@@ -102,7 +102,7 @@ pub fn fill_as_another_would(mut redis: redis::Connection) {
                 .arg(&space.tokens(shard)[..])
                 .arg(space.queue(&key));
             let (floor, request, further, own, not_after) = (0, "", "", "refuse", "");
-            pipe.arg(key.as_str()).arg(shard.to_string()).arg(floor).arg(space.push());
+            pipe.arg(key.as_str()).arg(shard.to_string()).arg(floor).arg(space.push(key.shard()));
             pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(request);
             pipe.arg(LEASE.as_millis() as u64).arg(further).arg(own).arg(not_after);
             pipe.ignore();

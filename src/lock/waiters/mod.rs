@@ -12,14 +12,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use tokio::sync::{Notify, OnceCell, mpsc, oneshot};
+use tokio::sync::{Notify, oneshot};
 use tokio::task::AbortHandle;
 
 use super::LockFailure;
 use super::record;
 use super::scripts::{Scripts, WaitRow};
 use super::types::{Key, Token};
-use crate::redis::{Heard, Push};
+use crate::redis::{Attention, Push};
 pub use removal::Removal;
 
 /// Everybody of one thread who waits.
@@ -29,17 +29,9 @@ pub struct Line {
     places: Mutex<HashMap<Key, Place>>,
     /// The leases that are held by connections to us.
     held: Mutex<HashMap<(Key, Token), Arc<Notify>>>,
-    listening: OnceCell<Listening>,
-    /// When anything was last heard.
-    heard: Mutex<Instant>,
+    push: Push,
     /// Asks for a look at every line.
     doubt: Notify,
-}
-
-/// The connection that we hear by, and where to what it hears goes.
-struct Listening {
-    push: Mutex<Push>,
-    ear: mpsc::UnboundedSender<Heard>,
 }
 
 /// The waiters of one key, in the order in which they came, and what is known of the lease before them.
@@ -50,6 +42,8 @@ struct Place {
     told: Instant,
     /// Whether some of ours may have lost their places.
     is_scattered: bool,
+    /// We count on being told.
+    _attention: Attention,
 }
 
 struct Alarm {
@@ -134,15 +128,19 @@ pub struct Joining<'a> {
 impl Line {
     /// `sidecar` names this thread's line among all others.
     pub fn new(sidecar: String, scripts: Scripts) -> Arc<Line> {
-        Arc::new(Line {
+        let (push, heard) = scripts.redis.listen();
+        let line = Arc::new(Line {
             sidecar,
             scripts,
             places: Mutex::new(HashMap::new()),
             held: Mutex::new(HashMap::new()),
-            listening: OnceCell::new(),
-            heard: Mutex::new(Instant::now()),
+            push,
             doubt: Notify::new(),
-        })
+        });
+        tokio::spawn(Arc::clone(&line).hear(heard));
+        tokio::spawn(Arc::clone(&line).look_when_in_doubt());
+        tokio::spawn(Arc::clone(&line).look_for_lines());
+        line
     }
 
     /// Joins the line before `key`, at its end or where it stood before. The ticket is made before the script runs: a
@@ -151,8 +149,11 @@ impl Line {
         let Joining { id, identity, nonce, request, ttl_ms, further, longest_ms, stood } = joining;
         let attempt = format!("{nonce}{}", record::sending(request));
         let entry = format!("{}\n{id}\n{ttl_ms}\n{identity}\n{attempt}\n{further}", self.sidecar);
-        if let Err(failure) = self.listen().await {
-            return Err((failure, String::new()));
+        // Whoever comes back is listened for already; and where that broke, all is looked at when it is mended.
+        if stood.is_none()
+            && let Err(failure) = self.push.hear(&self.channels(key)).await
+        {
+            return Err((failure.into(), String::new()));
         }
         let (give, turn) = oneshot::channel();
         let waiter = Waiter {
@@ -165,7 +166,13 @@ impl Line {
             turn: Some(give),
         };
         let asked = Instant::now();
-        let place = || Place { waiters: Vec::new(), alarm: None, told: asked, is_scattered: false };
+        let place = || Place {
+            waiters: Vec::new(),
+            alarm: None,
+            told: asked,
+            is_scattered: false,
+            _attention: self.push.attention(),
+        };
         self.places().entry(key.clone()).or_insert_with(place).waiters.push(waiter);
         let ticket = Ticket { entry, id, key: key.clone(), line: Arc::clone(self), turn };
         match self.scripts.wait(key, &ticket.entry, longest_ms, stood.as_deref()).await {

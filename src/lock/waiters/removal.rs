@@ -33,11 +33,12 @@ impl Drop for Removal {
 
 impl Line {
     pub fn removal(self: &Arc<Line>, key: Key, token: Token) -> Removal {
-        if self.listening.get().is_none() {
+        let channels = self.channels(&key);
+        if !self.push.hears(&channels) {
             let line = Arc::clone(self);
             tokio::spawn(async move {
-                if let Err(failure) = line.listen().await {
-                    tracing::debug!(%failure, "cannot listen for removals; the next renewal tells");
+                if let Err(failure) = line.push.hear(&channels).await {
+                    tracing::debug!(%failure, "cannot listen for removals yet; the next renewal tells");
                 }
             });
         }

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use fred::clients::SubscriberClient;
-use fred::interfaces::{ClientLike, EventInterface, PubsubInterface};
-use fred::types::config::{Config, PerformanceConfig, ReconnectPolicy};
+use fred::interfaces::{EventInterface, PubsubInterface};
+use fred::types::config::Config;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 
 use crate::config::RedisConfig;
-use crate::redis::client::{CONNECT_TIMEOUT, connection, one_server, server};
+use crate::redis::client::{CONNECT_TIMEOUT, one_server, server};
 use crate::redis::credentials::Credentials;
 use crate::redis::diagnosis::{Target, explain};
 use crate::redis::link::Link;
@@ -152,29 +151,36 @@ pub(super) async fn hear(config: Config, name: String, tell: mpsc::UnboundedSend
         "-failover-abort-no-good-slave",
         "-failover-abort-slave-timeout",
     ];
-    let performance = PerformanceConfig { default_command_timeout: CONNECT_TIMEOUT, ..PerformanceConfig::default() };
-    let policy = ReconnectPolicy::new_constant(0, u32::try_from(HEAR_AGAIN.as_millis()).expect("a second"));
-    let client = SubscriberClient::new(config, Some(performance), Some(connection()), Some(policy));
-    let mut messages = client.message_rx();
-    let task = client.connect();
-    client.manage_subscriptions();
-    // Of any that it may miss the next question tells.
-    while !tell.is_closed() && client.subscribe([&[BEGUN], &OVER[..]].concat()).await.is_err() {
+    while !tell.is_closed() {
+        if let Ok(link) = Link::open(config.clone(), CONNECT_TIMEOUT).await {
+            hear_on(link, [&[BEGUN], &OVER[..]].concat(), |channel, text| {
+                if text.split(' ').any(|word| word == name) {
+                    let _ = tell.send(if channel == BEGUN { Event::Begun } else { Event::Over });
+                }
+            })
+            .await;
+        }
+        // Of any that it may miss the next question tells.
         sleep(HEAR_AGAIN).await;
     }
-    while !tell.is_closed() {
-        match messages.recv().await {
-            Ok(message) => {
-                let text = message.value.as_string().unwrap_or_default();
-                if text.split(' ').any(|word| word == name) {
-                    let _ = tell.send(if message.channel == BEGUN { Event::Begun } else { Event::Over });
-                }
-            }
-            Err(broadcast::error::RecvError::Lagged(_)) => {}
-            Err(broadcast::error::RecvError::Closed) => break,
+}
+
+/// Passes on what is said on these channels until the connection breaks.
+async fn hear_on(mut link: Link, channels: Vec<&str>, take_in: impl Fn(&str, &str)) {
+    let mut messages = link.client.message_rx();
+    if link.client.subscribe(channels).await.is_err() {
+        return;
+    }
+    loop {
+        tokio::select! {
+            message = messages.recv() => match message {
+                Ok(message) => take_in(&message.channel, &message.value.as_string().unwrap_or_default()),
+                Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            _ = link.ended() => return,
         }
     }
-    task.abort();
 }
 
 #[cfg(test)]

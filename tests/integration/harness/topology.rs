@@ -37,7 +37,7 @@ pub fn tls_args(scratch: &Scratch, port: &str, names: &[&str]) -> Vec<String> {
     let user = include_str!("../../../deploy/redis/lockside.acl")
         .replace(">change-this-password", &format!(">{ACL_PASSWORD}"))
         .replace("~{lockside:*}:* %R~lockside:users", "~*")
-        .replace("&lockside:push:*", "&*");
+        .replace("&lockside:push:* &{lockside:*}:push:*", "&*");
     let files = [
         ("--tls-cert-file", scratch.file("redis.pem", certificate)),
         ("--tls-key-file", scratch.file("redis.key", key)),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{PubSubCommands, Value};
+use redis::Value;
 
 use super::{ADVANCE, Attempt, Space, WAIT, identity_of, word};
 use crate::harness::{TestRedis, eventually};
@@ -13,33 +13,19 @@ struct Ear(std::sync::mpsc::Receiver<String>);
 impl Ear {
     /// A sidecar that listens.
     fn of(space: &Space, sidecar: &str) -> Ear {
-        let channels = [format!("{}{sidecar}", space.push()), format!("{}all", space.push())];
         let (give, take) = std::sync::mpsc::channel();
-        let (ready, is_ready) = std::sync::mpsc::channel();
         let mut connection = TestRedis::shared().connection();
-        std::thread::spawn(move || {
-            let mut is_first = true;
-            let _ = connection.subscribe(&channels[..], |message| {
-                let text: String = message.get_payload().unwrap();
-                if is_first && text == "begin" {
-                    is_first = false;
-                    ready.send(()).unwrap();
-                } else if give.send(text).is_err() {
-                    return redis::ControlFlow::Break(());
-                }
-                redis::ControlFlow::<()>::Continue
-            });
-        });
-        let mut connection = TestRedis::shared().connection();
-        let channel = format!("{}{sidecar}", space.push());
-        loop {
-            let heard: u64 = redis::cmd("PUBLISH").arg(&channel).arg("begin").query(&mut connection).unwrap();
-            if heard > 0 {
-                break;
-            }
-            std::thread::yield_now();
+        for channel in [format!("{}{sidecar}", space.push()), format!("{}all", space.push())] {
+            redis::cmd("SSUBSCRIBE").arg(channel).query::<Value>(&mut connection).unwrap();
         }
-        is_ready.recv().unwrap();
+        std::thread::spawn(move || {
+            while let Ok(message) = connection.recv_response() {
+                let (word, _channel, text): (String, String, String) = redis::from_redis_value(message).unwrap();
+                if word != "smessage" || give.send(text).is_err() {
+                    break;
+                }
+            }
+        });
         Ear(take)
     }
 
@@ -353,8 +339,7 @@ async fn out_of_memory_the_line_moves_on() {
     let token = space.granted(&Attempt::of("k", "alice", "n-1"));
     space.wait(&waiter("a", "w-1"), "");
     let mut ear = redis.connection();
-    let mut ear = ear.as_pubsub();
-    ear.subscribe(format!("{}a", space.push())).unwrap();
+    redis::cmd("SSUBSCRIBE").arg(format!("{}a", space.push())).query::<Value>(&mut ear).unwrap();
     redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
 
     assert_eq!(space.release("k", Some(token), &identity_of("alice")).unwrap(), ["released"]);

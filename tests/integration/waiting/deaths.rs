@@ -1,9 +1,12 @@
 //! Sidecars that die, freeze, or hear nothing any more: the line goes on without them, and they come back to it.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::{Fleet, granted, patient, release, token};
-use crate::harness::{TestRedis, eventually};
+use crate::harness::{Proxy, Sidecar, TestRedis, eventually, unique};
 
 /// Ten waiters of a sidecar that then gets `signal` stand before one of another; how long that one waits for its turn
 /// after the release.
@@ -108,6 +111,48 @@ async fn a_lost_connection_for_messages_costs_a_second_at_most_and_no_place_in_l
         held = token(&answer);
     }
     assert_eq!(fleet.waiters().await, 0);
+}
+
+/// It looks alive from both ends, and nothing passes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_half_open_connection_for_messages_costs_a_second_at_most() {
+    let redis = TestRedis::start(&[]);
+    let (proxy, key) = (Proxy::start(&redis), unique("half-open"));
+    let behind = Sidecar::start_at(&proxy.url(), &[]).await;
+    let ids = |kind: &str| -> BTreeSet<String> {
+        let list: String = redis.ask("CLIENT", &["LIST", "TYPE", kind]);
+        list.lines().filter_map(|line| line.split(' ').next()?.strip_prefix("id=").map(str::to_owned)).collect()
+    };
+    let before = ids("normal");
+    let other = Sidecar::start(&redis, &[]).await;
+    let path = format!("/v1/locks/{key}");
+    let held = other.call("POST", &path).json(&json!({"ttlMs": 60_000})).send().await;
+    let release = format!("{path}?token={}", token(&held));
+    let waits = async {
+        let answer = behind.call("POST", &path).json(&patient()).send().await;
+        (answer, Instant::now())
+    };
+    let loss = async {
+        eventually("it waits", Duration::from_secs(5), async || {
+            other.call("GET", &path).send().await.json()["waiters"] == 1 && ids("pubsub").len() == 1
+        })
+        .await;
+        proxy.half_open();
+        // That for commands is made anew, so that it is for messages alone.
+        for id in before {
+            redis.ask::<u64>("CLIENT", &["KILL", "ID", &id]);
+        }
+        let released = Instant::now();
+        assert_eq!(other.call("DELETE", &release).send().await.status, 204);
+        released
+    };
+
+    let ((answer, at), released) = tokio::join!(waits, loss);
+
+    println!("release to grant behind a half-open connection: {:?}", at - released);
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    // An offer that nobody takes ends after 1.5 s.
+    assert!(at - released < Duration::from_millis(1400), "{:?}", at - released);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Fleet, granted, patient, release, token};
-use crate::harness::TestRedis;
+use crate::harness::{TestRedis, eventually};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_waiters_at_three_sidecars_are_granted_in_the_order_in_which_they_came() {
@@ -44,6 +44,13 @@ async fn a_hundred_waiters_at_three_sidecars_cost_redis_fewer_than_ten_commands_
     fleet.hold(0, 60_000).await;
     let waiting: Vec<_> = (0..100).map(|number| fleet.begin(number % 3, patient())).collect();
     fleet.waiters_are(100).await;
+    // For what has expired, and for leases above the cap.
+    eventually("each has looked twice through the 64 shards, as at its start", Duration::from_secs(10), async || {
+        let stats: String = redis.ask("INFO", &["commandstats"]);
+        let ranges = stats.lines().find_map(|line| line.strip_prefix("cmdstat_zrangebyscore:calls="));
+        ranges.and_then(|rest| rest.split(',').next()?.parse::<u64>().ok()).is_some_and(|calls| calls >= 2 * 3 * 64)
+    })
+    .await;
     // One connection: making it costs commands, too.
     let mut connection = redis.connection();
     let mut commands = || {

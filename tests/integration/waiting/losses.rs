@@ -93,6 +93,32 @@ async fn who_comes_after_the_loss_stands_behind_those_who_waited_before() {
     granted(after).await;
 }
 
+/// One line after another is looked for, and where one is gone all are looked at.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_is_lost_among_others_stands_again() {
+    let redis = TestRedis::start(&[]);
+    let fleet = Fleet::on(&redis, 1, &[]).await;
+    let paths = ["one", "two", "three"].map(|name| format!("/v1/locks/{name}"));
+    let mut waiting = Vec::new();
+    for path in &paths {
+        let held = fleet.sidecars[0].call("POST", path).json(&json!({"ttlMs": 60_000})).send().await;
+        assert_eq!(held.status, 201);
+        let (sidecar, path) = (Arc::clone(&fleet.sidecars[0]), path.clone());
+        waiting.push(tokio::spawn(async move { sidecar.call("POST", &path).json(&patient()).send().await }));
+    }
+    let lines = || fleet.keys(&redis, "queue");
+    eventually("all wait", Duration::from_secs(5), async || lines().len() == 3).await;
+    let mut names = lines();
+    names.sort();
+
+    for name in names {
+        redis.ask::<u64>("DEL", &[&name]);
+        let took = eventually("it stands again", Duration::from_secs(20), async || lines().len() == 3).await;
+        println!("{name} stands again after {took:?}");
+    }
+    waiting.iter().for_each(|one| one.abort());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_redis_that_freezes_for_seconds_costs_no_place_in_line() {
     let redis = TestRedis::start(&[]);

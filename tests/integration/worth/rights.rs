@@ -50,6 +50,31 @@ async fn without_the_channels_the_log_says_so() {
     assert_told(&["resetchannels"], "&PREFIX:push:*").await;
 }
 
+/// Who cannot be told of a turn is not put in line.
+#[tokio::test]
+async fn without_subscriptions_nobody_waits_and_the_log_says_so() {
+    assert_told(&["-ssubscribe"], "+ssubscribe").await;
+}
+
+#[tokio::test]
+async fn who_cannot_be_told_of_a_turn_is_not_put_in_line() {
+    let (redis, scratch) = (TestRedis::start(&[&GOOD[..], &["--aclfile", ACL_FILE]].concat()), Scratch::new());
+    redis.ask::<String>("ACL", &["SETUSER", "lockside", "-ssubscribe"]);
+    let flags = login(&scratch);
+    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+    let sidecar = Sidecar::start(&redis, &flags).await;
+    assert_eq!(sidecar.call("POST", "/v1/locks/a").json(&json!({"ttlMs": 60_000})).send().await.status, 201);
+
+    let refused = sidecar.call("POST", "/v1/locks/a").json(&json!({"waitMs": 10_000})).send().await;
+
+    assert_eq!((refused.status, refused.json()["outcome"].as_str()), (503, Some("not-applied")), "{}", refused.text());
+    let state = sidecar.call("GET", "/v1/locks/a").send().await.json();
+    assert_eq!((&state["state"], &state["waiters"]), (&json!("held"), &json!(0)));
+    redis.ask::<String>("ACL", &["SETUSER", "lockside", "+ssubscribe"]);
+    let waits = async || sidecar.call("POST", "/v1/locks/a").json(&json!({"waitMs": 1})).send().await.status == 409;
+    eventually("it listens", SEEN, waits).await;
+}
+
 #[tokio::test]
 async fn without_the_time_it_is_not_ready_and_says_so() {
     let (redis, scratch) = (TestRedis::start(&[&GOOD[..], &["--aclfile", ACL_FILE]].concat()), Scratch::new());

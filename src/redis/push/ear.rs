@@ -1,0 +1,208 @@
+//! One connection that only listens, and how it is noticed that nothing is heard on it any more.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fred::clients::Client;
+use fred::interfaces::EventInterface;
+use fred::types::Message;
+use futures_util::future::join_all;
+use tokio::sync::{broadcast, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{Heard, Hearing};
+use crate::redis::client::{RECONNECT_DELAY_MS, server};
+use crate::redis::link::{Link, command};
+use crate::redis::{Node, RedisFailure};
+
+/// Between two signs of life that a connection is asked for while anybody counts on it, and how long each may take. Two
+/// of them bound what a lost message costs.
+const BEAT: Duration = Duration::from_millis(430);
+/// Between two attempts to listen.
+const PAUSE: Duration = Duration::from_millis(RECONNECT_DELAY_MS as u64);
+/// While every attempt fails, it is told so often that messages may be lost.
+const ATTEMPTS_FOR_A_GAP: u32 = 4;
+/// Messages that may wait for us; more are lost, and then all is looked at anew.
+const BACKLOG: usize = 1024;
+
+/// Listens at one server, by one connection after another. Dropped, it stops.
+pub(super) struct Ear {
+    node: Arc<Node>,
+    channels: watch::Sender<BTreeSet<String>>,
+    task: AbortHandle,
+}
+
+impl Ear {
+    pub fn open(number: u64, node: Arc<Node>, channels: BTreeSet<String>, hearing: &Arc<Hearing>) -> Ear {
+        let (channels, wanted) = watch::channel(channels);
+        let listener = Listener { number, node: Arc::clone(&node), wanted, hearing: Arc::clone(hearing) };
+        Ear { node, channels, task: tokio::spawn(listener.run()).abort_handle() }
+    }
+
+    pub fn is_at(&self, node: &Arc<Node>) -> bool {
+        Arc::ptr_eq(&self.node, node)
+    }
+
+    /// Which channels it is to listen to.
+    pub fn wants(&self, channels: BTreeSet<String>) {
+        self.channels.send_if_modified(|known| {
+            let is_news = *known != channels;
+            *known = channels;
+            is_news
+        });
+    }
+}
+
+impl Drop for Ear {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Listener {
+    number: u64,
+    node: Arc<Node>,
+    wanted: watch::Receiver<BTreeSet<String>>,
+    hearing: Arc<Hearing>,
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.hearing.is_deaf(self.number);
+    }
+}
+
+impl Listener {
+    async fn run(mut self) {
+        for attempt in 0_u32.. {
+            let begun = Instant::now();
+            let problem = self.listen().await;
+            tracing::debug!(problem, place = self.node.config.place(), "redis: not listening; connecting anew");
+            self.hearing.is_deaf(self.number);
+            self.hearing.learn(problem);
+            if attempt.is_multiple_of(ATTEMPTS_FOR_A_GAP) {
+                self.hearing.tell(Heard::Gap);
+            }
+            sleep_until(begun + PAUSE).await;
+        }
+    }
+
+    /// Listens by one connection until it is no good any more: why.
+    async fn listen(&mut self) -> String {
+        let mut link = match Link::listening(server(&self.node.config), BEAT, BACKLOG).await {
+            Ok(link) => link,
+            Err(error) => return error.to_string(),
+        };
+        let (client, hearing) = (link.client.clone(), Arc::clone(&self.hearing));
+        tokio::select! {
+            problem = link.ended() => problem,
+            problem = relay(client.message_rx(), &hearing) => problem,
+            problem = self.keep(&client) => problem,
+        }
+    }
+
+    /// Subscribes to what is wanted, and makes sure that it stays so; until it does not: why.
+    async fn keep(&mut self, client: &Client) -> String {
+        let (mut ours, mut attention) = (BTreeSet::new(), self.hearing.attention.subscribe());
+        let mut next = Instant::now() + BEAT;
+        loop {
+            let wanted = self.wanted.borrow_and_update().clone();
+            if !ours.is_subset(&wanted) {
+                return "some channels are another server's now".to_owned();
+            }
+            if let Err(failure) = self.subscribe(client, wanted.difference(&ours).cloned().collect(), &mut ours).await {
+                return failure.to_string();
+            }
+            let is_due = async {
+                if ours.len() < wanted.len() {
+                    return sleep(PAUSE).await;
+                }
+                let _ = attention.wait_for(|count| *count > 0).await;
+                sleep_until(next).await;
+            };
+            let is_due = tokio::select! {
+                _ = self.wanted.changed() => false,
+                () = is_due => ours.len() == wanted.len(),
+            };
+            if is_due {
+                next = Instant::now() + BEAT;
+                if let Err(problem) = self.beat(client, &ours).await {
+                    return problem;
+                }
+            }
+        }
+    }
+
+    /// Subscribes to further channels. Those that the server refuses are left out.
+    async fn subscribe(
+        &self,
+        client: &Client,
+        further: Vec<String>,
+        ours: &mut BTreeSet<String>,
+    ) -> Result<(), RedisFailure> {
+        let answers = join_all(further.iter().map(|channel| subscribe(client, channel))).await;
+        let mut heard = Vec::new();
+        for (channel, answer) in further.into_iter().zip(answers) {
+            match answer {
+                Ok(_) => heard.push(channel),
+                Err(failure @ RedisFailure::Refused(_)) => self.refused(&failure),
+                Err(failure) => return Err(failure),
+            }
+        }
+        if !heard.is_empty() {
+            ours.extend(heard.iter().cloned());
+            self.hearing.listens(self.number, heard);
+        }
+        Ok(())
+    }
+
+    fn refused(&self, failure: &RedisFailure) {
+        self.hearing.status.refused(failure);
+        if failure.is_elsewhere() {
+            self.hearing.status.wants_news();
+        }
+        self.hearing.learn(failure.to_string());
+    }
+
+    /// Subscribes once more to what is subscribed to: the answer counts all channels that are, and a server that gave
+    /// some of them away, or is frozen, or is not there any more, tells nobody.
+    async fn beat(&self, client: &Client, ours: &BTreeSet<String>) -> Result<(), String> {
+        let Some(first) = ours.first() else { return Ok(()) };
+        match subscribe(client, first).await {
+            Ok(count) if count == ours.len() => {}
+            Ok(count) => return Err(format!("redis knows of {count} subscriptions, and not of {}", ours.len())),
+            Err(failure @ RedisFailure::Refused(_)) if !failure.is_elsewhere() => self.refused(&failure),
+            Err(failure @ RedisFailure::NoAnswer(_)) => {
+                let place = self.node.config.place();
+                tracing::warn!(%failure, place, "redis's messages are not heard; listening anew");
+                return Err(failure.to_string());
+            }
+            Err(failure) => return Err(failure.to_string()),
+        }
+        self.node.status.is_alive();
+        Ok(())
+    }
+}
+
+/// Subscribes to one channel, for channels of several slots may not share a command; how many the connection has now.
+async fn subscribe(client: &Client, channel: &str) -> Result<usize, RedisFailure> {
+    let answer = command(client, "SSUBSCRIBE", &[channel]).await?.into_rows()?;
+    answer.last().map_or(Ok(0), |count| count.number())
+}
+
+/// Passes messages on until there are none any more: why.
+async fn relay(mut messages: broadcast::Receiver<Message>, hearing: &Hearing) -> String {
+    loop {
+        match messages.recv().await {
+            Ok(message) => {
+                if let Some(text) = message.value.into_string() {
+                    hearing.tell(Heard::Message(text));
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(_)) => hearing.tell(Heard::Gap),
+            Err(broadcast::error::RecvError::Closed) => return "the connection was closed".to_owned(),
+        }
+    }
+}
