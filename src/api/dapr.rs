@@ -32,7 +32,7 @@ pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -
     let body = read_body(request).await?;
     let terms = LockBody::of(&body)?.into_terms(&segment(&store, "store")?, &cx.dapr_stores, &cx.limits)?;
     let LockTerms { key, owner, ttl } = terms;
-    let attempt = Attempt { owner, ttl, own: Own::Refuse, meta: None, name: None, wait: None };
+    let attempt = Attempt::plain(owner, ttl, Own::Refuse);
     let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
     let success = !matches!(content, Acquired::Held(_));
     Ok(registered(json(StatusCode::OK, &TryLockView { success }), receipt))

@@ -58,15 +58,8 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     let body = read_body(request).await?;
     let (key, ttl) = object::<CreateBody>(&body)?.terms(&cx.limits)?;
     let attempt = match caller {
-        Caller::User { owner, .. } => Attempt { owner, ttl, own: Own::Renew, meta: None, name: None, wait: None },
-        Caller::System => Attempt {
-            owner: Owner::system(cx.locks.owner_name()),
-            ttl,
-            own: Own::Refuse,
-            meta: None,
-            name: None,
-            wait: None,
-        },
+        Caller::User { owner, .. } => Attempt::plain(owner, ttl, Own::Renew),
+        Caller::System => Attempt::plain(Owner::system(cx.locks.owner_name()), ttl, Own::Refuse),
     };
     let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
     let granted = |status, lease| Ok(registered(json(status, &LeaseDto::from(lease)), receipt));

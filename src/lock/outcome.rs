@@ -20,6 +20,13 @@ pub struct Attempt {
     pub wait: Option<Wait>,
 }
 
+impl Attempt {
+    /// With nothing beside the lease: no meta, no name, no wait.
+    pub fn plain(owner: Owner, ttl: Ttl, own: Own) -> Attempt {
+        Attempt { owner, ttl, own, meta: None, name: None, wait: None }
+    }
+}
+
 /// A wait in line.
 #[derive(Clone, Copy, Debug)]
 pub struct Wait {
