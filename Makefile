@@ -19,7 +19,7 @@ ENGINE = if podman info >/dev/null 2>&1; then engine=podman format="--format doc
 SCHEMATHESIS := target/schemathesis/bin/schemathesis
 
 # On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
-TOPOLOGIES := tls sentinel
+TOPOLOGIES := tls sentinel cluster
 SMOKE := admin:: native::acquire leases::create waiting::fairness::a_release hold::a_client hold::closing
 
 .PHONY: help
@@ -37,7 +37,7 @@ test: redis promtool clients $(SCHEMATHESIS) ## Run every test against a real re
 	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done
 
 .PHONY: test-all
-test-all: redis ## Run every test of what locks do on every kind of Redis: a unix socket, TLS, sentinels
+test-all: redis ## Run every test of what locks do on every kind of Redis: a unix socket, TLS, sentinels, a cluster
 	@set -e; for topology in single $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --test integration -- admin:: leases:: native:: tokens:: waiting:: hold::; done
 

@@ -10,6 +10,7 @@ mod admin;
 mod admin_requests;
 mod browser;
 mod cli;
+mod cluster;
 mod credentials;
 mod dapr;
 mod deploy;

@@ -70,6 +70,9 @@ pub(super) async fn ask(
             "`{host}:{port}` is no node of a cluster, but a sentinel perhaps; say redis-sentinel://…?master=NAME \
              ({reason})"
         )),
+        Err(RedisFailure::Refused(reason)) if reason.starts_with("NOPERM") => {
+            Err(status.lacks_a_right().unwrap_or(reason))
+        }
         Err(failure) => Err(format!("the node `{host}:{port}`: {failure}")),
     }
 }

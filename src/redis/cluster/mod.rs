@@ -195,8 +195,9 @@ impl Follower {
                 self.views.remove(&address);
                 self.mute.insert(address, problem);
                 if self.map.owners.is_empty() {
-                    let problems: Vec<&str> = self.mute.values().map(String::as_str).collect();
-                    self.status.silent(problems.join("; "));
+                    // What all of them say is said once.
+                    let problems: BTreeSet<&str> = self.mute.values().map(String::as_str).collect();
+                    self.status.silent(problems.into_iter().collect::<Vec<_>>().join("; "));
                 }
             }
             Event::Taken(address, Ok(master)) => {

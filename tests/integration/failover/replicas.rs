@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::LONGEST;
+use super::blows::{Blow, strike};
 use super::load::Load;
-use super::{Blow, LONGEST, strike};
 use crate::harness::history::Fault;
-use crate::harness::{Sidecar, TestRedis, Trio, eventually, free_port, unique};
+use crate::harness::{Cluster, Redundant, Sidecar, TestRedis, Trio, eventually, free_port, unique};
 
 const COUNTS: [&str; 4] = ["--min-replicas", "1", "--replica-timeout", "300ms"];
 
@@ -110,16 +111,16 @@ fn rounds() -> usize {
 }
 
 /// Blow after blow under load; every fault that a checker finds.
-async fn after(blows: &[Blow], flags: &[&str]) -> Vec<Fault> {
-    let mut trio = Trio::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"]);
-    let load = Load::on(&trio.url(), flags).await;
+async fn after<R: Redundant>(blows: &[Blow], flags: &[&str]) -> Vec<Fault> {
+    let mut redis = R::start(&["--min-replicas-to-write", "1", "--min-replicas-max-lag", "2"]);
+    let load = Load::on(&redis, flags).await;
     for _ in 0..rounds() {
         for blow in blows {
             load.next_grant(LONGEST).await;
-            let took = strike(&mut trio, *blow);
-            let beyond = load.next_grant(LONGEST).await;
+            let took = strike(&mut redis, &load.redis_key("0"), *blow);
+            let beyond = load.served("0", LONGEST).await;
             println!("{blow:?}: redis took {took:?}, lockside {beyond:?} more");
-            trio.settled();
+            redis.settled();
         }
     }
     load.next_grant(LONGEST).await;
@@ -131,19 +132,25 @@ async fn after(blows: &[Blow], flags: &[&str]) -> Vec<Fault> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_one_replica_no_two_hold_a_key_when_masters_die() {
-    assert_eq!(after(&[Blow::Killed, Blow::Frozen], &COUNTS).await, []);
+    assert_eq!(after::<Trio>(&[Blow::Killed, Blow::Frozen], &COUNTS).await, []);
 }
 
-/// A switch by hand picks a replica that the last grant may not have reached yet, where another one has it and only one
+/// A switch by hand in a cluster waits until the replica has everything.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_one_replica_no_two_hold_a_key_when_masters_of_a_cluster_die_or_are_switched() {
+    assert_eq!(after::<Cluster>(&[Blow::Killed, Blow::Frozen, Blow::Switched], &COUNTS).await, []);
+}
+
+/// A switch by sentinels picks a replica that the last grant may not have reached yet, where another one has it and only one
 /// counts; so all of them must.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_all_replicas_no_two_hold_a_key_when_masters_are_switched() {
     let counts = ["--min-replicas", "2", "--replica-timeout", "300ms"];
-    assert_eq!(after(&[Blow::Switched], &counts).await, []);
+    assert_eq!(after::<Trio>(&[Blow::Switched], &counts).await, []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_one_replica_tokens_rise_when_masters_are_switched() {
-    let faults = after(&[Blow::Switched], &COUNTS).await;
+    let faults = after::<Trio>(&[Blow::Switched], &COUNTS).await;
     assert!(faults.iter().all(|fault| matches!(fault, Fault::Overlap { .. })), "{faults:?}");
 }

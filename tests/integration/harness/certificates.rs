@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 /// Whoever vouches for certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -10,6 +10,8 @@ pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 impl Authority {
     pub fn new() -> Authority {
         let mut params = CertificateParams::default();
+        // A name of its own: OpenSSL takes a certificate whose issuer has its name for a self-signed one.
+        params.distinguished_name.push(DnType::CommonName, "the authority of the tests");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate"))
     }

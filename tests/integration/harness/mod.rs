@@ -2,6 +2,7 @@
 
 pub mod certificates;
 pub mod clients;
+pub mod cluster;
 pub mod command;
 pub mod history;
 pub mod http;
@@ -9,6 +10,7 @@ pub mod jwt;
 pub mod lens;
 pub mod proxy;
 pub mod redis;
+pub mod redundant;
 pub mod sidecar;
 pub mod topology;
 pub mod trio;
@@ -18,11 +20,13 @@ pub mod wire;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+pub use cluster::Cluster;
 pub use command::{lockside, lockside_with};
 pub use http::{Answer, Call};
 pub use lens::Lens;
 pub use proxy::{Fault, Proxy};
 pub use redis::TestRedis;
+pub use redundant::Redundant;
 pub use sidecar::Sidecar;
 pub use topology::{Topology, free_port};
 pub use trio::Trio;
@@ -57,6 +61,15 @@ pub async fn eventually<F: Future<Output = bool>>(
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     begun.elapsed()
+}
+
+/// The same on the thread of the caller, for what starts and ends servers; for at most 30 s.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
 
 /// A directory of a test's own, gone with it.

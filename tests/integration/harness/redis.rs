@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use redis::{Client, Connection, FromRedisValue};
 
 use super::topology::tls_args;
-use super::{Scratch, Topology, Trio, free_port};
+use super::{Cluster, Redundant, Scratch, Topology, Trio, free_port};
 
 /// A redis-server of the tests' own.
 pub struct TestRedis {
@@ -17,36 +17,45 @@ pub struct TestRedis {
     tls_port: Option<String>,
     /// How sidecars find it, where that is not by its socket or its TLS port.
     reached_by: Option<String>,
+    /// What it is made of, where it is more than one server.
+    cluster: Option<Box<Cluster>>,
 }
 
 impl TestRedis {
     /// The server that tests share. Use unique keys or a unique prefix; never flush it, never stop it.
     pub fn shared() -> &'static TestRedis {
         static SHARED: OnceLock<TestRedis> = OnceLock::new();
-        SHARED.get_or_init(|| {
-            let (give, take) = std::sync::mpsc::channel();
-            // The kernel ends the server with the thread that started it: this one lives as long as the process.
-            std::thread::spawn(move || {
-                give.send(TestRedis::of_this_run()).expect("the test that asked is waiting");
-                loop {
-                    std::thread::park();
-                }
-            });
-            take.recv().expect("a redis-server")
-        })
+        SHARED.get_or_init(|| kept(TestRedis::of_this_run))
+    }
+
+    /// One server that tests share, for what stands between it and a sidecar.
+    pub fn alone() -> &'static TestRedis {
+        static ALONE: OnceLock<TestRedis> = OnceLock::new();
+        match Topology::of_this_run() {
+            Topology::Cluster => ALONE.get_or_init(|| kept(|| TestRedis::start(&[]))),
+            _ => TestRedis::shared(),
+        }
     }
 
     fn of_this_run() -> TestRedis {
-        if Topology::of_this_run() != Topology::Sentinel {
-            return TestRedis::start(&[]);
+        match Topology::of_this_run() {
+            Topology::Single | Topology::Tls => TestRedis::start(&[]),
+            Topology::Sentinel => {
+                let mut trio = Trio::start(&[]);
+                let url = trio.url();
+                let mut master = trio.servers.remove(0);
+                master.reached_by = Some(url);
+                // They live as long as the process.
+                std::mem::forget(trio);
+                master
+            }
+            Topology::Cluster => {
+                let cluster = Cluster::start(&[]);
+                let (url, scratch) = (cluster.url(), Scratch::new());
+                let (reached_by, cluster) = (Some(url), Some(Box::new(cluster)));
+                TestRedis { child: None, scratch, args: Vec::new(), tls_port: None, reached_by, cluster }
+            }
         }
-        let mut trio = Trio::start(&[]);
-        let url = trio.url();
-        let mut master = trio.servers.remove(0);
-        master.reached_by = Some(url);
-        // They live as long as the process.
-        std::mem::forget(trio);
-        master
     }
 
     /// A server for one test, without persistence unless `args` say otherwise.
@@ -62,7 +71,7 @@ impl TestRedis {
         if let (Some(names), Some(port)) = (names, &tls_port) {
             args.extend(tls_args(&scratch, port, names));
         }
-        let mut redis = TestRedis { child: None, scratch, args, tls_port, reached_by: None };
+        let mut redis = TestRedis { child: None, scratch, args, tls_port, reached_by: None, cluster: None };
         redis.up();
         redis
     }
@@ -145,10 +154,25 @@ impl TestRedis {
         Some(connection)
     }
 
-    /// Runs one command: `redis.ask("GET", &["x"])`.
+    /// Runs one command: `redis.ask("GET", &["x"])`; on a cluster where the key is, or everywhere.
     pub fn ask<T: FromRedisValue>(&self, command: &str, args: &[&str]) -> T {
+        if let Some(cluster) = &self.cluster {
+            return cluster.ask_whom_it_concerns(command, args);
+        }
         redis::cmd(command).arg(args).query(&mut self.connection()).expect("an answer from redis")
     }
+}
+
+/// What `start` returns. The kernel ends a server with the thread that started it: this one lives as long as the process.
+fn kept(start: impl FnOnce() -> TestRedis + Send + 'static) -> TestRedis {
+    let (give, take) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        give.send(start()).expect("the test that asked is waiting");
+        loop {
+            std::thread::park();
+        }
+    });
+    take.recv().expect("a redis-server")
 }
 
 impl Drop for TestRedis {

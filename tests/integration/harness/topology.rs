@@ -17,6 +17,8 @@ pub enum Topology {
     Tls,
     /// The master of three, by its sentinels; servers of a test's own are as in `Single`.
     Sentinel,
+    /// A cluster of three masters; servers of a test's own are as in `Single`.
+    Cluster,
 }
 
 impl Topology {
@@ -26,7 +28,8 @@ impl Topology {
             "" | "single" => Topology::Single,
             "tls" => Topology::Tls,
             "sentinel" => Topology::Sentinel,
-            other => panic!("TOPOLOGY is `{other}`; expected single, tls or sentinel"),
+            "cluster" => Topology::Cluster,
+            other => panic!("TOPOLOGY is `{other}`; expected single, tls, sentinel or cluster"),
         }
     }
 }
@@ -34,15 +37,21 @@ impl Topology {
 /// Arguments of a redis-server that speaks TLS on `port` and knows the shipped ACL user, for any key prefix.
 pub fn tls_args(scratch: &Scratch, port: &str, names: &[&str]) -> Vec<String> {
     let (certificate, key) = Authority::shared().issue(names);
-    let user = include_str!("../../../deploy/redis/lockside.acl")
-        .replace(">change-this-password", &format!(">{ACL_PASSWORD}"))
-        .replace("~{lockside:*}:* %R~lockside:users", "~*")
-        .replace("&lockside:push:* &{lockside:*}:push:*", "&*");
+    let shipped = include_str!("../../../deploy/redis/lockside.acl").split_whitespace();
+    let user: Vec<String> = shipped
+        .map(|word| match word.as_bytes()[0] {
+            b'>' => format!(">{ACL_PASSWORD}"),
+            b'~' | b'%' => "~*".to_owned(),
+            b'&' => "&*".to_owned(),
+            _ => word.to_owned(),
+        })
+        .collect();
+    let user = user.join(" ");
     let files = [
         ("--tls-cert-file", scratch.file("redis.pem", certificate)),
         ("--tls-key-file", scratch.file("redis.key", key)),
         ("--tls-ca-cert-file", scratch.file("ca.pem", Authority::shared().pem())),
-        ("--aclfile", scratch.file("users.acl", format!("user default on nopass ~* &* +@all\n{}\n", user.trim()))),
+        ("--aclfile", scratch.file("users.acl", format!("user default on nopass ~* &* +@all\n{user}\n"))),
     ];
     let mut args: Vec<String> = ["--tls-port", port, "--tls-auth-clients", "no"].map(str::to_owned).into();
     args.extend(files.into_iter().flat_map(|(flag, file)| [flag.to_owned(), file]));

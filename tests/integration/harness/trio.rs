@@ -1,11 +1,11 @@
 //! A master and two replicas, watched by three sentinels: all real, on loopback.
 
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use redis::{Client, Connection};
 
-use super::{Scratch, TestRedis, free_port};
+use super::{Redundant, Scratch, TestRedis, free_port, until};
 
 /// What the sentinels call the master.
 pub const MASTER: &str = "main";
@@ -25,8 +25,24 @@ pub struct Sentinel {
 }
 
 impl Trio {
-    /// Each server has `args`, too.
-    pub fn start(args: &[&str]) -> Trio {
+    pub fn port(&self, server: usize) -> &str {
+        &self.ports[server]
+    }
+
+    /// Which server the sentinels say is the master, where one that answers says so.
+    fn named(&self) -> Option<usize> {
+        let mut connection = self.sentinels.iter().find_map(Sentinel::connection)?;
+        let address: Vec<String> =
+            redis::cmd("SENTINEL").arg(&["GET-MASTER-ADDR-BY-NAME", MASTER]).query(&mut connection).ok()?;
+        self.ports.iter().position(|port| Some(port) == address.get(1))
+    }
+}
+
+impl Redundant for Trio {
+    const TOPOLOGY: &str = "sentinel";
+    const MASTERS: usize = 1;
+
+    fn start(args: &[&str]) -> Trio {
         let ports: Vec<String> = (0..3).map(|_| free_port()).collect();
         let servers: Vec<TestRedis> = (0..3)
             .map(|index| {
@@ -54,48 +70,62 @@ impl Trio {
         Trio { servers, ports, sentinels }
     }
 
-    /// `--redis-url` of the master.
-    pub fn url(&self) -> String {
+    fn url(&self) -> String {
         let hosts: Vec<String> = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
         format!("redis-sentinel://{}?master={MASTER}", hosts.join(","))
     }
 
-    pub fn port(&self, server: usize) -> &str {
-        &self.ports[server]
+    fn master(&self, _: &str) -> usize {
+        self.named().expect("a master")
     }
 
-    /// Which server the sentinels say is the master, where one that answers says so.
-    pub fn master(&self) -> Option<usize> {
-        let mut connection = self.sentinels.iter().find_map(Sentinel::connection)?;
-        let address: Vec<String> =
-            redis::cmd("SENTINEL").arg(&["GET-MASTER-ADDR-BY-NAME", MASTER]).query(&mut connection).ok()?;
-        self.ports.iter().position(|port| Some(port) == address.get(1))
+    fn is_replicated(&self, key: &str) {
+        let mut connection = self.servers[self.master(key)].connection();
+        redis::cmd("SET").arg(&["written", "again"]).query::<()>(&mut connection).expect("written");
+        until("both replicas have it", || redis::cmd("WAIT").arg(&["2", "100"]).query(&mut connection) == Ok(2));
     }
 
-    /// Waits until another server than `old` is the master, and takes writes; how long it took.
-    pub fn promoted(&self, old: usize) -> Duration {
-        until("another master takes writes", || {
-            self.master().filter(|master| *master != old).is_some_and(|master| {
-                let mut connection = self.servers[master].connection();
-                redis::cmd("SET").arg(&["written", "yes"]).query::<()>(&mut connection).is_ok()
-            })
-        })
+    fn kill(&mut self, server: usize) {
+        self.servers[server].kill();
     }
 
-    /// Has the sentinels choose another master, although nothing is wrong.
-    pub fn switch(&self) {
+    fn restart(&mut self, server: usize) {
+        self.servers[server].up();
+    }
+
+    fn freeze(&mut self, server: usize) {
+        self.servers[server].signal("STOP");
+    }
+
+    fn resume(&mut self, server: usize) {
+        self.servers[server].signal("CONT");
+    }
+
+    fn switch(&self, _: usize) {
         until("a switch by hand begins", || {
             let mut connection = self.sentinels[0].connection().expect("a sentinel that answers");
             redis::cmd("SENTINEL").arg(&["FAILOVER", MASTER]).query::<()>(&mut connection).is_ok()
         });
     }
 
-    /// Waits until both others follow the master, so that the next failover may come.
-    pub fn settled(&self) {
+    fn promoted(&self, _: &str, old: usize) {
+        until("another master takes writes", || {
+            self.named().filter(|master| *master != old).is_some_and(|master| {
+                let mut connection = self.servers[master].connection();
+                redis::cmd("SET").arg(&["written", "yes"]).query::<()>(&mut connection).is_ok()
+            })
+        });
+    }
+
+    fn settled(&self) {
         until("both replicas follow the master", || {
-            let Some(master) = self.master() else { return false };
+            let Some(master) = self.named() else { return false };
             self.servers[master].ask::<String>("INFO", &["replication"]).matches("state=online").count() == 2
         });
+    }
+
+    fn place(&self) -> String {
+        format!("redis: the master that sentinels name, 127.0.0.1:{}\n", self.port(self.master("")))
     }
 }
 
@@ -139,14 +169,4 @@ impl Drop for Sentinel {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Polls until `holds`; how long it took.
-fn until(what: &str, mut holds: impl FnMut() -> bool) -> Duration {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "not within 30 s: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    begun.elapsed()
 }

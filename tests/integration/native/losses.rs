@@ -22,7 +22,7 @@ async fn behind_a_proxy(redis: &TestRedis) -> (Proxy, Native) {
 }
 
 fn exists(key: &str) -> bool {
-    TestRedis::shared().ask("EXISTS", &[&redis_key(key)])
+    TestRedis::alone().ask("EXISTS", &[&redis_key(key)])
 }
 
 #[track_caller]
@@ -50,7 +50,7 @@ async fn ended(mut native: Native) {
 
 #[tokio::test]
 async fn a_lost_reply_is_504_and_the_lock_is_taken_back_once_redis_can_be_reached() {
-    let (proxy, native) = behind_a_proxy(TestRedis::shared()).await;
+    let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     for name in [None, Some("n-1")] {
         let key = unique("lost");
         proxy.set(Fault::LoseReplyTo(key.clone()));
@@ -72,7 +72,7 @@ async fn a_lost_reply_is_504_and_the_lock_is_taken_back_once_redis_can_be_reache
 
 #[tokio::test]
 async fn while_only_replies_are_lost_the_lock_is_taken_back_all_the_same() {
-    let (proxy, native) = behind_a_proxy(TestRedis::shared()).await;
+    let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let key = unique("deaf");
     proxy.set(Fault::SwallowReplies);
     assert_unknown(&native.acquire(&Who::System, &key, &json!({})).await);
@@ -84,7 +84,7 @@ async fn while_only_replies_are_lost_the_lock_is_taken_back_all_the_same() {
 
 #[tokio::test]
 async fn a_lost_request_is_504_and_leaves_nothing() {
-    let (proxy, native) = behind_a_proxy(TestRedis::shared()).await;
+    let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let key = unique("never");
     proxy.set(Fault::SwallowRequests);
     assert_unknown(&native.attempt(&Who::System, &key, "n-1", &json!({})).await);
@@ -92,13 +92,13 @@ async fn a_lost_request_is_504_and_leaves_nothing() {
     proxy.mend();
     ended(native).await;
     assert!(!exists(&key));
-    let elsewhere = Native::start(&[]).await;
+    let elsewhere = Native::start_at(&TestRedis::alone().url(), &[]).await;
     assert_eq!(elsewhere.attempt(&Who::System, &key, "n-1", &json!({})).await.status, 201, "it never was an attempt");
 }
 
 #[tokio::test]
 async fn a_renewal_and_a_release_without_an_answer_are_504_and_reads_are_503() {
-    let (proxy, native) = behind_a_proxy(TestRedis::shared()).await;
+    let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let key = unique("changes");
     let token = token_of(&native.granted(&Who::System, &key).await);
     proxy.set(Fault::SwallowRequests);
@@ -113,8 +113,8 @@ async fn a_renewal_and_a_release_without_an_answer_are_504_and_reads_are_503() {
 
 #[tokio::test]
 async fn repeated_in_time_at_another_sidecar_it_is_the_same_lease_and_stays() {
-    let (proxy, native) = behind_a_proxy(TestRedis::shared()).await;
-    let elsewhere = Native::start(&[]).await;
+    let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
+    let elsewhere = Native::start_at(&TestRedis::alone().url(), &[]).await;
     let key = unique("elsewhere");
     proxy.set(Fault::LoseReplyTo(key.clone()));
     assert_unknown(&native.attempt(&Who::System, &key, "n-1", &json!({"owner": "web-3"})).await);
@@ -131,7 +131,7 @@ async fn repeated_in_time_at_another_sidecar_it_is_the_same_lease_and_stays() {
 
 #[tokio::test]
 async fn repeated_too_late_it_is_an_ordinary_attempt_and_stays() {
-    let (proxy, native) = behind_a_proxy(TestRedis::shared()).await;
+    let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let key = unique("too-late");
     proxy.set(Fault::LoseReplyTo(key.clone()));
     assert_unknown(&native.attempt(&Who::System, &key, "n-1", &json!({})).await);
@@ -145,7 +145,7 @@ async fn repeated_too_late_it_is_an_ordinary_attempt_and_stays() {
 
 #[tokio::test]
 async fn repeated_in_time_at_the_same_sidecar_it_is_the_same_lease_and_stays() {
-    let (proxy, native) = behind_a_proxy(TestRedis::shared()).await;
+    let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let key = unique("same");
     let body = json!({});
     let attempt = || native.attempt(&Who::System, &key, "n-1", &body);
@@ -165,7 +165,7 @@ async fn repeated_in_time_at_the_same_sidecar_it_is_the_same_lease_and_stays() {
     assert_eq!(again.status, 200, "{}", again.text());
     let token = token_of(&again.json());
     ended(native).await;
-    let elsewhere = Native::start(&[]).await;
+    let elsewhere = Native::start_at(&TestRedis::alone().url(), &[]).await;
     assert_eq!(elsewhere.fence(&Who::System, &key, token).await.status, 200);
 }
 
@@ -189,15 +189,15 @@ async fn an_attempt_of_which_every_answer_was_lost_leaves_no_lock() {
 
 #[tokio::test]
 async fn a_caller_who_hangs_up_leaves_no_lock_unless_an_earlier_one_was_told() {
-    let (proxy, native) = behind_a_proxy(TestRedis::shared()).await;
-    let elsewhere = Native::start(&[]).await;
+    let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
+    let elsewhere = Native::start_at(&TestRedis::alone().url(), &[]).await;
     let (nobodys, somebodys) = (unique("nobodys"), unique("somebodys"));
     let lease = elsewhere.attempt(&Who::System, &somebodys, "n-1", &json!({})).await.json();
     proxy.set(Fault::HoldReplies);
     for key in [&nobodys, &somebodys] {
         let caller = caller(&native, key);
         let arrived = || {
-            let lease: Option<String> = TestRedis::shared().ask("GET", &[&redis_key(key)]);
+            let lease: Option<String> = TestRedis::alone().ask("GET", &[&redis_key(key)]);
             let names = lease.as_deref().and_then(|lease| lease.split("\"by\":\"").nth(1)?.split('"').next());
             names.is_some_and(|names| key == &nobodys || names.contains(' '))
         };
@@ -213,7 +213,7 @@ async fn a_caller_who_hangs_up_leaves_no_lock_unless_an_earlier_one_was_told() {
 #[tokio::test]
 async fn many_that_are_taken_back_at_once_do_not_fill_the_log() {
     const CALLERS: usize = 200;
-    let proxy = Proxy::start(TestRedis::shared());
+    let proxy = Proxy::start(TestRedis::alone());
     let native = Native::start_at(&proxy.url(), &["--redis-timeout=10s"]).await;
     let keys: Vec<String> = (0..CALLERS).map(|_| unique("many")).collect();
     let lines = || native.log().lines().filter(|line| line.contains("took back a lock")).count();

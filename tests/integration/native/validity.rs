@@ -9,13 +9,13 @@ use crate::harness::{Fault, Proxy, TestRedis, eventually, unique};
 
 /// A sidecar that reaches the shared Redis through a proxy.
 async fn behind_a_proxy(flags: &[&str]) -> (Proxy, Native) {
-    let proxy = Proxy::start(TestRedis::shared());
+    let proxy = Proxy::start(TestRedis::alone());
     let native = Native::start_at(&proxy.url(), flags).await;
     (proxy, native)
 }
 
 fn exists(key: &str) -> bool {
-    TestRedis::shared().ask("EXISTS", &[&redis_key(key)])
+    TestRedis::alone().ask("EXISTS", &[&redis_key(key)])
 }
 
 #[tokio::test]

@@ -9,7 +9,7 @@ use crate::harness::{Sidecar, TestRedis, eventually, unique};
 
 #[tokio::test]
 async fn a_lock_lies_under_its_name_with_an_expiry_and_leaves_nothing() {
-    let (raw, redis) = (Raw::start().await, TestRedis::shared());
+    let (raw, redis) = (Raw::start().await, TestRedis::alone());
     for name in [unique("plain"), unique("{braces}}:x"), unique("mit Leerzeichen ß"), unique("a/b?c#d")] {
         let token = raw.granted(&name).await;
         let text: String = redis.ask("GET", &[&name]);
@@ -37,7 +37,7 @@ async fn a_name_like_one_of_our_own_keys_is_a_lock_and_touches_none_of_them() {
 
 #[tokio::test]
 async fn an_entry_of_the_index_is_swept_though_a_stranger_has_the_key_by_now() {
-    let (raw, redis, key) = (Raw::start().await, TestRedis::shared(), unique("swept"));
+    let (raw, redis, key) = (Raw::start().await, TestRedis::alone(), unique("swept"));
     assert_eq!(raw.acquire(&key, &json!({"ttlMs": 50})).await.status, 201);
     eventually("it expires", Duration::from_secs(5), async || redis.ask::<u64>("EXISTS", &[&key]) == 0).await;
     redis.ask::<()>("SET", &[&key, "a stranger's"]);
@@ -53,12 +53,12 @@ async fn the_other_dialects_and_two_sidecars_meet_at_one_raw_key() {
     let (prefix, key) = (unique("raw"), unique("met"));
     let flags = ["--raw-keys", "--key-prefix", &prefix, "--dapr-stores", "s"];
     let (one, two) =
-        (Sidecar::start(TestRedis::shared(), &flags).await, Sidecar::start(TestRedis::shared(), &flags).await);
+        (Sidecar::start(TestRedis::alone(), &flags).await, Sidecar::start(TestRedis::shared(), &flags).await);
     let name = format!("s||{key}");
     let lock = json!({"resourceId": key, "lockOwner": "web-1", "expiryInSeconds": 60});
     let locked = one.call("POST", "/v1.0-alpha1/lock/s").json(&lock).send().await;
     assert_eq!(locked.text(), r#"{"success":true}"#);
-    assert_eq!(TestRedis::shared().ask::<u64>("EXISTS", &[&name]), 1);
+    assert_eq!(TestRedis::alone().ask::<u64>("EXISTS", &[&name]), 1);
     let lease = json!({"key": name, "leasePeriod": 60});
     assert_eq!(two.call("POST", "/cmn/leasable-locks").json(&lease).send().await.status, 409);
     let shown = two.call("GET", &path(&name)).send().await.json();

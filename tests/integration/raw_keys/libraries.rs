@@ -41,7 +41,7 @@ async fn what_they_hold_is_held_with_what_is_known_and_ours_once_they_let_go() {
 async fn half_an_application_at_dapr_and_half_at_our_dapr_api_exclude_one_another() {
     let (prefix, peer) = (unique("raw"), library("dapr"));
     let flags = ["--raw-keys", "--key-prefix", &prefix, "--dapr-stores", "lockstore=lock||app"];
-    let sidecar = Sidecar::start(TestRedis::shared(), &flags).await;
+    let sidecar = Sidecar::start(TestRedis::alone(), &flags).await;
     let key = name_for("dapr");
     let resource = key.rsplit("||").next().unwrap();
     let call = async |action: &str| {

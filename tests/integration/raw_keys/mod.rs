@@ -20,7 +20,7 @@ fn libraries() -> impl Iterator<Item = (&'static str, Peer, String)> {
 /// A library at the shared Redis.
 fn library(name: &str) -> Peer {
     let script = if matches!(name, "redis-py" | "pottery") { "raw_keys/locks.py" } else { "raw_keys/locks.js" };
-    Peer::start(script, &[name, &TestRedis::shared().socket()])
+    Peer::start(script, &[name, &TestRedis::alone().socket()])
 }
 
 /// A name whose Redis key the library uses for it.
@@ -38,7 +38,7 @@ struct Raw(Sidecar);
 impl Raw {
     async fn start() -> Raw {
         let prefix = unique("raw");
-        Raw(Sidecar::start(TestRedis::shared(), &["--raw-keys", "--key-prefix", &prefix]).await)
+        Raw(Sidecar::start(TestRedis::alone(), &["--raw-keys", "--key-prefix", &prefix]).await)
     }
 
     async fn acquire(&self, key: &str, body: &Value) -> Answer {

@@ -48,7 +48,7 @@ async fn their_expiry_is_noticed_at_once() {
 
 #[tokio::test]
 async fn those_in_line_behind_a_stranger_are_served_in_order() {
-    let (raw, key, redis) = (Raw::start().await, unique("order"), TestRedis::shared());
+    let (raw, key, redis) = (Raw::start().await, unique("order"), TestRedis::alone());
     redis.ask::<()>("SET", &[&key, "a stranger's"]);
     let order = std::sync::Mutex::new(Vec::new());
     let waits = async |number: u64| {

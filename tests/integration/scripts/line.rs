@@ -14,7 +14,7 @@ impl Ear {
     /// A sidecar that listens.
     fn of(space: &Space, sidecar: &str) -> Ear {
         let (give, take) = std::sync::mpsc::channel();
-        let mut connection = TestRedis::shared().connection();
+        let mut connection = TestRedis::alone().connection();
         for channel in [format!("{}{sidecar}", space.push()), format!("{}all", space.push())] {
             redis::cmd("SSUBSCRIBE").arg(channel).query::<Value>(&mut connection).unwrap();
         }

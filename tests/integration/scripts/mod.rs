@@ -115,7 +115,7 @@ impl Space {
     }
 
     fn shared() -> Space {
-        Space::on(TestRedis::shared())
+        Space::on(TestRedis::alone())
     }
 
     fn lock(&self, key: &str) -> String {

@@ -1,0 +1,65 @@
+//! A cluster: what it is asked, and what is said where Redis is none, or not as the settings say.
+
+mod messages;
+mod partial;
+
+use crate::harness::certificates::Authority;
+use crate::harness::topology::ACL_USER;
+use crate::harness::{Cluster, Redundant, Scratch, Sidecar, TestRedis, free_port, lockside, unique};
+
+#[tokio::test]
+async fn a_plain_redis_is_no_cluster() {
+    let port = free_port();
+    let _redis = TestRedis::start_with(&["--port", &port], None);
+    let url = format!("redis-cluster://127.0.0.1:{port}");
+    Sidecar::says_why_not(&["--redis-url", &url], "is no node of a cluster; say redis:// for one redis").await;
+}
+
+#[tokio::test]
+async fn a_node_of_a_cluster_is_not_one_redis() {
+    let cluster = Cluster::start(&[]);
+    let url = format!("redis://127.0.0.1:{}", cluster.port(0));
+    Sidecar::says_why_not(&["--redis-url", &url], "redis-cluster://").await;
+}
+
+#[tokio::test]
+async fn a_cluster_has_no_databases_and_no_raw_keys() {
+    for (url, flags, named) in [
+        ("redis-cluster://127.0.0.1:1/1", &[][..], "--redis-url"),
+        ("redis-cluster://127.0.0.1:1", &["--raw-keys"], "--raw-keys"),
+    ] {
+        let run = lockside(&[&["serve", "--redis-url", url][..], flags].concat()).await;
+        assert_eq!(run.code, Some(64), "{url}: {}", run.stderr);
+        assert!(run.stderr.contains(named) && run.stderr.to_lowercase().contains("cluster has"), "{}", run.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_speaks_tls_and_knows_its_user() {
+    let cluster = Cluster::with_tls(&[]);
+    let (url, scratch) = (cluster.url(), Scratch::new());
+    let wrong = scratch.file("password", "a wrong one");
+    let expected = "mend --redis-username or --redis-password-file (WRONGPASS";
+    Sidecar::says_why_not(&["--redis-url", &url, "--redis-password-file", &wrong], expected).await;
+    let other = scratch.file("other.pem", Authority::new().pem());
+    let expected = "name the file of its CA with --redis-ca-file";
+    Sidecar::says_why_not(&["--redis-url", &url, "--redis-ca-file", &other], expected).await;
+
+    let sidecar = Sidecar::start_at(&url, &[]).await;
+    assert!(sidecar.ops("/readyz").await.text().contains(&cluster.place()));
+    // On each of the masters.
+    for _ in 0..12 {
+        let path = format!("/v1/locks/{}", unique("tls"));
+        let lease = sidecar.call("POST", &path).json(&serde_json::json!({"ttlMs": 1000})).send().await;
+        assert_eq!(lease.status, 201, "{}", lease.text());
+    }
+    for master in cluster.masters() {
+        let clients: String = cluster.ask(master, "CLIENT", &["LIST"]).unwrap();
+        assert!(clients.contains(&format!(" user={ACL_USER} ")), "{clients}");
+    }
+
+    for node in 0..cluster.size() {
+        cluster.ask::<()>(node, "ACL", &["SETUSER", ACL_USER, "-cluster", "-cluster|nodes"]).unwrap();
+    }
+    Sidecar::says_why_not(&["--redis-url", &url], "+cluster|nodes").await;
+}

@@ -1,0 +1,93 @@
+//! A cluster of which a part is away: the rest is served, and what is said of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::harness::{Cluster, Redundant, Sidecar, eventually, unique};
+
+const SEEN: Duration = Duration::from_secs(10);
+
+/// A free key of a master, by its path.
+fn path_at(cluster: &Cluster, master: usize) -> String {
+    loop {
+        let key = unique("partial");
+        let redis_key = format!("{{lockside:{}}}:lock:{key}", crc32fast::hash(key.as_bytes()) % 64);
+        if cluster.master(&redis_key) == master {
+            return format!("/v1/locks/{key}");
+        }
+    }
+}
+
+async fn is_raised(sidecar: &Sidecar, metric: &str) -> bool {
+    sidecar.ops("/metrics").await.text().contains(&format!("{metric} 1\n"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_has_no_master_is_refused_at_once_and_the_rest_is_served() {
+    const PARTIAL: &str = "lockside_redis_warning{warning=\"partial\"}";
+    let mut cluster = Cluster::start(&[]);
+    let sidecar = Sidecar::start_at(&cluster.url(), &[]).await;
+    let (away, there) = (path_at(&cluster, 0), path_at(&cluster, 1));
+    let body = json!({"ttlMs": 10});
+    for path in [&away, &there] {
+        assert_eq!(sidecar.call("POST", path).json(&body).send().await.status, 201);
+    }
+    assert!(!is_raised(&sidecar, PARTIAL).await);
+
+    // Nobody is left to take its place.
+    cluster.kill(3);
+    cluster.kill(0);
+    eventually("it is a warning", SEEN, async || is_raised(&sidecar, PARTIAL).await).await;
+    let ready = sidecar.ops("/readyz").await;
+    let masters = format!("127.0.0.1:{}, 127.0.0.1:{}", cluster.port(1), cluster.port(2));
+    let told = format!("ready\nredis: a cluster, its masters {masters}\n");
+    assert_eq!(ready.status, 200, "{}", ready.text());
+    assert!(ready.text().starts_with(&told), "{} instead of {told}", ready.text());
+    assert!(ready.text().contains("\nwarning: partial: "), "{}", ready.text());
+    assert!(ready.text().contains(&format!("127.0.0.1:{}", cluster.port(0))), "it is named: {}", ready.text());
+    for _ in 0..3 {
+        let begun = Instant::now();
+        let refused = sidecar.call("POST", &away).json(&body).send().await;
+        println!("refused after {:?}", begun.elapsed());
+        assert_eq!((refused.status, refused.json()["outcome"].as_str()), (503, Some("not-applied")));
+        assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
+        eventually("the rest is served", SEEN, async || {
+            sidecar.call("POST", &there).json(&body).send().await.status == 201
+        })
+        .await;
+    }
+
+    cluster.restart(0);
+    let served = async || sidecar.call("POST", &away).json(&body).send().await.status == 201;
+    let took = eventually("served again", SEEN, served).await;
+    println!("served {took:?} after the master came back");
+    eventually("the warning ends", SEEN, async || !is_raised(&sidecar, PARTIAL).await).await;
+
+    for master in 0..3 {
+        cluster.freeze(master);
+    }
+    eventually("not ready", SEEN, async || sidecar.ops("/readyz").await.status == 503).await;
+    for master in 0..3 {
+        cluster.resume(master);
+    }
+    eventually("ready", SEEN, async || sidecar.ops("/readyz").await.status == 200).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_node_that_answers_tells_of_the_others() {
+    let mut cluster = Cluster::start(&[]);
+    cluster.kill(4);
+    let (gone, replica) = (cluster.port(4), cluster.port(5));
+    let url = format!("redis-cluster://127.0.0.1:{gone},127.0.0.1:{replica}");
+    let sidecar = Sidecar::start_at(&url, &[]).await;
+    let place = cluster.place();
+    eventually("all masters are known", SEEN, async || sidecar.ops("/readyz").await.text().contains(&place)).await;
+    for master in 0..Cluster::MASTERS {
+        let granted = sidecar.call("POST", &path_at(&cluster, master)).json(&json!({"ttlMs": 1000})).send().await;
+        assert_eq!(granted.status, 201, "{}", granted.text());
+    }
+    let metrics = sidecar.ops("/metrics").await;
+    let first = "lockside_redis_reconnections_total{reason=\"first\"} 3\n";
+    assert!(metrics.text().contains(first), "one connection a master: {}", metrics.text());
+}

@@ -1,0 +1,124 @@
+//! A master that was frozen and replaced, and wakes up together with a sidecar that knows of nothing.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::LONGEST;
+use super::load::redis_key;
+use crate::harness::{Answer, Cluster, Redundant, Sidecar, Trio, unique};
+
+const KEYS: usize = 20;
+
+/// What a sidecar that sleeps with the old master answers when both wake up, beside the tokens that another has meanwhile
+/// been given by the new one.
+async fn what_the_stale_one_grants<R: Redundant>(redis: &mut R, flags: &[&str]) -> Vec<(u64, Answer)> {
+    let prefix = unique("stale");
+    let asleep = Sidecar::start_at(&redis.url(), &[&["--key-prefix", &prefix][..], flags].concat()).await;
+    // The new master may have no replica until the stale one is back.
+    let awake = Sidecar::start_at(&redis.url(), &["--key-prefix", &prefix]).await;
+    let first = unique("stale");
+    let old = redis.master(&redis_key(&prefix, &first));
+    let mut keys = vec![first];
+    while keys.len() < KEYS {
+        let key = unique("stale");
+        if redis.master(&redis_key(&prefix, &key)) == old {
+            keys.push(key);
+        }
+    }
+    // The stale master knows every script already, and each shard has been used.
+    let body = json!({"ttlMs": 20_000, "owner": "asleep"});
+    for sidecar in [&asleep, &awake] {
+        for key in &keys {
+            let path = format!("/v1/locks/{key}");
+            let lease = sidecar.call("POST", &path).json(&body).send().await;
+            assert_eq!(lease.status, 201, "{}", lease.text());
+            let path = format!("{path}?token={}", lease.json()["token"]);
+            assert_eq!(sidecar.call("DELETE", &path).send().await.status, 204);
+        }
+    }
+    redis.is_replicated(&redis_key(&prefix, &keys[0]));
+    asleep.signal("STOP");
+    redis.freeze(old);
+    redis.promoted(&redis_key(&prefix, &keys[0]), old);
+
+    // Asked while it sleeps: its requests wait in its sockets, and go to the stale master as soon as both wake up.
+    let asked: Vec<_> = keys
+        .iter()
+        .map(|key| {
+            let call = asleep.call("POST", &format!("/v1/locks/{key}")).json(&body);
+            Box::pin(call.send())
+        })
+        .collect();
+    let granted = async {
+        let mut tokens = Vec::new();
+        for key in &keys {
+            tokens.push(granted(&awake, key).await);
+        }
+        asleep.signal("CONT");
+        redis.resume(old);
+        tokens
+    };
+    let (answers, tokens) = tokio::join!(join_all(asked), granted);
+    tokens.into_iter().zip(answers).collect()
+}
+
+/// The token of a key that is free, as soon as the new master is known.
+async fn granted(sidecar: &Sidecar, key: &str) -> u64 {
+    let (path, body) = (format!("/v1/locks/{key}"), json!({"ttlMs": 60_000, "owner": "awake"}));
+    let (begun, mut answer) = (Instant::now(), sidecar.call("POST", &path).json(&body).send().await);
+    while answer.status != 201 {
+        assert!(begun.elapsed() < LONGEST, "not granted by the new master: {}", answer.text());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        answer = sidecar.call("POST", &path).json(&body).send().await;
+    }
+    answer.json()["token"].as_u64().expect("a token")
+}
+
+async fn grants_nothing_that_counts<R: Redundant>() {
+    let mut redis = R::start(&[]);
+    let flags = ["--min-replicas", "1", "--replica-timeout", "300ms"];
+    let answers = what_the_stale_one_grants(&mut redis, &flags).await;
+    say(&answers);
+    for (token, answer) in answers {
+        assert_ne!(answer.status, 201, "after {token}: {}", answer.text());
+    }
+}
+
+async fn grants_higher_tokens_at_most<R: Redundant>() {
+    let mut redis = R::start(&[]);
+    let answers = what_the_stale_one_grants(&mut redis, &[]).await;
+    say(&answers);
+    for (token, answer) in answers {
+        if answer.status == 201 {
+            assert!(answer.json()["token"].as_u64() > Some(token), "after {token}: {}", answer.text());
+        }
+    }
+}
+
+fn say(answers: &[(u64, Answer)]) {
+    let mut statuses: Vec<u16> = answers.iter().map(|(_, answer)| answer.status).collect();
+    statuses.sort_unstable();
+    println!("asked of a stale master, or soon after: {statuses:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_one_replica_a_stale_master_that_sentinels_replaced_grants_nothing_that_counts() {
+    grants_nothing_that_counts::<Trio>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_one_replica_a_stale_master_of_a_cluster_grants_nothing_that_counts() {
+    grants_nothing_that_counts::<Cluster>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_master_that_sentinels_replaced_grants_higher_tokens_at_most() {
+    grants_higher_tokens_at_most::<Trio>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stale_master_of_a_cluster_grants_higher_tokens_at_most() {
+    grants_higher_tokens_at_most::<Cluster>().await;
+}
