@@ -32,8 +32,11 @@ impl Link {
         };
         // Without a policy nothing is ever connected again.
         let client = Client::new(Config { fail_fast: true, ..config }, Some(performance), Some(connection()), None);
-        let task = client.init().await?;
-        Ok(Link { client, task })
+        // Ours from the beginning: a connection that is given up while it is being made is not left behind. Its task runs
+        // on our thread, and so not before we wait for it.
+        let link = Link { task: client.connect(), client };
+        link.client.wait_for_connect().await?;
+        Ok(link)
     }
 
     /// See [`command`].
@@ -64,5 +67,29 @@ pub(super) async fn command(
 impl Drop for Link {
     fn drop(&mut self) {
         self.task.abort();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::redis::client::one_server;
+
+    #[tokio::test]
+    async fn a_connection_that_is_given_up_while_it_is_made_is_closed_at_once() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let port = silent.local_addr().expect("an address").port();
+        let config = Config { server: one_server("127.0.0.1", port), ..Config::default() };
+        let opening = tokio::spawn(Link::open(config, Duration::from_secs(1)));
+        let (mut socket, _) = silent.accept().await.expect("a connection");
+
+        opening.abort();
+
+        // The greeting's own deadline is half a second.
+        let closed = tokio::time::timeout(Duration::from_millis(250), socket.read_to_end(&mut Vec::new())).await;
+        assert!(matches!(closed, Ok(Ok(_))), "{closed:?}");
     }
 }
