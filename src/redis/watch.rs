@@ -191,7 +191,8 @@ impl Status {
     /// What is left of [`PROBE_INTERVAL`] since the last sign of life; `None` when a probe is due.
     fn quiet(&self) -> Option<Duration> {
         let state = self.lock();
-        let since = state.last_sign.filter(|_| state.ready.is_ok())?.elapsed();
+        let is_good = state.ready.is_ok() && self.silences.load(Ordering::Relaxed) == 0;
+        let since = state.last_sign.filter(|_| is_good)?.elapsed();
         PROBE_INTERVAL.checked_sub(since).filter(|left| !left.is_zero())
     }
 
