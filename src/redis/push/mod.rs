@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
+use super::client::CONNECT_TIMEOUT;
 use super::masters::{Masters, Slot};
 use super::{Node, RedisFailure, Status};
 use ear::Ear;
@@ -50,7 +51,8 @@ struct Hearing {
 pub struct Attention(Arc<Hearing>);
 
 impl Push {
-    /// Begins with no channel; what is heard goes to the receiver. `patience`: how long [`Push::hear`] may take.
+    /// Begins with no channel; what is heard goes to the receiver. `patience`: how long [`Push::hear`] may take beyond
+    /// an attempt to connect.
     pub(super) fn follow(
         masters: watch::Receiver<Masters>,
         status: Arc<Status>,
@@ -87,7 +89,7 @@ impl Push {
         });
         let mut heard = self.hearing.heard.subscribe();
         let all = heard.wait_for(|heard| channels.iter().all(|channel| heard.contains_key(channel)));
-        match tokio::time::timeout(self.patience, all).await {
+        match tokio::time::timeout(CONNECT_TIMEOUT + self.patience, all).await {
             Ok(Ok(_)) => Ok(()),
             _ => Err(RedisFailure::NotSent(self.problem(channels))),
         }
