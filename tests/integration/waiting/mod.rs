@@ -1,6 +1,7 @@
 //! Waiting in line: first come, first served over all sidecars, whatever becomes of them, of Redis, or of the caller.
 
 mod bounds;
+mod cluster;
 mod deaths;
 mod ends;
 mod fairness;
@@ -34,12 +35,16 @@ impl Fleet {
     }
 
     async fn on(redis: &TestRedis, count: usize, flags: &[&str]) -> Fleet {
+        Fleet::at(&redis.url(), count, flags).await
+    }
+
+    async fn at(url: &str, count: usize, flags: &[&str]) -> Fleet {
         let (prefix, scratch) = (unique("waiting"), Scratch::new());
         let secret = scratch.file("secret", jwt::SECRET);
         let flags = [&["--key-prefix", &prefix, "--jwt-secret-file", &secret][..], flags].concat();
         let mut sidecars = Vec::new();
         for _ in 0..count {
-            sidecars.push(Arc::new(Sidecar::start(redis, &flags).await));
+            sidecars.push(Arc::new(Sidecar::start_at(url, &flags).await));
         }
         Fleet { sidecars, key: unique("key"), prefix, _scratch: scratch }
     }
