@@ -1,6 +1,6 @@
 //! A slot that moves to another master, step by step.
 
-use super::Cluster;
+use super::{Cluster, Redundant};
 
 /// A slot on its way: each key is at one of the two masters.
 pub struct Move<'a> {
