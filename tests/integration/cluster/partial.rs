@@ -30,9 +30,12 @@ async fn what_has_no_master_is_refused_at_once_and_the_rest_is_served() {
     let sidecar = Sidecar::start_at(&cluster.url(), &[]).await;
     let (away, there) = (path_at(&cluster, 0), path_at(&cluster, 1));
     let body = json!({"ttlMs": 10});
-    for path in [&away, &there] {
-        assert_eq!(sidecar.call("POST", path).json(&body).send().await.status, 201);
-    }
+    let token = async |path: &str| {
+        let answer = sidecar.call("POST", path).json(&body).send().await;
+        (answer.status == 201).then(|| answer.json()["token"].as_u64().expect("a token"))
+    };
+    let before = token(&away).await.expect("granted");
+    assert!(token(&there).await.is_some());
     assert!(!is_raised(&sidecar, PARTIAL).await);
 
     // Nobody is left to take its place.
@@ -52,15 +55,13 @@ async fn what_has_no_master_is_refused_at_once_and_the_rest_is_served() {
         println!("refused after {:?}", begun.elapsed());
         assert_eq!((refused.status, refused.json()["outcome"].as_str()), (503, Some("not-applied")));
         assert!(begun.elapsed() < Duration::from_secs(1), "{:?}", begun.elapsed());
-        eventually("the rest is served", SEEN, async || {
-            sidecar.call("POST", &there).json(&body).send().await.status == 201
-        })
-        .await;
+        eventually("the rest is served", SEEN, async || token(&there).await.is_some()).await;
     }
 
+    // Without its data.
     cluster.restart(0);
-    let served = async || sidecar.call("POST", &away).json(&body).send().await.status == 201;
-    let took = eventually("served again", SEEN, served).await;
+    let higher = async || token(&away).await.is_some_and(|token| token > before);
+    let took = eventually("served again, by a higher token", SEEN, higher).await;
     println!("served {took:?} after the master came back");
     eventually("the warning ends", SEEN, async || !is_raised(&sidecar, PARTIAL).await).await;
 

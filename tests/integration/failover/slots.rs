@@ -14,7 +14,8 @@ const ANSWERED: Duration = Duration::from_secs(3);
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_go_with_their_slots_under_load() {
     let cluster = Cluster::start(&[]);
-    let load = Load::on(&cluster, &[]).await;
+    // Each thread has connections of its own.
+    let load = Load::on(&cluster, &["--threads", "2"]).await;
     load.next_grant(Duration::from_secs(5)).await;
     let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
     // Each slot to the next master, and all of them back, twice.
@@ -90,4 +91,29 @@ async fn a_slot_that_has_moved_by_half_gives_no_lock_twice_and_every_other_one_i
         let refused = sidecar.call("POST", &path(&held)).json(&json!({})).send().await;
         assert_eq!(refused.status, 409, "{}", refused.text());
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_joins_is_found_when_a_slot_comes_to_it() {
+    let cluster = Cluster::start(&[]);
+    let load = Load::on(&cluster, &[]).await;
+    let name = load.redis_key("0");
+    let old = cluster.master(&name);
+    // Of another master, so that this one keeps its replica.
+    let joins = cluster.replica_of((old + 1) % Cluster::MASTERS);
+    cluster.becomes_a_master(joins);
+    cluster.move_slot(&name, joins);
+    let beyond = load.served("0", LONGEST).await;
+    println!("served by a master that has joined {beyond:?} after the move");
+    assert!(beyond < Duration::from_secs(2), "{beyond:?}");
+    for sidecar in load.sidecars.iter() {
+        let place = format!("127.0.0.1:{}", cluster.port(joins));
+        let named = async || {
+            sidecar.ops("/readyz").await.text().lines().any(|line| line.starts_with("redis: ") && line.contains(&place))
+        };
+        eventually("it is named", LONGEST, named).await;
+    }
+    cluster.move_slot(&name, old);
+    load.served("0", LONGEST).await;
+    assert_eq!(load.end().await, []);
 }

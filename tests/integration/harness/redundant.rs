@@ -4,13 +4,16 @@
 pub trait Redundant {
     /// As metrics name it.
     const TOPOLOGY: &str;
-    /// How many masters it has.
+    /// How many masters it has, and replicas of each.
     const MASTERS: usize;
+    const REPLICAS: usize;
 
     /// Each server has `args`, too. The kernel ends a server with the thread that started it.
     fn start(args: &[&str]) -> Self;
     /// `--redis-url` of it.
     fn url(&self) -> String;
+    /// Where a server listens.
+    fn port(&self, server: usize) -> u16;
     /// The server that has a Redis key.
     fn master(&self, key: &str) -> usize;
     /// Waits until a server has all that was written beside a Redis key, and may take its master's place.

@@ -25,10 +25,6 @@ pub struct Sentinel {
 }
 
 impl Trio {
-    pub fn port(&self, server: usize) -> &str {
-        &self.ports[server]
-    }
-
     /// Which server the sentinels say is the master, where one that answers says so.
     fn named(&self) -> Option<usize> {
         let mut connection = self.sentinels.iter().find_map(Sentinel::connection)?;
@@ -41,6 +37,7 @@ impl Trio {
 impl Redundant for Trio {
     const TOPOLOGY: &str = "sentinel";
     const MASTERS: usize = 1;
+    const REPLICAS: usize = 2;
 
     fn start(args: &[&str]) -> Trio {
         let ports: Vec<String> = (0..3).map(|_| free_port()).collect();
@@ -73,6 +70,10 @@ impl Redundant for Trio {
     fn url(&self) -> String {
         let hosts: Vec<String> = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
         format!("redis-sentinel://{}?master={MASTER}", hosts.join(","))
+    }
+
+    fn port(&self, server: usize) -> u16 {
+        self.ports[server].parse().expect("a port")
     }
 
     fn master(&self, _: &str) -> usize {

@@ -74,10 +74,6 @@ impl Cluster {
         cluster
     }
 
-    pub fn port(&self, node: usize) -> u16 {
-        self.nodes[node].port
-    }
-
     /// How many there are.
     pub fn size(&self) -> usize {
         self.nodes.len()
@@ -152,6 +148,7 @@ impl Cluster {
 impl Redundant for Cluster {
     const TOPOLOGY: &str = "cluster";
     const MASTERS: usize = MASTERS;
+    const REPLICAS: usize = 1;
 
     fn start(args: &[&str]) -> Cluster {
         Cluster::of(args, false)
@@ -161,6 +158,10 @@ impl Redundant for Cluster {
     fn url(&self) -> String {
         let hosts = [5, 0, 1].map(|node: usize| format!("127.0.0.1:{}", self.nodes[node].port)).join(",");
         format!("redis{}-cluster://{hosts}", if self.is_tls { "s" } else { "" })
+    }
+
+    fn port(&self, node: usize) -> u16 {
+        self.nodes[node].port
     }
 
     fn master(&self, key: &str) -> usize {

@@ -1,6 +1,6 @@
 //! A slot that moves to another master, step by step.
 
-use super::Cluster;
+use super::{Cluster, Redundant, until};
 
 /// A slot on its way: each key is at one of the two masters.
 pub struct Move<'a> {
@@ -11,6 +11,24 @@ pub struct Move<'a> {
 }
 
 impl Cluster {
+    /// Has a replica leave its master, and join the cluster as another master that has no slots yet.
+    pub fn becomes_a_master(&self, node: usize) {
+        let (first, id) = (self.port(0).to_string(), &self.nodes[node].id);
+        self.ask::<()>(node, "CLUSTER", &["RESET", "SOFT"]).expect("it forgets the others");
+        self.ask::<()>(node, "CLUSTER", &["MEET", "127.0.0.1", &first]).expect("it meets one of them");
+        let knows = |nodes: String| {
+            let is_master = |line: &str| line.starts_with(id.as_str()) && line.contains("master - ");
+            nodes.lines().count() == self.nodes.len() && nodes.lines().any(is_master)
+        };
+        until("everybody knows it as a master", || {
+            (0..self.nodes.len()).all(|node| self.ask(node, "CLUSTER", &["NODES"]).is_ok_and(knows))
+        });
+        until("it serves", || {
+            let info = self.ask::<String>(node, "CLUSTER", &["INFO"]);
+            info.is_ok_and(|info| info.contains("cluster_state:ok\r\n"))
+        });
+    }
+
     /// Begins to move the slot of a Redis key; no key has gone yet.
     pub fn begin_move(&self, key: &str, to: usize) -> Move<'_> {
         let (slot, from) = (self.slot(key).to_string(), self.owner(key));
