@@ -52,12 +52,13 @@ impl Ops {
     }
 
     async fn metrics(&self) -> String {
-        let Context { metrics, locks, .. } = &*self.0;
+        let Context { metrics, locks, worth, .. } = &*self.0;
         let is_up = self.answers().is_ok();
         metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(is_up));
         let held = &metrics.locks_held;
-        // Counted only when somebody asks, and left out where Redis does not tell.
-        let (count, first) = if is_up {
+        // Counted only when somebody asks, and left out where Redis does not tell: without waiting for a part of it that is
+        // known to be away.
+        let (count, first) = if is_up && worth.is_whole() {
             let (count, first) = tokio::join!(locks.count(), locks.oldest());
             (count.ok(), first.ok().flatten())
         } else {

@@ -69,6 +69,11 @@ impl Worth {
         self.redis.place()
     }
 
+    /// Whether no master of some keys is known to be away.
+    pub fn is_whole(&self) -> bool {
+        self.redis.away().is_empty()
+    }
+
     /// Looks for as long as the runtime lives. Leases above `max_ttl_ms` are too long. One a process.
     pub async fn watch(self: Arc<Worth>, locks: Locks, max_ttl_ms: u64) {
         let mut watch = Watch {

@@ -49,6 +49,12 @@ async fn what_has_no_master_is_refused_at_once_and_the_rest_is_served() {
     assert!(ready.text().starts_with(&told), "{} instead of {told}", ready.text());
     assert!(ready.text().contains("\nwarning: partial: "), "{}", ready.text());
     assert!(ready.text().contains(&format!("127.0.0.1:{}", cluster.port(0))), "it is named: {}", ready.text());
+    let begun = Instant::now();
+    let metrics = sidecar.ops("/metrics").await;
+    println!("metrics after {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(150), "a scrape waits for nobody: {:?}", begun.elapsed());
+    assert!(!metrics.text().contains("\nlockside_locks_held "), "a part is no number");
+    assert_eq!(sidecar.call("GET", "/v1/locks").send().await.status, 503, "nor a list");
     for _ in 0..3 {
         let begun = Instant::now();
         let refused = sidecar.call("POST", &away).json(&body).send().await;

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::dashboard;
 use super::prometheus::Prometheus;
-use crate::harness::{Sidecar, TestRedis, eventually, unique};
+use crate::harness::{Cluster, Redundant, Sidecar, TestRedis, eventually, unique};
 
 /// One more than what LocksideWaitersPilingUp takes for many.
 const MANY_WAITERS: usize = 101;
@@ -68,9 +68,20 @@ async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
     let waiting = Arc::new(Sidecar::start(&redis, &[]).await);
     let alone = Sidecar::start(&lost_redis, &[]).await;
     let evicting = Sidecar::spawn(&["--redis-url".to_owned(), evicting_redis.url()]);
+    let mut cluster = Cluster::start(&[]);
+    let partly = Sidecar::start_at(&cluster.url(), &[]).await;
+    // Nobody is left to take the master's place.
+    cluster.kill(cluster.replica_of(0));
+    cluster.kill(0);
     let mut hold = working.call("POST", "/v1/locks/held/hold").json(&json!({"ttlMs": 60_000})).open().await;
     assert_eq!(hold.next().await.unwrap()["event"], "acquired");
-    let jobs = [("working", &working), ("waiting", &*waiting), ("alone", &alone), ("evicting", &evicting)];
+    let jobs = [
+        ("working", &working),
+        ("waiting", &*waiting),
+        ("alone", &alone),
+        ("evicting", &evicting),
+        ("partly", &partly),
+    ];
     let prometheus = Prometheus::start(&jobs).await;
     pile_up(&working, &waiting).await;
     come_back_too_late(&working).await;
