@@ -165,10 +165,12 @@ impl Worker {
         let Parts { config, metrics, shared, in_flight, stop, .. } = parts;
         let redis = Redis::connect(&config.redis, Arc::clone(in_flight), Arc::clone(metrics));
         let prefix = &config.locks.key_prefix;
-        let space = match config.locks.raw_keys {
-            _ if redis.is_cluster() => KeySpace::clustered(prefix),
-            true => KeySpace::raw(prefix),
-            false => KeySpace::new(prefix),
+        let space = if redis.is_cluster() {
+            KeySpace::clustered(prefix)
+        } else if config.locks.raw_keys {
+            KeySpace::raw(prefix)
+        } else {
+            KeySpace::new(prefix)
         };
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));

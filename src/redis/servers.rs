@@ -122,10 +122,7 @@ impl Redis {
 
     /// Whether each server has a part of the keys.
     pub fn is_cluster(&self) -> bool {
-        match self.topology {
-            Topology::Single | Topology::Sentinel => false,
-            Topology::Cluster => true,
-        }
+        self.topology == Topology::Cluster
     }
 
     /// Which servers are spoken to now, as people say it.
@@ -216,7 +213,7 @@ impl Redis {
 
     /// Which masters of some keys are away while others answer, a sentence each.
     pub fn away(&self) -> Vec<String> {
-        if self.topology != Topology::Cluster {
+        if !self.is_cluster() {
             return Vec::new();
         }
         let masters = self.masters.borrow();
@@ -256,7 +253,7 @@ impl Redis {
         failure: RedisFailure,
         begun: Instant,
     ) -> Result<(), RedisFailure> {
-        if self.topology != Topology::Cluster || begun.elapsed() > self.patience {
+        if !self.is_cluster() || begun.elapsed() > self.patience {
             return Err(failure);
         }
         self.status.wants_news();
