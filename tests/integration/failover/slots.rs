@@ -33,6 +33,8 @@ async fn locks_go_with_their_slots_under_load() {
     let unknown = refused.iter().filter(|refusal| refusal.answer.contains("unknown")).count();
     println!("{} grants, {} refused, {unknown} of them unknown", load.history.since(begun), refused.len());
     assert_eq!(unknown, 0, "a redirected command was surely not executed: {refused:?}");
+    // None, but on a machine that is busy elsewhere; many where nobody waits for the new master.
+    assert!(refused.len() <= 12, "{refused:?}");
     let reconnections = load.sidecars[0].ops("/metrics").await;
     let lost = reconnections
         .text()
