@@ -3,9 +3,11 @@
 mod messages;
 mod partial;
 
+use std::time::Duration;
+
 use crate::harness::certificates::Authority;
 use crate::harness::topology::ACL_USER;
-use crate::harness::{Cluster, Redundant, Scratch, Sidecar, TestRedis, free_port, lockside, unique};
+use crate::harness::{Cluster, Redundant, Scratch, Sidecar, TestRedis, eventually, free_port, lockside};
 
 #[tokio::test]
 async fn a_plain_redis_is_no_cluster() {
@@ -47,19 +49,29 @@ async fn a_cluster_speaks_tls_and_knows_its_user() {
 
     let sidecar = Sidecar::start_at(&url, &[]).await;
     assert!(sidecar.ops("/readyz").await.text().contains(&cluster.place()));
-    // On each of the masters.
-    for _ in 0..12 {
-        let path = format!("/v1/locks/{}", unique("tls"));
-        let lease = sidecar.call("POST", &path).json(&serde_json::json!({"ttlMs": 1000})).send().await;
-        assert_eq!(lease.status, 201, "{}", lease.text());
-    }
+    are_granted(&sidecar, &cluster).await;
     for master in cluster.masters() {
         let clients: String = cluster.ask(master, "CLIENT", &["LIST"]).unwrap();
         assert!(clients.contains(&format!(" user={ACL_USER} ")), "{clients}");
     }
 
+    cluster.switch(0);
+    eventually("another master", Duration::from_secs(10), async || !cluster.masters().contains(&0)).await;
+    let place = async || sidecar.ops("/readyz").await.text().contains(&cluster.place());
+    eventually("the next master is known", Duration::from_secs(10), place).await;
+    are_granted(&sidecar, &cluster).await;
+
     for node in 0..cluster.size() {
         cluster.ask::<()>(node, "ACL", &["SETUSER", ACL_USER, "-cluster", "-cluster|nodes"]).unwrap();
     }
     Sidecar::says_why_not(&["--redis-url", &url], "+cluster|nodes").await;
+}
+
+/// Takes a lock of each master.
+async fn are_granted(sidecar: &Sidecar, cluster: &Cluster) {
+    for master in cluster.masters() {
+        let path = partial::path_at(cluster, master);
+        let lease = sidecar.call("POST", &path).json(&serde_json::json!({"ttlMs": 1000})).send().await;
+        assert_eq!(lease.status, 201, "{}", lease.text());
+    }
 }

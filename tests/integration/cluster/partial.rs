@@ -9,7 +9,7 @@ use crate::harness::{Cluster, Redundant, Sidecar, eventually, unique};
 const SEEN: Duration = Duration::from_secs(10);
 
 /// A free key of a master, by its path.
-fn path_at(cluster: &Cluster, master: usize) -> String {
+pub fn path_at(cluster: &Cluster, master: usize) -> String {
     loop {
         let key = unique("partial");
         let redis_key = format!("{{lockside:{}}}:lock:{key}", crc32fast::hash(key.as_bytes()) % 64);
