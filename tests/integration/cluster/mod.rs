@@ -2,10 +2,32 @@
 
 mod messages;
 mod partial;
+mod several;
+
+use std::time::Duration;
 
 use crate::harness::certificates::Authority;
 use crate::harness::topology::ACL_USER;
-use crate::harness::{Cluster, Redundant, Scratch, Sidecar, TestRedis, free_port, lockside, unique};
+use crate::harness::{Cluster, Redundant, Scratch, Sidecar, TestRedis, eventually, free_port, lockside, unique};
+
+/// A free key of a master, by its path.
+fn path_at(cluster: &Cluster, master: usize) -> String {
+    loop {
+        let key = unique("at");
+        let redis_key = format!("{{lockside:{}}}:lock:{key}", crc32fast::hash(key.as_bytes()) % 64);
+        if cluster.master(&redis_key) == master {
+            return format!("/v1/locks/{key}");
+        }
+    }
+}
+
+/// A sidecar that is connected to every master: it is ready as soon as it is to one.
+async fn sidecar_at_all(cluster: &Cluster, flags: &[&str]) -> Sidecar {
+    let (sidecar, place) = (Sidecar::start_at(&cluster.url(), flags).await, cluster.place());
+    let knows_all = async || sidecar.ops("/readyz").await.text().contains(&place);
+    eventually("all masters are known", Duration::from_secs(10), knows_all).await;
+    sidecar
+}
 
 #[tokio::test]
 async fn a_plain_redis_is_no_cluster() {
