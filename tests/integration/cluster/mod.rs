@@ -1,5 +1,6 @@
 //! A cluster: what it is asked, and what is said where Redis is none, or not as the settings say.
 
+mod lines;
 mod messages;
 mod partial;
 mod several;
