@@ -19,7 +19,8 @@ async fn what_has_no_master_is_refused_at_once_and_the_rest_is_served() {
     let mut cluster = Cluster::start(&[]);
     let sidecar = sidecar_at_all(&cluster, &[]).await;
     let (away, there) = (path_at(&cluster, 0), path_at(&cluster, 1));
-    let body = json!({"ttlMs": 10});
+    // Long enough to be of use when it comes, on a busy machine too.
+    let body = json!({"ttlMs": 250});
     let token = async |path: &str| {
         let answer = sidecar.call("POST", path).json(&body).send().await;
         (answer.status == 201).then(|| answer.json()["token"].as_u64().expect("a token"))
