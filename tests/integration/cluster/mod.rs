@@ -1,13 +1,34 @@
 //! A cluster: what it is asked, and what is said where Redis is none, or not as the settings say.
 
+mod lines;
 mod messages;
 mod partial;
+mod several;
 
 use std::time::Duration;
 
 use crate::harness::certificates::Authority;
 use crate::harness::topology::ACL_USER;
-use crate::harness::{Cluster, Redundant, Scratch, Sidecar, TestRedis, eventually, free_port, lockside};
+use crate::harness::{Cluster, Redundant, Scratch, Sidecar, TestRedis, eventually, free_port, lockside, unique};
+
+/// A free key of a master, by its path.
+fn path_at(cluster: &Cluster, master: usize) -> String {
+    loop {
+        let key = unique("at");
+        let redis_key = format!("{{lockside:{}}}:lock:{key}", crc32fast::hash(key.as_bytes()) % 64);
+        if cluster.master(&redis_key) == master {
+            return format!("/v1/locks/{key}");
+        }
+    }
+}
+
+/// A sidecar that is connected to every master: it is ready as soon as it is to one.
+async fn sidecar_at_all(cluster: &Cluster, flags: &[&str]) -> Sidecar {
+    let (sidecar, place) = (Sidecar::start_at(&cluster.url(), flags).await, cluster.place());
+    let knows_all = async || sidecar.ops("/readyz").await.text().contains(&place);
+    eventually("all masters are known", Duration::from_secs(10), knows_all).await;
+    sidecar
+}
 
 #[tokio::test]
 async fn a_plain_redis_is_no_cluster() {
@@ -70,7 +91,7 @@ async fn a_cluster_speaks_tls_and_knows_its_user() {
 /// Takes a lock of each master.
 async fn are_granted(sidecar: &Sidecar, cluster: &Cluster) {
     for master in cluster.masters() {
-        let path = partial::path_at(cluster, master);
+        let path = path_at(cluster, master);
         let lease = sidecar.call("POST", &path).json(&serde_json::json!({"ttlMs": 1000})).send().await;
         assert_eq!(lease.status, 201, "{}", lease.text());
     }

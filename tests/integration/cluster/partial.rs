@@ -4,20 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::{Cluster, Redundant, Sidecar, eventually, unique};
+use super::{path_at, sidecar_at_all};
+use crate::harness::{Cluster, Redundant, Sidecar, eventually};
 
 const SEEN: Duration = Duration::from_secs(10);
-
-/// A free key of a master, by its path.
-pub fn path_at(cluster: &Cluster, master: usize) -> String {
-    loop {
-        let key = unique("partial");
-        let redis_key = format!("{{lockside:{}}}:lock:{key}", crc32fast::hash(key.as_bytes()) % 64);
-        if cluster.master(&redis_key) == master {
-            return format!("/v1/locks/{key}");
-        }
-    }
-}
 
 async fn is_raised(sidecar: &Sidecar, metric: &str) -> bool {
     sidecar.ops("/metrics").await.text().contains(&format!("{metric} 1\n"))
@@ -27,9 +17,10 @@ async fn is_raised(sidecar: &Sidecar, metric: &str) -> bool {
 async fn what_has_no_master_is_refused_at_once_and_the_rest_is_served() {
     const PARTIAL: &str = "lockside_redis_warning{warning=\"partial\"}";
     let mut cluster = Cluster::start(&[]);
-    let sidecar = Sidecar::start_at(&cluster.url(), &[]).await;
+    let sidecar = sidecar_at_all(&cluster, &[]).await;
     let (away, there) = (path_at(&cluster, 0), path_at(&cluster, 1));
-    let body = json!({"ttlMs": 10});
+    // Long enough to be of use when it comes, on a busy machine too.
+    let body = json!({"ttlMs": 250});
     let token = async |path: &str| {
         let answer = sidecar.call("POST", path).json(&body).send().await;
         (answer.status == 201).then(|| answer.json()["token"].as_u64().expect("a token"))
