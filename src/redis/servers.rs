@@ -142,7 +142,7 @@ impl Redis {
         self.in_flight.enter()
     }
 
-    /// See [`Node::run_in_time`].
+    /// See `Node::run_in_time`.
     pub async fn run_in_time(
         &self,
         script: &'static Script,
