@@ -10,7 +10,7 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A script, because the lease that is taken away must be the one that was looked at.
-local lock, tokens, queue, forced = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
+local lock, tokens, forced        = KEYS[1], KEYS[3], KEYS[5]
 local key, push                   = ARGV[1], ARGV[4]
 local token, not_after            = ARGV[5], ARGV[6]
 
@@ -35,7 +35,5 @@ redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
 redis.call('SET', forced, found, 'EX', 60)
 redis.call('SPUBLISH', push .. 'all', 'forced\n' .. key .. '\n' .. found)
-if redis.call('EXISTS', queue) == 1 then
-  hand_over(KEYS, ARGV)
-end
+pass_on(KEYS, ARGV)
 return {'forced', lease}

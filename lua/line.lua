@@ -53,9 +53,13 @@ local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
     return nil, nil, nil, indexed
   end
   -- Lua writes a number in 14 digits, and a time of ours has 13.
-  redis.call('SET', keys[1],
+  local set = redis.pcall('SET', keys[1],
     '{"token":"' .. token .. '",' .. attempt .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
     'NX', 'PXAT', whole(valid_until))
+  if type(set) == 'table' and set.err then
+    redis.call('ZREM', keys[3], args[1]) -- A key that was freed while its slot moves to another server.
+    return nil, nil, nil, set
+  end
   return token, since, valid_until
 end
 
@@ -102,4 +106,12 @@ local function hand_over(keys, args)
     first = redis.call('ZRANGE', queue, 0, 0)[1]
   end
   return false
+end
+
+-- What whoever frees a key does at the end: offers it to the first waiter. Where Redis takes no new key here, as while
+-- the slot moves to another server, those who wait are told to look for themselves.
+local function pass_on(keys, args)
+  if redis.call('EXISTS', keys[4]) == 1 and not hand_over(keys, args) and redis.call('EXISTS', keys[4]) == 1 then
+    redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n0\n')
+  end
 end

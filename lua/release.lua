@@ -10,7 +10,7 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
-local lock, tokens, queue        = KEYS[1], KEYS[3], KEYS[4]
+local lock, tokens               = KEYS[1], KEYS[3]
 local key                        = ARGV[1]
 local token, identity, not_after = ARGV[5], ARGV[6], ARGV[7]
 
@@ -39,7 +39,5 @@ end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
-if redis.call('EXISTS', queue) == 1 then
-  hand_over(KEYS, ARGV)
-end
+pass_on(KEYS, ARGV)
 return {'released'}

@@ -51,7 +51,5 @@ end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
-if redis.call('EXISTS', queue) == 1 then
-  hand_over(KEYS, ARGV)
-end
+pass_on(KEYS, ARGV)
 return {'undone'}

@@ -53,15 +53,27 @@ impl RedisFailure {
     }
 
     /// Whether another server has these keys, or is about to have them; nothing was done.
-    pub(super) fn is_elsewhere(&self) -> bool {
-        const PREFIXES: [&str; 3] = ["MOVED ", "ASK ", "TRYAGAIN"];
-        matches!(self, RedisFailure::Refused(text) if PREFIXES.iter().any(|prefix| text.starts_with(prefix)))
+    pub fn is_elsewhere(&self) -> bool {
+        self.has_moved() || self.begins_with(&["ASK ", "TRYAGAIN"])
+    }
+
+    /// Whether another server has these keys, for good.
+    pub(super) fn has_moved(&self) -> bool {
+        self.begins_with(&["MOVED "])
     }
 
     /// Whether a new connection may help: the server is no master, or wants to be greeted anew.
     pub(super) fn wants_reconnection(&self) -> bool {
-        const PREFIXES: [&str; 4] = ["READONLY", "MASTERDOWN", "NOAUTH", "NOREPLICAS"];
-        matches!(self, RedisFailure::Refused(text) if PREFIXES.iter().any(|prefix| text.starts_with(prefix)))
+        self.is_of_the_server() || self.begins_with(&["NOAUTH"])
+    }
+
+    /// Whether this server takes no writes now, from whomever.
+    pub(super) fn is_of_the_server(&self) -> bool {
+        self.begins_with(&["READONLY", "MASTERDOWN", "NOREPLICAS"])
+    }
+
+    fn begins_with(&self, prefixes: &[&str]) -> bool {
+        matches!(self, RedisFailure::Refused(text) if prefixes.iter().any(|prefix| text.starts_with(prefix)))
     }
 
     pub(super) fn is_unknown_script(&self) -> bool {

@@ -2,6 +2,7 @@
 //! that is demoted closes its connections, or refuses writes, and none is made again without asking anew who is master.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use tokio::task::AbortHandle;
 
@@ -20,6 +21,8 @@ pub(super) type Address = (String, u16);
 pub(super) struct Master {
     pub node: Arc<Node>,
     pub link: Link,
+    /// When it was connected to.
+    pub since: Instant,
     probe: AbortHandle,
 }
 
@@ -46,7 +49,7 @@ impl Master {
         }
         let node = Arc::new(Node::over(link.client.clone(), config, status, in_flight, metrics));
         let probe = node.probe();
-        Ok(Master { node, link, probe })
+        Ok(Master { node, link, since: Instant::now(), probe })
     }
 }
 

@@ -256,7 +256,9 @@ impl Redis {
         if !self.is_cluster() || begun.elapsed() > self.patience {
             return Err(failure);
         }
-        self.status.wants_news();
+        if failure.has_moved() {
+            self.status.wants_news();
+        }
         let mut masters = self.masters.clone();
         let is_another = |masters: &Masters| masters.of(slot).is_some_and(|other| !Arc::ptr_eq(other, node));
         let _ = tokio::time::timeout(LOOK_AGAIN, masters.wait_for(is_another)).await;

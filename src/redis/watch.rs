@@ -70,11 +70,12 @@ impl Status {
         Status::with(Some(Replacer::default()), metrics)
     }
 
-    /// Of the connection to one of several servers, which is replaced, too; `all` is of all of them.
-    pub(super) fn of_a_node(all: &Status, server: String) -> Status {
-        let replacer = Some(Replacer::default());
-        let (server, rights) = (Some(server), Arc::clone(&all.rights));
-        Status { server, rights, ..Status::with(replacer, Arc::clone(&all.metrics)) }
+    /// Of the connection to one of several servers, which is replaced, too, but not again soon after the one before was
+    /// `given_up`; `all` is of all of them.
+    pub(super) fn of_a_node(all: &Status, server: String, given_up: Option<Instant>) -> Status {
+        let status = Status::with(Some(Replacer::default()), Arc::clone(&all.metrics));
+        status.lock().last_reconnection = given_up;
+        Status { server: Some(server), rights: Arc::clone(&all.rights), ..status }
     }
 
     /// Waits until this connection seems no good; why.
@@ -153,6 +154,8 @@ impl Status {
                     self.reconnect(client, Reconnection::Silent);
                 }
             }
+            // Of several servers the others say who is master, and the same one would say the same again.
+            Some(failure) if self.server.is_some() && failure.is_of_the_server() => {}
             Some(failure) if failure.wants_reconnection() => self.reconnect(client, Reconnection::Refused),
             Some(_) => {}
         }

@@ -166,7 +166,7 @@ impl Line {
 
 /// Whether other keys may fare better.
 fn is_of_one_key(failure: &RedisFailure) -> bool {
-    matches!(failure, RedisFailure::Refused(_) | RedisFailure::Nonsense(_))
+    matches!(failure, RedisFailure::Refused(_) | RedisFailure::Nonsense(_)) && !failure.is_elsewhere()
 }
 
 /// When to look at a stranger's key that lasts for `left_ms`; < 0: that does not expire.

@@ -31,6 +31,8 @@ use view::{Map, View};
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// The same while one is missing, and between two attempts to connect to one.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
+/// For so long after the last change; a master that is away for longer is no reason to ask all others that often.
+const HURRY: Duration = Duration::from_secs(15);
 
 /// Starts to ask and to connect, and keeps at it for as long as the runtime lives.
 pub(super) fn follow(
@@ -54,6 +56,7 @@ pub(super) fn follow(
         missing: BTreeMap::new(),
         asked: BTreeSet::new(),
         mute: BTreeMap::new(),
+        changed: Instant::now(),
         tasks: JoinSet::new(),
     };
     tokio::spawn(follower.run());
@@ -77,6 +80,8 @@ struct Follower {
     asked: BTreeSet<Address>,
     /// Why who was asked did not say.
     mute: BTreeMap<Address, String>,
+    /// When it last changed who serves what.
+    changed: Instant,
     tasks: JoinSet<Event>,
 }
 
@@ -88,6 +93,8 @@ struct Missing {
     /// When the last attempt to connect began, and whether it is still under way.
     tried: Option<Instant>,
     is_tried: bool,
+    /// When a connection to it was last given up that still stood.
+    given_up: Option<Instant>,
 }
 
 enum Event {
@@ -119,8 +126,7 @@ impl Follower {
         loop {
             self.ask();
             self.connect();
-            let is_whole = self.missing.is_empty() && !self.views.is_empty();
-            let mut due = Box::pin(sleep(if is_whole { ASK_INTERVAL } else { ASK_AGAIN }));
+            let mut due = Box::pin(sleep(self.pause()));
             loop {
                 match self.next(&mut due).await {
                     Event::Due => break,
@@ -132,6 +138,12 @@ impl Follower {
                 }
             }
         }
+    }
+
+    /// Until it is time to ask again, or to connect again.
+    fn pause(&self) -> Duration {
+        let is_whole = self.missing.is_empty() && !self.held.is_empty();
+        if is_whole || self.changed.elapsed() > HURRY { ASK_INTERVAL } else { ASK_AGAIN }
     }
 
     async fn next(&mut self, due: impl Future<Output = ()>) -> Event {
@@ -160,7 +172,8 @@ impl Follower {
                 });
             }
         }
-        if self.views.is_empty() {
+        // What they said before may be past: the cluster is made, or fails over, while nobody is connected to.
+        if self.held.is_empty() || self.views.is_empty() {
             for address in &self.seeds {
                 if self.asked.insert(address.clone()) {
                     let (address, config, status) = (address.clone(), self.config.clone(), Arc::clone(&self.status));
@@ -227,7 +240,7 @@ impl Follower {
             return;
         }
         let reason = if self.map.owners.is_empty() { Reconnection::First } else { Reconnection::Switch };
-        self.map = map;
+        (self.map, self.changed) = (map, Instant::now());
         let is_owner = |address: &Address| self.map.owners.contains(address);
         self.missing.retain(|address, _| is_owner(address));
         let (held, replaced): (BTreeMap<_, _>, BTreeMap<_, _>) =
@@ -237,7 +250,7 @@ impl Follower {
         replaced.into_values().for_each(|master| self.retire(master));
         for address in &self.map.owners {
             if !self.held.contains_key(address) {
-                let missing = || Missing { reason, problem: None, tried: None, is_tried: false };
+                let missing = || Missing { reason, problem: None, tried: None, is_tried: false, given_up: None };
                 self.missing.entry(address.clone()).or_insert_with(missing);
             }
         }
@@ -247,13 +260,15 @@ impl Follower {
 
     /// Begins a connection to each master that is missing.
     fn connect(&mut self) {
+        let pause = self.pause();
         for (address, missing) in &mut self.missing {
-            if missing.is_tried || missing.tried.is_some_and(|tried| tried.elapsed() < ASK_AGAIN) {
+            if missing.is_tried || missing.tried.is_some_and(|tried| tried.elapsed() < pause) {
                 continue;
             }
             (missing.tried, missing.is_tried) = (Some(Instant::now()), true);
             let (address, config) = (address.clone(), self.config.clone());
-            let status = Arc::new(Status::of_a_node(&self.status, format!("{}:{}", address.0, address.1)));
+            let server = format!("{}:{}", address.0, address.1);
+            let status = Arc::new(Status::of_a_node(&self.status, server, missing.given_up));
             let (in_flight, metrics) = (Arc::clone(&self.in_flight), Arc::clone(&self.metrics));
             self.tasks.spawn(async move {
                 let taken = take(&address, &config, status, in_flight, metrics).await;
@@ -265,16 +280,20 @@ impl Follower {
     /// Gives up the connection to a master, until there is another.
     fn suffer(&mut self, address: Address, trouble: Trouble) {
         let Some(master) = self.held.remove(&address) else { return };
+        self.changed = Instant::now();
         self.views.remove(&address);
-        let (reason, problem) = match trouble {
-            Trouble::Broken(problem) => (Reconnection::Lost, problem),
+        let (reason, problem, given_up) = match trouble {
+            Trouble::Broken(problem) => (Reconnection::Lost, problem, None),
             Trouble::Wanted(reason) => {
                 let problem = "it does not answer as a master does".to_owned();
-                (reason, master.node.status.ready().err().unwrap_or(problem))
+                (reason, master.node.status.ready().err().unwrap_or(problem), Some(Instant::now()))
             }
         };
         master.node.status.silent(problem.clone());
-        self.missing.insert(address, Missing { reason, problem: Some(problem), tried: None, is_tried: false });
+        // Not at once where the last one did not last.
+        let tried = Some(master.since);
+        let problem = Some(problem);
+        self.missing.insert(address, Missing { reason, problem, tried, is_tried: false, given_up });
         self.publish();
         self.retire(master);
     }

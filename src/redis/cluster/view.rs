@@ -1,6 +1,8 @@
 //! What the nodes of a cluster say of it, and what is to be believed: of several claims to a slot the one of the latest
 //! configuration epoch, as the nodes themselves decide it.
 
+use std::collections::BTreeSet;
+
 use crate::redis::master::Address;
 use crate::redis::masters::Slot;
 
@@ -12,6 +14,8 @@ pub(super) struct View(Vec<Claim>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Claim {
     address: Address,
+    /// Whether it says so itself.
+    is_own: bool,
     epoch: u64,
     /// First and last of each range.
     slots: Vec<(u16, u16)>,
@@ -48,7 +52,8 @@ impl Claim {
         let host = name.unwrap_or(if ip.is_empty() { host } else { ip });
         let slots: Vec<(u16, u16)> = slots.iter().filter_map(|range| range_of(range)).collect();
         let address = (host.to_owned(), port.parse().ok()?);
-        (!slots.is_empty()).then(|| epoch.parse().ok().map(|epoch| Claim { address, epoch, slots }))?
+        let is_own = flags.contains("myself");
+        (!slots.is_empty()).then(|| epoch.parse().ok().map(|epoch| Claim { address, is_own, epoch, slots }))?
     }
 }
 
@@ -60,9 +65,12 @@ fn range_of(text: &str) -> Option<(u16, u16)> {
 }
 
 impl Map {
-    /// What is to be believed of all that is said.
+    /// What is to be believed of all that is said. Of a master that speaks for itself nobody else's word counts: of slots
+    /// that it gave up the others never hear.
     pub fn of<'a>(views: impl IntoIterator<Item = &'a View>) -> Map {
         let mut claims: Vec<&Claim> = views.into_iter().flat_map(|View(claims)| claims).collect();
+        let own: BTreeSet<&Address> = claims.iter().filter(|claim| claim.is_own).map(|claim| &claim.address).collect();
+        claims.retain(|claim| claim.is_own || !own.contains(&claim.address));
         // Stable, so that of equal claims the first stays the last to be written.
         claims.sort_by_key(|claim| claim.epoch);
         let mut map = Map { owners: Vec::new(), slots: vec![None; usize::from(Slot::COUNT)] };
@@ -115,7 +123,7 @@ dd :0@0 master,noaddr - 0 0 9 disconnected
     }
 
     fn claim(host: &str, epoch: u64, slots: &[(u16, u16)]) -> View {
-        View(vec![Claim { address: address(host, 1), epoch, slots: slots.to_vec() }])
+        View(vec![Claim { address: address(host, 1), is_own: false, epoch, slots: slots.to_vec() }])
     }
 
     fn owner(map: &Map, slot: usize) -> Option<&str> {
@@ -134,6 +142,14 @@ dd :0@0 master,noaddr - 0 0 9 disconnected
         let map = Map::of(&[View::parse("aa :7000@17000 myself,master - 0 0 0 connected 0-16383", "asked", false)]);
         assert_eq!(map.owners, [address("asked", 7000)]);
         assert_eq!(Map::of(&[View::parse("nonsense\n\n0-1", "asked", false)]).owners, []);
+    }
+
+    #[test]
+    fn of_itself_a_master_knows_best() {
+        let mut own = claim("a", 5, &[(0, 3)]);
+        own.0[0].is_own = true;
+        let map = Map::of([&own, &claim("a", 5, &[(0, 9)])]);
+        assert_eq!([3, 4, 9].map(|slot| owner(&map, slot)), [Some("a"), None, None]);
     }
 
     #[test]

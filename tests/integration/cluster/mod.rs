@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crate::harness::certificates::Authority;
 use crate::harness::topology::ACL_USER;
-use crate::harness::{Cluster, Redundant, Scratch, Sidecar, TestRedis, eventually, free_port, lockside, unique};
+use crate::harness::{
+    Cluster, Redundant, Scratch, Sidecar, TestRedis, cluster, eventually, free_port, lockside, unique,
+};
 
 /// A free key of a master, by its path.
 fn path_at(cluster: &Cluster, master: usize) -> String {
@@ -36,6 +38,27 @@ async fn a_plain_redis_is_no_cluster() {
     let _redis = TestRedis::start_with(&["--port", &port], None);
     let url = format!("redis-cluster://127.0.0.1:{port}");
     Sidecar::says_why_not(&["--redis-url", &url], "is no node of a cluster; say redis:// for one redis").await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_made_later_is_found() {
+    let port = cluster::free_port().to_string();
+    let args = ["--port", &port, "--cluster-enabled", "yes", "--cluster-require-full-coverage", "no"];
+    let redis = TestRedis::start_with(&args, None);
+    let sidecar = Sidecar::spawn(&["--redis-url".to_owned(), format!("redis-cluster://127.0.0.1:{port}")]);
+    let says = async |text: &str| {
+        let is_said = async || sidecar.ops("/readyz").await.text().contains(text);
+        eventually(text, Duration::from_secs(10), is_said).await;
+    };
+    says("16384 slots have no master").await;
+    redis.ask::<()>("CLUSTER", &["ADDSLOTSRANGE", "0", "16383"]);
+    says("ready\nredis: a cluster, its masters ").await;
+    // Made anew at the same address.
+    redis.ask::<()>("CLUSTER", &["RESET", "HARD"]);
+    says("16384 slots have no master").await;
+    redis.ask::<()>("CLUSTER", &["ADDSLOTSRANGE", "0", "16383"]);
+    says("ready\nredis: a cluster, its masters ").await;
+    assert_eq!(sidecar.call("POST", "/v1/locks/later").send().await.status, 201);
 }
 
 #[tokio::test]

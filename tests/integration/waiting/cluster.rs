@@ -114,3 +114,34 @@ async fn while_a_master_is_away_the_others_waiters_have_their_turns_and_its_own_
     there.release(1, token(&again)).await;
     here.release(1, token(&answer)).await;
 }
+
+/// Redis makes no new key in a slot that is on its way, so that what is released there cannot be offered to anybody.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_release_while_a_slot_is_on_its_way_reaches_those_in_line() {
+    let cluster = Cluster::start(&[]);
+    let mut fleet = Fleet::at(&cluster.url(), 2, &[]).await;
+    // Without another lease of the shard its index goes, too.
+    for has_neighbour in [false, true] {
+        fleet.key = unique("moving");
+        let slot = cluster.slot(&fleet.redis_key());
+        let held = fleet.hold(0, 60_000).await;
+        if has_neighbour {
+            let key = std::mem::replace(&mut fleet.key, unique("moving"));
+            while cluster.slot(&fleet.redis_key()) != slot {
+                fleet.key = unique("moving");
+            }
+            fleet.hold(0, 60_000).await;
+            fleet.key = key;
+        }
+        let waiting = fleet.join(1, patient()).await;
+        let to = (cluster.owner(&fleet.redis_key()) + 1) % Cluster::MASTERS;
+        let moving = cluster.begin_move(&fleet.redis_key(), to);
+        fleet.release(0, held).await;
+        moving.give_up();
+        let given_up = Instant::now();
+        let (answer, at) = granted(waiting).await;
+        println!("granted {:?} after the slot was left where it is", at - given_up);
+        assert!(token(&answer) > held && at - given_up < LOST * 3, "{:?}", at - given_up);
+        fleet.release(1, token(&answer)).await;
+    }
+}

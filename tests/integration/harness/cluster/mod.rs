@@ -40,7 +40,7 @@ impl Cluster {
 
     fn of(args: &[&str], is_tls: bool) -> Cluster {
         let scratch = Scratch::new();
-        let ports: Vec<u16> = (0..2 * MASTERS).map(|_| free_ports()).collect();
+        let ports: Vec<u16> = (0..2 * MASTERS).map(|_| free_port()).collect();
         let ids: Vec<String> = ports.iter().map(|port| format!("{:020x}{port:020x}", std::process::id())).collect();
         let nodes = (0..ports.len()).map(|index| {
             let port = ports[index].to_string();
@@ -240,7 +240,7 @@ fn probe(key: &str) -> String {
 
 /// A port that is free, and so is the one 10000 above it, which the nodes use among themselves. Both are below those that
 /// the kernel gives away by itself.
-fn free_ports() -> u16 {
+pub fn free_port() -> u16 {
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 10_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);

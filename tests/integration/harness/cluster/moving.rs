@@ -52,6 +52,13 @@ impl Move<'_> {
         self.migrate(&[key.to_owned()]);
     }
 
+    /// Leaves the slot where it was; no key may have gone yet.
+    pub fn give_up(self) {
+        for node in [self.to, self.from] {
+            self.cluster.ask::<()>(node, "CLUSTER", &["SETSLOT", &self.slot, "STABLE"]).expect("the slot stays");
+        }
+    }
+
     /// Moves all that is still there, and has both know whose the slot is now; they tell the others.
     pub fn finish(self) {
         // No key comes to a slot that is on its way: whoever would make one is sent to the target.
