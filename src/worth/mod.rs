@@ -213,7 +213,7 @@ impl Watch {
             let mut findings = match info {
                 Ok(mut info) => {
                     // Where we know the others, too, one node's part is no fault.
-                    info.in_cluster &= self.redis.topology() != "cluster";
+                    info.in_cluster &= !self.redis.is_cluster();
                     warning::judge(&info, self.redis.min_replicas())
                 }
                 Err(RedisFailure::Refused(reason)) => vec![Finding::new(
