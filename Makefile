@@ -114,6 +114,8 @@ lint: ## Check format, clippy, documentation and dependencies
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny
+	@# The audit looks at the crates of every target, and a build fetches those of this machine alone.
+	$(CARGO) fetch --locked
 	$(CARGO) deny --offline check bans licenses sources
 	@if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check advisories; \
 	else echo "advisories: not checked, since the database cannot be fetched from here"; fi
