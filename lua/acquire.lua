@@ -1,6 +1,7 @@
 -- Grants a key to an owner, unless it is held or others wait for it.
 -- KEYS[1] lock      the lease, JSON         KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens    zset key -> token       KEYS[4] queue   zset waiter -> place in line
+-- KEYS[3] tokens    zset key -> token       KEYS[4] queue   zset entry -> position
+-- KEYS[5] offer     see queue.lua
 -- ARGV[1] key       ARGV[2] shard   0 to 63
 -- ARGV[3] floor     a sequence that every new one must exceed: the highest the caller has seen in this shard
 -- ARGV[4] push      first part of the channels on which sidecars hear of their waiters' turns
@@ -10,26 +11,27 @@
 -- ARGV[8] ttl_ms    >= 1
 -- ARGV[9] further   further fields of the lease, each a JSON string with a comma before it, or nothing
 -- ARGV[10] own      what to do when this owner has the key by another attempt: "refuse"
---                   | "renew" (valid for ttl_ms from now) | "extend" (the same where that is longer, else as it is)
+--                   | "extend" (valid for ttl_ms from now where that is longer, else as it is)
 -- ARGV[11] not_after  see lease.lua
 -- Returns {"granted", token, since_ms, valid_until_ms}
 --       | {"replayed", lease, valid_until_ms, left_ms}   this very attempt has it, also by this sending now
 --       | {"renewed", lease, valid_until_ms, left_ms}    the owner had it, and own says so: same token
 --       | {"held", lease, valid_until_ms, left_ms}       another attempt, owner or program has it (< 0: no expiry);
---                                                  another program's lease is ""
+--                                                  another program's lease is ""; or too many sendings were told of it
 --       | {"stranger"}                                   something that is no string lies under the key
+--       | {"rejoining", until_ms, left_ms}               it is free, but its queue was lost, and those who waited are
+--                                                  coming back to their positions until then
 --       | {"late", now_ms}                               see lease.lua
--- Times are milliseconds since 1970 on this server's clock; a lease begins {"token":"N", and then identity,
--- nonce, and "by":"r-1 r-2", of the sendings that were told of it, or "by":"*", when there are many; see undo.lua.
--- A free key that others wait for goes to the first of them, and is held; they are told of an expiry that comes sooner.
+-- Times are milliseconds since 1970 on this server's clock. The lease names the sendings that were told of it: see
+-- lease.lua; undo.lua takes one out.
+-- A free key that others wait for goes to the first of them, and is held. A repetition that is told of a lease on offer
+-- takes it: it is valid for ttl_ms from now where that is longer.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
-local lock, queue                          = KEYS[1], KEYS[4]
+local lock, queue, offer                   = KEYS[1], KEYS[4], KEYS[5]
 local key, push                            = ARGV[1], ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]
-
-local LONGEST_BY = 512 -- so that no lease grows without bound
 
 local function found(word, lease)
   local valid_until = redis.call('PEXPIRETIME', lock)
@@ -40,7 +42,7 @@ local refusal = late(not_after)
 if refusal then
   return refusal
 end
--- A key is free nearly always when it is asked for, and nobody waits for it.
+-- A key is free nearly always when it is asked for, and no caller waits for it.
 local is_taken = redis.call('EXISTS', lock, queue) > 0
 local lease = is_taken and look(lock)
 if type(lease) == 'table' then
@@ -50,54 +52,64 @@ if lease then
   local begin = string.match(lease, '^{"token":"%d+",()') or #lease + 1
   local attempt = identity .. nonce
   local is_replay = string.sub(lease, begin, begin + #attempt - 1) == attempt
+  local is_own = is_replay or (own == 'extend' and string.sub(lease, begin, begin + #identity - 1) == identity)
   -- What does not expire is no lease of ours any more, whatever it looks like.
-  local expires = is_replay and redis.call('PEXPIRETIME', lock) or -1
-  if expires > 0 then
-    local by, rest = string.match(lease, '^"by":"([^"]*)(.*)$', begin + #attempt)
-    if by and request ~= '' and not string.find(' ' .. by .. ' ', ' ' .. request .. ' ', 1, true) then
-      by = (by == '*' or #by + #request >= LONGEST_BY) and '*' or by .. ' ' .. request
-      lease = string.sub(lease, 1, begin + #attempt - 1) .. '"by":"' .. by .. rest
-      -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the SET, too. Not
-      -- KEEPTTL: a lease in its last millisecond ends here, and the SET would make it one that never does.
-      redis.call('PEXPIREAT', lock, whole(expires))
-      redis.call('SET', lock, lease, 'PXAT', whole(expires))
-    end
-    return found('replayed', lease)
-  end
-  if own == 'refuse' or string.sub(lease, begin, begin + #identity - 1) ~= identity then
+  local expires = is_own and redis.call('PEXPIRETIME', lock) or -1
+  if expires < 0 then
     return found('held', lease)
   end
-end
+  local valid_until, text = expires, lease
 
-if lease then
-  local valid_until, left_ms = clock_ms() + ttl_ms, ttl_ms
-  if own == 'extend' then
-    local expires = redis.call('PEXPIRETIME', lock)
-    if expires > valid_until then
-      valid_until, left_ms = expires, expires - clock_ms()
+  local by, opens, closes = told(lease)
+  local sending = request ~= '' and request or string.match(nonce, '^"nonce":"([^"]*)')
+  sending = is_replay and sending or '+' .. sending
+  if not find_sending(by, sending) and not find_sending(by, '+*') then
+    local is_full = #by + #sending >= LONGEST_BY
+    if is_full and is_replay then
+      return found('held', lease)
+    end
+    if is_full then
+      by, sending = string.gsub(by, ' ?%+[^ ]+', ''), '+*'
+    end
+    text = tell(lease, by == '' and sending or by .. ' ' .. sending, opens, closes)
+  end
+
+  local is_on_offer = string.match(redis.call('GET', offer) or '', '^%d+') == token_of(lease)
+  if is_on_offer then
+    redis.call('DEL', offer)
+  end
+  if not is_replay or is_on_offer then
+    valid_until = math.max(expires, clock_ms() + ttl_ms)
+  end
+  if not is_replay then
+    local own_ttl_ms = tonumber(string.match(text, '"ttl":(%d+)'))
+    if own_ttl_ms and own_ttl_ms < tonumber(ttl_ms) then
+      text = string.gsub(text, '"ttl":%d+', '"ttl":' .. ttl_ms, 1)
     end
   end
-  -- A write that Redis does even when it is out of memory; then it does the SET, too.
-  if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
+  if text ~= lease or valid_until ~= expires then
+    -- A write that Redis does even when it is out of memory; then it does the SET, too.
     redis.call('PEXPIREAT', lock, whole(valid_until))
-    if own == 'renew' and redis.call('EXISTS', queue) == 1 then
-      redis.call('SPUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
+    if text ~= lease then
+      -- Not KEEPTTL: a lease in its last millisecond ends here, and the SET would make it one that never does.
+      redis.call('SET', lock, text, 'PXAT', whole(valid_until))
     end
   end
-  local text = renewed(lease)
-  local own_ttl_ms = own == 'extend' and tonumber(string.match(text, '"ttl":(%d+)'))
-  if own_ttl_ms and own_ttl_ms < tonumber(ttl_ms) then
-    text = string.gsub(text, '"ttl":%d+', '"ttl":' .. ttl_ms, 1)
-  end
-  if text ~= lease then
-    -- Not KEEPTTL: see above.
-    redis.call('SET', lock, text, 'PXAT', whole(valid_until))
+  local left_ms = math.max(valid_until - clock_ms(), 0)
+  if is_replay then
+    return {'replayed', text, valid_until, left_ms}
   end
   return {'renewed', text, valid_until, left_ms}
 end
 
-if is_taken and hand_over(KEYS, ARGV) then
-  return found('held', redis.call('GET', lock))
+if is_taken then
+  local handed, left_ms = hand_over(KEYS, ARGV)
+  if left_ms then
+    return {'rejoining', clock_ms() + left_ms, left_ms}
+  end
+  if handed then
+    return found('held', look(lock))
+  end
 end
 local by = request ~= '' and '"by":"' .. request .. '",' or ''
 local token, since, valid_until, used_up = grant(KEYS, ARGV, identity .. nonce .. by, ttl_ms, further, ttl_ms)

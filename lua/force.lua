@@ -1,7 +1,8 @@
--- Takes a lease away from whoever has it; the first in line has it next.
+-- Removes a lease, whoever holds it; the next waiter has the key next.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset waiter -> place in line
--- KEYS[5] forced  string, the token that was last taken away; kept for a minute, so that its holder can be told
+-- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
+-- KEYS[5] offer   see queue.lua
+-- KEYS[6] forced  string, the token that was last removed; kept for a minute, so that its holder can be told
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease there is      ARGV[6] not_after  see lease.lua
 -- Returns {"forced", lease}
@@ -9,8 +10,8 @@
 --       | {"other", lease}   a lease of another token, or a stranger's string
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
--- A script, because the lease that is taken away must be the one that was looked at.
-local lock, tokens, forced        = KEYS[1], KEYS[3], KEYS[5]
+-- A script, because the lease that is removed must be the one that was looked at.
+local lock, tokens, offer, forced = KEYS[1], KEYS[3], KEYS[5], KEYS[6]
 local key, push                   = ARGV[1], ARGV[4]
 local token, not_after            = ARGV[5], ARGV[6]
 
@@ -18,7 +19,7 @@ local refusal = late(not_after)
 if refusal then
   return refusal
 end
-local lease = redis.pcall('GET', lock)
+local lease = look(lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
@@ -28,11 +29,11 @@ end
 -- The whole of a lease, for here a text that only begins like one has no token to match.
 local found = string.match(lease, '^{"token":"(%d+)","kind":"%l+","owner":".*","since":%d+,"ttl":%d+[,}]')
 if not found or (token ~= '' and token ~= found) then
-  return {'other', is_lease(lease) and lease or ''}
+  return {'other', lease}
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
-redis.call('DEL', lock)
+redis.call('DEL', lock, offer)
 redis.call('SET', forced, found, 'EX', 60)
 redis.call('SPUBLISH', push .. 'all', 'forced\n' .. key .. '\n' .. found)
 pass_on(KEYS, ARGV)

@@ -1,12 +1,19 @@
--- Not a script: stands before those that change a lease, and before line.lua.
--- Redis may run a command long after it was sent, when its sender has answered that nobody knows, and has taken it back:
--- what a frozen server's socket holds is run when it goes on. So each change but a taking back says until when it may
--- run, in its last ARGV, not_after: milliseconds since 1970 on this server's clock, or "" for no end. Past it the script
--- changes nothing and returns {"late", now_ms}.
+-- Not a script: stands before those that look at a lease or change it, and before queue.lua.
+-- Redis may run a command long after it was sent, when its sender has answered that the outcome is unknown and has undone
+-- it: what a frozen server's socket holds is run when it goes on. So each change says until when it may run, in its last
+-- ARGV, not_after: milliseconds since 1970 on this server's clock, or "" for no end. Past it the script changes nothing
+-- and returns {"late", now_ms}.
+-- A lease is a JSON text: {"token":"N", the owner, the attempt, then "by" (see `told`), "since", "ttl" and further fields.
+-- Inside a JSON string each quote is escaped, so that no owner's text can imitate a field.
 
--- The mark at the end of a lease that was renewed: somebody counts on it, so no undo takes it back. Not a JSON string's
--- end, so that no owner's text can imitate it.
+-- The mark at the end of a lease that its owner renewed by its token: a caller counts on it, so no undo frees the key.
 local RENEWED = ',"renewed":true}'
+-- Bytes of "by", so that no lease grows without bound.
+local LONGEST_BY = 512
+-- What is read of a key at first: nearly every lease, and little of another program's value.
+local FIRST_READ = 4096
+-- Longer than any lease that lockside writes.
+local LONGEST_LEASE = 262144
 
 -- To Redis, too, all that happens in one call happens in one instant; so its clock is asked once.
 local instant_us
@@ -30,21 +37,20 @@ end
 -- How a lease begins, and nothing that other programs are likely to write.
 local LEASE = '{"token":"'
 
-local function is_lease(text)
-  return string.sub(text, 1, #LEASE) == LEASE
-end
-
 -- What lies under a key: a lease; '' for another program's text, which may be a large one; false for nothing; or a
 -- table, Redis's error.
 local function look(lock)
-  local beginning = redis.pcall('GETRANGE', lock, 0, #LEASE - 1)
-  if beginning == LEASE then
-    return redis.call('GET', lock)
+  local text = redis.pcall('GETRANGE', lock, 0, FIRST_READ - 1)
+  if type(text) == 'table' then
+    return text
   end
-  if beginning == '' then
-    return redis.call('EXISTS', lock) == 1 and ''
+  if string.sub(text, 1, #LEASE) == LEASE then
+    if #text < FIRST_READ then
+      return text
+    end
+    return redis.call('STRLEN', lock) <= LONGEST_LEASE and redis.call('GET', lock) or ''
   end
-  return type(beginning) == 'table' and beginning or ''
+  return (text ~= '' or redis.call('EXISTS', lock) == 1) and ''
 end
 
 -- The row to return where it is too late, or nil.
@@ -54,8 +60,53 @@ local function late(not_after)
   end
 end
 
--- The lease with the mark, and without that of an offer, which a renewal takes.
+local function token_of(lease)
+  return string.match(lease, '^{"token":"(%d+)",')
+end
+
+-- The lease with the mark.
 local function renewed(lease)
-  lease = string.gsub(lease, ',"offered":"[%w-]+"}$', '}')
   return string.sub(lease, -#RENEWED) == RENEWED and lease or string.sub(lease, 1, -2) .. RENEWED
+end
+
+-- The sendings that were told of a lease and not undone, oldest first, with a space between two: those of the attempt
+-- that was granted it, and with a + before them those of other attempts of its owner (+* for many of them). And where
+-- that text stands in the lease, from the quote before it to the quote behind it: where there is none yet, the attempt's
+-- only sending is its nonce.
+local function told(lease)
+  local _, opens = string.find(lease, '","by":"', 1, true)
+  if opens then
+    local closes = string.find(lease, '"', opens + 1, true)
+    return string.sub(lease, opens + 1, closes - 1), opens, closes
+  end
+  return string.match(lease, '","nonce":"([^"]*)","since":') or ''
+end
+
+-- The lease, told of by these.
+local function tell(lease, by, opens, closes)
+  if opens then
+    return string.sub(lease, 1, opens) .. by .. string.sub(lease, closes)
+  end
+  local field = string.find(lease, '"since":', 1, true)
+  return string.sub(lease, 1, field - 1) .. '"by":"' .. by .. '",' .. string.sub(lease, field)
+end
+
+-- Whether a sending is among those that were told; where it begins and where it ends in ' ' .. by .. ' '.
+local function find_sending(by, sending)
+  return string.find(' ' .. by .. ' ', ' ' .. sending .. ' ', 1, true)
+end
+
+-- The latest sending of the attempt itself that was told, or nil.
+local function latest(by)
+  local last
+  for sending in string.gmatch(by, '[^ ]+') do
+    last = string.sub(sending, 1, 1) ~= '+' and sending or last
+  end
+  return last
+end
+
+-- `by` without what stands from `first` to `last`, as find_sending gives them.
+local function without(by, first, last)
+  by = ' ' .. by .. ' '
+  return string.sub(string.sub(by, 1, first) .. string.sub(by, last + 1), 2, -2)
 end

@@ -1,24 +1,31 @@
--- Lets go of a lease that is still the caller's; the first in line has it next.
+-- Releases a lease that is still the caller's; the next waiter has it next.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset waiter -> place in line
+-- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
+-- KEYS[5] offer   see queue.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease this owner has
--- ARGV[6] identity  the owner as the lease spells it    ARGV[7] not_after  see lease.lua
+-- ARGV[6] identity  the owner as the lease spells it
+-- ARGV[7] sending   of an attempt that releases what it was told of, and nothing that a later sending was told of, too;
+--                   or "" for a caller that has the token
+-- ARGV[8] not_after see lease.lua
 -- Returns {"released"}
 --       | {"lost"}           nothing lies under the key
+--       | {"told"}           another sending was told of the lease later: it stays, without this one
 --       | {"other", lease}   not this owner's lease (of this token); the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
+-- A lease that a connection to a sidecar holds (its field "hold") and that is released by its token is said to that one.
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
-local lock, tokens               = KEYS[1], KEYS[3]
-local key                        = ARGV[1]
-local token, identity, not_after = ARGV[5], ARGV[6], ARGV[7]
+local lock, tokens, offer        = KEYS[1], KEYS[3], KEYS[5]
+local key, push                  = ARGV[1], ARGV[4]
+local token, identity            = ARGV[5], ARGV[6]
+local sending, not_after         = ARGV[7], ARGV[8]
 
 local refusal = late(not_after)
 if refusal then
   return refusal
 end
-local lease = redis.pcall('GET', lock)
+local lease = look(lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
@@ -34,10 +41,28 @@ else
   mine = string.sub(lease, 1, #beginning) == beginning
 end
 if not mine then
-  return {'other', is_lease(lease) and lease or ''}
+  return {'other', lease}
+end
+if sending ~= '' then
+  local by, opens, closes = told(lease)
+  if string.match(by, '[^ ]*$') ~= sending then
+    local first, last = find_sending(by, sending)
+    local expires = first and redis.call('PEXPIRETIME', lock) or -1
+    if expires > 0 then
+      -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
+      redis.call('PEXPIREAT', lock, whole(expires))
+      redis.call('SET', lock, tell(lease, without(by, first, last), opens, closes), 'PXAT', whole(expires))
+    end
+    return {'told'}
+  end
+else
+  local hold = string.match(lease, ',"hold":"([%w-]+)"')
+  if hold then
+    redis.call('SPUBLISH', push .. hold, 'released\n' .. key .. '\n' .. token_of(lease))
+  end
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
-redis.call('DEL', lock)
+redis.call('DEL', lock, offer)
 pass_on(KEYS, ARGV)
 return {'released'}

@@ -1,27 +1,33 @@
--- Extends a lease that is still the caller's: sets its remaining time, never adds to it.
--- KEYS[1] lock   the lease, JSON           KEYS[2] queue     zset waiter -> place in line
--- KEYS[3] forced string, the token that was last taken away
+-- Sets the remaining time of a lease that is still the caller's; never adds to it.
+-- KEYS[1] lock   the lease, JSON           KEYS[2] queue     zset entry -> position
+-- KEYS[3] forced string, the token that was last removed by force
+-- KEYS[4] offer  see queue.lua
 -- ARGV[1] key    ARGV[2] token             ARGV[3] identity  the owner as the lease spells it
 -- ARGV[4] ttl_ms >= 1, or "" for the lease's own
 -- ARGV[5] push   first part of the channels on which sidecars hear of their waiters' turns
--- ARGV[6] not_after  see lease.lua
+-- ARGV[6] how    "set", for a caller that has the token: the time is ttl_ms, longer or shorter
+--                | "extend", for a connection that holds the lease: a time that is longer stays
+--                | "take", for a waiter whose turn it is: a time that is longer stays where others were told of it
+-- ARGV[7] sending  whose the hold or the turn is, as the lease names it; "" for "set"
+-- ARGV[8] not_after  see lease.lua
 -- Returns {"renewed", lease, valid_until_ms, left_ms}
 --       | {"lost"}           nothing lies under the key
---       | {"forced"}         the lease was taken away
+--       | {"forced"}         the lease was removed by force
+--       | {"superseded"}     "extend": another sending of the attempt was told of the lease later, and holds it now
 --       | {"other", lease}   not this owner's lease of this token; the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
--- Those who wait are told of an expiry that comes sooner than they knew. A lease on offer is taken by this: see line.lua.
+-- A time that gets shorter is said to all, for those who wait for the lease or hold it.
 -- A script, because between a GET and a PEXPIREAT the lease may expire and be granted to another.
-local lock, queue, forced                = KEYS[1], KEYS[2], KEYS[3]
+local lock, queue, forced, offer         = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local not_after                          = ARGV[6]
+local how, sending, not_after            = ARGV[6], ARGV[7], ARGV[8]
 
 local refusal = late(not_after)
 if refusal then
   return refusal
 end
-local lease = redis.pcall('GET', lock)
+local lease = look(lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
 end
@@ -30,7 +36,7 @@ if not lease or string.sub(lease, 1, #mine) ~= mine then
   if redis.pcall('GET', forced) == token then
     return {'forced'}
   end
-  return lease and {'other', is_lease(lease) and lease or ''} or {'lost'}
+  return lease and {'other', lease} or {'lost'}
 end
 if ttl_ms == '' then
   ttl_ms = string.match(lease, '"ttl":(%d+)')
@@ -38,17 +44,30 @@ if ttl_ms == '' then
     return {'other', lease}
   end
 end
+local text, may_shorten = lease, how == 'set'
+if how == 'set' then
+  -- It is told to a caller that counts on the lease from now on.
+  text = renewed(lease)
+elseif how == 'extend' then
+  local by = told(lease)
+  if by ~= sending and latest(by) ~= sending then
+    return {'superseded'}
+  end
+else
+  redis.call('DEL', offer)
+  may_shorten = told(lease) == sending and renewed(lease) ~= lease
+end
 local valid_until = clock_ms() + ttl_ms
 if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
-  redis.call('PEXPIREAT', lock, whole(valid_until))
-  if redis.call('EXISTS', queue) == 1 then
-    redis.call('SPUBLISH', push .. 'all', 'offer\n' .. key .. '\n' .. ttl_ms .. '\n')
+  local expires = not may_shorten and redis.call('PEXPIRETIME', lock) or -1
+  if expires > 0 then
+    valid_until, ttl_ms = expires, expires - clock_ms()
+  else
+    redis.call('PEXPIREAT', lock, whole(valid_until))
+    if how == 'set' then
+      redis.call('SPUBLISH', push .. 'all', 'shortened\n' .. key .. '\n' .. token .. '\n' .. ttl_ms)
+    end
   end
-end
--- The taking of an offer is the grant itself; any other renewal is told to somebody who then counts on the lease.
-local text = string.gsub(lease, ',"offered":"[%w-]+"}$', '}')
-if text == lease then
-  text = renewed(lease)
 end
 if text ~= lease then
   redis.call('SET', lock, text, 'PXAT', whole(valid_until))

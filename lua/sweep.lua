@@ -1,4 +1,4 @@
--- Forgets the index entries of leases that have expired, or whose key is a stranger's by now.
+-- Removes the index entries of leases that have expired, or whose key is a stranger's by now.
 -- n is at most 5000, for Lua passes them on as arguments.
 -- KEYS[1] tokens   zset key -> token    KEYS[2..n+1] locks   the leases that n entries speak of, JSON
 -- ARGV[1..n] keys  the entries, in the order of the locks

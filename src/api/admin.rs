@@ -18,7 +18,7 @@ use crate::server::{Body, Response, read_body};
 pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
     let key = target(request).await?.key()?;
-    let attempt = Attempt::plain(user.into(), cx.limits.admin_ttl, Own::Renew);
+    let attempt = Attempt::plain(user.into(), cx.limits.admin_ttl, Own::Extend);
     let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
     match content {
         Acquired::Granted(_) | Acquired::Replayed(_) | Acquired::Renewed(_) => Ok(registered(success(), receipt)),

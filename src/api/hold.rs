@@ -15,7 +15,7 @@ use super::Context;
 use super::failure::Failure;
 use super::native::{AcquireBody, LeaseView, caller, idempotency_key, key_in};
 use super::wire::rfc3339;
-use crate::lock::{Acquired, Changed, Delivery, Lease, Locks, Loss, Ttl, Which};
+use crate::lock::{Acquired, Changed, Delivery, Lease, Locks, Loss, News, Ttl};
 use crate::server::{Body, Broken, Response};
 
 /// Lines that may wait for a slow reader. What does not fit is left out, but never the last one's effect: the
@@ -56,7 +56,8 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
     }
-    let attempt = body.attempt(cx, caller, name)?;
+    let mut attempt = body.attempt(cx, caller, name)?;
+    attempt.is_hold = true;
     let ttl = attempt.ttl;
     let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
     let lease = match content {
@@ -64,7 +65,10 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
         Acquired::Held(holder) => return Err(Failure::Held(holder)),
     };
     let (lines, body) = mpsc::channel(LINES);
+    // From here on the hold sees to it, whether or not the answer goes out.
+    let sending = receipt.sign().unwrap_or_default();
     let hold = Hold {
+        sending,
         deadline: end_of_promise(&lease),
         locks: cx.locks.clone(),
         lease,
@@ -74,8 +78,6 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
         grace: cx.hold_grace,
         lost: cx.metrics.holds_lost.clone(),
     };
-    // From here on the hold sees to it, whether or not the answer goes out.
-    receipt.sign();
     let gauge = cx.metrics.holds.with_label_values::<&str>(&[]);
     gauge.inc();
     // The connection may be the last one of a process that is being stopped, and is closed before its lock is released.
@@ -94,6 +96,8 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
 /// A lock that is being held.
 struct Hold {
     locks: Locks,
+    /// The sending of the attempt that this is.
+    sending: String,
     lease: Lease,
     ttl: Ttl,
     /// When the last promise ends, Redis or no Redis.
@@ -113,7 +117,7 @@ impl Hold {
         let mut renew_at = Instant::now() + self.pause();
         let mut give_up_at = None;
         let (lines, mut draining) = (self.lines.clone(), self.draining.clone());
-        let removal = self.locks.removal(&self.lease);
+        let mut watch = self.locks.watch(&self.lease);
         let reason = loop {
             tokio::select! {
                 biased;
@@ -124,8 +128,13 @@ impl Hold {
                     give_up_at = Some(Instant::now() + self.grace);
                     self.say(&Event::Draining { grace_ms: millis(self.grace) });
                 }
-                // The renewal says what became of it.
-                () = removal.told() => renew_at = Instant::now(),
+                news = watch.next() => {
+                    if let News::Shortened { left_ms } = news {
+                        self.deadline = self.deadline.min(Instant::now() + Duration::from_millis(left_ms));
+                    }
+                    // The renewal says what became of it.
+                    renew_at = Instant::now();
+                }
                 renewed = self.renewal(renew_at) => match renewed {
                     Ok(Changed::Done(lease)) => {
                         self.deadline = end_of_promise(&lease);
@@ -152,9 +161,8 @@ impl Hold {
 
     async fn renewal(&self, at: Instant) -> Result<Changed<Lease>, ()> {
         until(at).await;
-        let which = Which::Of(self.lease.key.clone(), self.lease.token);
         // Boxed, so that a hold that sleeps is small.
-        let renewal = Box::pin(self.locks.renew(which, self.lease.owner.clone(), Some(self.ttl)));
+        let renewal = Box::pin(self.locks.renew_hold(&self.lease, &self.sending, self.ttl));
         // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
         match tokio::time::timeout(self.pause().max(RETRY), renewal).await {
             Ok(renewed) => renewed.map_err(|failure| {
@@ -167,8 +175,7 @@ impl Hold {
     /// Lets go; again where Redis does not answer, for as long as the lease may last.
     async fn release(&self) {
         loop {
-            let which = Which::Of(self.lease.key.clone(), self.lease.token);
-            let released = Box::pin(self.locks.release(which, self.lease.owner.clone())).await;
+            let released = Box::pin(self.locks.release_hold(&self.lease, &self.sending)).await;
             let Err(failure) = released else { return };
             if Instant::now() >= self.deadline {
                 tracing::warn!(key = %self.lease.key, %failure, "a held lock was not released; it ends by itself");

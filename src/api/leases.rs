@@ -58,7 +58,7 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     let body = read_body(request).await?;
     let (key, ttl) = object::<CreateBody>(&body)?.terms(&cx.limits)?;
     let attempt = match caller {
-        Caller::User { owner, .. } => Attempt::plain(owner, ttl, Own::Renew),
+        Caller::User { owner, .. } => Attempt::plain(owner, ttl, Own::Extend),
         Caller::System => Attempt::plain(Owner::system(cx.locks.owner_name()), ttl, Own::Refuse),
     };
     let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;

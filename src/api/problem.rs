@@ -60,6 +60,10 @@ fn detail(failure: &Failure, sentence: &str) -> String {
         Failure::Held(Holder::Stranger(Some(expiry))) => {
             format!("the key is held by a program that is not lockside for another {} ms", expiry.valid_for_ms)
         }
+        Failure::Held(Holder::Queue(expiry)) => {
+            let left_ms = expiry.valid_for_ms;
+            format!("the queue for the key is being restored; it goes on with the next waiter in {left_ms} ms")
+        }
         _ => sentence.to_owned(),
     }
 }

@@ -1,4 +1,4 @@
-//! From a detached operation to its caller, who may have gone: what does not arrive is taken back.
+//! From a detached operation to its caller, who may have gone: what does not arrive is undone.
 
 use tokio::sync::oneshot;
 
@@ -6,17 +6,17 @@ use super::outcome::{Acquired, LockFailure};
 use super::undo::{Undo, Undoer};
 use crate::redis::{Flight, RedisFailure};
 
-/// How an acquire ended, on its way to its caller. Unless the caller signs for what it was granted, it is taken back.
+/// How an acquire ended, on its way to its caller. Unless the caller signs for what it was granted, it is undone.
 pub struct Delivery {
     pub content: Acquired,
     pub receipt: Receipt,
 }
 
-/// Stands for a grant, or the lease of a repeated attempt, until its caller has it. Dropped unsigned, it takes it back.
+/// Stands for a lease that an acquire was granted or told of, until its caller has it. Dropped unsigned, it undoes that.
 pub struct Receipt(Option<(Undo, Undoer)>);
 
 impl Receipt {
-    /// `undo` takes back what is delivered.
+    /// `undo` undoes what is delivered.
     pub fn new(undo: Undo, undoer: Undoer) -> Receipt {
         Receipt(Some((undo, undoer)))
     }
@@ -26,9 +26,9 @@ impl Receipt {
         Receipt(None)
     }
 
-    /// The caller has what was delivered, or somebody else sees to it.
-    pub fn sign(mut self) {
-        self.0 = None;
+    /// The caller has what was delivered, or a hold sees to it. The name of the sending that was told of a lease.
+    pub fn sign(mut self) -> Option<String> {
+        self.0.take().map(|(undo, _)| undo.sending)
     }
 }
 

@@ -8,12 +8,12 @@ use std::time::Instant;
 use tokio::sync::watch;
 
 use super::Shared;
-use super::outcome::{Acquired, Attempt, Changed, Holder, LockFailure, Loss, Own, Wait, Which};
+use super::outcome::{Acquired, Attempt, Changed, Expiry, Holder, LockFailure, Loss, Wait, Which};
+use super::queue::{Joining, Queue, Turn};
 use super::record;
-use super::scripts::{AcquireArgs, AcquireRow, Found, RenewRow, Scripts, UndoRow};
+use super::scripts::{AcquireArgs, AcquireRow, Found, How, RenewRow, Scripts, UndoRow};
 use super::types::{Key, Lease, Token};
 use super::undo::{Undo, Undoer};
-use super::waiters::{Joining, Line, Turn};
 use crate::redis::RedisFailure;
 
 /// What one thread's engine is made of.
@@ -21,46 +21,47 @@ pub struct Engine {
     pub scripts: Scripts,
     pub shared: Arc<Shared>,
     pub undoer: Undoer,
-    pub line: Arc<Line>,
+    pub queue: Queue,
 }
 
 /// One sending of an attempt, as its lease spells it.
 pub struct Sending {
     identity: String,
     nonce: String,
-    pub request: String,
-    id: String,
+    /// Its name where the nonce does not name it; else nothing.
+    request: String,
+    /// Its name, which no other sending has.
+    pub id: String,
+    further: String,
 }
 
 impl Sending {
-    pub fn of(attempt: &Attempt, id: String) -> Sending {
+    pub fn of(attempt: &Attempt, id: String, sidecar: &str) -> Sending {
         let (nonce, request) = match &attempt.name {
             // In a space of its own, so that no caller's name is ever one of ours.
             Some(name) => (record::nonce(&format!("caller:{name}")), id.clone()),
             None => (record::nonce(&id), String::new()),
         };
-        Sending { identity: record::identity(&attempt.owner), nonce, request, id }
+        let hold = attempt.is_hold.then_some(sidecar);
+        let further = record::further(&attempt.owner, attempt.meta.as_deref(), hold);
+        Sending { identity: record::identity(&attempt.owner), nonce, request, id, further }
     }
 
-    /// Owner and nonce as the lease spells them.
-    pub fn attempt(&self) -> String {
-        [self.identity.as_str(), &self.nonce].concat()
+    /// What undoes it.
+    pub fn undo(&self, key: Key, attempt: &Attempt) -> Undo {
+        Undo::new(key, self.identity.clone(), self.id.clone(), attempt.ttl)
     }
 }
 
 impl Engine {
     pub async fn acquire(&self, key: &Key, attempt: &Attempt, sending: &Sending) -> Result<Acquired, LockFailure> {
-        let Attempt { owner, ttl, own, meta, .. } = attempt.clone();
+        let ttl = attempt.ttl;
         let args = AcquireArgs {
             ttl,
             identity: &sending.identity,
             nonce: &sending.nonce,
-            further: record::further(&owner, meta.as_deref()),
-            own: match own {
-                Own::Refuse => "refuse",
-                Own::Renew => "renew",
-                Own::Extend => "extend",
-            },
+            further: &sending.further,
+            own: attempt.own,
             request: &sending.request,
         };
         let sent = Instant::now();
@@ -72,54 +73,64 @@ impl Engine {
             }
             AcquireRow::Granted { token, since_ms, valid_until_ms } => {
                 self.shared.ledger.granted(key.shard(), ttl.as_ms());
-                self.shared.floors.saw(token);
+                self.saw(token);
                 let (key, ttl_ms) = (key.clone(), ttl.as_ms());
+                let (owner, meta) = (attempt.owner.clone(), attempt.meta.clone());
                 let lease = Lease { key, token, owner, since_ms, valid_until_ms, ttl_ms, valid_for_ms: ttl_ms, meta };
                 promised(lease, ttl_ms, sent).map(Acquired::Granted).map_err(LockFailure::TooLate)
             }
-            AcquireRow::Replayed(found) => kept(lease(key, &found)?, sent).map(Acquired::Replayed),
-            AcquireRow::Renewed(found) => {
-                let lease = kept(lease(key, &found)?, sent)?;
-                self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
-                Ok(Acquired::Renewed(lease))
+            AcquireRow::Replayed(found) => {
+                let lease = self.lease(key, &found)?;
+                let left_ms = lease.valid_for_ms;
+                promised(lease, left_ms, sent).map(Acquired::Replayed).map_err(LockFailure::TooLate)
             }
-            AcquireRow::Held(found) => Ok(Acquired::Held(record::holder(key, &found))),
+            AcquireRow::Renewed(found) => {
+                let lease = self.lease(key, &found)?;
+                self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
+                let left_ms = lease.valid_for_ms;
+                promised(lease, left_ms, sent).map(Acquired::Renewed).map_err(LockFailure::TooLate)
+            }
+            AcquireRow::Held(found) => Ok(Acquired::Held(self.holder(key, &found))),
             AcquireRow::Stranger => Ok(Acquired::Held(Holder::UNKNOWN)),
+            AcquireRow::Rejoining { valid_until_ms, left_ms } => {
+                Ok(Acquired::Held(Holder::Queue(Expiry { valid_until_ms, valid_for_ms: left_ms })))
+            }
         }
     }
 
-    /// Waits in line until it is the attempt's turn. A turn counts when it is taken: by a renewal to the whole ttl.
+    /// Waits in the queue until it is the attempt's turn. A turn counts when it is taken: by a renewal to the whole ttl.
+    /// `sending` is the attempt's latest one: each time that it asks for the key again it does so by a new name, since the
+    /// undo of an older one may still be on its way.
     pub async fn wait(
         &self,
         key: &Key,
         attempt: &Attempt,
-        sending: &Sending,
-        wait: Wait,
-        undo: &mut Undo,
+        sending: &mut Sending,
+        wait: &Wait,
         gone: impl Future<Output = ()>,
     ) -> Result<Acquired, LockFailure> {
         let _seat = Seat::take(&self.shared)?;
-        let claim = record::claim(attempt.owner.claim());
-        let further = record::further(&attempt.owner, attempt.meta.as_deref());
         let mut draining = self.shared.draining.clone();
         let mut gone = pin!(gone);
-        let mut stood = None;
+        let mut position = None;
         loop {
             let left = wait.until.saturating_duration_since(Instant::now());
             let joining = Joining {
-                id: sending.id.clone(),
+                id: &sending.id,
                 identity: &sending.identity,
                 nonce: &sending.nonce,
                 request: &sending.request,
                 ttl_ms: attempt.ttl.as_ms(),
-                further: &further,
-                longest_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-                stood,
+                further: &sending.further,
+                own: attempt.own,
+                wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+                position: position.take(),
+                progress: wait.progress.clone(),
             };
-            let mut ticket = match self.line.join(key, joining).await {
+            let mut ticket = match self.queue.join(key, joining).await {
                 Ok(ticket) => ticket,
                 Err((failure, entry)) => {
-                    undo.waiter = entry;
+                    self.undoer.push_entry(sending.undo(key.clone(), attempt), entry);
                     return Err(failure);
                 }
             };
@@ -130,53 +141,103 @@ impl Engine {
                 () = gone.as_mut() => Err(LockFailure::WaitTimeout),
                 () = begun(&mut draining) => Err(LockFailure::Draining),
             };
-            undo.waiter.clone_from(&ticket.entry);
-            stood = ticket.stood();
-            drop(ticket);
-            let token = match turn {
-                Ok(Turn::Offered(token)) => token,
-                other => {
-                    // At once, so that the line moves on; where that fails, the undo that follows tries again.
-                    if self.scripts.undo(key, &undo.attempt, &undo.request, &undo.waiter).await.is_ok() {
-                        undo.waiter.clear();
+            match turn {
+                Ok(Turn::Offered(token)) => {
+                    // The ticket is kept meanwhile: without it the offer would be declined.
+                    let taken = self.take(key, attempt, sending, token).await;
+                    match taken {
+                        Ok(Some(lease)) => return Ok(Acquired::Granted(lease)),
+                        // The turn passed before it was taken: in the queue again.
+                        Ok(None) => {}
+                        Err(failure) => {
+                            if !failure.leaves_a_grant() {
+                                self.leave(sending.undo(key.clone(), attempt), &ticket.entry).await;
+                            }
+                            return Err(failure);
+                        }
                     }
-                    other?;
+                }
+                Ok(Turn::AskAgain) => {
+                    self.leave(sending.undo(key.clone(), attempt), &ticket.entry).await;
+                    *sending = Sending::of(attempt, self.shared.nonces.next(), self.queue.sidecar());
                     match self.acquire(key, attempt, sending).await? {
-                        Acquired::Held(_) => continue,
+                        Acquired::Held(_) => {}
                         acquired => return Ok(acquired),
                     }
                 }
-            };
-            let sent = Instant::now();
-            match self.scripts.renew(key, token, &claim, Some(attempt.ttl)).await? {
-                RenewRow::Renewed(found) => {
-                    undo.waiter.clear();
-                    self.shared.ledger.granted(key.shard(), attempt.ttl.as_ms());
-                    self.shared.floors.saw(token);
-                    let lease = lease(key, &found)?;
-                    let ttl_ms = lease.valid_for_ms;
-                    return promised(lease, ttl_ms, sent).map(Acquired::Granted).map_err(LockFailure::TooLate);
+                Err(failure) => {
+                    self.leave(sending.undo(key.clone(), attempt), &ticket.entry).await;
+                    return Err(failure);
                 }
-                // The turn passed before it was taken: in line again.
-                RenewRow::Lost | RenewRow::Forced | RenewRow::Other(_) | RenewRow::Stranger => {}
+            }
+            position.clone_from(&ticket.position);
+        }
+    }
+
+    /// Takes the lease that is on offer to a sending; `None` where the offer has lapsed.
+    async fn take(
+        &self,
+        key: &Key,
+        attempt: &Attempt,
+        sending: &Sending,
+        token: Token,
+    ) -> Result<Option<Lease>, LockFailure> {
+        let sent = Instant::now();
+        let how = How::Take(&sending.id);
+        match self.scripts.renew(key, token, &sending.identity, Some(attempt.ttl), how).await? {
+            RenewRow::Renewed(found) => {
+                self.shared.ledger.granted(key.shard(), attempt.ttl.as_ms());
+                let lease = self.lease(key, &found)?;
+                let left_ms = lease.valid_for_ms;
+                promised(lease, left_ms, sent).map(Some).map_err(LockFailure::TooLate)
+            }
+            RenewRow::Lost | RenewRow::Forced | RenewRow::Superseded | RenewRow::Other(_) | RenewRow::Stranger => {
+                Ok(None)
             }
         }
     }
 
-    /// Takes a grant back at once that too few replicas have: only then it is certain that there is none.
-    pub async fn taken_back(&self, failure: LockFailure, undo: &mut Undo) -> LockFailure {
-        // A renewal cannot be taken back, nor a grant that another sending was told of.
+    /// Leaves the queue at once, so that it moves on, and with it whatever was granted meanwhile; where that fails, it is
+    /// tried until it is known to have happened.
+    async fn leave(&self, undo: Undo, entry: &str) {
+        if self.scripts.undo(&undo.key, &undo.identity, &undo.sending, entry).await.is_err() {
+            self.undoer.push_entry(undo, entry.to_owned());
+        }
+    }
+
+    /// Undoes a grant at once that too few replicas have: only then it is certain that there is none.
+    pub async fn undone(&self, failure: LockFailure, undo: &Undo) -> LockFailure {
+        // A renewal cannot be undone, nor a grant that another sending was told of.
         let LockFailure::Redis(RedisFailure::Unreplicated { word, why }) = &failure else { return failure };
         if word != "granted" {
             return failure;
         }
-        match Box::pin(self.scripts.undo(&undo.key, &undo.attempt, &undo.request, &undo.waiter)).await {
-            Ok(UndoRow::Undone | UndoRow::Nothing) => {
-                undo.waiter.clear();
-                LockFailure::TakenBack(why.clone())
-            }
+        match Box::pin(self.scripts.undo(&undo.key, &undo.identity, &undo.sending, "")).await {
+            Ok(UndoRow::Undone | UndoRow::Nothing) => LockFailure::TakenBack(why.clone()),
             Ok(UndoRow::Told) | Err(_) => failure,
         }
+    }
+
+    /// The lease that a script found under `key`.
+    pub fn lease(&self, key: &Key, found: &Found) -> Result<Lease, RedisFailure> {
+        let lease = record::read(key, found)
+            .ok_or_else(|| RedisFailure::Nonsense("a script took a stranger's text for a lease".to_owned()))?;
+        self.saw(lease.token);
+        Ok(lease)
+    }
+
+    /// Who holds `key`, by what a script found under it.
+    pub fn holder(&self, key: &Key, found: &Found) -> Holder {
+        let holder = record::holder(key, found);
+        if let Holder::Lease(lease) = &holder {
+            self.saw(lease.token);
+        }
+        holder
+    }
+
+    /// Remembers a token that passes, whoever has it: all that are granted from now on are higher.
+    fn saw(&self, token: Token) {
+        self.shared.floors.saw(token);
     }
 
     pub async fn find(&self, which: Which) -> Result<Option<(Key, Token)>, LockFailure> {
@@ -207,11 +268,6 @@ pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u
 pub fn kept(lease: Lease, sent: Instant) -> Result<Lease, LockFailure> {
     let ttl_ms = lease.valid_for_ms;
     promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)
-}
-
-pub fn lease(key: &Key, found: &Found) -> Result<Lease, RedisFailure> {
-    record::read(key, found)
-        .ok_or_else(|| RedisFailure::Nonsense("a script took a stranger's text for a lease".to_owned()))
 }
 
 /// What `{"other", lease}` means for the holder of `token`.

@@ -33,17 +33,24 @@ struct ShardKeys {
     sequence: Bytes,
     tokens: Bytes,
     queue: String,
+    offer: String,
     forced: String,
     push: String,
 }
 
 impl KeySpace {
-    /// The key space under `prefix`, on one server.
-    pub fn new(prefix: &str) -> KeySpace {
-        KeySpace::with_channels(prefix, |_| format!("{prefix}:push:"))
+    /// The key space under `prefix`, on one server, whose database is part of the channels' names: the channels of a
+    /// server belong to all its databases.
+    pub fn in_database(prefix: &str, database: u8) -> KeySpace {
+        KeySpace::with_channels(prefix, |_| format!("{prefix}:push:{database}:"))
     }
 
-    /// The same on a cluster, where messages stay with the servers of their shard.
+    /// The key space under `prefix` in the first database of one server.
+    pub fn new(prefix: &str) -> KeySpace {
+        KeySpace::in_database(prefix, 0)
+    }
+
+    /// The key space under `prefix` on a cluster, where messages stay with the servers of their shard.
     pub fn clustered(prefix: &str) -> KeySpace {
         KeySpace::with_channels(prefix, |shard| format!("{{{prefix}:{shard}}}:push:"))
     }
@@ -56,6 +63,7 @@ impl KeySpace {
             sequence: format!("{{{prefix}:{shard}}}:seq").into(),
             tokens: format!("{{{prefix}:{shard}}}:tokens").into(),
             queue: format!("{{{prefix}:{shard}}}:queue:"),
+            offer: format!("{{{prefix}:{shard}}}:offer:"),
             forced: format!("{{{prefix}:{shard}}}:forced:"),
             push: push(shard),
         });
@@ -63,9 +71,9 @@ impl KeySpace {
         KeySpace { users, raw_mark, shards: shards.collect(), not_raw: None }
     }
 
-    /// The same on one server, with raw keys.
-    pub fn raw(prefix: &str) -> KeySpace {
-        KeySpace { not_raw: Some(format!("{{{prefix}:")), ..KeySpace::new(prefix) }
+    /// The key space under `prefix` on one server, with raw keys.
+    pub fn raw(prefix: &str, database: u8) -> KeySpace {
+        KeySpace { not_raw: Some(format!("{{{prefix}:")), ..KeySpace::in_database(prefix, database) }
     }
 
     /// Whether other programs' locks and ours are one.
@@ -85,12 +93,17 @@ impl KeySpace {
         join(&self.shards[key.shard().index()].lock, key.as_str())
     }
 
-    /// Zset with an expiry, waiter → place in line: who waits for `key`.
+    /// Zset with an expiry, entry → position: who waits for `key`.
     pub fn queue(&self, key: &Key) -> String {
         join(&self.shards[key.shard().index()].queue, key.as_str())
     }
 
-    /// String with an expiry: the token of the lease of `key` that was last taken away.
+    /// String with an expiry: the lease of `key` that is on offer to a waiter.
+    pub fn offer(&self, key: &Key) -> String {
+        join(&self.shards[key.shard().index()].offer, key.as_str())
+    }
+
+    /// String with an expiry: the token of the lease of `key` that was last removed by force.
     pub fn forced(&self, key: &Key) -> String {
         join(&self.shards[key.shard().index()].forced, key.as_str())
     }
@@ -133,7 +146,7 @@ impl KeySpace {
 
 /// Whether a name is spelled as a key of some lock space, whatever its prefix.
 fn is_of_a_lock_space(name: &str) -> bool {
-    const KINDS: [&str; 6] = ["lock:", "seq", "tokens", "queue:", "forced:", "mark"];
+    const KINDS: [&str; 7] = ["lock:", "seq", "tokens", "queue:", "offer:", "forced:", "mark"];
     let split = name.strip_prefix('{').and_then(|name| name.split_once("}:"));
     split.is_some_and(|(tag, kind)| tag.contains(':') && KINDS.iter().any(|known| kind.starts_with(known)))
 }
@@ -160,7 +173,7 @@ mod tests {
     fn channels_are_few_on_one_server_and_stay_with_their_shard_on_a_cluster() {
         let (one, cluster) = (KeySpace::new("lockside"), KeySpace::clustered("lockside"));
         for shard in Shard::all() {
-            assert_eq!(one.push(shard), "lockside:push:");
+            assert_eq!(one.push(shard), "lockside:push:0:");
             assert_eq!(cluster.push(shard), format!("{{lockside:{shard}}}:push:"));
             assert_eq!(Slot::of(format!("{}all", cluster.push(shard))), cluster.slot(shard));
         }
@@ -168,7 +181,7 @@ mod tests {
 
     #[test]
     fn a_raw_key_is_its_name_and_never_one_of_ours() {
-        let space = KeySpace::raw("lockside");
+        let space = KeySpace::raw("lockside", 0);
         for name in ["a", "{a}:1", "{locksides:1}", "lockside:users:1", "lockside", "Straße ß", "{x}:seq"] {
             assert_eq!(space.lock(&Key::parse(name).expect("a key")), name);
         }

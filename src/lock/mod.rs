@@ -1,7 +1,7 @@
 //! The engine: acquire, renew, release, take away, list. Knows no HTTP. [`Locks`] is the only door.
 //!
 //! Architecture invariant: once an operation has begun it runs to its end, whether or not its caller still listens,
-//! and a grant that reaches nobody is taken back.
+//! and a grant that reaches no caller is undone.
 
 mod delivery;
 mod engine;
@@ -13,12 +13,12 @@ mod outcome;
 mod overlong;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
+mod queue;
 mod record;
 mod scripts;
 mod sweep;
 mod types;
 mod undo;
-mod waiters;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -30,23 +30,23 @@ pub use delivery::{Delivery, Receipt};
 pub use keys::KeySpace;
 pub use list::Listing;
 pub use outcome::{
-    Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, State, Target, Wait, Which,
+    Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
 };
 pub use overlong::{Overlong, Walk};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
+pub use queue::{News, Watch};
 pub use undo::Unsettled;
-pub use waiters::Removal;
 
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
 use delivery::{arrived, detached};
-use engine::{Engine, Sending, kept, lease, not_mine};
+use engine::{Engine, Sending, kept, not_mine};
 use floors::Floors;
 use nonce::Nonces;
-use scripts::{ForceRow, Found, ReleaseRow, RenewRow, Scripts, Seen};
+use queue::Queue;
+use scripts::{ForceRow, Found, How, ReleaseRow, RenewRow, Scripts, Seen};
 use sweep::Ledger;
-use undo::{Undo, Undoer};
-use waiters::Line;
+use undo::Undoer;
 
 /// The parts of the engine that all threads of a process share.
 pub struct Shared {
@@ -80,12 +80,12 @@ impl Shared {
 pub struct Locks(Arc<Engine>);
 
 impl Locks {
-    /// Must be called inside the runtime that owns `redis`: what nobody was told of is taken back there.
+    /// Must be called inside the runtime that owns `redis`: what no caller was told of is undone there.
     pub fn new(redis: Redis, space: KeySpace, shared: Arc<Shared>) -> Locks {
         let scripts = Scripts { redis, space, floors: Arc::clone(&shared.floors) };
         let undoer = Undoer::new(scripts.clone());
-        let line = Line::new(shared.nonces.next(), scripts.clone());
-        Locks(Arc::new(Engine { scripts, shared, undoer, line }))
+        let queue = Queue::new(shared.nonces.next(), scripts.clone());
+        Locks(Arc::new(Engine { scripts, shared, undoer, queue }))
     }
 
     /// Keeps the index small, for as long as the runtime lives. One a process.
@@ -94,12 +94,12 @@ impl Locks {
         sweep::run(scripts.clone(), Arc::clone(&shared.ledger), Arc::clone(&shared.metrics))
     }
 
-    /// For a lease that is let go when its connection closes: [`Locks::settled`] waits until it is dropped.
+    /// For a lease that is released when its connection closes: [`Locks::settled`] waits until it is dropped.
     pub fn unsettled(&self) -> Unsettled {
         self.0.undoer.unsettled()
     }
 
-    /// Waits until every grant that reached nobody is taken back, and everything [`Locks::unsettled`] is let go.
+    /// Waits until every grant that reached no caller is undone, and everything [`Locks::unsettled`] is released.
     pub async fn settled(&self) {
         self.0.undoer.idle().await;
     }
@@ -110,32 +110,32 @@ impl Locks {
     }
 
     /// Asks for a key. When the caller has gone by the time it is granted, does not sign for it, or Redis did not say in
-    /// time whether it is granted, it is taken back.
+    /// time whether it is granted, it is undone.
     pub async fn acquire(&self, key: Key, attempt: Attempt) -> Result<Delivery, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         let (mut give, take) = oneshot::channel();
         // Detached: once sent, the outcome must be learned even if the caller has gone.
         tokio::spawn(async move {
-            let sending = Sending::of(&attempt, engine.shared.nonces.next());
-            let mut undo = Undo::new(key.clone(), sending.attempt(), sending.request.clone(), attempt.ttl);
+            let mut sending = Sending::of(&attempt, engine.shared.nonces.next(), engine.queue.sidecar());
             let mut outcome = engine.acquire(&key, &attempt, &sending).await;
             drop(flight);
-            if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, attempt.wait) {
-                outcome = Box::pin(engine.wait(&key, &attempt, &sending, wait, &mut undo, give.closed())).await;
+            if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, &attempt.wait) {
+                outcome = Box::pin(engine.wait(&key, &attempt, &mut sending, wait, give.closed())).await;
             }
+            let undo = sending.undo(key, &attempt);
             match outcome {
                 Ok(content) => {
                     let receipt = match content {
-                        Acquired::Granted(_) | Acquired::Replayed(_) => Receipt::new(undo, engine.undoer.clone()),
-                        Acquired::Renewed(_) | Acquired::Held(_) => Receipt::none(),
+                        Acquired::Held(_) => Receipt::none(),
+                        _ => Receipt::new(undo, engine.undoer.clone()),
                     };
-                    // Lost on the way or never fetched, it takes the grant back.
+                    // Lost on the way or never fetched, it undoes the grant.
                     let _ = give.send(Ok(Delivery { content, receipt }));
                 }
                 Err(failure) => {
-                    let failure = engine.taken_back(failure, &mut undo).await;
-                    if failure.leaves_a_grant() || !undo.waiter.is_empty() {
+                    let failure = engine.undone(failure, &undo).await;
+                    if failure.leaves_a_grant() {
                         engine.undoer.push(undo);
                     }
                     let _ = give.send(Err(failure));
@@ -147,58 +147,89 @@ impl Locks {
 
     /// Sets the remaining time of a lease to `ttl`, or to its own where none is given.
     pub async fn renew(&self, which: Which, owner: Owner, ttl: Option<Ttl>) -> Result<Changed<Lease>, LockFailure> {
+        self.renew_as(which, owner, ttl, None).await
+    }
+
+    /// Renews a lease that the `sending` holds by a connection. A time that is longer already stays.
+    pub async fn renew_hold(&self, lease: &Lease, sending: &str, ttl: Ttl) -> Result<Changed<Lease>, LockFailure> {
+        let which = Which::Of(lease.key.clone(), lease.token);
+        self.renew_as(which, lease.owner.clone(), Some(ttl), Some(sending.to_owned())).await
+    }
+
+    async fn renew_as(
+        &self,
+        which: Which,
+        owner: Owner,
+        ttl: Option<Ttl>,
+        hold: Option<String>,
+    ) -> Result<Changed<Lease>, LockFailure> {
         let engine = Arc::clone(&self.0);
-        let flight = engine.scripts.redis.enter()?;
+        let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
             let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
             let identity = record::claim(owner.claim());
+            let how = hold.as_deref().map_or(How::Set, How::Extend);
             let sent = Instant::now();
-            Ok(match engine.scripts.renew(&key, token, &identity, ttl).await? {
+            Ok(match engine.scripts.renew(&key, token, &identity, ttl, how).await? {
                 RenewRow::Renewed(found) => {
-                    let lease = kept(lease(&key, &found)?, sent)?;
+                    let lease = kept(engine.lease(&key, &found)?, sent)?;
                     engine.shared.ledger.extended(key.shard(), lease.valid_for_ms);
                     Changed::Done(lease)
                 }
                 RenewRow::Lost => Changed::Lost(Loss::Expired),
                 RenewRow::Forced => Changed::Lost(Loss::Forced),
-                RenewRow::Stranger => Changed::Lost(Loss::Superseded),
+                RenewRow::Superseded | RenewRow::Stranger => Changed::Lost(Loss::Superseded),
                 RenewRow::Other(text) => not_mine(&key, token, &text),
             })
         })
         .await
     }
 
-    /// Lets go of a lease.
+    /// Releases a lease.
     pub async fn release(&self, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
         let engine = Arc::clone(&self.0);
-        let flight = engine.scripts.redis.enter()?;
+        let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
             let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
-            Ok(match engine.scripts.release(&key, Some(token), &record::claim(owner.claim())).await? {
+            let identity = record::claim(owner.claim());
+            Ok(match engine.scripts.release(&key, Some(token), &identity, "").await? {
                 ReleaseRow::Released => Changed::Done(()),
                 ReleaseRow::Lost => Changed::Lost(Loss::Expired),
-                ReleaseRow::Stranger => Changed::Lost(Loss::Superseded),
+                ReleaseRow::Told | ReleaseRow::Stranger => Changed::Lost(Loss::Superseded),
                 ReleaseRow::Other(text) => not_mine(&key, token, &text),
             })
         })
         .await
     }
 
-    /// Lets go of whichever lease of `key` this owner has.
+    /// Releases a lease that the `sending` holds by a connection, unless another sending was told of it later.
+    pub async fn release_hold(&self, lease: &Lease, sending: &str) -> Result<(), LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter_always();
+        let (key, token, sending) = (lease.key.clone(), lease.token, sending.to_owned());
+        let identity = record::identity(&lease.owner);
+        detached(flight, async move {
+            engine.scripts.release(&key, Some(token), &identity, &sending).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Releases whichever lease of `key` this owner has.
     pub async fn release_key(&self, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
         let engine = Arc::clone(&self.0);
-        let flight = engine.scripts.redis.enter()?;
+        let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
-            Ok(match engine.scripts.release(&key, None, &record::identity(&owner)).await? {
+            Ok(match engine.scripts.release(&key, None, &record::identity(&owner), "").await? {
                 ReleaseRow::Released => Changed::Done(()),
                 ReleaseRow::Lost => Changed::Lost(Loss::Expired),
-                ReleaseRow::Other(_) | ReleaseRow::Stranger => Changed::NotYours,
+                ReleaseRow::Told | ReleaseRow::Other(_) | ReleaseRow::Stranger => Changed::NotYours,
             })
         })
         .await
     }
 
-    /// Takes a lease away from whoever has it. `by` says who did it, for the log.
+    /// Removes a lease, whoever holds it. `by` says who did it, for the log.
     pub async fn force(&self, target: Target, by: Owner) -> Result<Forced, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
@@ -212,7 +243,7 @@ impl Locks {
             };
             match engine.scripts.force(&key, token).await? {
                 ForceRow::Forced(text) => {
-                    let taken = lease(&key, &Found { text, valid_until_ms: 0, left_ms: 0 })?;
+                    let taken = engine.lease(&key, &Found { text, valid_until_ms: 0, left_ms: 0 })?;
                     let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
                     let (by, by_kind) = (by.id.as_str(), by.kind.label());
                     let token = taken.token.get();
@@ -226,17 +257,17 @@ impl Locks {
         .await
     }
 
-    /// Tells when a lease is taken away, as far as messages reach us; a renewal tells for sure.
-    pub fn removal(&self, lease: &Lease) -> Removal {
-        self.0.line.removal(lease.key.clone(), lease.token)
+    /// Hears what becomes of a lease by another's doing, as far as messages reach us; a renewal tells for sure.
+    pub fn watch(&self, lease: &Lease) -> Watch {
+        self.0.queue.watch(lease.key.clone(), lease.token)
     }
 
     /// How many wait for a key, over all sidecars.
     pub async fn waiters(&self, key: &Key) -> Result<u64, LockFailure> {
         let Scripts { redis, space, .. } = &self.0.scripts;
         let _flight = redis.enter()?;
-        match redis.cardinality(&space.queue(key).into()).await.map_err(RedisFailure::of_a_read) {
-            // Under the line's name lies something else: nobody waits there.
+        match redis.count_above(&space.queue(key).into(), 0).await.map_err(RedisFailure::of_a_read) {
+            // Under the queue's name lies something else: no caller waits there.
             Err(RedisFailure::Refused(reason)) if reason.starts_with("WRONGTYPE") => Ok(0),
             other => Ok(other?),
         }
@@ -247,7 +278,7 @@ impl Locks {
         let _flight = self.0.scripts.redis.enter()?;
         let found = self.0.scripts.read(std::slice::from_ref(&key)).await.map_err(RedisFailure::of_a_read)?;
         Ok(match found.into_iter().next() {
-            Some(Seen::Text(found)) => State::Held(record::holder(&key, &found)),
+            Some(Seen::Text(found)) => State::Held(self.0.holder(&key, &found)),
             Some(Seen::Stranger) => State::Held(Holder::UNKNOWN),
             Some(Seen::Nothing) | None => State::Free,
         })

@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use super::types::{Key, Lease, Owner, Token, Ttl};
 use crate::redis::RedisFailure;
 
@@ -16,32 +18,52 @@ pub struct Attempt {
     /// The caller's name for this attempt: repeated while its lease lives, it is the same lease. Owner and name
     /// together are the attempt.
     pub name: Option<String>,
-    /// How long to wait in line for a key that is held.
+    /// How long to wait in the queue for a key that is held.
     pub wait: Option<Wait>,
+    /// Whether a connection of ours holds what it is granted.
+    pub is_hold: bool,
 }
 
 impl Attempt {
     /// With nothing beside the lease: no meta, no name, no wait.
     pub fn plain(owner: Owner, ttl: Ttl, own: Own) -> Attempt {
-        Attempt { owner, ttl, own, meta: None, name: None, wait: None }
+        Attempt { owner, ttl, own, meta: None, name: None, wait: None, is_hold: false }
     }
 }
 
-/// A wait in line.
-#[derive(Clone, Copy, Debug)]
+/// A wait in the queue.
+#[derive(Clone, Debug)]
 pub struct Wait {
     pub until: Instant,
+    /// Told every two seconds how it stands.
+    pub progress: Option<watch::Sender<Option<Progress>>>,
 }
 
-/// What an acquire does when its owner has the key already.
+/// How a request that waits stands.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// 1 is the next to be served.
+    pub position: u64,
+    pub holder: Option<Holder>,
+}
+
+/// What an acquire does when its owner has the key already, by another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Own {
     /// The key is held.
     Refuse,
-    /// The lease is renewed: valid from now for the attempt's ttl, same token.
-    Renew,
-    /// The same, where that is longer than what is left; else it stays as it is.
+    /// The lease is valid from now for the attempt's ttl, same token; where more than that is left, it stays as it is.
     Extend,
+}
+
+impl Own {
+    /// As the scripts have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Own::Refuse => "refuse",
+            Own::Extend => "extend",
+        }
+    }
 }
 
 /// How an acquire ended.
@@ -71,7 +93,7 @@ pub enum Changed<T> {
 pub enum Loss {
     /// It ended by itself, was released, or Redis lost its data.
     Expired,
-    /// It was taken away.
+    /// It was removed by force.
     Forced,
     /// Somebody else has the key now.
     Superseded,
@@ -100,6 +122,8 @@ pub enum Holder {
     Lease(Box<Lease>),
     /// A program that is not lockside: nothing is known but when its key expires, if it does.
     Stranger(Option<Expiry>),
+    /// None yet: the queue was lost, and until then those who waited come back to their positions.
+    Queue(Expiry),
 }
 
 /// When a key expires, and how long that is from now, by Redis's clock.
@@ -119,6 +143,7 @@ impl Holder {
         match self {
             Holder::Lease(lease) => Some(lease.valid_for_ms),
             Holder::Stranger(expiry) => expiry.map(|expiry| expiry.valid_for_ms),
+            Holder::Queue(expiry) => Some(expiry.valid_for_ms),
         }
     }
 }
@@ -145,10 +170,10 @@ pub enum Target {
 pub enum LockFailure {
     #[error(transparent)]
     Redis(#[from] RedisFailure),
-    /// It was granted, but nothing was left of its validity when the answer came. Taken back.
+    /// It was granted, or told of again, but nothing was left of its validity when the answer came. It is undone.
     #[error("granted, but too late to be of use: redis took {0} ms of the ttl")]
     TooLate(u64),
-    /// It was granted, but too few replicas have it. Taken back.
+    /// It was granted, but too few replicas have it. It is undone.
     #[error("granted, and taken back: {0}")]
     TakenBack(String),
     /// It was renewed, but nothing was left of its validity when the answer came.

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::record::{self, Sending};
+use super::record::{self, Relation};
 use super::scripts::{Found, Row};
 use super::types::{Key, Owner, OwnerKind, Token};
 use crate::auth::{Credential, User};
@@ -25,7 +25,7 @@ pub fn record(data: &[u8]) {
         let owner = Owner { kind, id: name.clone(), label, description: meta.clone() };
         let number = 64 * 9 + key.shard().index() as u64;
         let attempt = record::identity(&owner) + &record::nonce(&nonce);
-        let (by, further) = (record::sending(&request), record::further(&owner, meta.as_deref()));
+        let (by, further) = (record::sending(&request), record::further(&owner, meta.as_deref(), Some("a09-1")));
         let text = format!("{{\"token\":\"{number}\",{attempt}{by}\"since\":5,\"ttl\":30{further}}}");
         let found = Found { text: text.clone().into(), valid_until_ms: 35, left_ms: 30 };
         let lease = record::read(&key, &found).expect("a lease of ours is read back");
@@ -37,10 +37,17 @@ pub fn record(data: &[u8]) {
         let other = Owner { id: format!("{name}x"), ..owner.clone() };
         assert!(kind == OwnerKind::System || !behind.starts_with(&record::claim(other.claim())));
         assert!(!behind.starts_with(&record::identity(&other)));
-        assert_eq!(record::sending_of(&text, &attempt, &request), Some(Sending::This));
-        let foreign = record::identity(&other) + &record::nonce(&nonce);
-        assert_eq!(record::sending_of(&text, &foreign, &request), None, "{text}");
-        assert_eq!(record::offered(&text), "", "{text}");
+        let (identity, nonce) = (record::identity(&owner), record::nonce(&nonce));
+        let relation = |identity: &str, nonce: &str, request: &str| record::relation(&text, identity, nonce, request);
+        if !request.is_empty() && !request.starts_with('+') {
+            assert_eq!(relation(&identity, &nonce, &request), Some(Relation::This), "{text}");
+            assert_eq!(relation(&identity, &nonce, &format!("{request}x")), Some(Relation::SameAttempt), "{text}");
+            let another = record::nonce("another");
+            if !nonce.starts_with(&another) {
+                assert_eq!(relation(&identity, &another, &format!("{request}x")), Some(Relation::SameOwner), "{text}");
+            }
+        }
+        assert_eq!(relation(&record::identity(&other), &nonce, &request), None, "{text}");
     }
 }
 
@@ -57,9 +64,7 @@ fn strange(key: &Key, value: &[u8]) {
         assert!(record::read(key, &found).is_none(), "a lease always expires");
     }
     if let Ok(value) = std::str::from_utf8(value) {
-        let sidecar = record::offered(value);
-        assert!(sidecar.is_empty() || value.ends_with(&format!(",\"offered\":\"{sidecar}\"}}")));
-        record::sending_of(value, "\"", "r");
+        record::relation(value, "\"", "\"", "r");
     }
     let user = User {
         id: "alice".to_owned(),

@@ -1,8 +1,8 @@
 //! The lease as it lies in Redis: how its JSON is spelled, and how it is read back.
 //!
 //! `{"token":"N","kind":"user","owner":"alice","nonce":"n-1","since":MS,"ttl":MS, …}`, in this order: the scripts know
-//! a lease by comparing the beginning of its text, which costs Redis a tenth of decoding it. Inside a JSON string each
-//! quote is escaped, so that no owner and no label can imitate a field.
+//! a lease by comparing the beginning of its text. Inside a JSON string each quote is escaped, so that no owner and no label
+//! can imitate a field.
 
 use serde::Deserialize;
 
@@ -37,9 +37,10 @@ pub fn sending(request: &str) -> String {
 }
 
 /// The fields behind the ttl, each a JSON string with a comma before it, so that none can imitate a field.
-pub fn further(owner: &Owner, meta: Option<&str>) -> String {
+/// `hold`: the sidecar, where one of its connections holds the lease.
+pub fn further(owner: &Owner, meta: Option<&str>, hold: Option<&str>) -> String {
     let mut text = String::new();
-    let fields = [("label", owner.label.as_deref()), ("description", owner.description.as_deref()), ("meta", meta)];
+    let fields = [("label", owner.label.as_deref()), ("description", owner.description.as_deref()), ("meta", meta), ("hold", hold)];
     for (name, value) in fields {
         if let Some(value) = value {
             text.push_str(&format!(",\"{name}\":{}", quoted(value)));
@@ -78,26 +79,34 @@ pub fn token(key: &Key, text: &[u8]) -> Option<Token> {
     parse(key, text)?.token(key)
 }
 
-/// Whether a lease was granted to this attempt, owner and nonce as the lease spells them: by this very sending, or by
-/// another one; `None` for another attempt's.
-pub fn sending_of(text: &str, attempt: &str, request: &str) -> Option<Sending> {
-    let rest = &text[text.find(attempt)? + attempt.len()..];
-    let by = rest.strip_prefix("\"by\":\"").and_then(|rest| rest.split('"').next()).unwrap_or_default();
-    let is_this = request.is_empty() || by.split(' ').any(|other| other == request);
-    Some(if is_this { Sending::This } else { Sending::Another })
-}
-
-/// Which sending of an attempt.
+/// What a lease has to do with a sending of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sending {
+pub enum Relation {
+    /// This sending was granted it, or told of it.
     This,
-    Another,
+    /// Another sending of its attempt was.
+    SameAttempt,
+    /// Another attempt of its owner was.
+    SameOwner,
 }
 
-/// The sidecar that a lease is on offer to, by the mark at its end.
-pub fn offered(text: &str) -> &str {
-    let mark = text.strip_suffix("\"}").and_then(|text| text.rsplit_once(",\"offered\":\""));
-    mark.map_or("", |(_, sidecar)| sidecar)
+/// What a lease has to do with the sending `request` of an attempt, of which `identity` and `nonce` are spelled as the
+/// lease has them; `None` where it is another owner's.
+pub fn relation(text: &str, identity: &str, nonce: &str, request: &str) -> Option<Relation> {
+    let behind_token = text.strip_prefix("{\"token\":\"")?.split_once("\",")?.1;
+    let attempt = behind_token.strip_prefix(identity)?;
+    let told = text.split_once("\",\"by\":\"").and_then(|(_, by)| by.split_once('"'));
+    let is_this = match told {
+        Some((by, _)) => by.split(' ').any(|sending| sending.strip_prefix('+').unwrap_or(sending) == request),
+        None => attempt.starts_with(&self::nonce(request)),
+    };
+    Some(if is_this {
+        Relation::This
+    } else if attempt.starts_with(nonce) {
+        Relation::SameAttempt
+    } else {
+        Relation::SameOwner
+    })
 }
 
 fn parse(key: &Key, text: &[u8]) -> Option<Record> {
@@ -141,7 +150,7 @@ mod tests {
             "{{\"token\":\"{token}\",{}{}\"since\":5,\"ttl\":30{}}}",
             identity(owner),
             nonce(attempt),
-            further(owner, Some("[1]"))
+            further(owner, Some("[1]"), None)
         )
     }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::floors::Floors;
 use super::keys::KeySpace;
+use super::outcome::Own;
 use super::types::{Key, Shard, Token, Ttl};
 use crate::redis::{Args, Call, Redis, RedisFailure, Reply, Script, Slot};
 
@@ -41,18 +42,21 @@ macro_rules! batch {
     };
 }
 
-static ACQUIRE: LazyLock<Script> = script!("lease" "line" => "acquire" in BATCH, promising PROMISES);
+static ACQUIRE: LazyLock<Script> = script!("lease" "queue" => "acquire" in BATCH, promising PROMISES);
 static RENEW: LazyLock<Script> = script!("lease" => "renew" in BATCH, promising PROMISES);
-static RELEASE: LazyLock<Script> = script!("lease" "line" => "release" in BATCH);
-static FORCE: LazyLock<Script> = script!("lease" "line" => "force");
-static UNDO: LazyLock<Script> = script!("lease" "line" => "undo");
-static WAIT: LazyLock<Script> = script!("lease" "line" => "wait");
-static ADVANCE: LazyLock<Script> = script!("lease" "line" => "advance");
+static RELEASE: LazyLock<Script> = script!("lease" "queue" => "release" in BATCH);
+static FORCE: LazyLock<Script> = script!("lease" "queue" => "force");
+static UNDO: LazyLock<Script> = script!("lease" "queue" => "undo");
+static JOIN: LazyLock<Script> = script!("lease" "queue" => "queue_join" in BATCH);
+static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in BATCH);
+static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
 static READ: LazyLock<Script> = script!("lease" => "read");
 static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
-static BATCH: LazyLock<Script> = batch!("lease" "line" => "acquire" "renew" "release");
+static BATCH: LazyLock<Script> =
+    batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
 
 /// What lies under a lock's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     pub text: Bytes,
     /// Below 0: no expiry.
@@ -73,10 +77,32 @@ pub struct AcquireArgs<'a> {
     pub ttl: Ttl,
     pub identity: &'a str,
     pub nonce: &'a str,
-    pub further: String,
-    /// `refuse`, `renew` or `extend`.
-    pub own: &'static str,
+    pub further: &'a str,
+    pub own: Own,
     pub request: &'a str,
+}
+
+/// ARGV of `renew.lua`: how the time is set.
+#[derive(Clone, Copy, Debug)]
+pub enum How<'a> {
+    /// As a caller says that has the token.
+    Set,
+    /// By the hold of a sending: a time that is longer stays.
+    Extend(&'a str),
+    /// By the waiter of a sending whose turn it is.
+    Take(&'a str),
+}
+
+/// ARGV of `queue_join.lua`.
+pub struct JoinArgs<'a> {
+    /// As the queue is to have it.
+    pub entry: &'a str,
+    pub sending: &'a str,
+    /// How long it waits at most, milliseconds.
+    pub wait_ms: u64,
+    /// The position that it had; the end of the queue where it had none.
+    pub position: Option<&'a str>,
+    pub own: Own,
 }
 
 pub enum AcquireRow {
@@ -85,12 +111,16 @@ pub enum AcquireRow {
     Renewed(Found),
     Held(Found),
     Stranger,
+    /// The key is free, and those who waited for it come back to their positions until then.
+    Rejoining { valid_until_ms: u64, left_ms: u64 },
 }
 
 pub enum RenewRow {
     Renewed(Found),
     Lost,
     Forced,
+    /// Another sending of the attempt holds it now.
+    Superseded,
     Other(Bytes),
     Stranger,
 }
@@ -98,6 +128,8 @@ pub enum RenewRow {
 pub enum ReleaseRow {
     Released,
     Lost,
+    /// Another sending was told of the lease later, and it stays.
+    Told,
     Other(Bytes),
     Stranger,
 }
@@ -115,32 +147,41 @@ pub enum UndoRow {
     Told,
 }
 
-pub enum WaitRow {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeclineRow {
+    Declined,
+    Nothing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinRow {
     Waiting {
-        place: String,
+        position: String,
         /// Of the lease before it, milliseconds; -1: no expiry, -2: the key is free.
         left_ms: i64,
-        /// The sidecar that this lease is on offer to, or empty.
-        offered: String,
     },
     /// Its turn has come already.
     Turn(Token),
+    /// Its owner has the key.
+    Own,
 }
 
-/// How a line stands; `queued`: whether the waiter that was asked about is in it.
-pub enum AdvanceRow {
-    /// `left_ms` below 0: no expiry.
-    Held {
-        text: Bytes,
-        left_ms: i64,
-        queued: bool,
-    },
-    Stranger {
-        queued: bool,
-    },
-    Free {
-        queued: bool,
-    },
+/// How a queue stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdvanceRow {
+    pub key: KeyState,
+    /// How many wait before each entry that was asked about; `None` where it is not in the queue.
+    pub ranks: Vec<Option<u64>>,
+}
+
+/// What the first waiter waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    Held(Found),
+    /// Something that is no string.
+    Stranger,
+    /// `left_ms`: how long those who waited may come back to their positions; below 0 where they do not.
+    Free { left_ms: i64 },
 }
 
 /// The scripts, bound to a connection, a key space, and what this process has seen.
@@ -155,7 +196,7 @@ impl Scripts {
     pub async fn acquire(&self, key: &Key, acquire: AcquireArgs<'_>) -> Result<AcquireRow, RedisFailure> {
         let AcquireArgs { ttl, identity, nonce, further, own, request } = acquire;
         let ttl_ms = ttl.as_ms().to_string();
-        let call = || self.line(key, &[identity, nonce, request, &ttl_ms, &further, own]);
+        let call = || self.line(key, &[identity, nonce, request, &ttl_ms, further, own.word()]);
         let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"granted" => {
@@ -165,6 +206,7 @@ impl Scripts {
             b"renewed" => AcquireRow::Renewed(row.found()?),
             b"held" => AcquireRow::Held(row.found()?),
             b"stranger" => AcquireRow::Stranger,
+            b"rejoining" => AcquireRow::Rejoining { valid_until_ms: row.number()?, left_ms: row.number()? },
             _ => return Err(row.unknown(&ACQUIRE)),
         })
     }
@@ -176,31 +218,50 @@ impl Scripts {
         token: Token,
         identity: &str,
         ttl: Option<Ttl>,
+        how: How<'_>,
     ) -> Result<RenewRow, RedisFailure> {
         let (token, ttl) = (token.to_string(), ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default());
+        let (how, sending) = match how {
+            How::Set => ("set", ""),
+            How::Extend(sending) => ("extend", sending),
+            How::Take(sending) => ("take", sending),
+        };
         let call = || Call {
-            keys: vec![self.space.lock(key).into(), self.space.queue(key).into(), self.space.forced(key).into()],
-            args: Args::of([key.as_str(), &token, identity, &ttl, self.space.push(key.shard())]),
+            keys: vec![
+                self.space.lock(key).into(),
+                self.space.queue(key).into(),
+                self.space.forced(key).into(),
+                self.space.offer(key).into(),
+            ],
+            args: Args::of([key.as_str(), &token, identity, &ttl, self.space.push(key.shard()), how, sending]),
         };
         let mut row = Row::of(self.redis.run_in_time(&RENEW, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"renewed" => RenewRow::Renewed(row.found()?),
             b"lost" => RenewRow::Lost,
             b"forced" => RenewRow::Forced,
+            b"superseded" => RenewRow::Superseded,
             b"other" => RenewRow::Other(row.text()?),
             b"stranger" => RenewRow::Stranger,
             _ => return Err(row.unknown(&RENEW)),
         })
     }
 
-    /// Without a token: whichever lease the owner has.
-    pub async fn release(&self, key: &Key, token: Option<Token>, identity: &str) -> Result<ReleaseRow, RedisFailure> {
+    /// Without a token: whichever lease the owner has. With a `sending`: only what no later sending was told of, too.
+    pub async fn release(
+        &self,
+        key: &Key,
+        token: Option<Token>,
+        identity: &str,
+        sending: &str,
+    ) -> Result<ReleaseRow, RedisFailure> {
         let token = spelled(token);
-        let mut row =
-            Row::of(self.redis.run_in_time(&RELEASE, self.slot(key), || self.line(key, &[&token, identity])).await?)?;
+        let call = || self.line(key, &[&token, identity, sending]);
+        let mut row = Row::of(self.redis.run_in_time(&RELEASE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"released" => ReleaseRow::Released,
             b"lost" => ReleaseRow::Lost,
+            b"told" => ReleaseRow::Told,
             b"other" => ReleaseRow::Other(row.text()?),
             b"stranger" => ReleaseRow::Stranger,
             _ => return Err(row.unknown(&RELEASE)),
@@ -225,10 +286,10 @@ impl Scripts {
         })
     }
 
-    /// Takes the sending's place in line back, too; `waiter` is empty where it has none.
-    pub async fn undo(&self, key: &Key, attempt: &str, request: &str, waiter: &str) -> Result<UndoRow, RedisFailure> {
-        let row =
-            Row::of(self.redis.run(&UNDO, self.slot(key), || self.line(key, &[attempt, request, waiter])).await?)?;
+    /// Removes the sending's entry from the queue, too; `entry` is empty where it has none.
+    pub async fn undo(&self, key: &Key, identity: &str, sending: &str, entry: &str) -> Result<UndoRow, RedisFailure> {
+        let call = || self.line(key, &[identity, sending, entry]);
+        let row = Row::of(self.redis.run_in_time(&UNDO, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"undone" => UndoRow::Undone,
             b"nothing" => UndoRow::Nothing,
@@ -237,36 +298,48 @@ impl Scripts {
         })
     }
 
-    /// Without a place: the end of the line.
-    pub async fn wait(
-        &self,
-        key: &Key,
-        waiter: &str,
-        longest_ms: u64,
-        place: Option<&str>,
-    ) -> Result<WaitRow, RedisFailure> {
-        let longest_ms = longest_ms.to_string();
-        let call = || self.line(key, &[waiter, &longest_ms, place.unwrap_or_default()]);
-        let mut row = Row::of(self.redis.run_in_time(&WAIT, self.slot(key), call).await?)?;
+    pub async fn join(&self, key: &Key, join: &JoinArgs<'_>) -> Result<JoinRow, RedisFailure> {
+        let JoinArgs { entry, sending, wait_ms, position, own } = join;
+        let wait_ms = wait_ms.to_string();
+        let call = || self.line(key, &[entry, sending, &wait_ms, position.unwrap_or_default(), own.word()]);
+        let mut row = Row::of(self.redis.run_in_time(&JOIN, self.slot(key), call).await?)?;
         match row.word().as_ref() {
-            b"waiting" => Ok(WaitRow::Waiting { place: row.string()?, left_ms: row.number()?, offered: row.string()? }),
-            b"turn" => Ok(WaitRow::Turn(row.token()?)),
-            _ => Err(row.unknown(&WAIT)),
+            b"waiting" => Ok(JoinRow::Waiting { position: row.string()?, left_ms: row.number()? }),
+            b"turn" => Ok(JoinRow::Turn(row.token()?)),
+            b"own" => Ok(JoinRow::Own),
+            _ => Err(row.unknown(&JOIN)),
         }
     }
 
-    /// `silent`: a sidecar that was offered the key and was not heard to take it, or empty.
-    pub async fn advance(&self, key: &Key, waiter: &str, silent: &str) -> Result<AdvanceRow, RedisFailure> {
-        let mut row = Row::of(self.redis.run(&ADVANCE, self.slot(key), || self.line(key, &[waiter, silent])).await?)?;
-        Ok(match row.word().as_ref() {
-            b"held" => {
-                let (text, left_ms) = (row.text()?, row.number()?);
-                AdvanceRow::Held { text, left_ms, queued: row.text()? == "queued" }
-            }
-            b"stranger" => AdvanceRow::Stranger { queued: row.text()? == "queued" },
-            b"free" => AdvanceRow::Free { queued: row.text()? == "queued" },
+    /// `process`: the caller's; `entries`: of its waiters, the first and the last in the queue at least.
+    pub async fn advance(&self, key: &Key, process: &str, entries: &[String]) -> Result<AdvanceRow, RedisFailure> {
+        let call = || {
+            let mut call = self.line(key, &[process]);
+            call.args.extend(entries.iter().map(String::as_str));
+            call
+        };
+        let mut row = Row::of(self.redis.run_in_batch(&ADVANCE, self.slot(key), call).await?)?;
+        let key = match row.word().as_ref() {
+            b"held" => KeyState::Held(row.found()?),
+            b"stranger" => KeyState::Stranger,
+            b"free" => KeyState::Free { left_ms: row.number()? },
             _ => return Err(row.unknown(&ADVANCE)),
-        })
+        };
+        let ranks: Result<Vec<_>, RedisFailure> =
+            entries.iter().map(|_| row.number::<i64>().map(|rank| u64::try_from(rank).ok())).collect();
+        Ok(AdvanceRow { key, ranks: ranks? })
+    }
+
+    /// Refuses an offer to `sidecar`, one of ours.
+    pub async fn decline(&self, key: &Key, token: Token, sidecar: &str) -> Result<DeclineRow, RedisFailure> {
+        let token = token.to_string();
+        let row = self.redis.run(&DECLINE, self.slot(key), || self.line(key, &[&token, sidecar])).await?;
+        let row = Row::of(row)?;
+        match row.word().as_ref() {
+            b"declined" => Ok(DeclineRow::Declined),
+            b"nothing" => Ok(DeclineRow::Nothing),
+            _ => Err(row.unknown(&DECLINE)),
+        }
     }
 
     /// What lies under each of `keys`, which are all of one shard, and at least one.
@@ -310,7 +383,8 @@ impl Scripts {
         let Scripts { space, floors, .. } = self;
         let shard = key.shard();
         let (sequence, tokens) = (space.sequence(shard).clone(), space.tokens(shard).clone());
-        let keys = vec![space.lock(key).into(), sequence, tokens, space.queue(key).into()];
+        let keys =
+            vec![space.lock(key).into(), sequence, tokens, space.queue(key).into(), space.offer(key).into()];
         let floor = floors.floor(shard).to_string();
         let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push(shard)]);
         args.extend(further.iter().copied());

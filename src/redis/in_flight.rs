@@ -21,6 +21,11 @@ impl InFlight {
         self.now.load(Ordering::Relaxed) > 1
     }
 
+    pub(super) fn enter_always(self: &Arc<InFlight>) -> Flight {
+        self.now.fetch_add(1, Ordering::Relaxed);
+        Flight(Arc::clone(self))
+    }
+
     pub(super) fn enter(self: &Arc<InFlight>) -> Result<Flight, RedisFailure> {
         let waiting = self.now.fetch_add(1, Ordering::Relaxed);
         let flight = Flight(Arc::clone(self));

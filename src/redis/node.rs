@@ -132,10 +132,31 @@ impl Node {
             Some(_) if others => self.run_among_others(script, slot, call()).await,
             _ => self.evalsha(&operation, script, call()).await,
         };
+        self.loaded(first, script, call).await
+    }
+
+    /// Runs a script together with those that others ask for in this turn, even while no request waits.
+    pub async fn run_in_batch(
+        self: &Arc<Node>,
+        script: &'static Script,
+        slot: Slot,
+        call: impl Fn() -> Call,
+    ) -> Result<Reply, RedisFailure> {
+        let first = self.run_among_others(script, slot, call()).await;
+        self.loaded(first, script, call).await
+    }
+
+    /// The answer of a script's `first` run, or that of another where Redis had yet to be told the script.
+    async fn loaded(
+        &self,
+        first: Result<Reply, RedisFailure>,
+        script: &'static Script,
+        call: impl Fn() -> Call,
+    ) -> Result<Reply, RedisFailure> {
         match first {
             Err(failure) if failure.is_unknown_script() => {
                 self.load(script).await?;
-                self.evalsha(&operation, script, call()).await
+                self.evalsha(&[RedisOperation::Script(script.name)], script, call()).await
             }
             other => other,
         }
@@ -192,11 +213,10 @@ impl Node {
         self.call(&[RedisOperation::Count], Box::pin(self.client.zcard::<Value, _>(zset.clone()))).await?.number()
     }
 
-    /// Whether a zset has this member.
-    pub async fn has_member(&self, zset: &Bytes, member: &str) -> Result<bool, RedisFailure> {
-        let command = Box::pin(self.client.zscore::<Value, _, _>(zset.clone(), member));
-        let score = self.call(&[RedisOperation::Count], command).await?;
-        Ok(score != Reply::Nil)
+    /// Number of members of a zset with scores above `score`.
+    pub async fn count_above(&self, zset: &Bytes, score: u64) -> Result<u64, RedisFailure> {
+        let command = Box::pin(self.client.zcount::<Value, _>(zset.clone(), (score + 1) as f64, f64::INFINITY));
+        self.call(&[RedisOperation::Count], command).await?.number()
     }
 
     /// Leaves a mark under a key for so long, milliseconds.

@@ -142,6 +142,12 @@ impl Redis {
         self.in_flight.enter()
     }
 
+    /// Counts a request in that is never refused: one that keeps or frees what was granted. Were it shed with those that
+    /// ask for more, an overload would cost locks.
+    pub fn enter_always(&self) -> Flight {
+        self.in_flight.enter_always()
+    }
+
     /// See `Node::run_in_time`.
     pub async fn run_in_time(
         &self,
@@ -150,6 +156,17 @@ impl Redis {
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
         on!(self, slot, node => node.run_in_time(script, slot, &call))
+    }
+
+    /// Runs a script together with all others that are asked for in this turn of the event loop, whether or not requests
+    /// wait.
+    pub async fn run_in_batch(
+        &self,
+        script: &'static Script,
+        slot: Slot,
+        call: impl Fn() -> Call,
+    ) -> Result<Reply, RedisFailure> {
+        on!(self, slot, node => node.run_in_batch(script, slot, &call))
     }
 
     /// Runs a script, all of whose keys are of `slot`, by its digest; loads it first where Redis does not know it, and
@@ -179,9 +196,9 @@ impl Redis {
         on!(self, Slot::of(zset), node => node.cardinality(zset))
     }
 
-    /// Whether a zset has this member.
-    pub async fn has_member(&self, zset: &Bytes, member: &str) -> Result<bool, RedisFailure> {
-        on!(self, Slot::of(zset), node => node.has_member(zset, member))
+    /// Number of members of a zset with scores above `score`.
+    pub async fn count_above(&self, zset: &Bytes, score: u64) -> Result<u64, RedisFailure> {
+        on!(self, Slot::of(zset), node => node.count_above(zset, score))
     }
 
     /// Puts a mark that is kept for `keep_ms`.

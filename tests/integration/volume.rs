@@ -85,7 +85,7 @@ async fn page_while_locks_come_and_go(sidecar: &Arc<Sidecar>) {
 pub fn fill_as_another_would(mut redis: redis::Connection) {
     let text = concat!(
         include_str!("../../lua/lease.lua"),
-        include_str!("../../lua/line.lua"),
+        include_str!("../../lua/queue.lua"),
         include_str!("../../lua/acquire.lua")
     );
     let script = redis::Script::new(text);
@@ -96,11 +96,12 @@ pub fn fill_as_another_would(mut redis: redis::Connection) {
         for number in chunk {
             let key = Key::parse(&format!("bulk-{number}")).unwrap();
             let shard = key.shard();
-            pipe.cmd("EVALSHA").arg(script.get_hash()).arg(4);
+            pipe.cmd("EVALSHA").arg(script.get_hash()).arg(5);
             pipe.arg(space.lock(&key))
                 .arg(&space.sequence(shard)[..])
                 .arg(&space.tokens(shard)[..])
-                .arg(space.queue(&key));
+                .arg(space.queue(&key))
+                .arg(space.offer(&key));
             let (floor, request, further, own, not_after) = (0, "", "", "refuse", "");
             pipe.arg(key.as_str()).arg(shard.to_string()).arg(floor).arg(space.push(key.shard()));
             pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(request);

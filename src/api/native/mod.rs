@@ -123,7 +123,7 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let holder = match cx.locks.look(key.clone()).await? {
         State::Held(Holder::Lease(lease)) => Some(lease.token),
-        State::Held(Holder::Stranger(_)) | State::Free => None,
+        State::Held(Holder::Stranger(_) | Holder::Queue(_)) | State::Free => None,
     };
     match token {
         Some(token) if holder == Some(token) => Ok(json(StatusCode::OK, &FenceView { key: key.as_str(), token })),

@@ -87,7 +87,7 @@ impl AcquireBody {
             }),
         };
         let own = if self.reentrant { Own::Extend } else { Own::Refuse };
-        Ok(Attempt { owner, ttl, own, meta, name, wait })
+        Ok(Attempt { owner, ttl, own, meta, name, wait, is_hold: false })
     }
 }
 
@@ -144,5 +144,5 @@ fn wait_of(limits: &LockConfig, json: &RawValue) -> Result<Option<Wait>, Failure
     let max_ms = limits.max_wait_ms;
     let ms = json.get().parse().ok().filter(|ms| *ms <= max_ms);
     let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
-    Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms) }))
+    Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms), progress: None }))
 }

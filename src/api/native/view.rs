@@ -78,7 +78,8 @@ impl<'a> From<&'a Holder> for HolderView<'a> {
     fn from(holder: &'a Holder) -> HolderView<'a> {
         let known = match holder {
             Holder::Lease(lease) => return HolderView::from(&**lease),
-            Holder::Stranger(Some(Expiry { valid_until_ms, valid_for_ms })) => {
+            Holder::Stranger(Some(Expiry { valid_until_ms, valid_for_ms }))
+            | Holder::Queue(Expiry { valid_until_ms, valid_for_ms }) => {
                 Known::Expiry { valid_for_ms: *valid_for_ms, valid_until: rfc3339(*valid_until_ms) }
             }
             Holder::Stranger(None) => Known::Nothing {},

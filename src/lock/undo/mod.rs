@@ -1,6 +1,6 @@
-//! Takes back grants that nobody was told of: an acquire without an answer in time, or one whose caller had gone.
+//! Undoes grants that no caller was told of: an acquire without an answer in time, or one whose caller had gone.
 //!
-//! A bounded queue, in order within a shard. Each shard's first entry is tried until Redis has said what became of it or
+//! A bounded queue, in order within a shard. Each shard's first undo is tried until Redis has said what became of it or
 //! its lease has ended by itself; the other shards' do not wait for that.
 
 mod lanes;
@@ -19,32 +19,32 @@ use lanes::Lanes;
 
 /// More than can be in flight at once in any sane setting; what does not fit is left to its ttl, and logged.
 const LONGEST_QUEUE: usize = 16_384;
-/// How long a place in line is tried to be given up: as long as Redis keeps a line that nobody joins.
-const KEPT_PLACE: Duration = Duration::from_secs(60);
+/// How long an entry is tried to be removed from a queue: as long as Redis keeps a queue that no waiter joins.
+const KEPT_ENTRY: Duration = Duration::from_secs(60);
 /// Pause after Redis did not answer.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// One sending of an attempt that nobody was told the outcome of.
+/// One sending of an attempt that no caller was told the outcome of.
 pub struct Undo {
     pub key: Key,
-    /// Owner and nonce as the lease spells them.
-    pub attempt: String,
-    /// The sending, where the nonce is its caller's and does not name it; else nothing.
-    pub request: String,
-    /// Its place in line, as the line has it; empty where it has none.
-    pub waiter: String,
+    /// The owner as the lease spells it.
+    pub identity: String,
+    /// The sending's name.
+    pub sending: String,
+    /// Its entry in the queue, as the queue has it; empty where it has none.
+    entry: String,
     ttl: Ttl,
 }
 
 impl Undo {
-    pub fn new(key: Key, attempt: String, request: String, ttl: Ttl) -> Undo {
-        Undo { key, attempt, request, waiter: String::new(), ttl }
+    pub fn new(key: Key, identity: String, sending: String, ttl: Ttl) -> Undo {
+        Undo { key, identity, sending, entry: String::new(), ttl }
     }
 
-    /// When a lease that is there now has ended by itself, and a place in line is not worth the effort any more.
+    /// When a lease that is there now has ended by itself, and an entry in a queue is not worth the effort any more.
     fn moot_after(&self) -> Instant {
-        let place = if self.waiter.is_empty() { Duration::ZERO } else { KEPT_PLACE };
-        Instant::now() + Duration::from_millis(self.ttl.as_ms()).max(place) + Duration::from_secs(1)
+        let entry = if self.entry.is_empty() { Duration::ZERO } else { KEPT_ENTRY };
+        Instant::now() + Duration::from_millis(self.ttl.as_ms()).max(entry) + Duration::from_secs(1)
     }
 }
 
@@ -75,15 +75,22 @@ impl Undoer {
         }))
     }
 
-    /// Something else that must be let go before the process ends: [`Undoer::idle`] waits for it.
+    /// Something else that must be released before the process ends: [`Undoer::idle`] waits for it.
     pub fn unsettled(&self) -> Unsettled {
         self.0.pending.send_modify(|pending| *pending += 1);
         Unsettled(self.0.pending.clone())
     }
 
-    /// Waits until nothing is left to take back.
+    /// Waits until nothing is left to undo.
     pub async fn idle(&self) {
         let _ = self.0.pending.subscribe().wait_for(|pending| *pending == 0).await;
+    }
+
+    /// Removes the sending's entry from the queue, too, where it may have one.
+    pub fn push_entry(&self, undo: Undo, entry: String) {
+        if !entry.is_empty() {
+            self.push(Undo { entry, ..undo });
+        }
     }
 
     pub fn push(&self, undo: Undo) {
@@ -93,7 +100,7 @@ impl Undoer {
         let work = move |(undo, moot_after, unsettled)| {
             let parts = Arc::clone(&parts);
             async move {
-                parts.take_back(&undo, moot_after).await;
+                parts.undo(&undo, moot_after).await;
                 drop(unsettled);
             }
         };
@@ -104,25 +111,25 @@ impl Undoer {
             tracing::error!(
                 key,
                 withheld,
-                "too many attempts to take back; this one may keep its lock until its ttl ends"
+                "too many grants to undo; this one may keep its lock until its ttl ends"
             );
         }
     }
 }
 
 impl Parts {
-    async fn take_back(&self, undo: &Undo, moot_after: Instant) {
+    async fn undo(&self, undo: &Undo, moot_after: Instant) {
         while Instant::now() < moot_after {
-            match self.scripts.undo(&undo.key, &undo.attempt, &undo.request, &undo.waiter).await {
+            match self.scripts.undo(&undo.key, &undo.identity, &undo.sending, &undo.entry).await {
                 Ok(UndoRow::Undone) => {
                     if let Some(Room { withheld }) = self.undone.room(Instant::now()) {
-                        tracing::info!(key = %undo.key, withheld, "took back a lock that nobody was told of");
+                        tracing::info!(key = %undo.key, withheld, "undid a grant that no caller was told of");
                     }
                 }
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}
                 Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {
                     if let Some(Room { withheld }) = self.refused.room(Instant::now()) {
-                        tracing::error!(key = %undo.key, reason, withheld, "cannot take back a lock that nobody was told of");
+                        tracing::error!(key = %undo.key, reason, withheld, "cannot undo a grant that no caller was told of");
                     }
                 }
                 Err(_) => {
@@ -135,7 +142,7 @@ impl Parts {
     }
 }
 
-/// Dropped when what it stands for is let go.
+/// Dropped when what it stands for is released.
 pub struct Unsettled(watch::Sender<usize>);
 
 impl Drop for Unsettled {

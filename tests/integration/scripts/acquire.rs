@@ -1,6 +1,6 @@
 //! `acquire.lua`, row by row.
 
-use super::{Attempt, Space, assert_left, identity_of, renewed, told, word};
+use super::{Attempt, Space, assert_left, identity_of, told, word};
 
 #[test]
 fn a_free_key_is_granted_with_a_lease_an_expiry_and_an_index_entry() {
@@ -30,37 +30,10 @@ fn the_same_attempt_is_replayed_with_its_lease_and_the_expiry_it_had() {
     space.granted(&attempt);
     let (lease, valid_until) = (space.lease("k").unwrap(), space.valid_until("k"));
 
-    let again = space.acquire(&Attempt { ttl_ms: 120_000, own: "renew", ..attempt }).unwrap();
+    let again = space.acquire(&Attempt { ttl_ms: 120_000, own: "extend", ..attempt }).unwrap();
 
     assert_left(&again, &["replayed", &lease, &valid_until.to_string()], 60_000);
     assert_eq!((space.lease("k"), space.valid_until("k")), (Some(lease), valid_until));
-}
-
-#[test]
-fn the_owner_may_renew_by_another_attempt_and_keeps_token_and_lease() {
-    let mut space = Space::shared();
-    let token = space.granted(&Attempt::of("k", "alice", "n-1"));
-    let lease = space.lease("k").unwrap();
-    let before = space.now_ms();
-
-    let row = space.acquire(&Attempt { ttl_ms: 90_000, own: "renew", ..Attempt::of("k", "alice", "n-2") }).unwrap();
-
-    let valid_until = space.valid_until("k");
-    let lease = renewed(&lease);
-    assert_eq!(row, ["renewed", &lease, &valid_until.to_string(), "90000"]);
-    assert!((before + 90_000..=space.now_ms() + 90_000).contains(&valid_until), "{valid_until}");
-    assert_eq!((space.lease("k"), space.indexed("k")), (Some(lease), Some(token)));
-}
-
-#[test]
-fn a_renewal_by_acquire_may_shorten_a_lease_for_it_sets_the_time() {
-    let mut space = Space::shared();
-    space.granted(&Attempt::of("k", "alice", "n-1"));
-    let long = space.valid_until("k");
-
-    space.acquire(&Attempt { ttl_ms: 10_000, own: "renew", ..Attempt::of("k", "alice", "n-2") }).unwrap();
-
-    assert!(space.valid_until("k") < long - 40_000);
 }
 
 #[test]
@@ -70,7 +43,7 @@ fn a_held_key_is_left_as_it_is_and_its_lease_is_told() {
     let (lease, valid_until) = (space.lease("k").unwrap(), space.valid_until("k").to_string());
     let contents = space.contents();
 
-    for (user, own) in [("alice", "refuse"), ("bob", "refuse"), ("bob", "renew"), ("bob", "extend")] {
+    for (user, own) in [("alice", "refuse"), ("bob", "refuse"), ("bob", "extend")] {
         let row = space.acquire(&Attempt { own, ..Attempt::of("k", user, "n-2") });
         assert_left(&row.unwrap(), &["held", &lease, &valid_until], 60_000);
     }
@@ -92,7 +65,7 @@ fn a_user_and_a_system_owner_of_one_name_are_two() {
     space.granted(&Attempt::of("k", "alice", "n-1"));
     let identity = identity_of("alice").replace("user", "system");
 
-    let row = space.acquire(&Attempt { identity, own: "renew", ..Attempt::of("k", "", "n-1") });
+    let row = space.acquire(&Attempt { identity, own: "extend", ..Attempt::of("k", "", "n-1") });
 
     assert_eq!(word(&row.unwrap()), "held");
 }
@@ -105,7 +78,7 @@ fn what_is_no_string_is_a_stranger_and_stays() {
         space.ask::<i64>(command, &[&[name.as_str()], args].concat());
         let contents = space.contents();
 
-        let row = space.acquire(&Attempt { own: "renew", ..Attempt::of("k", "alice", "n-1") });
+        let row = space.acquire(&Attempt { own: "extend", ..Attempt::of("k", "alice", "n-1") });
 
         assert_eq!(row.unwrap(), ["stranger"], "{command}");
         assert_eq!(space.contents(), contents, "{command}");
@@ -116,14 +89,14 @@ fn what_is_no_string_is_a_stranger_and_stays() {
 fn a_strangers_string_is_held_even_when_empty_or_made_to_look_like_the_owners() {
     let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\",\"since\":1}}}}", identity_of("alice"));
     let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\",\"since\":1}}", identity_of("alice"));
-    for text in ["", "1", "true", "null", "{\"token\":\"", &copy, &near, &Attempt::of("k", "alice", "n-1").name()] {
+    for text in ["", "1", "true", "null", "{\"token\":\"", &copy, &near, &format!("{}\"nonce\":\"n-1\",", identity_of("alice"))] {
         for nonce in ["n-1", "n-2"] {
             let mut space = Space::shared();
             let name = space.lock("k");
             space.ask::<String>("SET", &[&name, text]);
             let contents = space.contents();
 
-            let row = space.acquire(&Attempt { own: "renew", ..Attempt::of("k", "alice", nonce) });
+            let row = space.acquire(&Attempt { own: "extend", ..Attempt::of("k", "alice", nonce) });
 
             assert_eq!(row.unwrap(), ["held", told(text), "-1", "-1"]);
             assert_eq!(space.contents(), contents, "{text}");
@@ -133,14 +106,15 @@ fn a_strangers_string_is_held_even_when_empty_or_made_to_look_like_the_owners() 
 
 #[test]
 fn no_text_of_one_owner_passes_for_anothers_field() {
-    let alice = Attempt { own: "renew", ..Attempt::of("k", "alice", "n-1") };
-    let imitation = format!("x\",{}", alice.name());
-    for hostile in [imitation.as_str(), &alice.name(), "\\", "\\\\\"", "kind", "\",\"by\":\"*\",", "\"by\":\"*\","] {
+    let alice = Attempt { own: "extend", ..Attempt::of("k", "alice", "n-1") };
+    let name = format!("{}{}", alice.identity, alice.nonce);
+    let imitation = format!("x\",{name}");
+    for hostile in [imitation.as_str(), &name, "\\", "\\\\\"", "kind", "\",\"by\":\"*\",", "\"by\":\"*\","] {
         let further = format!(",\"label\":{0},\"description\":{0}", super::json(hostile));
         for attempt in [
             Attempt { further, ..Attempt::of("k", "mallory", "n-2") },
             Attempt::of("k", hostile, "n-2"),
-            Attempt::of("k", "mallory", hostile),
+            Attempt { request: "r-1", ..Attempt::of("k", "mallory", hostile) },
         ] {
             let mut space = Space::shared();
             let token = space.granted(&attempt);

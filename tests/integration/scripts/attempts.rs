@@ -45,16 +45,18 @@ fn undo_of_an_attempt_without_a_lease_touches_nobody_elses() {
 }
 
 #[test]
-fn undo_of_an_attempt_that_only_renewed_leaves_the_lease_of_the_first() {
+fn undo_of_an_attempt_that_was_told_of_its_owners_lease_leaves_it_to_the_first() {
     let mut space = Space::shared();
     let first = Attempt::of("k", "alice", "n-1");
-    let second = Attempt { own: "renew", ..Attempt::of("k", "alice", "n-2") };
+    let second = Attempt { own: "extend", ..Attempt::of("k", "alice", "n-2") };
     let token = space.granted(&first);
     assert_eq!(word(&space.acquire(&second).unwrap()), "renewed");
 
-    assert_eq!(space.undo(&second).unwrap(), ["nothing"]);
-
+    assert_eq!(space.undo(&second).unwrap(), ["told"]);
+    assert_eq!(space.undo(&second).unwrap(), ["nothing"], "twice");
     assert_eq!(space.indexed("k"), Some(token));
+
+    assert_eq!(space.undo(&first).unwrap(), ["undone"]);
 }
 
 #[test]

@@ -13,7 +13,7 @@ struct Together {
 
 impl Together {
     fn operation(&mut self, space: &Space, name: &str, key: &str, further: &[&str]) {
-        let keys = [space.lock(key), space.sequence(), space.tokens(), space.queue(key)];
+        let keys = [space.lock(key), space.sequence(), space.tokens(), space.queue(key), space.offer(key)];
         let (shard, push) = (SHARD.to_string(), space.push());
         let args = [&[key, &shard, "0", &push][..], further, &[""]].concat();
         self.operations.push(serde_json::json!([name, keys.len(), args]));
@@ -41,7 +41,7 @@ fn operations_run_in_their_order_each_on_its_own_key() {
     together.acquire(&space, &Attempt::of("a", "alice", "n-1"));
     together.acquire(&space, &Attempt::of("b", "bob", "n-2"));
     together.acquire(&space, &Attempt::of("a", "bob", "n-3"));
-    together.operation(&space, "release", "b", &["", &identity_of("bob")]);
+    together.operation(&space, "release", "b", &["", &identity_of("bob"), ""]);
     together.acquire(&space, &Attempt::of("b", "carol", "n-4"));
 
     let rows = together.run(&mut space);

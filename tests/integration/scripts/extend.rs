@@ -1,6 +1,6 @@
 //! `acquire.lua` with `extend`: what a reentrant acquire does to its owner's lease.
 
-use super::{Attempt, Space, assert_left, identity_of, renewed, word};
+use super::{Attempt, Space, assert_left, identity_of, renewed, told_to, word};
 
 fn extend(ttl_ms: u64) -> Attempt {
     Attempt { ttl_ms, own: "extend", ..Attempt::of("k", "alice", "n-2") }
@@ -10,7 +10,7 @@ fn extend(ttl_ms: u64) -> Attempt {
 fn a_longer_ttl_sets_the_time_and_becomes_the_leases_own() {
     let mut space = Space::shared();
     let token = space.granted(&Attempt::of("k", "alice", "n-1"));
-    let lease = renewed(&space.lease("k").unwrap().replace("\"ttl\":60000", "\"ttl\":90000"));
+    let lease = told_to(&space.lease("k").unwrap().replace("\"ttl\":60000", "\"ttl\":90000"), "n-1 +n-2");
     let before = space.now_ms();
 
     let row = space.acquire(&extend(90_000)).unwrap();
@@ -25,7 +25,8 @@ fn a_longer_ttl_sets_the_time_and_becomes_the_leases_own() {
 fn a_shorter_ttl_only_marks_the_lease_as_told_of_again() {
     let mut space = Space::shared();
     space.granted(&Attempt::of("k", "alice", "n-1"));
-    let (lease, valid_until) = (renewed(&space.lease("k").unwrap()), space.valid_until("k").to_string());
+    let lease = told_to(&space.lease("k").unwrap(), "n-1 +n-2");
+    let valid_until = space.valid_until("k").to_string();
 
     let row = space.acquire(&extend(20_000)).unwrap();
 
@@ -40,7 +41,7 @@ fn a_shorter_ttl_only_marks_the_lease_as_told_of_again() {
 fn a_shorter_ttl_that_is_longer_than_what_is_left_sets_the_time_and_keeps_the_leases_own() {
     let mut space = Space::shared();
     let token = space.granted(&Attempt::of("k", "alice", "n-1"));
-    let lease = renewed(&space.lease("k").unwrap());
+    let lease = told_to(&renewed(&space.lease("k").unwrap()), "n-1 +n-2");
     space.renew("k", token, &identity_of("alice"), 5_000).unwrap();
 
     let row = space.acquire(&extend(20_000)).unwrap();
@@ -74,7 +75,7 @@ fn only_the_ttl_of_the_lease_is_rewritten_whatever_its_texts_look_like() {
 
     let row = space.acquire(&Attempt { ttl_ms: 90_000, own: "extend", ..Attempt::of("k", hostile, "n-2") }).unwrap();
 
-    assert_eq!(row[1], renewed(&lease).replace("\"ttl\":60000", "\"ttl\":90000"));
+    assert_eq!(row[1], told_to(&lease, "n-1 +n-2").replace("\"ttl\":60000", "\"ttl\":90000"));
 }
 
 #[test]
@@ -102,6 +103,40 @@ fn the_undo_of_an_attempt_that_only_extended_leaves_the_lease() {
     let token = space.granted(&Attempt::of("k", "alice", "n-1"));
     space.acquire(&extend(90_000)).unwrap();
 
-    assert_eq!(space.undo(&extend(90_000)).unwrap(), ["nothing"]);
+    assert_eq!(space.undo(&extend(90_000)).unwrap(), ["told"]);
     assert_eq!(space.indexed("k"), Some(token));
+}
+
+#[test]
+fn a_lease_whose_grant_and_whose_extensions_are_all_undone_is_freed() {
+    for order in [["n-1", "n-2", "n-3"], ["n-3", "n-1", "n-2"]] {
+        let mut space = Space::shared();
+        space.granted(&Attempt::of("k", "alice", "n-1"));
+        for nonce in ["n-2", "n-3"] {
+            space.acquire(&Attempt { own: "extend", ..Attempt::of("k", "alice", nonce) }).unwrap();
+        }
+
+        let rows = order.map(|nonce| space.undo(&Attempt::of("k", "alice", nonce)).unwrap().concat());
+
+        assert_eq!(rows, ["told", "told", "undone"], "{order:?}");
+        assert_eq!((space.lease("k"), space.indexed("k")), (None, None));
+    }
+}
+
+/// An owner may ask as often as it likes; what was told many times counts for good.
+#[test]
+fn a_lease_that_is_extended_many_times_stays_small_and_is_never_refused() {
+    let mut space = Space::shared();
+    space.granted(&Attempt::of("k", "alice", "n-1"));
+    for number in 0..100 {
+        let nonce = format!("0123456789abcdef-{number}");
+        let row = space.acquire(&Attempt { own: "extend", ..Attempt::of("k", "alice", &nonce) }).unwrap();
+        assert_eq!(word(&row), "renewed");
+    }
+    let lease = space.lease("k").unwrap();
+
+    assert!(lease.len() < 1024, "{}", lease.len());
+    assert_eq!(space.undo(&Attempt::of("k", "alice", "n-1")).unwrap(), ["told"]);
+    assert_eq!(space.undo(&Attempt::of("k", "alice", "0123456789abcdef-7")).unwrap(), ["nothing"]);
+    assert!(space.lease("k").is_some());
 }

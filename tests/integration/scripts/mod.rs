@@ -8,7 +8,7 @@ mod extend;
 mod headers;
 mod indexes;
 mod late;
-mod line;
+mod queue;
 mod refusals;
 mod repetitions;
 mod tokens;
@@ -27,18 +27,19 @@ macro_rules! script {
     };
 }
 
-const ACQUIRE: &str = script!("lease" "line" "acquire");
+const ACQUIRE: &str = script!("lease" "queue" "acquire");
 const RENEW: &str = script!("lease" "renew");
-const RELEASE: &str = script!("lease" "line" "release");
-const FORCE: &str = script!("lease" "line" "force");
-const UNDO: &str = script!("lease" "line" "undo");
-const WAIT: &str = script!("lease" "line" "wait");
-const ADVANCE: &str = script!("lease" "line" "advance");
+const RELEASE: &str = script!("lease" "queue" "release");
+const FORCE: &str = script!("lease" "queue" "force");
+const UNDO: &str = script!("lease" "queue" "undo");
+const JOIN: &str = script!("lease" "queue" "queue_join");
+const ADVANCE: &str = script!("lease" "queue" "queue_advance");
+const DECLINE: &str = script!("lease" "queue" "queue_decline");
 const BATCH: &str = concat!(
     include_str!("numbers.lua"),
     "local ARGV = cjson.decode(ARGV[1])\n",
     include_str!("../../../lua/lease.lua"),
-    include_str!("../../../lua/line.lua"),
+    include_str!("../../../lua/queue.lua"),
     "local operations = {}\noperations.acquire = function(KEYS, ARGV)\n",
     include_str!("../../../lua/acquire.lua"),
     "end\noperations.release = function(KEYS, ARGV)\n",
@@ -94,9 +95,10 @@ impl Attempt {
         }
     }
 
-    /// Owner and nonce, as `undo.lua` wants them.
-    fn name(&self) -> String {
-        format!("{}{}", self.identity, self.nonce)
+    /// What its sending is called.
+    fn sending(&self) -> &str {
+        let nonce = self.nonce.strip_prefix("\"nonce\":\"").and_then(|nonce| nonce.strip_suffix("\","));
+        if self.request.is_empty() { nonce.expect("a nonce") } else { self.request }
     }
 }
 
@@ -134,6 +136,10 @@ impl Space {
         format!("{}:queue:{key}", self.tag)
     }
 
+    fn offer(&self, key: &str) -> String {
+        format!("{}:offer:{key}", self.tag)
+    }
+
     fn forced(&self, key: &str) -> String {
         format!("{}:forced:{key}", self.tag)
     }
@@ -162,18 +168,30 @@ impl Space {
 
     /// A renewal for a ttl as it is spelled: "" for the lease's own.
     fn renew_for(&mut self, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
-        let (keys, push) = ([self.lock(key), self.queue(key), self.forced(key)], self.push());
-        self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push, self.not_after])
+        self.renew_as("set", "", key, token, identity, ttl_ms)
+    }
+
+    /// A renewal by a hold ("extend") or by a waiter whose turn it is ("take"), of a sending.
+    fn renew_as(&mut self, how: &str, sending: &str, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
+        let keys = [self.lock(key), self.queue(key), self.forced(key), self.offer(key)];
+        let push = self.push();
+        self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push, how, sending, self.not_after])
     }
 
     fn release(&mut self, key: &str, token: Option<u64>, identity: &str) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        self.run_in_line(RELEASE, key, 0, &[&token, identity, self.not_after])
+        self.run_in_line(RELEASE, key, 0, &[&token, identity, "", self.not_after])
+    }
+
+    /// A release by the hold of a sending.
+    fn release_as(&mut self, sending: &str, key: &str, token: u64, identity: &str) -> Answer {
+        self.run_in_line(RELEASE, key, 0, &[&token.to_string(), identity, sending, self.not_after])
     }
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.forced(key)];
+        let keys =
+            [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.offer(key), self.forced(key)];
         let (shard, push) = (SHARD.to_string(), self.push());
         self.run(FORCE, &keys, &[key, &shard, "0", &push, &token, self.not_after])
     }
@@ -182,14 +200,14 @@ impl Space {
         self.undo_of(attempt, "")
     }
 
-    /// An undo that gives up a place in line, too.
-    fn undo_of(&mut self, attempt: &Attempt, waiter: &str) -> Answer {
-        self.run_in_line(UNDO, &attempt.key, 0, &[&attempt.name(), attempt.request, waiter])
+    /// An undo that removes an entry from the queue, too.
+    fn undo_of(&mut self, attempt: &Attempt, entry: &str) -> Answer {
+        self.run_in_line(UNDO, &attempt.key, 0, &[&attempt.identity, attempt.sending(), entry, self.not_after])
     }
 
     /// Runs a script that may grant `key`: the slots that all of those begin with, then `args`.
     fn run_in_line(&mut self, script: &str, key: &str, floor: u64, args: &[&str]) -> Answer {
-        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key)];
+        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.offer(key)];
         let (shard, floor, push) = (SHARD.to_string(), floor.to_string(), self.push());
         self.run(script, &keys, &[&[key, &shard, &floor, &push][..], args].concat())
     }
@@ -263,7 +281,12 @@ impl Space {
     }
 }
 
-/// A lease as it reads once it was renewed.
+/// A lease as it reads once these sendings were told of it.
+fn told_to(lease: &str, sendings: &str) -> String {
+    lease.replacen("\"since\":", &format!("\"by\":\"{sendings}\",\"since\":"), 1)
+}
+
+/// A lease as it reads once it was renewed by its token.
 fn renewed(lease: &str) -> String {
     format!("{},\"renewed\":true}}", lease.strip_suffix('}').expect("an object"))
 }

@@ -86,12 +86,12 @@ fn undo_leaves_alone_a_lease_that_a_repetition_was_granted() {
 }
 
 #[test]
-fn an_undo_knows_owner_and_attempt_too() {
+fn an_undo_knows_owner_and_sending() {
     let mut space = Space::shared();
     space.granted(&sending("r-1"));
     let contents = space.contents();
 
-    for (user, nonce) in [("alice", "n-2"), ("bob", "n-1"), ("alice", "n-")] {
+    for (user, nonce) in [("bob", "n-1"), ("alic", "n-1"), ("alice\"", "n-1")] {
         let attempt = Attempt { request: "r-1", ..Attempt::of("k", user, nonce) };
         assert_eq!(space.undo(&attempt).unwrap(), ["nothing"], "{user} {nonce}");
     }
@@ -99,38 +99,85 @@ fn an_undo_knows_owner_and_attempt_too() {
 }
 
 #[test]
-fn a_lease_told_of_many_times_stays_small_and_stays() {
+fn a_sending_that_finds_too_many_others_told_is_refused_so_that_each_can_be_undone() {
     let mut space = Space::shared();
-    for number in 0..100 {
-        let request = format!("0123456789abcdef-{number}").leak();
-        assert!(["granted", "replayed"].contains(&word(&space.acquire(&sending(request)).unwrap())));
-    }
-    let lease = space.lease("k").unwrap();
+    let requests: Vec<&'static str> = (0..100).map(|number| &*format!("0123456789abcdef-{number}").leak()).collect();
+    let rows = requests.iter().map(|request| word(&space.acquire(&sending(request)).unwrap()).to_owned());
+    let rows: Vec<String> = rows.collect();
 
-    assert!(lease.len() < 1024, "{}", lease.len());
-    assert_eq!(space.undo(&sending("0123456789abcdef-0")).unwrap(), ["told"]);
-    assert_eq!(space.undo(&sending("0123456789abcdef-99")).unwrap(), ["told"]);
-    assert_eq!(space.lease("k"), Some(lease));
+    let told = rows.iter().filter(|row| *row != "held").count();
+    assert!((20..30).contains(&told), "{rows:?}");
+    assert!(space.lease("k").unwrap().len() < 1024);
+    for request in &requests[..told - 1] {
+        assert_eq!(space.undo(&sending(request)).unwrap(), ["told"]);
+    }
+    assert_eq!(space.undo(&sending(requests[told - 1])).unwrap(), ["undone"]);
+    assert_eq!(space.lease("k"), None);
 }
 
 #[test]
 fn an_undo_leaves_what_its_owner_was_told_of_by_a_renewal_or_an_extension() {
     for request in ["", "r-1"] {
-        let again = |own, ttl_ms| Attempt { own, ttl_ms, ..Attempt::of("k", "alice", "n-2") };
-        for renewal in [None, Some(again("renew", 60_000)), Some(again("extend", 120_000)), Some(again("extend", 1))] {
+        let again = |ttl_ms| Attempt { own: "extend", ttl_ms, ..Attempt::of("k", "alice", "n-2") };
+        for renewal in [None, Some(again(120_000)), Some(again(1))] {
             let mut space = Space::shared();
             let token = space.granted(&sending(request));
             match &renewal {
                 None => space.renew("k", token, &identity_of("alice"), 90_000).unwrap(),
                 Some(again) => space.acquire(again).unwrap(),
             };
-            let lease = space.lease("k").unwrap();
-            assert!(lease.ends_with(",\"renewed\":true}"), "{lease}");
 
             assert_eq!(space.undo(&sending(request)).unwrap(), ["told"]);
-            assert_eq!(space.lease("k"), Some(lease));
+            assert_eq!(space.indexed("k"), Some(token));
+            assert_eq!(space.undo(&sending(request)).unwrap(), ["nothing"], "twice");
+            assert_eq!(space.indexed("k"), Some(token));
         }
     }
+}
+
+#[test]
+fn a_hold_releases_and_renews_only_while_no_later_sending_was_told() {
+    let mut space = Space::shared();
+    let alice = identity_of("alice");
+    let token = space.granted(&sending("r-1"));
+    assert_eq!(word(&space.renew_as("extend", "r-1", "k", token, &alice, "60000").unwrap()), "renewed");
+    space.acquire(&sending("r-2")).unwrap();
+
+    assert_eq!(space.renew_as("extend", "r-1", "k", token, &alice, "60000").unwrap(), ["superseded"]);
+    assert_eq!(space.release_as("r-1", "k", token, &alice).unwrap(), ["told"]);
+    assert_eq!(space.release_as("r-1", "k", token, &alice).unwrap(), ["told"], "twice");
+    assert_eq!(space.indexed("k"), Some(token));
+    assert_eq!(word(&space.renew_as("extend", "r-2", "k", token, &alice, "60000").unwrap()), "renewed");
+    assert_eq!(space.release_as("r-2", "k", token, &alice).unwrap(), ["released"]);
+    assert_eq!((space.lease("k"), space.indexed("k")), (None, None));
+}
+
+#[test]
+fn a_hold_goes_on_after_a_later_sending_is_undone() {
+    let mut space = Space::shared();
+    let alice = identity_of("alice");
+    let token = space.granted(&sending("r-1"));
+    space.acquire(&sending("r-2")).unwrap();
+    assert_eq!(space.undo(&sending("r-2")).unwrap(), ["told"]);
+
+    assert_eq!(word(&space.renew_as("extend", "r-1", "k", token, &alice, "60000").unwrap()), "renewed");
+    assert_eq!(space.release_as("r-1", "k", token, &alice).unwrap(), ["released"]);
+}
+
+#[test]
+fn a_hold_renews_beside_a_reentrant_acquire_but_leaves_it_the_lease_at_its_end() {
+    let mut space = Space::shared();
+    let alice = identity_of("alice");
+    let token = space.granted(&Attempt { ttl_ms: 3_000, ..sending("r-1") });
+    space.acquire(&Attempt { own: "extend", ..Attempt::of("k", "alice", "n-2") }).unwrap();
+    let valid_until = space.valid_until("k");
+
+    let row = space.renew_as("extend", "r-1", "k", token, &alice, "3000").unwrap();
+
+    assert_eq!((word(&row), &row[2]), ("renewed", &valid_until.to_string()), "what was promised stays");
+    assert_eq!(space.release_as("r-1", "k", token, &alice).unwrap(), ["told"]);
+    assert_eq!(space.valid_until("k"), valid_until);
+    assert_eq!(space.release("k", Some(token), &alice).unwrap(), ["released"], "one release by its token frees it");
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_renewal_and_a_replay_keep_the_token() {
 
     space.renew("k", token, &attempt.identity, 90_000).unwrap();
     space.acquire(&attempt).unwrap();
-    space.acquire(&Attempt { own: "renew", ..Attempt::of("k", "alice", "n-2") }).unwrap();
+    space.acquire(&Attempt { own: "extend", ..Attempt::of("k", "alice", "n-2") }).unwrap();
 
     assert!(space.lease("k").unwrap().starts_with(&beginning));
     assert_eq!(space.indexed("k"), Some(token));

@@ -1,0 +1,152 @@
+-- Not a script: stands, behind lease.lua, before those that grant, or that free a key and so offer it to the next waiter.
+-- Each of them has lock, seq, tokens, queue, offer as its first KEYS and key, shard, floor, push as its first ARGV (see
+-- acquire.lua), and hands both on as they are: `keys`, `args`.
+-- queue is a zset, entry -> position, from 1 on. An entry is six lines of text that its sidecar made:
+--   sidecar, waiter (names without a newline), ttl_ms, identity, attempt, further
+-- Before them, at 0, may stand two lines, "rejoin" and a time: the queue was lost, and those who waited are coming back to
+-- their positions; until that time none of them is served.
+-- A sidecar's name is PROCESS-N, one for each thread of a process. attempt is the nonce, and "by" where the nonce does not
+-- name the sending, as the lease has them; the other words are acquire.lua's.
+-- offer is a string with an expiry: token and sidecar, in two lines, of a lease that was granted to a waiter and that its
+-- sidecar has yet to take, by renew.lua. The script that takes it or frees the key deletes it; so one that is found beside
+-- a free key lapsed, and none of that process's waiters is served before the process says that it is there.
+-- Channel push .. sidecar, for one sidecar: turn (key, waiter, token, left_ms), dropped (key: its entries left the queue),
+-- offer (key, left_ms: the lease that its waiters wait for ends so soon), released (key, token: of a lease that is held
+-- by a connection to it).
+-- Channel push .. "all", for every sidecar that has waiters or holds locks: offer (key, left_ms), lost (key, sidecar: it
+-- found its entries gone from the queue), forced (key, token: this lease was removed by force), shortened (key, token,
+-- left_ms: this lease ends so soon, and sooner than it did).
+
+local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
+local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
+-- A waiter's grant counts when its sidecar has taken it within this time.
+local OFFER_MS = 1500
+-- The time where that sidecar does not listen just now. It may have lost its connection and find the offer by itself
+-- when it listens again; or it has ended, and all its waiters with it.
+local UNHEARD_OFFER_MS = 700
+-- How long an offer that lapsed is remembered: every queue is looked at more often.
+local LAPSED_MS = 2500
+-- Waiters behind the one that is served whose sidecars are told: the one that is served may be dead, and the next ones,
+-- too. The others look by themselves.
+local TOLD_BEHIND = 4
+
+-- The next sequence of the shard, or nil and an error; nothing is changed then.
+local function next_sequence(keys, args)
+  -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
+  local sequence = math.max(math.floor((clock_us() - TOKEN_EPOCH_MS * 1000) * 64 / 1000), args[3] + 1)
+  if sequence < SEQUENCE_END then
+    local stored = redis.pcall('SET', keys[2], whole(sequence), 'GET')
+    if type(stored) == 'table' then
+      return nil, stored
+    end
+    local last = math.floor(tonumber(stored or 0) or 0)
+    if last >= sequence then
+      sequence = last + 1
+      redis.call('SET', keys[2], whole(sequence))
+    end
+  end
+  if sequence >= SEQUENCE_END then
+    return nil, redis.error_reply('ERR the sequence of shard ' .. args[2] .. ' is used up: no token is left above it')
+  end
+  return sequence
+end
+
+-- Grants the key, valid for valid_ms: token, since, valid_until; or a fourth, an error, and nothing is granted.
+local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
+  local sequence, refusal = next_sequence(keys, args)
+  if refusal then
+    return nil, nil, nil, refusal
+  end
+  local token = whole(sequence * 64 + args[2])
+  local since = clock_ms()
+  local valid_until = since + valid_ms
+  -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
+  local indexed = redis.pcall('ZADD', keys[3], token, args[1])
+  if type(indexed) == 'table' then
+    return nil, nil, nil, indexed
+  end
+  -- Lua writes a number in 14 digits, and a time of ours has 13.
+  local set = redis.pcall('SET', keys[1],
+    '{"token":"' .. token .. '",' .. attempt .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
+    'NX', 'PXAT', whole(valid_until))
+  if type(set) == 'table' and set.err then
+    redis.call('ZREM', keys[3], args[1]) -- A key that was freed while its slot moves to another server.
+    return nil, nil, nil, set
+  end
+  return token, since, valid_until
+end
+
+-- Removes all entries of a process from the queue. If it lives it puts them back, each at its position, once it is told or
+-- listens again.
+local function drop(keys, args, process)
+  local dropped = {}
+  for _, entry in ipairs(redis.call('ZRANGE', keys[4], 0, -1)) do
+    local sidecar = string.match(entry, '^([%w-]+)\n')
+    if sidecar and string.sub(sidecar, 1, #process + 1) == process .. '-' then
+      redis.call('ZREM', keys[4], entry)
+      dropped[sidecar] = true
+    end
+  end
+  for sidecar in pairs(dropped) do
+    redis.call('SPUBLISH', args[4] .. sidecar, 'dropped\n' .. args[1])
+  end
+end
+
+-- Offers a free key to the first waiter: "offered"; "rejoining" and for how long yet, milliseconds; or nil where there is
+-- none to offer it to. A process that is `awake` did not let an offer lapse for want of life.
+local function hand_over(keys, args, awake)
+  local queue, offer, key, push = keys[4], keys[5], args[1], args[4]
+  -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
+  if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
+    return nil -- What is no queue holds up no caller.
+  end
+  local first = redis.call('ZRANGE', queue, 0, 0)[1]
+  local rejoin_until = first and tonumber(string.match(first, '^rejoin\n(%d+)$'))
+  if rejoin_until and rejoin_until > clock_ms() then
+    return 'rejoining', rejoin_until - clock_ms()
+  end
+  local lapsed = redis.pcall('GET', offer)
+  if lapsed then
+    local process = type(lapsed) == 'string' and string.match(lapsed, '\n(%w+)')
+    if process and process ~= awake then
+      drop(keys, args, process)
+    end
+    redis.call('DEL', offer)
+    first = redis.call('ZRANGE', queue, 0, 0)[1]
+  end
+  while first do
+    local sidecar, waiter, ttl_ms, identity, attempt, further =
+      string.match(first, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
+    if sidecar then
+      local listens = redis.call('PUBSUB', 'SHARDNUMSUB', push .. sidecar)[2] > 0
+      local offer_ms = listens and OFFER_MS or UNHEARD_OFFER_MS
+      local token = grant(keys, args, identity .. attempt, ttl_ms, further, offer_ms)
+      if not token then
+        return nil
+      end
+      redis.call('ZREM', queue, first)
+      redis.pcall('SET', offer, token .. '\n' .. sidecar, 'PX', offer_ms + LAPSED_MS)
+      redis.call('SPUBLISH', push .. sidecar, 'turn\n' .. key .. '\n' .. waiter .. '\n' .. token .. '\n' .. offer_ms)
+      local knows = {[sidecar] = true}
+      for _, entry in ipairs(redis.call('ZRANGE', queue, 0, TOLD_BEHIND - 1)) do
+        local behind = string.match(entry, '^([%w-]+)\n')
+        if behind and not knows[behind] then
+          knows[behind] = true
+          redis.call('SPUBLISH', push .. behind, 'offer\n' .. key .. '\n' .. offer_ms)
+        end
+      end
+      return 'offered'
+    end
+    redis.call('ZREM', queue, first) -- Not one that a sidecar made.
+    first = redis.call('ZRANGE', queue, 0, 0)[1]
+  end
+  return nil
+end
+
+-- What a script that freed a key does at its end: offers it to the first waiter. Where Redis takes no new key here, as
+-- while the slot moves to another server, those who wait are told to look for themselves.
+local function pass_on(keys, args)
+  if redis.call('EXISTS', keys[4]) == 1 and not hand_over(keys, args) and redis.call('EXISTS', keys[4]) == 1 then
+    redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n0')
+  end
+end

@@ -1,0 +1,69 @@
+-- Puts a waiter's entry into the queue, unless it is there. Where the key is free, the first waiter has it.
+-- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
+-- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
+-- KEYS[5] offer   see queue.lua
+-- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
+-- ARGV[5] entry   six lines of text, as queue.lua has them
+-- ARGV[6] sending the attempt's, as the lease would name it
+-- ARGV[7] wait_ms how long it may wait at most: the queue is kept at least so long
+-- ARGV[8] position  what it had before the queue was lost or it was dropped from it, or "" for the end of the queue
+-- ARGV[9] own     as acquire.lua has it: with "extend" a waiter whose owner has the key does not wait
+-- ARGV[10] not_after  see lease.lua
+-- Returns {"waiting", position, left_ms}   left_ms of the lease that it waits for (-1: no expiry, -2: the key is free)
+--       | {"turn", token}    its turn has come already, so it is not in the queue
+--       | {"own"}            its owner has the key: it is to ask for it again, and is not in the queue
+--       | {"late", now_ms}   see lease.lua
+-- A free key stays free when a waiter comes back to its position: others that stood before it may be about to, too. The
+-- first to come back to an empty queue says so to all, and no waiter is served for REJOIN_MS.
+-- Fails, and has changed nothing, when no position is left.
+-- A script, because a key that is freed between a look and the joining would wake no waiter.
+local lock, queue                 = KEYS[1], KEYS[4]
+local key, push                   = ARGV[1], ARGV[4]
+local entry, sending, wait_ms     = ARGV[5], ARGV[6], tonumber(ARGV[7])
+local position, own, not_after    = ARGV[8], ARGV[9], ARGV[10]
+
+local REJOIN_MS = 300 -- a queue that was lost is restored by all its sidecars in this time
+
+local refusal = late(not_after)
+if refusal then
+  return refusal
+end
+local lease = look(lock)
+if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
+  return lease
+end
+local sidecar, identity = string.match(entry, '^([^\n]*)\n[^\n]*\n%d+\n([^\n]*)\n')
+if type(lease) == 'string' and lease ~= '' then
+  local begin = string.match(lease, '^{"token":"%d+",()')
+  if begin and string.sub(lease, begin, begin + #identity - 1) == identity then
+    if find_sending((told(lease)), sending) then
+      return {'turn', token_of(lease)}
+    end
+    if own == 'extend' then
+      return {'own'}
+    end
+  end
+end
+local comes_back = position ~= ''
+if not comes_back then
+  local sequence, used_up = next_sequence(KEYS, ARGV)
+  if used_up then
+    return used_up
+  end
+  -- The sequence numbers the positions, too: it rises whatever happens to Redis.
+  position = whole(sequence)
+end
+local is_new = redis.call('ZADD', queue, 'NX', position, entry) == 1
+-- A queue whose sidecars all died must not stay for ever.
+local keep_ms = whole(wait_ms + 60000)
+if redis.call('PEXPIRE', queue, keep_ms, 'NX') == 0 then
+  redis.call('PEXPIRE', queue, keep_ms, 'GT')
+end
+if comes_back and is_new and redis.call('ZCARD', queue) == 1 then
+  redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(clock_ms() + REJOIN_MS))
+  redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
+end
+if not lease and not comes_back then
+  hand_over(KEYS, ARGV)
+end
+return {'waiting', position, redis.call('PTTL', lock)}
