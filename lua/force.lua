@@ -1,8 +1,7 @@
 -- Removes a lease, whoever holds it; the next waiter has the key next.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
--- KEYS[5] offer   see queue.lua
--- KEYS[6] forced  string, the token that was last removed; kept for a minute, so that its holder can be told
+-- KEYS[5] forced  string, the token that was last removed; kept for a minute, so that its holder can be told
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease there is      ARGV[6] not_after  see lease.lua
 -- Returns {"forced", lease}
@@ -11,7 +10,7 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A script, because the lease that is removed must be the one that was looked at.
-local lock, tokens, offer, forced = KEYS[1], KEYS[3], KEYS[5], KEYS[6]
+local lock, tokens, forced        = KEYS[1], KEYS[3], KEYS[5]
 local key, push                   = ARGV[1], ARGV[4]
 local token, not_after            = ARGV[5], ARGV[6]
 
@@ -33,8 +32,8 @@ if not found or (token ~= '' and token ~= found) then
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
-redis.call('DEL', lock, offer)
+redis.call('DEL', lock)
 redis.call('SET', forced, found, 'EX', 60)
 redis.call('SPUBLISH', push .. 'all', 'forced\n' .. key .. '\n' .. found)
-pass_on(KEYS, ARGV)
+pass_on(KEYS, ARGV, found)
 return {'forced', lease}

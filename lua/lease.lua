@@ -110,3 +110,14 @@ local function without(by, first, last)
   by = ' ' .. by .. ' '
   return string.sub(string.sub(by, 1, first) .. string.sub(by, last + 1), 2, -2)
 end
+
+-- Removes the mark of an offer of this lease from the queue, see queue.lua; whether there was one.
+local function take_offer(queue, token)
+  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
+    if string.match(mark, '^offer\n(%d+)\n') == token then
+      redis.call('ZREM', queue, mark)
+      return true
+    end
+  end
+  return false
+end

@@ -1,15 +1,15 @@
 -- Not a script: stands, behind lease.lua, before those that grant, or that free a key and so offer it to the next waiter.
--- Each of them has lock, seq, tokens, queue, offer as its first KEYS and key, shard, floor, push as its first ARGV (see
+-- Each of them has lock, seq, tokens, queue as its first KEYS and key, shard, floor, push as its first ARGV (see
 -- acquire.lua), and hands both on as they are: `keys`, `args`.
 -- queue is a zset, entry -> position, from 1 on. An entry is six lines of text that its sidecar made:
 --   sidecar, waiter (names without a newline), ttl_ms, identity, attempt, further
--- Before them, at 0, may stand two lines, "rejoin" and a time: the queue was lost, and those who waited are coming back to
--- their positions; until that time none of them is served.
 -- A sidecar's name is PROCESS-N, one for each thread of a process. attempt is the nonce, and "by" where the nonce does not
 -- name the sending, as the lease has them; the other words are acquire.lua's.
--- offer is a string with an expiry: token and sidecar, in two lines, of a lease that was granted to a waiter and that its
--- sidecar has yet to take, by renew.lua. The script that takes it or frees the key deletes it; so one that is found beside
--- a free key lapsed, and none of that process's waiters is served before the process says that it is there.
+-- Before them, at 0, may stand marks. "offer", token, sidecar: the lease was granted to a waiter, and its sidecar has yet to
+-- take it, by renew.lua. The script that takes it or frees the key removes the mark; so one that is found beside a free key
+-- lapsed, and none of that process's waiters is served before the process says that it is there. "rejoin", a time: the
+-- queue was lost, and those who waited are coming back to their positions; until that time none of them is served. Marks
+-- are no keys of their own, since on a cluster Redis runs a script in a slot that moves only where all its keys exist.
 -- Channel push .. sidecar, for one sidecar: turn (key, waiter, token, left_ms), dropped (key: its entries left the queue),
 -- offer (key, left_ms: the lease that its waiters wait for ends so soon), released (key, token: of a lease that is held
 -- by a connection to it).
@@ -24,8 +24,6 @@ local OFFER_MS = 1500
 -- The time where that sidecar does not listen just now. It may have lost its connection and find the offer by itself
 -- when it listens again; or it has ended, and all its waiters with it.
 local UNHEARD_OFFER_MS = 700
--- How long an offer that lapsed is remembered: every queue is looked at more often.
-local LAPSED_MS = 2500
 -- Waiters behind the one that is served whose sidecars are told: the one that is served may be dead, and the next ones,
 -- too. The others look by themselves.
 local TOLD_BEHIND = 4
@@ -93,27 +91,26 @@ local function drop(keys, args, process)
 end
 
 -- Offers a free key to the first waiter: "offered"; "rejoining" and for how long yet, milliseconds; or nil where there is
--- none to offer it to. A process that is `awake` did not let an offer lapse for want of life.
-local function hand_over(keys, args, awake)
-  local queue, offer, key, push = keys[4], keys[5], args[1], args[4]
+-- none to offer it to. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a process
+-- that is `awake` did not let one lapse for want of life.
+local function hand_over(keys, args, freed, awake)
+  local queue, key, push = keys[4], args[1], args[4]
   -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
   if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
     return nil -- What is no queue holds up no caller.
   end
-  local first = redis.call('ZRANGE', queue, 0, 0)[1]
-  local rejoin_until = first and tonumber(string.match(first, '^rejoin\n(%d+)$'))
-  if rejoin_until and rejoin_until > clock_ms() then
-    return 'rejoining', rejoin_until - clock_ms()
-  end
-  local lapsed = redis.pcall('GET', offer)
-  if lapsed then
-    local process = type(lapsed) == 'string' and string.match(lapsed, '\n(%w+)')
-    if process and process ~= awake then
+  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
+    local rejoin_until = tonumber(string.match(mark, '^rejoin\n(%d+)$'))
+    if rejoin_until and rejoin_until > clock_ms() then
+      return 'rejoining', rejoin_until - clock_ms()
+    end
+    local token, process = string.match(mark, '^offer\n(%d+)\n(%w+)')
+    if process and token ~= freed and process ~= awake then
       drop(keys, args, process)
     end
-    redis.call('DEL', offer)
-    first = redis.call('ZRANGE', queue, 0, 0)[1]
+    redis.call('ZREM', queue, mark)
   end
+  local first = redis.call('ZRANGE', queue, 0, 0)[1]
   while first do
     local sidecar, waiter, ttl_ms, identity, attempt, further =
       string.match(first, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
@@ -124,11 +121,12 @@ local function hand_over(keys, args, awake)
       if not token then
         return nil
       end
+      -- In this order, so that the queue keeps its expiry.
+      redis.call('ZADD', queue, 0, 'offer\n' .. token .. '\n' .. sidecar)
       redis.call('ZREM', queue, first)
-      redis.pcall('SET', offer, token .. '\n' .. sidecar, 'PX', offer_ms + LAPSED_MS)
       redis.call('SPUBLISH', push .. sidecar, 'turn\n' .. key .. '\n' .. waiter .. '\n' .. token .. '\n' .. offer_ms)
       local knows = {[sidecar] = true}
-      for _, entry in ipairs(redis.call('ZRANGE', queue, 0, TOLD_BEHIND - 1)) do
+      for _, entry in ipairs(redis.call('ZRANGE', queue, 1, TOLD_BEHIND)) do
         local behind = string.match(entry, '^([%w-]+)\n')
         if behind and not knows[behind] then
           knows[behind] = true
@@ -143,10 +141,11 @@ local function hand_over(keys, args, awake)
   return nil
 end
 
--- What a script that freed a key does at its end: offers it to the first waiter. Where Redis takes no new key here, as
--- while the slot moves to another server, those who wait are told to look for themselves.
-local function pass_on(keys, args)
-  if redis.call('EXISTS', keys[4]) == 1 and not hand_over(keys, args) and redis.call('EXISTS', keys[4]) == 1 then
+-- What a script that freed a key, by ending the lease of the token `freed`, does at its end: offers it to the first waiter.
+-- Where Redis takes no new key here, as while the slot moves to another server, those who wait are told to look for
+-- themselves.
+local function pass_on(keys, args, freed)
+  if redis.call('EXISTS', keys[4]) == 1 and not hand_over(keys, args, freed) and redis.call('EXISTS', keys[4]) == 1 then
     redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n0')
   end
 end

@@ -1,17 +1,16 @@
 -- Refuses an offer whose waiter is not there any more; the next waiter has the key next.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
--- KEYS[5] offer   see queue.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token   of the lease on offer    ARGV[6] sidecar  that it is on offer to
 -- Returns {"declined"}
 --       | {"nothing"}   this lease is not on offer to this sidecar (any more), or its owner was told of it meanwhile
 -- A script, because the lease may be taken, or told of, between a GET and a DEL.
-local lock, tokens, offer = KEYS[1], KEYS[3], KEYS[5]
+local lock, tokens, queue = KEYS[1], KEYS[3], KEYS[4]
 local key                 = ARGV[1]
 local token, sidecar      = ARGV[5], ARGV[6]
 
-if redis.pcall('GET', offer) ~= token .. '\n' .. sidecar then
+if type(redis.pcall('ZSCORE', queue, 'offer\n' .. token .. '\n' .. sidecar)) ~= 'string' then
   return {'nothing'}
 end
 local lease = look(lock)
@@ -21,6 +20,6 @@ if type(lease) ~= 'string' or token_of(lease) ~= token or renewed(lease) == leas
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
-redis.call('DEL', lock, offer)
-pass_on(KEYS, ARGV)
+redis.call('DEL', lock)
+pass_on(KEYS, ARGV, token)
 return {'declined'}

@@ -1,7 +1,6 @@
 -- Puts a waiter's entry into the queue, unless it is there. Where the key is free, the first waiter has it.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
--- KEYS[5] offer   see queue.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] entry   six lines of text, as queue.lua has them
 -- ARGV[6] sending the attempt's, as the lease would name it

@@ -1,7 +1,6 @@
 -- Releases a lease that is still the caller's; the next waiter has it next.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
--- KEYS[5] offer   see queue.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease this owner has
 -- ARGV[6] identity  the owner as the lease spells it
@@ -16,7 +15,7 @@
 --       | {"late", now_ms}   see lease.lua
 -- A lease that a connection to a sidecar holds (its field "hold") and that is released by its token is said to that one.
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
-local lock, tokens, offer        = KEYS[1], KEYS[3], KEYS[5]
+local lock, tokens               = KEYS[1], KEYS[3]
 local key, push                  = ARGV[1], ARGV[4]
 local token, identity            = ARGV[5], ARGV[6]
 local sending, not_after         = ARGV[7], ARGV[8]
@@ -63,6 +62,6 @@ else
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
-redis.call('DEL', lock, offer)
-pass_on(KEYS, ARGV)
+redis.call('DEL', lock)
+pass_on(KEYS, ARGV, token_of(lease))
 return {'released'}

@@ -1,7 +1,6 @@
 -- Sets the remaining time of a lease that is still the caller's; never adds to it.
 -- KEYS[1] lock   the lease, JSON           KEYS[2] queue     zset entry -> position
 -- KEYS[3] forced string, the token that was last removed by force
--- KEYS[4] offer  see queue.lua
 -- ARGV[1] key    ARGV[2] token             ARGV[3] identity  the owner as the lease spells it
 -- ARGV[4] ttl_ms >= 1, or "" for the lease's own
 -- ARGV[5] push   first part of the channels on which sidecars hear of their waiters' turns
@@ -19,7 +18,7 @@
 --       | {"late", now_ms}   see lease.lua
 -- A time that gets shorter is said to all, for those who wait for the lease or hold it.
 -- A script, because between a GET and a PEXPIREAT the lease may expire and be granted to another.
-local lock, queue, forced, offer         = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local lock, queue, forced                = KEYS[1], KEYS[2], KEYS[3]
 local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local how, sending, not_after            = ARGV[6], ARGV[7], ARGV[8]
 
@@ -54,7 +53,7 @@ elseif how == 'extend' then
     return {'superseded'}
   end
 else
-  redis.call('DEL', offer)
+  take_offer(queue, token)
   may_shorten = told(lease) == sending and renewed(lease) ~= lease
 end
 local valid_until = clock_ms() + ttl_ms
@@ -64,7 +63,7 @@ if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
     valid_until, ttl_ms = expires, expires - clock_ms()
   else
     redis.call('PEXPIREAT', lock, whole(valid_until))
-    if how == 'set' then
+    if how == 'set' or redis.call('EXISTS', queue) == 1 then
       redis.call('SPUBLISH', push .. 'all', 'shortened\n' .. key .. '\n' .. token .. '\n' .. ttl_ms)
     end
   end

@@ -2,7 +2,6 @@
 -- was told of is freed, and goes to the next waiter.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
--- KEYS[5] offer   see queue.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] identity  the owner as the lease spells it
 -- ARGV[6] sending  its name, which no other sending has
@@ -13,7 +12,7 @@
 --       | {"told"}         another sending was told of the lease, or it was renewed: it stays, without this sending
 --       | {"late", now_ms} see lease.lua
 -- A script, because a repetition may be told between a GET and a DEL, and a turn come between leaving the queue and a GET.
-local lock, tokens, queue, offer = KEYS[1], KEYS[3], KEYS[4], KEYS[5]
+local lock, tokens, queue        = KEYS[1], KEYS[3], KEYS[4]
 local key                        = ARGV[1]
 local identity, sending, entry   = ARGV[5], ARGV[6], ARGV[7]
 local not_after                  = ARGV[8]
@@ -57,6 +56,6 @@ if others ~= '' or renewed(lease) == lease then
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
-redis.call('DEL', lock, offer)
-pass_on(KEYS, ARGV)
+redis.call('DEL', lock)
+pass_on(KEYS, ARGV, token_of(lease))
 return {'undone'}

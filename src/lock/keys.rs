@@ -33,7 +33,6 @@ struct ShardKeys {
     sequence: Bytes,
     tokens: Bytes,
     queue: String,
-    offer: String,
     forced: String,
     push: String,
 }
@@ -63,7 +62,6 @@ impl KeySpace {
             sequence: format!("{{{prefix}:{shard}}}:seq").into(),
             tokens: format!("{{{prefix}:{shard}}}:tokens").into(),
             queue: format!("{{{prefix}:{shard}}}:queue:"),
-            offer: format!("{{{prefix}:{shard}}}:offer:"),
             forced: format!("{{{prefix}:{shard}}}:forced:"),
             push: push(shard),
         });
@@ -96,11 +94,6 @@ impl KeySpace {
     /// Zset with an expiry, entry → position: who waits for `key`.
     pub fn queue(&self, key: &Key) -> String {
         join(&self.shards[key.shard().index()].queue, key.as_str())
-    }
-
-    /// String with an expiry: the lease of `key` that is on offer to a waiter.
-    pub fn offer(&self, key: &Key) -> String {
-        join(&self.shards[key.shard().index()].offer, key.as_str())
     }
 
     /// String with an expiry: the token of the lease of `key` that was last removed by force.
@@ -146,7 +139,7 @@ impl KeySpace {
 
 /// Whether a name is spelled as a key of some lock space, whatever its prefix.
 fn is_of_a_lock_space(name: &str) -> bool {
-    const KINDS: [&str; 7] = ["lock:", "seq", "tokens", "queue:", "offer:", "forced:", "mark"];
+    const KINDS: [&str; 6] = ["lock:", "seq", "tokens", "queue:", "forced:", "mark"];
     let split = name.strip_prefix('{').and_then(|name| name.split_once("}:"));
     split.is_some_and(|(tag, kind)| tag.contains(':') && KINDS.iter().any(|known| kind.starts_with(known)))
 }

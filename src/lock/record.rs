@@ -40,7 +40,12 @@ pub fn sending(request: &str) -> String {
 /// `hold`: the sidecar, where one of its connections holds the lease.
 pub fn further(owner: &Owner, meta: Option<&str>, hold: Option<&str>) -> String {
     let mut text = String::new();
-    let fields = [("label", owner.label.as_deref()), ("description", owner.description.as_deref()), ("meta", meta), ("hold", hold)];
+    let fields = [
+        ("label", owner.label.as_deref()),
+        ("description", owner.description.as_deref()),
+        ("meta", meta),
+        ("hold", hold),
+    ];
     for (name, value) in fields {
         if let Some(value) = value {
             text.push_str(&format!(",\"{name}\":{}", quoted(value)));

@@ -52,8 +52,7 @@ static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in
 static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
 static READ: LazyLock<Script> = script!("lease" => "read");
 static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
-static BATCH: LazyLock<Script> =
-    batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
+static BATCH: LazyLock<Script> = batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
 
 /// What lies under a lock's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,13 +105,20 @@ pub struct JoinArgs<'a> {
 }
 
 pub enum AcquireRow {
-    Granted { token: Token, since_ms: u64, valid_until_ms: u64 },
+    Granted {
+        token: Token,
+        since_ms: u64,
+        valid_until_ms: u64,
+    },
     Replayed(Found),
     Renewed(Found),
     Held(Found),
     Stranger,
     /// The key is free, and those who waited for it come back to their positions until then.
-    Rejoining { valid_until_ms: u64, left_ms: u64 },
+    Rejoining {
+        valid_until_ms: u64,
+        left_ms: u64,
+    },
 }
 
 pub enum RenewRow {
@@ -166,6 +172,13 @@ pub enum JoinRow {
     Own,
 }
 
+/// What a look at a queue is to tell of each entry: whether it is there, or how many are before it, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    Presence,
+    Rank,
+}
+
 /// How a queue stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdvanceRow {
@@ -181,7 +194,9 @@ pub enum KeyState {
     /// Something that is no string.
     Stranger,
     /// `left_ms`: how long those who waited may come back to their positions; below 0 where they do not.
-    Free { left_ms: i64 },
+    Free {
+        left_ms: i64,
+    },
 }
 
 /// The scripts, bound to a connection, a key space, and what this process has seen.
@@ -227,12 +242,7 @@ impl Scripts {
             How::Take(sending) => ("take", sending),
         };
         let call = || Call {
-            keys: vec![
-                self.space.lock(key).into(),
-                self.space.queue(key).into(),
-                self.space.forced(key).into(),
-                self.space.offer(key).into(),
-            ],
+            keys: vec![self.space.lock(key).into(), self.space.queue(key).into(), self.space.forced(key).into()],
             args: Args::of([key.as_str(), &token, identity, &ttl, self.space.push(key.shard()), how, sending]),
         };
         let mut row = Row::of(self.redis.run_in_time(&RENEW, self.slot(key), call).await?)?;
@@ -311,10 +321,21 @@ impl Scripts {
         }
     }
 
-    /// `process`: the caller's; `entries`: of its waiters, the first and the last in the queue at least.
-    pub async fn advance(&self, key: &Key, process: &str, entries: &[String]) -> Result<AdvanceRow, RedisFailure> {
+    /// `process`: the caller's; `entries`: of its waiters, the first and the last in the queue at least; whether they are to
+    /// be told exactly how they stand.
+    pub async fn advance(
+        &self,
+        key: &Key,
+        process: &str,
+        entries: &[String],
+        precision: Precision,
+    ) -> Result<AdvanceRow, RedisFailure> {
+        let how = match precision {
+            Precision::Rank => "rank",
+            Precision::Presence => "",
+        };
         let call = || {
-            let mut call = self.line(key, &[process]);
+            let mut call = self.line(key, &[process, how]);
             call.args.extend(entries.iter().map(String::as_str));
             call
         };
@@ -383,8 +404,7 @@ impl Scripts {
         let Scripts { space, floors, .. } = self;
         let shard = key.shard();
         let (sequence, tokens) = (space.sequence(shard).clone(), space.tokens(shard).clone());
-        let keys =
-            vec![space.lock(key).into(), sequence, tokens, space.queue(key).into(), space.offer(key).into()];
+        let keys = vec![space.lock(key).into(), sequence, tokens, space.queue(key).into()];
         let floor = floors.floor(shard).to_string();
         let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push(shard)]);
         args.extend(further.iter().copied());

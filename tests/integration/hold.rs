@@ -134,7 +134,7 @@ async fn a_lock_that_is_taken_away_at_another_sidecar_is_told_at_once() {
     let mut kept = acquired(&sidecar, &unique("kept"), 60_000).await.0;
     // The first hold of a process makes it listen, which takes a moment.
     eventually("it listens", Duration::from_secs(5), async || {
-        redis.ask::<(String, u64)>("PUBSUB", &["SHARDNUMSUB", "lockside:push:all"]).1 > 0
+        redis.ask::<(String, u64)>("PUBSUB", &["SHARDNUMSUB", "lockside:push:0:all"]).1 > 0
     })
     .await;
     let begun = Instant::now();

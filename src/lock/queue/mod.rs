@@ -19,14 +19,14 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::LockFailure;
 use super::outcome::{Holder, Own, Progress};
 use super::record;
-use super::scripts::{Found, JoinArgs, JoinRow, KeyState, Scripts};
+use super::scripts::{Found, JoinArgs, JoinRow, KeyState, Precision, Scripts};
 use super::types::{Key, Token};
 use crate::redis::{Attention, Heard, Push, RedisFailure};
 use messages::Message;
-pub use news::{News, Watch};
 use news::Holds;
-pub use state::{Entry, Turn};
+pub use news::{News, Watch};
 use state::{Effect, Input, Queues};
+pub use state::{Entry, Turn};
 
 /// All that wait of one thread. Cheap to clone.
 #[derive(Clone)]
@@ -225,7 +225,8 @@ impl Driver {
             };
             effects.into_iter().for_each(|effect| self.carry_out(effect));
             if self.state.is_empty() != self.attention.is_none() {
-                self.attention = if self.state.is_empty() { None } else { door.upgrade().map(|door| door.push.attention()) };
+                self.attention =
+                    if self.state.is_empty() { None } else { door.upgrade().map(|door| door.push.attention()) };
             }
         }
     }
@@ -273,9 +274,10 @@ impl Driver {
                     progress.send_replace(Some(Progress { position: ahead + 1, holder }));
                 }
             }
-            Effect::Look { key, ids, entries } => {
+            Effect::Look { key, ids, entries, precision } => {
                 let sidecar = self.sidecar.clone();
-                self.work.push(Box::pin(async move { Some(look(scripts, key, ids, entries, &sidecar).await) }));
+                let look = async move { Some(look(scripts, key, ids, entries, precision, &sidecar).await) };
+                self.work.push(Box::pin(look));
             }
             Effect::Rejoin { key, entry, position } => {
                 self.work.push(Box::pin(async move { Some(rejoin(scripts, key, entry, position).await) }));
@@ -301,9 +303,16 @@ impl Driver {
     }
 }
 
-async fn look(scripts: Scripts, key: Key, ids: Vec<String>, entries: Vec<String>, sidecar: &str) -> Input {
+async fn look(
+    scripts: Scripts,
+    key: Key,
+    ids: Vec<String>,
+    entries: Vec<String>,
+    precision: Precision,
+    sidecar: &str,
+) -> Input {
     let process = sidecar.split('-').next().unwrap_or_default();
-    match scripts.advance(&key, process, &entries).await {
+    match scripts.advance(&key, process, &entries, precision).await {
         Ok(row) => {
             scripts.saw(&key, &row.key);
             Input::Looked { key, ids, row }

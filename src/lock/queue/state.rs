@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::messages::{Message, Word};
 use crate::lock::record::{self, Relation};
-use crate::lock::scripts::{AdvanceRow, Found, KeyState};
+use crate::lock::scripts::{AdvanceRow, Found, KeyState, Precision};
 use crate::lock::types::{Key, Shard, Token};
 
 /// Longest time between two looks at a queue: it bounds what any lost message, entry or queue costs, of whatever cause.
@@ -98,22 +98,44 @@ pub enum Input {
     /// A waiter is about to be put into the queue in Redis.
     Join(Key, Entry),
     /// Redis put it there, and says what is left of the lease that it waits for; < 0: no expiry, or the key is free.
-    Joined { key: Key, id: String, position: String, left_ms: i64 },
+    Joined {
+        key: Key,
+        id: String,
+        position: String,
+        left_ms: i64,
+    },
     /// It waits no more.
     Leave(Key, String),
     Told(Message),
     /// Messages may have been lost.
     Gap,
     /// The look at a queue was answered; `ids` are those whose entries were asked about.
-    Looked { key: Key, ids: Vec<String>, row: AdvanceRow },
+    Looked {
+        key: Key,
+        ids: Vec<String>,
+        row: AdvanceRow,
+    },
     /// It was not; `is_of_this_key`: where another key may fare better.
-    NotLooked { key: Key, is_of_this_key: bool },
+    NotLooked {
+        key: Key,
+        is_of_this_key: bool,
+    },
     /// An entry that joined again is there, and waits for a lease of which so much is left; see [`Input::Joined`].
-    Rejoined { key: Key, entry: Entry, left_ms: i64 },
+    Rejoined {
+        key: Key,
+        entry: Entry,
+        left_ms: i64,
+    },
     /// A waiter that joined again found that its turn has come.
-    Called { key: Key, id: String, turn: Turn },
+    Called {
+        key: Key,
+        id: String,
+        turn: Turn,
+    },
     /// It could not.
-    NotRejoined { key: Key },
+    NotRejoined {
+        key: Key,
+    },
 }
 
 /// What is to be done.
@@ -122,7 +144,7 @@ pub enum Effect {
     /// Tell a waiter.
     Call { id: String, turn: Turn },
     /// Run `queue_advance.lua`, and bring what comes of it as [`Input::Looked`] or [`Input::NotLooked`].
-    Look { key: Key, ids: Vec<String>, entries: Vec<String> },
+    Look { key: Key, ids: Vec<String>, entries: Vec<String>, precision: Precision },
     /// Run `queue_join.lua` for an entry that had this position.
     Rejoin { key: Key, entry: Entry, position: String },
     /// Run `queue_decline.lua`: the waiter that is offered this lease is not there any more.
@@ -214,8 +236,10 @@ impl Queues {
                 None => {}
             }
             let asked = self.change(&key, |queue| {
-                let asked: Option<(Vec<_>, Vec<_>)> = queue.asked_about().map(|asked| {
-                    asked.into_iter().map(|entry| (entry.id.clone(), entry.text.clone())).unzip()
+                let asked: Option<((Vec<_>, Vec<_>), Precision)> = queue.asked_about().map(|asked| {
+                    let is_exact = asked.iter().any(|entry| entry.wants_progress);
+                    let precision = if is_exact { Precision::Rank } else { Precision::Presence };
+                    (asked.into_iter().map(|entry| (entry.id.clone(), entry.text.clone())).unzip(), precision)
                 });
                 match &asked {
                     Some(_) => queue.asked = Some(now),
@@ -223,9 +247,9 @@ impl Queues {
                 }
                 asked
             });
-            if let Some(Some((ids, entries))) = asked {
+            if let Some(Some(((ids, entries), precision))) = asked {
                 self.looks += 1;
-                effects.push(Effect::Look { key, ids, entries });
+                effects.push(Effect::Look { key, ids, entries, precision });
             }
         }
         effects
@@ -391,13 +415,7 @@ impl Queues {
 
 impl LocalQueue {
     fn new(now: Instant) -> LocalQueue {
-        LocalQueue {
-            waiters: Vec::new(),
-            look_at: now + LOOK,
-            asked: None,
-            brought_forward: now,
-            is_in_doubt: false,
-        }
+        LocalQueue { waiters: Vec::new(), look_at: now + LOOK, asked: None, brought_forward: now, is_in_doubt: false }
     }
 
     /// When it is looked at; `None` while it is.

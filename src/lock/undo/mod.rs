@@ -108,11 +108,7 @@ impl Undoer {
             && let Some(Room { withheld }) = self.0.left.room(Instant::now())
         {
             let key = undo.key.as_str();
-            tracing::error!(
-                key,
-                withheld,
-                "too many grants to undo; this one may keep its lock until its ttl ends"
-            );
+            tracing::error!(key, withheld, "too many grants to undo; this one may keep its lock until its ttl ends");
         }
     }
 }

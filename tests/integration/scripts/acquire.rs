@@ -89,7 +89,9 @@ fn what_is_no_string_is_a_stranger_and_stays() {
 fn a_strangers_string_is_held_even_when_empty_or_made_to_look_like_the_owners() {
     let copy = format!("{{\"copy\":{{\"token\":\"1\",{}\"nonce\":\"n-1\",\"since\":1}}}}", identity_of("alice"));
     let near = format!("{{\"token\":\"\",{}\"nonce\":\"n-1\",\"since\":1}}", identity_of("alice"));
-    for text in ["", "1", "true", "null", "{\"token\":\"", &copy, &near, &format!("{}\"nonce\":\"n-1\",", identity_of("alice"))] {
+    for text in
+        ["", "1", "true", "null", "{\"token\":\"", &copy, &near, &format!("{}\"nonce\":\"n-1\",", identity_of("alice"))]
+    {
         for nonce in ["n-1", "n-2"] {
             let mut space = Space::shared();
             let name = space.lock("k");

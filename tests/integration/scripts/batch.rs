@@ -13,7 +13,7 @@ struct Together {
 
 impl Together {
     fn operation(&mut self, space: &Space, name: &str, key: &str, further: &[&str]) {
-        let keys = [space.lock(key), space.sequence(), space.tokens(), space.queue(key), space.offer(key)];
+        let keys = [space.lock(key), space.sequence(), space.tokens(), space.queue(key)];
         let (shard, push) = (SHARD.to_string(), space.push());
         let args = [&[key, &shard, "0", &push][..], further, &[""]].concat();
         self.operations.push(serde_json::json!([name, keys.len(), args]));

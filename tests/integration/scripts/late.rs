@@ -44,5 +44,8 @@ fn a_change_that_comes_in_time_is_done() {
     space.not_after = (space.now_ms() + 60_000).to_string().leak();
     let words: Vec<String> =
         changes(&mut space, token).into_iter().map(|(_, answer)| word(&answer.unwrap()).to_owned()).collect();
-    assert_eq!(words, ["granted", "replayed", "renewed", "renewed", "renewed", "waiting", "told", "released", "forced"]);
+    assert_eq!(
+        words,
+        ["granted", "replayed", "renewed", "renewed", "renewed", "waiting", "told", "released", "forced"]
+    );
 }

@@ -136,10 +136,6 @@ impl Space {
         format!("{}:queue:{key}", self.tag)
     }
 
-    fn offer(&self, key: &str) -> String {
-        format!("{}:offer:{key}", self.tag)
-    }
-
     fn forced(&self, key: &str) -> String {
         format!("{}:forced:{key}", self.tag)
     }
@@ -173,7 +169,7 @@ impl Space {
 
     /// A renewal by a hold ("extend") or by a waiter whose turn it is ("take"), of a sending.
     fn renew_as(&mut self, how: &str, sending: &str, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
-        let keys = [self.lock(key), self.queue(key), self.forced(key), self.offer(key)];
+        let keys = [self.lock(key), self.queue(key), self.forced(key)];
         let push = self.push();
         self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push, how, sending, self.not_after])
     }
@@ -190,8 +186,7 @@ impl Space {
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        let keys =
-            [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.offer(key), self.forced(key)];
+        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.forced(key)];
         let (shard, push) = (SHARD.to_string(), self.push());
         self.run(FORCE, &keys, &[key, &shard, "0", &push, &token, self.not_after])
     }
@@ -207,7 +202,7 @@ impl Space {
 
     /// Runs a script that may grant `key`: the slots that all of those begin with, then `args`.
     fn run_in_line(&mut self, script: &str, key: &str, floor: u64, args: &[&str]) -> Answer {
-        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.offer(key)];
+        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key)];
         let (shard, floor, push) = (SHARD.to_string(), floor.to_string(), self.push());
         self.run(script, &keys, &[&[key, &shard, &floor, &push][..], args].concat())
     }

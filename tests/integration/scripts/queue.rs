@@ -56,15 +56,16 @@ impl Space {
     /// A look by a process at the queue, for these of its entries.
     fn advance(&mut self, process: &str, entries: &[String]) -> Vec<String> {
         let entries = entries.iter().map(String::as_str);
-        let args: Vec<&str> = std::iter::once(process).chain(entries).collect();
+        let args: Vec<&str> = [process, "rank"].into_iter().chain(entries).collect();
         self.run_in_line(ADVANCE, "k", 0, &args).unwrap()
     }
 
     /// The sidecar that the lease is on offer to.
     fn offered_to(&mut self) -> Option<String> {
-        let name = self.offer("k");
-        let offer: Option<String> = self.ask("GET", &[&name]);
-        offer.map(|offer| offer.split_once('\n').unwrap().1.to_owned())
+        let name = self.queue("k");
+        let marks: Vec<String> = self.ask("ZRANGEBYSCORE", &[&name, "-inf", "0"]);
+        let mut offers = marks.iter().filter(|mark| mark.starts_with("offer\n"));
+        offers.next().map(|offer| offer.split('\n').nth(2).unwrap().to_owned())
     }
 
     /// Who stands in line.

@@ -38,7 +38,7 @@ async fn a_hundred_waiters_at_three_sidecars_are_granted_in_the_order_in_which_t
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_waiters_at_three_sidecars_cost_redis_fewer_than_ten_commands_a_second() {
+async fn a_hundred_waiters_at_three_sidecars_cost_redis_fewer_than_twenty_commands_a_second() {
     let redis = TestRedis::start(&[]);
     let fleet = Fleet::on(&redis, 3, &[]).await;
     fleet.hold(0, 60_000).await;
@@ -65,7 +65,7 @@ async fn a_hundred_waiters_at_three_sidecars_cost_redis_fewer_than_ten_commands_
     let own = 1;
     let rate = (commands() - before - own) as f64 / begun.elapsed().as_secs_f64();
     println!("100 waiters at 3 sidecars: {rate:.1} commands/s");
-    assert!(rate < 10.0, "{rate}");
+    assert!(rate < 20.0, "{rate}");
     waiting.iter().for_each(|one| one.abort());
 }
 
