@@ -15,6 +15,7 @@ mod credentials;
 mod dapr;
 mod deploy;
 mod directory;
+mod engine;
 mod exclusion;
 mod exec;
 mod failover;

@@ -1,0 +1,67 @@
+//! Requests that reach Redis long after their sender has given up on them: what was promised meanwhile stays.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{World, granted, promised, token};
+use crate::harness::{Fault, unique};
+
+/// Two requests of one attempt wait, one at each sidecar. The one at sidecar 1 has its turn; what sidecar 0 sends when it
+/// sees that stays on a connection that breaks, and arrives at Redis when the one at 0 has been told of the lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_arrives_late_removes_nothing_that_its_request_was_told_meanwhile() {
+    // Whether the client of the request at sidecar 1 is gone by then.
+    for gone in [false, true] {
+        let (proxy, world) = World::behind_a_proxy().await;
+        let (name, held) = (unique("attempt"), world.held(1, 60_000).await);
+        let body = json!({"ttlMs": 4000, "waitMs": 30_000, "owner": "x"});
+        let there = world.join(1, Some(&name), body.clone()).await;
+        let here = world.join(0, Some(&name), body).await;
+
+        proxy.set(Fault::HoldRequests);
+        if gone {
+            // Its answer may be on its way, or not: either is right.
+            world.release(1, held).await;
+            there.abort();
+        } else {
+            world.release(1, held).await;
+            granted(there, Duration::from_secs(5)).await;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        proxy.half_open();
+        proxy.set(Fault::None);
+        let (told, at) = granted(here, Duration::from_secs(10)).await;
+        let until = promised(&told.json()).min(at + Duration::from_millis(2500));
+        proxy.deliver_late();
+
+        world.is_not_granted_before(1, until).await;
+        assert_eq!(world.look().await["holder"]["token"], token(&told), "gone: {gone}");
+    }
+}
+
+/// An acquire is answered 504 and undone, its client asks again by the same name and is told; then everything that was
+/// under way before arrives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_arrives_late_of_an_attempt_that_was_answered_504_does_not_touch_what_its_repetition_was_told() {
+    let (proxy, world) = World::behind_a_proxy().await;
+    let (name, body) = (unique("attempt"), json!({"ttlMs": 4000, "owner": "x"}));
+    proxy.set(Fault::HoldRequests);
+    let first = world.begin(0, Some(&name), body.clone());
+    let (answer, _) = first.await.expect("no panic");
+    assert!(matches!(answer.status, 503 | 504), "{}", answer.text());
+    proxy.half_open();
+    proxy.set(Fault::None);
+    let mut told = world.attempt(0, &name, body.clone()).await;
+    let begun = Instant::now();
+    while told.status >= 500 && begun.elapsed() < Duration::from_secs(5) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        told = world.attempt(0, &name, body.clone()).await;
+    }
+    assert!(matches!(told.status, 200 | 201), "{}", told.text());
+    let until = promised(&told.json()).min(Instant::now() + Duration::from_secs(2));
+    proxy.deliver_late();
+
+    world.is_not_granted_before(1, until).await;
+    assert_eq!(world.look().await["holder"]["token"], token(&told));
+}
