@@ -3,7 +3,7 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -15,6 +15,9 @@ use super::scripts::{AcquireArgs, AcquireRow, Found, How, RenewRow, Scripts, Und
 use super::types::{Key, Lease, Token};
 use super::undo::{Undo, Undoer};
 use crate::redis::RedisFailure;
+
+/// Between two times that a waiter that lost Redis joins the queue again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// What one thread's engine is made of.
 pub struct Engine {
@@ -112,7 +115,7 @@ impl Engine {
         let _seat = Seat::take(&self.shared)?;
         let mut draining = self.shared.draining.clone();
         let mut gone = pin!(gone);
-        let mut position = None;
+        let (mut position, mut has_waited) = (None, false);
         loop {
             let left = wait.until.saturating_duration_since(Instant::now());
             let joining = Joining {
@@ -124,16 +127,23 @@ impl Engine {
                 further: &sending.further,
                 own: attempt.own,
                 wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
-                position: position.take(),
+                position: position.clone(),
                 progress: wait.progress.clone(),
             };
             let mut ticket = match self.queue.join(key, joining).await {
                 Ok(ticket) => ticket,
                 Err((failure, entry)) => {
                     self.undoer.push_entry(sending.undo(key.clone(), attempt), entry);
-                    return Err(failure);
+                    if !has_waited || !failure.is_passing() || left < AGAIN {
+                        return Err(failure);
+                    }
+                    // A caller that waits need not hear of a Redis that is gone for a moment.
+                    *sending = self.another(attempt);
+                    tokio::time::sleep(AGAIN).await;
+                    continue;
                 }
             };
+            has_waited = true;
             let turn = tokio::select! {
                 biased;
                 turn = ticket.turn() => turn.ok_or(LockFailure::Draining),
@@ -144,7 +154,12 @@ impl Engine {
             match turn {
                 Ok(Turn::Offered(token)) => {
                     // The ticket is kept meanwhile: without it the offer would be declined.
-                    let taken = self.take(key, attempt, sending, token).await;
+                    let mut taken = self.take(key, attempt, sending, token).await;
+                    // Taken twice it is taken once.
+                    while taken.as_ref().is_err_and(LockFailure::is_passing) && Instant::now() + AGAIN < wait.until {
+                        tokio::time::sleep(AGAIN).await;
+                        taken = self.take(key, attempt, sending, token).await;
+                    }
                     match taken {
                         Ok(Some(lease)) => return Ok(Acquired::Granted(lease)),
                         // The turn passed before it was taken: in the queue again.
@@ -159,10 +174,15 @@ impl Engine {
                 }
                 Ok(Turn::AskAgain) => {
                     self.leave(sending.undo(key.clone(), attempt), &ticket.entry).await;
-                    *sending = Sending::of(attempt, self.shared.nonces.next(), self.queue.sidecar());
-                    match self.acquire(key, attempt, sending).await? {
-                        Acquired::Held(_) => {}
-                        acquired => return Ok(acquired),
+                    *sending = self.another(attempt);
+                    match self.acquire(key, attempt, sending).await {
+                        Ok(Acquired::Held(_)) => {}
+                        Ok(acquired) => return Ok(acquired),
+                        Err(failure) if failure.is_passing() => {
+                            self.undoer.push(sending.undo(key.clone(), attempt));
+                            *sending = self.another(attempt);
+                        }
+                        Err(failure) => return Err(failure),
                     }
                 }
                 Err(failure) => {
@@ -170,8 +190,15 @@ impl Engine {
                     return Err(failure);
                 }
             }
-            position.clone_from(&ticket.position);
+            if ticket.position.is_some() {
+                position.clone_from(&ticket.position);
+            }
         }
+    }
+
+    /// A further sending of an attempt.
+    pub fn another(&self, attempt: &Attempt) -> Sending {
+        Sending::of(attempt, self.shared.nonces.next(), self.queue.sidecar())
     }
 
     /// Takes the lease that is on offer to a sending; `None` where the offer has lapsed.

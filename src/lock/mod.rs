@@ -40,7 +40,7 @@ pub use undo::Unsettled;
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
 use delivery::{arrived, detached};
-use engine::{Engine, Sending, kept, not_mine};
+use engine::{Engine, kept, not_mine};
 use floors::Floors;
 use nonce::Nonces;
 use queue::Queue;
@@ -117,7 +117,7 @@ impl Locks {
         let (mut give, take) = oneshot::channel();
         // Detached: once sent, the outcome must be learned even if the caller has gone.
         tokio::spawn(async move {
-            let mut sending = Sending::of(&attempt, engine.shared.nonces.next(), engine.queue.sidecar());
+            let mut sending = engine.another(&attempt);
             let mut outcome = engine.acquire(&key, &attempt, &sending).await;
             drop(flight);
             if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, &attempt.wait) {

@@ -190,6 +190,11 @@ pub enum LockFailure {
 }
 
 impl LockFailure {
+    /// Whether Redis may answer again soon.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, LockFailure::Redis(RedisFailure::NotSent(_) | RedisFailure::NoAnswer(_) | RedisFailure::Late))
+    }
+
     /// Whether there may be a grant that nobody is told of.
     pub(super) fn leaves_a_grant(&self) -> bool {
         match self {
