@@ -5,8 +5,9 @@ CARGO := cargo
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 
 install = { $(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $(1) >/dev/null; }
-# $(call need,command,package): installs a package where its command is missing.
-need = command -v $(1) >/dev/null || $(call install,$(2))
+# $(call need,command,package): installs a package where its command is missing; what is only built into the shell counts
+# for nothing.
+need = type -P $(1) >/dev/null || $(call install,$(2))
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -31,7 +32,7 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 	$(CARGO) run --locked --release -- dev
 
 .PHONY: test
-test: redis promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
+test: redis curl promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
 	$(CARGO) test --locked
 	@for topology in $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done
@@ -134,6 +135,12 @@ image: static ## Build the container image lockside:VERSION with podman or docke
 redis:
 	@# Debian starts the server as a service; the tests and dev start their own.
 	@$(call need,redis-server,redis-server)
+	@# The tests send signals with it.
+	@$(call need,kill,procps)
+
+.PHONY: curl
+curl:
+	@$(call need,curl,curl)
 
 .PHONY: containers
 containers:
