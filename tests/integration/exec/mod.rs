@@ -31,7 +31,7 @@ fn handle_what_is_ignored() {
     let ignored = u64::from_str_radix(ignored.trim(), 16).expect("a mask");
     for kind in [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()] {
         if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
-            tokio::signal::unix::signal(kind).expect("a handler");
+            drop(tokio::signal::unix::signal(kind).expect("a handler"));
         }
     }
 }
