@@ -5,8 +5,9 @@ CARGO := cargo
 APT := $(if $(filter 0,$(shell id -u)),,sudo) apt-get
 
 install = { $(APT) update -qq && DEBIAN_FRONTEND=noninteractive $(APT) install -y -qq --no-install-recommends $(1) >/dev/null; }
-# $(call need,command,package): installs a package where its command is missing.
-need = command -v $(1) >/dev/null || $(call install,$(2))
+# $(call need,command,package): installs a package where its command is missing; what is only built into the shell counts
+# for nothing.
+need = type -P $(1) >/dev/null || $(call install,$(2))
 
 VERSION = $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml)
 HOST = $(shell rustc -vV | sed -n 's/^host: //p')
@@ -20,6 +21,8 @@ SCHEMATHESIS := target/schemathesis/bin/schemathesis
 
 # On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
 TOPOLOGIES := tls sentinel cluster
+# Most tests wait most of the time, so that many run at once.
+export RUST_TEST_THREADS ?= $(shell expr 4 '*' $$(nproc))
 SMOKE := admin:: native::acquire leases::create waiting::fairness::a_release hold::a_client hold::closing
 
 .PHONY: help
@@ -27,11 +30,11 @@ help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 .PHONY: run
-run: redis ## Build, start a lockside with a private Redis, and print curl lines to paste
+run: cc redis ## Build, start a lockside with a private Redis, and print curl lines to paste
 	$(CARGO) run --locked --release -- dev
 
 .PHONY: test
-test: redis promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
+test: cc redis curl promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
 	$(CARGO) test --locked
 	@for topology in $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done
@@ -82,7 +85,7 @@ growth: redis ## Measure whether an operation costs more with many locks, connec
 	$(CARGO) bench --locked --profile load --bench bench -- --growth $(ARGS)
 
 .PHONY: cost
-cost: redis ## Count what operations cost, in instructions, Redis commands and bytes; fail where it is more than before
+cost: cc redis ## Count what operations cost, in instructions, Redis commands and bytes; fail where it is more than before
 	@$(call need,valgrind,valgrind)
 	$(CARGO) build --locked --release
 	$(CARGO) bench --locked --profile dev --bench bench -- --cost
@@ -108,12 +111,13 @@ fuzz: ## Fuzz each target for a minute (SECONDS=60); what is found belongs into 
 		-max_total_time=$(SECONDS) -timeout=5 -rss_limit_mb=1024 -max_len=20000 -print_final_stats=1 -verbosity=0; done
 
 .PHONY: lint
-lint: ## Check format, clippy, documentation and dependencies
+lint: cc ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
-	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet cargo-deny
+	@# Unoptimized, it is built in a third of the time, and looks as fast as it must.
+	@command -v cargo-deny >/dev/null || $(CARGO) install --locked --quiet --debug cargo-deny
 	@# The audit looks at the crates of every target, and a build fetches those of this machine alone.
 	$(CARGO) fetch --locked
 	$(CARGO) deny --offline check bans licenses sources
@@ -121,7 +125,7 @@ lint: ## Check format, clippy, documentation and dependencies
 	else echo "advisories: not checked, since the database cannot be fetched from here"; fi
 
 .PHONY: static
-static: ## Build the static binary of the image: target/image/lockside
+static: cc ## Build the static binary of the image: target/image/lockside
 	@# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
 	RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" $(CARGO) build --locked --release --target $(HOST) --target-dir target/static
 	install -D target/static/$(HOST)/release/lockside target/image/lockside
@@ -130,10 +134,21 @@ static: ## Build the static binary of the image: target/image/lockside
 image: static ## Build the container image lockside:VERSION with podman or docker, whichever works
 	@$(ENGINE); $$engine build $$format --build-context build=target/image -f deploy/Dockerfile -t lockside:$(VERSION) target/image
 
+.PHONY: cc
+cc:
+	@# Rust links with it, and some crates have parts in C.
+	@$(call need,cc,gcc libc6-dev)
+
 .PHONY: redis
 redis:
 	@# Debian starts the server as a service; the tests and dev start their own.
 	@$(call need,redis-server,redis-server)
+	@# The tests send signals with it.
+	@$(call need,kill,procps)
+
+.PHONY: curl
+curl:
+	@$(call need,curl,curl)
 
 .PHONY: containers
 containers:
@@ -144,6 +159,7 @@ containers:
 	@$(call need,runc,runc)
 	@$(call need,busybox,busybox-static)
 	@$(call need,curl,curl)
+	@$(call need,ip,iproute2)
 	@$(call need,strace,strace)
 	@$(call need,systemd-analyze,systemd)
 	@$(call need,python3,python3)

@@ -1,5 +1,6 @@
 """The example as real pods: app → lockside on the pod's loopback → Redis with a password, on a network with a DNS."""
 
+import json
 import os
 import signal
 import time
@@ -41,8 +42,7 @@ class Example(unittest.TestCase):
 
     def setUp(self):
         eventually("both pods are ready", 15, lambda: all(self.ready(name) for name in REPLICAS))
-        self.holder = self.takes_over(above=0, seconds=15)[0]
-        self.other = next(name for name in REPLICAS if name != self.holder)
+        self.holder, self.other = eventually("one works and the other is in the queue", 15, self.holder_and_waiter)
 
     def tearDown(self):
         self.check_that_they_exclude_each_other()
@@ -60,6 +60,20 @@ class Example(unittest.TestCase):
                 if said.startswith("working with token "):
                     ticks.append((when, name, int(said.split()[-1])))
         return sorted(ticks)
+
+    def holder_and_waiter(self):
+        """The pod that works, and the one that waits for its lock; nothing while there are not both."""
+        ticks = self.ticks()
+        if not ticks:
+            return None
+        _, holder, token = ticks[-1]
+        other = next(name for name in REPLICAS if name != holder)
+        shown = self.podman.try_run("exec", f"{other}-lockside", "/lockside", "show", "--json", "nightly-report")
+        if shown.returncode != 0:
+            return None
+        lock = json.loads(shown.stdout)
+        both = lock["state"] == "held" and lock["holder"]["token"] == token and lock["waiters"] == 1
+        return (holder, other) if both else None
 
     def check_that_they_exclude_each_other(self):
         highest = 0

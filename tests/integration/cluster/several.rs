@@ -17,10 +17,11 @@ async fn acquire(sidecar: &Sidecar, path: &str) -> u16 {
     sidecar.call("POST", path).json(&json!({"ttlMs": 60_000})).send().await.status
 }
 
-/// Asks for a key and is gone before the answer.
+/// Asks for a key and is gone before the answer, or, on a busy machine, just after it: then the lock stays for its ttl.
 fn hang_up(sidecar: &Sidecar, path: &str) {
     let mut caller = TcpStream::connect(sidecar.api_address()).unwrap();
-    write!(caller, "POST {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+    let request = "HTTP/1.1\r\nHost: localhost\r\nContent-Length: 14\r\n\r\n{\"ttlMs\":2000}";
+    caller.write_all(format!("POST {path} {request}").as_bytes()).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,13 +68,13 @@ async fn what_is_to_be_taken_back_at_one_master_holds_up_no_other() {
         let path = path_at(&cluster, master);
         let key = path.rsplit('/').next().unwrap();
         let is_told = |line: &str| line.contains("undid a grant") && line.contains(key);
-        let took = eventually("it is taken back", SOON, async || {
+        let took = eventually("some are taken back", SOON, async || {
             // Some are gone before they are heard.
             hang_up(&sidecar, &path);
-            sidecar.log().lines().any(is_told)
+            sidecar.log().lines().filter(|line| is_told(line)).count() >= 3
         })
         .await;
-        println!("taken back after {took:?}, while another master is frozen");
+        println!("three taken back after {took:?}, while another master is frozen");
         let is_free = async || sidecar.call("GET", &path).send().await.json()["state"] == "free";
         eventually("so are the others", SOON, is_free).await;
     }

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
+use tokio::signal::unix::SignalKind;
 
 use crate::harness::{Answer, Sidecar, TestRedis, eventually, unique};
 
@@ -18,7 +19,21 @@ use crate::harness::{Answer, Sidecar, TestRedis, eventually, unique};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn sidecar() -> Sidecar {
+    handle_what_is_ignored();
     Sidecar::start(TestRedis::shared(), &[]).await
+}
+
+/// Tests that a script runs in the background, or `nohup`, ignore some signals, and so would their children. A signal
+/// that is handled has its default action in a child.
+fn handle_what_is_ignored() {
+    let status = std::fs::read_to_string("/proc/self/status").expect("our own status");
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).expect("a SigIgn line");
+    let ignored = u64::from_str_radix(ignored.trim(), 16).expect("a mask");
+    for kind in [SignalKind::hangup(), SignalKind::interrupt(), SignalKind::quit()] {
+        if ignored >> (kind.as_raw_value() - 1) & 1 == 1 {
+            drop(tokio::signal::unix::signal(kind).expect("a handler"));
+        }
+    }
 }
 
 fn url(sidecar: &Sidecar) -> String {

@@ -3,9 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use redis::{Client, Connection};
-
-use super::{Redundant, Scratch, TestRedis, free_port, until};
+use super::{Redundant, Scratch, TestRedis, TimedRedis, free_port, until};
 
 /// What the sentinels call the master.
 pub const MASTER: &str = "main";
@@ -27,9 +25,11 @@ pub struct Sentinel {
 impl Trio {
     /// Which server the sentinels say is the master, where one that answers says so.
     fn named(&self) -> Option<usize> {
-        let mut connection = self.sentinels.iter().find_map(Sentinel::connection)?;
-        let address: Vec<String> =
-            redis::cmd("SENTINEL").arg(&["GET-MASTER-ADDR-BY-NAME", MASTER]).query(&mut connection).ok()?;
+        let ask = |sentinel: &Sentinel| {
+            let address = redis::cmd("SENTINEL").arg(&["GET-MASTER-ADDR-BY-NAME", MASTER]).to_owned();
+            address.query::<Vec<String>>(&mut sentinel.connection()?).ok()
+        };
+        let address = self.sentinels.iter().find_map(ask)?;
         self.ports.iter().position(|port| Some(port) == address.get(1))
     }
 }
@@ -151,11 +151,8 @@ impl Sentinel {
         Sentinel { child, port, _scratch: scratch }
     }
 
-    pub fn connection(&self) -> Option<Connection> {
-        let client = Client::open(format!("redis://127.0.0.1:{}", self.port)).expect("a good url");
-        let connection = client.get_connection_with_timeout(Duration::from_millis(500)).ok()?;
-        connection.set_read_timeout(Some(Duration::from_millis(500))).ok()?;
-        Some(connection)
+    pub fn connection(&self) -> Option<TimedRedis> {
+        TimedRedis::connect(&format!("127.0.0.1:{}", self.port), Duration::from_millis(500)).ok()
     }
 
     /// Sends a signal such as `STOP` or `CONT`.

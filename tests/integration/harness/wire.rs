@@ -1,9 +1,9 @@
 //! A connection that is kept alive and says what no client would say, over TCP or a unix socket.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
+
+use super::Timed;
 
 /// An answer's head and body.
 #[derive(Clone, Debug)]
@@ -22,13 +22,10 @@ impl Said {
     }
 }
 
-trait Stream: Read + Write {}
-impl<T: Read + Write> Stream for T {}
-
 /// Where a sidecar listens, and a connection to it while it lasts.
 pub struct Wire {
     address: String,
-    stream: Option<Box<dyn Stream>>,
+    stream: Option<Timed>,
 }
 
 impl Wire {
@@ -37,26 +34,12 @@ impl Wire {
         Wire { address: address.to_owned(), stream: None }
     }
 
-    fn open(&self) -> Box<dyn Stream> {
-        let patience = Some(Duration::from_secs(10));
-        match self.address.strip_prefix("unix:") {
-            Some(path) => {
-                let stream = UnixStream::connect(path).expect("a connection");
-                stream.set_read_timeout(patience).expect("a timeout");
-                Box::new(stream)
-            }
-            None => {
-                let stream = TcpStream::connect(&self.address).expect("a connection");
-                stream.set_read_timeout(patience).expect("a timeout");
-                stream.set_nodelay(true).expect("no delay");
-                Box::new(stream)
-            }
-        }
-    }
-
     /// Sends a request as it stands and reads its answer, which must have a length.
     pub fn ask(&mut self, request: &str) -> Said {
-        let mut stream = self.stream.take().unwrap_or_else(|| self.open());
+        let mut stream = self
+            .stream
+            .take()
+            .unwrap_or_else(|| Timed::connect(&self.address, Duration::from_secs(10)).expect("a connection"));
         stream.write_all(request.as_bytes()).expect("written");
         let mut bytes = Vec::new();
         let mut chunk = [0; 4096];

@@ -17,6 +17,12 @@ use tokio::task::JoinHandle;
 
 use crate::harness::{Answer, Scratch, Sidecar, TestRedis, eventually, jwt, unique};
 
+/// Less than an offer that nobody takes lasts: the next did not wait for its end.
+const OFFER: Duration = Duration::from_millis(1400);
+
+/// At once, on a busy machine too.
+const SOON: Duration = Duration::from_millis(500);
+
 /// Sidecars of one lock space of a test's own, and a key.
 struct Fleet {
     sidecars: Vec<Arc<Sidecar>>,

@@ -6,10 +6,10 @@ mod moving;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use redis::{Client, Connection, FromRedisValue, RedisResult, Value};
+use redis::{FromRedisValue, RedisResult, Value};
 
 use super::topology::tls_args;
-use super::{Redundant, Scratch, TestRedis, until};
+use super::{Redundant, Scratch, TestRedis, TimedRedis, until};
 use map::Map;
 
 const MASTERS: usize = 3;
@@ -115,21 +115,12 @@ impl Cluster {
 
     /// Runs one command at a node.
     pub fn ask<T: FromRedisValue>(&self, node: usize, command: &str, args: &[&str]) -> RedisResult<T> {
-        loop {
-            match redis::cmd(command).arg(args).query(&mut self.connection(node)?) {
-                // A child's end breaks off a read that has a deadline.
-                Err(error) if error.to_string().contains("Interrupted system call") => {}
-                outcome => return outcome,
-            }
-        }
+        redis::cmd(command).arg(args).query(&mut self.connection(node)?)
     }
 
     /// A connection to a node, which may be frozen.
-    pub fn connection(&self, node: usize) -> RedisResult<Connection> {
-        let client = Client::open(format!("unix://{}", self.nodes[node].server.socket()))?;
-        let connection = client.get_connection_with_timeout(ANSWERS_WITHIN)?;
-        connection.set_read_timeout(Some(ANSWERS_WITHIN))?;
-        Ok(connection)
+    pub fn connection(&self, node: usize) -> RedisResult<TimedRedis> {
+        TimedRedis::connect(&format!("unix:{}", self.nodes[node].server.socket()), ANSWERS_WITHIN)
     }
 
     fn is_well(&self, node: usize) -> bool {
