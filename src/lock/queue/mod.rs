@@ -7,6 +7,8 @@
 mod messages;
 mod news;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -241,10 +241,8 @@ impl Queues {
                     let precision = if is_exact { Precision::Rank } else { Precision::Presence };
                     (asked.into_iter().map(|entry| (entry.id.clone(), entry.text.clone())).unzip(), precision)
                 });
-                match &asked {
-                    Some(_) => queue.asked = Some(now),
-                    None => queue.look_at = now + LOOK,
-                }
+                queue.asked = asked.is_some().then_some(now);
+                queue.look_at = now + LOOK;
                 asked
             });
             if let Some(Some(((ids, entries), precision))) = asked {

@@ -1,0 +1,319 @@
+//! The queue's state by itself: single inputs, and random interleavings of all of them.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::messages::{Message, Word};
+use super::state::{Effect, Entry, Input, LOOK, Queues, Turn};
+use crate::lock::scripts::{AdvanceRow, Found, KeyState};
+use crate::lock::types::{Key, Token};
+
+fn key(name: &str) -> Key {
+    Key::parse(name).expect("a key")
+}
+
+fn entry(id: &str, owner: &str, is_reentrant: bool) -> Entry {
+    Entry {
+        id: id.to_owned(),
+        text: format!("a-0\n{id}"),
+        identity: format!("\"kind\":\"system\",\"owner\":\"{owner}\","),
+        nonce: format!("\"nonce\":\"{id}\","),
+        wait_ms: 60_000,
+        is_reentrant,
+        wants_progress: false,
+    }
+}
+
+/// A lease of `owner`, granted to the sending `id`.
+fn held(key: &Key, owner: &str, id: &str, left_ms: i64) -> KeyState {
+    let token = 64 * 9 + key.shard().index() as u64;
+    let text =
+        format!(r#"{{"token":"{token}","kind":"system","owner":"{owner}","nonce":"{id}","since":5,"ttl":30000}}"#);
+    KeyState::Held(Found { text: text.into(), valid_until_ms: 35, left_ms })
+}
+
+/// One sidecar whose clock is ours to move.
+struct Fixture {
+    state: Queues,
+    now: Instant,
+}
+
+impl Fixture {
+    fn new() -> Fixture {
+        Fixture { state: Queues::new("a-0".to_owned(), false), now: Instant::now() }
+    }
+
+    fn handle(&mut self, input: Input) -> Vec<Effect> {
+        self.state.handle(input, self.now)
+    }
+
+    /// A waiter that is in the queue, behind a lease of which so much is left.
+    fn waits(&mut self, name: &str, entry: Entry, left_ms: i64) {
+        let id = entry.id.clone();
+        assert_eq!(self.handle(Input::Join(key(name), entry)), []);
+        assert_eq!(self.handle(Input::Joined { key: key(name), id, position: "7".to_owned(), left_ms }), []);
+    }
+
+    fn told(&mut self, name: &str, word: Word) -> Vec<Effect> {
+        self.handle(Input::Told(Message { key: key(name), word }))
+    }
+
+    /// Lets the time pass until a look is due; how long that was, and the looks.
+    fn next_looks(&mut self) -> (Duration, Vec<(Key, Vec<String>)>) {
+        let due = self.state.next_due().expect("a look is planned");
+        let passed = due.saturating_duration_since(self.now);
+        self.now = due.max(self.now);
+        let looks = self.state.due(self.now).into_iter().map(|effect| match effect {
+            Effect::Look { key, ids, .. } => (key, ids),
+            other => panic!("{other:?}"),
+        });
+        (passed, looks.collect())
+    }
+
+    /// Answers a look at a queue.
+    fn looked(&mut self, name: &str, ids: &[&str], state: KeyState, ranks: &[Option<u64>]) -> Vec<Effect> {
+        let ids = ids.iter().map(|id| (*id).to_owned()).collect();
+        self.handle(Input::Looked { key: key(name), ids, row: AdvanceRow { key: state, ranks: ranks.to_vec() } })
+    }
+}
+
+fn token() -> Token {
+    Token::new(64 * 9 + key("k").shard().index() as u64).expect("a token")
+}
+
+#[test]
+fn a_queue_is_looked_at_when_the_lease_before_it_ends_and_every_two_seconds_at_least() {
+    for (left_ms, expected) in [(500, Duration::from_millis(503)), (30_000, LOOK), (-1, LOOK)] {
+        let mut fixture = Fixture::new();
+        fixture.waits("k", entry("w-1", "x", false), left_ms);
+        for _ in 0..3 {
+            let (passed, looks) = fixture.next_looks();
+            assert_eq!((passed, looks), (expected, vec![(key("k"), vec!["w-1".to_owned()])]), "{left_ms}");
+            assert!(passed < Duration::from_secs(2));
+            assert_eq!(fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", left_ms), &[Some(0)]), []);
+        }
+    }
+}
+
+#[test]
+fn a_message_brings_a_look_forward_and_never_puts_one_off() {
+    let mut fixture = Fixture::new();
+    fixture.waits("k", entry("w-1", "x", false), 800);
+    fixture.told("k", Word::Offer { left_ms: 60_000 });
+    fixture.told("k", Word::Shortened { token: token(), left_ms: 200 });
+    fixture.told("k", Word::Offer { left_ms: 1500 });
+    assert_eq!(fixture.next_looks().0, Duration::from_millis(203));
+
+    // The answer to what was asked before the message is older news.
+    fixture.now += Duration::from_millis(1);
+    fixture.told("k", Word::Offer { left_ms: 100 });
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Some(0)]);
+    assert_eq!(fixture.next_looks().0, Duration::from_millis(103));
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Some(0)]);
+    assert_eq!(fixture.next_looks().0, LOOK, "an answer does");
+}
+
+#[test]
+fn a_turn_calls_its_waiter_once_and_is_declined_where_there_is_none() {
+    let mut fixture = Fixture::new();
+    fixture.waits("k", entry("w-1", "x", false), 800);
+    let turn = |id: &str| Word::Turn { id: id.to_owned(), token: token(), left_ms: 1500 };
+    let call = Effect::Call { id: "w-1".to_owned(), turn: Turn::Offered(token()) };
+
+    assert_eq!(fixture.told("k", turn("w-1")), [call]);
+    assert_eq!(fixture.told("k", turn("w-1")), [], "it is taking the lease");
+    let decline = Effect::Decline { key: key("k"), token: token() };
+    assert_eq!(fixture.told("k", turn("w-2")), [decline.clone()]);
+    fixture.handle(Input::Leave(key("k"), "w-1".to_owned()));
+    assert_eq!(fixture.told("k", turn("w-1")), [decline]);
+    assert!(fixture.state.is_empty());
+    assert_eq!(fixture.state.next_due(), None);
+}
+
+#[test]
+fn a_look_calls_those_that_have_the_key_whatever_was_lost() {
+    for (owner, id, is_reentrant, turn) in [
+        ("x", "w-1", false, Some(Turn::Offered(token()))),
+        ("x", "n-9", true, Some(Turn::AskAgain)),
+        ("x", "n-9", false, None),
+        ("y", "n-9", true, None),
+    ] {
+        let mut fixture = Fixture::new();
+        fixture.waits("k", entry("w-1", "x", is_reentrant), 800);
+        fixture.next_looks();
+
+        let effects = fixture.looked("k", &["w-1"], held(&key("k"), owner, id, 30_000), &[Some(0)]);
+
+        let calls: Vec<Effect> = turn.into_iter().map(|turn| Effect::Call { id: "w-1".to_owned(), turn }).collect();
+        assert_eq!(effects, calls, "{owner} {id}");
+    }
+}
+
+#[test]
+fn entries_that_are_missing_join_again_at_their_positions_all_at_once() {
+    for how in ["looked", "dropped", "lost"] {
+        let mut fixture = Fixture::new();
+        let entries = [entry("w-1", "x", false), entry("w-2", "y", false), entry("w-3", "z", false)];
+        entries.iter().for_each(|entry| fixture.waits("k", entry.clone(), 800));
+        let (_, looks) = fixture.next_looks();
+        assert_eq!(looks[0].1, ["w-1", "w-3"], "the first and the last");
+
+        let effects = match how {
+            "looked" => fixture.looked("k", &["w-1", "w-3"], KeyState::Free { left_ms: -1 }, &[Some(0), None]),
+            "dropped" => fixture.told("k", Word::Dropped),
+            _ => fixture.told("k", Word::Lost { by: "b-0".to_owned() }),
+        };
+
+        let rejoin = |entry: Entry| Effect::Rejoin { key: key("k"), entry, position: "7".to_owned() };
+        assert_eq!(effects, entries.map(rejoin), "{how}");
+        assert_eq!(fixture.told("k", Word::Lost { by: "a-0".to_owned() }), [], "our own word");
+    }
+}
+
+#[test]
+fn an_entry_whose_waiter_left_while_it_joined_again_is_removed() {
+    let mut fixture = Fixture::new();
+    let waiter = entry("w-1", "x", false);
+    fixture.waits("k", waiter.clone(), 800);
+    fixture.told("k", Word::Dropped);
+    fixture.handle(Input::Leave(key("k"), "w-1".to_owned()));
+    let effects = fixture.handle(Input::Rejoined { key: key("k"), entry: waiter.clone(), left_ms: 5 });
+    assert_eq!(effects, [Effect::Remove { key: key("k"), entry: waiter }]);
+}
+
+#[test]
+fn a_redis_that_is_silent_is_asked_by_one_look_for_all_queues_and_all_are_looked_at_when_it_answers() {
+    let mut fixture = Fixture::new();
+    let names: Vec<String> = (0..100).map(|number| format!("k-{number}")).collect();
+    for name in &names {
+        fixture.waits(name, entry(&format!("w-{name}"), "x", false), 500);
+    }
+    let (_, looks) = fixture.next_looks();
+    assert_eq!(looks.len(), 100);
+    for (key, _) in looks {
+        fixture.handle(Input::NotLooked { key, is_of_this_key: false });
+    }
+    let mut asked = 0;
+    let begun = fixture.now;
+    while fixture.now < begun + Duration::from_secs(2) {
+        let (_, looks) = fixture.next_looks();
+        assert!(looks.len() <= 1, "{looks:?}");
+        for (key, _) in looks {
+            asked += 1;
+            fixture.handle(Input::NotLooked { key, is_of_this_key: false });
+        }
+    }
+    assert!((20..=50).contains(&asked), "{asked} looks in two seconds");
+    let (key, ids) = loop {
+        if let Some(look) = fixture.next_looks().1.pop() {
+            break look;
+        }
+    };
+    let name = key.as_str().to_owned();
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+
+    let effects = fixture.looked(&name, &ids, KeyState::Free { left_ms: -1 }, &[Some(0)]);
+
+    assert_eq!(effects.len(), 1, "it may have lost its place: {effects:?}");
+    let (passed, looks) = fixture.next_looks();
+    assert_eq!((passed, looks.len()), (Duration::ZERO, 99));
+}
+
+/// A small generator whose numbers only have to differ: xorshift.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % sides
+    }
+}
+
+/// Whatever happens in whatever order: each queue with waiters is looked at within [`LOOK`] unless Redis is silent, a
+/// waiter is called once, only an offer that has no waiter is declined, and a message puts nothing off.
+#[test]
+fn random_interleavings_keep_every_queue_looked_at_and_every_waiter_called_once() {
+    for seed in 1..=60_u64 {
+        let (mut dice, mut fixture) = (Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15)), Fixture::new());
+        let names = ["k", "l", "m"];
+        let (mut waiting, mut called) = (BTreeSet::new(), BTreeSet::new());
+        let (mut looks, mut is_silent): (Vec<(Key, Vec<String>)>, bool) = (Vec::new(), false);
+        for step in 0..400 {
+            fixture.now += Duration::from_millis(dice.roll(120));
+            let name = names[dice.roll(3) as usize];
+            let some = waiting.iter().nth(dice.roll(8) as usize).cloned();
+            let (name, id) = some.unwrap_or((name.to_owned(), "w-gone".to_owned()));
+            let due_before = fixture.state.next_due();
+            let choice = dice.roll(10);
+            let effects = match choice {
+                0 | 1 => {
+                    let id = format!("w-{step}");
+                    waiting.insert((name.clone(), id.clone()));
+                    fixture.handle(Input::Join(key(&name), entry(&id, "x", dice.roll(2) == 0)));
+                    let left_ms = dice.roll(3000) as i64 - 2;
+                    fixture.handle(Input::Joined { key: key(&name), id, position: step.to_string(), left_ms })
+                }
+                2 => {
+                    waiting.remove(&(name.clone(), id.clone()));
+                    fixture.handle(Input::Leave(key(&name), id))
+                }
+                3 => fixture.told(&name, Word::Turn { id, token: token(), left_ms: 1500 }),
+                4 => fixture.told(&name, Word::Offer { left_ms: dice.roll(3000) as i64 }),
+                5 => fixture.told(&name, if dice.roll(2) == 0 { Word::Dropped } else { Word::Lost { by: "b".into() } }),
+                6 if dice.roll(4) == 0 => fixture.handle(Input::Gap),
+                _ => match looks.pop() {
+                    Some((key, ids)) if dice.roll(5) == 0 => {
+                        is_silent = true;
+                        let _ = ids;
+                        fixture.handle(Input::NotLooked { key, is_of_this_key: dice.roll(3) == 0 })
+                    }
+                    Some((key, ids)) => {
+                        is_silent = false;
+                        let ranks = ids.iter().map(|_| (dice.roll(6) > 0).then_some(0)).collect();
+                        let state = match dice.roll(3) {
+                            0 => KeyState::Free { left_ms: dice.roll(300) as i64 - 1 },
+                            1 => KeyState::Stranger,
+                            _ => held(&key, "y", "n-1", dice.roll(5000) as i64),
+                        };
+                        fixture.handle(Input::Looked { key, ids, row: AdvanceRow { key: state, ranks } })
+                    }
+                    None => Vec::new(),
+                },
+            };
+            if (3..=5).contains(&choice) {
+                let due = fixture.state.next_due();
+                assert!(due_before.is_none_or(|before| due.is_some_and(|due| due <= before)), "seed {seed}: put off");
+            }
+            for effect in effects.into_iter().chain(fixture.state.due(fixture.now)) {
+                match effect {
+                    Effect::Call { id, .. } => {
+                        assert!(waiting.iter().any(|(_, other)| *other == id), "seed {seed}: {id} does not wait");
+                        assert!(called.insert(id), "seed {seed}: called twice");
+                    }
+                    Effect::Decline { .. } => {
+                        assert_eq!(choice, 3, "seed {seed}");
+                    }
+                    Effect::Look { key, ids, .. } => {
+                        assert!(ids.iter().all(|id| waiting.contains(&(key.as_str().to_owned(), id.clone()))));
+                        assert!(looks.iter().all(|(other, _)| *other != key), "seed {seed}: two looks at one queue");
+                        looks.push((key, ids));
+                    }
+                    _ => {}
+                }
+            }
+            // A look whose queue has ended is answered to no one.
+            looks.retain(|(key, _)| waiting.iter().any(|(name, _)| name == key.as_str()));
+            let is_planned = |name: &str| {
+                fixture.state.next_due().is_some_and(|due| due <= fixture.now + LOOK)
+                    || looks.iter().any(|(key, _)| key.as_str() == name)
+            };
+            for (name, id) in &waiting {
+                assert!(is_silent || called.contains(id) || is_planned(name), "seed {seed}: {name} is forgotten");
+            }
+        }
+        waiting.iter().for_each(|(name, id)| drop(fixture.handle(Input::Leave(key(name), id.clone()))));
+        assert!(fixture.state.is_empty() && fixture.state.next_due().is_none(), "seed {seed}: nothing is left");
+    }
+}
