@@ -22,6 +22,7 @@ mod faults;
 mod hold;
 mod identity;
 mod leases;
+mod logs;
 mod native;
 mod noscript;
 mod openapi;
