@@ -1,7 +1,7 @@
 //! One failure of each kind, and what its line holds: who, key, request, outcome, no secret, nothing raw.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -162,45 +162,47 @@ async fn of_requests(sidecar: &Sidecar, seen: &mut Seen) {
     seen.fails(sidecar, &row((Who::User(forged), nobody().1), "POST", &native, json!({}), None)).await;
 }
 
-/// Redis is frozen, and one request may wait for it; one caller may wait for a lock.
+/// Redis is frozen, and two requests may wait for it; one caller may wait for a lock.
 async fn of_limits(format: &str, seen: &mut Seen) {
     let redis = TestRedis::start(&[]);
-    let flags = [format, "--log-level=debug", "--redis-timeout=10s", "--max-in-flight=1", "--max-waiters=1"];
+    let flags = [format, "--log-level=debug", "--redis-timeout=3s", "--max-in-flight=2", "--max-waiters=1"];
     let sidecar = Sidecar::who_knows(&redis.url(), &flags).await;
     let (key, wait) = (unique("limits"), json!({"waitMs": 60_000}));
     let path = format!("/v1/locks/{key}");
+    let fence = format!("{path}/fence?token=7");
     let asks = Some(("key", key.as_str()));
     assert_eq!(sidecar.ask(&Who::System, "POST", &path).send().await.status, 201);
-    let waiter = async {
-        sidecar.ask(&user("waits").0, "POST", &path).header("x-request-id", "r-waits").json(&wait).send().await
-    };
+    let waits = sidecar.ask(&user("waits").0, "POST", &path).header("x-request-id", "r-waits").json(&wait).send();
     let others = async {
         let waiting = async || sidecar.ask(&Who::System, "GET", &path).send().await.json()["waiters"] == 1;
-        eventually("it waits", Duration::from_secs(5), waiting).await;
+        eventually("it waits", Duration::from_secs(10), waiting).await;
         let answer = seen.fails(&sidecar, &row(user("alice"), "POST", &path, wait.clone(), asks)).await;
         assert_eq!(answer.status, 429, "{}", answer.text());
         redis.signal("STOP");
-        let busy = async { sidecar.ask(&Who::System, "GET", &format!("{path}/fence?token=7")).send().await };
+        let busy = (0..3).map(async |_| {
+            loop {
+                sidecar.ask(&Who::System, "GET", &fence).send().await;
+            }
+        });
         let refused = async {
-            eventually("overloaded", Duration::from_secs(5), async || {
-                seen.fails(&sidecar, &row(user("alice"), "GET", &format!("{path}/fence?token=7"), json!(null), asks))
-                    .await
-                    .status
-                    == 503
-            })
-            .await;
-            redis.signal("CONT");
+            let (begun, refused) = (Instant::now(), row(user("alice"), "GET", &fence, json!(null), asks));
+            while seen.fails(&sidecar, &refused).await.json()["code"] != "overloaded" {
+                assert!(begun.elapsed() < Duration::from_secs(30), "never overloaded");
+            }
         };
-        tokio::join!(busy, refused);
+        tokio::select! {
+            never = join_all(busy) => never.into_iter().for_each(|never: ()| never),
+            () = refused => {}
+        }
+        redis.signal("CONT");
         sidecar.signal("TERM");
     };
-    let (drained, ()) = tokio::join!(waiter, others);
+    let (drained, ()) = tokio::join!(waits, others);
     assert_eq!((drained.status, drained.json()["code"].as_str()), (503, Some("draining")), "{}", drained.text());
     let line = line_with(&sidecar, "r-waits").await;
-    line.assert("level", "INFO");
-    line.assert("caller", "waits");
-    line.assert("key", &key);
-    line.assert("outcome", "not-applied");
+    for (name, value) in [("level", "INFO"), ("caller", "waits"), ("key", &key), ("outcome", "not-applied")] {
+        line.assert(name, value);
+    }
     seen.0.insert("draining".to_owned());
 }
 
@@ -250,13 +252,17 @@ async fn of_redis(format: &str, seen: &mut Seen) {
     proxy.mend();
     let key = unique("lost");
     let lost = row(user("alice"), "POST", format!("/v1/locks/{key}"), json!({}), Some(("key", &key)));
-    eventually("a reply is lost", Duration::from_secs(30), async || {
+    let begun = Instant::now();
+    loop {
         proxy.set(Fault::LoseReplyTo(key.clone()));
         let answer = seen.fails(&sidecar, &lost).await;
         proxy.mend();
-        answer.json()["outcome"] == "unknown"
-    })
-    .await;
+        // On a machine that is slow, the connection may be in the making when it is sent: then again.
+        if answer.json()["outcome"] == "unknown" {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "never unknown");
+    }
 }
 
 #[tokio::test]
@@ -305,24 +311,24 @@ async fn the_line_after_those_that_were_withheld_says_how_many() {
     redis.kill();
     eventually("it is known", Duration::from_secs(5), async || sidecar.ops("/readyz").await.status == 503).await;
     let path = format!("/v1/locks/{}", unique("flood"));
-    let failed =
-        || sidecar.log().lines().filter(|line| line.contains("a request failed")).map(Line::of).collect::<Vec<_>>();
-    let mut sent = 0;
-    while sent == failed().len() {
+    let failed = || {
+        let log = sidecar.log();
+        log.lines().filter(|line| line.contains("a request failed")).map(Line::of).collect::<Vec<_>>()
+    };
+    let withheld = |line: &Line| line.get("withheld").and_then(|count| count.parse::<usize>().ok());
+    let (begun, mut sent) = (Instant::now(), 0);
+    while !failed().iter().any(|line| withheld(line).is_some()) {
+        assert!(begun.elapsed() < Duration::from_secs(30), "nothing is withheld");
         join_all((0..120).map(|_| sidecar.ask(&Who::System, "POST", &path).send())).await;
-        sent += 120;
+        // Lines are counted by the second.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        sidecar.ask(&Who::System, "POST", &path).send().await;
+        sent += 121;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    eventually("the next one says so", Duration::from_secs(5), async || {
-        sidecar.ask(&Who::System, "POST", &path).send().await;
-        sent += 1;
-        failed().iter().any(|line| line.get("withheld").is_some())
-    })
-    .await;
     eventually("every request is told or counted", Duration::from_secs(5), async || {
         let lines = failed();
-        let withheld = lines.iter().filter_map(|line| line.get("withheld")?.parse::<usize>().ok()).sum::<usize>();
-        lines.len() + withheld == sent
+        lines.len() + lines.iter().filter_map(withheld).sum::<usize>() == sent
     })
     .await;
 }

@@ -21,7 +21,7 @@ fn calls() -> Vec<(&'static str, String, Value, u16)> {
         ("GET", format!("/v1/locks/{key}-n"), json!({}), 200),
         ("POST", format!("/v1/locks/{key}-n"), json!({"ttlMs": 0}), 400),
         ("PUT", format!("/v1/locks/{key}-n?token=7"), json!({}), 410),
-        ("POST", "/v1.0-alpha1/lock/lockstore".to_owned(), dapr.clone(), 403),
+        ("POST", "/v1.0-alpha1/lock/lockstore".to_owned(), dapr, 403),
         ("GET", "/v1.0/healthz".to_owned(), json!({}), 204),
         ("GET", "/openapi.json".to_owned(), json!({}), 200),
         ("GET", "/nowhere".to_owned(), json!({}), 404),
@@ -50,14 +50,10 @@ async fn the_id_that_a_caller_sends_comes_back_in_every_answer_and_in_problems()
                 assert!(!answer.text().contains("requestId"), "only problems have it: {}", answer.text());
             }
         }
-        let hold = format!("/v1/locks/{}/hold", unique("id"));
-        let held = raw(
-            sidecar.api_address(),
-            &format!(
-                "POST {hold} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer x\r\nX-Request-Id: {sent}\r\n\r\n"
-            ),
-        );
-        assert!(held.contains(&format!("x-request-id: {sent}\r\n")), "{held}");
+        let hold = format!("POST /v1/locks/{}/hold HTTP/1.1\r\nHost: localhost\r\n", unique("id"));
+        let head = format!("{hold}Cookie: refreshToken={}\r\nX-Request-Id: {sent}\r\n\r\n", jwt::editor("alice"));
+        let held = raw(sidecar.api_address(), &head);
+        assert!(held.starts_with("HTTP/1.1 200") && held.contains(&format!("x-request-id: {sent}\r\n")), "{held}");
     }
 }
 
