@@ -26,6 +26,7 @@ pub mod api;
 pub mod auth;
 pub mod directory;
 mod flood;
+mod request;
 pub mod rotation;
 
 pub mod lock;

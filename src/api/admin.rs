@@ -12,6 +12,7 @@ use super::failure::Failure;
 use super::wire::{parameter, registered};
 use crate::auth::{Credential, User};
 use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own};
+use crate::request::{self, Caller};
 use crate::server::{Body, Response, read_body};
 
 /// `POST /admin/lock`: creates the lock, or renews it for the user who has it.
@@ -40,6 +41,9 @@ pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response
 /// Who is asking, in the order of the dialect: 401 no good cookie, 403 a foreign page or no permission, 404 no user.
 async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failure> {
     let claims = cx.authenticator.cookie_claims(request.headers())?;
+    if let Some(id) = &claims.subject {
+        request::asked_by(Caller::User(id.as_str().into()));
+    }
     cx.gate.admit_page(request.method(), request.headers())?;
     if !claims.manages_locks {
         return Err(Failure::Forbidden("lacks the permission manage-locks"));
@@ -84,7 +88,9 @@ impl Target {
             return Err(Failure::BadRequest("route or id is empty".to_owned()));
         }
         let name = format!("{}:{}", encoded(&self.route), encoded(&self.id));
-        Key::parse(&name).map_err(|error| Failure::BadRequest(error.to_string()))
+        let key = Key::parse(&name).map_err(|error| Failure::BadRequest(error.to_string()))?;
+        request::asks_for(|| key.share());
+        Ok(key)
     }
 }
 

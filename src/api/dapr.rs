@@ -17,6 +17,7 @@ use super::route::DaprCall;
 use super::wire::{json, no_content, registered, segment};
 use crate::config::{DaprStore, LockConfig};
 use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own, Owner, Ttl};
+use crate::request::{self, Caller};
 use crate::server::{Response, read_body};
 
 /// Between the parts of a lock's name.
@@ -90,6 +91,7 @@ pub fn health() -> Response {
 /// Lets in those who are system callers in the native dialect, too.
 async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure> {
     if cx.authenticator.is_dapr_system(request.headers())? {
+        request::asked_by(Caller::System);
         return Ok(());
     }
     if caller(cx, request).await?.is_user() {
@@ -159,8 +161,11 @@ impl LockBody {
             return Err(Failure::BadRequest(format!("resourceId: expected a text without `{SEPARATOR}`")));
         }
         check_owner("lockOwner", &owner)?;
+        request::speaks_for(&owner);
         let key = Key::parse(&format!("{prefix}{SEPARATOR}{resource}"));
-        Ok((key.map_err(|error| Failure::BadRequest(error.to_string()))?, Owner::system(owner)))
+        let key = key.map_err(|error| Failure::BadRequest(error.to_string()))?;
+        request::asks_for(|| key.share());
+        Ok((key, Owner::system(owner)))
     }
 }
 

@@ -15,7 +15,8 @@ use super::Context;
 use super::failure::Failure;
 use super::native::{AcquireBody, LeaseView, caller, idempotency_key, key_in};
 use super::wire::rfc3339;
-use crate::lock::{Acquired, Changed, Delivery, Lease, Locks, Loss, News, Ttl};
+use crate::lock::{Acquired, Changed, Delivery, Lease, LockFailure, Locks, Loss, News, Ttl};
+use crate::request::continued;
 use crate::server::{Body, Broken, Response};
 
 /// Lines that may wait for a slow reader. What does not fit is left out, but never the last one's effect: the
@@ -82,11 +83,11 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     gauge.inc();
     // The connection may be the last one of a process that is being stopped, and is closed before its lock is released.
     let unsettled = cx.locks.unsettled();
-    tokio::spawn(async move {
+    tokio::spawn(continued(async move {
         hold.keep().await;
         gauge.dec();
         drop(unsettled);
-    });
+    }));
     let mut response = Response::new(Body::Stream(body));
     *response.status_mut() = StatusCode::OK;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
@@ -166,7 +167,7 @@ impl Hold {
         // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
         match tokio::time::timeout(self.pause().max(RETRY), renewal).await {
             Ok(renewed) => renewed.map_err(|failure| {
-                tracing::warn!(key = %self.lease.key, %failure, "a held lock was not renewed; trying again");
+                self.warn(failure, "a held lock was not renewed; trying again");
             }),
             Err(_) => Err(()),
         }
@@ -178,7 +179,7 @@ impl Hold {
             let released = Box::pin(self.locks.release_hold(&self.lease, &self.sending)).await;
             let Err(failure) = released else { return };
             if Instant::now() >= self.deadline {
-                tracing::warn!(key = %self.lease.key, %failure, "a held lock was not released; it ends by itself");
+                self.warn(failure, "a held lock was not released; it ends by itself");
                 return;
             }
             until(Instant::now() + RETRY).await;
@@ -189,6 +190,12 @@ impl Hold {
     fn pause(&self) -> Duration {
         let third = Duration::from_millis(self.ttl.as_ms()) / RENEWALS_IN_A_TTL;
         third - third.mul_f64(0.1 * f64::from(u8::try_from(self.lease.token.sequence() % 256).unwrap_or(0)) / 256.0)
+    }
+
+    fn warn(&self, failure: LockFailure, text: &str) {
+        let (key, token, failure) = (self.lease.key.as_str(), self.lease.token.get(), Failure::from(failure));
+        let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
+        tracing::warn!(operation = "hold", key, token, code, outcome, reason, "{text}");
     }
 
     fn say(&self, event: &Event<'_>) {

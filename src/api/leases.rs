@@ -19,6 +19,7 @@ use crate::config::LockConfig;
 use crate::lock::{
     Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Listing, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
 };
+use crate::request;
 use crate::server::{Body, Broken, Response, read_body};
 
 /// Leases in one chunk of a streamed list.
@@ -44,7 +45,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
             // Before the head is sent a failure can still be answered as one.
             let first = listing.next(CHUNK).await?;
             let (chunks, body) = mpsc::channel(1);
-            tokio::spawn(stream(listing, first, chunks));
+            tokio::spawn(request::continued(stream(listing, first, chunks)));
             let mut response = Response::new(Body::Parts(body));
             response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             Ok(response)
@@ -110,14 +111,11 @@ pub async fn remove(
     token: String,
     language: Language,
 ) -> Result<Response, Failure> {
-    let by = match caller(cx, &request).await? {
-        Caller::User { manages_locks: false, .. } => {
-            return Err(Failure::Forbidden("lacks the permission manage-locks"));
-        }
-        caller => caller.owner(),
-    };
+    if let Caller::User { manages_locks: false, .. } = caller(cx, &request).await? {
+        return Err(Failure::Forbidden("lacks the permission manage-locks"));
+    }
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.force(Target::Lease(Which::Token(token)), by).await? {
+    match cx.locks.force(Target::Lease(Which::Token(token)), request::caller()).await? {
         Forced::Taken => {
             let text = language.choose("The lock was taken away.", "Die Sperre wurde aufgehoben.");
             Ok(message(StatusCode::OK, "removed", text, language))
@@ -137,6 +135,7 @@ pub(super) struct CreateBody {
 impl CreateBody {
     pub(super) fn terms(&self, limits: &LockConfig) -> Result<(Key, Ttl), Failure> {
         let key = Key::parse(&self.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
+        request::asks_for(|| key.share());
         Ok((key, ttl(limits, self.lease_period)?))
     }
 }
@@ -178,7 +177,9 @@ fn missing(name: &str) -> Failure {
 pub(super) fn token_in(segment: &str) -> Result<Option<Token>, Failure> {
     let text = percent_decode_str(segment).decode_utf8_lossy();
     let number = text.parse().map_err(|_| Failure::BadRequest("token: expected an int64".to_owned()))?;
-    Ok(Token::from_i64(number))
+    let token = Token::from_i64(number);
+    token.inspect(|token| request::shows(token.get()));
+    Ok(token)
 }
 
 fn ttl(limits: &LockConfig, seconds: i64) -> Result<Ttl, Failure> {
@@ -243,7 +244,9 @@ async fn stream(mut listing: Listing, mut leases: Vec<Lease>, chunks: mpsc::Send
         leases = match listing.next(CHUNK).await {
             Ok(leases) => leases,
             Err(failure) => {
-                tracing::warn!(%failure, "a list was broken off");
+                let (failure, operation) = (Failure::from(failure), "list");
+                let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
+                tracing::warn!(operation, code, outcome, reason, "a list was broken off");
                 let _ = chunks.send(Err(Broken)).await;
                 return;
             }

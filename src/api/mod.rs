@@ -22,8 +22,9 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::header::{HeaderName, HeaderValue};
+use hyper::{HeaderMap, Request};
 use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
@@ -32,6 +33,7 @@ use crate::directory::Directory;
 use crate::flood::{Flood, Room};
 use crate::lock::{Locks, Owner, OwnerKind};
 use crate::metrics::Metrics;
+use crate::request::{self, Caller};
 use crate::server::{Handler, Response};
 use failure::Failure;
 use gate::Gate;
@@ -91,7 +93,27 @@ impl Api {
 impl Handler for Api {
     async fn handle(&self, request: Request<Incoming>) -> Response {
         let begun = Instant::now();
-        let cx = &*self.0;
+        request_of(request.headers()).serve(self.0.answer(request, begun)).await
+    }
+}
+
+/// What the caller names the request by.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The trace that it belongs to.
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+
+fn request_of(headers: &HeaderMap) -> request::Request {
+    let all = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    request::Request::of(all(&REQUEST_ID), all(&TRACEPARENT))
+}
+
+/// A handler at work.
+type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + 'a>>;
+
+impl Context {
+    /// Answers a request, and writes of it what the log must say.
+    async fn answer(&self, request: Request<Incoming>, begun: Instant) -> Response {
+        let cx = self;
         let (parts, body) = request.into_parts();
         let language = Language::of(&parts.headers);
         let (dialect, route) = route::resolve(&parts.method, parts.uri.path());
@@ -104,31 +126,40 @@ impl Handler for Api {
             Ok(()) => cx.dispatch(route, Request::from_parts(parts, body), language).await,
             Err(failure) => Err(failure),
         };
-        let (response, code, reason) = match answered {
-            Ok(response) => (response, "ok", String::new()),
+        let is_draining = matches!(answered, Err(Failure::Draining));
+        let (mut response, code, outcome, reason) = match answered {
+            Ok(response) => (response, "ok", None, String::new()),
             Err(failure) => {
-                let (code, reason) = (failure.code(), failure.reason().to_owned());
-                (failure.into_response(dialect, language), code, reason)
+                let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
+                (failure.into_response(dialect, language), code, Some(outcome), reason)
             }
         };
         let took = begun.elapsed();
         cx.metrics.request(dialect.label(), operation, code, took);
-        let (status, dialect, took_us) = (response.status().as_u16(), dialect.label(), took.as_micros() as u64);
+        let (status, dialect, duration_ms) = (response.status().as_u16(), dialect.label(), took.as_secs_f64() * 1e3);
         if response.status().is_server_error() {
-            if let Some(Room { withheld }) = cx.failures.room(Instant::now()) {
-                tracing::warn!(dialect, operation, status, code, reason, took_us, withheld, "a request failed");
+            match cx.failures.room(Instant::now()) {
+                // No fault: each sidecar is stopped at some time, as in every rolling restart.
+                Some(Room { withheld }) if is_draining => {
+                    let text = "a request was refused: the sidecar is being stopped";
+                    tracing::info!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
+                }
+                Some(Room { withheld }) => {
+                    let text = "a request failed";
+                    tracing::warn!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
+                }
+                None => {}
             }
         } else {
-            tracing::debug!(%method, dialect, operation, status, code, reason, took_us, "a request was answered");
+            let text = "a request was answered";
+            tracing::debug!(%method, dialect, operation, status, code, outcome, reason, duration_ms, "{text}");
+        }
+        if let Some(id) = request::id_for_answer().and_then(|id| HeaderValue::try_from(id).ok()) {
+            response.headers_mut().insert(REQUEST_ID.clone(), id);
         }
         response
     }
-}
 
-/// A handler at work.
-type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + 'a>>;
-
-impl Context {
     async fn dispatch(
         &self,
         route: Route,
@@ -171,12 +202,17 @@ impl Context {
     async fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Failure> {
         match self.authenticator.principal(request.headers())? {
             Principal::User(user) => {
+                request::asked_by(Caller::User(user.id.as_str().into()));
                 if user.credential == Credential::Cookie {
                     self.gate.admit_page(request.method(), request.headers())?;
                 }
                 self.known(user).await.map(Principal::User)
             }
-            other => Ok(other),
+            Principal::System => {
+                request::asked_by(Caller::System);
+                Ok(Principal::System)
+            }
+            Principal::Anonymous => Ok(Principal::Anonymous),
         }
     }
 

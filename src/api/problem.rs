@@ -8,6 +8,7 @@ use super::failure::Failure;
 use super::native::HolderView;
 use super::wire::json;
 use crate::lock::{Holder, Lease, Token};
+use crate::request;
 use crate::server::Response;
 
 #[derive(Serialize)]
@@ -23,6 +24,9 @@ struct Problem<'a> {
     /// The token that holds the key, where another one was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Token>,
+    /// What the log names the request by.
+    #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 /// The answer for a failure.
@@ -42,6 +46,7 @@ pub fn answer(failure: &Failure, status: StatusCode, code: &str, sentence: &str)
             Failure::Fenced(token) => *token,
             _ => None,
         },
+        request_id: request::id(),
     };
     let mut response = json(status, &problem);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -113,13 +113,36 @@ impl Verifier {
 
     /// The claims of a good token. The error says why it is not, for the log; the caller learns only that.
     pub fn verify(&self, token: &str) -> Result<Claims, String> {
-        let header = decode_header(token).map_err(|error| error.to_string())?;
+        let header = decode_header(token).map_err(|error| why(&error))?;
         if header.crit.is_some() {
             // RFC 7515, 4.1.11: an extension that must be understood, and we understand none.
             return Err("critical header extensions are not supported".to_owned());
         }
-        let token = decode::<RawClaims>(token, &self.key.key, &self.validation).map_err(|error| error.to_string())?;
+        let token = decode::<RawClaims>(token, &self.key.key, &self.validation).map_err(|error| why(&error))?;
         Ok(token.claims.into())
+    }
+}
+
+/// Why a token is not valid, in words of ours: the library's quote the token.
+fn why(error: &jsonwebtoken::errors::Error) -> &'static str {
+    use jsonwebtoken::errors::ErrorKind;
+    match error.kind() {
+        ErrorKind::ExpiredSignature => "the token has expired",
+        ErrorKind::ImmatureSignature => "the token is not valid yet (`nbf`)",
+        ErrorKind::InvalidSignature => "the token's signature does not match the key",
+        ErrorKind::InvalidAlgorithm => "the token's algorithm does not fit the key",
+        ErrorKind::InvalidIssuer => "the token's `iss` is not that of --jwt-issuer",
+        ErrorKind::InvalidAudience => "the token's `aud` is not that of --jwt-audience",
+        ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
+            "exp" => "the token has no `exp`",
+            "iss" => "the token has no `iss`, which --jwt-issuer asks for",
+            "aud" => "the token has no `aud`, which --jwt-audience asks for",
+            _ => "the token lacks a claim",
+        },
+        ErrorKind::InvalidClaimFormat(_) => "a claim of the token has the wrong type",
+        ErrorKind::InvalidToken | ErrorKind::Base64(_) | ErrorKind::Utf8(_) => "not a JWT",
+        ErrorKind::Json(_) => "not a JWT, or its algorithm is unknown, or a claim has the wrong type",
+        _ => "the token cannot be verified",
     }
 }
 

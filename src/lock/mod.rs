@@ -39,6 +39,7 @@ pub use undo::Unsettled;
 
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
+use crate::request::{Caller, continued};
 use delivery::{arrived, detached};
 use engine::{Engine, kept, not_mine};
 use floors::Floors;
@@ -230,10 +231,10 @@ impl Locks {
     }
 
     /// Removes a lease, whoever holds it. `by` says who did it, for the log.
-    pub async fn force(&self, target: Target, by: Owner) -> Result<Forced, LockFailure> {
+    pub async fn force(&self, target: Target, by: Caller) -> Result<Forced, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
-        detached(flight, async move {
+        let work = async move {
             let (key, token) = match target {
                 Target::Key(key) => (key, None),
                 Target::Lease(which) => match engine.find(which).await? {
@@ -245,16 +246,16 @@ impl Locks {
                 ForceRow::Forced(text) => {
                     let taken = engine.lease(&key, &Found { text, valid_until_ms: 0, left_ms: 0 })?;
                     let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
-                    let (by, by_kind) = (by.id.as_str(), by.kind.label());
-                    let token = taken.token.get();
-                    tracing::warn!(key = %key, token, by, by_kind, holder, holder_kind, "a lock was taken away");
+                    let (by, by_kind) = (by.id(), by.kind());
+                    let (key, token) = (key.as_str(), taken.token.get());
+                    tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, "a lock was taken away");
                     Ok(Forced::Taken)
                 }
                 ForceRow::Free => Ok(Forced::Free),
                 ForceRow::Other | ForceRow::Stranger => Ok(Forced::Other),
             }
-        })
-        .await
+        };
+        detached(flight, continued(work)).await
     }
 
     /// Hears what becomes of a lease by another's doing, as far as messages reach us; a renewal tells for sure.

@@ -2,6 +2,7 @@
 //! on. Knows no Redis and no HTTP.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +33,7 @@ impl fmt::Display for Shard {
 
 /// The name of a lock: 1 to 512 bytes of UTF-8 without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Key(Box<str>);
+pub struct Key(Arc<str>);
 
 /// Why a text is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +66,11 @@ impl Key {
 
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The key as a text, without a copy.
+    pub fn share(&self) -> Arc<str> {
+        Arc::clone(&self.0)
     }
 
     /// The shard that holds everything of this lock: `crc32(key) % 64`, on every topology.

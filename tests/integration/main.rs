@@ -23,6 +23,7 @@ mod faults;
 mod hold;
 mod identity;
 mod leases;
+mod logs;
 mod native;
 mod noscript;
 mod openapi;

@@ -80,7 +80,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
             if !caller.manages_locks {
                 return Err(Failure::Forbidden("lacks the permission manage-locks"));
             }
-            match cx.locks.force(Target::Key(key), caller.named()).await? {
+            match cx.locks.force(Target::Key(key), crate::request::caller()).await? {
                 Forced::Taken | Forced::Free => Ok(no_content()),
                 Forced::Other => Err(Failure::Held(Holder::UNKNOWN)),
             }
@@ -167,11 +167,6 @@ impl Caller {
     /// The owner whose leases this caller may change.
     fn claimant(self) -> Owner {
         self.owner.unwrap_or_else(|| Owner::system(String::new()))
-    }
-
-    /// The caller by name, for the log.
-    fn named(self) -> Owner {
-        self.owner.unwrap_or_else(|| Owner::system("system".to_owned()))
     }
 }
 

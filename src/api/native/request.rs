@@ -15,6 +15,7 @@ use crate::api::failure::Failure;
 use crate::api::wire::{self, number};
 use crate::config::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
+use crate::request;
 use crate::server::read_body;
 
 /// Longest owner, bytes.
@@ -76,7 +77,10 @@ impl AcquireBody {
         }
         let owner = match (user, self.owner) {
             (Some(user), _) => user,
-            (None, Some(given)) => Owner::system(given),
+            (None, Some(given)) => {
+                request::speaks_for(&given);
+                Owner::system(given)
+            }
             (None, None) if self.reentrant => {
                 return Err(Failure::BadRequest("reentrant: needs an `owner`, else nobody can come again".to_owned()));
             }
@@ -93,13 +97,17 @@ impl AcquireBody {
 
 /// The key in a path, percent-decoded once.
 pub fn key_in(segment: &str) -> Result<Key, Failure> {
-    Key::parse(&wire::segment(segment, "key")?).map_err(|error| Failure::BadRequest(error.to_string()))
+    let key = Key::parse(&wire::segment(segment, "key")?).map_err(|error| Failure::BadRequest(error.to_string()))?;
+    request::asks_for(|| key.share());
+    Ok(key)
 }
 
 /// The token in the query: `None` where there is none, `Some(None)` for an integer that no lease can have.
 #[expect(clippy::option_option, reason = "missing and impossible are two answers")]
 pub fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failure> {
-    Ok(number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64))
+    let token = number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64);
+    token.flatten().inspect(|token| request::shows(token.get()));
+    Ok(token)
 }
 
 /// Refuses what is no name of a system owner; `field` is where it came in.

@@ -105,6 +105,18 @@ fn every_method_of_every_path_is_documented_and_no_other() {
     assert!(operations.len() >= 15, "{operations:?}");
 }
 
+#[test]
+fn every_answer_may_have_the_id_of_its_request() {
+    let document = document();
+    let operations = paths(&document).into_values().flat_map(members).filter(|(_, it)| it.get("responses").is_some());
+    let responses = operations.flat_map(|(_, operation)| members(&operation["responses"]));
+    let own = responses.filter(|(_, response)| response.get("$ref").is_none());
+    for (name, response) in own.chain(members(&document["components"]["responses"])) {
+        let header = &response["headers"]["X-Request-Id"]["$ref"];
+        assert_eq!(header, "#/components/headers/RequestId", "{name}: {response}");
+    }
+}
+
 /// The token of the examples.
 const TOKEN: u64 = 244_358_750_068_573;
 

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Fleet, OFFER, SOON, granted, patient, token};
+use super::{Fleet, OFFER, granted, patient, token};
 use crate::harness::{TestRedis, eventually, jwt, unique};
 
 #[tokio::test]

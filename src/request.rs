@@ -1,0 +1,350 @@
+//! Which request a log line belongs to: its id and its trace, who asks, and for what. It goes along with the task that
+//! serves the request, and `cli/log.rs` adds it to every line that is written there. Knows no HTTP and no lock.
+//!
+//! Nothing is made for a request that no line and no problem speaks of: an id is a number until it is written.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::fmt::Write;
+use std::num::NonZeroU128;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+tokio::task_local! {
+    static CURRENT: Request;
+}
+
+/// Longest id that is taken from a caller, characters.
+const LONGEST_ID: usize = 64;
+
+/// A request that is being served.
+#[derive(Default)]
+pub struct Request {
+    /// What the caller sent to name it; most send nothing.
+    sent: Option<Box<Sent>>,
+    /// Its number in this process; 0 until one is needed.
+    number: Cell<u64>,
+    named: RefCell<Named>,
+    /// Whether a line or a problem has the id.
+    is_written: Cell<bool>,
+    /// Whether a line of a task that went on for it has the id.
+    is_written_elsewhere: OnceCell<Arc<AtomicBool>>,
+}
+
+#[derive(Clone)]
+struct Sent {
+    /// `None` where none was sent, or one that is not fit.
+    id: Option<Box<str>>,
+    wants_id: bool,
+    trace_id: Option<NonZeroU128>,
+}
+
+/// Who asks and for what, as far as it is known yet.
+#[derive(Clone, Default)]
+struct Named {
+    key: Option<Arc<str>>,
+    token: Option<u64>,
+    owner: Option<Box<str>>,
+    caller: Caller,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Caller {
+    /// A user whose token was verified.
+    User(Box<str>),
+    /// A caller with the API token.
+    System,
+    /// A caller without a credential, or whose credential is not valid.
+    #[default]
+    Anonymous,
+}
+
+impl Caller {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Caller::User(_) => "user",
+            Caller::System => "system",
+            Caller::Anonymous => "anonymous",
+        }
+    }
+
+    pub fn id(&self) -> &str {
+        match self {
+            Caller::User(id) => id,
+            other => other.kind(),
+        }
+    }
+}
+
+/// A field that every line of a request has.
+pub enum Detail<'a> {
+    Text(&'a str),
+    Number(u64),
+}
+
+impl Request {
+    /// `ids` are the values of `X-Request-Id`, `traces` those of `traceparent`; either counts only if it came once.
+    pub fn of<'a>(ids: impl Iterator<Item = &'a [u8]>, traces: impl Iterator<Item = &'a [u8]>) -> Request {
+        let (mut ids, mut traces) = (ids.peekable(), traces.peekable());
+        if ids.peek().is_none() && traces.peek().is_none() {
+            return Request::default();
+        }
+        let wants_id = ids.peek().is_some();
+        let id = only(ids).filter(|id| is_fit(id)).and_then(|id| std::str::from_utf8(id).ok()).map(Box::from);
+        let sent = Sent { id, wants_id, trace_id: only(traces).and_then(trace_id) };
+        Request { sent: Some(Box::new(sent)), ..Request::default() }
+    }
+
+    /// Runs what serves the request.
+    pub fn serve<F: Future>(self, serving: F) -> impl Future<Output = F::Output> {
+        CURRENT.scope(self, serving)
+    }
+
+    fn id(&self) -> String {
+        self.is_written.set(true);
+        if let Some(written) = self.is_written_elsewhere.get() {
+            written.store(true, Ordering::Relaxed);
+        }
+        match self.sent.as_ref().and_then(|sent| sent.id.as_deref()) {
+            Some(id) => id.to_owned(),
+            None => made(self.number()),
+        }
+    }
+
+    fn number(&self) -> u64 {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        if self.number.get() == 0 {
+            self.number.set(LAST.fetch_add(1, Ordering::Relaxed) + 1);
+        }
+        self.number.get()
+    }
+
+    /// The same request, for a task that goes on for it.
+    fn continued(&self) -> Request {
+        let written = self.is_written_elsewhere.get_or_init(Arc::default);
+        Request {
+            sent: self.sent.clone(),
+            number: Cell::new(self.number()),
+            named: self.named.clone(),
+            is_written: Cell::new(false),
+            is_written_elsewhere: OnceCell::from(Arc::clone(written)),
+        }
+    }
+}
+
+/// The id of the request that is being served, for a problem.
+pub fn id() -> Option<String> {
+    CURRENT.try_with(Request::id).ok()
+}
+
+/// The id that the answer must have: its caller sent one, or a line or a problem has it.
+pub fn id_for_answer() -> Option<String> {
+    let id = CURRENT.try_with(|request| {
+        let written_elsewhere = request.is_written_elsewhere.get().is_some_and(|it| it.load(Ordering::Relaxed));
+        let is_wanted = request.sent.as_ref().is_some_and(|sent| sent.wants_id);
+        (request.is_written.get() || written_elsewhere || is_wanted).then(|| request.id())
+    });
+    id.ok().flatten()
+}
+
+/// Who asks.
+pub fn caller() -> Caller {
+    CURRENT.try_with(|request| request.named.borrow().caller.clone()).unwrap_or_default()
+}
+
+/// Notes who asks.
+pub fn asked_by(caller: Caller) {
+    note(|named| named.caller = caller);
+}
+
+/// Notes the lock that is asked for.
+pub fn asks_for(key: impl FnOnce() -> Arc<str>) {
+    note(|named| named.key = Some(key()));
+}
+
+/// Notes the token that is shown.
+pub fn shows(token: u64) {
+    note(|named| named.token = Some(token));
+}
+
+/// Notes the owner that a system caller names.
+pub fn speaks_for(owner: &str) {
+    note(|named| named.owner = Some(owner.into()));
+}
+
+fn note(what: impl FnOnce(&mut Named)) {
+    // Without a request there is nothing to note, as in a test of a parser.
+    let _ = CURRENT.try_with(|request| what(&mut request.named.borrow_mut()));
+}
+
+/// `work`, so that its lines belong to the request that is being served now, wherever it runs.
+pub fn continued<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    let request = CURRENT.try_with(Request::continued).unwrap_or_default();
+    CURRENT.scope(request, work)
+}
+
+/// The fields of every line of the request that is being served, if there is one.
+pub fn describe(mut field: impl FnMut(&'static str, Detail<'_>)) {
+    let _ = CURRENT.try_with(|request| {
+        let Named { key, token, owner, caller } = &*request.named.borrow();
+        if let Some(key) = key {
+            field("key", Detail::Text(key));
+        }
+        if let Some(token) = token {
+            field("token", Detail::Number(*token));
+        }
+        if let Some(owner) = owner {
+            field("owner", Detail::Text(owner));
+        }
+        field("caller", Detail::Text(caller.id()));
+        field("caller_kind", Detail::Text(caller.kind()));
+        field("request_id", Detail::Text(&request.id()));
+        if let Some(trace_id) = request.sent.as_ref().and_then(|sent| sent.trace_id) {
+            field("trace_id", Detail::Text(&format!("{trace_id:032x}")));
+        }
+    });
+}
+
+/// 64 random bits of this process, and a number.
+fn made(number: u64) -> String {
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    let process = PROCESS.get_or_init(|| getrandom::u64().expect("the operating system has random bytes"));
+    let mut id = String::with_capacity(32);
+    write!(id, "{process:016x}-{number:x}").expect("memory takes all that is written");
+    id
+}
+
+fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
+    let first = values.next()?;
+    values.next().is_none().then_some(first)
+}
+
+/// Visible ASCII characters, so that it may stand in a header and in a line as it is.
+fn is_fit(id: &[u8]) -> bool {
+    (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+}
+
+/// The trace of a `traceparent` (W3C Trace Context, 3.2): `00-<trace>-<parent>-<flags>`; a later version may have more.
+fn trace_id(traceparent: &[u8]) -> Option<NonZeroU128> {
+    let text = std::str::from_utf8(traceparent).ok()?;
+    let mut parts = text.split('-');
+    let [version, trace, parent, flags] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
+    let are_digits = [(version, 2), (trace, 32), (parent, 16), (flags, 2)].into_iter().all(|(part, length)| {
+        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    });
+    let has_more = parts.next().is_some();
+    if !are_digits || version == "ff" || (version == "00" && has_more) || parent.bytes().all(|byte| byte == b'0') {
+        return None;
+    }
+    u128::from_str_radix(trace, 16).ok().and_then(NonZeroU128::new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+
+    fn of(ids: &[&str], traces: &[&str]) -> Request {
+        Request::of(ids.iter().map(|id| id.as_bytes()), traces.iter().map(|trace| trace.as_bytes()))
+    }
+
+    /// The fields of a line.
+    fn fields() -> Vec<String> {
+        let mut fields = Vec::new();
+        describe(|name, detail| {
+            fields.push(match detail {
+                Detail::Text(text) => format!("{name}={text}"),
+                Detail::Number(number) => format!("{name}={number}"),
+            });
+        });
+        fields
+    }
+
+    #[tokio::test]
+    async fn an_id_of_64_visible_ascii_characters_is_kept_and_any_other_is_replaced() {
+        let longest = "x".repeat(64);
+        for id in ["1", "0af7651916cd43dd-8448", "!\"#~", &longest] {
+            let answered = of(&[id], &[]).serve(async { id_for_answer() }).await;
+            assert_eq!(answered.as_deref(), Some(id));
+        }
+        let too_long = "x".repeat(65);
+        for ids in [&["a b"][..], &[""], &["ä"], &["a\tb"], &["a\u{7f}"], &[&too_long], &["a", "b"], &["a", "a"]] {
+            let answered = of(ids, &[]).serve(async { id_for_answer() }).await.expect("one of ours");
+            assert!(is_fit(answered.as_bytes()) && !ids.contains(&&*answered), "{ids:?}: {answered}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_that_nobody_sent_is_in_the_answer_only_when_it_was_written() {
+        assert_eq!(Request::default().serve(async { id_for_answer() }).await, None);
+        let (problem, answer) = Request::default().serve(async { (id(), id_for_answer()) }).await;
+        assert!(problem.is_some() && problem == answer);
+        let (line, answer) = Request::default().serve(async { (fields(), id_for_answer()) }).await;
+        assert!(line.contains(&format!("request_id={}", answer.expect("it was written"))), "{line:?}");
+        let (silent, told, answer) = Request::default()
+            .serve(async {
+                let line = tokio::spawn(continued(async { fields() }));
+                let silent = id_for_answer();
+                (silent, line.await.expect("no panic"), id_for_answer())
+            })
+            .await;
+        assert_eq!(silent, None);
+        assert!(told.contains(&format!("request_id={}", answer.expect("it was written"))), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn two_requests_never_have_one_id() {
+        let first = Request::default().serve(async { (id(), id()) }).await;
+        let second = Request::default().serve(async { id() }).await;
+        assert_eq!(first.0, first.1);
+        assert_ne!(first.0, second);
+    }
+
+    #[tokio::test]
+    async fn a_line_names_what_was_noted_and_nothing_without_a_request() {
+        asks_for(|| "lost".into());
+        assert_eq!(fields(), [""; 0]);
+        let request = of(&["r-1"], &[&format!("00-{TRACE}-b7ad6b7169203331-01")]);
+        let line = request.serve(async {
+            asks_for(|| "orders".into());
+            shows(7);
+            speaks_for("web-3");
+            asked_by(Caller::User("alice".into()));
+            tokio::spawn(continued(async { fields() })).await.expect("no panic")
+        });
+        let trace = format!("trace_id={TRACE}");
+        let expected =
+            ["key=orders", "token=7", "owner=web-3", "caller=alice", "caller_kind=user", "request_id=r-1", &trace];
+        assert_eq!(line.await, expected);
+        let unknown = Request::default().serve(async { fields() }).await;
+        assert_eq!(unknown[..2], ["caller=anonymous", "caller_kind=anonymous"]);
+    }
+
+    #[test]
+    fn a_trace_is_taken_from_a_traceparent_that_is_whole() {
+        let seen = |text: &str| trace_id(text.as_bytes()).map(|id| format!("{id:032x}"));
+        for text in ["00-T-b7ad6b7169203331-01", "00-T-b7ad6b7169203331-00", "cc-T-b7ad6b7169203331-01-more"] {
+            assert_eq!(seen(&text.replace('T', TRACE)).as_deref(), Some(TRACE), "{text}");
+        }
+        for text in [
+            "",
+            "T",
+            "00-T",
+            "00-T-b7ad6b7169203331",
+            "00-T-b7ad6b7169203331-01-more",
+            "ff-T-b7ad6b7169203331-01",
+            "0-T-b7ad6b7169203331-01",
+            "00-T-0000000000000000-01",
+            "00-T-b7ad6b716920333-01",
+            "00-T-b7ad6b7169203331-0x",
+            "00-00000000000000000000000000000000-b7ad6b7169203331-01",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-+af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c8031é-b7ad6b7169203331-01",
+        ] {
+            assert_eq!(seen(&text.replace('T', TRACE)), None, "{text}");
+        }
+        assert!(of(&[], &["00-a", "00-b"]).sent.is_some_and(|sent| sent.trace_id.is_none()), "two are none");
+    }
+}
