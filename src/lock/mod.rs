@@ -11,6 +11,7 @@ mod list;
 mod nonce;
 mod outcome;
 mod overlong;
+mod probe;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod record;
@@ -33,6 +34,7 @@ pub use outcome::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, State, Target, Wait, Which,
 };
 pub use overlong::{Overlong, Walk};
+pub use probe::Prober;
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 pub use undo::Unsettled;
 pub use waiters::Removal;
