@@ -172,6 +172,7 @@ impl Worker {
         } else {
             KeySpace::in_database(prefix, database)
         };
+        redis.know(space.patterns());
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
         let api = Api::new(config, locks.clone(), directory, Arc::clone(metrics), stop.clone());

@@ -38,7 +38,7 @@ metrics! {
     redis_seconds: HistogramVec = "lockside_redis_round_trip_seconds" ["operation"];
     /// Redis commands that got no good answer, by what is known of them.
     redis_errors: IntCounterVec = "lockside_redis_errors_total" ["operation", "error"];
-    /// Whether Redis answers: 1 when the last thing heard from it was an answer.
+    /// Whether Redis answers and does what an acquire needs: 1 while /readyz has nothing to say against Redis.
     redis_up: IntGaugeVec = "lockside_redis_up" [];
     /// Connections to Redis that were given up or lost and made anew, by reason.
     redis_reconnections: IntCounterVec = "lockside_redis_reconnections_total" ["reason"];
@@ -83,6 +83,8 @@ pub enum RedisOperation {
     Mark,
     Info,
     Time,
+    /// An acquire and its release, to see whether they can be done.
+    Probe,
 }
 
 impl RedisOperation {
@@ -95,6 +97,7 @@ impl RedisOperation {
             RedisOperation::Mark => "mark",
             RedisOperation::Info => "info",
             RedisOperation::Time => "time",
+            RedisOperation::Probe => "probe",
         }
     }
 }

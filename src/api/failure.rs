@@ -46,7 +46,13 @@ pub enum Failure {
     Overloaded(String),
     /// The process is being stopped.
     Draining,
+    /// Redis cannot be reached.
     RedisUnavailable(String),
+    /// Redis was reached, and did not do it; `advice` says what to change there, where that is known.
+    RedisRefused {
+        reason: String,
+        advice: Option<String>,
+    },
     TooLate(String),
     RenewedTooLate(String),
     OutcomeUnknown(String),
@@ -95,6 +101,7 @@ impl Failure {
             Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The service is being stopped.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None),
             Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None),
             Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "The lock store cannot be reached; nothing was changed.", "Der Sperrenspeicher ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
+            Failure::RedisRefused { .. } => row("redis-refused",       S::SERVICE_UNAVAILABLE, "The lock store refused this; nothing was changed.", "Der Sperrenspeicher hat dies abgelehnt; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN,             S::INTERNAL_SERVER_ERROR,  None),
             Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was granted too late to be of use.", "Die Sperre kam zu spät, um noch zu nützen.", S::INTERNAL_SERVER_ERROR, BROKEN,                  S::INTERNAL_SERVER_ERROR,  None),
             Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was renewed too late to be of use.", "Die Verlängerung kam zu spät, um noch zu nützen.", S::INTERNAL_SERVER_ERROR, BROKEN,            S::INTERNAL_SERVER_ERROR,  None),
             Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Nobody knows whether this was done; look before you try again.", "Niemand weiß, ob dies geschah; bitte prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
@@ -124,6 +131,7 @@ impl Failure {
             | Failure::TooManyWaiters(reason)
             | Failure::Overloaded(reason)
             | Failure::RedisUnavailable(reason)
+            | Failure::RedisRefused { reason, .. }
             | Failure::TooLate(reason)
             | Failure::RenewedTooLate(reason)
             | Failure::OutcomeUnknown(reason) => reason,
@@ -142,13 +150,19 @@ impl Failure {
                 // Speaks of the caller's own request, so the caller may know it.
                 let text = match &self {
                     Failure::BadRequest(reason) => format!("{text} ({reason})"),
+                    Failure::RedisRefused { advice: Some(advice), .. } => format!("{text} ({advice})"),
                     _ => text.to_owned(),
                 };
                 leases::message(row.status, row.code, &text, language)
             }
             Dialect::Dapr(call) => {
+                let refused;
                 let text = match &self {
                     Failure::BadRequest(reason) | Failure::NoSuchStore(reason) => reason,
+                    Failure::RedisRefused { advice: Some(advice), .. } => {
+                        refused = format!("{} ({advice})", row.english);
+                        &refused
+                    }
                     _ => row.english,
                 };
                 dapr::answer(row.dapr.0, row.dapr.1, call, text)
@@ -169,6 +183,7 @@ impl Failure {
             Failure::Overloaded(_)
             | Failure::Draining
             | Failure::RedisUnavailable(_)
+            | Failure::RedisRefused { .. }
             | Failure::TooLate(_)
             | Failure::RenewedTooLate(_)
                 if response.status() == StatusCode::SERVICE_UNAVAILABLE =>
@@ -198,7 +213,11 @@ impl From<LockFailure> for Failure {
             LockFailure::WaitTimeout => Failure::WaitTimeout,
             LockFailure::TooManyWaiters(_) => Failure::TooManyWaiters(failure.to_string()),
             LockFailure::Draining => Failure::Draining,
-            LockFailure::TakenBack(_) => Failure::RedisUnavailable(failure.to_string()),
+            // Redis was there, and its replicas were not.
+            LockFailure::TakenBack(_) => Failure::RedisRefused {
+                reason: failure.to_string(),
+                advice: Some("--min-replicas asks for replicas that take part: bring them back".to_owned()),
+            },
             LockFailure::TooLate(_) => Failure::TooLate(failure.to_string()),
             LockFailure::RenewedTooLate(_) => Failure::RenewedTooLate(failure.to_string()),
         }
@@ -211,6 +230,7 @@ impl From<RedisFailure> for Failure {
         match failure {
             RedisFailure::Overloaded(_) => Failure::Overloaded(reason),
             failure if failure.may_have_happened() => Failure::OutcomeUnknown(reason),
+            RedisFailure::Refused(_) => Failure::RedisRefused { reason, advice: failure.advice().map(str::to_owned) },
             _ => Failure::RedisUnavailable(reason),
         }
     }

@@ -37,13 +37,18 @@ impl Ops {
         self.0.draining.store(true, Ordering::Relaxed);
     }
 
-    /// Ready means: every thread's Redis connection answers, Redis takes writes, and the process is not being stopped.
-    /// With what is to be said of this Redis.
-    fn ready(&self) -> Result<Vec<Finding>, String> {
+    /// Ready means: every thread's Redis connection answers, an acquire was done on it a moment ago, and the process is not
+    /// being stopped.
+    fn ready(&self) -> Result<(), String> {
         if self.0.draining.load(Ordering::Relaxed) {
             return Err("draining".to_owned());
         }
-        self.answers().and_then(|()| self.0.worth.judgement()).map_err(|reason| format!("redis: {reason}"))
+        self.grants().map_err(|reason| format!("redis: {reason}"))
+    }
+
+    /// `Ok` while locks can be granted.
+    fn grants(&self) -> Result<(), String> {
+        self.answers().and_then(|()| self.0.worth.obstacle().map_or(Ok(()), Err))
     }
 
     /// `Ok` while every thread's Redis connection answers.
@@ -54,7 +59,7 @@ impl Ops {
     async fn metrics(&self) -> String {
         let Context { metrics, locks, worth, .. } = &*self.0;
         let is_up = self.answers().is_ok();
-        metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(is_up));
+        metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(self.grants().is_ok()));
         let held = &metrics.locks_held;
         // Counted only when somebody asks, and left out where Redis does not tell: without waiting for a part of it that is
         // known to be away.
@@ -90,15 +95,14 @@ impl Handler for Ops {
         }
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
-            "/readyz" => match self.ready() {
-                Ok(findings) => {
-                    let warnings =
-                        findings.iter().map(|found| format!("warning: {}: {}\n", found.warning.code(), found.text));
-                    let place = self.0.worth.place();
-                    text(StatusCode::OK, format!("ready\nredis: {place}\n{}", warnings.collect::<String>()))
+            "/readyz" => {
+                let warning = |found: Finding| format!("warning: {}: {}\n", found.warning.code(), found.text);
+                let warnings: String = self.0.worth.findings().into_iter().flatten().map(warning).collect();
+                match self.ready() {
+                    Ok(()) => text(StatusCode::OK, format!("ready\nredis: {}\n{warnings}", self.0.worth.place())),
+                    Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n{warnings}")),
                 }
-                Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
-            },
+            }
             _ => {
                 let mut response = text(StatusCode::OK, self.metrics().await);
                 let version = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");

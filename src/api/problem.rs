@@ -57,6 +57,10 @@ fn detail(failure: &Failure, sentence: &str) -> String {
     match failure {
         // Speaks of the caller's own request, so the caller may know it.
         Failure::BadRequest(reason) => reason.clone(),
+        // Of what Redis said the caller is told what to change, not the names that it says it with.
+        Failure::RedisRefused { advice: Some(advice), .. } => {
+            format!("Redis refused this, and nothing was changed: {advice}")
+        }
         Failure::Held(Holder::Lease(lease)) => {
             let Lease { key, owner, valid_for_ms, .. } = &**lease;
             format!("lock `{key}` is held by `{}` for another {valid_for_ms} ms", owner.id)

@@ -79,7 +79,7 @@ impl Problem {
         match self.code.as_str() {
             "unauthorized" => "; show who you are with --token-file",
             "forbidden" => "; this needs other rights, see --token-file",
-            "redis-unavailable" | "overloaded" | "draining" | "too-late" => "; try again",
+            "redis-unavailable" | "redis-refused" | "overloaded" | "draining" | "too-late" => "; try again",
             "outcome-unknown" => "; look with `lockside show`",
             _ => "",
         }

@@ -20,7 +20,7 @@ pub struct HealthFlags {
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9420")]
     ops_listen: Address,
 
-    /// Ask whether it is ready (Redis answers and takes writes), not only whether it is alive; prints its warnings
+    /// Ask whether it is ready (locks can be granted), not only whether it is alive; prints its warnings
     #[arg(long)]
     ready: bool,
 }

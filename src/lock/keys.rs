@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::types::{Key, Shard};
-use crate::redis::Slot;
+use crate::redis::{Patterns, Slot};
 
 /// The names of one lock space; two prefixes never meet.
 #[derive(Clone, Debug)]
@@ -37,6 +37,22 @@ struct ShardKeys {
     push: String,
 }
 
+impl ShardKeys {
+    /// Of the shard whose keys all begin so.
+    fn new(shard: Shard, begin: &str, push: String) -> ShardKeys {
+        ShardKeys {
+            shard: shard.to_string(),
+            slot: Slot::of(begin),
+            lock: format!("{begin}lock:"),
+            sequence: format!("{begin}seq").into(),
+            tokens: format!("{begin}tokens").into(),
+            queue: format!("{begin}queue:"),
+            forced: format!("{begin}forced:"),
+            push,
+        }
+    }
+}
+
 impl KeySpace {
     /// The key space under `prefix`, on one server, whose database is part of the channels' names: the channels of a
     /// server belong to all its databases.
@@ -55,16 +71,7 @@ impl KeySpace {
     }
 
     fn with_channels(prefix: &str, push: impl Fn(Shard) -> String) -> KeySpace {
-        let shards = Shard::all().map(|shard| ShardKeys {
-            shard: shard.to_string(),
-            slot: Slot::of(format!("{{{prefix}:{shard}}}")),
-            lock: format!("{{{prefix}:{shard}}}:lock:"),
-            sequence: format!("{{{prefix}:{shard}}}:seq").into(),
-            tokens: format!("{{{prefix}:{shard}}}:tokens").into(),
-            queue: format!("{{{prefix}:{shard}}}:queue:"),
-            forced: format!("{{{prefix}:{shard}}}:forced:"),
-            push: push(shard),
-        });
+        let shards = Shard::all().map(|shard| ShardKeys::new(shard, &format!("{{{prefix}:{shard}}}:"), push(shard)));
         let (users, raw_mark) = (format!("{prefix}:users"), format!("{{{prefix}:raw}}:mark"));
         KeySpace { users, raw_mark, shards: shards.collect(), not_raw: None }
     }
@@ -72,6 +79,36 @@ impl KeySpace {
     /// The key space under `prefix` on one server, with raw keys.
     pub fn raw(prefix: &str, database: u8) -> KeySpace {
         KeySpace { not_raw: Some(format!("{{{prefix}:")), ..KeySpace::in_database(prefix, database) }
+    }
+
+    /// Keys for the probes of one process, `sidecar`: in the same slots, under the same prefix, and never a lock's, nor in
+    /// the index of locks. Only the sequences are the same, for they have no expiry: a probe leaves nothing behind that a
+    /// lock would not.
+    pub fn probing(&self, sidecar: &str) -> KeySpace {
+        let of_a_shard = |(shard, keys): (Shard, &ShardKeys)| {
+            let begin = keys.lock.strip_suffix("lock:").expect("so it was made");
+            let begin = format!("{begin}probe:");
+            let lock = format!("{begin}lock:{sidecar}:");
+            let sequence = keys.sequence.clone();
+            ShardKeys { lock, sequence, ..ShardKeys::new(shard, &begin, keys.push.clone()) }
+        };
+        let shards = Shard::all().zip(self.shards.iter()).map(of_a_shard).collect();
+        KeySpace { shards, not_raw: None, ..self.clone() }
+    }
+
+    /// What an ACL user must be allowed who works with this space, and with no other: a prefix that goes on behind this
+    /// one is another space, so that no `*` may stand for the number of a shard.
+    pub fn patterns(&self) -> Patterns {
+        let prefix = escaped(self.users.strip_suffix(":users").expect("so it was made"));
+        let numbers = ["[0-9]", "[0-9][0-9]"];
+        let shards = numbers.map(|number| format!("~{{{prefix}:{number}}}:*")).join(" ");
+        let names = if self.is_raw() { " and those of all locks, such as ~*" } else { "" };
+        let channels = if self.push(Shard::all().next().expect("there are shards")).starts_with('{') {
+            numbers.map(|number| format!("&{{{prefix}:{number}}}:push:*")).join(" ")
+        } else {
+            format!("&{prefix}:push:[0-9a-f]*")
+        };
+        Patterns { keys: format!("{shards} ~{{{prefix}:raw}}:mark %R~{prefix}:users{names}"), channels }
     }
 
     /// Whether other programs' locks and ours are one.
@@ -139,9 +176,22 @@ impl KeySpace {
 
 /// Whether a name is spelled as a key of some lock space, whatever its prefix.
 fn is_of_a_lock_space(name: &str) -> bool {
-    const KINDS: [&str; 6] = ["lock:", "seq", "tokens", "queue:", "forced:", "mark"];
+    const KINDS: [&str; 7] = ["lock:", "seq", "tokens", "queue:", "forced:", "mark", "probe:"];
     let split = name.strip_prefix('{').and_then(|name| name.split_once("}:"));
     split.is_some_and(|(tag, kind)| tag.contains(':') && KINDS.iter().any(|known| kind.starts_with(known)))
+}
+
+/// A text as a pattern of Redis that nothing else matches; a space stands in no pattern, so there any character does.
+fn escaped(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            '*' | '?' | '[' | ']' | '^' | '\\' => pattern.extend(['\\', letter]),
+            letter if letter.is_whitespace() => pattern.push('?'),
+            letter => pattern.push(letter),
+        }
+    }
+    pattern
 }
 
 fn join(first: &str, second: &str) -> String {
@@ -173,12 +223,44 @@ mod tests {
     }
 
     #[test]
+    fn the_keys_of_a_probe_are_in_the_slots_of_locks_and_none_of_theirs() {
+        for space in [KeySpace::new("lockside"), KeySpace::clustered("lockside"), KeySpace::raw("lockside", 0)] {
+            let (one, other) = (space.probing("one"), space.probing("other"));
+            let key = Key::parse("a").expect("a key");
+            let shard = key.shard();
+            assert_eq!(one.lock(&key), format!("{{lockside:{shard}}}:probe:lock:one:a"));
+            assert_ne!(one.lock(&key), other.lock(&key));
+            assert_eq!(*one.tokens(shard), format!("{{lockside:{shard}}}:probe:tokens"));
+            assert_ne!(one.tokens(shard), space.tokens(shard));
+            assert_eq!((one.slot(shard), Slot::of(one.lock(&key))), (space.slot(shard), space.slot(shard)));
+        }
+    }
+
+    #[test]
+    fn the_patterns_of_a_space_cover_it_alone() {
+        let Patterns { keys, channels } = KeySpace::new("lockside").patterns();
+        assert_eq!(keys, "~{lockside:[0-9]}:* ~{lockside:[0-9][0-9]}:* ~{lockside:raw}:mark %R~lockside:users");
+        assert_eq!(channels, "&lockside:push:[0-9a-f]*");
+        let channels = KeySpace::clustered("lockside").patterns().channels;
+        assert_eq!(channels, "&{lockside:[0-9]}:push:* &{lockside:[0-9][0-9]}:push:*");
+        let keys = KeySpace::new("my [app]*").patterns().keys;
+        assert!(keys.starts_with("~{my?\\[app\\]\\*:[0-9]}:* "), "{keys}");
+    }
+
+    #[test]
     fn a_raw_key_is_its_name_and_never_one_of_ours() {
         let space = KeySpace::raw("lockside", 0);
         for name in ["a", "{a}:1", "{locksides:1}", "lockside:users:1", "lockside", "Straße ß", "{x}:seq"] {
             assert_eq!(space.lock(&Key::parse(name).expect("a key")), name);
         }
-        for name in ["{lockside:1}:seq", "{two:1}:tokens", "{lockside:1}:queue:a", "{lockside:", "lockside:users"] {
+        for name in [
+            "{lockside:1}:seq",
+            "{two:1}:tokens",
+            "{lockside:1}:queue:a",
+            "{lockside:1}:probe:seq",
+            "{lockside:",
+            "lockside:users",
+        ] {
             let key = Key::parse(name).expect("a key");
             assert_eq!(space.lock(&key), KeySpace::new("lockside").lock(&key), "{name}");
         }

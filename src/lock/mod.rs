@@ -11,6 +11,7 @@ mod list;
 mod nonce;
 mod outcome;
 mod overlong;
+mod probe;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod queue;
@@ -34,6 +35,7 @@ pub use outcome::{
 };
 pub use overlong::{Overlong, Walk};
 pub use queue::{News, Watch};
+pub use probe::Prober;
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 pub use undo::Unsettled;
 

@@ -339,7 +339,7 @@ impl Scripts {
             call.args.extend(entries.iter().map(String::as_str));
             call
         };
-        let mut row = Row::of(self.redis.run_in_batch(&ADVANCE, self.slot(key), call).await?)?;
+        let mut row = Row::of(self.redis.run(&ADVANCE, self.slot(key), call).await?)?;
         let key = match row.word().as_ref() {
             b"held" => KeyState::Held(row.found()?),
             b"stranger" => KeyState::Stranger,

@@ -19,6 +19,7 @@ const LARGEST: usize = 64;
 struct Job {
     script: &'static Script,
     slot: Slot,
+    operation: RedisOperation,
     call: Call,
     give: oneshot::Sender<Result<Reply, RedisFailure>>,
 }
@@ -50,10 +51,11 @@ impl Node {
         self: &Arc<Node>,
         script: &'static Script,
         slot: Slot,
+        operation: RedisOperation,
         call: Call,
     ) -> Result<Reply, RedisFailure> {
         let (give, take) = oneshot::channel();
-        if self.batch.push(Job { script, slot, call, give }) {
+        if self.batch.push(Job { script, slot, operation, call, give }) {
             let node = Arc::clone(self);
             tokio::spawn(async move {
                 // Until all that are ready to ask have asked.
@@ -85,7 +87,7 @@ impl Node {
         let (Some(batch), true) = (batch, jobs.len() > 1) else {
             return self.run_each_alone(jobs).await;
         };
-        let operations: Vec<_> = jobs.iter().map(|job| RedisOperation::Script(job.script.name)).collect();
+        let operations: Vec<_> = jobs.iter().map(|job| job.operation).collect();
         let rows = self.evalsha(&operations, batch, together(&jobs)).await.and_then(Reply::into_rows);
         if rows.as_ref().is_err_and(RedisFailure::is_unknown_script) {
             let _ = self.load(batch).await;
@@ -93,7 +95,7 @@ impl Node {
         match rows {
             Ok(rows) if rows.len() == jobs.len() => {
                 for (job, row) in jobs.into_iter().zip(rows) {
-                    let refusal = row.refusal().inspect(|failure| self.learn_of_a_row(job.script, failure));
+                    let refusal = row.refusal().map(|failure| self.learned_of_a_row(job.operation, failure));
                     let _ = job.give.send(refusal.map_or(Ok(row), Err));
                 }
             }
@@ -108,21 +110,23 @@ impl Node {
     }
 
     async fn run_each_alone(&self, jobs: Vec<Job>) {
-        let alone = jobs.into_iter().map(|Job { script, call, give, .. }| async move {
-            let _ = give.send(self.evalsha(&[RedisOperation::Script(script.name)], script, call).await);
+        let alone = jobs.into_iter().map(|Job { script, operation, call, give, .. }| async move {
+            let _ = give.send(self.evalsha(&[operation], script, call).await);
         });
         futures_util::future::join_all(alone).await;
     }
 
     /// As for a call that fails, where that was no failure of the whole call.
-    fn learn_of_a_row(&self, script: &Script, failure: &RedisFailure) {
-        self.status.refused(failure);
-        if !failure.was_answered() {
-            self.metrics.redis_error(RedisOperation::Script(script.name), failure);
+    fn learned_of_a_row(&self, operation: RedisOperation, failure: RedisFailure) -> RedisFailure {
+        let failure = self.status.advised(failure);
+        // Counted already.
+        if !matches!(failure, RedisFailure::Unreplicated { .. }) {
+            self.metrics.redis_error(operation, &failure);
         }
         if failure.wants_reconnection() {
-            Status::learn(&self.status, &self.client, Some(failure));
+            Status::learn(&self.status, &self.client, Some(&failure));
         }
+        failure
     }
 }
 

@@ -1,8 +1,11 @@
-//! Why there is no connection, in a sentence that says what to change. What is not known better stays as it was told.
+//! Why there is no connection, in a sentence that names the address and says what to change. What is not known better
+//! stays as the client library said it, without the names of its types.
 
+use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use fred::error::Error;
+use fred::error::{Error, ErrorKind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -17,61 +20,145 @@ const TLS_RECORDS: std::ops::RangeInclusive<u8> = 0x14..=0x17;
 
 /// Where we want to connect.
 #[derive(Clone, Debug)]
-pub(super) struct Target {
-    pub host: String,
-    pub port: u16,
-    pub is_tls: bool,
+pub(super) enum Target {
+    Host { host: String, port: u16, is_tls: bool },
+    Socket(PathBuf),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Target::Host { host, port, .. } if host.contains(':') => write!(f, "`[{host}]:{port}`"),
+            Target::Host { host, port, .. } => write!(f, "`{host}:{port}`"),
+            Target::Socket(path) => write!(f, "`{}`", path.display()),
+        }
+    }
 }
 
 impl Target {
-    /// Where `config` leads; `None` unless that is one server's host.
-    pub fn of(config: &RedisConfig) -> Option<Target> {
+    pub fn new((host, port): &(String, u16), config: &RedisConfig) -> Target {
+        Target::Host { host: host.clone(), port: *port, is_tls: config.tls.is_some() }
+    }
+
+    /// Where `config` leads: of several servers, to the first.
+    pub fn of(config: &RedisConfig) -> Target {
         match &config.server {
             RedisServer::Tcp { host, port } | RedisServer::ClusterNode { host, port } => {
-                Some(Target { host: host.clone(), port: *port, is_tls: config.tls.is_some() })
+                Target::new(&(host.clone(), *port), config)
             }
-            RedisServer::Unix { .. } | RedisServer::Sentinel { .. } | RedisServer::Cluster { .. } => None,
+            RedisServer::Sentinel { hosts, .. } | RedisServer::Cluster { hosts } => Target::new(&hosts[0], config),
+            RedisServer::Unix { path } => Target::Socket(path.clone()),
         }
+    }
+
+    /// What became of a connection that stood.
+    pub fn lost(&self, error: &Error) -> String {
+        format!("the connection to {self} was lost: {}", plain(error))
     }
 }
 
-/// What an error means. `target` is `None` for a unix socket.
-pub(super) async fn explain(error: &Error, target: Option<&Target>) -> String {
-    let text = error.to_string();
-    if let Some(target) = target {
-        if let Some(problem) = text.split("InvalidCertificate(").nth(1) {
-            return of_the_certificate(problem, target);
-        }
-        // Both end in a silence or a reset, which say nothing.
-        let is_mute = ["timed out", "reset by peer", "Connection closed", "corrupt message", "UnexpectedEof"];
-        if is_mute.iter().any(|mute| text.contains(mute)) && speaks_otherwise(target).await {
-            let Target { host, port, is_tls } = target;
-            return if *is_tls {
-                format!(
-                    "`{host}:{port}` speaks no TLS; say redis instead of rediss in --redis-url, or name the TLS port"
-                )
-            } else {
-                format!(
-                    "`{host}:{port}` speaks TLS; say rediss instead of redis in --redis-url, or name the plain port"
-                )
-            };
+/// What an error means that came of connecting to `target`.
+pub(super) async fn explain(error: &Error, target: &Target) -> String {
+    let text = error.details();
+    if let Some(problem) = text.split("InvalidCertificate(").nth(1) {
+        return of_the_certificate(problem, target);
+    }
+    if let Some(alert) = text.split("AlertReceived(").nth(1) {
+        return of_the_alert(alert.split(')').next().unwrap_or_default(), target);
+    }
+    if text.contains("lookup address") || text.starts_with("Failed to resolve") {
+        let host = if let Target::Host { host, .. } = target { host.as_str() } else { "" };
+        return format!("cannot connect to {target}: the host name `{host}` does not resolve ({})", plain(error));
+    }
+    if text.contains("Invalid frame") || *error.kind() == ErrorKind::Protocol {
+        return match unasked(target).await {
+            Some(said) => format!("{target} refuses the connection ({said})"),
+            None if text.contains("Failed to set client name") => format!(
+                "{target} refuses CLIENT SETNAME; allow its ACL user the command: +client|setname (all that it needs \
+                 stands in deploy/redis/lockside.acl)"
+            ),
+            None => format!(
+                "cannot connect to {target}: what answers there does not speak Redis's protocol; does --redis-url name \
+                 the right port? ({})",
+                plain(error)
+            ),
+        };
+    }
+    // Both end in a silence or a reset, which say nothing.
+    let is_mute = ["timed out", "reset by peer", "Connection closed", "corrupt message", "UnexpectedEof"];
+    if is_mute.iter().any(|mute| text.contains(mute)) {
+        match target {
+            Target::Host { is_tls: true, .. } if speaks_otherwise(target).await => {
+                return format!(
+                    "{target} speaks no TLS; say redis instead of rediss in --redis-url, or name the TLS port"
+                );
+            }
+            Target::Host { is_tls: false, .. } if speaks_otherwise(target).await => {
+                return format!(
+                    "{target} speaks TLS; say rediss instead of redis in --redis-url, or name the plain port"
+                );
+            }
+            _ => {}
         }
     }
-    match error.details().split(' ').next() {
+    match text.split(' ').next() {
         Some("WRONGPASS") => format!(
-            "redis does not accept this user with this password; mend --redis-username or --redis-password-file ({})",
-            error.details()
+            "{target} does not accept this user with this password; mend --redis-username or --redis-password-file \
+             ({text})"
         ),
-        Some("NOAUTH") => {
-            format!("redis asks for a password; name its file with --redis-password-file ({})", error.details())
+        Some("NOAUTH") => format!("{target} asks for a password; name its file with --redis-password-file ({text})"),
+        Some(word) if word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+            format!("{target} refuses the connection ({text})")
         }
-        _ => text,
+        _ => format!("cannot connect to {target}: {}", plain(error)),
     }
 }
 
-fn of_the_certificate(problem: &str, Target { host, port, .. }: &Target) -> String {
-    let problem = problem.split(['(', ')', ' ']).next().unwrap_or_default();
-    let advice = match problem {
+/// What the client library says, for people: it shows errors of the operating system as Rust's debugger does.
+fn plain(error: &Error) -> String {
+    let text = error.details();
+    let inside = |begin: &str, end: &str| text.split(begin).nth(1).and_then(|rest| rest.split(end).next());
+    let said = match *error.kind() {
+        ErrorKind::Timeout => Some("no answer in time"),
+        ErrorKind::Canceled => Some("the connection was closed"),
+        _ => inside("message: \"", "\"").or_else(|| inside("error: \"", "\"")),
+    };
+    let said = said.unwrap_or_else(|| match text {
+        "UnexpectedEof" | "Kind(UnexpectedEof)" | "Connection closed." | "Connection Closed" => {
+            "the connection was closed"
+        }
+        // A kind of error in words of its own: `Kind(ConnectionReset)`, `Custom { kind: InvalidData, error: … }`.
+        _ => inside("error: ", " }").or_else(|| inside("Kind(", ")")).unwrap_or(text),
+    });
+    let mut letters = said.trim_end_matches('.').chars();
+    let (first, rest) = (letters.next(), letters.as_str());
+    // The message of a system call, which begins with a capital; not a name that is one.
+    match first {
+        Some(first) if rest.starts_with(|letter: char| letter.is_lowercase()) => {
+            first.to_lowercase().chain(rest.chars()).collect()
+        }
+        _ => said.trim_end_matches('.').to_owned(),
+    }
+}
+
+fn of_the_alert(alert: &str, target: &Target) -> String {
+    let advice = match alert {
+        "CertificateRequired" => {
+            "asks for a client certificate, and lockside shows none; set tls-auth-clients to no or optional in its \
+             configuration"
+        }
+        "HandshakeFailure" | "ProtocolVersion" | "InsufficientSecurity" => {
+            "and lockside have no version or cipher of TLS in common; allow TLS 1.2 or 1.3 in its configuration"
+        }
+        "UnrecognisedName" => "has no certificate for this name; say another name of it in --redis-url",
+        _ => "ended the TLS handshake; its log says why",
+    };
+    format!("{target} {advice} ({alert})")
+}
+
+fn of_the_certificate(problem: &str, target: &Target) -> String {
+    let kind = problem.split(['(', ')', ' ']).next().unwrap_or_default();
+    let advice = match kind {
         "UnknownIssuer" | "BadSignature" => {
             "is vouched for by nobody whom lockside trusts; name the file of its CA with --redis-ca-file"
         }
@@ -80,13 +167,46 @@ fn of_the_certificate(problem: &str, Target { host, port, .. }: &Target) -> Stri
         }
         "Expired" | "ExpiredContext" => "has expired; renew it",
         "NotValidYet" | "NotValidYetContext" => "is not valid yet; is this machine's clock right?",
-        _ => "is not accepted; see --redis-ca-file",
+        _ if problem.contains("CaUsedAsEndEntity") => {
+            "is that of a CA, such as one that signed itself; give the server one that a CA issued, and name the file of \
+             that CA with --redis-ca-file"
+        }
+        _ if problem.contains("UnsupportedCertVersion") => {
+            "is of X.509 version 1, which names no host; give the server one of version 3"
+        }
+        _ => {
+            "is not accepted; give the server one that a CA issued for its name, and name that CA with --redis-ca-file"
+        }
     };
-    format!("the certificate of `{host}:{port}` {advice} ({problem})")
+    // `Other` says nothing: what is in it does.
+    let kind =
+        if kind == "Other" { problem.split(['(', ')']).rfind(|word| is_name(word)).unwrap_or(kind) } else { kind };
+    format!("the certificate of {target} {advice} ({kind})")
+}
+
+fn is_name(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+/// The error that a server says before it was asked anything, such as that it has too many clients.
+async fn unasked(target: &Target) -> Option<String> {
+    let Target::Host { host, port, is_tls: false } = target else { return None };
+    let said = timeout(PATIENCE, async {
+        let mut stream = TcpStream::connect((host.as_str(), *port)).await.ok()?;
+        stream.write_all(b"PING\r\n").await.ok()?;
+        let mut said = [0; 256];
+        let count = stream.read(&mut said).await.ok()?;
+        let line = String::from_utf8_lossy(&said[..count]).lines().next()?.to_owned();
+        line.strip_prefix('-')
+            .filter(|line| line.starts_with("DENIED") || line.contains("max number"))
+            .map(str::to_owned)
+    });
+    said.await.ok().flatten()
 }
 
 /// Whether the other side speaks TLS where we do not, or the other way round.
-async fn speaks_otherwise(Target { host, port, is_tls }: &Target) -> bool {
+async fn speaks_otherwise(target: &Target) -> bool {
+    let Target::Host { host, port, is_tls } = target else { return false };
     let first = timeout(PATIENCE, async {
         let mut stream = TcpStream::connect((host.as_str(), *port)).await.ok()?;
         stream.write_all(if *is_tls { b"PING\r\n" } else { &BAD_HELLO }).await.ok()?;
@@ -98,5 +218,44 @@ async fn speaks_otherwise(Target { host, port, is_tls }: &Target) -> bool {
         Ok(Some(first)) if *is_tls => matches!(first, b'+' | b'-'),
         Ok(Some(first)) => TLS_RECORDS.contains(&first),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        Target::Host { host: "redis.test".to_owned(), port: 6379, is_tls: true }
+    }
+
+    #[tokio::test]
+    async fn errors_are_shown_for_people_with_the_address() {
+        let refused = r#"Os { code: 111, kind: ConnectionRefused, message: "Connection refused" }"#;
+        let unresolved = "Custom { kind: Uncategorized, error: \"failed to lookup address information: Name or service \
+                          not known\" }";
+        let required = "Custom { kind: InvalidData, error: AlertReceived(CertificateRequired) }";
+        let own = "Custom { kind: InvalidData, error: InvalidCertificate(Other(OtherError(CaUsedAsEndEntity))) }";
+        for (kind, text, expected) in [
+            (ErrorKind::IO, refused, "cannot connect to `redis.test:6379`: connection refused"),
+            (ErrorKind::IO, unresolved, "`redis.test:6379`: the host name `redis.test` does not resolve"),
+            (ErrorKind::IO, required, "`redis.test:6379` asks for a client certificate"),
+            (ErrorKind::IO, own, "the certificate of `redis.test:6379` is that of a CA"),
+            (ErrorKind::IO, own, "(CaUsedAsEndEntity)"),
+            (ErrorKind::Protocol, "frame_type: Invalid frame type.", "does not speak Redis's protocol"),
+            (ErrorKind::Protocol, "Failed to set client name.", "+client|setname"),
+            (ErrorKind::Auth, "WRONGPASS invalid username-password pair", "`redis.test:6379` does not accept"),
+        ] {
+            let said = explain(&Error::new(kind, text), &target()).await;
+            assert!(said.contains(expected), "{said}");
+            assert!(!["Os {", "Custom {", "kind:", "IO Error"].iter().any(|debug| said.contains(debug)), "{said}");
+            assert_eq!(said.matches("redis.test:6379").count(), 1, "{said}");
+        }
+        let missing = r#"Os { code: 2, kind: NotFound, message: "No such file or directory" }"#;
+        let socket = Target::Socket("/run/redis.sock".into());
+        assert_eq!(
+            explain(&Error::new(ErrorKind::IO, missing), &socket).await,
+            "cannot connect to `/run/redis.sock`: no such file or directory"
+        );
     }
 }

@@ -2,20 +2,23 @@
 
 use fred::error::{Error, ErrorKind};
 
-use super::{replicas, rights};
+use super::{advice, replicas};
 
 /// Why a command has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum RedisFailure {
     /// Never left this process: no connection.
-    #[error("no connection to redis: {0}")]
+    #[error("not sent to redis: {0}")]
     NotSent(String),
     /// Came to Redis past its deadline, and so was not done.
     #[error("reached redis too late, and was not done")]
     Late,
     /// Redis answered with an error before it changed anything.
-    #[error("redis refused: {0}")]
+    #[error("Redis refused the command: {0}")]
     Refused(String),
+    /// Redis stopped a script at one of its commands, behind what it was to do, or nobody knows.
+    #[error("Redis stopped the command in its middle: {0}")]
+    Stopped(String),
     /// Sent, and no answer within the deadline, or the connection broke: nobody knows.
     #[error("no answer from redis: {0}")]
     NoAnswer(String),
@@ -36,17 +39,46 @@ pub enum RedisFailure {
 impl RedisFailure {
     /// Whether the command may have changed something in Redis.
     pub fn may_have_happened(&self) -> bool {
-        matches!(self, RedisFailure::NoAnswer(_) | RedisFailure::Nonsense(_) | RedisFailure::Unreplicated { .. })
+        matches!(
+            self,
+            RedisFailure::NoAnswer(_)
+                | RedisFailure::Nonsense(_)
+                | RedisFailure::Stopped(_)
+                | RedisFailure::Unreplicated { .. }
+        )
     }
 
     /// Whether nothing that was sent for it is on its way any more.
     pub(super) fn was_answered(&self) -> bool {
-        matches!(self, RedisFailure::Unreplicated { .. })
+        !matches!(self, RedisFailure::NoAnswer(_))
+    }
+
+    /// What to change so that Redis does not refuse again, where that is known.
+    pub fn advice(&self) -> Option<&str> {
+        match self {
+            RedisFailure::Refused(text) | RedisFailure::Stopped(text) => advice::attached(text),
+            _ => None,
+        }
+    }
+
+    /// The word with which Redis refused it, such as `OOM`.
+    pub fn refusal(&self) -> Option<&str> {
+        match self {
+            RedisFailure::Refused(text) => text.split(' ').next(),
+            _ => None,
+        }
+    }
+
+    /// Whether a right is missing, or a command.
+    pub fn is_of_rights(&self) -> bool {
+        matches!(self, RedisFailure::Refused(text) | RedisFailure::Stopped(text)
+            if advice::is_of_rights(text) || text.contains("unknown command"))
     }
 
     /// The same failure of a command that only reads.
     pub fn of_a_read(self) -> RedisFailure {
         match self {
+            RedisFailure::Stopped(text) => RedisFailure::Refused(text),
             RedisFailure::NoAnswer(text) | RedisFailure::Nonsense(text) => RedisFailure::Unread(text),
             other => other,
         }
@@ -85,18 +117,35 @@ impl RedisFailure {
         matches!(self, RedisFailure::Refused(text) if text.starts_with("NOPERM"))
     }
 
+    /// Of a command for which there is no connection, because Redis refuses it or cannot be reached.
+    pub(super) fn unconnected(reason: String) -> RedisFailure {
+        match ["WRONGPASS", "NOAUTH", "NOPERM", "DENIED"].iter().find(|code| reason.contains(&format!("({code}"))) {
+            Some(code) => {
+                RedisFailure::Refused(advice::attach(&format!("{code} {reason}"), &advice::Patterns::default()))
+            }
+            None => RedisFailure::NotSent(reason),
+        }
+    }
+
     /// Of an error that a command in a script raised. Those with a code of their own (OOM, READONLY, MISCONF …) come
     /// before a script's first write; a plain one is a surprise, such as a right that is missing for one command alone,
     /// and may come in the script's middle.
     pub(super) fn raised(text: String) -> RedisFailure {
-        if text.starts_with("ERR ") { RedisFailure::Nonsense(text) } else { RedisFailure::of_an_error(text) }
+        if advice::stopped_a_script(&text) {
+            RedisFailure::Stopped(text)
+        } else if text.starts_with("ERR ") {
+            RedisFailure::Nonsense(text)
+        } else {
+            RedisFailure::of_an_error(text)
+        }
     }
 
     pub(super) fn of_an_error(text: String) -> RedisFailure {
         if let Some(failure) = replicas::of_an_error(&text) {
             return failure;
         }
-        if text.starts_with("ERR ") && (text.contains("on @user_script:") || rights::stopped_a_script(&text)) {
+        // A script that catches an error returns it before it has changed anything, and without the place.
+        if text.starts_with("ERR ") && text.contains("on @user_script:") {
             return RedisFailure::raised(text);
         }
         // An error reply begins with a word in capitals. All of ours come before a script's first write: a script
@@ -110,6 +159,7 @@ impl RedisFailure {
             RedisFailure::NotSent(_) => "not_sent",
             RedisFailure::Late => "late",
             RedisFailure::Refused(_) => "refused",
+            RedisFailure::Stopped(_) => "stopped",
             RedisFailure::NoAnswer(_) => "no_answer",
             RedisFailure::Unreplicated { .. } => "unreplicated",
             RedisFailure::Unread(_) => "unread",
@@ -151,13 +201,18 @@ mod tests {
             "NOSCRIPT No matching script.",
             "WRONGTYPE Operation against a key holding the wrong kind of value",
             "ERR unknown command",
+            "ERR The user executing the script can't run this command or subcommand",
         ] {
             assert!(!of(ErrorKind::Unknown, reply), "{reply}");
         }
-        assert!(of(ErrorKind::Unknown, "ERR The user executing the script can't run this command or subcommand"));
         assert!(of(
             ErrorKind::Unknown,
-            "ERR ACL failure in script: User lockside has no permissions to run the 'spublish' command"
+            "ERR The user executing the script can't run this command or subcommand script: 8d, on @user_script:72."
+        ));
+        assert!(of(
+            ErrorKind::Unknown,
+            "ERR ACL failure in script: User lockside has no permissions to run the 'spublish' command script: 8d, on \
+             @user_script:72."
         ));
         assert!(of(ErrorKind::Unknown, "ERR value is not an integer or out of range script: 8d, on @user_script:72."));
         assert!(!of(

@@ -1,7 +1,7 @@
 //! How many requests wait for Redis, and the bound on that.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use super::RedisFailure;
 
@@ -9,11 +9,22 @@ use super::RedisFailure;
 pub struct InFlight {
     now: AtomicUsize,
     max: usize,
+    is_closed: AtomicBool,
+    /// Why nothing is let through, while nothing is.
+    closed: Mutex<String>,
 }
 
 impl InFlight {
     pub fn new(max: usize) -> Arc<InFlight> {
-        Arc::new(InFlight { now: AtomicUsize::new(0), max })
+        let (is_closed, closed) = (AtomicBool::new(false), Mutex::default());
+        Arc::new(InFlight { now: AtomicUsize::new(0), max, is_closed, closed })
+    }
+
+    /// Lets nothing through any more, and why; or all again.
+    pub(super) fn close(&self, why: Option<String>) {
+        let is_closed = why.is_some();
+        *self.closed.lock().expect("no holder of this lock panics") = why.unwrap_or_default();
+        self.is_closed.store(is_closed, Ordering::Release);
     }
 
     /// Whether anybody waits beside the one who asks.
@@ -27,6 +38,9 @@ impl InFlight {
     }
 
     pub(super) fn enter(self: &Arc<InFlight>) -> Result<Flight, RedisFailure> {
+        if self.is_closed.load(Ordering::Acquire) {
+            return Err(RedisFailure::Refused(self.closed.lock().expect("no holder of this lock panics").clone()));
+        }
         let waiting = self.now.fetch_add(1, Ordering::Relaxed);
         let flight = Flight(Arc::clone(self));
         if waiting >= self.max {

@@ -12,6 +12,8 @@ pub struct Info {
     pub replicas: Option<u64>,
     /// Replicas that keep up, where `min-replicas-to-write` asks for some.
     pub good_replicas: Option<u64>,
+    /// What counts against `maxmemory`, bytes.
+    pub used_memory: Option<u64>,
     /// `maxmemory`, bytes; 0: no limit.
     pub maxmemory: Option<u64>,
     pub maxmemory_policy: Option<String>,
@@ -31,6 +33,7 @@ impl Info {
     pub fn parse(text: &str) -> Info {
         let mut info = Info::default();
         let (mut role, mut host, mut port) = (None, "", "");
+        let mut uncounted = 0;
         for (name, value) in text.lines().filter_map(|line| line.trim_end().split_once(':')) {
             match name {
                 "redis_version" => info.version = Some(value.to_owned()),
@@ -40,12 +43,15 @@ impl Info {
                 "master_port" => port = value,
                 "connected_slaves" => info.replicas = value.parse().ok(),
                 "min_slaves_good_slaves" => info.good_replicas = value.parse().ok(),
+                "used_memory" => info.used_memory = value.parse().ok(),
+                "mem_not_counted_for_evict" => uncounted = value.parse().unwrap_or(0),
                 "maxmemory" => info.maxmemory = value.parse().ok(),
                 "maxmemory_policy" => info.maxmemory_policy = Some(value.to_owned()),
                 "aof_enabled" => info.appends = Some(value == "1"),
                 _ => {}
             }
         }
+        info.used_memory = info.used_memory.map(|used: u64| used.saturating_sub(uncounted));
         info.role = match role {
             Some("master") => Some(Role::Master),
             Some("slave") => Some(Role::Replica(format!("{host}:{port}"))),
@@ -68,14 +74,14 @@ mod tests {
     fn the_lines_that_matter_are_read_and_the_others_are_not() {
         let info = Info::parse(
             "# Server\r\nredis_version:7.0.15\r\n\r\nrole:slave\r\nmaster_host:10.0.0.7\r\nmaster_port:6379\r\n\
-             connected_slaves:2\r\nmin_slaves_good_slaves:1\r\nmaxmemory:1048576\r\nmaxmemory_human:1.00M\r\n\
+             connected_slaves:2\r\nmin_slaves_good_slaves:1\r\nused_memory:1000\r\nmem_not_counted_for_evict:200\r\nmaxmemory:1048576\r\nmaxmemory_human:1.00M\r\n\
              maxmemory_policy:allkeys-lru\r\naof_enabled:1\r\naof_rewrites:0\r\n",
         );
         assert_eq!(info.major(), Some(7));
         assert_eq!(info.role, Some(Role::Replica("10.0.0.7:6379".to_owned())));
         assert_eq!((info.replicas, info.good_replicas), (Some(2), Some(1)));
         assert_eq!((info.maxmemory, info.maxmemory_policy.as_deref()), (Some(1_048_576), Some("allkeys-lru")));
-        assert_eq!(info.appends, Some(true));
+        assert_eq!((info.used_memory, info.appends), (Some(800), Some(true)));
     }
 
     #[test]

@@ -37,8 +37,7 @@ impl Master {
         let link = match Link::open(server(&config), config.timeout).await {
             Ok(link) => link,
             Err(error) => {
-                let problem = explain(&error, Target::of(&config).as_ref()).await;
-                return Err(format!("the master `{}`: {problem}", config.place()));
+                return Err(format!("the master: {}", explain(&error, &Target::of(&config)).await));
             }
         };
         let role = link.command("ROLE", &[]).await.inspect_err(|failure| status.refused(failure));

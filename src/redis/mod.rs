@@ -7,6 +7,7 @@
 //! Architecture invariant: nothing is changed later than we answered. What changes anything carries its deadline by the
 //! server's own clock, and the server refuses it afterwards.
 
+mod advice;
 mod batch;
 mod client;
 mod clock;
@@ -29,6 +30,7 @@ mod sentinel;
 mod servers;
 mod watch;
 
+pub use advice::Patterns;
 pub use clock::Sample;
 pub use failure::RedisFailure;
 pub use in_flight::{Flight, InFlight};
@@ -37,6 +39,6 @@ pub use masters::Slot;
 use node::Node;
 pub use push::{Attention, Heard, Push};
 pub use reply::Reply;
-pub use script::{Args, Call, Script};
-pub use servers::{Health, Redis};
+pub use script::{Args, Call, Purpose, Script};
+pub use servers::{Health, Redis, Server};
 use watch::Status;

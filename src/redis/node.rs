@@ -16,7 +16,7 @@ use super::batch::Batch;
 use super::client::{RECONNECT_DELAY_MS, connection, server};
 use super::clock::Clock;
 use super::diagnosis::Target;
-use super::{Call, InFlight, Info, RedisFailure, Reply, Sample, Script, Slot, Status, watch};
+use super::{Call, InFlight, Info, Purpose, RedisFailure, Reply, Sample, Script, Slot, Status, watch};
 use crate::config::RedisConfig;
 use crate::metrics::{Metrics, RedisOperation};
 
@@ -86,6 +86,7 @@ impl Node {
         self: &Arc<Node>,
         script: &'static Script,
         slot: Slot,
+        purpose: Purpose,
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
         if !self.clock.is_known() {
@@ -96,7 +97,7 @@ impl Node {
             self.connected().await?;
             let sent = Instant::now();
             let not_after = self.clock.at(sent + self.config.timeout).unwrap_or_default().to_string();
-            let reply = self.run(script, slot, || {
+            let reply = self.run(script, slot, purpose, || {
                 let mut call = call();
                 call.args.push(&not_after);
                 call
@@ -123,42 +124,26 @@ impl Node {
         self: &Arc<Node>,
         script: &'static Script,
         slot: Slot,
+        purpose: Purpose,
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
-        let operation = [RedisOperation::Script(script.name)];
+        let operation = purpose.of(script);
         // One wait for replicas serves all who ask meanwhile.
-        let others = self.in_flight.others() || self.config.min_replicas > 0;
+        let others = self.in_flight.others() || self.config.min_replicas > 0 || purpose != Purpose::Locks;
         let first = match script.batch {
-            Some(_) if others => self.run_among_others(script, slot, call()).await,
-            _ => self.evalsha(&operation, script, call()).await,
+            Some(_) if others => self.run_among_others(script, slot, operation, call()).await,
+            _ => self.evalsha(&[operation], script, call()).await,
         };
-        self.loaded(first, script, call).await
-    }
-
-    /// Runs a script together with those that others ask for in this turn, even while no request waits.
-    pub async fn run_in_batch(
-        self: &Arc<Node>,
-        script: &'static Script,
-        slot: Slot,
-        call: impl Fn() -> Call,
-    ) -> Result<Reply, RedisFailure> {
-        let first = self.run_among_others(script, slot, call()).await;
-        self.loaded(first, script, call).await
-    }
-
-    /// The answer of a script's `first` run, or that of another where Redis had yet to be told the script.
-    async fn loaded(
-        &self,
-        first: Result<Reply, RedisFailure>,
-        script: &'static Script,
-        call: impl Fn() -> Call,
-    ) -> Result<Reply, RedisFailure> {
-        match first {
-            Err(failure) if failure.is_unknown_script() => {
-                self.load(script).await?;
-                self.evalsha(&[RedisOperation::Script(script.name)], script, call()).await
-            }
+        let outcome = match first {
+            Err(failure) if failure.is_unknown_script() => match self.load(script).await {
+                Ok(()) => self.evalsha(&[operation], script, call()).await,
+                Err(failure) => Err(failure),
+            },
             other => other,
+        };
+        match outcome {
+            Err(failure) => Err(Box::pin(self.explained(script, failure, call())).await),
+            reply => reply,
         }
     }
 
@@ -181,11 +166,14 @@ impl Node {
         self.call(&[RedisOperation::Script(script.name)], loading).await.map(|_| ())
     }
 
-    /// Not sent is what the caller's own command was then, whatever became of the question.
+    /// If it fails, the caller's own command was never sent.
     async fn ask_time(&self) -> Result<(), RedisFailure> {
         let sent = Instant::now();
         let asked = self.call(&[RedisOperation::Time], Box::pin(watch::time(&self.client))).await;
-        let reply = asked.map_err(|failure| RedisFailure::NotSent(failure.to_string()))?;
+        let reply = asked.map_err(|failure| match failure {
+            RedisFailure::Refused(_) => failure,
+            other => RedisFailure::NotSent(other.to_string()),
+        })?;
         self.clock.learn(reply.milliseconds()?, sent);
         Ok(())
     }
@@ -257,7 +245,7 @@ impl Node {
 
     /// Sends one command: the single place for the connection, measuring and learning from the outcome.
     pub async fn call(&self, operations: &[RedisOperation], command: Command<'_>) -> Result<Reply, RedisFailure> {
-        let outcome = match self.connected().await {
+        let mut outcome = match self.connected().await {
             Ok(()) => {
                 let sent = Instant::now();
                 let outcome = command.await.map(Reply::from).map_err(RedisFailure::from);
@@ -268,10 +256,10 @@ impl Node {
             }
             Err(failure) => Err(failure),
         };
-        if let Err(failure) = &outcome
+        if let Err(failure) = &mut outcome
             && !failure.is_unknown_script()
         {
-            self.status.refused(failure);
+            *failure = self.status.advised(failure.clone());
             operations.iter().for_each(|operation| self.metrics.redis_error(*operation, failure));
         }
         outcome
@@ -284,7 +272,7 @@ impl Node {
         }
         match tokio::time::timeout(self.patience, self.client.wait_for_connect()).await {
             Ok(Ok(())) => Ok(()),
-            _ => Err(RedisFailure::NotSent(self.status.reason())),
+            _ => Err(RedisFailure::unconnected(self.status.reason())),
         }
     }
 }

@@ -1,108 +1,243 @@
-//! Rights that the ACL user lacks: what Redis says of it, and what to change.
+//! Rights that the ACL user lacks: what Redis says of it, told in the log, and which commands of the scripts it refuses.
 
-use std::sync::Mutex;
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 use std::time::{Duration, Instant};
+
+use super::node::Node;
+use super::{Call, Patterns, RedisFailure, Reply, Script, advice};
+use crate::metrics::RedisOperation;
 
 /// What is to be changed is told again after this long.
 const REPEAT: Duration = Duration::from_secs(60);
+/// For so long what a server was seen to refuse is not asked for again.
+const FRESH: Duration = Duration::from_secs(1);
+
+static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", include_str!("rights.lua")));
 
 /// What Redis refuses to this user.
 pub(super) struct Rights {
+    patterns: OnceLock<Patterns>,
     refused: Mutex<Option<Refused>>,
+    missing: Mutex<Option<(Instant, Missing)>>,
 }
 
 struct Refused {
-    reason: String,
-    advice: String,
+    text: String,
     last: Instant,
     told: Instant,
 }
 
+/// Commands of the scripts that cannot be run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Missing {
+    forbidden: Vec<String>,
+    unknown: Vec<String>,
+}
+
 impl Rights {
     pub(super) fn new() -> Rights {
-        Rights { refused: Mutex::new(None) }
+        Rights { patterns: OnceLock::new(), refused: Mutex::new(None), missing: Mutex::new(None) }
     }
 
-    /// Takes in what Redis refused; tells it in the log, unless it just did.
-    pub(super) fn learn(&self, reason: &str) {
-        let Some(advice) = advice(reason) else { return };
+    /// What the user must be allowed in this lock space.
+    pub(super) fn know(&self, patterns: Patterns) {
+        // Each thread says the same.
+        let _ = self.patterns.set(patterns);
+    }
+
+    /// A refusal with what to change; where that is a right, it is told in the log, unless it just was.
+    pub(super) fn advise(&self, text: &str) -> String {
+        let unknown = Patterns { keys: "~{PREFIX:*}:*".to_owned(), channels: "&PREFIX:push:*".to_owned() };
+        let text = advice::attach(text, self.patterns.get().unwrap_or(&unknown));
+        if advice::is_of_rights(&text) {
+            self.learn(&text);
+        }
+        text
+    }
+
+    fn learn(&self, text: &str) {
         let now = Instant::now();
         let mut refused = self.refused.lock().expect("no holder of this lock panics");
-        let told = match &*refused {
-            Some(known) if known.advice == advice && known.told.elapsed() < REPEAT => known.told,
+        let is_the_same = |known: &&Refused| advice::attached(&known.text) == advice::attached(text);
+        let told = match refused.as_ref().filter(is_the_same) {
+            Some(known) if known.told.elapsed() < REPEAT => known.told,
             _ => {
-                tracing::error!(reason, "redis refuses lockside's user a right; {advice}");
+                tracing::error!("redis refuses lockside's user a right: {text}");
                 now
             }
         };
-        *refused = Some(Refused { reason: reason.to_owned(), advice, last: now, told });
+        *refused = Some(Refused { text: text.to_owned(), last: now, told });
     }
 
     /// What Redis refused within the last minute, and what to change.
     pub(super) fn refused(&self) -> Option<String> {
         let refused = self.refused.lock().expect("no holder of this lock panics");
         let known = refused.as_ref().filter(|known| known.last.elapsed() < REPEAT)?;
-        Some(format!("redis refuses lockside's user a right ({}); {}", known.reason, known.advice))
+        Some(format!("redis refuses lockside's user a right: {}", known.text))
     }
 }
 
-/// Whether a script was stopped by a right that its user lacks: at any of its commands, so that what came before is done.
-/// Redis has said so in other words since 7.2.
-pub(super) fn stopped_a_script(text: &str) -> bool {
-    text.contains("The user executing the script can't") || text.contains("ACL failure in script")
-}
-
-/// What to change so that Redis does not refuse again; `None` for a refusal of another kind.
-fn advice(reason: &str) -> Option<String> {
-    if !reason.starts_with("NOPERM") && !stopped_a_script(reason) {
-        return None;
-    }
-    let command = reason.split_once("run the '").and_then(|(_, rest)| rest.split('\'').next());
-    let what = match command {
-        Some(command) => format!("allow its ACL user the command: +{command}"),
-        None if reason.contains("channel") => {
-            "allow its ACL user the channels: &PREFIX:push:*, on a cluster &{PREFIX:*}:push:*".to_owned()
+impl Node {
+    /// Says of a script that was stopped which command it was, and whether it had done by then what it was asked for.
+    /// Redis may have to be asked: this is no part of a request that succeeds.
+    pub(super) async fn explained(
+        self: &Arc<Node>,
+        script: &Script,
+        failure: RedisFailure,
+        call: Call,
+    ) -> RedisFailure {
+        let (text, is_midway) = match failure {
+            RedisFailure::Stopped(text) => (text, true),
+            RedisFailure::Refused(text) if advice::stopped_a_script(&text) => (text, false),
+            other => return other,
+        };
+        let named = Missing::named_in(&text);
+        let (missing, text) = if advice::is_of_commands(&text) {
+            let mut missing = self.missing(call).await;
+            if !named.forbidden.iter().all(|command| missing.forbidden.contains(command)) {
+                missing = named;
+            }
+            let text = missing.sentence().unwrap_or(text);
+            (missing, self.status.rights().advise(&text))
+        } else {
+            // Of a key or a channel.
+            (named, text)
+        };
+        if is_midway && !missing.is_before_the_effect_of(script.name) {
+            return RedisFailure::Stopped(text);
         }
-        None if reason.contains("key") => "allow its ACL user the keys: ~{PREFIX:*}:*".to_owned(),
-        None => "allow its ACL user the commands of the scripts".to_owned(),
-    };
-    Some(format!("{what} (all that it needs stands in deploy/redis/lockside.acl)"))
+        RedisFailure::Refused(text)
+    }
+
+    async fn missing(self: &Arc<Node>, call: Call) -> Missing {
+        let known = self.status.rights().missing.lock().expect("no holder of this lock panics").clone();
+        if let Some((_, missing)) = known.filter(|(at, _)| at.elapsed() < FRESH) {
+            return missing;
+        }
+        let operation = [RedisOperation::Script(RIGHTS.name)];
+        let ask = || self.evalsha(&operation, &RIGHTS, Call { keys: call.keys.clone(), ..Call::default() });
+        let answer = match Box::pin(ask()).await {
+            Err(failure) if failure.is_unknown_script() => match self.load(&RIGHTS).await {
+                Ok(()) => Box::pin(ask()).await,
+                Err(failure) => Err(failure),
+            },
+            answer => answer,
+        };
+        let missing = answer.and_then(Missing::read).unwrap_or_default();
+        *self.status.rights().missing.lock().expect("no holder of this lock panics") =
+            Some((Instant::now(), missing.clone()));
+        missing
+    }
+}
+
+impl Missing {
+    /// The command that Redis says it refused, if it does.
+    fn named_in(text: &str) -> Missing {
+        let command = text.split_once("run the '").and_then(|(_, rest)| rest.split('\'').next());
+        Missing { forbidden: command.map(str::to_ascii_lowercase).into_iter().collect(), unknown: Vec::new() }
+    }
+
+    fn read(reply: Reply) -> Result<Missing, RedisFailure> {
+        let mut missing = Missing::default();
+        for row in reply.into_rows()? {
+            let words: Result<Vec<_>, _> = row.into_rows()?.into_iter().map(Reply::into_text).collect();
+            if let [word, command] = words?.as_slice() {
+                let command = String::from_utf8_lossy(command).into_owned();
+                if word == "unknown" { missing.unknown.push(command) } else { missing.forbidden.push(command) }
+            }
+        }
+        if missing == Missing::default() {
+            // The only command that the script cannot ask about.
+            missing.forbidden.push("spublish".to_owned());
+        }
+        Ok(missing)
+    }
+
+    /// What Redis would have said if it named them.
+    fn sentence(&self) -> Option<String> {
+        let quoted =
+            |commands: &[String]| commands.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(" ");
+        match (self.forbidden.as_slice(), self.unknown.as_slice()) {
+            ([], []) => None,
+            ([], unknown) => Some(format!("ERR unknown command {} in a script", quoted(unknown))),
+            (forbidden, _) => {
+                Some(format!("NOPERM this user has no permissions to run the {} in a script", quoted(forbidden)))
+            }
+        }
+    }
+
+    /// Whether a script of this name that was stopped at one of these commands cannot have done yet what it is for: it runs
+    /// one of them before that in any case, or each of them only before that.
+    fn is_before_the_effect_of(&self, script: &str) -> bool {
+        let (in_any_case, only): (&[&str], &[&str]) = match script {
+            // A grant is the last thing that it does. A renewal begins with PEXPIREAT.
+            "acquire" => (
+                &["time", "exists", "pexpireat"],
+                &["get", "getrange", "pexpiretime", "zadd", "zrem", "zremrangebyrank", "zrange", "pubsub|shardnumsub"],
+            ),
+            "renew" => (&["time", "pexpireat"], &["get", "getrange"]),
+            "release" | "force" | "undo" => (&["zrem", "del"], &["get", "getrange", "pexpiretime"]),
+            "wait" => (&["time", "zadd"], &["get", "getrange"]),
+            // They change nothing that a caller is told of.
+            "read" | "sweep" | "advance" => return true,
+            _ => return false,
+        };
+        let mut stops = self.forbidden.iter().chain(&self.unknown).map(String::as_str).peekable();
+        stops.peek().is_some()
+            && (stops.clone().any(|command| in_any_case.contains(&command))
+                || stops.all(|command| only.contains(&command)))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
-    fn each_refusal_says_what_to_change() {
-        for (reason, change) in [
-            ("NOPERM this user has no permissions to run the 'evalsha' command", "+evalsha "),
-            ("NOPERM User lockside has no permissions to run the 'script|load' command", "+script|load "),
-            ("NOPERM this user has no permissions to access one of the keys used as arguments", "~{PREFIX:*}:*"),
-            ("NOPERM No permissions to access a key", "~{PREFIX:*}:*"),
-            ("NOPERM this user has no permissions to access one of the channels used as arguments", "&PREFIX:push:*"),
-            (
-                "ERR The user executing the script can't publish to the channel mentioned in the command",
-                "&PREFIX:push:*",
-            ),
-            (
-                "ERR The user executing the script can't run this command or subcommand script: 8d, on @user_script:1.",
-                "of the scripts",
-            ),
-            ("ERR ACL failure in script: User lockside has no permissions to run the 'spublish' command", "+spublish "),
-            (
-                "ERR ACL failure in script: User lockside has no permissions to access the 'lockside:push:all' channel",
-                "&PREFIX:push:*",
-            ),
-            (
-                "ERR The user executing the script can't access at least one of the keys mentioned in the command",
-                "~{PREFIX:*}:*",
-            ),
-        ] {
-            assert!(advice(reason).is_some_and(|advice| advice.contains(change)), "{reason}: {:?}", advice(reason));
+    fn every_command_of_the_scripts_is_asked_about() {
+        let asked = include_str!("rights.lua");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/lua");
+        let mut commands = BTreeSet::new();
+        for file in std::fs::read_dir(folder).expect("the scripts") {
+            let text = std::fs::read_to_string(file.expect("a file").path()).expect("a text");
+            for begin in ["redis.call('", "redis.pcall('"] {
+                commands.extend(text.split(begin).skip(1).filter_map(|rest| Some(rest.split('\'').next()?.to_owned())));
+            }
         }
-        for reason in ["OOM command not allowed", "ERR unknown command 'evalsha'", "NOAUTH Authentication required."] {
-            assert_eq!(advice(reason), None, "{reason}");
+        assert!(commands.remove("SPUBLISH"), "which needs a channel");
+        for command in commands {
+            assert!(asked.contains(&format!("{{'{command}'")), "rights.lua does not ask about {command}");
         }
+    }
+
+    #[test]
+    fn a_script_that_was_stopped_before_its_effect_is_told_from_one_that_was_stopped_behind_it() {
+        let without = |commands: &[&str]| Missing {
+            forbidden: commands.iter().map(|command| (*command).to_owned()).collect(),
+            unknown: Vec::new(),
+        };
+        for command in ["zadd", "get", "exists"] {
+            assert!(without(&[command]).is_before_the_effect_of("acquire"), "{command}");
+        }
+        assert!(without(&["set", "pexpireat", "del"]).is_before_the_effect_of("acquire"));
+        assert!(!without(&["set"]).is_before_the_effect_of("acquire"), "it may have lengthened its owner's lease");
+        assert!(!without(&["zadd"]).is_before_the_effect_of("release"), "what it hands over is released");
+        assert!(without(&["del", "spublish"]).is_before_the_effect_of("release"));
+        assert!(!without(&["spublish"]).is_before_the_effect_of("acquire"));
+        assert!(!without(&["set"]).is_before_the_effect_of("renew"), "it has lengthened the lease by then");
+        assert!(!Missing::default().is_before_the_effect_of("acquire"), "nothing is known");
+    }
+
+    #[test]
+    fn what_is_missing_is_said_as_redis_would_say_it() {
+        let missing =
+            Missing { forbidden: vec!["zadd".to_owned(), "pubsub|shardnumsub".to_owned()], ..Missing::default() };
+        let said = missing.sentence().expect("a sentence");
+        let advice = advice::of(&said, &Patterns::default()).expect("an advice");
+        assert!(advice.contains("the commands: +zadd +pubsub|shardnumsub ("), "{advice}");
+        let unknown = Missing { unknown: vec!["pexpiretime".to_owned()], ..Missing::default() };
+        assert!(unknown.sentence().is_some_and(|said| said == "ERR unknown command 'pexpiretime' in a script"));
     }
 }

@@ -4,8 +4,12 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-/// Stands before every script: what [`Args`] packed.
-const UNPACK: &str = "local ARGV = cmsgpack.unpack(ARGV[1])\n";
+use crate::metrics::RedisOperation;
+
+/// Stands before every script: a server without all of its commands does none of it, and what [`Args`] packed.
+const PRELUDE: &str = "if not redis.acl_check_cmd then \
+    return redis.error_reply('UNFIT this server is older than Redis 7.0, and lacks commands that locks need') end\n\
+    local ARGV = cmsgpack.unpack(ARGV[1])\n";
 
 /// One script: loaded once into Redis, run by its digest.
 #[derive(Debug)]
@@ -22,7 +26,7 @@ pub struct Script {
 
 impl Script {
     pub fn new(name: &'static str, text: &str) -> Script {
-        let text = format!("{UNPACK}{text}");
+        let text = format!("{PRELUDE}{text}");
         Script { name, batch: None, promises: &[], sha1: fred::util::sha1_hash(&text), text }
     }
 
@@ -32,6 +36,27 @@ impl Script {
 
     pub fn promising(self, promises: &'static [&'static str]) -> Script {
         Script { promises, ..self }
+    }
+}
+
+/// What a script is run for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    Locks,
+    /// To see how queues stand and to restore them. What is asked for in one turn goes as one call, also where there is no
+    /// request.
+    Queues,
+    /// To see whether it can be run. Grouped like those.
+    Probe,
+}
+
+impl Purpose {
+    /// As metrics name it.
+    pub(super) fn of(self, script: &Script) -> RedisOperation {
+        match self {
+            Purpose::Locks | Purpose::Queues => RedisOperation::Script(script.name),
+            Purpose::Probe => RedisOperation::Probe,
+        }
     }
 }
 

@@ -10,7 +10,8 @@ use tokio::sync::{mpsc, watch};
 use super::masters::{Masters, Slot};
 use super::node::{CONNECTION_PATIENCE, Node};
 use super::{
-    Call, Flight, Heard, InFlight, Info, Push, RedisFailure, Reply, Sample, Script, Status, cluster, sentinel,
+    Call, Flight, Heard, InFlight, Info, Patterns, Purpose, Push, RedisFailure, Reply, Sample, Script, Status, cluster,
+    sentinel,
 };
 use crate::config::{RedisConfig, RedisServer};
 use crate::metrics::Metrics;
@@ -28,6 +29,17 @@ pub struct Redis {
     /// How long a command waits for a master.
     patience: Duration,
     min_replicas: u32,
+    purpose: Purpose,
+}
+
+/// One of the masters.
+pub struct Server {
+    /// Host and port, or the path of its socket.
+    pub place: String,
+    /// Why it does not answer, where it does not.
+    pub answers: Result<(), String>,
+    /// The first of the slots that were asked about which it serves, an index into them.
+    pub first: Option<usize>,
 }
 
 /// Whether Redis is there: of several masters, whether any is.
@@ -98,7 +110,39 @@ impl Redis {
             }
         };
         let patience = CONNECTION_PATIENCE.min(config.timeout);
-        Redis { topology, masters, status, in_flight, patience, min_replicas: config.min_replicas }
+        let (min_replicas, purpose) = (config.min_replicas, Purpose::Locks);
+        Redis { topology, masters, status, in_flight, patience, min_replicas, purpose }
+    }
+
+    /// The same Redis, asked for another purpose.
+    pub fn for_purpose(&self, purpose: Purpose) -> Redis {
+        Redis { purpose, ..self.clone() }
+    }
+
+    /// What lockside's ACL user must be allowed in this lock space, for the advice that goes with a refusal.
+    pub fn know(&self, patterns: Patterns) {
+        self.status.rights().know(patterns);
+    }
+
+    /// Refuses every request with this reason, on all threads, before anything is sent; or no longer.
+    pub fn close(&self, why: Option<String>) {
+        self.in_flight.close(why.map(|why| self.status.rights().advise(&format!("UNFIT {why}"))));
+    }
+
+    /// Whether another server is to take the place of one that fails.
+    pub fn fails_over(&self) -> bool {
+        self.topology != Topology::Single
+    }
+
+    /// The masters that are connected to, and which of `slots` each serves first.
+    pub fn servers(&self, slots: &[Slot]) -> Vec<Server> {
+        let masters = self.masters.borrow();
+        let server = |node: &Arc<Node>| Server {
+            place: node.config.place(),
+            answers: node.status.ready(),
+            first: slots.iter().position(|slot| masters.of(*slot).is_some_and(|owner| Arc::ptr_eq(owner, node))),
+        };
+        masters.nodes().iter().map(server).collect()
     }
 
     /// Whether Redis answers, and if not, why.
@@ -155,18 +199,7 @@ impl Redis {
         slot: Slot,
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
-        on!(self, slot, node => node.run_in_time(script, slot, &call))
-    }
-
-    /// Runs a script together with all others that are asked for in this turn of the event loop, whether or not requests
-    /// wait.
-    pub async fn run_in_batch(
-        &self,
-        script: &'static Script,
-        slot: Slot,
-        call: impl Fn() -> Call,
-    ) -> Result<Reply, RedisFailure> {
-        on!(self, slot, node => node.run_in_batch(script, slot, &call))
+        on!(self, slot, node => node.run_in_time(script, slot, self.purpose, &call))
     }
 
     /// Runs a script, all of whose keys are of `slot`, by its digest; loads it first where Redis does not know it, and
@@ -177,7 +210,7 @@ impl Redis {
         slot: Slot,
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
-        on!(self, slot, node => node.run(script, slot, &call))
+        on!(self, slot, node => node.run(script, slot, self.purpose, &call))
     }
 
     /// At most `count` members of a zset with scores above `score` and below 2^53, with their scores, lowest score
@@ -236,7 +269,9 @@ impl Redis {
         let masters = self.masters.borrow();
         let silent = masters.nodes().iter().filter_map(|node| {
             let reason = node.status.ready().err()?;
-            Some(format!("the master `{}` is away: {reason}", node.config.place()))
+            let place = format!("`{}`", node.config.place());
+            let named = if reason.contains(&place) { String::new() } else { format!(" {place}") };
+            Some(format!("the master{named} is unavailable: {reason}"))
         });
         masters.away().iter().cloned().chain(silent).collect()
     }

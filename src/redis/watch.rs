@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use super::clock::Clock;
 use super::diagnosis::{Target, explain};
 use super::rights::Rights;
-use super::{RedisFailure, Reply};
+use super::{RedisFailure, Reply, advice};
 use crate::metrics::{Metrics, Reconnection};
 
 /// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
@@ -55,6 +55,8 @@ struct Replacer {
 struct State {
     /// `Err` says why not.
     ready: Result<(), String>,
+    /// Whether it ever was.
+    was_ready: bool,
     /// When the server last showed that it is there.
     last_sign: Option<Instant>,
     last_reconnection: Option<Instant>,
@@ -110,7 +112,8 @@ impl Status {
     fn with(replacer: Option<Replacer>, metrics: Arc<Metrics>) -> Status {
         Status {
             state: Mutex::new(State {
-                ready: Err("redis has not answered yet".to_owned()),
+                ready: Err("has not answered yet".to_owned()),
+                was_ready: false,
                 last_sign: None,
                 last_reconnection: None,
             }),
@@ -133,10 +136,25 @@ impl Status {
         self.rights.refused()
     }
 
+    pub(super) fn rights(&self) -> &Rights {
+        &self.rights
+    }
+
     /// Takes in why a command was refused: a right that is missing is told in the log.
     pub(super) fn refused(&self, failure: &RedisFailure) {
-        if let RedisFailure::Refused(reason) | RedisFailure::Nonsense(reason) = failure {
-            self.rights.learn(reason);
+        self.advised(failure.clone());
+    }
+
+    /// A failure with what to change. What does not say yet which commands it is about is left for `Node::explained`.
+    pub(super) fn advised(&self, failure: RedisFailure) -> RedisFailure {
+        match &failure {
+            RedisFailure::Refused(text) if !advice::is_of_commands(text) => {
+                RedisFailure::Refused(self.rights.advise(text))
+            }
+            RedisFailure::Stopped(text) if !advice::is_of_commands(text) => {
+                RedisFailure::Stopped(self.rights.advise(text))
+            }
+            _ => failure,
         }
     }
 
@@ -166,7 +184,7 @@ impl Status {
         let mut state = self.lock();
         state.last_sign = Some(Instant::now());
         if state.ready.is_err() {
-            state.ready = Ok(());
+            (state.ready, state.was_ready) = (Ok(()), true);
             drop(state);
             tracing::info!(server = self.server, "redis answers");
         }
@@ -180,13 +198,15 @@ impl Status {
     pub(super) fn silent(&self, reason: String) {
         let mut state = self.lock();
         if state.ready.as_ref().err() != Some(&reason) {
-            let was_ready = state.ready.is_ok();
+            let (answered, was_ready) = (state.ready.is_ok(), state.was_ready);
             state.ready = Err(reason.clone());
             drop(state);
-            if was_ready {
-                tracing::error!(server = self.server, reason, "redis is away");
+            if answered {
+                tracing::error!(server = self.server, reason, "redis is unavailable");
+            } else if was_ready {
+                tracing::warn!(server = self.server, reason, "redis is still unavailable");
             } else {
-                tracing::warn!(server = self.server, reason, "redis is still away");
+                tracing::warn!(server = self.server, reason, "redis is not available yet; trying again");
             }
         }
     }
@@ -235,7 +255,7 @@ impl Status {
 }
 
 /// Connects, and watches from then on.
-pub(super) fn spawn(client: Client, target: Option<Target>, errors: Arc<Status>) {
+pub(super) fn spawn(client: Client, target: Target, errors: Arc<Status>) {
     // The last error, and what it means: the same one is explained once.
     let last = Arc::new(tokio::sync::Mutex::new((String::new(), String::new())));
     client.on_error(move |(error, _server)| {
@@ -245,12 +265,12 @@ pub(super) fn spawn(client: Client, target: Option<Target>, errors: Arc<Status>)
             if errors.ready().is_ok() {
                 errors.metrics.redis_reconnections.with_label_values(&[Reconnection::Lost.label()]).inc();
                 // At once: an explanation may have to ask Redis.
-                errors.silent(text);
+                errors.silent(target.lost(&error));
                 return Ok(());
             }
             let mut last = last.lock().await;
             if last.0 != text {
-                *last = (text, explain(&error, target.as_ref()).await);
+                *last = (text, explain(&error, &target).await);
             }
             errors.silent(last.1.clone());
             Ok(())
@@ -287,7 +307,7 @@ async fn keep_connecting(client: Client) {
 
 async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>, clock: &Clock) {
     if !client.is_connected() {
-        status.silent(status.ready().err().unwrap_or_else(|| "the connection was lost".to_owned()));
+        status.silent(status.ready().err().unwrap_or_else(|| "the connection to it was lost".to_owned()));
         return;
     }
     let options = Options { timeout: Some(timeout.min(PROBE_TIMEOUT)), ..Options::default() };

@@ -1,28 +1,34 @@
 //! What a lock is worth on this Redis: looked at from the start on, four times a minute; told in /readyz, in metrics
-//! and, when it changes, in the log. Knows what Redis says and what the leases show; changes nothing
-//! but a mark of how we name our locks.
+//! and, when it changes, in the log. Knows what Redis says, what the leases show, and whether an acquire can be done,
+//! which is tried every five seconds; changes nothing but a mark of how we name our locks.
 
 mod clock;
+mod probing;
 mod several;
 mod warning;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 pub use warning::{Finding, Warning};
 
-use crate::lock::{Locks, Walk};
+use crate::lock::{Locks, Prober, Walk};
 use crate::metrics::Metrics;
 use crate::redis::{Health, Info, Redis, RedisFailure, Role};
 use clock::Clocks;
+use probing::Probes;
+use warning::Demands;
 
 /// Between two looks. All sidecars share Redis, and it is not to notice them: INFO takes it 20 µs.
 const INTERVAL: Duration = Duration::from_secs(15);
 /// Between two looks while Redis takes no writes or has not answered yet, so that readiness follows fast.
 const INTERVAL_BLOCKED: Duration = Duration::from_millis(250);
+/// The same before anything is known.
+const INTERVAL_UNKNOWN: Duration = Duration::from_millis(20);
 /// A page of the index is looked at as often as this. A walk over all shards takes an hour, and so finds what nobody
 /// would hurry for.
 const PAGE_INTERVAL: Duration = Duration::from_secs(60);
@@ -38,10 +44,26 @@ const STEP_REMEMBERED: Duration = Duration::from_secs(600);
 /// What is known of it now.
 pub struct Worth {
     health: Health,
-    /// `None` before the first look.
-    findings: Mutex<Option<Vec<Finding>>>,
+    known: Mutex<Known>,
     redis: Redis,
     metrics: Arc<Metrics>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// `None` before the first look.
+    looked: Option<Looked>,
+    probes: Probes,
+    /// What the log has told, and whether it blocks.
+    told: Vec<(Warning, bool)>,
+}
+
+/// What one look found.
+struct Looked {
+    of_servers: Vec<(String, Vec<Finding>)>,
+    /// Of Redis as a whole.
+    further: Vec<Finding>,
+    are_several: bool,
 }
 
 impl Worth {
@@ -49,19 +71,44 @@ impl Worth {
         for warning in Warning::ALL {
             metrics.redis_warning.with_label_values(&[warning.code()]).set(0);
         }
-        Worth { health: redis.health(), findings: Mutex::new(None), redis, metrics }
+        Worth { health: redis.health(), known: Mutex::default(), redis, metrics }
     }
 
-    /// `Ok` with the warnings that apply when Redis takes writes, else why it does not.
-    pub fn judgement(&self) -> Result<Vec<Finding>, String> {
-        let findings = self.findings.lock().expect("no holder of this lock panics");
-        let Some(findings) = findings.as_ref() else {
-            return Err(self.health.lacks_a_right().unwrap_or_else(|| "has not yet said what it is".to_owned()));
+    /// Why no lock can be granted now, if none can.
+    pub fn obstacle(&self) -> Option<String> {
+        let Some(findings) = self.findings() else {
+            let unknown = || "no acquire has been tried on it yet".to_owned();
+            return Some(self.health.lacks_a_right().unwrap_or_else(unknown));
         };
-        match findings.iter().find(|finding| finding.blocks) {
-            Some(finding) => Err(finding.text.clone()),
-            None => Ok(findings.clone()),
+        findings.into_iter().find(|finding| finding.blocks).map(|finding| finding.text)
+    }
+
+    /// The warnings that apply now; `None` while nothing is known.
+    pub fn findings(&self) -> Option<Vec<Finding>> {
+        let silence = self.health.ready().err();
+        let known = self.known();
+        let probed = known.probes.findings(Instant::now());
+        let (mut of_servers, further, are_several) = match &known.looked {
+            Some(looked) => (looked.of_servers.clone(), looked.further.clone(), looked.are_several),
+            // What a probe found stands also where nothing can be looked at.
+            None if probed.iter().any(|(_, finding)| finding.is_some()) => Default::default(),
+            None => return None,
+        };
+        if probed.is_empty() && silence.is_none() {
+            return None;
         }
+        if silence.is_none() {
+            several::join(&mut of_servers, probed);
+        }
+        let are_several = are_several || of_servers.len() > 1;
+        let mut findings = several::merge(&of_servers, are_several);
+        // Only behind what is known better, such as that this is no master.
+        findings.extend(silence.map(|silence| Finding::blocking(Warning::Probe, silence)));
+        findings.extend(further);
+        if !findings.iter().any(|finding| finding.warning == Warning::Rights) {
+            findings.extend(self.health.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
+        }
+        Some(findings)
     }
 
     /// Which servers are spoken to.
@@ -69,13 +116,41 @@ impl Worth {
         self.redis.place()
     }
 
-    /// Whether no master of some keys is known to be away.
+    /// Whether no master of some keys is known to be unavailable.
     pub fn is_whole(&self) -> bool {
         self.redis.away().is_empty()
     }
 
-    /// Looks for as long as the runtime lives. Leases above `max_ttl_ms` are too long. One a process.
+    /// Looks and probes for as long as the runtime lives. Leases above `max_ttl_ms` are too long. One a process.
     pub async fn watch(self: Arc<Worth>, locks: Locks, max_ttl_ms: u64) {
+        let prober = Arc::new(locks.prober());
+        tokio::join!(self.probe(prober), self.look(locks, max_ttl_ms));
+    }
+
+    /// Does what an acquire does, at each master by itself: one that is silent holds up no other.
+    async fn probe(&self, prober: Arc<Prober>) {
+        let mut under_way = JoinSet::new();
+        loop {
+            let due = self.known().probes.due(prober.servers(), Instant::now());
+            for (place, shard) in due {
+                let prober = Arc::clone(&prober);
+                under_way.spawn(async move { (place, prober.probe(shard).await) });
+            }
+            self.tell();
+            let pause = if self.findings().is_some() { INTERVAL_BLOCKED } else { INTERVAL_UNKNOWN };
+            tokio::select! {
+                Some(Ok((place, outcome))) = under_way.join_next(), if !under_way.is_empty() => {
+                    if let Err(failure) = &outcome {
+                        tracing::debug!(%failure, place, "a probe failed");
+                    }
+                    self.known().probes.ended(&place, outcome, Instant::now());
+                }
+                () = sleep(pause) => {}
+            }
+        }
+    }
+
+    async fn look(&self, locks: Locks, max_ttl_ms: u64) {
         let mut watch = Watch {
             redis: self.redis.clone(),
             locks,
@@ -87,49 +162,63 @@ impl Worth {
             steps: HashMap::new(),
         };
         loop {
-            let away = self.redis.away();
+            let (away, masters) = (self.redis.away(), self.redis.place());
             let looked = watch.look(&self.metrics, &away).await;
             let mut pause = INTERVAL;
             match looked {
-                Ok(mut findings) => {
-                    findings.extend(self.health.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
-                    if findings.iter().any(|finding| finding.blocks) {
-                        pause = INTERVAL_BLOCKED;
-                    }
-                    self.tell(findings);
+                Ok(looked) => {
+                    self.judge_version(&looked);
+                    self.known().looked = Some(looked);
+                    self.tell();
                 }
-                // Redis is away, and its status says so: what was known of it stays.
+                // Redis is unavailable, and its status says so: what was known of it stays.
                 Err(failure) => {
                     tracing::debug!(%failure, "redis was not looked at; trying again");
                     pause = INTERVAL_BLOCKED;
                 }
             }
-            let due = Instant::now() + pause;
-            // A master that goes or comes back is told at once.
-            while Instant::now() < due && self.redis.away() == away {
+            let begun = Instant::now();
+            // A master that comes or goes is told at once.
+            while begun.elapsed() < pause && self.redis.away() == away && self.redis.place() == masters {
                 sleep(INTERVAL_BLOCKED).await;
+                if self.findings().is_some_and(|findings| findings.iter().any(|finding| finding.blocks)) {
+                    pause = INTERVAL_BLOCKED;
+                }
             }
-            // Whoever looks at a Redis that is away takes part in deciding that its connection is no good.
+            // Looking takes part in deciding that a connection is no good, so it pauses while that is known.
             while self.health.ready().is_err() {
                 sleep(INTERVAL_BLOCKED).await;
             }
         }
     }
 
-    /// Takes in what applies now; the log hears of what changed, before anybody else does.
-    fn tell(&self, now: Vec<Finding>) {
-        let known = || self.findings.lock().expect("no holder of this lock panics");
-        let before = known().clone().unwrap_or_default();
+    /// Where every server is too old, nothing is served, not even what it could do.
+    fn judge_version(&self, looked: &Looked) {
+        let is_unfit = |findings: &[Finding]| findings.iter().any(|finding| finding.warning == Warning::Version);
+        let are_unfit = !looked.of_servers.is_empty() && looked.of_servers.iter().all(|(_, found)| is_unfit(found));
+        let version = several::merge(&looked.of_servers, looked.are_several);
+        let version = version.into_iter().find(|finding| finding.warning == Warning::Version && are_unfit);
+        self.redis.close(version.map(|finding| finding.text));
+    }
+
+    /// Takes in what applies now, for the metrics; the log hears of what changed.
+    fn tell(&self) {
+        let Some(findings) = self.findings() else { return };
+        let is_silent = self.health.ready().is_err();
+        let mut known = self.known();
         for warning in Warning::ALL {
-            let find = |findings: &[Finding]| findings.iter().find(|finding| finding.warning == warning).cloned();
-            let (was, is, code) = (find(&before), find(&now), warning.code());
+            let (is, code) = (findings.iter().find(|finding| finding.warning == warning), warning.code());
             self.metrics.redis_warning.with_label_values(&[code]).set(is.is_some().into());
-            if warning.is_told_as_it_happens() {
+            // That it does not answer is told where that is noticed.
+            if warning.is_told_as_it_happens() || (warning == Warning::Probe && is_silent) {
                 continue;
             }
-            if was.map(|was| was.blocks) == is.as_ref().map(|is| is.blocks) {
+            let was = known.told.iter().find(|(told, _)| *told == warning).map(|(_, blocks)| *blocks);
+            if was == is.map(|is| is.blocks) {
                 continue;
             }
+            known.told.retain(|(told, _)| *told != warning);
+            known.told.extend(is.map(|is| (warning, is.blocks)));
             match is {
                 Some(Finding { text, blocks: true, .. }) => {
                     tracing::error!(warning = code, "locks cannot be granted: {text}");
@@ -140,7 +229,10 @@ impl Worth {
                 None => tracing::info!(warning = code, "this warning no longer applies"),
             }
         }
-        *known() = Some(now);
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no holder of this lock panics")
     }
 }
 
@@ -159,10 +251,11 @@ struct Watch {
 }
 
 impl Watch {
-    async fn look(&mut self, metrics: &Metrics, away: &[String]) -> Result<Vec<Finding>, RedisFailure> {
+    async fn look(&mut self, metrics: &Metrics, away: &[String]) -> Result<Looked, RedisFailure> {
         // First: without the time nothing can be asked of Redis, and it counts as away.
         self.read_clocks(metrics).await?;
-        let mut findings = self.judge_servers(metrics, !away.is_empty()).await?;
+        let (of_servers, are_several) = self.judge_servers(metrics, !away.is_empty()).await?;
+        let mut findings = Vec::new();
         if !away.is_empty() {
             let text = format!(
                 "{}; nothing can be done with its locks, and all others are as ever; bring it back, or give it a \
@@ -180,7 +273,8 @@ impl Watch {
             self.walked = Some(Instant::now());
         }
         // Not where Redis takes no writes: one more that is refused would count against its connection.
-        if !findings.iter().any(|finding| finding.blocks) {
+        let is_blocked = of_servers.iter().any(|(_, findings)| findings.iter().any(|finding| finding.blocks));
+        if !is_blocked {
             match self.locks.is_mixed(RAW_MARK_KEPT_MS).await {
                 Ok(false) => {}
                 Ok(true) => findings.push(Finding::new(
@@ -199,11 +293,15 @@ impl Watch {
             );
             findings.push(Finding::new(Warning::LongLease, text));
         }
-        Ok(findings)
+        Ok(Looked { of_servers, further: findings, are_several })
     }
 
     /// Judges each server by what it says of itself, and by its clock.
-    async fn judge_servers(&mut self, metrics: &Metrics, others_are_away: bool) -> Result<Vec<Finding>, RedisFailure> {
+    async fn judge_servers(
+        &mut self,
+        metrics: &Metrics,
+        others_are_away: bool,
+    ) -> Result<(Vec<(String, Vec<Finding>)>, bool), RedisFailure> {
         self.steps.retain(|_, (at, _)| at.elapsed() < STEP_REMEMBERED);
         let infos = self.redis.infos().await;
         let are_several = infos.len() > 1 || others_are_away;
@@ -214,7 +312,8 @@ impl Watch {
                 Ok(mut info) => {
                     // Where we know the others, too, one node's part is no fault.
                     info.in_cluster &= !self.redis.is_cluster();
-                    warning::judge(&info, self.redis.min_replicas())
+                    let (min_replicas, failover) = (self.redis.min_replicas(), self.redis.fails_over());
+                    warning::judge(&info, Demands { min_replicas, failover })
                 }
                 Err(RedisFailure::Refused(reason)) => vec![Finding::new(
                     Warning::Unknown,
@@ -238,7 +337,7 @@ impl Watch {
         match silence {
             Some(failure) if of_servers.is_empty() => Err(failure),
             _ if of_servers.is_empty() => Err(no_master()),
-            _ => Ok(several::merge(&of_servers, are_several)),
+            _ => Ok((of_servers, are_several)),
         }
     }
 

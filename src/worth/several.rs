@@ -4,6 +4,26 @@ use std::fmt::Write;
 
 use super::warning::{Finding, Warning};
 
+/// Adds what a probe of each master found to what was seen of them; one that was not probed is no master any more, or
+/// has none of the locks. Where both say the same in other words, what was seen says more.
+pub fn join(of_servers: &mut Vec<(String, Vec<Finding>)>, probed: Vec<(String, Option<Finding>)>) {
+    of_servers.retain(|(server, _)| probed.iter().any(|(place, _)| place == server));
+    for (place, finding) in probed {
+        let seen = match of_servers.iter_mut().find(|(server, _)| *server == place) {
+            Some((_, seen)) => seen,
+            None => {
+                of_servers.push((place, Vec::new()));
+                &mut of_servers.last_mut().expect("it was just added").1
+            }
+        };
+        let Some(finding) = finding else { continue };
+        if !seen.iter().any(|known| known.warning == finding.warning && known.blocks) {
+            seen.retain(|known| known.warning != finding.warning);
+            seen.push(finding);
+        }
+    }
+}
+
 /// Puts together what was found of each server, the name of which stands first: at most one finding a warning. It names
 /// its servers where there is more than one. While one of them takes writes, none that does not blocks.
 pub fn merge(of_servers: &[(String, Vec<Finding>)], are_several: bool) -> Vec<Finding> {
@@ -48,6 +68,18 @@ mod tests {
         assert_eq!(merged, [found[0].1[1].clone(), found[0].1[0].clone()], "in the order of the table");
         assert!(merged[0].blocks && !merged[1].blocks);
         assert_eq!(merge(&[server("a:1", &[])], false), []);
+    }
+
+    #[test]
+    fn what_a_probe_found_is_added_to_what_was_seen() {
+        let mut of_servers =
+            vec![server("a:1", &[(Warning::Memory, "95 %")]), server("gone:1", &[(Warning::Eviction, "x")])];
+        let full = Finding::blocking(Warning::Memory, "it is full");
+        join(&mut of_servers, vec![("a:1".to_owned(), Some(full.clone())), ("b:1".to_owned(), None)]);
+        assert_eq!(of_servers, [("a:1".to_owned(), vec![full]), server("b:1", &[])]);
+        let mut of_servers = vec![server("a:1", &[(Warning::Replica, "a replica of b:1")])];
+        join(&mut of_servers, vec![("a:1".to_owned(), Some(Finding::blocking(Warning::Replica, "READONLY")))]);
+        assert_eq!(of_servers[0].1[0].text, "a replica of b:1");
     }
 
     #[test]

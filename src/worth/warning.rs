@@ -1,7 +1,9 @@
 //! The table of warnings: what makes locks on this Redis worth less, and what to change. One row each.
 
-use crate::redis::{Info, Role};
+use crate::redis::{Info, RedisFailure, Role};
 
+/// From so many parts in a hundred of its memory on, a Redis that then refuses locks is nearly full.
+const NEARLY_FULL_PERCENT: u64 = 90;
 /// Oldest Redis that knows every command of the scripts.
 const OLDEST_MAJOR: u32 = 7;
 
@@ -11,11 +13,14 @@ pub enum Warning {
     Cluster,
     Replica,
     NoGoodReplica,
+    Version,
+    Memory,
+    Probe,
     Partial,
     Eviction,
     Persistence,
     MinReplicas,
-    Version,
+    NoReplica,
     LongLease,
     ClockStep,
     Rights,
@@ -24,15 +29,18 @@ pub enum Warning {
 }
 
 impl Warning {
-    pub const ALL: [Warning; 13] = [
+    pub const ALL: [Warning; 16] = [
         Warning::Cluster,
         Warning::Replica,
         Warning::NoGoodReplica,
+        Warning::Version,
+        Warning::Memory,
+        Warning::Probe,
         Warning::Partial,
         Warning::Eviction,
         Warning::Persistence,
         Warning::MinReplicas,
-        Warning::Version,
+        Warning::NoReplica,
         Warning::LongLease,
         Warning::ClockStep,
         Warning::Rights,
@@ -50,6 +58,9 @@ impl Warning {
             Warning::Eviction => "eviction",
             Warning::Persistence => "persistence",
             Warning::MinReplicas => "min-replicas",
+            Warning::NoReplica => "no-replica",
+            Warning::Memory => "memory",
+            Warning::Probe => "probe",
             Warning::Version => "version",
             Warning::LongLease => "long-lease",
             Warning::ClockStep => "clock-step",
@@ -66,7 +77,7 @@ impl Warning {
 
     /// Whether a server takes no write of ours while it is so.
     fn blocks(self) -> bool {
-        matches!(self, Warning::Cluster | Warning::Replica | Warning::NoGoodReplica)
+        matches!(self, Warning::Cluster | Warning::Replica | Warning::NoGoodReplica | Warning::Version)
     }
 }
 
@@ -83,10 +94,40 @@ impl Finding {
     pub fn new(warning: Warning, text: impl Into<String>) -> Finding {
         Finding { warning, text: text.into(), blocks: warning.blocks() }
     }
+
+    /// What no lock can be granted with, also where its warning alone does not mean that.
+    pub fn blocking(warning: Warning, text: impl Into<String>) -> Finding {
+        Finding { warning, text: text.into(), blocks: true }
+    }
+
+    /// Why an acquire fails, and under which warning that is best known.
+    pub fn of_a_probe(failure: &RedisFailure) -> Finding {
+        let warning = match failure {
+            RedisFailure::Unreplicated { .. } => Warning::NoGoodReplica,
+            failure if failure.is_of_rights() => Warning::Rights,
+            failure => match failure.refusal() {
+                Some("OOM") => Warning::Memory,
+                Some("READONLY" | "MASTERDOWN") => Warning::Replica,
+                Some("NOREPLICAS") => Warning::NoGoodReplica,
+                Some("UNFIT") => Warning::Version,
+                _ => Warning::Probe,
+            },
+        };
+        Finding::blocking(warning, format!("an acquire fails: {failure}"))
+    }
 }
 
-/// What Redis's own words say of the locks in it, of which `min_replicas` must have each.
-pub fn judge(info: &Info, min_replicas: u32) -> Vec<Finding> {
+/// What is asked of each server.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Demands {
+    /// So many replicas must have each lock.
+    pub min_replicas: u32,
+    /// A replica is to take its place when it fails.
+    pub failover: bool,
+}
+
+/// What Redis's own words say of the locks in it.
+pub fn judge(info: &Info, Demands { min_replicas, failover }: Demands) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
     if info.in_cluster {
@@ -120,11 +161,32 @@ pub fn judge(info: &Info, min_replicas: u32) -> Vec<Finding> {
                 .to_owned(),
         );
     }
+    let is_lone = info.role == Some(Role::Master) && info.replicas == Some(0);
+    if failover && is_lone && !findings.iter().any(|finding| finding.warning == Warning::NoGoodReplica) {
+        findings.push(Finding::new(
+            Warning::NoReplica,
+            "this master has no replica, so that none can take its place, and its locks end with it; bring a replica back",
+        ));
+    }
+    let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
     let limited = info.maxmemory.is_some_and(|bytes| bytes > 0);
     if let Some(policy) = info.maxmemory_policy.as_deref().filter(|policy| limited && *policy != "noeviction") {
         find(
             Warning::Eviction,
             format!("redis drops locks when memory is short (maxmemory-policy `{policy}`); set it to noeviction"),
+        );
+    }
+    let keeps_all = info.maxmemory_policy.as_deref() == Some("noeviction");
+    if let (Some(used), Some(limit @ 1..), true) = (info.used_memory, info.maxmemory, keeps_all)
+        && used.saturating_mul(100) >= limit.saturating_mul(NEARLY_FULL_PERCENT)
+    {
+        let percent = used.saturating_mul(100) / limit;
+        find(
+            Warning::Memory,
+            format!(
+                "redis uses {percent} % of its maxmemory, and refuses new locks when it is full; raise maxmemory, or \
+                 delete data that is not a lock"
+            ),
         );
     }
     if info.appends == Some(false) {
@@ -144,7 +206,9 @@ pub fn judge(info: &Info, min_replicas: u32) -> Vec<Finding> {
     if let (Some(version), Some(0..OLDEST_MAJOR)) = (&info.version, info.major()) {
         find(
             Warning::Version,
-            format!("redis {version} is too old for the scripts; install {OLDEST_MAJOR}.0 or later"),
+            format!(
+                "redis {version} is too old, and no lock is granted on it; install Redis {OLDEST_MAJOR}.0 or later"
+            ),
         );
     }
     let unsaid = unsaid(info);
@@ -178,6 +242,7 @@ mod tests {
             in_cluster: false,
             replicas: Some(2),
             good_replicas: Some(2),
+            used_memory: Some(1 << 20),
             maxmemory: Some(1 << 30),
             maxmemory_policy: Some("noeviction".to_owned()),
             appends: Some(true),
@@ -185,7 +250,7 @@ mod tests {
     }
 
     fn warnings(info: &Info) -> Vec<Warning> {
-        judge(info, 0).into_iter().map(|finding| finding.warning).collect()
+        judge(info, Demands::default()).into_iter().map(|finding| finding.warning).collect()
     }
 
     #[test]
@@ -211,15 +276,70 @@ mod tests {
 
     #[test]
     fn too_few_replicas_for_a_grant_are_no_good() {
-        let findings = judge(&good(), 3);
+        let demand = |min_replicas| Demands { min_replicas, failover: true };
+        let findings = judge(&good(), demand(3));
         assert_eq!(findings.len(), 1);
         assert!(findings[0].blocks && findings[0].text.contains("--min-replicas asks for 3"));
-        assert_eq!(judge(&good(), 2), []);
+        assert_eq!(judge(&good(), demand(2)), []);
+        let none = Info { replicas: Some(0), good_replicas: None, ..good() };
+        let warnings: Vec<_> = judge(&none, demand(1)).into_iter().map(|finding| finding.warning).collect();
+        assert_eq!(warnings, [Warning::NoGoodReplica], "which says more than that there is none");
+    }
+
+    #[test]
+    fn a_lone_master_is_a_warning_where_a_replica_is_to_take_its_place() {
+        let lone = Info { replicas: Some(0), good_replicas: None, ..good() };
+        let of = |failover| judge(&lone, Demands { min_replicas: 0, failover });
+        assert_eq!(of(false), []);
+        assert_eq!(
+            of(true).iter().map(|found| (found.warning, found.blocks)).collect::<Vec<_>>(),
+            [(Warning::NoReplica, false)]
+        );
+    }
+
+    #[test]
+    fn memory_that_is_nearly_full_is_a_warning_where_nothing_is_evicted() {
+        let at = |used_memory, policy: &str| {
+            let info = Info {
+                used_memory: Some(used_memory),
+                maxmemory: Some(1000),
+                maxmemory_policy: Some(policy.to_owned()),
+                ..good()
+            };
+            warnings(&info)
+        };
+        assert_eq!(at(899, "noeviction"), []);
+        assert_eq!(at(900, "noeviction"), [Warning::Memory]);
+        assert_eq!(at(2000, "noeviction"), [Warning::Memory], "only a probe knows that it is full");
+        assert_eq!(at(999, "allkeys-lru"), [Warning::Eviction], "which is full as a rule");
+        assert_eq!(warnings(&Info { used_memory: Some(u64::MAX), maxmemory: Some(0), ..good() }), [], "no limit");
+    }
+
+    #[test]
+    fn a_probe_that_fails_blocks_under_the_warning_that_says_most() {
+        let refused = |text: &str| RedisFailure::Refused(text.to_owned());
+        for (failure, warning) in [
+            (refused("OOM command not allowed when used memory > 'maxmemory'."), Warning::Memory),
+            (refused("MISCONF Redis is configured to save RDB snapshots"), Warning::Probe),
+            (refused("NOPERM this user has no permissions to run the 'evalsha' command"), Warning::Rights),
+            (refused("ERR unknown command 'EVALSHA'"), Warning::Rights),
+            (refused("READONLY You can't write against a read only replica."), Warning::Replica),
+            (refused("NOREPLICAS Not enough good replicas to write."), Warning::NoGoodReplica),
+            (refused("UNFIT this server is older than Redis 7.0"), Warning::Version),
+            (RedisFailure::NoAnswer("no answer in time".to_owned()), Warning::Probe),
+            (
+                RedisFailure::Unreplicated { word: "granted".to_owned(), why: "0 of 1 replicas have it".to_owned() },
+                Warning::NoGoodReplica,
+            ),
+        ] {
+            let finding = Finding::of_a_probe(&failure);
+            assert_eq!((finding.warning, finding.blocks), (warning, true), "{failure}");
+        }
     }
 
     #[test]
     fn what_redis_does_not_say_is_unknown() {
-        let findings = judge(&Info { maxmemory_policy: None, ..good() }, 0);
+        let findings = judge(&Info { maxmemory_policy: None, ..good() }, Demands::default());
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].warning, Warning::Unknown);
         assert!(findings[0].text.contains("tell maxmemory_policy,"), "{}", findings[0].text);

@@ -5,8 +5,9 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{Answer, Call, Scratch, Sidecar, TestRedis, eventually, jwt, unique};
+use crate::harness::{Answer, Call, Scratch, Sidecar, TestRedis, eventually, free_port, jwt, unique};
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 /// What an answer may take beyond the deadline of Redis: 100 ms of ours, and what a busy machine adds.
@@ -142,6 +143,93 @@ async fn a_redis_that_comes_late_is_waited_for() {
     redis.up();
     becomes(&sidecar, 200, "up for the first time").await;
     assert_eq!(sidecar.call("POST", "/cmn/leasable-locks").json(&body).send().await.status, 201);
+}
+
+/// What is said of a Redis that was never there: what was tried, with the address, and for people.
+#[tokio::test]
+async fn a_redis_that_was_never_there_is_said_plainly_with_its_address() {
+    let (port, scratch) = (free_port(), Scratch::new());
+    let (nowhere, blocked) = (scratch.path("nowhere.sock"), scratch.file("no.sock", ""));
+    for (url, sentence) in [
+        (format!("redis://127.0.0.1:{port}"), format!("cannot connect to `127.0.0.1:{port}`: connection refused")),
+        (format!("redis+unix://{nowhere}"), format!("cannot connect to `{nowhere}`: no such file or directory")),
+        (format!("redis+unix://{blocked}"), format!("cannot connect to `{blocked}`: connection refused")),
+        (
+            format!("redis://no-such-host.invalid:{port}"),
+            format!("cannot connect to `no-such-host.invalid:{port}`: the host name `no-such-host.invalid` does not"),
+        ),
+        (
+            format!("redis-sentinel://127.0.0.1:{port}?master=main"),
+            format!("a sentinel: cannot connect to `127.0.0.1:{port}`: connection refused"),
+        ),
+        (
+            format!("redis-cluster://127.0.0.1:{port}"),
+            format!("a node: cannot connect to `127.0.0.1:{port}`: connection refused"),
+        ),
+    ] {
+        let sidecar = Sidecar::spawn(&["--redis-url".to_owned(), url.clone()]);
+        let ready = async || sidecar.ops("/readyz").await.text().to_owned();
+        let said = format!("not ready: redis: {sentence}");
+        eventually(&said, Duration::from_secs(10), async || ready().await.starts_with(&said)).await;
+        let refused = sidecar.call("POST", "/v1/locks/a").json(&json!({})).send().await;
+        assert_eq!(refused.json()["code"], "redis-unavailable", "{}", refused.text());
+        let first = async || sidecar.log().lines().any(|line| line.contains("redis is not available yet"));
+        eventually("the log says so", Duration::from_secs(5), first).await;
+        let log = sidecar.log();
+        for bad in ["still", "Os {", "Custom {", "IO Error", "\"ERROR\""] {
+            assert!(!log.contains(bad), "{url}: {bad}: {log}");
+        }
+        let line = log.lines().find(|line| line.contains("redis is not available yet")).unwrap();
+        let address = url.split("://").nth(1).unwrap().split('?').next().unwrap();
+        assert_eq!(line.matches(address).count(), 1, "the address once: {line}");
+    }
+}
+
+/// What speaks another protocol, or lets lockside in and then refuses it.
+#[tokio::test]
+async fn what_is_no_redis_or_refuses_the_greeting_is_named_with_what_to_change() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _ = stream.read(&mut [0; 64]).await;
+                let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n").await;
+            });
+        }
+    });
+    let url = format!("redis://127.0.0.1:{port}");
+    let sentence = format!("cannot connect to `127.0.0.1:{port}`: what answers there does not speak Redis's protocol");
+    Sidecar::says_why_not(&["--redis-url", &url], &sentence).await;
+
+    let redis = TestRedis::start(&["--rename-command", "CLIENT", ""]);
+    Sidecar::says_why_not(&["--redis-url", &redis.url()], "allow its ACL user the command: +client|setname").await;
+
+    let port = free_port();
+    let full = TestRedis::start(&["--port", &port, "--maxclients", "1"]);
+    let _only = full.connection();
+    Sidecar::says_why_not(&["--redis-url", &format!("redis://127.0.0.1:{port}")], "max number of clients").await;
+}
+
+/// A user whom Redis does not let in: it was reached, and said what is wrong.
+#[tokio::test]
+async fn a_password_that_redis_refuses_is_a_refusal_and_no_outage() {
+    let redis = TestRedis::start(&[]);
+    redis.ask::<String>("CONFIG", &["SET", "requirepass", "the right one"]);
+    let scratch = Scratch::new();
+    let wrong = scratch.file("password", "a wrong one");
+    for (flags, change) in
+        [(&[][..], "--redis-password-file"), (&["--redis-password-file", &wrong], "--redis-username")]
+    {
+        let flags: Vec<String> = ["--redis-url", &redis.url()].iter().chain(flags).map(|it| (*it).to_owned()).collect();
+        let sidecar = Sidecar::spawn(&flags);
+        let said = async || sidecar.ops("/readyz").await.text().contains(change);
+        eventually(change, Duration::from_secs(10), said).await;
+        let refused = sidecar.call("POST", "/v1/locks/a").json(&json!({})).send().await;
+        let said = (refused.status, refused.json()["code"].as_str().map(str::to_owned));
+        assert_eq!(said, (503, Some("redis-refused".to_owned())), "{}", refused.text());
+        assert!(refused.json()["detail"].as_str().unwrap().contains(change), "{}", refused.text());
+    }
 }
 
 #[tokio::test]

@@ -38,6 +38,28 @@ async fn whoever_is_not_vouched_for_is_not_spoken_to() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_for_a_client_certificate_is_named_with_what_to_change() {
+    let redis = TestRedis::with_tls(&["localhost"], &[]);
+    redis.ask::<String>("CONFIG", &["SET", "tls-auth-clients", "yes"]);
+    let sentence = format!("`localhost:{}` asks for a client certificate", redis.tls_port());
+    Sidecar::says_why_not(&["--redis-url", &redis.url()], &sentence).await;
+}
+
+#[tokio::test]
+async fn a_server_whose_certificate_is_that_of_a_ca_is_named_with_what_to_change() {
+    let (port, scratch) = (free_port(), Scratch::new());
+    let mut params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let own = scratch.file("own.pem", params.self_signed(&key).unwrap().pem());
+    let key = scratch.file("own.key", key.serialize_pem());
+    let tls = ["--tls-port", &port, "--tls-cert-file", &own, "--tls-key-file", &key, "--tls-auth-clients", "no"];
+    let _redis = TestRedis::start_with(&[&tls[..], &["--tls-ca-cert-file", &own]].concat(), None);
+    let sentence = format!("the certificate of `localhost:{port}` is that of a CA, such as one that signed itself");
+    Sidecar::says_why_not(&["--redis-url", &format!("rediss://localhost:{port}")], &sentence).await;
+}
+
+#[tokio::test]
 async fn a_wrong_password_says_what_to_mend() {
     let redis = TestRedis::with_tls(&["localhost"], &[]);
     let scratch = Scratch::new();

@@ -164,6 +164,10 @@ fn failures() -> Vec<Failure> {
         Failure::Overloaded(log()),
         Failure::Draining,
         Failure::RedisUnavailable(log()),
+        Failure::RedisRefused {
+            reason: log(),
+            advice: Some("its memory is full: raise maxmemory, or delete data that is not a lock".to_owned()),
+        },
         Failure::TooLate(log()),
         Failure::RenewedTooLate(log()),
         Failure::OutcomeUnknown(log()),

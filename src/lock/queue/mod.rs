@@ -23,7 +23,7 @@ use super::outcome::{Holder, Own, Progress};
 use super::record;
 use super::scripts::{Found, JoinArgs, JoinRow, KeyState, Precision, Scripts};
 use super::types::{Key, Token};
-use crate::redis::{Attention, Heard, Push, RedisFailure};
+use crate::redis::{Attention, Heard, Purpose, Push, RedisFailure};
 use messages::Message;
 use news::Holds;
 pub use news::{News, Watch};
@@ -102,7 +102,7 @@ impl Queue {
         let is_clustered = door.scripts.redis.is_cluster();
         let driver = Driver {
             sidecar: door.sidecar.clone(),
-            scripts: door.scripts.clone(),
+            scripts: Scripts { redis: door.scripts.redis.for_purpose(Purpose::Queues), ..door.scripts.clone() },
             state: Queues::new(door.sidecar.clone(), is_clustered),
             waiters: HashMap::new(),
             holds: Holds::default(),

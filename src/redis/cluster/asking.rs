@@ -45,8 +45,7 @@ pub(super) async fn ask_anew(address: &Address, config: &RedisConfig, status: &S
     let link = match Link::open(server(&config), CONNECT_TIMEOUT).await {
         Ok(link) => link,
         Err(error) => {
-            let problem = explain(&error, Target::of(&config).as_ref()).await;
-            return Err(format!("the node `{}:{}`: {problem}", address.0, address.1));
+            return Err(format!("a node: {}", explain(&error, &Target::of(&config)).await));
         }
     };
     ask(&link.client, address, config.tls.is_some(), status).await

@@ -322,7 +322,9 @@ impl Follower {
                 let count = self.map.count(u16::try_from(index).ok());
                 let (host, port) = address;
                 let problem = missing.problem.as_deref().unwrap_or("not connected yet");
-                away.push(format!("the master of {count} slots, `{host}:{port}`, is away: {problem}"));
+                let place = format!("`{host}:{port}`");
+                let named = if problem.contains(&place) { String::new() } else { format!(", {place},") };
+                away.push(format!("the master of {count} slots{named} is unavailable: {problem}"));
             }
         }
         let unowned = self.map.count(None);

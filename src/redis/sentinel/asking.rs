@@ -41,6 +41,7 @@ pub(super) enum Event {
 
 /// One sentinel, and the connection to it while it lasts.
 pub(super) struct Sentinel {
+    address: Address,
     target: Target,
     name: String,
     config: RedisConfig,
@@ -48,9 +49,9 @@ pub(super) struct Sentinel {
 }
 
 impl Sentinel {
-    pub fn new((host, port): &Address, name: &str, config: &RedisConfig) -> Sentinel {
-        let target = Target { host: host.clone(), port: *port, is_tls: config.tls.is_some() };
-        Sentinel { target, name: name.to_owned(), config: config.clone(), link: None }
+    pub fn new(address: &Address, name: &str, config: &RedisConfig) -> Sentinel {
+        let target = Target::new(address, config);
+        Sentinel { address: address.clone(), target, name: name.to_owned(), config: config.clone(), link: None }
     }
 
     /// Where the master is, by this one; or what is wrong with it.
@@ -71,7 +72,7 @@ impl Sentinel {
     }
 
     fn good(&self, answer: Result<Reply, RedisFailure>) -> Result<Reply, String> {
-        let Target { host, port, .. } = &self.target;
+        let (host, port) = &self.address;
         answer.map_err(|failure| match failure {
             RedisFailure::Refused(reason) if reason.contains("unknown command") => {
                 format!(
@@ -92,14 +93,14 @@ impl Sentinel {
     }
 
     fn unknown(&self) -> String {
-        let Target { host, port, .. } = &self.target;
+        let (host, port) = &self.address;
         format!("the sentinel `{host}:{port}` watches no master named `{}`; mend ?master= in --redis-url", self.name)
     }
 
     /// How the client library connects to it.
     pub fn config_of_its_own(&self) -> Config {
         Config {
-            server: one_server(&self.target.host, self.target.port),
+            server: one_server(&self.address.0, self.address.1),
             credential_provider: Credentials::of_sentinels(&self.config),
             database: None,
             ..server(&self.config)
@@ -110,14 +111,14 @@ impl Sentinel {
         match Link::open(self.config_of_its_own(), CONNECT_TIMEOUT).await {
             Ok(link) => Ok(link),
             Err(error) => {
-                let Target { host, port, .. } = &self.target;
+                let (host, port) = &self.address;
                 Err(match error.details().split(' ').next() {
                     Some("WRONGPASS" | "NOAUTH") => format!(
                         "the sentinel `{host}:{port}` does not let us in; mend --redis-sentinel-username or \
                          --redis-sentinel-password-file ({})",
                         error.details()
                     ),
-                    _ => format!("the sentinel `{host}:{port}`: {}", explain(&error, Some(&self.target)).await),
+                    _ => format!("a sentinel: {}", explain(&error, &self.target).await),
                 })
             }
         }

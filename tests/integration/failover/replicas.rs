@@ -54,7 +54,7 @@ async fn a_grant_that_too_few_replicas_have_is_taken_back_and_a_renewal_is_unkno
             "{}",
             refused.text()
         );
-        assert_eq!(refused.json()["code"], "redis-unavailable");
+        assert_eq!(refused.json()["code"], "redis-refused", "it was reached");
         assert_eq!(locks(&master), 1, "taken back before the answer");
     }
     let renewal = sidecar.call("PUT", &before).json(&json!({})).send().await;

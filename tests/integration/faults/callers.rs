@@ -226,7 +226,7 @@ impl Callers {
         match (answer.status, code, outcome) {
             (409, "held" | "wait-timeout", "not-applied")
             | (410, "lost", "not-applied")
-            | (503, "redis-unavailable" | "too-late" | "overloaded", "not-applied") => {
+            | (503, "redis-unavailable" | "redis-refused" | "too-late" | "overloaded", "not-applied") => {
                 Said::NotApplied(code.to_owned())
             }
             (503, "too-late", "applied") => Said::Applied,

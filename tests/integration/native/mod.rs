@@ -27,7 +27,7 @@ use serde_json::{Value, json};
 use crate::harness::{API_TOKEN, Answer, Sidecar, TestRedis, Who, editor, reader};
 
 /// Every code that an error may have.
-const CODES: [&str; 15] = [
+const CODES: [&str; 16] = [
     "bad-request",
     "unauthorized",
     "forbidden",
@@ -41,6 +41,7 @@ const CODES: [&str; 15] = [
     "overloaded",
     "draining",
     "redis-unavailable",
+    "redis-refused",
     "too-late",
     "outcome-unknown",
 ];

@@ -129,6 +129,21 @@ pub async fn of_redis(document: &Document) {
     document.check("probeReadiness", &sidecar.ops("/readyz").await);
 }
 
+/// Redis is there, and does not do it.
+pub async fn of_refusals(document: &Document) {
+    let redis = TestRedis::start(&[]);
+    let sidecar = Sidecar::who_knows(&redis.url(), &[]).await;
+    redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
+    for id in ["acquireLock", "holdLock", "createLeasableLock", "tryLock", "adminLock"] {
+        let operation = document.operation(id);
+        let answer = operation.call(&sidecar, &known(&operation)).send().await;
+        assert!(answer.status >= 500, "{id}: {}", answer.text());
+        document.check(id, &answer);
+    }
+    let acquired = sidecar.ask(&Who::System, "POST", "/v1/locks/full").json(&json!({})).send().await;
+    assert_eq!(acquired.json()["code"], "redis-refused", "{}", acquired.text());
+}
+
 /// The reply of Redis is lost, once the lock's key has been named to it.
 pub async fn of_lost_replies(document: &Document) {
     let proxy = Proxy::start(TestRedis::shared());

@@ -3,7 +3,9 @@
 
 mod clock;
 mod leases;
+mod probe;
 mod raw_keys;
+mod refusals;
 mod rights;
 mod user;
 
@@ -14,6 +16,8 @@ use crate::harness::{Lens, Sidecar, TestRedis, eventually, free_port, lockside, 
 
 /// A warning shows within a look of every 15 s, on a busy machine.
 const SEEN: Duration = Duration::from_secs(60);
+/// What an acquire fails for shows by the next probe, in five seconds, on a busy machine.
+const AT_ONCE: Duration = Duration::from_secs(10);
 /// As `deploy/redis/redis.conf` has it.
 const GOOD: [&str; 2] = ["--appendonly", "yes"];
 
@@ -162,7 +166,7 @@ async fn a_replica_answers_and_is_not_ready_until_it_is_a_master() {
 }
 
 #[tokio::test]
-async fn a_redis_that_is_too_old_is_a_warning() {
+async fn a_redis_that_is_too_old_serves_nothing_and_says_so() {
     let redis = TestRedis::start(&GOOD);
     let lens = Lens::before(&redis, |reply| {
         let name = b"redis_version:";
@@ -170,8 +174,25 @@ async fn a_redis_that_is_too_old_is_a_warning() {
             reply[at + name.len()] = b'6';
         }
     });
-    let sidecar = Sidecar::start_at(&lens.url(), &[]).await;
-    assert_warnings(&sidecar, &["version"]).await;
+    let sidecar = Sidecar::spawn(&["--redis-url".to_owned(), lens.url()]);
+    eventually("it is seen", AT_ONCE, async || raised(&sidecar).await == ["version"]).await;
+    let ready = sidecar.ops("/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert!(
+        ready.text().starts_with("not ready: redis: redis 6.0.") && ready.text().contains("install Redis 7.0"),
+        "{ready:?}"
+    );
+    told_is(&sidecar, "version", 1).await;
+    for (method, path) in [("POST", "/v1/locks/a"), ("GET", "/v1/locks/a"), ("DELETE", "/v1/locks/a?force=true")] {
+        let refused = sidecar.call(method, path).send().await;
+        assert_eq!(
+            (refused.status, refused.json()["code"].as_str()),
+            (503, Some("redis-refused")),
+            "{}",
+            refused.text()
+        );
+        assert!(refused.json()["detail"].as_str().unwrap().contains("install Redis 7.0"), "{}", refused.text());
+    }
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::user::{ACL_FILE, login};
-use super::{GOOD, SEEN, warnings};
+use super::{AT_ONCE, GOOD, SEEN, warnings};
 use crate::harness::{Scratch, Sidecar, TestRedis, eventually};
 
 /// The lines of the log that tell of a missing right.
@@ -17,9 +17,7 @@ fn told(sidecar: &Sidecar) -> Vec<String> {
 async fn assert_told(rule: &[&str], change: &str) {
     let (redis, scratch) = (TestRedis::start(&[&GOOD[..], &["--aclfile", ACL_FILE]].concat()), Scratch::new());
     redis.ask::<String>("ACL", &[&["SETUSER", "lockside"][..], rule].concat());
-    let flags = login(&scratch);
-    let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
-    let sidecar = Sidecar::start(&redis, &flags).await;
+    let sidecar = Sidecar::spawn(&[&["--redis-url".to_owned(), redis.url()][..], &login(&scratch)].concat());
     for _ in 0..3 {
         sidecar.call("POST", "/v1/locks/a").json(&json!({"ttlMs": 60_000})).send().await;
         sidecar.call("POST", "/v1/locks/a").json(&json!({"waitMs": 1500})).send().await;
@@ -30,7 +28,7 @@ async fn assert_told(rule: &[&str], change: &str) {
     assert_eq!(lines.len(), 1, "{rule:?}: {lines:#?}");
     assert!(lines[0].contains("ERROR") && lines[0].contains(change), "{rule:?}: {}", lines[0]);
     assert!(lines[0].contains("deploy/redis/lockside.acl"), "{}", lines[0]);
-    eventually("it is a warning", SEEN, async || warnings(&sidecar).await.contains(&"rights".to_owned())).await;
+    eventually("it is a warning", AT_ONCE, async || warnings(&sidecar).await.contains(&"rights".to_owned())).await;
     let ready = sidecar.ops("/readyz").await;
     assert!(ready.text().contains(change), "{}", ready.text());
 }
@@ -42,12 +40,13 @@ async fn without_evalsha_the_log_says_so() {
 
 #[tokio::test]
 async fn without_the_keys_the_log_says_so() {
-    assert_told(&["resetkeys"], "~{PREFIX:*}:*").await;
+    let keys = "~{lockside:[0-9]}:* ~{lockside:[0-9][0-9]}:* ~{lockside:raw}:mark %R~lockside:users";
+    assert_told(&["resetkeys"], keys).await;
 }
 
 #[tokio::test]
 async fn without_the_channels_the_log_says_so() {
-    assert_told(&["resetchannels"], "&PREFIX:push:*").await;
+    assert_told(&["resetchannels"], "&lockside:push:[0-9a-f]*").await;
 }
 
 /// Who cannot be told of a turn is not put in line.

@@ -16,6 +16,62 @@ fn words(beginning: &str) -> impl Iterator<Item = &'static str> {
     ACL.split_whitespace().filter_map(move |word| word.strip_prefix(beginning))
 }
 
+/// What lies in a lock space, or is heard there; and the same of others whose prefixes begin so or look so.
+#[test]
+fn the_shipped_user_may_touch_one_lock_space_and_no_other() {
+    let redis = redis();
+    let may = |command: &[&str]| {
+        let said: String = redis.ask("ACL", &[&["DRYRUN", "lockside"][..], command].concat());
+        said == "OK"
+    };
+    for key in [
+        "{lockside:0}:lock:a",
+        "{lockside:63}:lock:}{:*",
+        "{lockside:17}:seq",
+        "{lockside:17}:tokens",
+        "{lockside:17}:queue:a",
+        "{lockside:17}:offer:a",
+        "{lockside:17}:forced:a",
+        "{lockside:17}:probe:tokens",
+        "{lockside:raw}:mark",
+    ] {
+        assert!(may(&["SET", key, ""]) && may(&["GET", key]), "{key}");
+    }
+    for key in [
+        "{lockside:app:1}:lock:a",
+        "{lockside:1:17}:lock:a",
+        "{lockside:raw:1}:lock:a",
+        "{lockside:1} other}:lock:a",
+        "{lockside:1} other}",
+        "{lockside:100}:lock:a",
+        "{lockside:x}:lock:a",
+        "{lockside:}:lock:a",
+        "{lockside:raw}:other",
+        "{lockside}:lock:a",
+        "{other:1}:lock:a",
+        "lockside:other",
+        "lockside:users:1",
+    ] {
+        assert!(!may(&["SET", key, ""]) && !may(&["GET", key]), "{key}");
+    }
+    assert!(may(&["HGET", "lockside:users", "alice"]) && !may(&["DEL", "lockside:users"]), "it only reads the users");
+    for (channel, is_ours) in [
+        ("lockside:push:all", true),
+        ("lockside:push:0123456789abcdef-1", true),
+        ("lockside:push:0:all", true),
+        ("{lockside:7}:push:all", true),
+        ("{lockside:17}:push:0123456789abcdef-1", true),
+        ("lockside:push:push:all", false),
+        ("lockside:app:push:all", false),
+        ("{lockside:app:7}:push:all", false),
+        ("other:push:all", false),
+    ] {
+        for command in [&["SSUBSCRIBE", channel][..], &["SPUBLISH", channel, ""]] {
+            assert_eq!(may(command), is_ours, "{command:?}");
+        }
+    }
+}
+
 /// A Redis that knows the user, from the very file.
 fn redis() -> TestRedis {
     TestRedis::start(&[&GOOD[..], &["--aclfile", ACL_FILE]].concat())

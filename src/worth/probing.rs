@@ -1,0 +1,158 @@
+//! What the probes of each master came to, and what that means for readiness: an acquire must have been done within the
+//! last ten seconds.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use super::warning::{Finding, Warning};
+use crate::redis::{RedisFailure, Server};
+
+/// Between two probes of a master.
+const INTERVAL: Duration = Duration::from_secs(5);
+/// The same behind one that was not sent.
+const UNSENT_PAUSE: Duration = Duration::from_millis(250);
+/// For so long a probe that succeeded vouches for the acquires after it: one that is lost is no verdict yet.
+const VOUCHES: Duration = Duration::from_secs(10);
+
+/// What is known of each master, by its place.
+#[derive(Default)]
+pub struct Probes(BTreeMap<String, Probed>);
+
+#[derive(Default)]
+struct Probed {
+    not_before: Option<Instant>,
+    is_under_way: bool,
+    succeeded: Option<Instant>,
+    /// Why the last one failed: what Redis said, or that it said nothing.
+    failure: Option<RedisFailure>,
+    /// Whether the server answers anything. That it does not is told elsewhere.
+    answers: bool,
+}
+
+impl Probes {
+    /// Takes in which masters there are; those that are due for a probe, and the shard that it is to take.
+    pub fn due(&mut self, servers: Vec<Server>, now: Instant) -> Vec<(String, usize)> {
+        // Only the answer to a probe that is under way is still worth something of a master that has gone.
+        self.0.retain(|place, probed| probed.is_under_way || servers.iter().any(|server| server.place == *place));
+        let mut due = Vec::new();
+        for Server { place, answers, first } in servers {
+            // A master of a cluster that has none of the locks has nothing to be probed.
+            let Some(first) = first else {
+                self.0.remove(&place);
+                continue;
+            };
+            let probed = self.0.entry(place.clone()).or_default();
+            probed.answers = answers.is_ok();
+            let rests = probed.not_before.is_some_and(|at| now < at);
+            if probed.answers && !probed.is_under_way && !rests {
+                (probed.not_before, probed.is_under_way) = (Some(now + INTERVAL), true);
+                due.push((place, first));
+            }
+        }
+        due
+    }
+
+    /// Takes in how a probe ended.
+    pub fn ended(&mut self, place: &str, outcome: Result<(), RedisFailure>, now: Instant) {
+        let Some(probed) = self.0.get_mut(place) else { return };
+        probed.is_under_way = false;
+        match outcome {
+            Ok(()) => (probed.succeeded, probed.failure) = (Some(now), None),
+            Err(failure) => {
+                // It cost nothing, so that the next one may follow.
+                if matches!(failure, RedisFailure::NotSent(_)) {
+                    probed.not_before = Some(now + UNSENT_PAUSE);
+                }
+                probed.failure = Some(failure);
+            }
+        }
+    }
+
+    /// Why no lock can be granted, of each master that answers, by its place. Empty before the first probe has ended, and
+    /// while none answers.
+    pub fn findings(&self, now: Instant) -> Vec<(String, Option<Finding>)> {
+        let answer = self.0.iter().filter(|(_, probed)| probed.answers && probed.is_known());
+        answer.map(|(place, probed)| (place.clone(), probed.obstacle(now))).collect()
+    }
+}
+
+impl Probed {
+    fn is_known(&self) -> bool {
+        self.succeeded.is_some() || self.failure.is_some()
+    }
+
+    fn obstacle(&self, now: Instant) -> Option<Finding> {
+        let vouches = self.succeeded.is_some_and(|at| now.saturating_duration_since(at) <= VOUCHES);
+        match &self.failure {
+            Some(failure) if !vouches || is_a_verdict(failure) => Some(Finding::of_a_probe(failure)),
+            _ if vouches => None,
+            // The answer is still to come, after a long silence.
+            _ => Some(Finding::blocking(Warning::Probe, "an acquire fails: it was not answered within 10 s")),
+        }
+    }
+}
+
+/// Whether an acquire surely fails now; without an answer, it may have been the only one.
+fn is_a_verdict(failure: &RedisFailure) -> bool {
+    let is_silence = matches!(failure, RedisFailure::NoAnswer(_) | RedisFailure::NotSent(_) | RedisFailure::Late);
+    !is_silence && !failure.is_elsewhere()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(answers: Result<(), String>) -> Server {
+        Server { place: "a:1".to_owned(), answers, first: Some(7) }
+    }
+
+    fn verdict(probes: &Probes, now: Instant) -> Option<Finding> {
+        probes.findings(now).remove(0).1
+    }
+
+    #[test]
+    fn a_master_is_probed_once_in_five_seconds_and_only_while_it_answers() {
+        let (mut probes, begun) = (Probes::default(), Instant::now());
+        let at = |seconds| begun + Duration::from_secs_f64(seconds);
+        assert_eq!(probes.due(vec![server(Err("silent".to_owned()))], begun), []);
+        assert_eq!(probes.due(vec![server(Ok(()))], begun), [("a:1".to_owned(), 7)]);
+        probes.ended("a:1", Err(RedisFailure::Refused("OOM".to_owned())), at(0.1));
+        assert_eq!(probes.due(vec![server(Ok(()))], at(4.9)), []);
+        assert_eq!(probes.due(vec![server(Ok(()))], at(5.0)).len(), 1);
+        assert_eq!(probes.due(vec![server(Ok(()))], at(11.0)), [], "one at a time");
+        probes.ended("a:1", Err(RedisFailure::NotSent("broken".to_owned())), at(11.0));
+        assert_eq!(probes.due(vec![server(Ok(()))], at(11.3)).len(), 1, "what was not sent cost nothing");
+    }
+
+    #[test]
+    fn a_refusal_counts_at_once_and_a_silence_when_no_success_is_ten_seconds_old() {
+        let (mut probes, begun) = (Probes::default(), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        probes.due(vec![server(Ok(()))], begun);
+        assert_eq!(probes.findings(begun), []);
+        probes.ended("a:1", Ok(()), begun);
+        assert_eq!(verdict(&probes, begun), None);
+        probes.due(vec![server(Ok(()))], at(5));
+        probes.ended("a:1", Err(RedisFailure::NoAnswer("a second".to_owned())), at(6));
+        assert_eq!(verdict(&probes, at(10)), None);
+        assert!(verdict(&probes, at(11)).is_some_and(|finding| finding.blocks));
+        probes.due(vec![server(Ok(()))], at(12));
+        probes.ended("a:1", Ok(()), at(12));
+        assert_eq!(verdict(&probes, at(12)), None);
+        probes.due(vec![server(Ok(()))], at(17));
+        assert_eq!(verdict(&probes, at(22)), None);
+        assert!(verdict(&probes, at(23)).is_some(), "the answer does not come");
+        probes.ended("a:1", Err(RedisFailure::Refused("OOM command not allowed".to_owned())), at(18));
+        assert_eq!(verdict(&probes, at(18)).map(|finding| finding.warning), Some(Warning::Memory));
+        probes.due(vec![server(Err("cannot connect".to_owned()))], at(18));
+        assert_eq!(probes.findings(at(18)), [], "that is told elsewhere");
+    }
+
+    #[test]
+    fn a_master_without_any_lock_is_not_probed() {
+        let mut probes = Probes::default();
+        let empty = Server { first: None, ..server(Ok(())) };
+        assert_eq!(probes.due(vec![empty], Instant::now()), []);
+        assert_eq!(probes.findings(Instant::now()), []);
+    }
+}
