@@ -32,6 +32,8 @@ run: redis ## Build, start a lockside with a private Redis, and print curl lines
 
 .PHONY: test
 test: redis promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
+	@# Clients whose machine vanishes stand in network namespaces.
+	@$(call need,ip,iproute2)
 	$(CARGO) test --locked
 	@for topology in $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done

@@ -4,14 +4,15 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::failure::{Failure, Queue};
 use super::native::HolderView;
 use super::wire::json;
 use crate::lock::{Holder, Lease, Token};
 use crate::server::Response;
 
+/// An error, as it is written.
 #[derive(Serialize)]
-struct Problem<'a> {
+pub struct Problem<'a> {
     r#type: &'a str,
     title: &'a str,
     status: u16,
@@ -20,14 +21,21 @@ struct Problem<'a> {
     outcome: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<HolderView<'a>>,
+    /// How many wait for the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiters: Option<u64>,
     /// The token that holds the key, where another one was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Token>,
 }
 
-/// The answer for a failure.
-pub fn answer(failure: &Failure, status: StatusCode, code: &str, sentence: &str) -> Response {
-    let problem = Problem {
+/// What there is to say of a failure.
+pub fn of<'a>(failure: &'a Failure, status: StatusCode, code: &'a str, sentence: &str) -> Problem<'a> {
+    let queue = match failure {
+        Failure::WaitTimeout(queue) => queue.as_deref(),
+        _ => None,
+    };
+    Problem {
         r#type: "about:blank",
         title: status.canonical_reason().unwrap_or_default(),
         status: status.as_u16(),
@@ -36,14 +44,19 @@ pub fn answer(failure: &Failure, status: StatusCode, code: &str, sentence: &str)
         outcome: failure.outcome(),
         holder: match failure {
             Failure::Held(holder) => Some(HolderView::from(holder)),
-            _ => None,
+            _ => queue.and_then(|queue| queue.holder.as_ref()).map(HolderView::from),
         },
+        waiters: queue.map(|queue| queue.waiters),
         token: match failure {
             Failure::Fenced(token) => *token,
             _ => None,
         },
-    };
-    let mut response = json(status, &problem);
+    }
+}
+
+/// The answer with a problem.
+pub fn answer(problem: &Problem<'_>, status: StatusCode) -> Response {
+    let mut response = json(status, problem);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }
@@ -60,6 +73,14 @@ fn detail(failure: &Failure, sentence: &str) -> String {
         Failure::Held(Holder::Stranger(Some(expiry))) => {
             format!("the key is held by a program that is not lockside for another {} ms", expiry.valid_for_ms)
         }
+        Failure::WaitTimeout(Some(queue)) => match &**queue {
+            Queue { holder: Some(Holder::Lease(lease)), .. } => {
+                let Lease { key, owner, valid_for_ms, .. } = &**lease;
+                let owner = &owner.id;
+                format!("lock `{key}` was not free in time; it is held by `{owner}` for another {valid_for_ms} ms")
+            }
+            _ => sentence.to_owned(),
+        },
         _ => sentence.to_owned(),
     }
 }

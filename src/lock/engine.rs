@@ -3,18 +3,21 @@
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
 use super::Shared;
-use super::outcome::{Acquired, Attempt, Changed, Holder, LockFailure, Loss, Own, Wait, Which};
+use super::outcome::{Acquired, Attempt, Changed, Holder, LockFailure, Loss, Own, Progress, Wait, Which};
 use super::record;
-use super::scripts::{AcquireArgs, AcquireRow, Found, RenewRow, Scripts, UndoRow};
+use super::scripts::{AcquireArgs, AcquireRow, Found, RenewRow, Scripts, Seen, UndoRow};
 use super::types::{Key, Lease, Token};
 use super::undo::{Undo, Undoer};
 use super::waiters::{Joining, Line, Turn};
 use crate::redis::RedisFailure;
+
+/// How often a waiter that asked for it is told where it stands.
+const PROGRESS: Duration = Duration::from_secs(2);
 
 /// What one thread's engine is made of.
 pub struct Engine {
@@ -123,12 +126,14 @@ impl Engine {
                     return Err(failure);
                 }
             };
+            let entry = ticket.entry.clone();
             let turn = tokio::select! {
                 biased;
                 turn = ticket.turn() => turn.ok_or(LockFailure::Draining),
                 () = tokio::time::sleep_until(wait.until.into()) => Err(LockFailure::WaitTimeout),
                 () = gone.as_mut() => Err(LockFailure::WaitTimeout),
                 () = begun(&mut draining) => Err(LockFailure::Draining),
+                () = self.tell_progress(key, &entry, wait.progress.as_ref()) => Err(LockFailure::WaitTimeout),
             };
             undo.waiter.clone_from(&ticket.entry);
             stood = ticket.stood();
@@ -160,6 +165,28 @@ impl Engine {
                 // The turn passed before it was taken: in line again.
                 RenewRow::Lost | RenewRow::Forced | RenewRow::Other(_) | RenewRow::Stranger => {}
             }
+        }
+    }
+
+    /// Tells, again and again, where an entry stands in the queue of `key`. Never ends.
+    async fn tell_progress(&self, key: &Key, entry: &str, progress: Option<&watch::Sender<Option<Progress>>>) {
+        let Some(progress) = progress else { return std::future::pending().await };
+        let queue = self.scripts.space.queue(key).into();
+        loop {
+            let asked = futures_util::future::try_join(
+                self.scripts.redis.rank(&queue, entry),
+                self.scripts.read(std::slice::from_ref(key)),
+            );
+            // What is not known just now is asked again.
+            if let Ok((Some(rank), found)) = asked.await {
+                let holder = match found.into_iter().next() {
+                    Some(Seen::Text(found)) => Some(record::holder(key, &found)),
+                    Some(Seen::Stranger) => Some(Holder::UNKNOWN),
+                    Some(Seen::Nothing) | None => None,
+                };
+                progress.send_replace(Some(Progress { position: rank + 1, holder }));
+            }
+            tokio::time::sleep(PROGRESS).await;
         }
     }
 

@@ -30,7 +30,7 @@ pub use delivery::{Delivery, Receipt};
 pub use keys::KeySpace;
 pub use list::Listing;
 pub use outcome::{
-    Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, State, Target, Wait, Which,
+    Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
 };
 pub use overlong::{Overlong, Walk};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
@@ -121,7 +121,7 @@ impl Locks {
             let mut undo = Undo::new(key.clone(), sending.attempt(), sending.request.clone(), attempt.ttl);
             let mut outcome = engine.acquire(&key, &attempt, &sending).await;
             drop(flight);
-            if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, attempt.wait) {
+            if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, attempt.wait.clone()) {
                 outcome = Box::pin(engine.wait(&key, &attempt, &sending, wait, &mut undo, give.closed())).await;
             }
             match outcome {

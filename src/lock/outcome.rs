@@ -2,6 +2,8 @@
 
 use std::time::Instant;
 
+use tokio::sync::watch;
+
 use super::types::{Key, Lease, Owner, Token, Ttl};
 use crate::redis::RedisFailure;
 
@@ -27,10 +29,21 @@ impl Attempt {
     }
 }
 
-/// A wait in line.
-#[derive(Clone, Copy, Debug)]
+/// A wait in the queue.
+#[derive(Clone, Debug)]
 pub struct Wait {
     pub until: Instant,
+    /// Is sent where the request stands, about every two seconds while it waits.
+    pub progress: Option<watch::Sender<Option<Progress>>>,
+}
+
+/// Where a request stands in the queue.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// 1 is the next to be served.
+    pub position: u64,
+    /// `None` where the key is free just now.
+    pub holder: Option<Holder>,
 }
 
 /// What an acquire does when its owner has the key already.

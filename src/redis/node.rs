@@ -192,6 +192,15 @@ impl Node {
         self.call(&[RedisOperation::Count], Box::pin(self.client.zcard::<Value, _>(zset.clone()))).await?.number()
     }
 
+    /// How many members of a zset come before this one; `None` where it is not there.
+    pub async fn rank(&self, zset: &Bytes, member: &str) -> Result<Option<u64>, RedisFailure> {
+        let command = Box::pin(self.client.zrank::<Value, _, _>(zset.clone(), member, false));
+        match self.call(&[RedisOperation::Count], command).await? {
+            Reply::Nil => Ok(None),
+            rank => rank.number().map(Some),
+        }
+    }
+
     /// Whether a zset has this member.
     pub async fn has_member(&self, zset: &Bytes, member: &str) -> Result<bool, RedisFailure> {
         let command = Box::pin(self.client.zscore::<Value, _, _>(zset.clone(), member));

@@ -179,6 +179,11 @@ impl Redis {
         on!(self, Slot::of(zset), node => node.cardinality(zset))
     }
 
+    /// How many members of a zset come before this one.
+    pub async fn rank(&self, zset: &Bytes, member: &str) -> Result<Option<u64>, RedisFailure> {
+        on!(self, Slot::of(zset), node => node.rank(zset, member))
+    }
+
     /// Whether a zset has this member.
     pub async fn has_member(&self, zset: &Bytes, member: &str) -> Result<bool, RedisFailure> {
         on!(self, Slot::of(zset), node => node.has_member(zset, member))

@@ -35,6 +35,8 @@ pub struct AcquireBody {
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
+    /// Of a hold alone.
+    progress: Option<bool>,
 }
 
 impl AcquireBody {
@@ -48,6 +50,11 @@ impl AcquireBody {
 
     pub fn is_reentrant(&self) -> bool {
         self.reentrant
+    }
+
+    /// Whether to stream where the request stands; `None` where it does not say.
+    pub fn progress(&self) -> Option<bool> {
+        self.progress
     }
 
     pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
@@ -144,5 +151,5 @@ fn wait_of(limits: &LockConfig, json: &RawValue) -> Result<Option<Wait>, Failure
     let max_ms = limits.max_wait_ms;
     let ms = json.get().parse().ok().filter(|ms| *ms <= max_ms);
     let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
-    Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms) }))
+    Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms), progress: None }))
 }
