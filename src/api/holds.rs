@@ -95,7 +95,7 @@ impl Context {
     }
 }
 
-/// Where nobody knows whether it was released, the next renewal tells.
+/// Where the outcome is unknown, the next renewal tells.
 fn settled(holds: &[Arc<Held>], outcome: Result<Changed<()>, LockFailure>) -> Result<Changed<()>, LockFailure> {
     for held in holds {
         match &outcome {
