@@ -35,6 +35,8 @@ run: cc redis ## Build, start a lockside with a private Redis, and print curl li
 
 .PHONY: test
 test: cc redis curl promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
+	@# Clients whose machine vanishes stand in network namespaces.
+	@$(call need,ip,iproute2)
 	$(CARGO) test --locked
 	@for topology in $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use crate::api::{Api, ops::Ops};
+use crate::api::{Api, Holds, ops::Ops};
 use crate::config::{Address, Config, ListenConfig};
 use crate::directory::Directory;
 use crate::lock::{KeySpace, Locks, Shared};
@@ -63,6 +63,7 @@ impl App {
             config: Arc::clone(&config),
             shared: Arc::new(Shared::new(config.locks.max_waiters, stop.clone(), Arc::clone(&metrics))),
             metrics,
+            holds: Arc::new(Holds::default()),
             in_flight: InFlight::new(config.redis.max_in_flight),
             stop: stop.clone(),
             shares: connections(&config),
@@ -133,6 +134,7 @@ struct Parts {
     config: Arc<Config>,
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
+    holds: Arc<Holds>,
     in_flight: Arc<InFlight>,
     stop: watch::Receiver<bool>,
     shares: Shares,
@@ -162,7 +164,7 @@ struct Worker {
 impl Worker {
     /// Must be called inside the runtime that the worker runs on.
     fn start(parts: &Parts) -> Worker {
-        let Parts { config, metrics, shared, in_flight, stop, .. } = parts;
+        let Parts { config, metrics, shared, holds, in_flight, stop, .. } = parts;
         let redis = Redis::connect(&config.redis, Arc::clone(in_flight), Arc::clone(metrics));
         let (prefix, database) = (&config.locks.key_prefix, config.redis.database.unwrap_or(0));
         let space = if redis.is_cluster() {
@@ -175,7 +177,8 @@ impl Worker {
         redis.know(space.patterns());
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
-        let api = Api::new(config, locks.clone(), directory, Arc::clone(metrics), stop.clone());
+        let (holds, metrics) = (Arc::clone(holds), Arc::clone(metrics));
+        let api = Api::new(config, locks.clone(), holds, directory, metrics, stop.clone());
         Worker { redis, locks, api }
     }
 

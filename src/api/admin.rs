@@ -1,29 +1,55 @@
 //! The admin dialect: editors lock what they edit. The cookie is the only identity, `{"data", "code"}` the only shape.
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Context;
 use super::body::object;
 use super::failure::Failure;
-use super::wire::{parameter, registered};
+use super::wire::{number, parameter, registered};
 use crate::auth::{Credential, User};
-use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own};
+use crate::lock::{Acquired, Attempt, Changed, Delivery, Holder, Key, Lease, Own, Owner, State, Token, Which};
 use crate::request::{self, Caller};
 use crate::server::{Body, Response, read_body};
 
-/// `POST /admin/lock`: creates the lock, or renews it for the user who has it.
+/// What a lease's token and its beginning are told in, since the dialect's bodies have no room for them.
+const TOKEN: HeaderName = HeaderName::from_static("lockside-token");
+const LOCK: HeaderName = HeaderName::from_static("lockside-lock");
+/// Who holds the lock instead.
+pub const HOLDER: HeaderName = HeaderName::from_static("lockside-holder");
+
+/// `POST /admin/lock`: creates the lock, or renews it for the user who has it. `?token=N`: renews that lease only.
 pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
+    let token = number(request.uri().query().unwrap_or_default(), "token");
     let key = target(request).await?.key()?;
+    if let Some(token) = token? {
+        return renew(cx, key, Token::from_i64(token), user.into()).await;
+    }
     let attempt = Attempt::plain(user.into(), cx.limits.admin_ttl, Own::Extend);
     let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
     match content {
-        Acquired::Granted(_) | Acquired::Replayed(_) | Acquired::Renewed(_) => Ok(registered(success(), receipt)),
+        Acquired::Granted(lease) => Ok(registered(locked(&lease, "created"), receipt)),
+        Acquired::Replayed(lease) | Acquired::Renewed(lease) => Ok(registered(locked(&lease, "renewed"), receipt)),
         Acquired::Held(holder) => Err(Failure::Held(holder)),
+    }
+}
+
+/// Renews the lease of a page that has been open since: what another user did meanwhile must not go unnoticed.
+async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner) -> Result<Response, Failure> {
+    if let Some(token) = token {
+        let which = Which::Of(key.clone(), token);
+        if let Changed::Done(lease) = cx.locks.renew(which, user, Some(cx.limits.admin_ttl)).await? {
+            return Ok(locked(&lease, "renewed"));
+        }
+    }
+    match cx.locks.look(key).await? {
+        State::Held(holder) => Err(Failure::Held(holder)),
+        State::Free => Err(Failure::Held(Holder::UNKNOWN)),
     }
 }
 
@@ -31,7 +57,7 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
     let key = target(request).await?.key()?;
-    match cx.locks.release_key(key, user.into()).await? {
+    match cx.release_key(key, user.into()).await? {
         Changed::Done(()) => Ok(success()),
         Changed::NotYours => Err(Failure::NotYours),
         Changed::Lost(_) => Err(Failure::NoSuchLease),
@@ -117,6 +143,20 @@ fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> 
         number if number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => Ok(number.to_owned()),
         _ => Err(serde::de::Error::custom("expected a string or an integer")),
     }
+}
+
+fn locked(lease: &Lease, how: &'static str) -> Response {
+    let mut response = success();
+    response.headers_mut().insert(TOKEN, HeaderValue::from(lease.token.get()));
+    response.headers_mut().insert(LOCK, HeaderValue::from_static(how));
+    response
+}
+
+/// A user's id as a header's value: UTF-8, percent-encoded.
+pub fn spelled(id: &str) -> HeaderValue {
+    const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let text = utf8_percent_encode(id, &ESCAPED).to_string();
+    HeaderValue::try_from(text).expect("letters, digits, `-._~` and `%`")
 }
 
 fn success() -> Response {

@@ -49,7 +49,7 @@ pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> 
     admit(cx, &request).await?;
     let body = read_body(request).await?;
     let (key, owner) = LockBody::of(&body)?.into_lock(&segment(&store, "store")?, &cx.dapr_stores)?;
-    let status = match cx.locks.release_key(key, owner).await? {
+    let status = match cx.release_key(key, owner).await? {
         Changed::Done(()) => 0,
         Changed::Lost(_) => 1,
         Changed::NotYours => 2,

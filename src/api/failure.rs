@@ -7,6 +7,7 @@ use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use super::language::Language;
+use super::problem::Problem;
 use super::route::Dialect;
 use super::{admin, dapr, leases, problem};
 use crate::auth::Unauthorized;
@@ -41,7 +42,7 @@ pub enum Failure {
     /// Somebody else has the key.
     Held(Holder),
     /// It was not this waiter's turn in time.
-    WaitTimeout,
+    WaitTimeout(Option<Box<Queue>>),
     TooManyWaiters(String),
     Overloaded(String),
     /// The process is being stopped.
@@ -56,6 +57,14 @@ pub enum Failure {
     TooLate(String),
     RenewedTooLate(String),
     OutcomeUnknown(String),
+}
+
+/// What stands before a request that waited in vain.
+#[derive(Clone, Debug)]
+pub struct Queue {
+    /// `None` where the key was free just then.
+    pub holder: Option<Holder>,
+    pub waiters: u64,
 }
 
 /// One row: the code that machines read, and what each dialect answers.
@@ -96,7 +105,7 @@ impl Failure {
             Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",             S::REQUEST_TIMEOUT,       "Request timeout",            S::REQUEST_TIMEOUT,        Some("ERR_BODY_READ")),
             Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                   S::PAYLOAD_TOO_LARGE,     "Payload too large",          S::PAYLOAD_TOO_LARGE,      Some("ERR_BODY_READ")),
             Failure::Held(_)             => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
-            Failure::WaitTimeout         => row("wait-timeout",        S::CONFLICT,            "The lock was not free in time.",         "Die Sperre wurde nicht rechtzeitig frei.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
+            Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "The lock was not free in time.",         "Die Sperre wurde nicht rechtzeitig frei.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
             Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many wait for locks; try again.",    "Zu viele warten auf Sperren; bitte erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None),
             Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The service is being stopped.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None),
             Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None),
@@ -111,6 +120,17 @@ impl Failure {
     /// The code that machines read, from a small fixed set.
     pub fn code(&self) -> &'static str {
         self.row().code
+    }
+
+    /// The status in every API but the admin and the Dapr API.
+    pub fn status(&self) -> StatusCode {
+        self.row().status
+    }
+
+    /// As the native API spells it.
+    pub fn problem(&self) -> Problem<'_> {
+        let row = self.row();
+        problem::of(self, row.status, row.code, row.english)
     }
 
     /// What is known of what was asked for.
@@ -167,7 +187,7 @@ impl Failure {
                 };
                 dapr::answer(row.dapr.0, row.dapr.1, call, text)
             }
-            Dialect::Native | Dialect::None => problem::answer(&self, row.status, row.code, row.english),
+            Dialect::Native | Dialect::None => problem::answer(&self.problem(), row.status),
         };
         match self {
             Failure::MethodNotAllowed(allow) => {
@@ -190,14 +210,26 @@ impl Failure {
             {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
+            Failure::Held(Holder::Lease(lease)) if dialect == Dialect::Admin => {
+                response.headers_mut().insert(admin::HOLDER, admin::spelled(&lease.owner.id));
+            }
             Failure::Held(holder) if dialect == Dialect::Native => {
-                let left_ms = holder.valid_for_ms().unwrap_or(0);
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(left_ms.div_ceil(1000).max(1)));
+                response.headers_mut().insert(RETRY_AFTER, when_it_ends(Some(&holder)));
+            }
+            Failure::WaitTimeout(queue) if dialect == Dialect::Native => {
+                let holder = queue.as_ref().and_then(|queue| queue.holder.as_ref());
+                response.headers_mut().insert(RETRY_AFTER, when_it_ends(holder));
             }
             _ => {}
         }
         response
     }
+}
+
+/// In how many seconds a lease ends, at least one.
+fn when_it_ends(holder: Option<&Holder>) -> HeaderValue {
+    let left_ms = holder.and_then(Holder::valid_for_ms).unwrap_or(0);
+    HeaderValue::from(left_ms.div_ceil(1000).max(1))
 }
 
 impl From<Unauthorized> for Failure {
@@ -210,7 +242,7 @@ impl From<LockFailure> for Failure {
     fn from(failure: LockFailure) -> Failure {
         match failure {
             LockFailure::Redis(failure) => failure.into(),
-            LockFailure::WaitTimeout => Failure::WaitTimeout,
+            LockFailure::WaitTimeout => Failure::WaitTimeout(None),
             LockFailure::TooManyWaiters(_) => Failure::TooManyWaiters(failure.to_string()),
             LockFailure::Draining => Failure::Draining,
             // Redis was there, and its replicas were not.

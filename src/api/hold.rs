@@ -1,27 +1,28 @@
 //! `POST /v1/locks/{key}/hold`: a lock that lives as long as a connection. lockside renews it; when the connection
 //! closes, for whatever reason, the lock is released.
 
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Request, StatusCode};
-use prometheus::IntCounterVec;
-use serde::Serialize;
-use tokio::sync::{mpsc, watch};
+use prometheus::{IntCounterVec, IntGauge};
+use tokio::sync::watch;
 
 use super::Context;
 use super::failure::Failure;
-use super::native::{AcquireBody, LeaseView, caller, idempotency_key, key_in};
+use super::holds::Holds;
+use super::lines::{Event, Lines, SIGN_OF_LIFE};
+use super::native::{AcquireBody, LeaseView, caller, explained, idempotency_key, key_in};
+use super::progress;
 use super::wire::rfc3339;
-use crate::lock::{Acquired, Changed, Delivery, Lease, LockFailure, Locks, Loss, News, Ttl};
+use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Lease, LockFailure, Locks, Loss, News, Receipt, Ttl};
 use crate::request::continued;
-use crate::server::{Body, Broken, Response};
+use crate::server::{Peer, Response};
 
-/// Lines that may wait for a slow reader. What does not fit is left out, but never the last one's effect: the
-/// connection closes.
-const LINES: usize = 16;
+/// Shortest ttl that can be kept by renewals, milliseconds.
+const MIN_TTL_MS: u64 = 50;
 /// A renewal is asked for after this part of the ttl, less a little by chance, so that many holds spread over time.
 const RENEWALS_IN_A_TTL: u32 = 3;
 /// After a renewal that Redis did not answer, or refused.
@@ -30,26 +31,8 @@ const RETRY: Duration = Duration::from_millis(200);
 /// So long before the promise ends, the word that it is lost goes out.
 const LAST_WORD: Duration = Duration::from_millis(5);
 
-#[derive(Serialize)]
-#[serde(tag = "event", rename_all = "lowercase")]
-enum Event<'a> {
-    Acquired(LeaseView<'a>),
-    #[serde(rename_all = "camelCase")]
-    Renewed {
-        valid_for_ms: u64,
-        valid_until: String,
-    },
-    Lost {
-        reason: &'a str,
-    },
-    #[serde(rename_all = "camelCase")]
-    Draining {
-        grace_ms: u64,
-    },
-}
-
-/// Answers once the lock is granted, so that every refusal is still possible before.
-pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
+/// Answers once the lock is granted, so that every refusal is still possible before; at once where progress is asked for.
+pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
@@ -57,130 +40,241 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
     }
+    let streams_progress = body.progress().unwrap_or(false);
     let mut attempt = body.attempt(cx, caller, name)?;
     attempt.is_hold = true;
     let ttl = attempt.ttl;
-    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
-    let lease = match content {
-        Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
-        Acquired::Held(holder) => return Err(Failure::Held(holder)),
-    };
-    let (lines, body) = mpsc::channel(LINES);
-    // From here on the hold sees to it, whether or not the answer goes out.
-    let sending = receipt.sign().unwrap_or_default();
-    let hold = Hold {
-        sending,
-        deadline: end_of_promise(&lease),
-        locks: cx.locks.clone(),
-        lease,
-        ttl,
-        lines,
-        draining: cx.draining.clone(),
-        grace: cx.hold_grace,
-        lost: cx.metrics.holds_lost.clone(),
-    };
-    let gauge = cx.metrics.holds.with_label_values::<&str>(&[]);
-    gauge.inc();
-    // The connection may be the last one of a process that is being stopped, and is closed before its lock is released.
-    let unsettled = cx.locks.unsettled();
-    tokio::spawn(continued(async move {
-        hold.keep().await;
-        gauge.dec();
-        drop(unsettled);
-    }));
-    let mut response = Response::new(Body::Stream(body));
-    *response.status_mut() = StatusCode::OK;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    if ttl.as_ms() < MIN_TTL_MS {
+        let max_ms = cx.limits.max_ttl_ms;
+        return Err(Failure::BadRequest(format!(
+            "ttlMs: expected an integer from {MIN_TTL_MS} to {max_ms} for a hold"
+        )));
+    }
+    peer.watch(Duration::from_millis(ttl.as_ms()));
+    if streams_progress {
+        return progress::stream(cx, key, attempt).await;
+    }
+    let granted = acquire(cx.locks.clone(), key, attempt).await?;
+    let (lines, response) = Lines::open();
+    let keeper = Keeper::of(cx);
+    tokio::spawn(continued(keeper.keep(granted, ttl, lines)));
     Ok(response)
 }
 
-/// A lock that is being held.
-struct Hold {
-    locks: Locks,
-    /// The sending of the attempt that this is.
-    sending: String,
+/// A lease, and what undoes it unless its hold sees to it.
+pub struct Granted {
     lease: Lease,
-    ttl: Ttl,
-    /// When the last promise ends, Redis or no Redis.
-    deadline: Instant,
-    lines: mpsc::Sender<Result<Bytes, Broken>>,
+    receipt: Receipt,
+}
+
+/// Acquires what is to be held. What an earlier sending of the attempt got is renewed at once: little may be left of it.
+pub async fn acquire(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted, Failure> {
+    loop {
+        let acquired = locks.acquire(key.clone(), attempt.clone()).await;
+        let Delivery { content, receipt } = match acquired {
+            Ok(delivery) => delivery,
+            Err(failure) => return Err(explained(&locks, &key, failure).await),
+        };
+        let lease = match content {
+            Acquired::Granted(lease) => return Ok(Granted { lease, receipt }),
+            Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
+            Acquired::Held(holder) => return Err(Failure::Held(holder)),
+        };
+        if lease.valid_for_ms >= attempt.ttl.as_ms() {
+            return Ok(Granted { lease, receipt });
+        }
+        match locks.renew_hold(&lease, receipt.sending(), attempt.ttl).await {
+            Ok(Changed::Done(lease)) => return Ok(Granted { lease, receipt }),
+            // The hold tries again, for as long as the promise lasts.
+            Err(_) => return Ok(Granted { lease, receipt }),
+            // It has ended meanwhile, and so the attempt is an ordinary one.
+            Ok(Changed::Lost(_) | Changed::NotYours) => drop(receipt.sign()),
+        }
+    }
+}
+
+/// What holds need of their process.
+pub struct Keeper {
+    locks: Locks,
+    holds: Arc<Holds>,
     draining: watch::Receiver<bool>,
-    /// How long it is kept once the process is being stopped.
+    /// How long a lock is kept once the process is being stopped.
     grace: Duration,
+    /// How many locks are held.
+    held: IntGauge,
     /// Counts the holds that were lost, by reason.
     lost: IntCounterVec,
 }
 
+impl Keeper {
+    pub fn of(cx: &Context) -> Keeper {
+        Keeper {
+            locks: cx.locks.clone(),
+            holds: Arc::clone(&cx.holds),
+            draining: cx.draining.clone(),
+            grace: cx.hold_grace,
+            held: cx.metrics.holds.with_label_values::<&str>(&[]),
+            lost: cx.metrics.holds_lost.clone(),
+        }
+    }
+
+    /// Keeps a lock until its connection closes or it is lost, and says so on `lines`.
+    pub fn keep(self, granted: Granted, ttl: Ttl, lines: Lines) -> impl Future<Output = ()> + Send {
+        let Granted { lease, receipt } = granted;
+        // From here on the hold sees to it, whether or not the answer goes out.
+        let sending = receipt.sign();
+        self.held.inc();
+        // The connection may be the last one of a process that is being stopped, and is closed before its lock is
+        // released.
+        let unsettled = self.locks.unsettled();
+        async move {
+            let (held, said) = (self.held.clone(), Instant::now());
+            let hold = Hold { deadline: end_of_promise(&lease), keeper: self, lease, sending, ttl, lines, said };
+            hold.keep().await;
+            held.dec();
+            drop(unsettled);
+        }
+    }
+}
+
+/// A lock that is being held.
+struct Hold {
+    keeper: Keeper,
+    lease: Lease,
+    /// The sending of the attempt that this is.
+    sending: String,
+    ttl: Ttl,
+    /// When the last promise ends, Redis or no Redis.
+    deadline: Instant,
+    lines: Lines,
+    /// When the last line was written.
+    said: Instant,
+}
+
+/// How a hold ends.
+enum End {
+    /// By its client.
+    Closed,
+    /// By a release of its lease, which was not the hold's own.
+    Released,
+    /// The lease is no more; the reason says why.
+    Lost(&'static str),
+    /// It has to be released; the reason says why.
+    GivenUp(&'static str),
+}
+
+/// A renewal that has been asked for.
+type Renewal = Pin<Box<dyn Future<Output = Result<Changed<Lease>, ()>> + Send>>;
+
 impl Hold {
     /// Renews until the client closes, the lock is lost, or the process has been stopping for the grace.
     async fn keep(mut self) {
-        self.say(&Event::Acquired(LeaseView::from(&self.lease)));
+        self.lines.say(&Event::Acquired(LeaseView::from(&self.lease)));
         let mut renew_at = Instant::now() + self.pause();
+        let mut renewal: Option<Renewal> = None;
         let mut give_up_at = None;
-        let (lines, mut draining) = (self.lines.clone(), self.draining.clone());
-        let mut watch = self.locks.watch(&self.lease);
-        let reason = loop {
+        let (lines, mut draining) = (self.lines.clone(), self.keeper.draining.clone());
+        let mut watch = self.keeper.locks.watch(&self.lease);
+        let entry = self.keeper.holds.enter(&self.lease);
+        let end = loop {
+            // One timer for all.
+            let times = [give_up_at, renewal.is_none().then_some(renew_at), Some(self.said + SIGN_OF_LIFE)];
+            let next = times.into_iter().flatten().fold(self.deadline, Instant::min);
             tokio::select! {
                 biased;
-                () = lines.closed() => break None,
-                () = until(self.deadline) => break Some("redis"),
-                () = until(give_up_at.unwrap_or(self.deadline)), if give_up_at.is_some() => break Some("draining"),
+                () = lines.closed() => break End::Closed,
+                () = entry.released() => break End::Released,
                 _ = draining.wait_for(|draining| *draining), if give_up_at.is_none() => {
-                    give_up_at = Some(Instant::now() + self.grace);
-                    self.say(&Event::Draining { grace_ms: millis(self.grace) });
+                    give_up_at = Some(Instant::now() + self.keeper.grace);
+                    self.say(&Event::Draining { grace_ms: millis(self.keeper.grace) });
                 }
                 news = watch.next() => {
-                    if let News::Shortened { left_ms } = news {
-                        self.deadline = self.deadline.min(Instant::now() + Duration::from_millis(left_ms));
+                    match news {
+                        News::Released => break End::Released,
+                        News::Shortened { left_ms } => self.shortened(left_ms),
+                        News::Forced => {}
                     }
-                    // The renewal says what became of it.
-                    renew_at = Instant::now();
+                    // A renewal says what became of it; not one that may have been sent before.
+                    (renewal, renew_at) = (None, Instant::now());
                 }
-                renewed = self.renewal(renew_at) => match renewed {
+                renewed = answered(&mut renewal), if renewal.is_some() => match renewed {
                     Ok(Changed::Done(lease)) => {
                         self.deadline = end_of_promise(&lease);
                         renew_at = Instant::now() + self.pause();
                         let valid_until = rfc3339(lease.valid_until_ms);
                         self.say(&Event::Renewed { valid_for_ms: lease.valid_for_ms, valid_until });
                     }
-                    Ok(Changed::Lost(Loss::Forced)) => break Some("forced"),
-                    Ok(Changed::Lost(Loss::Expired)) => break Some("expired"),
-                    Ok(Changed::Lost(Loss::Superseded) | Changed::NotYours) => break Some("superseded"),
+                    Ok(Changed::Lost(Loss::Forced)) => break End::Lost("forced"),
+                    Ok(_) if entry.is_released() => break End::Released,
+                    Ok(Changed::Lost(Loss::Expired)) => break End::Lost("expired"),
+                    Ok(Changed::Lost(Loss::Superseded) | Changed::NotYours) => break End::Lost("superseded"),
                     // Again, for as long as the promise lasts.
                     Err(()) => renew_at = Instant::now() + RETRY.min(self.pause()),
                 },
+                () = until(next) => {
+                    let now = Instant::now();
+                    if now >= self.deadline {
+                        break End::GivenUp("redis");
+                    }
+                    if give_up_at.is_some_and(|at| now >= at) {
+                        break End::GivenUp("draining");
+                    }
+                    if renewal.is_none() && now >= renew_at {
+                        renewal = Some(self.renewal());
+                    }
+                    if now >= self.said + SIGN_OF_LIFE {
+                        let valid_for_ms = millis(self.deadline + LAST_WORD - now);
+                        self.say(&Event::Ping { valid_for_ms });
+                    }
+                }
             }
         };
-        if let Some(reason) = reason {
-            self.say(&Event::Lost { reason });
-            self.lost.with_label_values(&[reason]).inc();
+        match end {
+            End::Closed => {}
+            End::Released => self.say(&Event::Released),
+            End::Lost(reason) | End::GivenUp(reason) => {
+                self.say(&Event::Lost { reason });
+                self.keeper.lost.with_label_values(&[reason]).inc();
+            }
         }
-        if !matches!(reason, Some("forced" | "expired" | "superseded")) {
+        drop(entry);
+        if matches!(end, End::Closed | End::GivenUp(_)) {
             self.release().await;
         }
     }
 
-    async fn renewal(&self, at: Instant) -> Result<Changed<Lease>, ()> {
-        until(at).await;
-        // Boxed, so that a hold that sleeps is small.
-        let renewal = Box::pin(self.locks.renew_hold(&self.lease, &self.sending, self.ttl));
-        // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
-        match tokio::time::timeout(self.pause().max(RETRY), renewal).await {
-            Ok(renewed) => renewed.map_err(|failure| {
-                self.warn(failure, "a held lock was not renewed; trying again");
-            }),
-            Err(_) => Err(()),
+    /// Its owner shortened the lease by its token: no more than this counts until it is renewed.
+    fn shortened(&mut self, left_ms: u64) {
+        let deadline = Instant::now() + Duration::from_millis(left_ms).saturating_sub(LAST_WORD);
+        if deadline < self.deadline {
+            self.deadline = deadline;
+            self.say(&Event::Ping { valid_for_ms: left_ms });
         }
     }
 
-    /// Lets go; again where Redis does not answer, for as long as the lease may last.
+    /// Boxed, so that a hold that sleeps is small.
+    fn renewal(&self) -> Renewal {
+        let (locks, lease, sending, ttl) =
+            (self.keeper.locks.clone(), self.lease.clone(), self.sending.clone(), self.ttl);
+        let longest = self.pause().max(RETRY);
+        Box::pin(async move {
+            // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
+            match tokio::time::timeout(longest, locks.renew_hold(&lease, &sending, ttl)).await {
+                Ok(renewed) => {
+                    renewed.map_err(|failure| warn(&lease, failure, "a held lock was not renewed; trying again"))
+                }
+                Err(_) => Err(()),
+            }
+        })
+    }
+
+    /// Releases the lock; again where Redis does not answer, for as long as the lease may last.
     async fn release(&self) {
         loop {
-            let released = Box::pin(self.locks.release_hold(&self.lease, &self.sending)).await;
+            let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending)).await;
             let Err(failure) = released else { return };
             if Instant::now() >= self.deadline {
-                self.warn(failure, "a held lock was not released; it ends by itself");
-                return;
+                return warn(&self.lease, failure, "a held lock was not released; it ends by itself");
             }
             until(Instant::now() + RETRY).await;
         }
@@ -192,17 +286,23 @@ impl Hold {
         third - third.mul_f64(0.1 * f64::from(u8::try_from(self.lease.token.sequence() % 256).unwrap_or(0)) / 256.0)
     }
 
-    fn warn(&self, failure: LockFailure, text: &str) {
-        let (key, token, failure) = (self.lease.key.as_str(), self.lease.token.get(), Failure::from(failure));
-        let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
-        tracing::warn!(operation = "hold", key, token, code, outcome, reason, "{text}");
+    fn say(&mut self, event: &Event<'_>) {
+        self.lines.say(event);
+        self.said = Instant::now();
     }
+}
 
-    fn say(&self, event: &Event<'_>) {
-        let mut line = serde_json::to_vec(event).expect("an event is always JSON");
-        line.push(b'\n');
-        let _ = self.lines.try_send(Ok(Bytes::from(line)));
-    }
+fn warn(lease: &Lease, failure: LockFailure, text: &str) {
+    let (key, token, failure) = (lease.key.as_str(), lease.token.get(), Failure::from(failure));
+    let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
+    tracing::warn!(operation = "hold", key, token, code, outcome, reason, "{text}");
+}
+
+/// The answer to a renewal, which there must be.
+async fn answered(renewal: &mut Option<Renewal>) -> Result<Changed<Lease>, ()> {
+    let renewed = renewal.as_mut().expect("a renewal has been asked for").await;
+    *renewal = None;
+    renewed
 }
 
 /// When the holder must have been told that nothing is left: a little before it is so.

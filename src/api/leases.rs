@@ -94,7 +94,7 @@ pub async fn release(
 ) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.release(Which::Token(token), caller.owner()).await? {
+    match cx.release(Which::Token(token), caller.owner()).await? {
         Changed::Done(()) => {
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))

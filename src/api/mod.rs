@@ -6,13 +6,16 @@ mod dapr;
 mod failure;
 mod gate;
 mod hold;
+mod holds;
 mod language;
 mod leases;
+mod lines;
 mod native;
 mod openapi;
 pub mod ops;
 mod page;
 mod problem;
+mod progress;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 mod route;
@@ -34,9 +37,10 @@ use crate::flood::{Flood, Room};
 use crate::lock::{Locks, Owner, OwnerKind};
 use crate::metrics::Metrics;
 use crate::request::{self, Caller};
-use crate::server::{Handler, Response};
+use crate::server::{Handler, Peer, Response};
 use failure::Failure;
 use gate::Gate;
+pub use holds::Holds;
 use language::Language;
 use openapi::Document;
 use route::{Operation, Route};
@@ -47,6 +51,7 @@ pub struct Api(Arc<Context>);
 
 struct Context {
     locks: Locks,
+    holds: Arc<Holds>,
     authenticator: Authenticator,
     directory: Option<Directory>,
     gate: Gate,
@@ -68,12 +73,14 @@ impl Api {
     pub fn new(
         config: &Config,
         locks: Locks,
+        holds: Arc<Holds>,
         directory: Option<Directory>,
         metrics: Arc<Metrics>,
         draining: watch::Receiver<bool>,
     ) -> Api {
         Api(Arc::new(Context {
             locks,
+            holds,
             authenticator: Authenticator::new(&config.auth),
             directory,
             gate: Gate::new(&config.listen),
@@ -91,9 +98,9 @@ impl Api {
 }
 
 impl Handler for Api {
-    async fn handle(&self, request: Request<Incoming>) -> Response {
+    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response {
         let begun = Instant::now();
-        request_of(request.headers()).serve(self.0.answer(request, begun)).await
+        request_of(request.headers()).serve(self.0.answer(request, peer, begun)).await
     }
 }
 
@@ -112,7 +119,7 @@ type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send 
 
 impl Context {
     /// Answers a request, and writes of it what the log must say.
-    async fn answer(&self, request: Request<Incoming>, begun: Instant) -> Response {
+    async fn answer(&self, request: Request<Incoming>, peer: &Peer, begun: Instant) -> Response {
         let cx = self;
         let (parts, body) = request.into_parts();
         let language = Language::of(&parts.headers);
@@ -123,7 +130,7 @@ impl Context {
         };
         let method = parts.method.clone();
         let answered = match cx.gate.admit(&parts) {
-            Ok(()) => cx.dispatch(route, Request::from_parts(parts, body), language).await,
+            Ok(()) => cx.dispatch(route, Request::from_parts(parts, body), language, peer).await,
             Err(failure) => Err(failure),
         };
         let is_draining = matches!(answered, Err(Failure::Draining));
@@ -165,16 +172,23 @@ impl Context {
         route: Route,
         request: Request<Incoming>,
         language: Language,
+        peer: &Peer,
     ) -> Result<Response, Failure> {
         match route {
             Route::Nowhere => Err(Failure::NoSuchRoute),
             Route::WrongMethod(allow) => Err(Failure::MethodNotAllowed(allow)),
-            Route::Found(operation) => self.run(operation, request, language).await,
+            Route::Found(operation) => self.run(operation, request, language, peer).await,
         }
     }
 
     /// Boxed, so that an idle connection does not keep room for the largest of them.
-    fn run(&self, operation: Operation, request: Request<Incoming>, language: Language) -> Answer<'_> {
+    fn run<'a>(
+        &'a self,
+        operation: Operation,
+        request: Request<Incoming>,
+        language: Language,
+        peer: &'a Peer,
+    ) -> Answer<'a> {
         match operation {
             Operation::AdminLock => Box::pin(admin::lock(self, request)),
             Operation::AdminRemove => Box::pin(admin::remove(self, request)),
@@ -184,12 +198,12 @@ impl Context {
             Operation::LeaseRelease(token) => Box::pin(leases::release(self, request, token, language)),
             Operation::LeaseRemove(token) => Box::pin(leases::remove(self, request, token, language)),
             Operation::List => Box::pin(native::list(self, request)),
-            Operation::Acquire(key) => Box::pin(native::acquire(self, request, key)),
+            Operation::Acquire(key) => Box::pin(native::acquire(self, request, key, peer)),
             Operation::Renew(key) => Box::pin(native::renew(self, request, key)),
             Operation::Release(key) => Box::pin(native::release(self, request, key)),
             Operation::Show(key) => Box::pin(native::show(self, request, key)),
             Operation::Fence(key) => Box::pin(native::fence(self, request, key)),
-            Operation::Hold(key) => Box::pin(hold::hold(self, request, key)),
+            Operation::Hold(key) => Box::pin(hold::hold(self, request, key, peer)),
             Operation::DaprTryLock(store) => Box::pin(dapr::try_lock(self, request, store)),
             Operation::DaprUnlock(store) => Box::pin(dapr::unlock(self, request, store)),
             Operation::DaprMetadata => Box::pin(dapr::metadata(self, request)),

@@ -4,15 +4,16 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::failure::{Failure, Queue};
 use super::native::HolderView;
 use super::wire::json;
 use crate::lock::{Holder, Lease, Token};
 use crate::request;
 use crate::server::Response;
 
+/// An error, as it is written.
 #[derive(Serialize)]
-struct Problem<'a> {
+pub struct Problem<'a> {
     r#type: &'a str,
     title: &'a str,
     status: u16,
@@ -21,6 +22,9 @@ struct Problem<'a> {
     outcome: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<HolderView<'a>>,
+    /// How many wait for the key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    waiters: Option<u64>,
     /// The token that holds the key, where another one was asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Token>,
@@ -29,9 +33,13 @@ struct Problem<'a> {
     request_id: Option<String>,
 }
 
-/// The answer for a failure.
-pub fn answer(failure: &Failure, status: StatusCode, code: &str, sentence: &str) -> Response {
-    let problem = Problem {
+/// What there is to say of a failure.
+pub fn of<'a>(failure: &'a Failure, status: StatusCode, code: &'a str, sentence: &str) -> Problem<'a> {
+    let queue = match failure {
+        Failure::WaitTimeout(queue) => queue.as_deref(),
+        _ => None,
+    };
+    Problem {
         r#type: "about:blank",
         title: status.canonical_reason().unwrap_or_default(),
         status: status.as_u16(),
@@ -40,15 +48,20 @@ pub fn answer(failure: &Failure, status: StatusCode, code: &str, sentence: &str)
         outcome: failure.outcome(),
         holder: match failure {
             Failure::Held(holder) => Some(HolderView::from(holder)),
-            _ => None,
+            _ => queue.and_then(|queue| queue.holder.as_ref()).map(HolderView::from),
         },
+        waiters: queue.map(|queue| queue.waiters),
         token: match failure {
             Failure::Fenced(token) => *token,
             _ => None,
         },
         request_id: request::id(),
-    };
-    let mut response = json(status, &problem);
+    }
+}
+
+/// The answer with a problem.
+pub fn answer(problem: &Problem<'_>, status: StatusCode) -> Response {
+    let mut response = json(status, problem);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     response
 }
@@ -73,6 +86,14 @@ fn detail(failure: &Failure, sentence: &str) -> String {
             let left_ms = expiry.valid_for_ms;
             format!("the queue for the key is being restored; it goes on with the next waiter in {left_ms} ms")
         }
+        Failure::WaitTimeout(Some(queue)) => match &**queue {
+            Queue { holder: Some(Holder::Lease(lease)), .. } => {
+                let Lease { key, owner, valid_for_ms, .. } = &**lease;
+                let owner = &owner.id;
+                format!("lock `{key}` was not free in time; it is held by `{owner}` for another {valid_for_ms} ms")
+            }
+            _ => sentence.to_owned(),
+        },
         _ => sentence.to_owned(),
     }
 }

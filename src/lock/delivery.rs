@@ -26,9 +26,14 @@ impl Receipt {
         Receipt(None)
     }
 
-    /// The caller has what was delivered, or a hold sees to it. The name of the sending that was told of a lease.
-    pub fn sign(mut self) -> Option<String> {
-        self.0.take().map(|(undo, _)| undo.sending)
+    /// The name of the sending that was told of a lease; empty where none was.
+    pub fn sending(&self) -> &str {
+        self.0.as_ref().map_or("", |(undo, _)| &undo.sending)
+    }
+
+    /// The caller has what was delivered, or a hold sees to it, which is given the name of the sending.
+    pub fn sign(mut self) -> String {
+        self.0.take().map(|(undo, _)| undo.sending).unwrap_or_default()
     }
 }
 

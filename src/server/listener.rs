@@ -1,22 +1,31 @@
 //! Listening sockets: TCP, or a unix socket whose file is ours to remove.
 
 use std::io;
-use std::mem::MaybeUninit;
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockRef, Type};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::peer::Transport;
 use crate::config::Address;
 
 /// Connections that the kernel holds for us while we accept.
 const BACKLOG: i32 = 4096;
+/// The other machine is asked whether it is there after so long without a word, and then again.
+const PROBE_AFTER: Duration = Duration::from_secs(60);
+const PROBE_AGAIN: Duration = Duration::from_secs(5);
+/// How long it may leave unanswered what it is sent.
+const SILENCE: Duration = Duration::from_secs(60);
+/// A hold is written to within this time, and only then it can be noticed that nothing comes back.
+const NEXT_LINE: Duration = Duration::from_secs(2);
 
 /// A bound socket, not yet part of a runtime.
 pub enum Bound {
@@ -87,7 +96,11 @@ impl Listener {
     /// Must be called inside a runtime.
     pub fn new(bound: Bound) -> io::Result<Listener> {
         Ok(match bound {
-            Bound::Tcp(listener) => Listener::Tcp(TcpListener::from_std(listener)?),
+            Bound::Tcp(listener) => {
+                // Each connection has it from its listener.
+                bound_silence(&SockRef::from(&listener), PROBE_AFTER, PROBE_AGAIN, SILENCE)?;
+                Listener::Tcp(TcpListener::from_std(listener)?)
+            }
             Bound::Unix(listener, file) => Listener::Unix(UnixListener::from_std(listener)?, file),
         })
     }
@@ -140,18 +153,30 @@ impl Stream {
         if !self.wary.0.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        // Past tokio, which learns of the close in its next turn only.
-        let mut byte = [MaybeUninit::uninit()];
-        let peeked = match &self.socket {
-            Socket::Tcp(socket) => SockRef::from(socket).peek(&mut byte),
-            Socket::Unix(socket) => SockRef::from(socket).peek(&mut byte),
-        };
-        match peeked {
-            Ok(0) => Err(io::ErrorKind::BrokenPipe.into()),
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => Err(error),
-            _ => Ok(()),
-        }
+        // Past tokio, which learns of the close in its next turn only; and whatever lies unread before it.
+        let mut socket = [match &self.socket {
+            Socket::Tcp(socket) => PollFd::new(socket, PollFlags::RDHUP),
+            Socket::Unix(socket) => PollFd::new(socket, PollFlags::RDHUP),
+        }];
+        poll(&mut socket, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
+        if socket[0].revents().is_empty() { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
     }
+}
+
+impl Transport for Stream {
+    fn bound_silence(&self, limit: Duration) {
+        let Socket::Tcp(socket) = &self.socket else { return };
+        let again = if limit < Duration::from_secs(10) { Duration::from_secs(1) } else { NEXT_LINE };
+        // Fails only for a client that has gone, which is found soon enough.
+        let _ = bound_silence(&SockRef::from(socket), limit / 3, again, limit - NEXT_LINE - limit / 20);
+    }
+}
+
+/// Has the kernel ask the other machine `after` so long without a word whether it is there, `again` and again, and end
+/// the connection once nothing has come back for `silence`.
+fn bound_silence(socket: &SockRef<'_>, after: Duration, again: Duration, silence: Duration) -> io::Result<()> {
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after).with_interval(again))?;
+    socket.set_tcp_user_timeout(Some(silence))
 }
 
 macro_rules! delegate {

@@ -4,6 +4,7 @@ mod body;
 mod descriptors;
 mod listener;
 mod patience;
+mod peer;
 
 use std::future::poll_fn;
 use std::io;
@@ -13,12 +14,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::Request;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ pub use descriptors::{Shares, raise_limit, share};
 pub use listener::{Bound, Listener, bind};
 use listener::{Stream, Wary};
 use patience::{Cut, Pulse, Watched};
+pub use peer::Peer;
+use peer::{Shared, Transport};
 
 /// A response as every handler makes it.
 pub type Response = hyper::Response<Body>;
@@ -43,7 +46,7 @@ const ACCEPT_REMINDER: Duration = Duration::from_secs(30);
 
 /// What answers requests.
 pub trait Handler: Clone + Send + Sync + 'static {
-    fn handle(&self, request: Request<Incoming>) -> impl Future<Output = Response> + Send;
+    fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response> + Send;
 }
 
 /// What a listener may cost.
@@ -123,21 +126,22 @@ async fn converse<S, H>(
     longest_request: Duration,
 ) -> Option<Cut>
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: Transport,
     H: Handler,
 {
     let pulse = Pulse::new(longest_request);
-    let stream = Watched::new(stream, Arc::clone(&pulse));
+    let shared = Shared::new(stream);
+    let stream = Watched::new(shared.clone(), Arc::clone(&pulse));
     let beats = Arc::clone(&pulse);
-    let service = service_fn(move |request| {
-        let (handler, pulse, wary) = (handler.clone(), Arc::clone(&beats), wary.clone());
-        pulse.request();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (handler, peer, wary) = (handler.clone(), Peer::new(Arc::clone(&beats)), wary.clone());
+        beats.request(!request.body().is_end_stream());
         async move {
-            let response = handler.handle(request).await;
+            let response = handler.handle(request, &peer).await;
             if response.body().is_registered() {
                 wary.set();
             }
-            Ok::<_, std::convert::Infallible>(response.map(|body| pulse.answer(body)))
+            Ok::<_, std::convert::Infallible>(response.map(|body| peer.answer(body)))
         }
     });
     let connection = http1::Builder::new()
@@ -147,18 +151,35 @@ where
         .serve_connection(TokioIo::new(stream), service);
     let (mut connection, mut draining) = (pin!(connection), pin!(begun(&mut drain)));
     let mut timer = pin!(tokio::time::sleep(patience::HEAD));
-    let mut is_draining = false;
+    let (mut is_draining, mut is_idle, mut is_last, mut bound) = (false, false, false, None);
     let ended = poll_fn(|cx| {
         if !is_draining && draining.as_mut().poll(cx).is_ready() {
             is_draining = true;
+            is_idle = pulse.is_between_requests();
             connection.as_mut().graceful_shutdown();
         }
-        match connection.as_mut().poll(cx) {
-            Poll::Ready(ended) => Poll::Ready(Ok(ended)),
-            Poll::Pending => pulse.poll_end(timer.as_mut(), cx).map(Err),
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            return Poll::Ready(Ok(ended));
         }
+        if let Some(limit) = pulse.watched() {
+            if bound.replace(limit) != Some(limit) {
+                shared.bound_silence(limit);
+            }
+            if shared.poll_hang_up(cx).is_ready() {
+                return Poll::Ready(Ok(Ok(())));
+            }
+            if !is_last && shared.is_flooded() {
+                is_last = true;
+                connection.as_mut().graceful_shutdown();
+            }
+        }
+        pulse.poll_end(timer.as_mut(), cx).map(Err)
     });
-    match ended.await {
+    let ended = ended.await;
+    if ended.is_ok() && !is_idle && pulse.may_be_sending() && !shared.has_ended() {
+        shared.linger().await;
+    }
+    match ended {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
             tracing::debug!(%error, "a connection ended early");

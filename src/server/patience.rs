@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -71,12 +71,22 @@ pub struct Pulse {
     stage: AtomicU64,
     /// Milliseconds since `opened`, and one; 0 while the client takes what is sent.
     blocked: AtomicU64,
+    /// Within how many milliseconds a client that vanished must be noticed; 0 unless a lock depends on it.
+    watched: AtomicU64,
+    /// Whether the request has a body, which is not always read before it is answered.
+    has_body: AtomicBool,
 }
 
 impl Pulse {
     pub fn new(request: Duration) -> Arc<Pulse> {
-        let pulse = Pulse { opened: Instant::now(), request, stage: AtomicU64::new(0), blocked: AtomicU64::new(0) };
-        Arc::new(pulse)
+        Arc::new(Pulse {
+            opened: Instant::now(),
+            request,
+            stage: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            watched: AtomicU64::new(0),
+            has_body: AtomicBool::new(false),
+        })
     }
 
     fn now(&self) -> u64 {
@@ -93,8 +103,32 @@ impl Pulse {
     }
 
     /// A request's head has come whole.
-    pub fn request(&self) {
+    pub fn request(&self, has_body: bool) {
+        self.watched.store(0, Ordering::Relaxed);
+        self.has_body.store(has_body, Ordering::Relaxed);
         self.enter(Stage::Request);
+    }
+
+    /// Until its answer has been sent, a client that vanished must be noticed within `limit`.
+    pub fn watch(&self, limit: Duration) {
+        self.watched.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub fn watched(&self) -> Option<Duration> {
+        match self.watched.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        }
+    }
+
+    /// Whether nothing is asked just now.
+    pub fn is_between_requests(&self) -> bool {
+        matches!(self.stage().0, Stage::Fresh | Stage::Idle)
+    }
+
+    /// Whether the client may still be sending what has been answered: a body, or a head that was refused.
+    pub fn may_be_sending(&self) -> bool {
+        self.has_body.load(Ordering::Relaxed) || self.stage().0 == Stage::Head
     }
 
     /// The answer begins; it ends when the body that comes back is dropped.
@@ -163,6 +197,8 @@ pub struct Answer {
 
 impl Drop for Answer {
     fn drop(&mut self) {
+        // What comes from now on is the next request's, and hyper waits for it.
+        self.pulse.watched.store(0, Ordering::Relaxed);
         self.pulse.enter(Stage::Idle);
     }
 }

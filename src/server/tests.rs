@@ -13,7 +13,7 @@ use super::*;
 struct Paths;
 
 impl Handler for Paths {
-    async fn handle(&self, request: Request<Incoming>) -> Response {
+    async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
         let body = match request.uri().path() {
             "/slow" => {
                 sleep(Duration::from_secs(60)).await;
@@ -26,6 +26,10 @@ impl Handler for Paths {
         };
         Response::new(body)
     }
+}
+
+impl Transport for DuplexStream {
+    fn bound_silence(&self, _limit: Duration) {}
 }
 
 /// 1 KB, again and again.

@@ -166,6 +166,64 @@ async fn a_repeated_post_renews_the_lease_and_keeps_its_token() {
 }
 
 #[tokio::test]
+async fn headers_say_which_lease_it_is_whether_it_is_new_and_who_else_has_it() {
+    let sidecar = Sidecar::with_secret(&[]).await;
+    let target = target();
+    let user = "Jürgen / ☃ 100%,\"x\"";
+    let lock = |user: &str| sidecar.call("POST", "/admin/lock").cookie(&jwt::editor(user)).json(&target).send();
+    for how in ["created", "renewed", "renewed"] {
+        let answer = lock(user).await;
+        assert_eq!(said(&answer), SUCCESS);
+        assert_eq!(answer.header("lockside-lock"), Some(how));
+        assert_eq!(answer.header("lockside-token"), token(&target).as_str());
+        assert_eq!(answer.header("lockside-holder"), None);
+    }
+    let refused = lock("bob").await;
+    assert_eq!(said(&refused), CONFLICT);
+    assert_eq!(refused.header("lockside-holder"), Some("J%C3%BCrgen%20%2F%20%E2%98%83%20100%25%2C%22x%22"));
+    assert_eq!((refused.header("lockside-lock"), refused.header("lockside-token")), (None, None));
+}
+
+#[tokio::test]
+async fn a_page_that_names_its_token_renews_that_lease_and_no_other() {
+    let sidecar = Sidecar::with_secret(&["--admin-ttl", "10s"]).await;
+    let target = target();
+    let (alice, bob) = (jwt::editor("alice"), jwt::editor("bob"));
+    let lock = |user: &str, query: &str| {
+        sidecar.call("POST", &format!("/admin/lock{query}")).cookie(user).json(&target).send()
+    };
+    let remove = |user: &str| sidecar.call("DELETE", "/admin/remove-lock").cookie(user).json(&target).send();
+    for bad in ["?token=", "?token", "?token=x", "?token=1.5", "?token=1e3", "?token=%201", "?token=1&token=1"] {
+        assert_eq!(said(&lock(&alice, bad).await), MISSING, "{bad}");
+    }
+    for none in ["?token=1", "?token=0", "?token=-1", "?token=9223372036854775807"] {
+        let refused = lock(&alice, none).await;
+        assert_eq!((said(&refused), refused.header("lockside-holder")), (CONFLICT, None), "{none}");
+    }
+    assert_eq!(lock(&alice, "").await.header("lockside-lock"), Some("created"));
+    let first = token(&target).as_str().unwrap().to_owned();
+    let query = format!("?token={first}");
+    eventually("a second has passed", Duration::from_secs(5), async || pttl(&target) <= 9_000).await;
+    let renewed = lock(&alice, &query).await;
+    assert_eq!((said(&renewed), renewed.header("lockside-lock")), (SUCCESS, Some("renewed")));
+    assert_eq!(renewed.header("lockside-token"), Some(&*first));
+    assert!(pttl(&target) > 9_000);
+    let refused = lock(&bob, &query).await;
+    assert_eq!((said(&refused), refused.header("lockside-holder")), (CONFLICT, Some("alice")), "another's");
+
+    // The page sleeps; another user comes, edits and leaves.
+    assert_eq!(said(&remove(&alice).await), SUCCESS);
+    assert_eq!(said(&lock(&bob, "").await), SUCCESS);
+    let refused = lock(&alice, &query).await;
+    assert_eq!((said(&refused), refused.header("lockside-holder")), (CONFLICT, Some("bob")));
+    assert_eq!(said(&remove(&bob).await), SUCCESS);
+    let refused = lock(&alice, &query).await;
+    assert_eq!((said(&refused), refused.header("lockside-holder")), (CONFLICT, None), "free, and still not hers");
+    assert_eq!(lock(&alice, "").await.header("lockside-lock"), Some("created"));
+    assert_eq!(lock(&alice, &query).await.header("lockside-holder"), Some("alice"), "her other page's");
+}
+
+#[tokio::test]
 async fn a_lock_that_nobody_renews_goes_to_the_next_with_a_higher_token() {
     let sidecar = Sidecar::with_secret(&["--admin-ttl", "2s"]).await;
     let target = target();

@@ -3,6 +3,8 @@
 mod request;
 mod view;
 
+use std::time::Duration;
+
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -10,12 +12,14 @@ use serde_json::value::RawValue;
 
 use super::Context;
 use super::body::object;
-use super::failure::Failure;
+use super::failure::{Failure, Queue};
 use super::page::{self, Page};
 use super::wire::{flag, json, no_content, registered};
 use crate::auth::Principal;
-use crate::lock::{Acquired, Changed, Delivery, Forced, Holder, Owner, State, Target, Token, Which};
-use crate::server::{Response, read_body};
+use crate::lock::{
+    Acquired, Attempt, Changed, Delivery, Forced, Holder, Key, LockFailure, Locks, Owner, State, Target, Token, Which,
+};
+use crate::server::{Peer, Response, read_body};
 #[cfg(any(test, fuzzing))]
 pub use request::name_in;
 pub use request::{AcquireBody, check_owner, idempotency_key, key_in};
@@ -24,19 +28,56 @@ pub use view::{HolderView, LeaseView};
 
 /// Locks on a page of the list, unless fewer or more are asked for.
 const DEFAULT_LIMIT: usize = 1000;
+/// Longest time to find out who holds a key that was not free in time: the answer is due.
+const LONGEST_LOOK: Duration = Duration::from_millis(100);
 
 /// `POST /v1/locks/{key}`: acquires a key.
-pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
+pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
-    let attempt = AcquireBody::read(request).await?.attempt(cx, caller, name)?;
-    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    let body = AcquireBody::read(request).await?;
+    if body.progress().is_some() {
+        return Err(Failure::BadRequest("progress: only for a hold, POST /v1/locks/{key}/hold".to_owned()));
+    }
+    let attempt = body.attempt(cx, caller, name)?;
+    let acquired = if attempt.wait.is_some() {
+        peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
+        Box::pin(acquire_in_turn(cx, key, attempt)).await?
+    } else {
+        cx.locks.acquire(key, attempt).await?
+    };
+    let Delivery { content, receipt } = acquired;
     let granted = |status, lease| Ok(registered(json(status, &LeaseView::from(lease)), receipt));
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(StatusCode::OK, &lease),
         Acquired::Held(holder) => Err(Failure::Held(holder)),
+    }
+}
+
+async fn acquire_in_turn(cx: &Context, key: Key, attempt: Attempt) -> Result<Delivery, Failure> {
+    match cx.locks.acquire(key.clone(), attempt).await {
+        Ok(delivery) => Ok(delivery),
+        Err(failure) => Err(explained(&cx.locks, &key, failure).await),
+    }
+}
+
+/// A failure to acquire `key`; of a wait in vain it says who holds the key, unless that takes long.
+pub async fn explained(locks: &Locks, key: &Key, failure: LockFailure) -> Failure {
+    if !matches!(failure, LockFailure::WaitTimeout) {
+        return failure.into();
+    }
+    let looked = async { tokio::try_join!(locks.look(key.clone()), locks.waiters(key)) };
+    match tokio::time::timeout(LONGEST_LOOK, looked).await {
+        Ok(Ok((state, waiters))) => {
+            let holder = match state {
+                State::Held(holder) => Some(holder),
+                State::Free => None,
+            };
+            Failure::WaitTimeout(Some(Box::new(Queue { holder, waiters })))
+        }
+        _ => Failure::WaitTimeout(None),
     }
 }
 
@@ -70,7 +111,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
     match (token_in(&request)?, force) {
         (Some(token), false) => {
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
-            match cx.locks.release(which, caller.claimant()).await? {
+            match cx.release(which, caller.claimant()).await? {
                 Changed::Done(()) => Ok(no_content()),
                 Changed::Lost(_) => Err(Failure::Lost),
                 Changed::NotYours => Err(Failure::NotYours),

@@ -36,6 +36,8 @@ pub struct AcquireBody {
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
+    /// Of a hold alone.
+    progress: Option<bool>,
 }
 
 impl AcquireBody {
@@ -49,6 +51,11 @@ impl AcquireBody {
 
     pub fn is_reentrant(&self) -> bool {
         self.reentrant
+    }
+
+    /// Whether to stream where the request stands; `None` where it does not say.
+    pub fn progress(&self) -> Option<bool> {
+        self.progress
     }
 
     pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {

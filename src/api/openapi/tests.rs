@@ -8,7 +8,7 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::*;
-use crate::api::failure::Failure;
+use crate::api::failure::{Failure, Queue};
 use crate::api::language::Language;
 use crate::api::properties::limits;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
@@ -133,6 +133,7 @@ fn failures() -> Vec<Failure> {
         valid_for_ms: 41_250,
         meta: Some("{\"host\":\"web-3\"}".to_owned()),
     };
+    let holder = || Holder::Lease(Box::new(lease.clone()));
     let log = || "for the log".to_owned();
     vec![
         Failure::BadRequest("ttlMs: expected an integer from 10 to 86400000".to_owned()),
@@ -158,8 +159,9 @@ fn failures() -> Vec<Failure> {
             valid_for_ms: lease.valid_for_ms,
         }))),
         Failure::Held(Holder::UNKNOWN),
-        Failure::Held(Holder::Lease(Box::new(lease))),
-        Failure::WaitTimeout,
+        Failure::Held(holder()),
+        Failure::WaitTimeout(None),
+        Failure::WaitTimeout(Some(Box::new(Queue { holder: Some(holder()), waiters: 2 }))),
         Failure::TooManyWaiters(log()),
         Failure::Overloaded(log()),
         Failure::Draining,
@@ -184,7 +186,7 @@ fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
         Failure::NoSuchRoute
         | Failure::Lost
         | Failure::Fenced(_)
-        | Failure::WaitTimeout
+        | Failure::WaitTimeout(_)
         | Failure::TooManyWaiters(_)
         | Failure::Draining => dialect == Dialect::Native,
         Failure::Held(_) | Failure::RenewedTooLate(_) => !is_dapr,

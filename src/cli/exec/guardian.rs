@@ -163,6 +163,7 @@ impl Guardian {
             Some(Event::Renewed { valid_for_ms }) => self.fuse.renewed(said, Duration::from_millis(valid_for_ms)),
             Some(Event::Draining { grace_ms }) => self.fuse.ends_within(said, Duration::from_millis(grace_ms)),
             Some(Event::Lost { reason }) => self.lose(&printable(&reason)),
+            Some(Event::Released) => self.lose("released"),
             Some(Event::Acquired { .. } | Event::Unknown) => {}
             None => self.lose("the sidecar is gone"),
         }

@@ -38,6 +38,8 @@ pub enum Event {
     Lost {
         reason: String,
     },
+    /// A request with the lock's token has released it.
+    Released,
     /// The sidecar ends and will release the lock.
     Draining {
         grace_ms: u64,

@@ -75,7 +75,23 @@ pub fn holds(bench: &Bench) -> Vec<Line> {
             vec![per_second(after.cpu - before.cpu)],
         ),
         Line::alone('h', "memory with 2,000 holds", "MB", vec![memory]).budget(Budget::AtMost(40.0)),
+        idle_holds(bench),
     ]
+}
+
+/// Holds whose next renewal is hours away: what remains are the signs of life, a line every two seconds.
+fn idle_holds(bench: &Bench) -> Line {
+    let redis = Redis::start(Cores::All, &bench.scratch);
+    let lockside = Lockside::start(Cores::All, redis.port);
+    let shape = Shape::Holds { ttl_ms: 86_400_000 };
+    let load = Load { targets: vec![lockside.api.clone()], connections: HOLDS, seconds: 0.0, shape };
+    let _load = load.stay();
+    std::thread::sleep(Duration::from_secs(2));
+    let (spent, begin) = (lockside.process.cpu(), Instant::now());
+    std::thread::sleep(Duration::from_secs(20));
+    let share = (lockside.process.cpu() - spent).as_secs_f64() / begin.elapsed().as_secs_f64();
+    let what = "2,000 idle holds: CPU of lockside, of a core";
+    Line::alone('g', what, "%", vec![share * 100.0]).budget(Budget::AtMost(2.0))
 }
 
 /// (h)

@@ -172,6 +172,23 @@ impl Checked<'_> {
         let schema = &operation.item["responses"]["200"]["content"]["application/x-ndjson"]["schema"];
         let (mut forced, mut drained) = (hold("-1").await, hold("-2").await);
         let mut events = Vec::new();
+        let mut released = hold("-3").await;
+        events.extend(released.next().await);
+        self.ask("releaseLock", &Who::System, &format!("{path}-3?token={}", events[0]["token"]), None, 204).await;
+        while let Some(event) = released.next().await {
+            events.push(event);
+        }
+        let ask =
+            |key: &str, body| self.sidecar.ask(&Who::System, "POST", &format!("{path}{key}/hold")).json(&body).open();
+        let mut long = ask("-4", json!({"ttlMs": 60_000})).await;
+        for _ in 0..2 {
+            events.push(long.next().await.expect("a line"));
+        }
+        let mut refused = ask("-4", json!({"waitMs": 300, "progress": true})).await;
+        while let Some(event) = refused.next().await {
+            events.push(event);
+        }
+        drop(long);
         for _ in 0..2 {
             events.push(forced.next().await.expect("a line"));
         }
@@ -189,7 +206,7 @@ impl Checked<'_> {
         for event in &events {
             self.document.assert_valid("holdLock", schema, event);
         }
-        for kind in ["acquired", "renewed", "lost", "draining"] {
+        for kind in ["waiting", "refused", "acquired", "renewed", "ping", "released", "lost", "draining"] {
             assert!(events.iter().any(|event| event["event"] == kind), "{kind}: {events:?}");
         }
         self.document.saw("holdLock", "200");

@@ -1,0 +1,108 @@
+//! The leases that connections to this process hold. A release by whom a lease belongs to ends its hold at once, and is
+//! no loss: Redis alone could not tell it from an expiry.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::Notify;
+
+use super::Context;
+use crate::lock::{Changed, Key, Lease, LockFailure, Locks, Owner, Shard, Token, Which};
+
+/// All of a process, over its threads; by shard, so that few are looked at for a release.
+pub struct Holds(Vec<Mutex<Vec<Arc<Held>>>>);
+
+struct Held {
+    key: Key,
+    token: Token,
+    owner: Owner,
+    /// Its release has been asked for.
+    is_released: AtomicBool,
+    told: Notify,
+}
+
+impl Default for Holds {
+    fn default() -> Holds {
+        Holds(Shard::all().map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Holds {
+    fn of(&self, shard: Shard) -> MutexGuard<'_, Vec<Arc<Held>>> {
+        self.0[shard.index()].lock().expect("no holder of this lock panics")
+    }
+
+    /// Enters a lease that a connection holds, until the entry is dropped.
+    pub fn enter(self: &Arc<Holds>, lease: &Lease) -> Entry {
+        let held = Arc::new(Held {
+            key: lease.key.clone(),
+            token: lease.token,
+            owner: lease.owner.clone(),
+            is_released: AtomicBool::new(false),
+            told: Notify::new(),
+        });
+        self.of(lease.token.shard()).push(Arc::clone(&held));
+        Entry { held, holds: Arc::clone(self) }
+    }
+
+    /// Marks those that a release is about, before it is asked for: a renewal may meet it.
+    fn releasing(&self, shard: Shard, is_meant: impl Fn(&Held) -> bool) -> Vec<Arc<Held>> {
+        let meant: Vec<Arc<Held>> = self.of(shard).iter().filter(|held| is_meant(held)).cloned().collect();
+        meant.iter().for_each(|held| held.is_released.store(true, Ordering::Relaxed));
+        meant
+    }
+}
+
+/// The place of one hold among [`Holds`].
+pub struct Entry {
+    held: Arc<Held>,
+    holds: Arc<Holds>,
+}
+
+impl Entry {
+    /// Ends when the lease has been released.
+    pub async fn released(&self) {
+        self.held.told.notified().await;
+    }
+
+    /// Whether a lease that is no more was released, as far as this process knows.
+    pub fn is_released(&self) -> bool {
+        self.held.is_released.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        self.holds.of(self.held.token.shard()).retain(|held| !Arc::ptr_eq(held, &self.held));
+    }
+}
+
+impl Context {
+    /// Releases a lease, and tells its hold, if it has one here.
+    pub async fn release(&self, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let (Which::Token(token) | Which::Of(_, token)) = which;
+        let holds = self.holds.releasing(token.shard(), |held| held.token == token);
+        settled(&holds, Locks::release(&self.locks, which, owner).await)
+    }
+
+    /// Releases the lease that this owner has of `key`, and tells its hold, if it has one here.
+    pub async fn release_key(&self, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let is_meant = |held: &Held| {
+            held.key == key && (held.owner.kind, held.owner.id.as_str()) == (owner.kind, owner.id.as_str())
+        };
+        let holds = self.holds.releasing(key.shard(), is_meant);
+        settled(&holds, self.locks.release_key(key, owner).await)
+    }
+}
+
+/// Where the outcome is unknown, the next renewal tells.
+fn settled(holds: &[Arc<Held>], outcome: Result<Changed<()>, LockFailure>) -> Result<Changed<()>, LockFailure> {
+    for held in holds {
+        match &outcome {
+            Ok(Changed::Done(())) => held.told.notify_one(),
+            Ok(Changed::Lost(_) | Changed::NotYours) => held.is_released.store(false, Ordering::Relaxed),
+            Err(_) => {}
+        }
+    }
+    outcome
+}

@@ -1,0 +1,73 @@
+//! The lines of a hold: what is said while it waits, while it lasts, and when it ends.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::StatusCode;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::native::{HolderView, LeaseView};
+use super::problem::Problem;
+use crate::server::{Body, Broken, Response};
+
+/// Lines that may wait for a slow reader. Further ones are dropped, but never the effect of the last one: the
+/// connection closes.
+const LINES: usize = 16;
+/// A line is written at least every two seconds, so that no client, proxy or network takes the stream for dead.
+pub const SIGN_OF_LIFE: Duration = Duration::from_millis(1900);
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
+pub enum Event<'a> {
+    Waiting {
+        /// Not known before Redis has said so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        position: Option<u64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        holder: Option<HolderView<'a>>,
+    },
+    Refused(Problem<'a>),
+    Acquired(LeaseView<'a>),
+    Renewed {
+        valid_for_ms: u64,
+        valid_until: String,
+    },
+    Ping {
+        valid_for_ms: u64,
+    },
+    Lost {
+        reason: &'a str,
+    },
+    Released,
+    Draining {
+        grace_ms: u64,
+    },
+}
+
+/// The end of the stream at which lines are written.
+#[derive(Clone)]
+pub struct Lines(mpsc::Sender<Result<Bytes, Broken>>);
+
+impl Lines {
+    /// With the answer that streams them.
+    pub fn open() -> (Lines, Response) {
+        let (lines, body) = mpsc::channel(LINES);
+        let mut response = Response::new(Body::Stream(body));
+        *response.status_mut() = StatusCode::OK;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+        (Lines(lines), response)
+    }
+
+    pub fn say(&self, event: &Event<'_>) {
+        let mut line = serde_json::to_vec(event).expect("an event is always JSON");
+        line.push(b'\n');
+        let _ = self.0.try_send(Ok(Bytes::from(line)));
+    }
+
+    /// Ends when the client has closed the connection.
+    pub async fn closed(&self) {
+        self.0.closed().await;
+    }
+}

@@ -1,0 +1,96 @@
+//! A hold with `"progress":true`: it is answered at once, and streams where it stands in the queue until it is granted or
+//! refused.
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use hyper::StatusCode;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::Context;
+use super::failure::Failure;
+use super::hold::{Granted, Keeper, acquire};
+use super::lines::{Event, Lines, SIGN_OF_LIFE};
+use super::native::HolderView;
+use crate::lock::{Attempt, Key, Progress};
+use crate::request::continued;
+use crate::server::Response;
+
+/// How long the answer waits for what may still be an ordinary one: too many requests.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+type Acquiring = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + Send>>;
+
+/// Answers with a stream; its last line before the lock's own says `acquired` or `refused`.
+pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt) -> Result<Response, Failure> {
+    let (tell, mut progress) = watch::channel(None);
+    let ttl = attempt.ttl;
+    if let Some(wait) = &mut attempt.wait {
+        wait.progress = Some(tell);
+    }
+    let mut acquiring: Acquiring = Box::pin(acquire(cx.locks.clone(), key, attempt));
+    let outcome = tokio::select! {
+        biased;
+        outcome = &mut acquiring => Some(outcome),
+        () = moved(&mut progress) => None,
+        () = tokio::time::sleep(AT_ONCE) => None,
+    };
+    if let Some(Err(failure)) = &outcome
+        && failure.status() == StatusCode::TOO_MANY_REQUESTS
+    {
+        return Err(failure.clone());
+    }
+    let (lines, response) = Lines::open();
+    let keeper = Keeper::of(cx);
+    tokio::spawn(continued(async move {
+        let outcome = match outcome {
+            Some(outcome) => outcome,
+            None => match wait(acquiring, progress, &lines).await {
+                Some(outcome) => outcome,
+                None => return,
+            },
+        };
+        match outcome {
+            Ok(granted) => keeper.keep(granted, ttl, lines).await,
+            Err(failure) => {
+                tracing::debug!(code = failure.code(), reason = failure.reason(), "a hold was refused");
+                lines.say(&Event::Refused(failure.problem()));
+            }
+        }
+    }));
+    Ok(response)
+}
+
+/// Says where the request stands until it has been decided; `None` where the client closes before. What was granted then
+/// is rolled back with what is dropped here.
+async fn wait(
+    mut acquiring: Acquiring,
+    mut progress: watch::Receiver<Option<Progress>>,
+    lines: &Lines,
+) -> Option<Result<Granted, Failure>> {
+    loop {
+        say(progress.borrow_and_update().as_ref(), lines);
+        let next = Instant::now() + SIGN_OF_LIFE;
+        tokio::select! {
+            biased;
+            () = lines.closed() => return None,
+            outcome = &mut acquiring => return Some(outcome),
+            () = moved(&mut progress) => {}
+            () = tokio::time::sleep_until(next) => {}
+        }
+    }
+}
+
+fn say(progress: Option<&Progress>, lines: &Lines) {
+    let position = progress.map(|progress| progress.position);
+    let holder = progress.and_then(|progress| progress.holder.as_ref()).map(HolderView::from);
+    lines.say(&Event::Waiting { position, holder });
+}
+
+/// Ends when there is news; never once there can be none.
+async fn moved(progress: &mut watch::Receiver<Option<Progress>>) {
+    if progress.changed().await.is_err() {
+        std::future::pending().await
+    }
+}

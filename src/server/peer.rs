@@ -1,0 +1,183 @@
+//! The client at the other end of a connection: whether it is still there, whatever lies unread between it and us.
+//!
+//! hyper stops reading where bytes lie behind the request that it serves, and so never learns of a close behind them.
+//! Where that matters, what comes is read ahead: a little is kept for the next request, and the end is seen.
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+
+use super::body::Body;
+use super::patience::{Answer, Pulse};
+
+/// Bytes that are kept for the requests behind one that holds or waits. With more the connection ends after its answer.
+const MOST_AHEAD: usize = 32 * 1024;
+/// Read at once.
+const CHUNK: usize = 4096;
+/// A client whose machine vanished is noticed within the validity of its lock, but not sooner nor later than this.
+const SILENCE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
+/// How long a client may take to send what it began, and to close, once its request has been answered early.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// What a handler may ask of the connection that its request came on.
+pub struct Peer(Arc<Pulse>);
+
+impl Peer {
+    pub(super) fn new(pulse: Arc<Pulse>) -> Peer {
+        Peer(pulse)
+    }
+
+    /// Until the answer to this request has been sent, a close by the client ends the connection at once, whatever the
+    /// client sent before it; and a machine that vanishes is noticed within `ttl`, for at least 5 s and at most 30 s.
+    /// Must be called after the request's body has been read.
+    pub fn watch(&self, ttl: Duration) {
+        self.0.watch(ttl.clamp(SILENCE[0], SILENCE[1]));
+    }
+
+    pub(super) fn answer(self, body: Body) -> Answer {
+        self.0.answer(body)
+    }
+}
+
+/// What carries a connection.
+pub trait Transport: AsyncRead + AsyncWrite + Unpin {
+    /// Ends the connection where the other machine is silent for so long, though it was asked.
+    fn bound_silence(&self, limit: Duration);
+}
+
+/// A connection's stream, shared by hyper and by what looks after the connection meanwhile; both in one task.
+pub struct Shared<S>(Arc<Mutex<Wire<S>>>);
+
+struct Wire<S> {
+    stream: S,
+    /// Read before hyper asked for it.
+    ahead: Vec<u8>,
+    /// More came than is kept: what follows is discarded.
+    is_flooded: bool,
+    /// The client has closed.
+    has_ended: bool,
+}
+
+impl<S> Clone for Shared<S> {
+    fn clone(&self) -> Shared<S> {
+        Shared(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Shared<S> {
+    pub fn new(stream: S) -> Shared<S> {
+        Shared(Arc::new(Mutex::new(Wire { stream, ahead: Vec::new(), is_flooded: false, has_ended: false })))
+    }
+
+    fn wire(&self) -> MutexGuard<'_, Wire<S>> {
+        self.0.lock().expect("no holder of this lock panics")
+    }
+
+    /// Whether the client sent more behind its request than is kept: no further request can be read.
+    pub fn is_flooded(&self) -> bool {
+        self.wire().is_flooded
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.wire().has_ended
+    }
+}
+
+impl<S: Transport> Shared<S> {
+    pub fn bound_silence(&self, limit: Duration) {
+        self.wire().stream.bound_silence(limit);
+    }
+
+    /// Ready when the client has closed or reset the connection.
+    pub fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let wire = &mut *self.wire();
+        loop {
+            let mut chunk = [MaybeUninit::uninit(); CHUNK];
+            let mut chunk = ReadBuf::uninit(&mut chunk);
+            let outcome = Pin::new(&mut wire.stream).poll_read(cx, &mut chunk);
+            match outcome {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(())) if !chunk.filled().is_empty() => wire.keep(chunk.filled()),
+                Poll::Ready(_) => {
+                    wire.has_ended = true;
+                    return Poll::Ready(());
+                }
+            }
+        }
+    }
+
+    /// Reads what the client still sends, until it closes: a socket that is closed over unread bytes is reset, and the
+    /// client may lose the answer that it has not read yet.
+    pub async fn linger(mut self) {
+        let closed = async {
+            // It has been, unless hyper met an error.
+            let _ = self.shutdown().await;
+            std::future::poll_fn(|cx| self.poll_hang_up(cx)).await;
+        };
+        let _ = tokio::time::timeout(LINGER, closed).await;
+    }
+}
+
+impl<S> Wire<S> {
+    fn keep(&mut self, bytes: &[u8]) {
+        if self.is_flooded || self.ahead.len() + bytes.len() > MOST_AHEAD {
+            self.is_flooded = true;
+            self.ahead = Vec::new();
+        } else {
+            self.ahead.extend_from_slice(bytes);
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let wire = &mut *self.wire();
+        if wire.is_flooded {
+            // The connection ends after its answer; a client that closes before is seen by `poll_hang_up`.
+            return Poll::Pending;
+        }
+        if !wire.ahead.is_empty() {
+            let count = buf.remaining().min(wire.ahead.len());
+            buf.put_slice(&wire.ahead[..count]);
+            wire.ahead.drain(..count);
+            return Poll::Ready(Ok(()));
+        }
+        let room = buf.remaining();
+        let outcome = Pin::new(&mut wire.stream).poll_read(cx, buf);
+        if outcome.is_ready() && buf.remaining() == room {
+            wire.has_ended = true;
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire().stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.wire().stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.wire().stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.wire().stream).poll_shutdown(cx)
+    }
+}
