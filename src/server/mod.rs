@@ -4,6 +4,7 @@ mod body;
 mod descriptors;
 mod listener;
 mod patience;
+mod unix;
 
 use std::future::poll_fn;
 use std::io;
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 
 pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
 pub use descriptors::{Shares, raise_limit, share};
-pub use listener::{Bound, Listener, bind};
+pub use listener::{Bound, Listener, bind, lacks_family};
 use listener::{Stream, Wary};
 use patience::{Cut, Pulse, Watched};
 
