@@ -5,6 +5,8 @@ mod environment;
 mod flags;
 mod live;
 mod parse;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod redis_url;
 mod secret;
 mod tls;
