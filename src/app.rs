@@ -83,7 +83,7 @@ impl App {
         let redis = others_redis.chain([worker.redis.health()]).collect();
         let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis, worth);
         let (end_ops, ops_ends) = watch::channel(false);
-        let limits = parts.limits("ops", parts.shares.ops);
+        let limits = parts.limits("ops", parts.shares.ops, 1);
         let mut ops_servers = JoinSet::new();
         for bound in ops {
             let (listener, limits) = (Listener::new(bound)?, limits.clone());
@@ -189,9 +189,10 @@ struct Parts {
 }
 
 impl Parts {
-    fn limits(&self, listener: &'static str, max_connections: usize) -> Limits {
+    fn limits(&self, listener: &'static str, max_connections: usize, threads: usize) -> Limits {
         Limits {
             max_connections,
+            threads,
             longest_request: Duration::from_millis(self.config.locks.max_wait_ms) + REQUEST,
             grace: self.config.process.shutdown_grace,
             open: self.metrics.connections.with_label_values(&[listener]),
@@ -230,7 +231,7 @@ impl Worker {
     /// Serves each listener with an API of its own, since what a caller may do depends on where it stands.
     async fn serve(&self, listeners: Vec<Bound>, parts: &Parts) -> io::Result<bool> {
         let Parts { config, metrics, stop, .. } = parts;
-        let limits = parts.limits("api", parts.shares.api);
+        let limits = parts.limits("api", parts.shares.api, config.process.threads);
         let mut servers = Vec::new();
         for bound in listeners {
             let (locks, directory) = (self.locks.clone(), self.directory.clone());

@@ -68,7 +68,7 @@ enum Command {
     #[command(mut_arg("ops_listen", |arg| {
         arg.default_value("127.0.0.1:9420").help("Listener for /metrics, /healthz and /readyz, nothing else")
     }))]
-    Dev(dev::DevFlags),
+    Dev(Box<dev::DevFlags>),
     /// Ask a running lockside whether it is alive or ready, for container probes: exit code 0 or 69
     Health(health::HealthFlags),
     /// Run a command under a lock

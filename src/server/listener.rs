@@ -37,7 +37,8 @@ impl Bound {
 ///
 /// Architecture invariant: no SO_REUSEPORT. It would give each thread a queue of its own, but it also lets any later
 /// process of the same user into the group, such as a second sidecar with other settings, and the kernel would split the
-/// requests between the two. A socket that is bound without it is this process's alone; the threads share it by dup.
+/// requests between the two. A socket that is bound without it is this process's alone; the threads share it by dup, and
+/// give way to one another so that each has its part of the connections.
 pub fn bind(address: &Address, among: &[Address], access: SocketAccess, threads: usize) -> io::Result<Vec<Bound>> {
     match address {
         Address::Tcp(address) => {

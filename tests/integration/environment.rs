@@ -94,7 +94,7 @@ async fn all_settings_empty_at_once_are_the_defaults_and_an_empty_flag_does_not_
 
 #[tokio::test]
 async fn no_store_is_said_by_none_and_not_by_an_empty_setting() {
-    for (value, status) in [("", 200), ("lockstore", 200), ("none", 400)] {
+    for (value, status) in [("", 200), ("lockstore", 200), ("none", 500)] {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lockside"));
         command.args(["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0"]);
         command.args(["--redis-url", &TestRedis::shared().url()]).env("LOCKSIDE_DAPR_STORES", value);

@@ -164,6 +164,40 @@ async fn a_second_sidecar_on_a_port_is_refused_whatever_their_threads() {
     }
 }
 
+/// How many descriptors each of a process's epoll instances watches: one instance a thread, and none twice.
+fn watched(sidecar: &Sidecar) -> Vec<usize> {
+    let folder = format!("/proc/{}/fdinfo", sidecar.pid());
+    let infos =
+        std::fs::read_dir(folder).unwrap().filter_map(|file| std::fs::read_to_string(file.unwrap().path()).ok());
+    let watched = infos.filter(|info| info.contains("tfd:")).map(|info| {
+        let mut lines: Vec<&str> = info.lines().filter(|line| line.starts_with("tfd:")).collect();
+        lines.sort_unstable();
+        lines.join("\n")
+    });
+    let instances: std::collections::BTreeSet<String> = watched.collect();
+    instances.iter().map(|lines| lines.lines().count()).collect()
+}
+
+#[tokio::test]
+async fn threads_share_the_connections_of_a_burst() {
+    let sidecar = Sidecar::spawn(&["--threads=4".to_owned()]);
+    eventually("ready", Duration::from_secs(10), async || sidecar.ops("/readyz").await.status == 200).await;
+    let before = watched(&sidecar).iter().sum::<usize>();
+    let address: std::net::SocketAddr = sidecar.api_address().parse().unwrap();
+    let burst: Vec<Socket> = (0..200)
+        .map(|_| {
+            let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            let _ = socket.connect(&address.into());
+            socket
+        })
+        .collect();
+    let taken = || watched(&sidecar).iter().sum::<usize>().saturating_sub(before);
+    eventually("all are accepted", Duration::from_secs(10), async || taken() >= burst.len()).await;
+    let most = watched(&sidecar).into_iter().max().unwrap();
+    assert!(most < burst.len() / 2, "one thread has {most} of {}: {:?}", burst.len(), watched(&sidecar));
+}
+
 #[tokio::test]
 async fn only_a_socket_that_refuses_connections_is_replaced() {
     let scratch = Scratch::new();
