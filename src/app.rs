@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::api::{Api, Holds, ops::Ops};
-use crate::config::{Address, Config, ListenConfig};
+use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
@@ -20,8 +22,9 @@ use crate::worth::Worth;
 /// A process with its sockets bound, ready to run.
 pub struct App {
     config: Config,
-    api: Vec<Bound>,
-    ops: Bound,
+    /// An entry for each thread: its listeners.
+    api: Vec<Vec<Bound>>,
+    ops: Vec<Bound>,
 }
 
 /// A listener that could not be had.
@@ -34,18 +37,16 @@ pub struct BindError {
 }
 
 impl App {
-    /// Binds both listeners. From then on the configuration has the addresses that they really have.
+    /// Binds all listeners. From then on the configuration has the addresses that they really have.
     pub fn bind(mut config: Config) -> Result<App, BindError> {
-        let bind = |address: &mut Address, flag, count| {
-            let bound = server::bind(address, count).and_then(|bound| {
-                *address = bound[0].address()?;
-                Ok(bound)
-            });
-            bound.map_err(|error| BindError { address: address.clone(), flag, error })
-        };
-        let api = bind(&mut config.listen.api, "--listen", config.process.threads)?;
-        let ops = bind(&mut config.listen.ops, "--ops-listen", 1)?.pop().expect("one listener was asked for");
-        Ok(App { config, api, ops })
+        let (listen, threads) = (&mut config.listen, config.process.threads);
+        let mut api: Vec<Vec<Bound>> = (0..threads).map(|_| Vec::new()).collect();
+        for bound in bind(&mut listen.api, "--listen", listen.sockets, threads, Missing::Refused)? {
+            api.iter_mut().zip(bound).for_each(|(thread, bound)| thread.push(bound));
+        }
+        let missing = if listen.ops_is_set { Missing::Refused } else { Missing::Skipped };
+        let ops = bind(&mut listen.ops, "--ops-listen", listen.sockets, 1, missing)?;
+        Ok(App { config, api, ops: ops.into_iter().flatten().collect() })
     }
 
     /// Where it listens.
@@ -83,12 +84,12 @@ impl App {
         let redis = others_redis.chain([worker.redis.health()]).collect();
         let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis, worth);
         let (end_ops, ops_ends) = watch::channel(false);
-        let ops_server = tokio::spawn(server::serve(
-            Listener::new(ops)?,
-            ops_handler.clone(),
-            parts.limits("ops", parts.shares.ops),
-            ops_ends,
-        ));
+        let limits = parts.limits("ops", parts.shares.ops, 1);
+        let mut ops_servers = JoinSet::new();
+        for bound in ops {
+            let (listener, limits) = (Listener::new(bound)?, limits.clone());
+            ops_servers.spawn(server::serve(listener, ops_handler.clone(), limits, ops_ends.clone()));
+        }
         let mut stopping = stop;
         let watcher = ops_handler.clone();
         tokio::spawn(async move {
@@ -97,7 +98,7 @@ impl App {
             }
         });
 
-        let mut all_ended = worker.serve(Listener::new(mine)?, &parts).await;
+        let mut all_ended = worker.serve(mine, &parts).await?;
         for thread in others {
             all_ended &= tokio::task::spawn_blocking(move || thread.ended.join())
                 .await
@@ -106,7 +107,7 @@ impl App {
                 .unwrap_or(false);
         }
         end_ops.send_replace(true);
-        let _ = tokio::time::timeout(Duration::from_secs(1), ops_server).await;
+        let _ = tokio::time::timeout(Duration::from_secs(1), ops_servers.join_all()).await;
         Ok(all_ended)
     }
 }
@@ -114,16 +115,65 @@ impl App {
 /// Longest time for a request beside the time that it may wait in line: a net below the deadlines of its parts.
 const REQUEST: Duration = Duration::from_secs(300);
 
-/// How many connections each listener may have: as many as were asked for, or as there are file descriptors.
+/// Whether a listener may be missing whose address family this machine lacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Refused,
+    Skipped,
+}
+
+/// Binds all of `addresses`, which become those that the sockets really have: an entry each, with a socket a thread.
+fn bind(
+    addresses: &mut Vec<Address>,
+    flag: &'static str,
+    access: SocketAccess,
+    threads: usize,
+    missing: Missing,
+) -> Result<Vec<Vec<Bound>>, BindError> {
+    let (mut all, mut real, mut skipped) = (Vec::new(), Vec::new(), None);
+    for address in addresses.iter() {
+        let bound = server::bind(address, addresses, access, threads);
+        match bound.and_then(|bound| Ok((bound[0].address()?, bound))) {
+            Ok((address, bound)) => {
+                real.push(address);
+                all.push(bound);
+            }
+            Err(error) if missing == Missing::Skipped && server::lacks_family(&error) => {
+                tracing::info!(%address, %error, "this machine lacks the address family; {flag} goes on without it");
+                skipped = Some(BindError { address: address.clone(), flag, error });
+            }
+            Err(error) => return Err(BindError { address: address.clone(), flag, error }),
+        }
+    }
+    match skipped {
+        Some(error) if all.is_empty() => Err(error),
+        _ => {
+            *addresses = real;
+            Ok(all)
+        }
+    }
+}
+
+/// How many connections the listeners of each kind may have: as many as were asked for, or as there are file
+/// descriptors.
 fn connections(config: &Config) -> Shares {
-    let (wanted, limit) = (config.listen.max_connections, server::raise_limit());
-    let shares = server::share(limit, wanted, config.process.threads);
+    let Config { listen, process: ProcessConfig { threads, .. }, .. } = config;
+    let (wanted, limit) = (listen.max_connections, server::raise_limit());
+    let shares = server::share(limit, wanted, *threads, threads * listen.api.len() + listen.ops.len());
     if shares != (Shares { api: wanted, ops: wanted }) {
         let (limit, Shares { api, ops }) = (limit.unwrap_or(u64::MAX), shares);
-        tracing::warn!(
-            "--max-connections {wanted} needs more file descriptors than this process may have, {limit}: the API \
-             listener takes {api} connections and the ops listener {ops}; raise the hard limit (ulimit -Hn) or set less"
-        );
+        if listen.max_connections_is_set {
+            tracing::warn!(
+                "--max-connections {wanted} needs more file descriptors than this process may have, {limit}: the API \
+                 listeners take {api} connections and the ops listeners {ops}; raise the hard limit (ulimit -Hn) or \
+                 set less"
+            );
+        } else {
+            tracing::info!(
+                "the API listeners take {api} connections and the ops listeners {ops}: as many as the {limit} file \
+                 descriptors of this process allow; raise the hard limit (ulimit -Hn) for more"
+            );
+        }
     }
     shares
 }
@@ -141,9 +191,10 @@ struct Parts {
 }
 
 impl Parts {
-    fn limits(&self, listener: &'static str, max_connections: usize) -> Limits {
+    fn limits(&self, listener: &'static str, max_connections: usize, threads: usize) -> Limits {
         Limits {
             max_connections,
+            threads,
             longest_request: Duration::from_millis(self.config.locks.max_wait_ms) + REQUEST,
             grace: self.config.process.shutdown_grace,
             open: self.metrics.connections.with_label_values(&[listener]),
@@ -158,13 +209,13 @@ impl Parts {
 struct Worker {
     redis: Redis,
     locks: Locks,
-    api: Api,
+    directory: Option<Directory>,
 }
 
 impl Worker {
     /// Must be called inside the runtime that the worker runs on.
     fn start(parts: &Parts) -> Worker {
-        let Parts { config, metrics, shared, holds, in_flight, stop, .. } = parts;
+        let Parts { config, metrics, shared, in_flight, .. } = parts;
         let redis = Redis::connect(&config.redis, Arc::clone(in_flight), Arc::clone(metrics));
         let (prefix, database) = (&config.locks.key_prefix, config.redis.database.unwrap_or(0));
         let space = if redis.is_cluster() {
@@ -177,16 +228,22 @@ impl Worker {
         redis.know(space.patterns());
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
-        let (holds, metrics) = (Arc::clone(holds), Arc::clone(metrics));
-        let api = Api::new(config, locks.clone(), holds, directory, metrics, stop.clone());
-        Worker { redis, locks, api }
+        Worker { redis, locks, directory }
     }
 
-    async fn serve(&self, listener: Listener, parts: &Parts) -> bool {
-        let all_ended =
-            server::serve(listener, self.api.clone(), parts.limits("api", parts.shares.api), parts.stop.clone()).await;
+    /// Serves each listener with an API of its own, since what a caller may do depends on where it stands.
+    async fn serve(&self, listeners: Vec<Bound>, parts: &Parts) -> io::Result<bool> {
+        let Parts { config, metrics, holds, stop, .. } = parts;
+        let limits = parts.limits("api", parts.shares.api, config.process.threads);
+        let mut servers = Vec::new();
+        for bound in listeners {
+            let (locks, directory, holds) = (self.locks.clone(), self.directory.clone(), Arc::clone(holds));
+            let api = Api::new(config, &bound.address()?, locks, holds, directory, Arc::clone(metrics), stop.clone());
+            servers.push(server::serve(Listener::new(bound)?, api, limits.clone(), stop.clone()));
+        }
+        let all_ended = join_all(servers).await.into_iter().all(|ended| ended);
         let settled = self.locks.settled();
-        all_ended & tokio::time::timeout(parts.config.process.shutdown_grace, settled).await.is_ok()
+        Ok(all_ended & tokio::time::timeout(config.process.shutdown_grace, settled).await.is_ok())
     }
 }
 
@@ -197,7 +254,7 @@ struct Thread {
 }
 
 /// Starts the further threads, each a runtime of its own: nothing on the path of a request crosses threads.
-fn start_threads(parts: &Parts, listeners: Vec<Bound>) -> io::Result<Vec<Thread>> {
+fn start_threads(parts: &Parts, listeners: Vec<Vec<Bound>>) -> io::Result<Vec<Thread>> {
     let mut threads = Vec::new();
     for bound in listeners {
         let parts = parts.clone();
@@ -208,17 +265,52 @@ fn start_threads(parts: &Parts, listeners: Vec<Bound>) -> io::Result<Vec<Thread>
             runtime.block_on(async move {
                 let worker = Worker::start(&parts);
                 let _ = tell.send(worker.redis.health());
-                match Listener::new(bound) {
-                    Ok(listener) => worker.serve(listener, &parts).await,
-                    Err(error) => {
-                        tracing::error!(%error, "a thread cannot use its listener");
-                        false
-                    }
-                }
+                worker.serve(bound, &parts).await.unwrap_or_else(|error| {
+                    tracing::error!(%error, "a thread cannot use its listeners");
+                    false
+                })
             })
         })?;
         let redis = told.recv().map_err(|_| io::Error::other("a thread ended before it served"))?;
         threads.push(Thread { redis, ended });
     }
     Ok(threads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCESS: SocketAccess = SocketAccess { mode: 0o660, group: None };
+
+    fn addresses(texts: &[&str]) -> Vec<Address> {
+        texts.iter().map(|text| text.parse().expect("an address")).collect()
+    }
+
+    #[test]
+    fn a_family_that_the_machine_lacks_is_skipped_for_the_default_and_an_error_where_it_was_asked_for() {
+        // An address for examples, which no machine has.
+        let (lacking, there) = ("[2001:db8::1]:0", "127.0.0.1:0");
+        for texts in [[lacking, there], [there, lacking]] {
+            let mut all = addresses(&texts);
+            let bound = bind(&mut all, "--ops-listen", ACCESS, 1, Missing::Skipped).map_err(|error| error.to_string());
+            assert_eq!((bound.map(|bound| bound.len()), all.len()), (Ok(1), 1));
+            assert!(matches!(all[0], Address::Tcp(address) if address.is_ipv4() && address.port() != 0));
+
+            let error = bind(&mut addresses(&texts), "--ops-listen", ACCESS, 1, Missing::Refused);
+            let error = error.err().expect("an error").to_string();
+            assert!(error.contains(lacking) && error.contains("--ops-listen"), "{error}");
+        }
+        let none = bind(&mut addresses(&[lacking]), "--ops-listen", ACCESS, 1, Missing::Skipped);
+        assert!(none.is_err(), "one must be there");
+    }
+
+    #[test]
+    fn a_port_that_is_taken_is_never_skipped() {
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = taken.local_addr().expect("an address").to_string();
+        for missing in [Missing::Skipped, Missing::Refused] {
+            assert!(bind(&mut addresses(&[&address, "127.0.0.1:0"]), "--ops-listen", ACCESS, 2, missing).is_err());
+        }
+    }
 }

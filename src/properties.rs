@@ -3,6 +3,7 @@
 
 pub use crate::api::properties::{admin, dapr, leases, native, path, query};
 pub use crate::auth::properties::credentials;
+pub use crate::config::properties::{environment, redis_url};
 pub use crate::lock::properties::{record, rows};
 
 /// The parts of an input, which 0xFF ends: no text has one.
@@ -23,15 +24,17 @@ mod tests {
     type Property = fn(&[u8]);
 
     /// Each property, by the name of its target.
-    const TABLE: [(&str, Property); 9] = [
+    const TABLE: [(&str, Property); 11] = [
         ("admin", admin),
         ("credentials", credentials),
         ("dapr", dapr),
+        ("environment", environment),
         ("leases", leases),
         ("native", native),
         ("path", path),
         ("query", query),
         ("record", record),
+        ("redis_url", redis_url),
         ("rows", rows),
     ];
 

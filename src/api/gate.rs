@@ -1,5 +1,7 @@
 //! The browser's side: which host names we answer to, and whose pages may change locks where the browser lends them the right.
 
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
@@ -11,17 +13,28 @@ use crate::config::{Address, ListenConfig};
 /// Guards one listener.
 #[derive(Debug)]
 pub struct Gate {
-    /// Whether only loopback names (and those allowed) are answered: against DNS rebinding.
-    loopback_only: bool,
-    allowed_hosts: Vec<String>,
+    /// Which host names are answered; `None`: all.
+    hosts: Option<Hosts>,
     allowed_origins: Vec<String>,
 }
 
+/// The host names that a listener answers to: against DNS rebinding, and where `--allowed-hosts` names them.
+#[derive(Debug)]
+struct Hosts {
+    /// Where it listens; `None` for a unix socket.
+    own: Option<IpAddr>,
+    allowed: Vec<String>,
+}
+
 impl Gate {
-    pub fn new(config: &ListenConfig) -> Gate {
+    pub fn new(config: &ListenConfig, listener: &Address) -> Gate {
+        let own = match listener {
+            Address::Tcp(address) => Some(address.ip()),
+            Address::Unix(_) => None,
+        };
+        let is_guarded = own.is_some_and(|ip| ip.is_loopback()) || !config.allowed_hosts.is_empty();
         Gate {
-            loopback_only: matches!(&config.api, Address::Tcp(address) if address.ip().is_loopback()),
-            allowed_hosts: config.allowed_hosts.clone(),
+            hosts: is_guarded.then(|| Hosts { own, allowed: config.allowed_hosts.clone() }),
             allowed_origins: config.allowed_origins.clone(),
         }
     }
@@ -30,7 +43,7 @@ impl Gate {
     pub fn admit(&self, parts: &Parts) -> Result<(), Failure> {
         let host = match one_host(&parts.headers)? {
             Some(host) => host,
-            None if parts.version < Version::HTTP_11 && !self.loopback_only => return Ok(()),
+            None if parts.version < Version::HTTP_11 && self.hosts.is_none() => return Ok(()),
             None => return Err(Failure::BadRequest("no Host header".to_owned())),
         };
         if let Some(authority) = parts.uri.authority()
@@ -38,7 +51,7 @@ impl Gate {
         {
             return Err(Failure::BadRequest("the request's target and its Host header name two hosts".to_owned()));
         }
-        if self.loopback_only && !self.is_ours(host.host()) {
+        if self.hosts.as_ref().is_some_and(|hosts| !hosts.admit(host.host())) {
             return Err(Failure::Forbidden("a foreign host name; see --allowed-hosts"));
         }
         Ok(())
@@ -69,15 +82,30 @@ impl Gate {
             _ => Err(FOREIGN),
         }
     }
+}
 
-    fn is_ours(&self, host: &str) -> bool {
+impl Hosts {
+    fn admit(&self, host: &str) -> bool {
         let host = host.to_ascii_lowercase();
         let name = host.trim_start_matches('[').trim_end_matches(']');
-        let is_loopback = name == "localhost"
-            || name.ends_with(".localhost")
-            || name.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-        is_loopback || self.allowed_hosts.contains(&host)
+        let Ok(ip) = name.parse::<IpAddr>() else {
+            let is_loopback_name = name == "localhost" || name.ends_with(".localhost");
+            let has_loopback = self.own.is_none_or(|own| own.is_loopback() || own.is_unspecified());
+            return (is_loopback_name && has_loopback) || self.allowed.contains(&host);
+        };
+        let is_own = match self.own {
+            None => ip.is_loopback(),
+            Some(own) if own.is_unspecified() => is_of_this_machine(ip),
+            Some(own) => ip == own || (ip.is_loopback() && own.is_loopback()),
+        };
+        is_own || self.allowed.contains(&if ip.is_ipv6() { format!("[{ip}]") } else { ip.to_string() })
     }
+}
+
+/// Whether an address is one of this machine's, of whatever interface, now: those can be bound.
+fn is_of_this_machine(ip: IpAddr) -> bool {
+    let is_one_place = !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST);
+    is_one_place && UdpSocket::bind((ip, 0)).is_ok()
 }
 
 fn one_host(headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
@@ -109,8 +137,7 @@ mod tests {
 
     fn gate() -> Gate {
         Gate {
-            loopback_only: true,
-            allowed_hosts: vec!["locks.test".to_owned()],
+            hosts: Some(Hosts { own: Some(Ipv4Addr::LOCALHOST.into()), allowed: vec!["locks.test".to_owned()] }),
             allowed_origins: vec!["https://admin.test".to_owned()],
         }
     }
@@ -147,6 +174,25 @@ mod tests {
         assert!(admits("http://localhost/x", &["localhost"]));
         assert!(!admits("http://evil.test/x", &["localhost"]));
         assert!(!admits("http://evil.test/x", &["evil.test"]));
+    }
+
+    #[test]
+    fn a_listener_answers_to_its_own_addresses_and_to_every_name_unless_hosts_are_allowed() {
+        for (own, admitted, refused) in [
+            (Some("127.0.0.1"), &["localhost", "127.0.0.9", "[::1]", "locks.test"][..], &["10.0.0.1", "evil.test"][..]),
+            (Some("10.0.0.1"), &["10.0.0.1", "locks.test"], &["localhost", "127.0.0.1", "10.0.0.2", "evil.test"]),
+            (Some("0.0.0.0"), &["localhost", "127.0.0.1"], &["192.0.2.1", "224.0.0.1", "255.255.255.255", "0.0.0.0"]),
+            (None, &["localhost", "127.0.0.1", "[::1]", "LOCKS.test"], &["10.0.0.1", "evil.test"]),
+        ] {
+            let own = own.map(|ip| ip.parse().expect("an address"));
+            let hosts = Hosts { own, allowed: vec!["locks.test".to_owned(), "[2001:db8::1]".to_owned()] };
+            for host in admitted.iter().chain(&["[2001:DB8:0::1]"]) {
+                assert!(hosts.admit(host), "{own:?} {host}");
+            }
+            for host in refused {
+                assert!(!hosts.admit(host), "{own:?} {host}");
+            }
+        }
     }
 
     #[test]

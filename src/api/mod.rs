@@ -31,7 +31,7 @@ use hyper::{HeaderMap, Request};
 use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
-use crate::config::{Config, DaprStore, LockConfig};
+use crate::config::{Address, Config, DaprStore, LockConfig};
 use crate::directory::Directory;
 use crate::flood::{Flood, Room};
 use crate::lock::{Locks, Owner, OwnerKind};
@@ -70,8 +70,10 @@ struct Context {
 }
 
 impl Api {
+    /// The API as it is served on `listener`.
     pub fn new(
         config: &Config,
+        listener: &Address,
         locks: Locks,
         holds: Arc<Holds>,
         directory: Option<Directory>,
@@ -83,9 +85,8 @@ impl Api {
             holds,
             authenticator: Authenticator::new(&config.auth),
             directory,
-            gate: Gate::new(&config.listen),
-            serves_anonymous: config.auth.api_token.is_none()
-                && (config.listen.api.is_local() || config.listen.insecure),
+            gate: Gate::new(&config.listen, listener),
+            serves_anonymous: config.serves_anonymous(listener),
             limits: config.locks.clone(),
             dapr_stores: config.listen.dapr_stores.clone(),
             metrics,

@@ -10,8 +10,8 @@ use clap::Args;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use super::{complain, exit, log, say, serve};
-use crate::config::{Config, Flags, ListenFlags, ProcessFlags};
+use super::{complain, exit, log, parse, say, serve};
+use crate::config::{Config, Environment, Flags, ListenFlags, Mistake, ProcessFlags};
 
 /// How long the cookie that is printed is good for.
 const COOKIE_LIFE: Duration = Duration::from_secs(12 * 3600);
@@ -44,10 +44,14 @@ fn start(flags: &DevFlags) -> Result<ExitCode, String> {
         .map_err(|error| format!("cannot write `{}`: {error}", secret_file.display()))?;
     let config = config(flags, &home, &secret_file)?;
     log::start(config.process.log);
+    let Environment { mistakes, warnings } = Environment::look(&parse::variables());
+    for warning in mistakes.iter().map(Mistake::to_string).chain(warnings) {
+        tracing::warn!("{warning}");
+    }
     let _redis = PrivateRedis::start(&home)?;
     let cookie = cookie(&secret);
     Ok(serve::run_until_signal(config, move |listen| {
-        welcome(&listen.api.to_string(), &listen.ops.to_string(), &cookie);
+        welcome(&listen.api[0].to_string(), &listen.ops[0].to_string(), &cookie);
     }))
 }
 

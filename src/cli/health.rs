@@ -16,8 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Args, Debug)]
 pub struct HealthFlags {
-    /// The ops listener of the lockside to ask
-    #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9420")]
+    /// The ops listener of the lockside to ask; the first where several are named
+    #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9420", value_parser = first)]
     ops_listen: Address,
 
     /// Ask whether it is ready (locks can be granted), not only whether it is alive; prints its warnings
@@ -41,6 +41,11 @@ pub fn run(flags: &HealthFlags) -> ExitCode {
             ExitCode::from(exit::UNAVAILABLE)
         }
     }
+}
+
+/// The first of the addresses that `serve` takes by the same variable.
+fn first(text: &str) -> Result<Address, String> {
+    text.split(',').map(str::trim).find(|address| !address.is_empty()).unwrap_or_default().parse()
 }
 
 fn ask(address: &Address, path: &str) -> std::io::Result<(u16, String)> {

@@ -65,8 +65,10 @@ enum Command {
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Flags>),
     /// Try lockside on this machine: a private redis-server, a JWT key, and curl lines to paste
-    #[command(mut_arg("ops_listen", |arg| arg.default_value("127.0.0.1:9420")))]
-    Dev(dev::DevFlags),
+    #[command(mut_arg("ops_listen", |arg| {
+        arg.default_value("127.0.0.1:9420").help("Listener for /metrics, /healthz and /readyz, nothing else")
+    }))]
+    Dev(Box<dev::DevFlags>),
     /// Ask a running lockside whether it is alive or ready, for container probes: exit code 0 or 69
     Health(health::HealthFlags),
     /// Run a command under a lock

@@ -1,26 +1,27 @@
 //! Parsing that tells everything that is wrong with a command line in one run: flags that are unknown, lack their value
 //! or are no text, together with every wrong setting.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
 
-use clap::Parser;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory, FromArgMatches};
 
-use super::{Cli, Command, complain, exit};
-use crate::config::Config;
+use super::{Cli, Command, complain, exit, serve};
 
 /// The command line, or the exit code after everything that is wrong with it was told.
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let mut args: Vec<OsString> = args.collect();
+    drop_empty(&mut args);
     let mut wrong = Vec::new();
     loop {
-        match Cli::try_parse_from(&args) {
+        let parsed = without_empty_variables().try_get_matches_from(&args);
+        match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
             Ok(cli) if wrong.is_empty() => return Ok(cli),
             Ok(cli) => {
                 wrong.iter().for_each(complain);
                 if let Command::Serve(flags) = &cli.command
-                    && let Err(mistakes) = Config::resolve(flags)
+                    && let Err(mistakes) = serve::settings(flags)
                 {
                     mistakes.iter().for_each(complain);
                 }
@@ -30,12 +31,53 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
                 Some(sentence) => wrong.push(sentence),
                 None => {
                     wrong.iter().for_each(complain);
-                    let _ = error.print();
                     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+                    // Help names every variable, also those that are empty.
+                    let whole = Cli::command().try_get_matches_from(&args).err().filter(|_| is_help);
+                    let _ = whole.unwrap_or(error).print();
                     return Err(if is_help { ExitCode::SUCCESS } else { ExitCode::from(exit::USAGE) });
                 }
             },
         }
+    }
+}
+
+/// The variables of all commands: a setting is what has one.
+pub fn variables() -> Vec<String> {
+    let command = Cli::command();
+    let args = command.get_subcommands().flat_map(clap::Command::get_arguments);
+    args.filter_map(Arg::get_env).map(|name| name.to_string_lossy().into_owned()).collect()
+}
+
+/// The command line's grammar, to which an empty variable is an unset one.
+fn without_empty_variables() -> clap::Command {
+    let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let unset = |arg: Arg| if arg.get_env().is_some_and(is_empty) { arg.env(None::<&str>) } else { arg };
+    let names: Vec<String> = Cli::command().get_subcommands().map(|it| it.get_name().to_owned()).collect();
+    names.into_iter().fold(Cli::command(), |command, name| command.mut_subcommand(name, |it| it.mut_args(unset)))
+}
+
+/// Takes the settings out that are empty, `--flag=` or `--flag ''`: an empty one is an unset one.
+fn drop_empty(args: &mut Vec<OsString>) {
+    let command = Cli::command();
+    let Some(command) = args.get(1).and_then(|name| command.find_subcommand(name)) else { return };
+    let settings: Vec<&Arg> = command.get_arguments().filter(|arg| arg.get_env().is_some()).collect();
+    let find = |flag: &str| settings.iter().find(|arg| arg.get_long() == flag.strip_prefix("--"));
+    let mut at = 2;
+    // Behind `--` stands another program's command line.
+    while at < args.len() && args[at] != "--" {
+        let flag = args[at].to_str().unwrap_or_default();
+        let count = if flag.strip_suffix('=').is_some_and(|flag| find(flag).is_some()) {
+            1
+        } else if args.get(at + 1).is_some_and(|value| value.is_empty())
+            && find(flag).is_some_and(|arg| !arg.is_require_equals_set())
+        {
+            2
+        } else {
+            at += 1;
+            continue;
+        };
+        args.drain(at..at + count);
     }
 }
 

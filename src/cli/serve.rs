@@ -5,12 +5,12 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{complain, exit, log, runtime};
+use super::{complain, exit, log, parse, runtime};
 use crate::app::App;
-use crate::config::{Config, Flags, ListenConfig};
+use crate::config::{Address, Config, Environment, Flags, ListenConfig, Mistake};
 
 pub fn run(flags: &Flags) -> ExitCode {
-    let config = match Config::resolve(flags) {
+    let config = match settings(flags) {
         Ok(config) => config,
         Err(mistakes) => {
             mistakes.iter().for_each(complain);
@@ -22,6 +22,22 @@ pub fn run(flags: &Flags) -> ExitCode {
         tracing::warn!("{warning}");
     }
     run_until_signal(config, |_| {})
+}
+
+/// The settings of the flags and the environment, or everything that is wrong with them.
+pub fn settings(flags: &Flags) -> Result<Config, Vec<Mistake>> {
+    let Environment { mut mistakes, warnings } = Environment::look(&parse::variables());
+    match Config::resolve(flags) {
+        Ok(mut config) if mistakes.is_empty() => {
+            config.warnings.extend(warnings);
+            Ok(config)
+        }
+        Ok(_) => Err(mistakes),
+        Err(others) => {
+            mistakes.extend(others);
+            Err(mistakes)
+        }
+    }
 }
 
 /// Serves until SIGTERM or SIGINT; a second one ends the process at once.
@@ -38,7 +54,7 @@ pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) 
         }
     };
     when_bound(app.listen());
-    let (api, ops, version) = (&app.listen().api, &app.listen().ops, env!("CARGO_PKG_VERSION"));
+    let (api, ops, version) = (all(&app.listen().api), all(&app.listen().ops), env!("CARGO_PKG_VERSION"));
     tracing::info!(%api, %ops, version, "lockside serves");
     let ended = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
@@ -54,6 +70,11 @@ pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) 
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Addresses as the flags take them.
+fn all(addresses: &[Address]) -> String {
+    addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
 }
 
 async fn heed_signals(stop: watch::Sender<bool>) {

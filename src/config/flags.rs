@@ -4,7 +4,7 @@
 use clap::Args;
 
 /// Everything that `serve` can be told. Each flag `--a-b` is also the environment variable `LOCKSIDE_A_B`; the flag
-/// wins. Durations are written `500ms`, `30s`, `5m`, `24h`.
+/// wins, and an empty flag or variable is an unset one. Durations are written `500ms`, `30s`, `5m`, `24h`.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Flags {
     #[command(flatten)]
@@ -25,7 +25,7 @@ pub struct RedisFlags {
     /// Where Redis is: redis://[user[:password]@]host[:port][/db], redis+unix:///path/to/socket,
     /// redis-sentinel://[user[:password]@]host[:port],host[:port][/db]?master=NAME, or
     /// redis-cluster://[user[:password]@]host[:port],host[:port]; rediss://, rediss-sentinel:// and rediss-cluster:// are
-    /// the same over TLS
+    /// the same over TLS. `?db=N` is the same as `/N`
     #[arg(
         long,
         env = "LOCKSIDE_REDIS_URL",
@@ -75,15 +75,26 @@ pub struct RedisFlags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Listeners")]
 pub struct ListenFlags {
-    /// API listener: ip:port, or unix:/path. Beyond loopback it needs a JWT key, an API token, or --insecure
+    /// API listener: ip:port, or unix:/path; may be repeated or comma-separated. Beyond loopback it needs a JWT key, an
+    /// API token, or --insecure
     #[arg(long, env = "LOCKSIDE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
-    pub listen: String,
+    pub listen: Vec<String>,
 
-    /// Listener for /metrics, /healthz and /readyz, nothing else
-    #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9420")]
-    pub ops_listen: String,
+    /// Listener for /metrics, /healthz and /readyz, nothing else; may be repeated or comma-separated [default:
+    /// 0.0.0.0:9420 and [::]:9420, those that this machine has]
+    #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS")]
+    pub ops_listen: Vec<String>,
 
-    /// Further host names that a loopback API listener answers to, comma-separated
+    /// Mode of the unix sockets that are listened on, octal [default: 0660]
+    #[arg(long, env = "LOCKSIDE_LISTEN_MODE", value_name = "MODE")]
+    pub listen_mode: Option<String>,
+
+    /// Group of the unix sockets that are listened on, by name or number [default: that of the process]
+    #[arg(long, env = "LOCKSIDE_LISTEN_GROUP", value_name = "GROUP")]
+    pub listen_group: Option<String>,
+
+    /// Host names, without a port, that every API listener answers to beside its own addresses, comma-separated; all
+    /// others are 403. Unset: a loopback listener answers to loopback names only, others to every name
     #[arg(long, env = "LOCKSIDE_ALLOWED_HOSTS", value_name = "LIST")]
     pub allowed_hosts: Option<String>,
 
@@ -91,9 +102,10 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_ALLOWED_ORIGINS", value_name = "LIST")]
     pub allowed_origins: Option<String>,
 
-    /// Connections at once, on each listener; more are answered 503 and closed
-    #[arg(long, env = "LOCKSIDE_MAX_CONNECTIONS", value_name = "N", default_value = "16384")]
-    pub max_connections: String,
+    /// Connections at once, on all API listeners and on all ops listeners; more are answered 503 and closed [default:
+    /// 16384, or as many as this machine's file descriptors allow]
+    #[arg(long, env = "LOCKSIDE_MAX_CONNECTIONS", value_name = "N")]
+    pub max_connections: Option<String>,
 
     /// Serve beyond loopback without any authentication
     #[arg(
@@ -108,7 +120,7 @@ pub struct ListenFlags {
     pub insecure: String,
 
     /// Lock stores that the Dapr API offers, comma-separated, each NAME or NAME=PREFIX, whose locks are named
-    /// PREFIX||resource; empty: none
+    /// PREFIX||resource; `none`: no store
     #[arg(long, env = "LOCKSIDE_DAPR_STORES", value_name = "LIST", default_value = "lockstore")]
     pub dapr_stores: String,
 }

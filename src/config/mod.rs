@@ -1,9 +1,12 @@
 //! The settings: one struct a concern, checked all in one run, so that whoever set them wrongly learns of every
 //! mistake at once. Reads the files that the flags name; opens no socket.
 
+mod environment;
 mod flags;
 mod live;
 mod parse;
+#[cfg(any(test, fuzzing))]
+pub mod properties;
 mod redis_url;
 mod secret;
 mod tls;
@@ -12,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use environment::Environment;
 pub use flags::{Flags, ListenFlags, ProcessFlags};
 pub use live::{Follow, Live, Look};
 pub use parse::duration;
@@ -96,15 +100,31 @@ pub enum RedisServer {
 
 #[derive(Clone, Debug)]
 pub struct ListenConfig {
-    pub api: Address,
-    pub ops: Address,
+    /// At least one; the first is the one to show.
+    pub api: Vec<Address>,
+    /// At least one; the first is the one to show.
+    pub ops: Vec<Address>,
+    /// Whether the ops listeners were asked for; of the default's one may be missing.
+    pub ops_is_set: bool,
+    pub sockets: SocketAccess,
+    /// In lower case, an IPv6 address in brackets. Empty: not set.
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
     pub max_connections: usize,
+    /// Whether so many connections were asked for; the default is what the machine has, at most.
+    pub max_connections_is_set: bool,
     /// Whether callers need not say who they are even beyond loopback.
     pub insecure: bool,
     /// The lock stores that the Dapr dialect offers.
     pub dapr_stores: Vec<DaprStore>,
+}
+
+/// Who may connect to the unix sockets that are listened on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SocketAccess {
+    pub mode: u32,
+    /// `None`: the group of the process.
+    pub group: Option<u32>,
 }
 
 /// A lock store of the Dapr dialect: its resource `r` is the lock `prefix||r`.
@@ -163,6 +183,13 @@ pub struct AuthConfig {
     pub user_directory: bool,
 }
 
+impl AuthConfig {
+    /// Whether callers can authenticate: a JWT key or an API token is configured.
+    pub fn has_credential(&self) -> bool {
+        self.jwt.is_some() || self.api_token.is_some()
+    }
+}
+
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {
     pub threads: usize,
@@ -197,6 +224,11 @@ impl Config {
         files.into_iter().flatten().flatten().collect()
     }
 
+    /// Whether callers without a credential are served on this API listener, by the native and the Dapr API.
+    pub fn serves_anonymous(&self, listener: &Address) -> bool {
+        self.auth.api_token.is_none() && (listener.is_local() || self.listen.insecure)
+    }
+
     /// Checks every flag; either all are good, or every mistake is in the list.
     pub fn resolve(flags: &Flags) -> Result<Config, Vec<Mistake>> {
         let mut check = parse::Check::default();
@@ -205,19 +237,14 @@ impl Config {
         let locks = check.locks(&flags.locks);
         let auth = check.auth(&flags.auth);
         let process = check.process(&flags.process);
-        let exposed = listen.as_ref().is_some_and(|listen| !listen.api.is_local());
-        // Judged by what was asked for: a key file that does not read is a mistake of its own.
-        let guarded = flags.auth.jwt_secret_file.is_some()
-            || flags.auth.jwt_public_key_file.is_some()
-            || flags.auth.api_token_file.is_some();
-        let insecure = parse::switch(&flags.listen.insecure).unwrap_or(false);
-        if exposed && !guarded && !insecure {
+        // A key file that does not fit is a mistake of its own.
+        let is_open = auth.as_ref().is_some_and(|auth| !auth.has_credential()) && !listen.insecure;
+        for exposed in listen.api.iter().filter(|address| is_open && !address.is_local()) {
             check.mistake(
                 "--listen",
                 format!(
-                    "`{}` can be reached from other machines and nobody is asked who they are; \
-                     set --jwt-secret-file, --jwt-public-key-file or --api-token-file, or say --insecure",
-                    flags.listen.listen
+                    "`{exposed}` can be reached from other machines and no credential is configured; set \
+                     --jwt-secret-file, --jwt-public-key-file or --api-token-file, or add --insecure"
                 ),
             );
         }
@@ -229,8 +256,8 @@ impl Config {
                  Redis in --redis-url",
             );
         }
-        match (redis, listen, locks, auth, process) {
-            (Some(redis), Some(listen), Some(locks), Some(auth), Some(process)) if check.mistakes.is_empty() => {
+        match (redis, locks, auth, process) {
+            (Some(redis), Some(locks), Some(auth), Some(process)) if check.mistakes.is_empty() => {
                 Ok(Config { redis, listen, locks, auth, process, warnings: check.warnings })
             }
             _ => Err(check.mistakes),

@@ -20,7 +20,14 @@ fn mistakes(args: &[&str]) -> Vec<String> {
 #[test]
 fn the_defaults_are_good() {
     let config = Config::resolve(&flags(&[])).expect("the defaults");
-    assert_eq!(config.listen.api.to_string(), "127.0.0.1:7420");
+    let shown = |addresses: &[Address]| addresses.iter().map(Address::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&config.listen.api), ["127.0.0.1:7420"]);
+    assert_eq!(
+        (shown(&config.listen.ops), config.listen.ops_is_set),
+        (vec!["0.0.0.0:9420".to_owned(), "[::]:9420".to_owned()], false)
+    );
+    assert_eq!(config.listen.sockets, SocketAccess { mode: 0o660, group: None });
+    assert_eq!((config.listen.max_connections, config.listen.max_connections_is_set), (16_384, false));
     assert_eq!(config.redis.server, RedisServer::Tcp { host: "127.0.0.1".to_owned(), port: 6379 });
     assert_eq!(config.locks.admin_ttl.as_ms(), 300_000);
     assert!(config.warnings.is_empty());
@@ -89,6 +96,151 @@ fn bad_redis_urls_say_what_is_expected_and_show_no_password() {
 }
 
 #[test]
+fn a_database_is_named_by_the_path_or_by_db_and_not_by_both() {
+    let database = |url: &str| Config::resolve(&flags(&[&format!("--redis-url={url}")])).map(|it| it.redis.database);
+    for (url, number) in [
+        ("redis://x", None),
+        ("redis://x/", None),
+        ("redis://x/3", Some(3)),
+        ("redis://x?db=3", Some(3)),
+        ("redis://x/?db=3", Some(3)),
+        ("redis://x?%64b=3", Some(3)),
+        ("redis+unix:///s?db=3", Some(3)),
+        ("redis-sentinel://x?master=m&db=3", Some(3)),
+        ("redis-sentinel://x?db=3&sentinelServiceName=m", Some(3)),
+    ] {
+        assert_eq!(database(url).ok(), Some(number), "{url}");
+    }
+    for (url, says) in [
+        ("redis://x/2?db=5", "named twice"),
+        ("redis://x/2?db=2", "named twice"),
+        ("redis-sentinel://x/2?db=5&master=m", "named twice"),
+        ("redis://x?db=1&db=2", "`db` comes twice"),
+        ("redis://x?db=", "no number from 0 to 255"),
+        ("redis://x?db=256", "no number from 0 to 255"),
+        ("redis://x/+2", "no number from 0 to 255"),
+        ("redis://x//2", "no number from 0 to 255"),
+        ("redis://x/2/3", "no number from 0 to 255"),
+        ("redis-cluster://x?db=0", "a cluster has database 0 alone"),
+        ("redis-cluster://x/1", "a cluster has database 0 alone"),
+    ] {
+        let all = mistakes(&[&format!("--redis-url={url}")]);
+        assert!(all.len() == 1 && all[0].contains(says), "{url}: {all:?}");
+    }
+}
+
+#[test]
+fn every_part_of_a_redis_url_that_is_not_used_is_refused_by_name() {
+    for (url, says) in [
+        ("redis://x?password=hunter2", "`password` is not used; use --redis-password-file"),
+        ("redis://x?username=me", "`username` is not used; use --redis-username"),
+        ("rediss://x?ssl_cert_reqs=none", "`ssl_cert_reqs` is not used"),
+        ("redis://x?timeout=5", "`timeout` is not used; use --redis-timeout"),
+        ("redis://x?DB=5", "`DB` is not used"),
+        ("redis://x?protocol=3&db=1", "`protocol` is not used"),
+        ("redis://x?master=m", "`master` is not used; it is for redis-sentinel://"),
+        ("redis+unix:///s?master=m", "`master` is not used"),
+        ("redis-cluster://x?master=m", "`master` is not used"),
+        ("redis-sentinel://x?master=m&sentinelServiceName=m", "master and sentinelServiceName mean the same"),
+        ("redis-sentinel://x?master=m&role=replica", "`role` is not used"),
+        ("redis://x#insecure", "behind the `#` is not used"),
+        ("redis+unix:///run/redis#1.sock", "behind the `#` is not used"),
+        ("redis-cluster://x#", "behind the `#` is not used"),
+        ("redis://x?hunter2!", "the parameter behind the `?` is not used"),
+        ("redis+unix://x/s", "a user, a password or a host before the path is not used"),
+        ("redis+unix://:hunter2@/s", "a user, a password or a host before the path is not used"),
+        ("redis-sentinel://a,me:hunter2@b?master=m", "user and password stand once"),
+        ("redis://x:0", "port 0"),
+    ] {
+        let all = mistakes(&[&format!("--redis-url={url}")]);
+        assert!(all.len() == 1 && all[0].contains(says), "{url}: {all:?}");
+        assert!(all[0].contains("expected redis://host:6379") && !all[0].contains("hunter2"), "{url}: {all:?}");
+    }
+    let file = std::env::temp_dir().join(format!("lockside-config-password-{}", std::process::id()));
+    std::fs::write(&file, "x").expect("a scratch file");
+    let password = format!("--redis-password-file={}", file.display());
+    let all = mistakes(&["--redis-url=redis://me:hunter2@x", "--redis-username=you", &password]);
+    std::fs::remove_file(&file).expect("a scratch file");
+    for flag in ["--redis-username", "--redis-password-file"] {
+        assert!(all.iter().any(|line| line.starts_with(&format!("{flag}: given, and --redis-url has one"))), "{all:?}");
+    }
+}
+
+#[test]
+fn a_redis_url_that_is_typed_wrongly_says_how_it_is_typed() {
+    const ENCODE: &str = "percent-encode it in the user and the password, as ";
+    for (url, says) in [
+        ("redis://:hunter2#ss@x", format!("a `#` before the `@`: {ENCODE}%23, or use --redis-password-file")),
+        ("redis://:hunter2?ss@x", format!("a `?` before the `@`: {ENCODE}%3F")),
+        ("redis://:hunter2/ss@x", format!("a `/` before the `@`: {ENCODE}%2F")),
+        // What comes before it may look like a host and a port.
+        ("redis://me:12/hunter2@x", format!("{ENCODE}%2F")),
+        ("redis://me:12?hunter2=1@x", format!("{ENCODE}%3F")),
+        ("redis://me:12#hunter2@x", format!("{ENCODE}%23")),
+        ("redis://me@there:hunter2/x@x", format!("{ENCODE}%2F")),
+        ("rediss-sentinel://:hunter2#x@a,b?master=m", format!("{ENCODE}%23")),
+        ("redis-sentinel://me:hunter2@a?master=m@b?master=m", format!("{ENCODE}%3F")),
+        ("redis-cluster://me:1/hunter2@a,b", format!("{ENCODE}%2F")),
+        ("redis+unix://:hunter2/x@/s", format!("{ENCODE}%2F")),
+        ("redis://::1:6379", "put an IPv6 address in brackets".to_owned()),
+        ("redis://2001:db8::1/0", "put an IPv6 address in brackets".to_owned()),
+        ("redis://me:hunter2@fe80::1", "put an IPv6 address in brackets".to_owned()),
+        ("redis-sentinel://a,::1,b?master=m", "put an IPv6 address in brackets".to_owned()),
+        ("\"redis://:hunter2@x\"", "the value is in quotes".to_owned()),
+        ("'redis://x'", "the value is in quotes".to_owned()),
+        ("\"redis://x", "the value is in quotes".to_owned()),
+        ("redis://x:6379\"", "the value is in quotes".to_owned()),
+        ("redis://:hunter2\tx@x", "a control character".to_owned()),
+    ] {
+        let all = mistakes(&[&format!("--redis-url={url}")]);
+        assert!(all.len() == 1 && all[0].contains(&says), "{url}: {all:?}");
+        assert!(!all[0].contains("hunter2"), "{url}: {all:?}");
+    }
+    let config = Config::resolve(&flags(&["--redis-url= redis-sentinel://a?master=m%40in\n"])).expect("a good url");
+    assert!(matches!(config.redis.server, RedisServer::Sentinel { master, .. } if master == "m@in"));
+}
+
+#[test]
+fn allowed_hosts_are_names_and_addresses_and_nothing_else() {
+    let hosts = |text: &str| {
+        let config = Config::resolve(&flags(&[&format!("--allowed-hosts={text}")]));
+        config.map(|config| config.listen.allowed_hosts)
+    };
+    let good = "Locks.Test, my_app,10.0.0.1,::1,[2001:DB8:0:0::1],xn--bcher-kva.test";
+    let expected = ["locks.test", "my_app", "10.0.0.1", "[::1]", "[2001:db8::1]", "xn--bcher-kva.test"];
+    assert_eq!(hosts(good).ok().as_deref(), Some(&expected.map(str::to_owned)[..]));
+    for bad in [
+        "evil.test:7420",
+        "10.0.0.1:80",
+        "[::1]:80",
+        "*",
+        "*.evil.test",
+        "http://evil.test",
+        "//evil.test",
+        "evil.test/",
+        "evil.test.",
+        ".evil.test",
+        "evil..test",
+        "-evil.test",
+        "me@evil.test",
+        "evil test",
+        "bücher.test",
+        "10.0.0.256",
+        "10.0.0.0/8",
+        "[10.0.0.1]",
+        "unix:/x",
+        "\"evil.test\"",
+        ",",
+    ] {
+        let all = mistakes(&[&format!("--allowed-hosts={bad}")]);
+        assert!(
+            all.len() == 1 && all[0].contains("--allowed-hosts: `") && all[0].contains("expected a host name"),
+            "{bad}: {all:?}"
+        );
+    }
+}
+
+#[test]
 fn a_url_names_all_sentinels_and_their_master() {
     let url = "--redis-url=rediss-sentinel://me:p%2Cw@a:1,b,[::1]:3/2?master=main";
     let ca = std::env::temp_dir().join(format!("lockside-config-{}", std::process::id()));
@@ -140,6 +292,24 @@ fn a_listener_beyond_loopback_needs_authentication_or_says_insecure() {
     assert!(Config::resolve(&flags(&["--listen=0.0.0.0:7420", "--insecure"])).is_ok());
     assert!(Config::resolve(&flags(&["--listen=unix:/run/lockside.sock"])).is_ok());
     assert!(Config::resolve(&flags(&["--listen=[::1]:7420"])).is_ok());
+    let all = mistakes(&["--listen=127.0.0.1:1,10.0.0.1:1", "--listen=unix:/s", "--listen=[::]:1"]);
+    assert!(all.len() == 2 && all[0].contains("`10.0.0.1:1`") && all[1].contains("`[::]:1`"), "{all:?}");
+    let all = mistakes(&["--listen=0.0.0.0:1", "--user-directory=perhaps"]);
+    assert_eq!(all.len(), 2, "both are told: {all:?}");
+}
+
+#[test]
+fn one_question_decides_who_is_served_without_a_credential() {
+    let anywhere: Address = "0.0.0.0:7420".parse().expect("an address");
+    let here: Address = "unix:/run/lockside.sock".parse().expect("an address");
+    let open = Config::resolve(&flags(&[])).expect("good");
+    assert!(!open.auth.has_credential() && open.serves_anonymous(&here) && !open.serves_anonymous(&anywhere));
+    let insecure = Config::resolve(&flags(&["--insecure"])).expect("good");
+    assert!(insecure.serves_anonymous(&here) && insecure.serves_anonymous(&anywhere));
+    let mut guarded = insecure;
+    guarded.auth.api_token = Some(Live::fixed(Secret::new("x")));
+    assert!(guarded.auth.has_credential());
+    assert!(!guarded.serves_anonymous(&here) && !guarded.serves_anonymous(&anywhere));
 }
 
 #[test]
@@ -148,8 +318,8 @@ fn lock_stores_are_names_that_make_no_two_locks_one() {
         |text: &str| Config::resolve(&flags(&[&format!("--dapr-stores={text}")])).map(|it| it.listen.dapr_stores);
     let store = |name: &str, prefix: &str| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() };
     assert_eq!(stores("a, b=lock||app,").ok(), Some(vec![store("a", "a"), store("b", "lock||app")]));
-    assert_eq!(stores("").ok(), Some(Vec::new()));
-    for bad in ["a||b", "a\tb", "a=", "=a", "a|", "a=b|", "a=b||", &"x".repeat(65)] {
+    assert_eq!(stores("none").ok(), Some(Vec::new()));
+    for bad in ["", ",", "none,a", "a||b", "a\tb", "a=", "=a", "a|", "a=b|", "a=b||", &"x".repeat(65)] {
         assert!(mistakes(&[&format!("--dapr-stores={bad}")])[0].starts_with("--dapr-stores: "), "{bad}");
     }
 }

@@ -10,7 +10,7 @@ const A_THREAD: u64 = 16;
 /// What the process needs: the log, files being read, the ops listener.
 const A_PROCESS: u64 = 32;
 
-/// Connections that each listener may have.
+/// Connections that the listeners of each kind may have together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     pub api: usize,
@@ -26,11 +26,11 @@ pub fn raise_limit() -> Option<u64> {
     }
 }
 
-/// What each listener may have of `limit` where both ask for `wanted`. Short of it, the ops listener has a quarter: a
-/// probe and a scraper need little, but that always.
-pub fn share(limit: Option<u64>, wanted: usize, threads: usize) -> Shares {
-    let threads = threads as u64;
-    let reserved = A_PROCESS + threads * A_THREAD + (threads + 1) * TURNED_AWAY_AT_ONCE as u64;
+/// What the listeners of each kind may have of `limit` where both kinds ask for `wanted`. Short of it, the ops listeners
+/// have a quarter: a probe and a scraper need little, but that always. `accepting` is how many loops accept connections:
+/// one for each ops listener, and one for each API listener of each thread.
+pub fn share(limit: Option<u64>, wanted: usize, threads: usize, accepting: usize) -> Shares {
+    let reserved = A_PROCESS + threads as u64 * A_THREAD + (accepting * TURNED_AWAY_AT_ONCE) as u64;
     let left = limit.map_or(usize::MAX, |limit| usize::try_from(limit.saturating_sub(reserved)).unwrap_or(usize::MAX));
     let ops = wanted.min(left.saturating_sub(wanted).max(left / 4)).max(1);
     Shares { api: wanted.min(left.saturating_sub(ops)).max(1), ops }
@@ -43,7 +43,7 @@ mod tests {
     #[test]
     fn both_listeners_get_what_they_ask_for_or_what_there_is() {
         let shares = |limit, wanted| {
-            let Shares { api, ops } = share(limit, wanted, 1);
+            let Shares { api, ops } = share(limit, wanted, 1, 2);
             (api, ops)
         };
         assert_eq!(shares(None, 16_384), (16_384, 16_384));

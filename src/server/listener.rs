@@ -1,8 +1,6 @@
-//! Listening sockets: TCP, or a unix socket whose file is ours to remove.
+//! Listening sockets, TCP or unix, and the connections that they accept.
 
 use std::io;
-use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,10 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::peer::Transport;
-use crate::config::Address;
+use super::unix::{self, SocketFile};
+use crate::config::{Address, SocketAccess};
 
 /// Connections that the kernel holds for us while we accept.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 /// The other machine is asked whether it is there after so long without a word, and then again.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_AGAIN: Duration = Duration::from_secs(5);
@@ -38,52 +37,45 @@ impl Bound {
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Bound::Tcp(listener) => listener.local_addr().map(Address::Tcp),
-            Bound::Unix(_, file) => Ok(Address::Unix(file.0.clone())),
+            Bound::Unix(_, file) => Ok(Address::Unix(file.path().to_owned())),
         }
     }
 }
 
-/// Removes the socket's file when the last listener on it goes.
-pub struct SocketFile(PathBuf);
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
-
-/// Binds `address` once for each of `count` threads.
-pub fn bind(address: &Address, count: usize) -> io::Result<Vec<Bound>> {
+/// Binds each address, and shares what is bound among `threads`: an entry each for every one of them.
+///
+/// Architecture invariant: no SO_REUSEPORT. It would give each thread a queue of its own, but it also lets any later
+/// process of the same user into the group, such as a second sidecar with other settings, and the kernel would split the
+/// requests between the two. A socket that is bound without it is this process's alone; the threads share it by dup, and
+/// give way to one another so that each has its part of the connections.
+pub fn bind(address: &Address, among: &[Address], access: SocketAccess, threads: usize) -> io::Result<Vec<Bound>> {
     match address {
         Address::Tcp(address) => {
-            let mut address = *address;
-            let mut listeners = Vec::new();
-            for _ in 0..count {
-                let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-                socket.set_reuse_address(true)?;
-                // Several listeners on one port, so that the kernel spreads connections over the threads.
-                socket.set_reuse_port(count > 1)?;
-                socket.set_nonblocking(true)?;
-                socket.bind(&address.into())?;
-                socket.listen(BACKLOG)?;
-                let listener: std::net::TcpListener = socket.into();
-                // Port 0 lets the kernel choose: once, for all of them.
-                address = listener.local_addr()?;
-                listeners.push(Bound::Tcp(listener));
+            let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+            socket.set_reuse_address(true)?;
+            if address.is_ipv6() {
+                // `[::]` takes IPv4 as well, unless another listener has that family on its port.
+                let has_v4 = |other: &Address| matches!(other, Address::Tcp(other) if other.is_ipv4() && other.port() == address.port());
+                socket.set_only_v6(among.iter().any(has_v4))?;
             }
-            Ok(listeners)
+            socket.set_nonblocking(true)?;
+            socket.bind(&(*address).into())?;
+            socket.listen(BACKLOG)?;
+            let listener: std::net::TcpListener = socket.into();
+            (0..threads).map(|_| Ok(Bound::Tcp(listener.try_clone()?))).collect()
         }
         Address::Unix(path) => {
-            if path.exists() && StdUnixStream::connect(path).is_err() {
-                // Left behind by a process that was killed.
-                std::fs::remove_file(path)?;
-            }
-            let listener = std::os::unix::net::UnixListener::bind(path)?;
-            listener.set_nonblocking(true)?;
-            let file = Arc::new(SocketFile(path.clone()));
-            (0..count).map(|_| Ok(Bound::Unix(listener.try_clone()?, Arc::clone(&file)))).collect()
+            let (listener, file) = unix::bind(path, access)?;
+            let file = Arc::new(file);
+            (0..threads).map(|_| Ok(Bound::Unix(listener.try_clone()?, Arc::clone(&file)))).collect()
         }
     }
+}
+
+/// Whether an address could not be bound because this machine lacks its family, or has it switched off.
+pub fn lacks_family(error: &io::Error) -> bool {
+    let errno = rustix::io::Errno::from_io_error(error);
+    errno.is_some_and(|errno| matches!(errno, rustix::io::Errno::AFNOSUPPORT | rustix::io::Errno::ADDRNOTAVAIL))
 }
 
 /// A listener of the current runtime.

@@ -5,6 +5,7 @@ mod descriptors;
 mod listener;
 mod patience;
 mod peer;
+mod unix;
 
 use std::future::poll_fn;
 use std::io;
@@ -26,7 +27,7 @@ use tokio::time::Instant;
 
 pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
 pub use descriptors::{Shares, raise_limit, share};
-pub use listener::{Bound, Listener, bind};
+pub use listener::{Bound, Listener, bind, lacks_family};
 use listener::{Stream, Wary};
 use patience::{Cut, Pulse, Watched};
 pub use peer::Peer;
@@ -41,6 +42,8 @@ const BUFFER_BYTES: usize = 32 * 1024;
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// Pause after a failed accept: out of file descriptors, most likely.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a thread that has more than its share of the connections lets the others accept.
+const GIVE_WAY: Duration = Duration::from_millis(1);
 /// A failure to accept that lasts is told again after this.
 const ACCEPT_REMINDER: Duration = Duration::from_secs(30);
 
@@ -54,6 +57,8 @@ pub trait Handler: Clone + Send + Sync + 'static {
 pub struct Limits {
     /// Over all threads.
     pub max_connections: usize,
+    /// How many accept from the same socket.
+    pub threads: usize,
     /// Longest time that a request may take before its answer begins.
     pub longest_request: Duration,
     /// How long connections may take to end once the drain has begun.
@@ -81,6 +86,7 @@ pub async fn serve<H: Handler>(
             accepted = listener.accept() => match accepted {
                 Ok(stream) if limits.open.get() < max_connections => {
                     limits.open.inc();
+                    let all = limits.open.get();
                     let (handler, drain, limits) = (handler.clone(), drain.clone(), limits.clone());
                     connections.spawn(async move {
                         let wary = stream.wary();
@@ -90,6 +96,10 @@ pub async fn serve<H: Handler>(
                             limits.cut.with_label_values(&[limits.listener, cut.label()]).inc();
                         }
                     });
+                    // The kernel wakes all threads, and the first would take all of a burst.
+                    if has_more_than_its_share(connections.len(), all, limits.threads) {
+                        tokio::time::sleep(GIVE_WAY).await;
+                    }
                 }
                 Ok(stream) => {
                     limits.refused.inc();
@@ -190,6 +200,11 @@ where
             Some(cut)
         }
     }
+}
+
+/// Whether one of `threads` that accept from one socket has more connections than the others, by more than one.
+fn has_more_than_its_share(own: usize, all: i64, threads: usize) -> bool {
+    threads > 1 && own * threads > usize::try_from(all).unwrap_or_default() + threads
 }
 
 /// Whether a client gave up before its connection was accepted.

@@ -146,3 +146,20 @@ async fn a_request_that_never_ends_is_ended() {
     client.write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
     assert_eq!(end(ended).await, (900, Some(Cut::Request)));
 }
+
+#[test]
+fn a_thread_gives_way_once_it_has_more_than_its_share_and_one_alone_never_does() {
+    for (own, all, threads, gives_way) in [
+        (1, 1, 1, false),
+        (100, 100, 1, false),
+        (1, 1, 4, false),
+        (2, 2, 4, true),
+        (2, 8, 4, false),
+        (17, 64, 4, false),
+        (18, 64, 4, true),
+        (33, 64, 2, false),
+        (34, 64, 2, true),
+    ] {
+        assert_eq!(has_more_than_its_share(own, all, threads), gives_way, "{own} of {all}, {threads} threads");
+    }
+}

@@ -194,7 +194,8 @@ async fn a_low_limit_of_descriptors_is_told_and_leaves_the_ops_listener_its_part
     let sidecar = Sidecar::of(command);
     eventually("ready", Duration::from_secs(10), async || sidecar.ops("/readyz").await.status == 200).await;
     let log = sidecar.log();
-    assert!(log.contains("--max-connections 16384") && log.contains("may have, 400:"), "{log}");
+    let told = log.lines().find(|line| line.contains("as many as the 400 file descriptors")).expect("a line");
+    assert!(told.contains("INFO") && !log.contains("--max-connections"), "nobody asked for more: {log}");
 
     let mut flood = Vec::new();
     let mut refused = 0;
@@ -213,6 +214,20 @@ async fn a_low_limit_of_descriptors_is_told_and_leaves_the_ops_listener_its_part
         sidecar.call("GET", "/v1/locks?limit=1").try_send().await.is_ok_and(|answer| answer.status == 200)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_number_of_connections_that_was_asked_for_and_cannot_be_had_is_a_warning() {
+    let mut command = Command::new("bash");
+    let lockside = env!("CARGO_BIN_EXE_lockside");
+    command.args(["-c", &format!("ulimit -n 400; exec {lockside} \"$@\""), "lockside", "serve", "--log-format=json"]);
+    command.args(["--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--redis-url", &TestRedis::shared().url()]);
+    command.env("LOCKSIDE_MAX_CONNECTIONS", "16384");
+    let sidecar = Sidecar::of(command);
+    eventually("told", Duration::from_secs(5), async || sidecar.log().contains("file descriptors")).await;
+    let log = sidecar.log();
+    let told = log.lines().find(|line| line.contains("--max-connections 16384")).expect("a line");
+    assert!(told.contains("WARN") && told.contains("may have, 400:"), "{log}");
 }
 
 #[tokio::test]

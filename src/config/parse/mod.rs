@@ -1,26 +1,21 @@
 //! From the texts of the flags to settings. Each method reads one concern to its end and collects the mistakes.
 
+mod listen;
 mod redis;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use url::Url;
-
-use super::flags::{AuthFlags, ListenFlags, LockFlags, ProcessFlags};
-use super::{
-    Address, AuthConfig, DaprStore, ListenConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, Secret,
-};
+use super::flags::{AuthFlags, LockFlags, ProcessFlags};
+use super::{AuthConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, Secret};
 use crate::auth::jwt::{JwtKey, Verifier};
 use crate::lock::Ttl;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
-const LONGEST_STORE: usize = 64;
 /// Bits of a file's mode.
 const OPEN_TO_OTHERS: u32 = 0o006;
 const WRITABLE_BY_OTHERS: u32 = 0o002;
@@ -39,45 +34,6 @@ impl Check {
 
     fn take<T>(&mut self, flag: &str, result: Result<T, String>) -> Option<T> {
         result.map_err(|problem| self.mistake(flag, problem)).ok()
-    }
-
-    pub fn listen(&mut self, flags: &ListenFlags) -> Option<ListenConfig> {
-        let api = self.take("--listen", flags.listen.parse());
-        let ops = self.take("--ops-listen", flags.ops_listen.parse());
-        let max_connections = self.count("--max-connections", &flags.max_connections, 1, 1_000_000);
-        let insecure = self.switch("--insecure", &flags.insecure);
-        let allowed_origins = list(&flags.allowed_origins);
-        for origin in &allowed_origins {
-            if Url::parse(origin).map(|url| url.origin().ascii_serialization()).as_ref() != Ok(origin) {
-                self.mistake(
-                    "--allowed-origins",
-                    format!("`{origin}` is no origin; expected scheme://host[:port] without a path"),
-                );
-            }
-        }
-        let dapr_stores: Vec<DaprStore> = names(&flags.dapr_stores).iter().map(|text| dapr_store(text)).collect();
-        for DaprStore { name, prefix } in &dapr_stores {
-            let fits = |text: &str| (1..=LONGEST_STORE).contains(&text.len()) && !text.chars().any(char::is_control);
-            // Behind a prefix that ends in one, a resource that begins with one would be another's.
-            if !fits(name) || !fits(prefix) || name.contains("||") || prefix.ends_with('|') {
-                self.mistake(
-                    "--dapr-stores",
-                    format!(
-                        "`{name}={prefix}`; expected NAME or NAME=PREFIX, each of 1 to {LONGEST_STORE} bytes without \
-                         control characters, NAME without `||`, and PREFIX without a `|` at its end"
-                    ),
-                );
-            }
-        }
-        Some(ListenConfig {
-            api: api?,
-            ops: ops?,
-            allowed_hosts: list(&flags.allowed_hosts).into_iter().map(|host| host.to_ascii_lowercase()).collect(),
-            allowed_origins,
-            max_connections: max_connections?,
-            insecure: insecure?,
-            dapr_stores,
-        })
     }
 
     pub fn locks(&mut self, flags: &LockFlags) -> Option<LockConfig> {
@@ -142,7 +98,12 @@ impl Check {
         let api_token = given(&flags.api_token_file)
             .map(|file| self.secret_file("--api-token-file", Path::new(file), bearer_token));
         let user_directory = self.switch("--user-directory", &flags.user_directory);
-        Some(AuthConfig { jwt: or_none(jwt)?, api_token: or_none(api_token)?, user_directory: user_directory? })
+        // Whether a credential is configured is known even where the switch is a mistake, so that both are told.
+        Some(AuthConfig {
+            jwt: or_none(jwt)?,
+            api_token: or_none(api_token)?,
+            user_directory: user_directory.unwrap_or_default(),
+        })
     }
 
     pub fn process(&mut self, flags: &ProcessFlags) -> Option<ProcessConfig> {
@@ -217,10 +178,10 @@ fn given(value: &Option<String>) -> Option<&str> {
 }
 
 /// The words that the environment's booleans come in.
-pub(super) fn switch(text: &str) -> Result<bool, String> {
+fn switch(text: &str) -> Result<bool, String> {
     match text.to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "1" => Ok(true),
-        "false" | "no" | "off" | "0" | "" => Ok(false),
+        "false" | "no" | "off" | "0" => Ok(false),
         _ => Err(format!("`{text}`; expected true or false")),
     }
 }
@@ -232,12 +193,6 @@ fn list(value: &Option<String>) -> Vec<String> {
 fn names(text: &str) -> Vec<String> {
     let parts = text.split(',').map(str::trim);
     parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
-}
-
-/// Without a prefix of its own: the name.
-fn dapr_store(text: &str) -> DaprStore {
-    let (name, prefix) = text.split_once('=').unwrap_or((text, text));
-    DaprStore { name: name.to_owned(), prefix: prefix.to_owned() }
 }
 
 fn millis(span: Duration) -> u64 {
@@ -254,24 +209,6 @@ fn written(span: Duration) -> String {
 
 fn log_level(text: &str) -> Result<tracing::Level, String> {
     text.parse().map_err(|_| format!("`{text}`; expected error, warn, info, debug or trace"))
-}
-
-impl FromStr for Address {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Address, String> {
-        const EXPECTED: &str = "expected ip:port such as 127.0.0.1:7420, or unix:/path";
-        if let Some(path) = text.strip_prefix("unix:") {
-            return match path {
-                path if path.starts_with('/') => Ok(Address::Unix(PathBuf::from(path))),
-                _ => Err(format!("`{text}`: the path is not absolute; {EXPECTED}")),
-            };
-        }
-        if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
-            return Ok(Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
-        }
-        text.parse().map(Address::Tcp).map_err(|_| format!("`{text}`; {EXPECTED}"))
-    }
 }
 
 /// A token that a header can carry.

@@ -59,6 +59,14 @@ impl Check {
                 "the password in --redis-url is seen by whoever lists processes; use --redis-password-file".to_owned(),
             );
         }
+        for (flag, is_given, is_in_url) in [
+            ("--redis-username", given(&flags.redis_username).is_some(), url.username.is_some()),
+            ("--redis-password-file", file.is_some(), url.password.is_some()),
+        ] {
+            if is_given && is_in_url {
+                self.mistake(flag, "given, and --redis-url has one, too; expected one of them");
+            }
+        }
         let password = or_none(file)?.or(url.password.map(Live::fixed));
         Some(RedisConfig {
             server: url.server,

@@ -40,7 +40,7 @@ async fn what_is_no_json_of_the_right_types_is_malformed() {
 #[tokio::test]
 async fn the_checks_come_in_daprs_order() {
     let some = sidecar().await;
-    let none = Sidecar::start(TestRedis::shared(), &["--dapr-stores="]).await;
+    let none = Sidecar::start(TestRedis::shared(), &["--dapr-stores=none"]).await;
     let lock = async |sidecar: &Sidecar, store: &str, body: &Value| {
         sidecar.call("POST", &format!("/v1.0-alpha1/lock/{store}")).body(body.to_string()).send().await
     };
