@@ -21,9 +21,10 @@ SCHEMATHESIS := target/schemathesis/bin/schemathesis
 
 # On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
 TOPOLOGIES := tls sentinel cluster
-# Most tests wait most of the time, so that many run at once.
-export RUST_TEST_THREADS ?= $(shell expr 4 '*' $$(nproc))
 SMOKE := admin:: native::acquire leases::create waiting::fairness::a_release hold::a_client hold::closing
+
+# Most tests wait most of the time, so that many run at once.
+export RUST_TEST_THREADS ?= $(shell expr 3 '*' $$(nproc))
 
 .PHONY: help
 help: ## List the targets

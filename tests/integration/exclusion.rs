@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::harness::history::{Fault, Held, History};
-use crate::harness::{Dice, Scratch, Sidecar, TestRedis, jwt, unique};
+use crate::harness::{Dice, Scratch, Sidecar, TestRedis, heavy, jwt, unique};
 
 const FIGHT: Duration = Duration::from_secs(10);
 const TASKS: usize = 64;
@@ -19,6 +19,7 @@ fn promise(sent: Instant, ttl_ms: u64) -> Instant {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sixty_four_tasks_at_two_sidecars_never_hold_one_key_together() {
+    let _turn = heavy().await;
     let scratch = Scratch::new();
     let secret = scratch.file("secret", jwt::SECRET);
     let prefix = unique("fight");

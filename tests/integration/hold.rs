@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::harness::http::Lines;
-use crate::harness::{Sidecar, TestRedis, eventually, jwt, unique};
+use crate::harness::{Sidecar, TestRedis, eventually, heavy, jwt, unique};
 
 async fn hold(sidecar: &Sidecar, key: &str, body: Value) -> Lines {
     sidecar.call("POST", &format!("/v1/locks/{key}/hold")).json(&body).open().await
@@ -301,6 +301,7 @@ async fn a_lock_whose_connection_is_the_last_to_close_in_a_drain_is_released_bef
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_thousand_holds_cost_little_and_renew_without_bursts() {
+    let _turn = heavy().await;
     const HOLDS: usize = 2000;
     let redis = TestRedis::start(&[]);
     let sidecar = Sidecar::start(&redis, &[]).await;

@@ -9,7 +9,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Sidecar, TestRedis, eventually, unique};
+use crate::harness::{Sidecar, TestRedis, eventually, heavy, unique};
 
 const MEGABYTE: u64 = 1024 * 1024;
 
@@ -130,6 +130,7 @@ fn descriptors() -> usize {
 
 #[tokio::test]
 async fn ten_thousand_idle_connections_stop_nobody() {
+    let _turn = heavy().await;
     // Half of what there is belongs to the other tests.
     let count = 10_000.min(descriptors() / 2);
     let mut command = Command::new("bash");

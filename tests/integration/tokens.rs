@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use lockside::lock::Key;
 use serde_json::json;
 
-use crate::harness::{Sidecar, TestRedis};
+use crate::harness::{Sidecar, TestRedis, heavy};
 
 const ACQUIRES: usize = 30_000;
 const TASKS: usize = 32;
@@ -33,6 +33,7 @@ impl Seen {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tokens_rise_through_release_expiry_flushall_and_restart() {
+    let _turn = heavy().await;
     let mut redis = TestRedis::start(&[]);
     let sidecars = [Sidecar::start(&redis, &[]).await, Sidecar::start(&redis, &[]).await];
     let (sidecars, seen) = (Arc::new(sidecars), Arc::new(Mutex::new(Seen::default())));

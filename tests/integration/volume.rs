@@ -8,7 +8,7 @@ use std::time::Duration;
 use lockside::lock::{Key, KeySpace};
 use serde_json::{Value, json};
 
-use crate::harness::{Sidecar, TestRedis, eventually};
+use crate::harness::{Sidecar, TestRedis, eventually, heavy};
 
 const LOCKS: usize = 100_000;
 /// Long enough to be listed and paged through on a machine that does much else; then the test cuts it short.
@@ -17,6 +17,7 @@ const MEGABYTE: u64 = 1024 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_locks_are_listed_whole_and_leave_nothing_behind() {
+    let _turn = heavy().await;
     let redis = TestRedis::start(&[]);
     let sidecar = Arc::new(Sidecar::start(&redis, &[]).await);
     let filler = redis.connection();

@@ -11,6 +11,9 @@ use crate::harness::{Cluster, Redundant, Sidecar, eventually, unique};
 /// What a request may take at most: `--redis-timeout`, and some more on a busy machine.
 const ANSWERED: Duration = Duration::from_secs(3);
 
+/// What service may take after a move: a second or two, and some more on a busy machine.
+const SERVED: Duration = Duration::from_secs(5);
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn locks_go_with_their_slots_under_load() {
     let cluster = Cluster::start(&[]);
@@ -28,7 +31,7 @@ async fn locks_go_with_their_slots_under_load() {
         }
     }
     println!("served at the new master {slowest:?} after a move, at most");
-    assert!(slowest < Duration::from_secs(2), "{slowest:?}");
+    assert!(slowest < SERVED, "{slowest:?}");
     let refused = load.refusals(begun);
     let unknown = refused.iter().filter(|refusal| refusal.answer.contains("unknown")).count();
     println!("{} grants, {} refused, {unknown} of them unknown", load.history.since(begun), refused.len());
@@ -89,7 +92,7 @@ async fn a_slot_that_has_moved_by_half_gives_no_lock_twice_and_every_other_one_i
         let renewed = async || sidecar.call("PUT", &renewal).json(&json!({})).send().await.status == 200;
         let took = eventually("renewed at the new master", LONGEST, renewed).await;
         println!("renewed {took:?} after the move");
-        assert!(took < Duration::from_secs(2), "{took:?}");
+        assert!(took < SERVED, "{took:?}");
         let refused = sidecar.call("POST", &path(&held)).json(&json!({})).send().await;
         assert_eq!(refused.status, 409, "{}", refused.text());
     }
@@ -107,7 +110,7 @@ async fn a_master_that_joins_is_found_when_a_slot_comes_to_it() {
     cluster.move_slot(&name, joins);
     let beyond = load.served("0", LONGEST).await;
     println!("served by a master that has joined {beyond:?} after the move");
-    assert!(beyond < Duration::from_secs(2), "{beyond:?}");
+    assert!(beyond < SERVED, "{beyond:?}");
     for sidecar in load.sidecars.iter() {
         let place = format!("127.0.0.1:{}", cluster.port(joins));
         let named = async || {

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use super::load::{Load, beside};
 use crate::harness::Sidecar;
 
-/// How long a lease lasts for whose end the next one waits.
-const LEASE_MS: u64 = 200;
+/// How long a lease lasts for whose end the next one waits. Long enough to be of use when it comes, on a busy machine too.
+const LEASE_MS: u64 = 1000;
 
 pub struct Steady {
     stop: Arc<AtomicBool>,
@@ -48,7 +48,7 @@ impl Steady {
                     let path = format!("/v1/locks/{}", beside(key));
                     all.push(Asked::of(&sidecars[number], &path, &json!({"ttlMs": LEASE_MS})).await);
                     // Who waits has to hear of its turn.
-                    all.push(Asked::of(&sidecars[number], &path, &json!({"ttlMs": 1000, "waitMs": 5000})).await);
+                    all.push(Asked::of(&sidecars[number], &path, &json!({"ttlMs": 5000, "waitMs": 5000})).await);
                 }
                 all
             })

@@ -16,7 +16,7 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::harness::{Proxy, Sidecar, eventually, unique};
+use crate::harness::{Proxy, Sidecar, eventually, heavy, unique};
 use callers::Callers;
 use ledger::Ledger;
 use trouble::Trouble;
@@ -189,6 +189,7 @@ async fn play_all(scenarios: &[Scenario], at_once: usize) -> u64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_every_trouble_all_answers_are_true_nothing_is_left_and_service_returns() {
+    let _turn = heavy().await;
     let (mut scenarios, mut at_once) = (SOME.map(|trouble| scenario(trouble, 20.0, 2.5)).to_vec(), SOME.len());
     if let Some(name) = asked_for() {
         scenarios = ALL.map(|trouble| scenario(trouble, 50.0, 5.0)).to_vec();
@@ -203,6 +204,7 @@ async fn in_every_trouble_all_answers_are_true_nothing_is_left_and_service_retur
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_thousands_of_failures_each_says_truly_whether_it_was_done() {
+    let _turn = heavy().await;
     let (mut scenarios, mut least) = (vec![scenario(Trouble::RepliesSwallowed, 100.0, 3.0)], 100);
     if let Some(name) = asked_for() {
         scenarios = CROWDED.map(|trouble| scenario(trouble, 200.0, 10.0)).to_vec();

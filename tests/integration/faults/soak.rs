@@ -12,7 +12,7 @@ use super::callers::Callers;
 use super::ledger::Ledger;
 use super::trouble::Trouble;
 use super::{ALL, asked_for};
-use crate::harness::{Dice, Proxy, Sidecar, TestRedis};
+use crate::harness::{Dice, Proxy, Sidecar, TestRedis, heavy};
 
 const RATE: f64 = 30.0;
 /// Shorter than a minute, so that the keys of one are gone in the next.
@@ -110,6 +110,7 @@ impl fmt::Display for Table<'_> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_grows_under_load_and_one_trouble_after_the_other() {
+    let _turn = heavy().await;
     let seconds = Duration::from_secs_f64;
     let plan = if asked_for().as_deref() == Some("soak") {
         Plan { minutes: 10, minute: seconds(60.0), between: seconds(10.0), span: seconds(3.0) }

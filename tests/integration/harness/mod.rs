@@ -21,6 +21,8 @@ pub mod wire;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
+
 pub use cluster::Cluster;
 pub use command::{lockside, lockside_with};
 pub use http::{Answer, Call};
@@ -49,6 +51,12 @@ impl Dice {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % sides
     }
+}
+
+/// For a test that keeps the machine busy by itself: two of them run at once, so that the deadlines of all others hold.
+pub async fn heavy() -> SemaphorePermit<'static> {
+    static HEAVY: Semaphore = Semaphore::const_new(2);
+    HEAVY.acquire().await.expect("never closed")
 }
 
 /// Polls until `holds`, for at most `within`; panics with `what` when it never does. Returns how long it took.

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::Fleet;
 use crate::harness::history::{Held, History};
-use crate::harness::{Call, Dice, TestRedis, unique};
+use crate::harness::{Call, Dice, TestRedis, heavy, unique};
 
 const FIGHT: Duration = Duration::from_secs(30);
 const TASKS: u64 = 48;
@@ -15,6 +15,7 @@ const KEYS: u64 = 4;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_who_wait_hold_renew_repeat_and_hang_up_never_hold_one_key_together_and_leave_nothing() {
+    let _turn = heavy().await;
     let fleet = Arc::new(Fleet::of(3).await);
     let history = Arc::new(History::default());
     let end = Instant::now() + FIGHT;
