@@ -10,6 +10,8 @@ pub struct Patterns {
     pub channels: String,
 }
 
+/// How a refusal begins that was one of the connection. It may end by itself, as that of a command may not.
+pub(super) const UNCONNECTED: &str = "no connection: ";
 /// Stands in no advice.
 const SEPARATOR: &str = "; ";
 /// Where all rights stand together.
@@ -52,6 +54,9 @@ pub(super) fn is_of_commands(text: &str) -> bool {
 
 /// What to change so that Redis does not refuse again.
 pub(super) fn of(text: &str, patterns: &Patterns) -> Option<String> {
+    if let Some(reason) = text.strip_prefix(UNCONNECTED) {
+        return of(reason.split_once('(')?.1, patterns);
+    }
     if is_of_rights(text) {
         return Some(format!("{} {SHIPPED}", of_rights(text, patterns)));
     }
@@ -166,6 +171,9 @@ mod tests {
             assert_eq!(attached(&text), Some(advice.as_str()));
             assert_eq!(attached(reason), None);
         }
+        let refused = "no connection: `redis:6379` does not accept this user; or so (WRONGPASS invalid password)";
+        let text = attach(refused, &patterns());
+        assert_eq!(attached(&text), Some("correct --redis-username or --redis-password-file"));
         let unknown = "ERR the sequence of shard 7 is used up: no token is left above it; or so";
         assert_eq!((attach(unknown, &patterns()), attached(unknown)), (unknown.to_owned(), None));
     }

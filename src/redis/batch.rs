@@ -90,7 +90,7 @@ impl Node {
         let operations: Vec<_> = jobs.iter().map(|job| job.operation).collect();
         let rows = self.evalsha(&operations, batch, together(&jobs)).await.and_then(Reply::into_rows);
         if rows.as_ref().is_err_and(RedisFailure::is_unknown_script) {
-            let _ = self.load(batch).await;
+            let _ = self.load(RedisOperation::Script(batch.name), batch).await;
         }
         match rows {
             Ok(rows) if rows.len() == jobs.len() => {

@@ -10,6 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::{Patterns, advice};
 use crate::config::{RedisConfig, RedisServer};
 
 /// How long the other side may take to show what it speaks.
@@ -72,11 +73,11 @@ pub(super) async fn explain(error: &Error, target: &Target) -> String {
     }
     if text.contains("Invalid frame") || *error.kind() == ErrorKind::Protocol {
         return match unasked(target).await {
-            Some(said) => format!("{target} refuses the connection ({said})"),
-            None if text.contains("Failed to set client name") => format!(
-                "{target} refuses CLIENT SETNAME; allow its ACL user the command: +client|setname (all that it needs \
-                 stands in deploy/redis/lockside.acl)"
-            ),
+            Some(said) => refused(target, &said),
+            // What Redis said to that, the client library keeps to itself.
+            None if text.contains("Failed to set client name") => {
+                refused(target, "NOPERM no permissions to run the 'client|setname' command")
+            }
             None => format!(
                 "cannot connect to {target}: what answers there does not speak Redis's protocol; does --redis-url name \
                  the right port? ({})",
@@ -107,11 +108,14 @@ pub(super) async fn explain(error: &Error, target: &Target) -> String {
              ({text})"
         ),
         Some("NOAUTH") => format!("{target} asks for a password; name its file with --redis-password-file ({text})"),
-        Some(word) if word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()) => {
-            format!("{target} refuses the connection ({text})")
-        }
+        Some(word) if word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()) => refused(target, text),
         _ => format!("cannot connect to {target}: {}", plain(error)),
     }
+}
+
+fn refused(target: &Target, said: &str) -> String {
+    let advice = advice::of(said, &Patterns::default()).map(|advice| format!("; {advice}")).unwrap_or_default();
+    format!("{target} refuses the connection ({said}){advice}")
 }
 
 /// What the client library says, for people: it shows errors of the operating system as Rust's debugger does.

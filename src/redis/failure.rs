@@ -117,14 +117,15 @@ impl RedisFailure {
         matches!(self, RedisFailure::Refused(text) if text.starts_with("NOPERM"))
     }
 
-    /// Of a command for which there is no connection, because Redis refuses it or cannot be reached.
+    /// Of a command for which there is no connection, because Redis refuses one or cannot be reached.
     pub(super) fn unconnected(reason: String) -> RedisFailure {
-        match ["WRONGPASS", "NOAUTH", "NOPERM", "DENIED"].iter().find(|code| reason.contains(&format!("({code}"))) {
-            Some(code) => {
-                RedisFailure::Refused(advice::attach(&format!("{code} {reason}"), &advice::Patterns::default()))
-            }
-            None => RedisFailure::NotSent(reason),
+        // As `diagnosis` says it, with the word of Redis in brackets.
+        let said = reason.split_once('(').and_then(|(_, said)| said.split([' ', ')']).next());
+        if said.is_some_and(begins_with_code) {
+            let text = format!("{}{reason}", advice::UNCONNECTED);
+            return RedisFailure::Refused(advice::attach(&text, &advice::Patterns::default()));
         }
+        RedisFailure::NotSent(reason)
     }
 
     /// Of an error that a command in a script raised. Those with a code of their own (OOM, READONLY, MISCONF …) come

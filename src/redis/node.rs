@@ -135,7 +135,7 @@ impl Node {
             _ => self.evalsha(&[operation], script, call()).await,
         };
         let outcome = match first {
-            Err(failure) if failure.is_unknown_script() => match self.load(script).await {
+            Err(failure) if failure.is_unknown_script() => match self.load(operation, script).await {
                 Ok(()) => self.evalsha(&[operation], script, call()).await,
                 Err(failure) => Err(failure),
             },
@@ -160,10 +160,10 @@ impl Node {
         self.call(operations, command).await
     }
 
-    pub async fn load(&self, script: &Script) -> Result<(), RedisFailure> {
+    pub async fn load(&self, operation: RedisOperation, script: &Script) -> Result<(), RedisFailure> {
         tracing::debug!(script = script.name, "redis does not know the script; loading it");
         let loading = Box::pin(self.client.script_load::<Value, _>(script.text.as_str()));
-        self.call(&[RedisOperation::Script(script.name)], loading).await.map(|_| ())
+        self.call(&[operation], loading).await.map(|_| ())
     }
 
     /// If it fails, the caller's own command was never sent.

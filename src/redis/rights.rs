@@ -114,10 +114,11 @@ impl Node {
         if let Some((_, missing)) = known.filter(|(at, _)| at.elapsed() < FRESH) {
             return missing;
         }
-        let operation = [RedisOperation::Script(RIGHTS.name)];
-        let ask = || self.evalsha(&operation, &RIGHTS, Call { keys: call.keys.clone(), ..Call::default() });
+        let operation = RedisOperation::Script(RIGHTS.name);
+        let operations = [operation];
+        let ask = || self.evalsha(&operations, &RIGHTS, Call { keys: call.keys.clone(), ..Call::default() });
         let answer = match Box::pin(ask()).await {
-            Err(failure) if failure.is_unknown_script() => match self.load(&RIGHTS).await {
+            Err(failure) if failure.is_unknown_script() => match self.load(operation, &RIGHTS).await {
                 Ok(()) => Box::pin(ask()).await,
                 Err(failure) => Err(failure),
             },

@@ -292,7 +292,7 @@ impl Redis {
             Ok(Ok(masters)) => Ok(Arc::clone(masters.of(slot).expect("it is there: that was waited for"))),
             _ => {
                 let away = || self.masters.borrow().away().join("; ");
-                Err(RedisFailure::NotSent(self.status.ready().err().unwrap_or_else(away)))
+                Err(RedisFailure::unconnected(self.status.ready().err().unwrap_or_else(away)))
             }
         }
     }

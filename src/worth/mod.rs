@@ -51,8 +51,10 @@ pub struct Worth {
 
 #[derive(Default)]
 struct Known {
-    /// `None` before the first look.
+    /// `None` before the first look that succeeded.
     looked: Option<Looked>,
+    /// Whether there was any.
+    has_looked: bool,
     probes: Probes,
     /// What the log has told, and whether it blocks.
     told: Vec<(Warning, bool)>,
@@ -91,7 +93,7 @@ impl Worth {
         let (mut of_servers, further, are_several) = match &known.looked {
             Some(looked) => (looked.of_servers.clone(), looked.further.clone(), looked.are_several),
             // What a probe found stands also where nothing can be looked at.
-            None if probed.iter().any(|(_, finding)| finding.is_some()) => Default::default(),
+            None if known.has_looked && probed.iter().any(|(_, finding)| finding.is_some()) => Default::default(),
             None => return None,
         };
         if probed.is_empty() && silence.is_none() {
@@ -169,7 +171,6 @@ impl Worth {
                 Ok(looked) => {
                     self.judge_version(&looked);
                     self.known().looked = Some(looked);
-                    self.tell();
                 }
                 // Redis is unavailable, and its status says so: what was known of it stays.
                 Err(failure) => {
@@ -177,6 +178,8 @@ impl Worth {
                     pause = INTERVAL_BLOCKED;
                 }
             }
+            self.known().has_looked = true;
+            self.tell();
             let begun = Instant::now();
             // A master that comes or goes is told at once.
             while begun.elapsed() < pause && self.redis.away() == away && self.redis.place() == masters {

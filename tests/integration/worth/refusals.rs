@@ -42,7 +42,7 @@ async fn acquire(sidecar: &Sidecar) -> Answer {
 }
 
 /// Asserts that an acquire is refused at once, that nothing was changed, and what the answer and the log say of it.
-async fn is_refused(sidecar: &Sidecar, redis: &TestRedis, change: &str) {
+async fn is_refused(sidecar: &Sidecar, change: &str) {
     let begun = Instant::now();
     let refused = acquire(sidecar).await;
     assert!(begun.elapsed() < REDIS_TIMEOUT / 2, "at once, not after {:?}: {}", begun.elapsed(), refused.text());
@@ -51,8 +51,14 @@ async fn is_refused(sidecar: &Sidecar, redis: &TestRedis, change: &str) {
     assert_eq!(said, (503, Some("redis-refused"), Some("not-applied")), "{}", refused.text());
     assert!(problem["detail"].as_str().unwrap().contains(change), "{change}: {}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
-    let logged = async || sidecar.log().lines().any(|line| line.contains("Redis refused the command: "));
+    let is_told =
+        |line: &str| line.contains("Redis refused the command: ") || line.contains("granted, and taken back: ");
+    let logged = async || sidecar.log().lines().any(|line| line.contains("redis-refused") && is_told(line));
     eventually("the log says so", Duration::from_secs(2), logged).await;
+}
+
+/// Asserts that none of the acquires that were refused left a lock behind.
+fn nothing_was_granted(redis: &TestRedis) {
     assert_eq!(redis.ask::<Vec<String>>("KEYS", &["*:lock:refused*"]), Vec::<String>::new());
 }
 
@@ -63,9 +69,9 @@ async fn without(rule: &[&str], change: &str) {
     let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
     let sidecar = Sidecar::start(&redis, &flags).await;
     redis.ask::<String>("ACL", &[&["SETUSER", "lockside"][..], rule].concat());
-    is_refused(&sidecar, &redis, change).await;
+    is_refused(&sidecar, change).await;
     says_so(&sidecar, "rights", change).await;
-    is_refused(&sidecar, &redis, change).await;
+    is_refused(&sidecar, change).await;
     let user = std::fs::read_to_string(ACL_FILE).unwrap();
     let rules: Vec<&str> = user.split_whitespace().skip(2).collect();
     redis.ask::<String>("ACL", &[&["SETUSER", "lockside"][..], &rules].concat());
@@ -77,7 +83,8 @@ async fn without(rule: &[&str], change: &str) {
         [&["--redis-url".to_owned(), redis.url()][..], &login(&scratch), &["--redis-timeout=5s".to_owned()]].concat();
     let sidecar = Sidecar::spawn(&all);
     says_so(&sidecar, "rights", change).await;
-    is_refused(&sidecar, &redis, change).await;
+    is_refused(&sidecar, change).await;
+    nothing_was_granted(&redis);
 }
 
 #[tokio::test]
@@ -163,7 +170,7 @@ async fn a_redis_without_evalsha_is_not_ready() {
     let url = ["--redis-url".to_owned(), redis.url(), "--redis-timeout=5s".to_owned()];
     let sidecar = Sidecar::spawn(&url);
     says_so(&sidecar, "rights", "rename-command").await;
-    is_refused(&sidecar, &redis, "rename-command").await;
+    is_refused(&sidecar, "rename-command").await;
 }
 
 #[tokio::test]
@@ -173,7 +180,7 @@ async fn a_redis_without_a_command_of_the_scripts_is_not_ready() {
         let sidecar = Sidecar::spawn(&["--redis-url".to_owned(), redis.url(), "--redis-timeout=5s".to_owned()]);
         let change = format!("give redis back {}: remove its rename-command", command.to_lowercase());
         says_so(&sidecar, "rights", &change).await;
-        is_refused(&sidecar, &redis, &change).await;
+        is_refused(&sidecar, &change).await;
     }
 }
 
@@ -185,14 +192,20 @@ async fn a_redis_that_cannot_save_is_not_ready() {
     let obstacle = format!("{}/dump.rdb", folder[1]);
     std::fs::create_dir(&obstacle).unwrap();
     redis.ask::<String>("CONFIG", &["SET", "save", "3600 1"]);
-    redis.ask::<String>("BGSAVE", &[]);
-    let failed = async || redis.ask::<String>("INFO", &["persistence"]).contains("rdb_last_bgsave_status:err");
+    // From then on a new connection would not even have a PING answered.
+    let connection = std::cell::RefCell::new(redis.connection());
+    let ask = |command: &str, args: &[&str]| -> String {
+        redis::cmd(command).arg(args).query(&mut *connection.borrow_mut()).expect("an answer")
+    };
+    ask("BGSAVE", &[]);
+    let failed = async || ask("INFO", &["persistence"]).contains("rdb_last_bgsave_status:err");
     eventually("the snapshot fails", AT_ONCE, failed).await;
-    is_refused(&sidecar, &redis, "stop-writes-on-bgsave-error").await;
+    is_refused(&sidecar, "stop-writes-on-bgsave-error").await;
     says_so(&sidecar, "probe", "stop-writes-on-bgsave-error").await;
     std::fs::remove_dir(&obstacle).unwrap();
-    redis.ask::<String>("CONFIG", &["SET", "stop-writes-on-bgsave-error", "no"]);
+    ask("CONFIG", &["SET", "stop-writes-on-bgsave-error", "no"]);
     is_over(&sidecar).await;
+    nothing_was_granted(&redis);
 }
 
 #[tokio::test]
@@ -208,10 +221,11 @@ async fn memory_warns_before_it_is_full_and_is_not_ready_when_it_is() {
     assert_eq!(ready.status, 200, "{}", ready.text());
     assert!(ready.text().contains("warning: memory: redis uses 9"), "{}", ready.text());
     redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
-    is_refused(&sidecar, &redis, "raise maxmemory").await;
+    is_refused(&sidecar, "raise maxmemory").await;
     says_so(&sidecar, "memory", "raise maxmemory").await;
     redis.ask::<String>("CONFIG", &["SET", "maxmemory", "0"]);
     is_over(&sidecar).await;
+    nothing_was_granted(&redis);
     assert_eq!(acquire(&sidecar).await.status, 201);
 }
 
@@ -222,7 +236,7 @@ async fn a_replica_that_takes_no_writes_is_not_ready() {
     let port: Vec<String> = master.ask("CONFIG", &["GET", "port"]);
     redis.ask::<String>("REPLICAOF", &["127.0.0.1", &port[1]]);
     says_so(&sidecar, "replica", "point --redis-url at the master").await;
-    is_refused(&sidecar, &redis, "point --redis-url at the master").await;
+    is_refused(&sidecar, "point --redis-url at the master").await;
     redis.ask::<String>("REPLICAOF", &["NO", "ONE"]);
     is_over(&sidecar).await;
 }
@@ -302,7 +316,8 @@ async fn too_few_replicas_for_a_grant_are_not_ready() {
     // It is connected, and acknowledges nothing.
     replica.signal("STOP");
     says_so(&sidecar, "no-good-replica", "0 of 1 replicas have it").await;
-    is_refused(&sidecar, &master, "bring them back").await;
+    is_refused(&sidecar, "bring them back").await;
     replica.signal("CONT");
     is_over(&sidecar).await;
+    nothing_was_granted(&master);
 }
