@@ -17,7 +17,11 @@ async fn two_proxies(timeout: &str) -> ([Proxy; 2], World) {
         world.add(&proxy.url(), &["--redis-timeout", timeout]).await;
     }
     world.add(&redis.url(), &[]).await;
+    // So that Redis knows the scripts, also that for many at once, and need not be taught them while nothing is heard of it.
     for at in 0..2 {
+        let warm = (0..8).map(|number| world.key_of(&format!("warm-{at}-{number}")));
+        let leases = warm.map(async |key| world.held_of(at, &key, 1000).await);
+        futures_util::future::join_all(leases).await;
         let (key, body) = (world.key_of("warm"), json!({"ttlMs": 60_000, "owner": "x", "reentrant": true}));
         let answer = world.acquire_of(at, &key, body.clone()).await;
         assert_eq!(world.acquire_of(at, &key, body).await.status, 200);

@@ -81,7 +81,9 @@ async fn no_request_copies_a_strangers_value_of_64_megabytes() {
             let before = used_ms(&redis);
             for _ in 0..TIMES {
                 let status = ask(&world, method, query, &body).await;
-                assert!((200..500).contains(&status), "{what}: {status}");
+                if status >= 500 {
+                    slow.push(format!("{beginning:?}: {what}: answered {status}"));
+                }
                 assert!(status != 201 && status != 204, "{what} {beginning:?}: a stranger's key is left alone");
             }
             let took = used_ms(&redis) - before;
