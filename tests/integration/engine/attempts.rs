@@ -10,7 +10,7 @@ use crate::harness::{Fault, Proxy, TestRedis, eventually, unique};
 const TTL_MS: u64 = 60_000;
 
 /// Two sidecars, each behind a proxy of its own, and a third that sees what is so; requests may be under way for `timeout`.
-async fn two_proxies(timeout: &str) -> ([Proxy; 2], World) {
+pub(super) async fn two_proxies(timeout: &str) -> ([Proxy; 2], World) {
     let (redis, mut world) = (TestRedis::alone(), World::new());
     let proxies = [Proxy::start(redis), Proxy::start(redis)];
     for proxy in &proxies {

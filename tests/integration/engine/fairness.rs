@@ -1,11 +1,11 @@
 //! First come, first served: at leases that are as short as an offer, and after Redis has lost its data.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{AT_ONCE, World, granted, token};
+use super::{AT_ONCE, Waiting, World, granted, token};
 use crate::harness::{Fault, Proxy, TestRedis, eventually};
 
 /// Six waiters at the sidecars `places`, each of which lets its lease of `ttl_ms` expire; what is wrong with their order.
@@ -52,15 +52,14 @@ async fn waiters_whose_leases_are_as_short_as_an_offer_are_served_in_order_over_
 
 const KEYS: usize = 12;
 
-/// Two waiters of each key, the first at sidecar 0 and the second at sidecar 1, and a flush; in how many of the keys the
+/// Two waiters of each key, one at each sidecar, and a flush; in how many of the keys the
 /// first was served first.
-async fn flushed(redis: &TestRedis, world: &World, late: bool, round: usize) -> (usize, String) {
+async fn flushed(redis: &TestRedis, world: &World, round: usize) -> (usize, String) {
     let keys: Vec<String> = (0..KEYS).map(|number| world.key_of(&format!("{round}-{number}"))).collect();
     let mut pairs = Vec::new();
     for (number, key) in keys.iter().enumerate() {
         world.held_of(1, key, 60_000).await;
-        // Behind a slow way to Redis the first one's sidecar is the later one to stand again.
-        let first = if late { 0 } else { number % 2 };
+        let first = number % 2;
         let mut pair = Vec::new();
         for (place, at) in [(1, first), (2, 1 - first)] {
             let body = json!({"ttlMs": 300, "waitMs": 20_000, "owner": format!("waiter-{place}")});
@@ -87,48 +86,38 @@ async fn after_flushall_waiters_at_two_sidecars_are_served_in_the_order_in_which
     let redis = TestRedis::start(&[]);
     let world = World::on(&redis, 2).await;
     for round in 0..2 {
-        let (in_order, seen) = flushed(&redis, &world, false, round).await;
+        let (in_order, seen) = flushed(&redis, &world, round).await;
         assert_eq!(in_order, KEYS, "round {round}: the first before the second: {seen}");
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn after_flushall_a_waiter_whose_sidecar_is_slow_to_stand_again_is_not_overtaken() {
-    let redis = TestRedis::start(&[]);
-    let (proxy, mut world) = (Proxy::start(&redis), World::new());
-    world.add(&proxy.url(), &[]).await;
-    world.add(&redis.url(), &[]).await;
-    proxy.set(Fault::DelayReplies(Duration::from_millis(60)));
-    for round in 0..2 {
-        let (in_order, seen) = flushed(&redis, &world, true, round).await;
-        assert_eq!(in_order, KEYS, "round {round}: the first before the second: {seen}");
+/// Three waiters of a key: the first at sidecar 0, the others at sidecar 1.
+async fn three_wait(world: &World, key: &str) -> Vec<Waiting> {
+    world.held_of(1, key, 60_000).await;
+    let mut waiting = Vec::new();
+    for (place, at) in [(1, 0), (2, 1), (3, 1)] {
+        let body = json!({"ttlMs": 900, "waitMs": 20_000, "owner": format!("waiter-{place}")});
+        waiting.push(world.begin_of(at, key, None, body));
+        waits(world, key, place).await;
     }
+    waiting
 }
 
-/// The one that stands again first is not given what is free then: one that came before it stands again a moment later.
-async fn freed_soon_after_the_flush(
+/// Somebody quick has the key when the first of them stands again, and it is free at once; what is wrong with their order.
+async fn freed_when_the_first_stands_again(
     redis: &TestRedis,
     world: &World,
     key: &str,
     by_release: bool,
+    waiting: Vec<Waiting>,
 ) -> Result<(), String> {
-    world.held_of(1, key, 60_000).await;
-    let mut waiting = Vec::new();
-    for (place, at) in [(1, 0), (2, 1), (3, 1)] {
-        let body = json!({"ttlMs": 200, "waitMs": 20_000, "owner": format!("waiter-{place}")});
-        waiting.push(world.begin_of(at, key, None, body));
-        waits(world, key, place).await;
-    }
-    let lock = world.redis_key("lock", key);
-    // What Redis loses in a FLUSHALL of this key.
-    redis.ask::<u64>("DEL", &[&lock, &world.redis_key("queue", key)]);
     let taken = world.acquire_of(1, key, json!({"ttlMs": 60_000, "owner": "quick"})).await;
     if taken.status == 201 {
         eventually("one stands again", Duration::from_secs(8), async || world.look_at(key).await["waiters"] != 0).await;
         if by_release {
             world.release_of(1, key, token(&taken)).await;
         } else {
-            redis.ask::<u64>("DEL", &[&lock]);
+            redis.ask::<u64>("DEL", &[&world.redis_key("lock", key)]);
             world.acquire_of(1, key, json!({"ttlMs": 100, "owner": "poller"})).await;
         }
     }
@@ -139,17 +128,22 @@ async fn freed_soon_after_the_flush(
     if tokens.is_sorted() { Ok(()) } else { Err(format!("by release: {by_release}: {tokens:?}")) }
 }
 
+/// The one that stands again first is not given what is free then: one that came before it stands again a moment later.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_freed_soon_after_the_loss_goes_to_the_first_of_those_who_stand_again() {
-    let redis = TestRedis::alone();
-    let (proxy, mut world) = (Proxy::start(redis), World::new());
+async fn what_is_freed_soon_after_flushall_goes_to_the_first_of_those_who_stand_again() {
+    let redis = TestRedis::start(&[]);
+    let (proxy, mut world) = (Proxy::start(&redis), World::new());
     world.add(&proxy.url(), &["--redis-timeout=3s"]).await;
     world.add(&redis.url(), &[]).await;
-    proxy.set(Fault::DelayReplies(Duration::from_millis(80)));
     for round in 0..2 {
         let keys: Vec<String> = (0..6).map(|number| world.key_of(&format!("freed-{round}-{number}"))).collect();
-        let cases = keys.iter().enumerate();
-        let cases = cases.map(|(number, key)| freed_soon_after_the_flush(redis, &world, key, number % 2 == 0));
+        proxy.set(Fault::None);
+        let waiting = join_all(keys.iter().map(|key| three_wait(&world, key))).await;
+        proxy.set(Fault::DelayReplies(Duration::from_millis(150)));
+        redis.ask::<String>("FLUSHALL", &[]);
+        let cases = keys.iter().zip(waiting).enumerate().map(|(number, (key, waiting))| {
+            freed_when_the_first_stands_again(&redis, &world, key, number % 2 == 0, waiting)
+        });
         let wrong: Vec<String> = join_all(cases).await.into_iter().filter_map(Result::err).collect();
         assert!(wrong.is_empty(), "round {round}: not in the order in which they came: {wrong:#?}");
     }

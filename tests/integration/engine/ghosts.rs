@@ -47,6 +47,37 @@ async fn a_waiter_that_left_before_redis_got_to_it_has_no_place() {
     the_next_is_served_at_once(&world, held, "a place that was taken late").await;
 }
 
+/// It stands again because the queue was lost, and that reaches Redis when it has left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiter_that_left_before_redis_let_it_stand_again_has_no_place() {
+    let (proxy, world) = World::behind_a_proxy("5s").await;
+    let held = world.held(1, 60_000).await;
+    let gone = world.join(0, None, patient("gone")).await;
+    let living = world.join(1, None, patient("living")).await;
+    proxy.set(Fault::HoldRequests);
+    TestRedis::alone().ask::<u64>("DEL", &[&world.redis_key("queue", &world.key)]);
+    world.waiters_are(1).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    gone.abort();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    proxy.strand();
+    proxy.set(Fault::None);
+    eventually("its sidecar is back", Duration::from_secs(3), async || {
+        world.sidecars[0].call("GET", "/v1/locks/any").send().await.status == 200
+    })
+    .await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    proxy.deliver_late();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let released = Instant::now();
+    world.release(1, held).await;
+
+    let (answer, at) = granted(living, Duration::from_secs(8)).await;
+
+    assert!(at - released < AT_ONCE, "{:?}", at - released);
+    world.release(1, token(&answer)).await;
+}
+
 /// The same with its client waiting until it is told that nothing is known.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wait_that_ended_with_an_error_has_no_place() {

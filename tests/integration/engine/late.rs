@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::attempts::two_proxies;
 use super::{World, granted, promised, token};
 use crate::harness::{Fault, unique};
 
@@ -52,6 +53,42 @@ async fn a_rollback_that_arrives_late_removes_nothing_that_its_request_was_told_
         what_was_sent_before_arrives_late(false, true),
         what_was_sent_before_arrives_late(true, true),
     );
+}
+
+/// The other request of the attempt took its turn, and neither its client nor its sidecar heard of it: it is rolled back
+/// when the one at sidecar 0 has been told of the lease.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rollback_that_arrives_late_removes_nothing_when_the_attempts_other_request_is_rolled_back_too() {
+    for silently in [false, true] {
+        let (proxies, world) = two_proxies("2s").await;
+        let (name, held) = (unique("attempt"), world.held(2, 60_000).await);
+        let body = json!({"ttlMs": 6000, "waitMs": 30_000, "owner": "x"});
+        let there = world.join(1, Some(&name), body.clone()).await;
+        let here = world.join(0, Some(&name), body.clone()).await;
+        proxies[0].set(Fault::HoldRequests);
+        proxies[1].set(Fault::LoseReplyTo(world.key.clone()));
+        world.release(2, held).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        if silently {
+            proxies[0].half_open()
+        } else {
+            proxies[0].strand()
+        }
+        proxies[0].set(Fault::None);
+        let (mut told, _) = here.await.expect("no panic");
+        let begun = Instant::now();
+        while told.status >= 500 && begun.elapsed() < Duration::from_secs(3) {
+            told = world.attempt(0, &name, body.clone()).await;
+        }
+        assert!(matches!(told.status, 200 | 201), "{}", told.text());
+        let until = promised(&told.json()).min(Instant::now() + Duration::from_millis(3000));
+        there.abort();
+        proxies[1].mend();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        proxies[0].deliver_late();
+
+        world.is_not_granted_before(2, until).await;
+    }
 }
 
 /// An acquire is answered 504 and undone, its client asks again by the same name and is told; then everything that was
