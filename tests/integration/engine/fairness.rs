@@ -139,7 +139,7 @@ async fn what_is_freed_soon_after_flushall_goes_to_the_first_of_those_who_stand_
         let keys: Vec<String> = (0..6).map(|number| world.key_of(&format!("freed-{round}-{number}"))).collect();
         proxy.set(Fault::None);
         let waiting = join_all(keys.iter().map(|key| three_wait(&world, key))).await;
-        proxy.set(Fault::DelayReplies(Duration::from_millis(150)));
+        proxy.set(Fault::DelayReplies(Duration::from_millis(100)));
         redis.ask::<String>("FLUSHALL", &[]);
         let cases = keys.iter().zip(waiting).enumerate().map(|(number, (key, waiting))| {
             freed_when_the_first_stands_again(&redis, &world, key, number % 2 == 0, waiting)
