@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{SOON, World, promised, token};
@@ -21,7 +22,7 @@ pub(super) async fn two_proxies(timeout: &str) -> ([Proxy; 2], World) {
     for at in 0..2 {
         let warm = (0..8).map(|number| world.key_of(&format!("warm-{at}-{number}")));
         let leases = warm.map(async |key| world.held_of(at, &key, 1000).await);
-        futures_util::future::join_all(leases).await;
+        join_all(leases).await;
         let (key, body) = (world.key_of("warm"), json!({"ttlMs": 60_000, "owner": "x", "reentrant": true}));
         let answer = world.acquire_of(at, &key, body.clone()).await;
         assert_eq!(world.acquire_of(at, &key, body).await.status, 200);
@@ -36,7 +37,7 @@ async fn is_rolled_back(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_requests_of_one_attempt_whose_clients_are_gone_leave_no_lock() {
-    for at_two in [false, true] {
+    join_all([false, true].map(async |at_two| {
         let redis = TestRedis::alone();
         let (proxies, world) = two_proxies("10s").await;
         let (name, body) = (unique("attempt"), json!({"ttlMs": TTL_MS, "owner": "web-3"}));
@@ -50,7 +51,8 @@ async fn thirty_requests_of_one_attempt_whose_clients_are_gone_leave_no_lock() {
         proxies.iter().for_each(Proxy::mend);
 
         is_rolled_back(&world).await;
-    }
+    }))
+    .await;
 }
 
 /// Waits until Redis has done all that was sent, which shows in that nothing changes any more.
@@ -89,7 +91,7 @@ async fn forty_requests_of_one_attempt_are_told_of_one_lease_or_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reentrant_acquire_whose_client_hung_up_and_an_acquire_that_was_answered_504_leave_no_lock() {
     let redis = TestRedis::alone();
-    for (named, first_back) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+    join_all([(false, 0), (false, 1), (true, 0), (true, 1)].map(async |(named, first_back)| {
         let (proxies, world) = two_proxies("700ms").await;
         let name = named.then(|| unique("attempt"));
         proxies.iter().for_each(|proxy| proxy.set(Fault::HoldReplies));
@@ -110,7 +112,8 @@ async fn a_reentrant_acquire_whose_client_hung_up_and_an_acquire_that_was_answer
         proxies[1 - first_back].mend();
 
         is_rolled_back(&world).await;
-    }
+    }))
+    .await;
 }
 
 /// And one that was told keeps what it was told.
@@ -135,7 +138,7 @@ async fn a_reentrant_acquire_that_was_told_keeps_the_lease_when_the_first_was_an
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repetition_that_was_answered_too_late_does_not_keep_the_lease() {
     let redis = TestRedis::alone();
-    for first_told in [false, true] {
+    join_all([false, true].map(async |first_told| {
         let (proxies, world) = two_proxies("3s").await;
         let (name, lock) = (unique("attempt"), world.redis_key("lock", &world.key));
         let body = json!({"ttlMs": TTL_MS, "owner": "x"});
@@ -151,7 +154,7 @@ async fn a_repetition_that_was_answered_too_late_does_not_keep_the_lease() {
             assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("too-late")), "{}", late.text());
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert!(!world.is_free().await, "the first one was told, and keeps it");
-            continue;
+            return;
         }
         proxies[1].set(Fault::DelayReplies(Duration::from_millis(900)));
         let (late, ()) = tokio::join!(world.attempt(1, &name, body), expires_soon(&world, redis, &lock));
@@ -161,7 +164,8 @@ async fn a_repetition_that_was_answered_too_late_does_not_keep_the_lease() {
         proxies.iter().for_each(Proxy::mend);
 
         is_rolled_back(&world).await;
-    }
+    }))
+    .await;
 }
 
 /// Half a second is left of the lease until the repetition has been at it, and a minute from then on.

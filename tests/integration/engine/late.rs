@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::attempts::two_proxies;
@@ -59,7 +60,7 @@ async fn a_rollback_that_arrives_late_removes_nothing_that_its_request_was_told_
 /// when the one at sidecar 0 has been told of the lease.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rollback_that_arrives_late_removes_nothing_when_the_attempts_other_request_is_rolled_back_too() {
-    for silently in [false, true] {
+    join_all([false, true].map(async |silently| {
         let (proxies, world) = two_proxies("2s").await;
         let (name, held) = (unique("attempt"), world.held(2, 60_000).await);
         let body = json!({"ttlMs": 6000, "waitMs": 30_000, "owner": "x"});
@@ -88,7 +89,8 @@ async fn a_rollback_that_arrives_late_removes_nothing_when_the_attempts_other_re
         proxies[0].deliver_late();
 
         world.is_not_granted_before(2, until).await;
-    }
+    }))
+    .await;
 }
 
 /// An acquire is answered 504 and undone, its client asks again by the same name and is told; then everything that was
