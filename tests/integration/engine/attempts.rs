@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SOON, World, promised, token};
 use crate::harness::{Fault, Proxy, TestRedis, eventually, unique};
@@ -140,8 +140,7 @@ async fn a_repetition_that_was_answered_too_late_does_not_keep_the_lease() {
     let redis = TestRedis::alone();
     join_all([false, true].map(async |first_told| {
         let (proxies, world) = two_proxies("3s").await;
-        let (name, lock) = (unique("attempt"), world.redis_key("lock", &world.key));
-        let body = json!({"ttlMs": TTL_MS, "owner": "x"});
+        let (name, body) = (unique("attempt"), json!({"ttlMs": TTL_MS, "owner": "x"}));
         if !first_told {
             proxies[0].set(Fault::HoldReplies);
         }
@@ -149,16 +148,12 @@ async fn a_repetition_that_was_answered_too_late_does_not_keep_the_lease() {
         world.has_changed(redis, &None).await;
         if first_told {
             super::granted(first, SOON).await;
-            proxies[1].set(Fault::DelayReplies(Duration::from_millis(900)));
-            let (late, ()) = tokio::join!(world.attempt(1, &name, body), expires_soon(&world, redis, &lock));
-            assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("too-late")), "{}", late.text());
+            answered_late(&world, &proxies[1], &name, body).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert!(!world.is_free().await, "the first one was told, and keeps it");
             return;
         }
-        proxies[1].set(Fault::DelayReplies(Duration::from_millis(900)));
-        let (late, ()) = tokio::join!(world.attempt(1, &name, body), expires_soon(&world, redis, &lock));
-        assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("too-late")), "{}", late.text());
+        answered_late(&world, &proxies[1], &name, body).await;
         let (answer, _) = first.await.expect("no panic");
         assert_eq!(answer.status, 504, "{}", answer.text());
         proxies.iter().for_each(Proxy::mend);
@@ -168,10 +163,16 @@ async fn a_repetition_that_was_answered_too_late_does_not_keep_the_lease() {
     .await;
 }
 
-/// Half a second is left of the lease until the repetition has been at it, and a minute from then on.
-async fn expires_soon(world: &World, redis: &TestRedis, lock: &str) {
-    let before = world.record(redis);
-    assert!(redis.ask::<bool>("PEXPIRE", &[lock, "600"]));
-    world.has_changed(redis, &before).await;
-    assert!(redis.ask::<bool>("PEXPIRE", &[lock, "60000"]));
+/// Sends a repetition when a second is left of the lease, and lets it live for another minute once Redis has done that.
+/// Its answer arrives when the second is over, and says so.
+async fn answered_late(world: &World, proxy: &Proxy, name: &str, body: Value) {
+    let (redis, lock) = (TestRedis::alone(), world.redis_key("lock", &world.key));
+    proxy.set(Fault::DelayReplies(Duration::from_millis(1400)));
+    assert!(redis.ask::<bool>("PEXPIRE", &[&lock, "1000"]));
+    let lives_on = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(redis.ask::<bool>("PEXPIRE", &[&lock, "60000"]));
+    };
+    let (late, ()) = tokio::join!(world.attempt(1, name, body), lives_on);
+    assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("too-late")), "{}", late.text());
 }
