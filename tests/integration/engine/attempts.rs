@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::json;
+use futures_util::future::join_all;
+use serde_json::{Value, json};
 
 use super::{SOON, World, promised, token};
 use crate::harness::{Fault, Proxy, TestRedis, eventually, unique};
@@ -10,14 +11,18 @@ use crate::harness::{Fault, Proxy, TestRedis, eventually, unique};
 const TTL_MS: u64 = 60_000;
 
 /// Two sidecars, each behind a proxy of its own, and a third that sees what is so; requests may be under way for `timeout`.
-async fn two_proxies(timeout: &str) -> ([Proxy; 2], World) {
+pub(super) async fn two_proxies(timeout: &str) -> ([Proxy; 2], World) {
     let (redis, mut world) = (TestRedis::alone(), World::new());
     let proxies = [Proxy::start(redis), Proxy::start(redis)];
     for proxy in &proxies {
         world.add(&proxy.url(), &["--redis-timeout", timeout]).await;
     }
     world.add(&redis.url(), &[]).await;
+    // So that Redis knows the scripts, also that for many at once, and need not be taught them while nothing is heard of it.
     for at in 0..2 {
+        let warm = (0..8).map(|number| world.key_of(&format!("warm-{at}-{number}")));
+        let leases = warm.map(async |key| world.held_of(at, &key, 1000).await);
+        join_all(leases).await;
         let (key, body) = (world.key_of("warm"), json!({"ttlMs": 60_000, "owner": "x", "reentrant": true}));
         let answer = world.acquire_of(at, &key, body.clone()).await;
         assert_eq!(world.acquire_of(at, &key, body).await.status, 200);
@@ -35,7 +40,7 @@ async fn is_rolled_back(world: &World) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thirty_requests_of_one_attempt_whose_clients_are_gone_leave_no_lock() {
-    for at_two in [false, true] {
+    join_all([false, true].map(async |at_two| {
         let redis = TestRedis::alone();
         let (proxies, world) = two_proxies("10s").await;
         let (name, body) = (unique("attempt"), json!({"ttlMs": TTL_MS, "owner": "web-3"}));
@@ -49,7 +54,8 @@ async fn thirty_requests_of_one_attempt_whose_clients_are_gone_leave_no_lock() {
         proxies.iter().for_each(Proxy::mend);
 
         is_rolled_back(&world).await;
-    }
+    }))
+    .await;
 }
 
 /// Waits until Redis has done all that was sent, which shows in that nothing changes any more.
@@ -88,7 +94,7 @@ async fn forty_requests_of_one_attempt_are_told_of_one_lease_or_refused() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reentrant_acquire_whose_client_hung_up_and_an_acquire_that_was_answered_504_leave_no_lock() {
     let redis = TestRedis::alone();
-    for (named, first_back) in [(false, 0), (false, 1), (true, 0), (true, 1)] {
+    join_all([(false, 0), (false, 1), (true, 0), (true, 1)].map(async |(named, first_back)| {
         let (proxies, world) = two_proxies("700ms").await;
         let name = named.then(|| unique("attempt"));
         proxies.iter().for_each(|proxy| proxy.set(Fault::HoldReplies));
@@ -109,7 +115,8 @@ async fn a_reentrant_acquire_whose_client_hung_up_and_an_acquire_that_was_answer
         proxies[1 - first_back].mend();
 
         is_rolled_back(&world).await;
-    }
+    }))
+    .await;
 }
 
 /// And one that was told keeps what it was told.
@@ -134,10 +141,9 @@ async fn a_reentrant_acquire_that_was_told_keeps_the_lease_when_the_first_was_an
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repetition_that_was_answered_too_late_does_not_keep_the_lease() {
     let redis = TestRedis::alone();
-    for first_told in [false, true] {
+    join_all([false, true].map(async |first_told| {
         let (proxies, world) = two_proxies("3s").await;
-        let (name, lock) = (unique("attempt"), world.redis_key("lock", &world.key));
-        let body = json!({"ttlMs": TTL_MS, "owner": "x"});
+        let (name, body) = (unique("attempt"), json!({"ttlMs": TTL_MS, "owner": "x"}));
         if !first_told {
             proxies[0].set(Fault::HoldReplies);
         }
@@ -145,28 +151,31 @@ async fn a_repetition_that_was_answered_too_late_does_not_keep_the_lease() {
         world.has_changed(redis, &None).await;
         if first_told {
             super::granted(first, SOON).await;
-            proxies[1].set(Fault::DelayReplies(Duration::from_millis(900)));
-            let (late, ()) = tokio::join!(world.attempt(1, &name, body), expires_soon(&world, redis, &lock));
-            assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("too-late")), "{}", late.text());
+            answered_late(&world, &proxies[1], &name, body).await;
             tokio::time::sleep(Duration::from_secs(1)).await;
             assert!(!world.is_free().await, "the first one was told, and keeps it");
-            continue;
+            return;
         }
-        proxies[1].set(Fault::DelayReplies(Duration::from_millis(900)));
-        let (late, ()) = tokio::join!(world.attempt(1, &name, body), expires_soon(&world, redis, &lock));
-        assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("too-late")), "{}", late.text());
+        answered_late(&world, &proxies[1], &name, body).await;
         let (answer, _) = first.await.expect("no panic");
         assert_eq!(answer.status, 504, "{}", answer.text());
         proxies.iter().for_each(Proxy::mend);
 
         is_rolled_back(&world).await;
-    }
+    }))
+    .await;
 }
 
-/// Half a second is left of the lease until the repetition has been at it, and a minute from then on.
-async fn expires_soon(world: &World, redis: &TestRedis, lock: &str) {
-    let before = world.record(redis);
-    assert!(redis.ask::<bool>("PEXPIRE", &[lock, "600"]));
-    world.has_changed(redis, &before).await;
-    assert!(redis.ask::<bool>("PEXPIRE", &[lock, "60000"]));
+/// Sends a repetition when a second is left of the lease, and lets it live for another minute once Redis has done that.
+/// Its answer arrives when the second is over, and says so.
+async fn answered_late(world: &World, proxy: &Proxy, name: &str, body: Value) {
+    let (redis, lock) = (TestRedis::alone(), world.redis_key("lock", &world.key));
+    proxy.set(Fault::DelayReplies(Duration::from_millis(1400)));
+    assert!(redis.ask::<bool>("PEXPIRE", &[&lock, "1000"]));
+    let lives_on = async {
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert!(redis.ask::<bool>("PEXPIRE", &[&lock, "60000"]));
+    };
+    let (late, ()) = tokio::join!(world.attempt(1, name, body), lives_on);
+    assert_eq!((late.status, late.json()["code"].as_str()), (503, Some("too-late")), "{}", late.text());
 }

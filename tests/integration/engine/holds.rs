@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{AT_ONCE, World, line, lost_before, promised, token};
@@ -15,7 +16,7 @@ fn body() -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_older_of_two_holds_of_one_attempt_says_superseded_at_its_next_renewal_and_the_newer_keeps_the_lock() {
-    for other in [0, 1] {
+    join_all([0, 1].map(async |other| {
         let (world, name) = (World::of(2).await, unique("attempt"));
         let (mut older, first) = world.hold(0, Some(&name), body()).await;
         let (mut newer, second) = world.hold(other, Some(&name), body()).await;
@@ -29,12 +30,13 @@ async fn the_older_of_two_holds_of_one_attempt_says_superseded_at_its_next_renew
         assert_eq!(world.look().await["holder"]["token"], first["token"]);
         drop(newer);
         eventually("the newer hold releases", AT_ONCE, async || world.is_free().await).await;
-    }
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_the_older_of_two_holds_of_one_attempt_releases_nothing() {
-    for other in [0, 1] {
+    join_all([0, 1].map(async |other| {
         let (world, name) = (World::of(2).await, unique("attempt"));
         let (older, _) = world.hold(0, Some(&name), body()).await;
         let (mut newer, second) = world.hold(other, Some(&name), body()).await;
@@ -47,7 +49,8 @@ async fn closing_the_older_of_two_holds_of_one_attempt_releases_nothing() {
         assert_eq!(world.look().await["holder"]["token"], second["token"]);
         drop(newer);
         eventually("the newer hold releases", AT_ONCE, async || world.is_free().await).await;
-    }
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -65,7 +68,7 @@ async fn closing_the_newer_of_two_holds_of_one_attempt_releases_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_acquire_that_was_told_of_a_holds_lease_keeps_it_when_the_hold_closes() {
-    for other in [0, 1] {
+    join_all([0, 1].map(async |other| {
         let (world, name) = (World::of(2).await, unique("attempt"));
         let (hold, first) = world.hold(0, Some(&name), body()).await;
         let told = world.attempt(other, &name, body()).await;
@@ -78,7 +81,8 @@ async fn an_acquire_that_was_told_of_a_holds_lease_keeps_it_when_the_hold_closes
         let renewed = world.renew(other, token(&told), 2000).await;
         assert_eq!(renewed.status, 200, "{}", renewed.text());
         world.is_not_granted_before(0, promised(&renewed.json())).await;
-    }
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -64,9 +64,9 @@ impl World {
     }
 
     /// Two sidecars on the shared Redis: number 0 behind a proxy, number 1 not.
-    async fn behind_a_proxy() -> (Proxy, World) {
+    async fn behind_a_proxy(timeout: &str) -> (Proxy, World) {
         let (proxy, mut world) = (Proxy::start(TestRedis::alone()), World::new());
-        world.add(&proxy.url(), &["--redis-timeout=500ms"]).await;
+        world.add(&proxy.url(), &["--redis-timeout", timeout]).await;
         world.add(&TestRedis::alone().url(), &[]).await;
         // So that Redis knows the scripts, and need not be taught them while nothing is heard of it.
         for at in 0..2 {

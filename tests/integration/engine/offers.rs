@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{AT_ONCE, Waiting, World, promised, token};
@@ -33,20 +34,21 @@ async fn renewed(world: &World, offered: u64, ttl_ms: u64) -> Answer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_renewal_of_a_lease_on_offer_promised_stays_when_the_waiter_has_hung_up() {
-    for _ in 0..3 {
+    join_all([1, 2, 3].map(async |_| {
         let (world, offered, waiting) = on_offer(None, waiter(2000)).await;
         let until = promised(&renewed(&world, offered, 3500).await.json());
         waiting.abort();
         world.sidecars[0].signal("CONT");
         world.is_not_granted_before(1, until.min(Instant::now() + Duration::from_secs(2))).await;
         assert_eq!(world.look().await["holder"]["token"], offered);
-    }
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_renewal_of_a_lease_on_offer_promised_stays_when_the_waiter_takes_it() {
     let (world, offered, waiting) = on_offer(None, waiter(500)).await;
-    let until = promised(&renewed(&world, offered, 4000).await.json());
+    let until = promised(&renewed(&world, offered, 3000).await.json());
     world.sidecars[0].signal("CONT");
     world.is_not_granted_before(1, until).await;
     waiting.abort();
@@ -55,7 +57,7 @@ async fn what_a_renewal_of_a_lease_on_offer_promised_stays_when_the_waiter_takes
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_renewal_of_a_lease_on_offer_promised_stays_when_the_sidecar_never_takes_it() {
     let (world, offered, _waiting) = on_offer(None, waiter(2000)).await;
-    let until = promised(&renewed(&world, offered, 4000).await.json());
+    let until = promised(&renewed(&world, offered, 3000).await.json());
     world.sidecars[0].signal("KILL");
     world.is_not_granted_before(1, until).await;
 }
@@ -77,7 +79,7 @@ async fn a_renewed_offer_that_is_released_by_its_token_is_gone_and_the_waiter_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_reentrant_acquire_was_promised_of_a_lease_on_offer_is_not_shortened_when_it_is_taken() {
     let (world, offered, waiting) = on_offer(None, waiter(1000)).await;
-    let body = json!({"ttlMs": 5000, "owner": "x", "reentrant": true});
+    let body = json!({"ttlMs": 3500, "owner": "x", "reentrant": true});
     let told = world.acquire(1, body).await;
     assert_eq!((told.status, told.json()["token"].as_u64()), (200, Some(offered)), "{}", told.text());
     let until = promised(&told.json());
@@ -92,7 +94,7 @@ async fn what_a_reentrant_acquire_was_promised_of_a_lease_on_offer_is_not_shorte
 async fn what_a_repetition_was_told_of_a_lease_on_offer_is_not_shortened_when_it_is_taken() {
     let name = unique("attempt");
     // The take comes at once, or when the repetition's own lease is half over.
-    for pause_ms in [0, 350] {
+    join_all([0, 350].map(async |pause_ms| {
         let (world, offered, waiting) = on_offer(Some(&name), waiter(700)).await;
         let told = world.attempt(1, &name, json!({"ttlMs": 700, "owner": "x"})).await;
         assert!(matches!(told.status, 200 | 201), "{}", told.text());
@@ -104,7 +106,8 @@ async fn what_a_repetition_was_told_of_a_lease_on_offer_is_not_shortened_when_it
 
         world.is_not_granted_before(1, until).await;
         waiting.abort();
-    }
+    }))
+    .await;
 }
 
 /// It is the repetition's then, and is not passed on when the first request's sidecar stays silent.

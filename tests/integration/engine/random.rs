@@ -12,8 +12,8 @@ use crate::harness::history::{Held, History};
 use crate::harness::http::Lines;
 use crate::harness::{Answer, Dice, Fault, Proxy, TestRedis, eventually, unique};
 
-const CALLERS: u64 = 10;
-const KEYS: u64 = 3;
+const CALLERS: u64 = 16;
+const KEYS: u64 = 4;
 /// Longer than any wait and any silence of a sidecar together: then the caller hangs up.
 const PATIENCE: Duration = Duration::from_secs(6);
 
@@ -28,23 +28,28 @@ async fn no_two_promises_overlap_and_tokens_rise_whatever_callers_sidecars_and_c
     let proxy = Proxy::start(redis);
     world.add(&proxy.url(), &["--redis-timeout=500ms"]).await;
     world.add(&redis.url(), &[]).await;
-    let model = Model { world, history: History::default(), wrong: Mutex::default() };
-    let end = Instant::now() + Duration::from_secs(seconds);
+    let begun = Instant::now();
+    let model = Model { world, begun, history: History::default(), lines: Mutex::default(), wrong: Mutex::default() };
+    let end = begun + Duration::from_secs(seconds);
 
     let callers = (0..CALLERS).map(|number| model.calls(seed * 1000 + number, end));
     tokio::join!(join_all(callers), model.troubles(&proxy, seed, end));
 
     println!("{} promises in {seconds} s", model.history.len());
-    assert!(model.history.len() as u64 > 10 * seconds, "only {} promises", model.history.len());
+    assert!(model.history.len() as u64 > 5 * seconds, "only {} promises", model.history.len());
     let faults = model.history.faults();
-    let wrong = model.wrong.lock().unwrap();
+    model.print_those_in(&format!("{faults:?}"));
+    let wrong = model.wrong.lock().unwrap().clone();
     assert!(faults.is_empty() && wrong.is_empty(), "seed {seed}: {faults:#?} {wrong:#?}");
     model.nothing_is_left(redis).await;
 }
 
 struct Model {
     world: World,
+    begun: Instant,
     history: History,
+    /// What is in the history, by its token.
+    lines: Mutex<Vec<(u64, String)>>,
     /// What no caller should be told.
     wrong: Mutex<Vec<String>>,
 }
@@ -86,15 +91,33 @@ impl Model {
             if Instant::now() > end {
                 return;
             }
-            let (key, owner) = (self.world.key_of(&dice.roll(KEYS).to_string()), format!("owner-{seed}-{round}"));
+            let (key, kind) = (self.world.key_of(&dice.roll(KEYS).to_string()), dice.roll(4));
+            let owner = format!("{}-{seed}-{round}", ["hold", "twice", "acquire", "acquire"][kind as usize]);
             let mut claims = Claims { key, owner, told: Vec::new() };
-            match dice.roll(4) {
+            match kind {
                 0 => self.holds(&mut dice, &mut claims).await,
                 1 => self.sends_twice(&mut dice, &mut claims).await,
                 _ => self.acquires(&mut dice, &mut claims).await,
             }
-            claims.told.into_iter().for_each(|held| self.history.add(held));
+            claims.told.into_iter().for_each(|held| self.record(held));
             tokio::time::sleep(Duration::from_millis(dice.roll(10))).await;
+        }
+    }
+
+    /// Writes down a stretch, for the checker, and for whoever reads what it found.
+    fn record(&self, held: Held) {
+        let ms = |at: Instant| at.duration_since(self.begun).as_millis();
+        let line =
+            format!("{} {}: {} from {} until {} ms", held.key, held.token, held.holder, ms(held.from), ms(held.until));
+        self.lines.lock().unwrap().push((held.token, line));
+        self.history.add(held);
+    }
+
+    fn print_those_in(&self, faults: &str) {
+        for (token, line) in self.lines.lock().unwrap().iter() {
+            if faults.contains(&token.to_string()) {
+                println!("{line}");
+            }
         }
     }
 
@@ -104,8 +127,8 @@ impl Model {
 
     /// What a round asks for.
     fn body(dice: &mut Dice, claims: &Claims) -> Value {
-        let ttl_ms = [200, 700, 1500, 2500][dice.roll(4) as usize];
-        let wait_ms = [0, 100, 1000, 3000][dice.roll(4) as usize];
+        let ttl_ms = [150, 400, 1000, 2500][dice.roll(4) as usize];
+        let wait_ms = [0, 100, 800, 2500][dice.roll(4) as usize];
         json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": claims.owner})
     }
 

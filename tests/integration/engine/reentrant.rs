@@ -30,14 +30,12 @@ async fn the_second_waiter_of_an_owner(between: bool, at: usize) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reentrant_waiter_is_given_its_own_owners_lease() {
-    the_second_waiter_of_an_owner(false, 0).await;
-    the_second_waiter_of_an_owner(false, 1).await;
+    tokio::join!(the_second_waiter_of_an_owner(false, 0), the_second_waiter_of_an_owner(false, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reentrant_waiter_is_given_its_own_owners_lease_though_another_waits_before_it() {
-    the_second_waiter_of_an_owner(true, 0).await;
-    the_second_waiter_of_an_owner(true, 1).await;
+    tokio::join!(the_second_waiter_of_an_owner(true, 0), the_second_waiter_of_an_owner(true, 1));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -83,7 +81,7 @@ async fn what_a_reentrant_acquire_was_promised_outlives_the_renewals_of_its_owne
 async fn what_a_renewal_was_promised_outlives_the_renewals_of_the_hold() {
     let world = World::of(2).await;
     let (mut hold, first) = world.hold(0, None, json!({"ttlMs": 1500, "owner": "x"})).await;
-    let renewed = world.renew(1, first["token"].as_u64().expect("a token"), 5000).await;
+    let renewed = world.renew(1, first["token"].as_u64().expect("a token"), 3500).await;
     assert_eq!(renewed.status, 200, "{}", renewed.text());
     let until = promised(&renewed.json());
     line(&mut hold, Duration::from_secs(2)).await;

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{AT_ONCE, World, line, lost_before, path};
@@ -55,7 +56,7 @@ impl Users {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_of_the_admin_and_leases_apis_never_shortens_a_holds_lease() {
-    for api in ["/admin/lock", "/cmn/leasable-locks"] {
+    join_all(["/admin/lock", "/cmn/leasable-locks"].map(async |api| {
         let users = Users::start().await;
         let (mut hold, _) = users.hold().await;
         let before = users.left_ms().await;
@@ -68,12 +69,13 @@ async fn a_post_of_the_admin_and_leases_apis_never_shortens_a_holds_lease() {
         let end = Instant::now() + Duration::from_secs(2);
         let (lost, ()) = tokio::join!(lost_before(&mut hold, end), users.world.is_not_granted_before(1, end));
         assert_eq!(lost, None, "{api}");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_of_the_admin_and_leases_apis_never_shortens_a_lease_of_its_owner() {
-    for api in ["/admin/lock", "/cmn/leasable-locks"] {
+    join_all(["/admin/lock", "/cmn/leasable-locks"].map(async |api| {
         let users = Users::start().await;
         let call = users.world.sidecars[0].call("POST", &path(&users.world.key)).cookie(&users.alice);
         let first = call.json(&json!({"ttlMs": TTL_MS})).send().await.json();
@@ -88,12 +90,13 @@ async fn a_post_of_the_admin_and_leases_apis_never_shortens_a_lease_of_its_owner
         }
         let left = users.left_ms().await;
         assert!(left > TTL_MS - 5000, "{api}: {left} ms");
-    }
+    }))
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_post_of_the_admin_and_leases_apis_lengthens_a_lease_of_its_owner() {
-    for api in ["/admin/lock", "/cmn/leasable-locks"] {
+    join_all(["/admin/lock", "/cmn/leasable-locks"].map(async |api| {
         let users = Users::start().await;
         let call = users.world.sidecars[0].call("POST", &path(&users.world.key)).cookie(&users.alice);
         call.json(&json!({"ttlMs": 800})).send().await;
@@ -103,7 +106,8 @@ async fn a_post_of_the_admin_and_leases_apis_lengthens_a_lease_of_its_owner() {
         assert_eq!(users.post(api).await.status, 200, "{api}");
 
         assert!(users.left_ms().await > 500, "{api}: {} ms", users.left_ms().await);
-    }
+    }))
+    .await;
 }
 
 /// The hold hears of it, so that what it counts on is never more than Redis keeps.

@@ -9,8 +9,8 @@ use crate::harness::{Fault, Proxy, TestRedis, eventually};
 
 const MEGABYTES: usize = 64;
 /// A copy of the value takes tens of milliseconds of Redis's time each.
-const TIMES: usize = 6;
-const AT_MOST_MS: u64 = 40;
+const TIMES: usize = 3;
+const AT_MOST_MS: u64 = 30;
 
 /// What Redis's main thread has used of its processor.
 fn used_ms(redis: &TestRedis) -> u64 {
@@ -61,7 +61,7 @@ async fn ask(world: &World, method: &str, query: &str, body: &Value) -> u16 {
 async fn no_request_copies_a_strangers_value_of_64_megabytes() {
     let redis = TestRedis::start(&[]);
     let world = raw(&redis).await;
-    let mut slow = Vec::new();
+    let mut wrong = Vec::new();
     for beginning in [Beginning::Nothing, Beginning::ALease] {
         let token = replaced(&redis, &world, beginning).await;
         let one = format!("?token={token}");
@@ -81,19 +81,27 @@ async fn no_request_copies_a_strangers_value_of_64_megabytes() {
             let before = used_ms(&redis);
             for _ in 0..TIMES {
                 let status = ask(&world, method, query, &body).await;
-                assert!((200..500).contains(&status), "{what}: {status}");
-                assert!(status != 201 && status != 204, "{what} {beginning:?}: a stranger's key is left alone");
+                if status >= 500 {
+                    wrong.push(format!("{beginning:?}: {what}: answered {status}"));
+                    break;
+                }
+                if matches!(status, 201 | 204) {
+                    wrong.push(format!("{beginning:?}: {what}: answered {status}, as if it were a lease"));
+                }
             }
             let took = used_ms(&redis) - before;
             println!("{beginning:?}: {TIMES} times {what}: {took} ms of Redis's time");
             if took > AT_MOST_MS {
-                slow.push(format!("{beginning:?}: {TIMES} times {what}: {took} ms"));
+                wrong.push(format!("{beginning:?}: {TIMES} times {what}: {took} ms"));
             }
             let length: usize = redis.ask("STRLEN", &[&world.key]);
-            assert_eq!(length, MEGABYTES * 1024 * 1024 + 1, "{what}: the stranger's value is left alone");
+            if length != MEGABYTES * 1024 * 1024 + 1 {
+                wrong.push(format!("{beginning:?}: {what}: the stranger's value has {length} bytes now"));
+                make_big(&redis, &world.key, "");
+            }
         }
     }
-    assert!(slow.is_empty(), "{slow:#?}");
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,7 +116,7 @@ async fn a_rollback_copies_no_strangers_value_of_64_megabytes() {
         proxy.set(Fault::HoldReplies);
         let caller = world.caller(0, None, &json!({"ttlMs": 60_000, "owner": "gone"}));
         let exists = || redis.ask::<bool>("EXISTS", &[&world.key]);
-        eventually("redis has done it", Duration::from_secs(3), async || exists()).await;
+        eventually("redis has done it", Duration::from_secs(10), async || exists()).await;
         make_big(&redis, &world.key, "");
         drop(caller);
         let before = used_ms(&redis);

@@ -37,6 +37,8 @@ pub struct Proxy {
     cuts: watch::Sender<u64>,
     /// Which connections are half open, by when they were made.
     ghosts: watch::Sender<Range<u64>>,
+    /// Connections made before this are closed towards their sidecars.
+    stranded: watch::Sender<u64>,
 }
 
 impl Proxy {
@@ -46,10 +48,12 @@ impl Proxy {
             fault: watch::Sender::new(Fault::None),
             cuts: watch::Sender::new(0),
             ghosts: watch::Sender::new(0..0),
+            stranded: watch::Sender::new(0),
         };
         let listener = UnixListener::bind(proxy.socket()).expect("a socket of the test's own");
         let (redis, fault) = (redis.socket(), proxy.fault.clone());
         let (cuts, ghosts) = (proxy.cuts.clone(), proxy.ghosts.clone());
+        let stranded = proxy.stranded.clone();
         tokio::spawn(async move {
             while let Ok((sidecar, _)) = listener.accept().await {
                 let Ok(redis) = UnixStream::connect(&redis).await else { continue };
@@ -58,6 +62,7 @@ impl Proxy {
                     ghosts: ghosts.subscribe(),
                     born: ghosts.borrow().end,
                     cuts: cuts.subscribe(),
+                    stranded: stranded.subscribe(),
                     lost_requests: AtomicBool::new(false),
                     lost_replies: AtomicBool::new(false),
                 };
@@ -90,6 +95,12 @@ impl Proxy {
         self.ghosts.send_modify(|ghosts| ghosts.end += 1);
     }
 
+    /// The same, but that the sidecars see at once that they are closed.
+    pub fn strand(&self) {
+        self.half_open();
+        self.stranded.send_replace(self.ghosts.borrow().end);
+    }
+
     /// What was sent on connections while they were half open reaches Redis after all.
     pub fn deliver_late(&self) {
         self.ghosts.send_modify(|ghosts| ghosts.start = ghosts.end);
@@ -114,6 +125,7 @@ struct Link {
     ghosts: watch::Receiver<Range<u64>>,
     born: u64,
     cuts: watch::Receiver<u64>,
+    stranded: watch::Receiver<u64>,
     /// Whether requests, and replies, were lost on it. Then no further one passes until it is cut: behind a gap, each
     /// reply would be taken for that to another request.
     lost_requests: AtomicBool,
@@ -132,7 +144,14 @@ impl Link {
                 self.deliver(requests, to_redis, Fault::HoldRequests),
             )
         };
-        let answering = self.deliver(replies, to_sidecar, Fault::HoldReplies);
+        let mut stranded = self.stranded.clone();
+        let answering = async {
+            // Dropped, its half of the connection closes.
+            tokio::select! {
+                () = self.deliver(replies, to_sidecar, Fault::HoldReplies) => {}
+                _ = stranded.wait_for(|before| self.born < *before) => {}
+            }
+        };
         tokio::select! {
             // Also when the sidecar has closed: what it had sent, and is held, still arrives.
             _ = asking => {}
