@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::{FORMATS, Line, line_with, lines_with};
+use super::{FORMATS, Line, answer_of, lines_with};
 use crate::harness::{
     API_TOKEN, Answer, Fault, Proxy, Sidecar, TestRedis, Who, editor, eventually, jwt, reader, unique,
 };
@@ -47,7 +47,7 @@ impl Seen {
         let answer = call.json(&row.body).send().await;
         assert!(answer.status >= 400, "{} {}: {}", row.method, row.path, answer.text());
         assert_eq!(answer.header("x-request-id"), Some(&*id));
-        let line = line_with(sidecar, &id).await;
+        let line = answer_of(sidecar, &id).await;
         self.holds(&line, row, &id, answer.status);
         answer
     }
@@ -182,6 +182,8 @@ async fn of_limits(format: &str, seen: &mut Seen) {
         let busy = (0..3).map(async |_| {
             loop {
                 sidecar.ask(&Who::System, "GET", &fence).send().await;
+                // Slow enough that no line is withheld.
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         });
         let refused = async {
@@ -199,7 +201,7 @@ async fn of_limits(format: &str, seen: &mut Seen) {
     };
     let (drained, ()) = tokio::join!(waits, others);
     assert_eq!((drained.status, drained.json()["code"].as_str()), (503, Some("draining")), "{}", drained.text());
-    let line = line_with(&sidecar, "r-waits").await;
+    let line = answer_of(&sidecar, "r-waits").await;
     for (name, value) in [("level", "INFO"), ("caller", "waits"), ("key", &key), ("outcome", "not-applied")] {
         line.assert(name, value);
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Line, line_with};
+use super::{Line, answer_of};
 use crate::harness::http::raw;
 use crate::harness::{Answer, Scratch, Sidecar, TestRedis, Who, editor, eventually, jwt, unique};
 
@@ -83,7 +83,7 @@ async fn an_id_that_is_not_fit_is_replaced_by_one_of_ours_everywhere() {
             assert!((1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()), "{answer}");
             assert!(!sent.contains(id) && !answer.contains("hunter2"), "{answer}");
             assert_eq!(answer.matches(id).count(), if status == 204 { 1 } else { 2 }, "in the problem, too: {answer}");
-            line_with(&sidecar, id).await.assert("request_id", id);
+            answer_of(&sidecar, id).await.assert("request_id", id);
         }
     }
     assert!(!sidecar.log().contains("hunter2"));
@@ -104,7 +104,7 @@ async fn without_one_an_id_is_made_only_where_a_line_or_a_problem_has_it() {
     let debug = Sidecar::who_knows(&TestRedis::shared().url(), &["--log-level=debug"]).await;
     for (method, path, body, _) in calls() {
         let answer = debug.ask(&editor("alice"), method, &path).json(&body).send().await;
-        let line = line_with(&debug, answer.header("x-request-id").expect("the id of the line")).await;
+        let line = answer_of(&debug, answer.header("x-request-id").expect("the id of the line")).await;
         line.assert("target", "lockside.api");
         line.assert("method", method);
     }
@@ -132,7 +132,7 @@ async fn a_failure_that_a_line_tells_of_has_the_id_of_the_line_in_every_dialect(
         let answer = sidecar.ask(&who, "POST", path).json(&body).send().await;
         assert!(answer.status >= 500, "{}", answer.text());
         let id = answer.header("x-request-id").expect("the id of the line").to_owned();
-        line_with(&sidecar, &id).await.assert("message", "a request failed");
+        answer_of(&sidecar, &id).await.assert("message", "a request failed");
         ids.push(id);
     }
     ids.dedup();
@@ -154,7 +154,7 @@ async fn a_trace_that_is_not_whole_is_not_told() {
         let id = unique("traced");
         let call = sidecar.call("GET", "/v1/locks").header("x-request-id", &id).header("traceparent", &sent);
         assert_eq!(call.send().await.status, 200);
-        let line: Line = line_with(&sidecar, &id).await;
+        let line: Line = answer_of(&sidecar, &id).await;
         assert_eq!(line.get("trace_id"), told.then_some(trace), "{}", line.raw);
     }
     assert!(!sidecar.log().contains("hunter2"));

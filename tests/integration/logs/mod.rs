@@ -127,3 +127,14 @@ async fn line_with(sidecar: &Sidecar, text: &str) -> Line {
     assert_eq!(lines.len(), 1, "{lines:#?}");
     lines.into_iter().next().unwrap()
 }
+
+/// The line that tells how the request of this id was answered. Others may belong to it, too.
+async fn answer_of(sidecar: &Sidecar, id: &str) -> Line {
+    let id = format!("{id}\"");
+    let is_it = |line: &&str| line.contains(&id) && line.contains("duration_ms");
+    let found = || sidecar.log().lines().filter(is_it).map(str::to_owned).collect::<Vec<_>>();
+    eventually(&format!("an answer of `{id}`"), Duration::from_secs(5), async || !found().is_empty()).await;
+    let lines = found();
+    assert_eq!(lines.len(), 1, "{lines:#?}");
+    Line::of(&lines[0])
+}

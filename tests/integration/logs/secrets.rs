@@ -3,7 +3,7 @@
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use super::{FORMATS, line_with};
+use super::{FORMATS, answer_of};
 use crate::harness::jwt::{base64url, seconds, sign, signed};
 use crate::harness::{Scratch, Sidecar, TestRedis, jwt, unique};
 
@@ -36,7 +36,7 @@ async fn the_reason_of_a_401_is_in_our_words_and_holds_nothing_of_the_token() {
         (with("iss", json!(["hunter2"])), ""),
         (with("aud", json!("hunter2")), "`aud`"),
         (with("aud", json!({"hunter2": 1})), ""),
-        (with("sub", json!({"hunter2": 1})), "`sub`"),
+        (with("sub", json!({"hunter2": 1})), ""),
         (sign(&json!({"sub": "hunter2"}), Algorithm::HS256, &other), "signature"),
         (sign(&json!({"sub": "hunter2"}), Algorithm::HS256, &key), "no `"),
         (forged(r#"{"alg":"hunter2"}"#, good_claims), ""),
@@ -62,7 +62,7 @@ async fn the_reason_of_a_401_is_in_our_words_and_holds_nothing_of_the_token() {
                 let answer = sidecar.call(method, dialect).cookie(token).header("x-request-id", &id).send().await;
                 // A user without a name is known to have signed in, and is not found: an answer of that dialect alone.
                 assert!(matches!(answer.status, 401 | 403), "{token}: {}", answer.text());
-                let line = line_with(&sidecar, &id).await;
+                let line = answer_of(&sidecar, &id).await;
                 line.assert_harmless();
                 let reason = line.get("reason").unwrap_or_else(|| panic!("no reason: {}", line.raw));
                 assert!(reason.contains(expected) || answer.status == 403, "{expected}: {}", line.raw);

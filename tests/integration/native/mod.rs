@@ -46,6 +46,13 @@ const CODES: [&str; 16] = [
     "outcome-unknown",
 ];
 
+/// A problem but for the id of its request.
+fn without_id(answer: &Answer) -> Value {
+    let mut body = answer.json();
+    body.as_object_mut().expect("an object").remove("requestId").expect("an id");
+    body
+}
+
 /// A sidecar with calls of the dialect.
 struct Native(Sidecar);
 
