@@ -1,6 +1,8 @@
 //! `POST /v1/locks/{key}/hold`: a lock that lives as long as a connection. lockside renews it; when the connection
 //! closes, for whatever reason, the lock is released.
 
+use std::fmt::Display;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use super::Context;
 use super::failure::Failure;
 use super::native::{AcquireBody, LeaseView, caller, idempotency_key, key_in};
+use super::permit::Permit;
 use super::wire::rfc3339;
 use crate::lock::{Acquired, Changed, Delivery, Lease, Locks, Loss, Ttl, Which};
 use crate::server::{Body, Broken, Response};
@@ -52,6 +55,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
+    let permit = Arc::new(Permit::new(cx, request.headers()));
     let body = AcquireBody::read(request).await?;
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
@@ -68,6 +72,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
         deadline: end_of_promise(&lease),
         locks: cx.locks.clone(),
         lease,
+        permit,
         ttl,
         lines,
         draining: cx.draining.clone(),
@@ -95,6 +100,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String) -> Resu
 struct Hold {
     locks: Locks,
     lease: Lease,
+    permit: Arc<Permit>,
     ttl: Ttl,
     /// When the last promise ends, Redis or no Redis.
     deadline: Instant,
@@ -114,10 +120,12 @@ impl Hold {
         let mut give_up_at = None;
         let (lines, mut draining) = (self.lines.clone(), self.draining.clone());
         let removal = self.locks.removal(&self.lease);
+        let permit_ends = self.permit.ends();
         let reason = loop {
             tokio::select! {
                 biased;
                 () = lines.closed() => break None,
+                () = until(permit_ends.unwrap_or(self.deadline)), if permit_ends.is_some() => break Some("unauthorized"),
                 () = until(self.deadline) => break Some("redis"),
                 () = until(give_up_at.unwrap_or(self.deadline)), if give_up_at.is_some() => break Some("draining"),
                 _ = draining.wait_for(|draining| *draining), if give_up_at.is_none() => {
@@ -136,8 +144,9 @@ impl Hold {
                     Ok(Changed::Lost(Loss::Forced)) => break Some("forced"),
                     Ok(Changed::Lost(Loss::Expired)) => break Some("expired"),
                     Ok(Changed::Lost(Loss::Superseded) | Changed::NotYours) => break Some("superseded"),
+                    Err(Missed::Unauthorized) => break Some("unauthorized"),
                     // Again, for as long as the promise lasts.
-                    Err(()) => renew_at = Instant::now() + RETRY.min(self.pause()),
+                    Err(Missed::Again) => renew_at = Instant::now() + RETRY.min(self.pause()),
                 },
             }
         };
@@ -150,18 +159,26 @@ impl Hold {
         }
     }
 
-    async fn renewal(&self, at: Instant) -> Result<Changed<Lease>, ()> {
+    async fn renewal(&self, at: Instant) -> Result<Changed<Lease>, Missed> {
         until(at).await;
-        let which = Which::Of(self.lease.key.clone(), self.lease.token);
+        let not_renewed = |failure: &dyn Display| {
+            tracing::warn!(key = %self.lease.key, %failure, "a held lock was not renewed; trying again");
+            Missed::Again
+        };
         // Boxed, so that a hold that sleeps is small.
-        let renewal = Box::pin(self.locks.renew(which, self.lease.owner.clone(), Some(self.ttl)));
+        let renewal = Box::pin(async {
+            // Whoever may hold it no longer gets no more time.
+            match self.permit.is_valid(&self.lease.owner).await {
+                Ok(true) => {}
+                Ok(false) => return Err(Missed::Unauthorized),
+                Err(failure) => return Err(not_renewed(&failure)),
+            }
+            let which = Which::Of(self.lease.key.clone(), self.lease.token);
+            let renewed = self.locks.renew(which, self.lease.owner.clone(), Some(self.ttl)).await;
+            renewed.map_err(|failure| not_renewed(&failure))
+        });
         // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
-        match tokio::time::timeout(self.pause().max(RETRY), renewal).await {
-            Ok(renewed) => renewed.map_err(|failure| {
-                tracing::warn!(key = %self.lease.key, %failure, "a held lock was not renewed; trying again");
-            }),
-            Err(_) => Err(()),
-        }
+        tokio::time::timeout(self.pause().max(RETRY), renewal).await.unwrap_or(Err(Missed::Again))
     }
 
     /// Lets go; again where Redis does not answer, for as long as the lease may last.
@@ -189,6 +206,14 @@ impl Hold {
         line.push(b'\n');
         let _ = self.lines.try_send(Ok(Bytes::from(line)));
     }
+}
+
+/// Why a lease was not renewed.
+enum Missed {
+    /// Redis did not do it, or did not say so.
+    Again,
+    /// The credential lets its owner go on no longer.
+    Unauthorized,
 }
 
 /// When the holder must have been told that nothing is left: a little before it is so.

@@ -2,16 +2,20 @@
 
 mod admin;
 mod body;
+mod caller;
 mod dapr;
 mod failure;
 mod gate;
 mod hold;
+mod known;
 mod language;
 mod leases;
 mod native;
 mod openapi;
 pub mod ops;
+mod owner_names;
 mod page;
+mod permit;
 mod problem;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
@@ -27,7 +31,7 @@ use hyper::body::Incoming;
 use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
-use crate::config::{Config, DaprStore, LockConfig};
+use crate::config::{Anonymous, Config, DaprStore, LockConfig};
 use crate::directory::Directory;
 use crate::flood::{Flood, Room};
 use crate::lock::{Locks, Owner, OwnerKind};
@@ -37,6 +41,7 @@ use failure::Failure;
 use gate::Gate;
 use language::Language;
 use openapi::Document;
+use owner_names::OwnerNames;
 use route::{Operation, Route};
 
 /// Everything that a handler may use. Cheap to clone.
@@ -48,9 +53,10 @@ struct Context {
     authenticator: Authenticator,
     directory: Option<Directory>,
     gate: Gate,
-    /// Whether the native and the Dapr dialect serve callers who say nothing of themselves.
-    serves_anonymous: bool,
+    /// What callers without a credential may do.
+    anonymous: Anonymous,
     limits: LockConfig,
+    owner_names: OwnerNames,
     /// The lock stores of the Dapr dialect.
     dapr_stores: Vec<DaprStore>,
     metrics: Arc<Metrics>,
@@ -75,9 +81,9 @@ impl Api {
             authenticator: Authenticator::new(&config.auth),
             directory,
             gate: Gate::new(&config.listen),
-            serves_anonymous: config.auth.api_token.is_none()
-                && (config.listen.api.is_local() || config.listen.insecure),
+            anonymous: config.anonymous(&config.listen.api),
             limits: config.locks.clone(),
+            owner_names: OwnerNames::new(&config.locks.owner_prefix),
             dapr_stores: config.listen.dapr_stores.clone(),
             metrics,
             failures: Flood::new(),
@@ -178,11 +184,6 @@ impl Context {
             }
             other => Ok(other),
         }
-    }
-
-    /// Lets in somebody who says nothing of themselves, where such callers are served: but for another site's page.
-    fn admit_anonymous(&self, request: &Request<Incoming>) -> Result<(), Failure> {
-        self.gate.admit_page(request.method(), request.headers())
     }
 
     async fn known(&self, user: User) -> Result<User, Failure> {

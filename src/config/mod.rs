@@ -1,6 +1,7 @@
 //! The settings: one struct a concern, checked all in one run, so that whoever set them wrongly learns of every
 //! mistake at once. Reads the files that the flags name; opens no socket.
 
+mod anonymous;
 mod flags;
 mod live;
 mod parse;
@@ -12,8 +13,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use anonymous::{Anonymous, Facts};
 pub use flags::{Flags, ListenFlags, ProcessFlags};
-pub use live::{Follow, Live, Look};
+pub use live::{Follow, Live, Look, Wary};
 pub use parse::duration;
 pub use secret::Secret;
 pub use tls::Tls;
@@ -31,6 +33,8 @@ pub struct Config {
     pub process: ProcessConfig,
     /// What is unwise but allowed, a sentence each, for the log.
     pub warnings: Vec<String>,
+    /// What is worth saying at start, a sentence each.
+    pub notes: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +149,8 @@ pub struct LockConfig {
     pub key_prefix: String,
     /// Whether a lock's Redis key is its name.
     pub raw_keys: bool,
+    /// What the name of an owner begins with that a service caller did not name.
+    pub owner_prefix: String,
     pub admin_ttl: Ttl,
     /// Where a native acquire names none.
     pub default_ttl: Ttl,
@@ -161,6 +167,21 @@ pub struct AuthConfig {
     pub jwt: Option<Live<Verifier>>,
     pub api_token: Option<Live<Secret>>,
     pub user_directory: bool,
+    /// What callers without a credential may do, where that was said.
+    pub anonymous: Option<Anonymous>,
+}
+
+impl AuthConfig {
+    /// What callers without a credential may do on a listener; an error where it must not be so.
+    fn anonymous_on(&self, listener: &Address, is_insecure: bool) -> Result<Anonymous, String> {
+        let facts = Facts {
+            has_key: self.jwt.is_some(),
+            has_token: self.api_token.is_some(),
+            is_local: listener.is_local(),
+            is_insecure,
+        };
+        Anonymous::on(self.anonymous, facts)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -197,6 +218,11 @@ impl Config {
         files.into_iter().flatten().flatten().collect()
     }
 
+    /// What callers without a credential may do on an API listener.
+    pub fn anonymous(&self, listener: &Address) -> Anonymous {
+        self.auth.anonymous_on(listener, self.listen.insecure).unwrap_or(Anonymous::None)
+    }
+
     /// Checks every flag; either all are good, or every mistake is in the list.
     pub fn resolve(flags: &Flags) -> Result<Config, Vec<Mistake>> {
         let mut check = parse::Check::default();
@@ -221,6 +247,12 @@ impl Config {
                 ),
             );
         }
+        if let (Some(listen), Some(auth)) = (&listen, &auth) {
+            match auth.anonymous_on(&listen.api, insecure) {
+                Ok(level) => check.notes.push(level.sentence().to_owned()),
+                Err(problem) => check.mistake("--anonymous", problem),
+            }
+        }
         let is_cluster = |redis: &RedisConfig| matches!(redis.server, RedisServer::Cluster { .. });
         if redis.as_ref().is_some_and(is_cluster) && locks.as_ref().is_some_and(|locks| locks.raw_keys) {
             check.mistake(
@@ -231,7 +263,7 @@ impl Config {
         }
         match (redis, listen, locks, auth, process) {
             (Some(redis), Some(listen), Some(locks), Some(auth), Some(process)) if check.mistakes.is_empty() => {
-                Ok(Config { redis, listen, locks, auth, process, warnings: check.warnings })
+                Ok(Config { redis, listen, locks, auth, process, warnings: check.warnings, notes: check.notes })
             }
             _ => Err(check.mistakes),
         }

@@ -104,11 +104,6 @@ impl Locks {
         self.0.undoer.idle().await;
     }
 
-    /// A name for an owner that gave none.
-    pub fn owner_name(&self) -> String {
-        self.0.shared.nonces.next()
-    }
-
     /// Asks for a key. When the caller has gone by the time it is granted, does not sign for it, or Redis did not say in
     /// time whether it is granted, it is taken back.
     pub async fn acquire(&self, key: Key, attempt: Attempt) -> Result<Delivery, LockFailure> {

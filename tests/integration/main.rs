@@ -28,6 +28,7 @@ mod openapi;
 mod ops;
 mod outages;
 mod overload;
+mod permits;
 mod raw_keys;
 mod readme;
 mod rotation;

@@ -1,20 +1,23 @@
 //! The native dialect: what app developers use from any language. JSON, and a truthful outcome in every error.
 
+mod meta;
 mod request;
 mod view;
 
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Context;
-use super::body::object;
+use super::body;
+use super::caller::Caller;
 use super::failure::Failure;
+use super::known;
 use super::page::{self, Page};
 use super::wire::{flag, json, no_content, registered};
-use crate::auth::Principal;
-use crate::lock::{Acquired, Changed, Delivery, Forced, Holder, Owner, State, Target, Token, Which};
+use crate::config::Anonymous;
+use crate::lock::{Acquired, Changed, Delivery, Forced, Holder, State, Target, Token, Which};
 use crate::server::{Response, read_body};
 #[cfg(any(test, fuzzing))]
 pub use request::name_in;
@@ -43,16 +46,18 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String) -> R
 /// `PUT /v1/locks/{key}?token=N`: sets the remaining time of a lease.
 pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct RenewBody {
         #[serde(default, deserialize_with = "given")]
         ttl_ms: Option<Box<RawValue>>,
     }
+    const PARAMETERS: &[&str] = &["token"];
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
+    known::parameters(request.uri().query(), PARAMETERS, known::fields_of::<RenewBody>())?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let body = read_body(request).await?;
-    let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { object(&body)? };
+    let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { body::strict(&body, PARAMETERS)? };
     let ttl = body.ttl_ms.map(|ttl| ttl_of(&cx.limits, &ttl)).transpose()?;
     let which = Which::Of(key, token.ok_or(Failure::Lost)?);
     match cx.locks.renew(which, caller.claimant(), ttl).await? {
@@ -64,10 +69,14 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
 
 /// `DELETE /v1/locks/{key}?token=N`: lets go. `?force=true`: takes the lock away from whoever has it.
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
+    const PARAMETERS: &[&str] = &["token", "force"];
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
+    known::parameters(request.uri().query(), PARAMETERS, &[])?;
     let force = flag(request.uri().query().unwrap_or_default(), "force")?;
-    match (token_in(&request)?, force) {
+    let token = token_in(&request)?;
+    no_body(request, PARAMETERS).await?;
+    match (token, force) {
         (Some(token), false) => {
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
             match cx.locks.release(which, caller.claimant()).await? {
@@ -101,6 +110,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     }
     caller(cx, &request).await?;
     let key = key_in(&key)?;
+    known::parameters(request.uri().query(), &[], &[])?;
     let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
@@ -120,6 +130,7 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
     caller(cx, &request).await?;
     let key = key_in(&key)?;
+    known::parameters(request.uri().query(), &["token"], &[])?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let holder = match cx.locks.look(key.clone()).await? {
         State::Held(Holder::Lease(lease)) => Some(lease.token),
@@ -145,6 +156,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
         next: Option<String>,
     }
     caller(cx, &request).await?;
+    known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], &[])?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
     let mut listing = cx.locks.list(page.prefix, page.cursor)?;
     let (leases, next) = page::read(&mut listing, page.limit.unwrap_or(DEFAULT_LIMIT)).await?;
@@ -152,39 +164,16 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     Ok(json(StatusCode::OK, &PageView { locks: locks.collect(), next: next.map(|token| token.to_string()) }))
 }
 
-/// Who is asking.
-pub struct Caller {
-    /// The user; `None` for a system caller.
-    owner: Option<Owner>,
-    manages_locks: bool,
+/// Refuses a body that would be ignored.
+async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<(), Failure> {
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
+    let body = read_body(request).await.map_err(|error| Failure::BadRequest(error.to_string()))?;
+    body::nothing(&body, parameters)
 }
 
-impl Caller {
-    pub fn is_user(&self) -> bool {
-        self.owner.is_some()
-    }
-
-    /// The owner whose leases this caller may change.
-    fn claimant(self) -> Owner {
-        self.owner.unwrap_or_else(|| Owner::system(String::new()))
-    }
-
-    /// The caller by name, for the log.
-    fn named(self) -> Owner {
-        self.owner.unwrap_or_else(|| Owner::system("system".to_owned()))
-    }
-}
-
-/// A user, a system caller, or, where the listener is this machine's and no API token is set, anybody as a system
-/// caller: the pod is the trust boundary.
+/// A user, a service caller, or, where `--anonymous` lets them, anybody as a service caller.
 pub async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
-    match cx.principal(request).await? {
-        Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),
-        Principal::System => Ok(Caller { owner: None, manages_locks: true }),
-        Principal::Anonymous if cx.serves_anonymous => {
-            cx.admit_anonymous(request)?;
-            Ok(Caller { owner: None, manages_locks: true })
-        }
-        Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
-    }
+    cx.caller(request, Anonymous::Lock).await
 }
