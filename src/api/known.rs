@@ -15,8 +15,11 @@ const SAME: [&[&str]; 3] =
 /// Longest part of an unknown name that is shown and compared, characters.
 const LONGEST: usize = 64;
 
-/// Refuses a parameter that is none of `known`; `fields` are those of the body, if there is one.
-pub fn parameters(query: Option<&str>, known: &[&str], fields: &[&str]) -> Result<(), Failure> {
+/// The names of the fields of a body.
+pub type Fields = fn() -> &'static [&'static str];
+
+/// Refuses a parameter that is none of `known`; `fields` are those of the body.
+pub fn parameters(query: Option<&str>, known: &[&str], fields: Fields) -> Result<(), Failure> {
     let Some(query) = query else { return Ok(()) };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let name = pair.split_once('=').map_or(pair, |(name, _)| name);
@@ -25,7 +28,7 @@ pub fn parameters(query: Option<&str>, known: &[&str], fields: &[&str]) -> Resul
         }
         let name = decoded(name).unwrap_or_else(|_| String::from_utf8_lossy(name.as_bytes()));
         if !known.contains(&&*name) {
-            return Err(unknown("query parameter", &name, known, ("field", fields)));
+            return Err(unknown("query parameter", &name, known, ("field", fields())));
         }
     }
     Ok(())
@@ -46,7 +49,7 @@ fn unknown(kind: &str, name: &str, known: &[&str], (other_kind, others): (&str, 
     let nearest = candidates.map(|(candidate, is_other)| (distance(&name, candidate), is_other, candidate)).min();
     let _ = match nearest {
         Some((0, true, there)) if there == name => write!(text, "; `{there}` is a {other_kind}"),
-        Some((far, is_other, there)) if far <= name.len().max(there.len()) / 2 => {
+        Some((far, is_other, there)) if far <= name.len().max(there.len()).div_ceil(2) => {
             let place = if is_other { format!("{other_kind} ") } else { String::new() };
             write!(text, "; did you mean the {place}`{there}`?")
         }
@@ -92,8 +95,8 @@ struct Members(Vec<String>);
 
 impl<'de> serde::Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Members, D::Error> {
-        struct Names;
-        impl<'de> Visitor<'de> for Names {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
             type Value = Members;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -109,20 +112,25 @@ impl<'de> serde::Deserialize<'de> for Members {
                 Ok(Members(names))
             }
         }
-        deserializer.deserialize_map(Names)
+        deserializer.deserialize_map(Object)
     }
 }
 
 /// The names of the fields of a struct, as its `Deserialize` tells them.
 pub fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
     let mut fields: &[&str] = &[];
-    let _ = T::deserialize(Fields(&mut fields));
+    let _ = T::deserialize(Names(&mut fields));
     fields
 }
 
-struct Fields<'a>(&'a mut &'static [&'static str]);
+/// Of an operation without a body.
+pub fn no_fields() -> &'static [&'static str] {
+    &[]
+}
 
-impl<'de> Deserializer<'de> for Fields<'_> {
+struct Names<'a>(&'a mut &'static [&'static str]);
+
+impl<'de> Deserializer<'de> for Names<'_> {
     type Error = serde::de::value::Error;
 
     fn deserialize_struct<V: Visitor<'de>>(
@@ -189,7 +197,7 @@ mod tests {
 
     #[test]
     fn an_unknown_parameter_is_named_with_the_nearest() {
-        let told = |query: &str| told(parameters(Some(query), &["token", "force"], &["ttlMs"]).err());
+        let told = |query: &str| told(parameters(Some(query), &["token", "force"], || &["ttlMs"]).err());
         for (query, name, nearest) in [
             ("token=1&dryRun=true", "`dryRun`", "expected token or force"),
             ("Token=1", "`Token`", "the `token`?"),
@@ -206,6 +214,6 @@ mod tests {
         for query in ["", "&", "token=1&", "force", "%74oken=1&force=true", "token=a=b"] {
             assert_eq!(told(query), "", "{query}");
         }
-        assert!(parameters(None, &[], &[]).is_ok());
+        assert!(parameters(None, &[], no_fields).is_ok());
     }
 }

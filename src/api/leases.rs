@@ -55,7 +55,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 /// `POST /cmn/leasable-locks`: acquires a key, or renews it for the user who has it.
 pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
-    known::parameters(request.uri().query(), &[], known::fields_of::<CreateBody>())?;
+    known::parameters(request.uri().query(), &[], known::fields_of::<CreateBody>)?;
     let body = read_body(request).await?;
     let (key, ttl) = body::strict::<CreateBody>(&body, &[])?.terms(&cx.limits)?;
     let attempt = match caller.owner {

@@ -54,7 +54,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     const PARAMETERS: &[&str] = &["token"];
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), PARAMETERS, known::fields_of::<RenewBody>())?;
+    known::parameters(request.uri().query(), PARAMETERS, known::fields_of::<RenewBody>)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let body = read_body(request).await?;
     let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { body::strict(&body, PARAMETERS)? };
@@ -72,7 +72,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
     const PARAMETERS: &[&str] = &["token", "force"];
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), PARAMETERS, &[])?;
+    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let force = flag(request.uri().query().unwrap_or_default(), "force")?;
     let token = token_in(&request)?;
     no_body(request, PARAMETERS).await?;
@@ -110,7 +110,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     }
     caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), &[], &[])?;
+    known::parameters(request.uri().query(), &[], known::no_fields)?;
     let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
@@ -130,7 +130,7 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
     caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), &["token"], &[])?;
+    known::parameters(request.uri().query(), &["token"], known::no_fields)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let holder = match cx.locks.look(key.clone()).await? {
         State::Held(Holder::Lease(lease)) => Some(lease.token),
@@ -156,7 +156,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
         next: Option<String>,
     }
     caller(cx, &request).await?;
-    known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], &[])?;
+    known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
     let mut listing = cx.locks.list(page.prefix, page.cursor)?;
     let (leases, next) = page::read(&mut listing, page.limit.unwrap_or(DEFAULT_LIMIT)).await?;

@@ -40,7 +40,7 @@ pub struct AcquireBody {
 impl AcquireBody {
     /// The body of an acquire or a hold, neither of which takes anything in its query.
     pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
-        known::parameters(request.uri().query(), &[], known::fields_of::<AcquireBody>())?;
+        known::parameters(request.uri().query(), &[], known::fields_of::<AcquireBody>)?;
         AcquireBody::of(&read_body(request).await?)
     }
 
