@@ -31,7 +31,7 @@ pub async fn follow(files: Vec<Box<dyn Follow>>, metrics: Arc<Metrics>) {
                     tracing::info!(flag = file.flag(), "the file has changed, and what it holds now counts");
                     warn(&warnings);
                 }
-                Look::Unwise(warnings) => warn(&warnings),
+                Look::Unwise(warning) => warn(&[warning]),
                 Look::Unfit(problem) => {
                     unfit.set(1);
                     tracing::error!(

@@ -17,17 +17,6 @@ pub fn strict<T: DeserializeOwned>(body: &[u8], parameters: &[&str]) -> Result<T
     read(body, |error| error.starts_with("unknown field ").then(|| known::field::<T>(body, parameters))?)
 }
 
-/// Reads what must not be there: nothing, or an object without fields, as some clients send it with everything.
-pub fn nothing(body: &[u8], parameters: &[&str]) -> Result<(), Failure> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
-    struct Nothing {}
-    match body.trim_ascii() {
-        b"" | b"null" => Ok(()),
-        body => strict::<Nothing>(body, parameters).map(|Nothing {}| ()),
-    }
-}
-
 fn read<'a, T: Deserialize<'a>>(body: &'a [u8], explain: impl Fn(&str) -> Option<Failure>) -> Result<T, Failure> {
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Failure::BadRequest("expected a JSON object".to_owned()));
@@ -53,16 +42,6 @@ mod tests {
         assert_eq!(x(" {\"x\":1,\"y\":2}\n"), Some(1));
         for body in ["", "[1]", "{}", "null", "1", "{\"x\":1", "{\"x\":\"1\"}", "{\"x\":1}]"] {
             assert_eq!(x(body), None, "{body}");
-        }
-    }
-
-    #[test]
-    fn where_no_body_is_taken_only_an_empty_one_is() {
-        for body in ["", " \n", "null", "{}", " { } "] {
-            assert!(nothing(body.as_bytes(), &[]).is_ok(), "{body}");
-        }
-        for body in ["{\"token\":7}", "7", "[]", "x", "{"] {
-            assert!(nothing(body.as_bytes(), &["token"]).is_err(), "{body}");
         }
     }
 }

@@ -68,8 +68,8 @@ pub enum Look {
     Same,
     /// The file changed, and what it holds now counts; what is unwise about it.
     Taken(Vec<String>),
-    /// The file holds what it held, and something about it has become unwise.
-    Unwise(Vec<String>),
+    /// The file holds what it held, and its mode has become unwise.
+    Unwise(String),
     /// The file changed, and what it held before still counts: why.
     Unfit(String),
 }
@@ -145,9 +145,9 @@ impl<T: Send + Sync> Follow for Live<T> {
         let settled = std::mem::replace(&mut looks.settled, found.clone());
         let warnings = |value: &T| source.wary.warnings(self.0.flag, &source.path, found.mode, value);
         if settled.content == found.content {
-            return match warnings(&self.now()) {
-                warnings if found.content.is_ok() && !warnings.is_empty() => Look::Unwise(warnings),
-                _ => Look::Same,
+            return match source.wary.of_the_mode(self.0.flag, &source.path, found.mode) {
+                Some(warning) => Look::Unwise(warning),
+                None => Look::Same,
             };
         }
         match found.content.as_ref().map_err(Clone::clone).and_then(|it| fit(&source.path, it, &source.parse)) {
@@ -166,16 +166,20 @@ impl<T> Wary<T> {
         Wary { mode: 0, value: |_| None }
     }
 
-    fn warnings(&self, flag: &str, path: &Path, mode: Option<u32>, value: &T) -> Vec<String> {
-        let of_the_mode = mode.filter(|mode| mode & self.mode != 0).map(|mode| {
+    fn of_the_mode(&self, flag: &str, path: &Path, mode: Option<u32>) -> Option<String> {
+        mode.filter(|mode| mode & self.mode != 0).map(|mode| {
             let may = if mode & WRITABLE_BY_OTHERS != 0 { "change" } else { "read" };
             format!(
                 "every user of this machine may {may} `{}` of {flag} (mode {mode:04o}); 0600 or 0440 is enough, in a \
                  Kubernetes volume by defaultMode",
                 path.display()
             )
-        });
-        of_the_mode.into_iter().chain((self.value)(value).map(str::to_owned)).collect()
+        })
+    }
+
+    fn warnings(&self, flag: &str, path: &Path, mode: Option<u32>, value: &T) -> Vec<String> {
+        let of_the_mode = self.of_the_mode(flag, path, mode).into_iter();
+        of_the_mode.chain((self.value)(value).map(str::to_owned)).collect()
     }
 }
 
@@ -318,7 +322,11 @@ mod tests {
         scratch.write(b"x");
         assert_eq!(settled(), (Look::Same, Look::Taken(vec!["is short".to_owned()])));
         let says = |look: Look, may: &str| {
-            let (Look::Taken(told) | Look::Unwise(told)) = look else { panic!("{look:?}") };
+            let told = match look {
+                Look::Taken(told) => told,
+                Look::Unwise(told) => vec![told],
+                other => panic!("{other:?}"),
+            };
             assert!(told.iter().any(|line| line.contains(&format!("may {may} `{}`", path.display()))), "{told:?}");
         };
         set_mode(&path, 0o666);

@@ -4,7 +4,7 @@ mod meta;
 mod request;
 mod view;
 
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -69,14 +69,11 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
 
 /// `DELETE /v1/locks/{key}?token=N`: lets go. `?force=true`: takes the lock away from whoever has it.
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
-    const PARAMETERS: &[&str] = &["token", "force"];
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
+    known::parameters(request.uri().query(), &["token", "force"], known::no_fields)?;
     let force = flag(request.uri().query().unwrap_or_default(), "force")?;
-    let token = token_in(&request)?;
-    no_body(request, PARAMETERS).await?;
-    match (token, force) {
+    match (token_in(&request)?, force) {
         (Some(token), false) => {
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
             match cx.locks.release(which, caller.claimant()).await? {
@@ -162,15 +159,6 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     let (leases, next) = page::read(&mut listing, page.limit.unwrap_or(DEFAULT_LIMIT)).await?;
     let locks = leases.iter().map(|lease| Entry { key: lease.key.as_str(), holder: HolderView::from(lease) });
     Ok(json(StatusCode::OK, &PageView { locks: locks.collect(), next: next.map(|token| token.to_string()) }))
-}
-
-/// Refuses a body that would be ignored.
-async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<(), Failure> {
-    if request.body().is_end_stream() {
-        return Ok(());
-    }
-    let body = read_body(request).await.map_err(|error| Failure::BadRequest(error.to_string()))?;
-    body::nothing(&body, parameters)
 }
 
 /// A user, a service caller, or, where `--anonymous` lets them, anybody as a service caller.

@@ -72,7 +72,7 @@ impl AcquireBody {
         if let Some(owner) = &self.owner {
             check_owner("owner", owner)?;
         }
-        let meta = self.meta.map(meta::checked).transpose()?;
+        let meta = self.meta.as_deref().map(meta::checked).transpose()?;
         let owner = match (user, self.owner) {
             (Some(user), _) => user,
             (None, Some(given)) => Owner::system(given),

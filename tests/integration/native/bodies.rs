@@ -150,8 +150,6 @@ async fn what_is_not_understood_changes_nothing() {
         ("PUT", format!("{own}&ttlMs=5000"), "", ["`ttlMs`", "field"]),
         ("PUT", own.clone(), "{\"ttlMs\":5000,\"force\":true}", ["`force`", "ttlMs"]),
         ("DELETE", format!("{own}&dryRun=true"), "", ["`dryRun`", "force"]),
-        ("DELETE", own.clone(), "{\"dryRun\":true}", ["`dryRun`", "none"]),
-        ("DELETE", own.clone(), "{\"force\":true}", ["`force`", "query parameter"]),
         ("GET", "/v1/locks?limt=5".to_owned(), "", ["`limt`", "`limit`"]),
         ("GET", format!("{}?token=7", path(&key)), "", ["`token`", "none"]),
     ] {
