@@ -109,7 +109,7 @@ async fn the_owner_whom_a_service_caller_does_not_name_is_the_machine_and_a_numb
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
     let mut names = std::collections::HashSet::new();
     // Two processes of one machine, and one that is started again.
-    let mut sidecars = vec![
+    let mut sidecars = [
         Sidecar::start(TestRedis::shared(), &["--threads=2"]).await,
         Sidecar::start(TestRedis::shared(), &[]).await,
         Sidecar::start(TestRedis::shared(), &["--owner-prefix", "web-3 ü"]).await,
