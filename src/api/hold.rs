@@ -38,11 +38,10 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
     let permit = Permit::new(cx, request.headers());
-    let body = AcquireBody::read(request).await?;
+    let (body, streams_progress) = AcquireBody::read_hold(request).await?;
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
     }
-    let streams_progress = body.progress().unwrap_or(false);
     let mut attempt = body.attempt(cx, caller, name)?;
     attempt.is_hold = true;
     let ttl = attempt.ttl;

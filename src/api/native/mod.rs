@@ -40,9 +40,6 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
     let body = AcquireBody::read(request).await?;
-    if body.progress().is_some() {
-        return Err(Failure::BadRequest("progress: only for a hold, POST /v1/locks/{key}/hold".to_owned()));
-    }
     let attempt = body.attempt(cx, caller, name)?;
     let acquired = if attempt.wait.is_some() {
         peer.watch(Duration::from_millis(attempt.ttl.as_ms()));

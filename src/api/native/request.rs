@@ -36,15 +36,36 @@ pub struct AcquireBody {
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
-    /// Of a hold alone.
+}
+
+/// Body of a hold: that of an acquire, and whether to stream where the request stands.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct HoldBody {
+    #[serde(deserialize_with = "given")]
+    ttl_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
+    wait_ms: Option<Box<RawValue>>,
+    owner: Option<String>,
+    reentrant: bool,
+    meta: Option<Box<RawValue>>,
     progress: Option<bool>,
 }
 
 impl AcquireBody {
-    /// The body of an acquire or a hold, neither of which takes anything in its query.
+    /// The body of an acquire, which takes nothing in its query.
     pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
         known::parameters(request.uri().query(), &[], known::fields_of::<AcquireBody>)?;
         AcquireBody::of(&read_body(request).await?)
+    }
+
+    /// The body of a hold, which takes nothing in its query either, and whether it asks for progress.
+    pub async fn read_hold(request: Request<Incoming>) -> Result<(AcquireBody, bool), Failure> {
+        known::parameters(request.uri().query(), &[], known::fields_of::<HoldBody>)?;
+        let body = read_body(request).await?;
+        let body = if body.is_empty() { HoldBody::default() } else { body::strict(&body, &[])? };
+        let HoldBody { ttl_ms, wait_ms, owner, reentrant, meta, progress } = body;
+        Ok((AcquireBody { ttl_ms, wait_ms, owner, reentrant, meta }, progress.unwrap_or(false)))
     }
 
     pub fn of(body: &[u8]) -> Result<AcquireBody, Failure> {
@@ -53,11 +74,6 @@ impl AcquireBody {
 
     pub fn is_reentrant(&self) -> bool {
         self.reentrant
-    }
-
-    /// Whether to stream where the request stands; `None` where it does not say.
-    pub fn progress(&self) -> Option<bool> {
-        self.progress
     }
 
     pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
