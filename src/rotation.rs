@@ -26,10 +26,12 @@ pub async fn follow(files: Vec<Box<dyn Follow>>, metrics: Arc<Metrics>) {
             let unfit = metrics.secret_file_unfit.with_label_values(&[name(file.as_ref())]);
             match look {
                 Look::Same => {}
-                Look::Taken => {
+                Look::Taken(warnings) => {
                     unfit.set(0);
                     tracing::info!(flag = file.flag(), "the file has changed, and what it holds now counts");
+                    warn(&warnings);
                 }
+                Look::Unwise(warning) => warn(&[warning]),
                 Look::Unfit(problem) => {
                     unfit.set(1);
                     tracing::error!(
@@ -40,6 +42,13 @@ pub async fn follow(files: Vec<Box<dyn Follow>>, metrics: Arc<Metrics>) {
                 }
             }
         }
+    }
+}
+
+/// As at start.
+fn warn(warnings: &[String]) {
+    for warning in warnings {
+        tracing::warn!("{warning}");
     }
 }
 

@@ -20,6 +20,8 @@ use crate::server::{BodyError, Response};
 pub enum Failure {
     BadRequest(String),
     Unauthorized(String),
+    /// It came through a proxy and shows no credential: nobody knows whose it is.
+    Proxied,
     Forbidden(&'static str),
     /// The token is good, and its user is not (any more).
     NoSuchUser(&'static str),
@@ -92,6 +94,7 @@ impl Failure {
             //                           code                   status                  English                                   German                                               admin dialect                                           Dapr dialect
             Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "The request is not valid.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED),
             Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Please sign in.",                        "Bitte melden Sie sich an.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
+            Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy, and has no credential.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "You are not allowed to do this.",        "Sie dürfen das nicht.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
             Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",  S::NOT_FOUND,             "Not found",                  S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "There is nothing here.",                 "Hier ist nichts.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
@@ -156,6 +159,7 @@ impl Failure {
             | Failure::RenewedTooLate(reason)
             | Failure::OutcomeUnknown(reason) => reason,
             Failure::Forbidden(reason) | Failure::NoSuchUser(reason) => reason,
+            Failure::Proxied => "no credential, and a header `Forwarded`, `X-Forwarded-…` or `Via`",
             _ => "",
         }
     }
@@ -193,7 +197,9 @@ impl Failure {
             Failure::MethodNotAllowed(allow) => {
                 response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
             }
-            Failure::Unauthorized(_) | Failure::NoSuchUser(_) if response.status() == StatusCode::UNAUTHORIZED => {
+            Failure::Unauthorized(_) | Failure::Proxied | Failure::NoSuchUser(_)
+                if response.status() == StatusCode::UNAUTHORIZED =>
+            {
                 // RFC 9110, 15.5.2: a 401 names the scheme that would do.
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }

@@ -82,6 +82,16 @@ impl Gate {
             _ => Err(FOREIGN),
         }
     }
+
+    /// Refuses a caller without a credential whose request came through a proxy: it may be anybody's, whatever the
+    /// listener's address says.
+    pub fn admit_direct(&self, headers: &HeaderMap) -> Result<(), Failure> {
+        let by_proxy = |name: &str| matches!(name, "forwarded" | "via") || name.starts_with("x-forwarded");
+        match headers.keys().any(|name| by_proxy(name.as_str())) {
+            true => Err(Failure::Proxied),
+            false => Ok(()),
+        }
+    }
 }
 
 impl Hosts {
@@ -218,5 +228,19 @@ mod tests {
         assert!(!admits(post(), &[("origin", "http://evil.test")]));
         assert!(!admits(post(), &[("origin", "https://admin.test"), ("origin", "http://evil.test")]));
         assert!(admits(Method::GET, &[("sec-fetch-site", "cross-site")]), "reading changes nothing");
+    }
+
+    #[test]
+    fn a_request_through_a_proxy_is_told_from_one_that_came_directly() {
+        let is_direct = |name: &str| {
+            let request = Request::builder().header(HOST, "localhost").header(name, "").body(()).expect("a request");
+            gate().admit_direct(request.headers()).is_ok()
+        };
+        for name in ["Forwarded", "Via", "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Anything", "X-FORWARDED"] {
+            assert!(!is_direct(name), "{name}");
+        }
+        for name in ["Accept", "X-Request-Id", "X-Forward", "Viable", "Traceparent"] {
+            assert!(is_direct(name), "{name}");
+        }
     }
 }

@@ -15,9 +15,10 @@ use super::failure::Failure;
 use super::holds::Holds;
 use super::lines::{Event, Lines, SIGN_OF_LIFE};
 use super::native::{AcquireBody, LeaseView, caller, explained, idempotency_key, key_in};
+use super::permit::Permit;
 use super::progress;
 use super::wire::rfc3339;
-use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Lease, LockFailure, Locks, Loss, News, Receipt, Ttl};
+use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Lease, Locks, Loss, News, Receipt, Ttl};
 use crate::request::continued;
 use crate::server::{Peer, Response};
 
@@ -36,11 +37,11 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
-    let body = AcquireBody::read(request).await?;
+    let permit = Permit::new(cx, request.headers());
+    let (body, streams_progress) = AcquireBody::read_hold(request).await?;
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
     }
-    let streams_progress = body.progress().unwrap_or(false);
     let mut attempt = body.attempt(cx, caller, name)?;
     attempt.is_hold = true;
     let ttl = attempt.ttl;
@@ -52,12 +53,12 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     }
     peer.watch(Duration::from_millis(ttl.as_ms()));
     if streams_progress {
-        return progress::stream(cx, key, attempt).await;
+        return progress::stream(cx, key, attempt, permit).await;
     }
     let granted = acquire(cx.locks.clone(), key, attempt).await?;
     let (lines, response) = Lines::open();
     let keeper = Keeper::of(cx);
-    tokio::spawn(continued(keeper.keep(granted, ttl, lines)));
+    tokio::spawn(continued(keeper.keep(granted, permit, ttl, lines)));
     Ok(response)
 }
 
@@ -119,7 +120,7 @@ impl Keeper {
     }
 
     /// Keeps a lock until its connection closes or it is lost, and says so on `lines`.
-    pub fn keep(self, granted: Granted, ttl: Ttl, lines: Lines) -> impl Future<Output = ()> + Send {
+    pub fn keep(self, granted: Granted, permit: Permit, ttl: Ttl, lines: Lines) -> impl Future<Output = ()> + Send {
         let Granted { lease, receipt } = granted;
         // From here on the hold sees to it, whether or not the answer goes out.
         let sending = receipt.sign();
@@ -129,7 +130,9 @@ impl Keeper {
         let unsettled = self.locks.unsettled();
         async move {
             let (held, said) = (self.held.clone(), Instant::now());
-            let hold = Hold { deadline: end_of_promise(&lease), keeper: self, lease, sending, ttl, lines, said };
+            let permit = Arc::new(permit);
+            let deadline = end_of_promise(&lease);
+            let hold = Hold { keeper: self, lease, sending, permit, ttl, deadline, lines, said };
             hold.keep().await;
             held.dec();
             drop(unsettled);
@@ -143,6 +146,8 @@ struct Hold {
     lease: Lease,
     /// The sending of the attempt that this is.
     sending: String,
+    /// What lets its owner go on.
+    permit: Arc<Permit>,
     ttl: Ttl,
     /// When the last promise ends, Redis or no Redis.
     deadline: Instant,
@@ -163,8 +168,16 @@ enum End {
     GivenUp(&'static str),
 }
 
+/// Why a lease was not renewed.
+enum Missed {
+    /// Redis did not do it, or did not say so.
+    Again,
+    /// The credential lets its owner go on no longer.
+    Unauthorized,
+}
+
 /// A renewal that has been asked for.
-type Renewal = Pin<Box<dyn Future<Output = Result<Changed<Lease>, ()>> + Send>>;
+type Renewal = Pin<Box<dyn Future<Output = Result<Changed<Lease>, Missed>> + Send>>;
 
 impl Hold {
     /// Renews until the client closes, the lock is lost, or the process has been stopping for the grace.
@@ -178,7 +191,8 @@ impl Hold {
         let entry = self.keeper.holds.enter(&self.lease);
         let end = loop {
             // One timer for all.
-            let times = [give_up_at, renewal.is_none().then_some(renew_at), Some(self.said + SIGN_OF_LIFE)];
+            let (ends, renews_at) = (self.permit.ends(), renewal.is_none().then_some(renew_at));
+            let times = [ends, give_up_at, renews_at, Some(self.said + SIGN_OF_LIFE)];
             let next = times.into_iter().flatten().fold(self.deadline, Instant::min);
             tokio::select! {
                 biased;
@@ -208,11 +222,15 @@ impl Hold {
                     Ok(_) if entry.is_released() => break End::Released,
                     Ok(Changed::Lost(Loss::Expired)) => break End::Lost("expired"),
                     Ok(Changed::Lost(Loss::Superseded) | Changed::NotYours) => break End::Lost("superseded"),
+                    Err(Missed::Unauthorized) => break End::GivenUp("unauthorized"),
                     // Again, for as long as the promise lasts.
-                    Err(()) => renew_at = Instant::now() + RETRY.min(self.pause()),
+                    Err(Missed::Again) => renew_at = Instant::now() + RETRY.min(self.pause()),
                 },
                 () = until(next) => {
                     let now = Instant::now();
+                    if ends.is_some_and(|at| now >= at) {
+                        break End::GivenUp("unauthorized");
+                    }
                     if now >= self.deadline {
                         break End::GivenUp("redis");
                     }
@@ -256,15 +274,23 @@ impl Hold {
     fn renewal(&self) -> Renewal {
         let (locks, lease, sending, ttl) =
             (self.keeper.locks.clone(), self.lease.clone(), self.sending.clone(), self.ttl);
-        let longest = self.pause().max(RETRY);
+        let (permit, longest) = (Arc::clone(&self.permit), self.pause().max(RETRY));
         Box::pin(async move {
-            // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
-            match tokio::time::timeout(longest, locks.renew_hold(&lease, &sending, ttl)).await {
-                Ok(renewed) => {
-                    renewed.map_err(|failure| warn(&lease, failure, "a held lock was not renewed; trying again"))
+            let not_renewed = |failure| {
+                warn(&lease, failure, "a held lock was not renewed; trying again");
+                Missed::Again
+            };
+            let renewed = async {
+                // Whoever may hold it no longer gets no more time.
+                match permit.is_valid(&lease.owner).await {
+                    Ok(true) => {}
+                    Ok(false) => return Err(Missed::Unauthorized),
+                    Err(failure) => return Err(not_renewed(failure.into())),
                 }
-                Err(_) => Err(()),
-            }
+                locks.renew_hold(&lease, &sending, ttl).await.map_err(|failure| not_renewed(failure.into()))
+            };
+            // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
+            tokio::time::timeout(longest, renewed).await.unwrap_or(Err(Missed::Again))
         })
     }
 
@@ -274,7 +300,7 @@ impl Hold {
             let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending)).await;
             let Err(failure) = released else { return };
             if Instant::now() >= self.deadline {
-                return warn(&self.lease, failure, "a held lock was not released; it ends by itself");
+                return warn(&self.lease, failure.into(), "a held lock was not released; it ends by itself");
             }
             until(Instant::now() + RETRY).await;
         }
@@ -292,14 +318,14 @@ impl Hold {
     }
 }
 
-fn warn(lease: &Lease, failure: LockFailure, text: &str) {
-    let (key, token, failure) = (lease.key.as_str(), lease.token.get(), Failure::from(failure));
+fn warn(lease: &Lease, failure: Failure, text: &str) {
+    let (key, token) = (lease.key.as_str(), lease.token.get());
     let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
     tracing::warn!(operation = "hold", key, token, code, outcome, reason, "{text}");
 }
 
 /// The answer to a renewal, which there must be.
-async fn answered(renewal: &mut Option<Renewal>) -> Result<Changed<Lease>, ()> {
+async fn answered(renewal: &mut Option<Renewal>) -> Result<Changed<Lease>, Missed> {
     let renewed = renewal.as_mut().expect("a renewal has been asked for").await;
     *renewal = None;
     renewed

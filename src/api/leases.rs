@@ -9,13 +9,13 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::Context;
-use super::body::object;
+use super::body;
 use super::failure::Failure;
+use super::known;
 use super::language::Language;
 use super::page::{self, Page};
 use super::wire::{json, number, registered, rfc3339};
-use crate::auth::Principal;
-use crate::config::LockConfig;
+use crate::config::{Anonymous, LockConfig};
 use crate::lock::{
     Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Listing, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
 };
@@ -27,7 +27,7 @@ const CHUNK: usize = 256;
 
 /// `GET /cmn/leasable-locks`: every active lock of every dialect, oldest grant first; streamed, or a page of it.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    caller(cx, &request).await?;
+    cx.caller(&request, Anonymous::Full).await?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
     let mut listing = cx.locks.list(page.prefix.clone(), page.cursor)?;
     match page.limit {
@@ -55,12 +55,13 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 
 /// `POST /cmn/leasable-locks`: acquires a key, or renews it for the user who has it.
 pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    let caller = caller(cx, &request).await?;
+    let caller = cx.caller(&request, Anonymous::Full).await?;
+    known::parameters(request.uri().query(), &[], known::fields_of::<CreateBody>)?;
     let body = read_body(request).await?;
-    let (key, ttl) = object::<CreateBody>(&body)?.terms(&cx.limits)?;
-    let attempt = match caller {
-        Caller::User { owner, .. } => Attempt::plain(owner, ttl, Own::Extend),
-        Caller::System => Attempt::plain(Owner::system(cx.locks.owner_name()), ttl, Own::Refuse),
+    let (key, ttl) = body::strict::<CreateBody>(&body, &[])?.terms(&cx.limits)?;
+    let attempt = match caller.owner {
+        Some(user) => Attempt::plain(user, ttl, Own::Extend),
+        None => Attempt::plain(Owner::system(cx.owner_names.next()), ttl, Own::Refuse),
     };
     let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
     let granted = |status, lease| Ok(registered(json(status, &LeaseDto::from(lease)), receipt));
@@ -73,12 +74,12 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
 
 /// `PUT /cmn/leasable-locks/{token}?leasePeriod=SECONDS`: valid from now for that long.
 pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> Result<Response, Failure> {
-    let caller = caller(cx, &request).await?;
+    let caller = cx.caller(&request, Anonymous::Full).await?;
     let token = token_in(&token)?;
     let query = request.uri().query().unwrap_or_default();
     let ttl = ttl(&cx.limits, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
     let token = token.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.renew(Which::Token(token), caller.owner(), Some(ttl)).await? {
+    match cx.locks.renew(Which::Token(token), caller.claimant(), Some(ttl)).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
         Changed::Lost(_) => Err(Failure::NoSuchLease),
         Changed::NotYours => Err(Failure::NotYours),
@@ -92,9 +93,9 @@ pub async fn release(
     token: String,
     language: Language,
 ) -> Result<Response, Failure> {
-    let caller = caller(cx, &request).await?;
+    let caller = cx.caller(&request, Anonymous::Full).await?;
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.release(Which::Token(token), caller.owner()).await? {
+    match cx.release(Which::Token(token), caller.claimant()).await? {
         Changed::Done(()) => {
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))
@@ -111,7 +112,8 @@ pub async fn remove(
     token: String,
     language: Language,
 ) -> Result<Response, Failure> {
-    if let Caller::User { manages_locks: false, .. } = caller(cx, &request).await? {
+    let caller = cx.caller(&request, Anonymous::Full).await?;
+    if !caller.manages_locks {
         return Err(Failure::Forbidden("lacks the permission manage-locks"));
     }
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
@@ -126,7 +128,7 @@ pub async fn remove(
 
 /// Body of a creation.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct CreateBody {
     key: String,
     lease_period: i64,
@@ -137,35 +139,6 @@ impl CreateBody {
         let key = Key::parse(&self.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
         request::asks_for(|| key.share());
         Ok((key, ttl(limits, self.lease_period)?))
-    }
-}
-
-/// Who may use the dialect.
-enum Caller {
-    User { owner: Owner, manages_locks: bool },
-    System,
-}
-
-impl Caller {
-    /// The owner whose leases this caller may change.
-    fn owner(self) -> Owner {
-        match self {
-            Caller::User { owner, .. } => owner,
-            Caller::System => Owner::system(String::new()),
-        }
-    }
-}
-
-/// A user or a system caller; where nobody can show who they are, everybody is a system caller.
-async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
-    match cx.principal(request).await? {
-        Principal::User(user) => Ok(Caller::User { manages_locks: user.manages_locks, owner: user.into() }),
-        Principal::System => Ok(Caller::System),
-        Principal::Anonymous if !cx.authenticator.is_configured() => {
-            cx.admit_anonymous(request)?;
-            Ok(Caller::System)
-        }
-        Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
     }
 }
 

@@ -2,18 +2,22 @@
 
 mod admin;
 mod body;
+mod caller;
 mod dapr;
 mod failure;
 mod gate;
 mod hold;
 mod holds;
+mod known;
 mod language;
 mod leases;
 mod lines;
 mod native;
 mod openapi;
 pub mod ops;
+mod owner_names;
 mod page;
+mod permit;
 mod problem;
 mod progress;
 #[cfg(any(test, fuzzing))]
@@ -31,7 +35,7 @@ use hyper::{HeaderMap, Request};
 use tokio::sync::watch;
 
 use crate::auth::{Authenticator, Credential, Principal, User};
-use crate::config::{Address, Config, DaprStore, LockConfig};
+use crate::config::{Address, Anonymous, Config, DaprStore, LockConfig};
 use crate::directory::Directory;
 use crate::flood::{Flood, Room};
 use crate::lock::{Locks, Owner, OwnerKind};
@@ -43,6 +47,7 @@ use gate::Gate;
 pub use holds::Holds;
 use language::Language;
 use openapi::Document;
+use owner_names::OwnerNames;
 use route::{Operation, Route};
 
 /// Everything that a handler may use. Cheap to clone.
@@ -55,9 +60,10 @@ struct Context {
     authenticator: Authenticator,
     directory: Option<Directory>,
     gate: Gate,
-    /// Whether the native and the Dapr dialect serve callers who say nothing of themselves.
-    serves_anonymous: bool,
+    /// What callers without a credential may do.
+    anonymous: Anonymous,
     limits: LockConfig,
+    owner_names: OwnerNames,
     /// The lock stores of the Dapr dialect.
     dapr_stores: Vec<DaprStore>,
     metrics: Arc<Metrics>,
@@ -86,8 +92,9 @@ impl Api {
             authenticator: Authenticator::new(&config.auth),
             directory,
             gate: Gate::new(&config.listen, listener),
-            serves_anonymous: config.serves_anonymous(listener),
+            anonymous: config.anonymous(listener),
             limits: config.locks.clone(),
+            owner_names: OwnerNames::new(&config.locks.owner_prefix),
             dapr_stores: config.listen.dapr_stores.clone(),
             metrics,
             failures: Flood::new(),
@@ -229,11 +236,6 @@ impl Context {
             }
             Principal::Anonymous => Ok(Principal::Anonymous),
         }
-    }
-
-    /// Lets in somebody who says nothing of themselves, where such callers are served: but for another site's page.
-    fn admit_anonymous(&self, request: &Request<Incoming>) -> Result<(), Failure> {
-        self.gate.admit_page(request.method(), request.headers())
     }
 
     async fn known(&self, user: User) -> Result<User, Failure> {

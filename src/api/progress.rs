@@ -13,6 +13,7 @@ use super::failure::Failure;
 use super::hold::{Granted, Keeper, acquire};
 use super::lines::{Event, Lines, SIGN_OF_LIFE};
 use super::native::HolderView;
+use super::permit::Permit;
 use crate::lock::{Attempt, Key, Progress};
 use crate::request::continued;
 use crate::server::Response;
@@ -23,7 +24,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 type Acquiring = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + Send>>;
 
 /// Answers with a stream; its last line before the lock's own says `acquired` or `refused`.
-pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt) -> Result<Response, Failure> {
+pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit) -> Result<Response, Failure> {
     let (tell, mut progress) = watch::channel(None);
     let ttl = attempt.ttl;
     if let Some(wait) = &mut attempt.wait {
@@ -52,7 +53,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt) -> Result<Resp
             },
         };
         match outcome {
-            Ok(granted) => keeper.keep(granted, ttl, lines).await,
+            Ok(granted) => keeper.keep(granted, permit, ttl, lines).await,
             Err(failure) => {
                 tracing::debug!(code = failure.code(), reason = failure.reason(), "a hold was refused");
                 lines.say(&Event::Refused(failure.problem()));

@@ -28,6 +28,7 @@ pub(super) fn limits() -> LockConfig {
     LockConfig {
         key_prefix: "lockside".to_owned(),
         raw_keys: false,
+        owner_prefix: "host".to_owned(),
         admin_ttl: ttl(300_000),
         default_ttl: ttl(30_000),
         max_ttl_ms: MAX_TTL_MS,

@@ -36,7 +36,7 @@ pub fn segment<'a>(text: &'a str, name: &str) -> Result<Cow<'a, str>, Failure> {
 }
 
 /// A name or a value of a query.
-fn decoded(text: &str) -> Result<Cow<'_, str>, Utf8Error> {
+pub fn decoded(text: &str) -> Result<Cow<'_, str>, Utf8Error> {
     if !text.contains('+') {
         return percent_decode_str(text).decode_utf8();
     }

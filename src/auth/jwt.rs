@@ -1,8 +1,12 @@
-//! JWT verification: which keys are fit, which algorithms follow from them, which claims must hold.
+//! JWT verification: which claims must hold, and what they say of a user.
 
-use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
+
+pub use super::keys::JwtKeys;
 
 /// Clocks of the issuer and of this machine may differ by this much, seconds.
 const LEEWAY_SECONDS: u64 = 30;
@@ -13,64 +17,6 @@ const LONGEST_TEXT: usize = 1024;
 /// The permission that the admin dialect and taking away another's lock ask for.
 const MANAGE_LOCKS: &str = "manage-locks";
 
-/// A key that verifies tokens, and the algorithms that it may do so with: they follow from the key, never from the
-/// token.
-#[derive(Clone)]
-pub struct JwtKey {
-    key: DecodingKey,
-    algorithms: Vec<Algorithm>,
-    secret_bytes: Option<usize>,
-}
-
-impl JwtKey {
-    /// HS256, HS384, HS512. Refuses a PEM file: a public key as an HMAC secret lets everybody sign.
-    pub fn from_secret(bytes: &[u8]) -> Result<JwtKey, &'static str> {
-        if contains(bytes, b"-----BEGIN ") {
-            return Err("is a PEM file, not a secret; give it to --jwt-public-key-file");
-        }
-        Ok(JwtKey {
-            key: DecodingKey::from_secret(bytes),
-            algorithms: vec![Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
-            secret_bytes: Some(bytes.len()),
-        })
-    }
-
-    /// RS and PS for an RSA key, ES256 for P-256, ES384 for P-384, EdDSA for Ed25519.
-    pub fn from_public_pem(bytes: &[u8]) -> Result<JwtKey, &'static str> {
-        const EXPECTED: &str = "holds no key that fits; expected a PEM public key: RSA, P-256, P-384 or Ed25519";
-        if contains(bytes, b"PRIVATE KEY-----") {
-            return Err("holds a private key; expected the public one");
-        }
-        let (key, algorithms) = if let Ok(key) = DecodingKey::from_rsa_pem(bytes) {
-            use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
-            (key, vec![RS256, RS384, RS512, PS256, PS384, PS512])
-        } else if let Ok(key) = DecodingKey::from_ec_pem(bytes) {
-            // The uncompressed point tells the curve: one byte, and two coordinates.
-            let algorithm = match key.try_get_as_bytes().map(<[u8]>::len) {
-                Ok(65) => Algorithm::ES256,
-                Ok(97) => Algorithm::ES384,
-                _ => return Err(EXPECTED),
-            };
-            (key, vec![algorithm])
-        } else if let Ok(key) = DecodingKey::from_ed_pem(bytes) {
-            (key, vec![Algorithm::EdDSA])
-        } else {
-            return Err(EXPECTED);
-        };
-        Ok(JwtKey { key, algorithms, secret_bytes: None })
-    }
-}
-
-fn contains(bytes: &[u8], part: &[u8]) -> bool {
-    bytes.windows(part.len()).any(|window| window == part)
-}
-
-impl std::fmt::Debug for JwtKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("JwtKey").field("algorithms", &self.algorithms).finish_non_exhaustive()
-    }
-}
-
 /// What a verified token says of its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -79,36 +25,47 @@ pub struct Claims {
     pub label: Option<String>,
     pub description: Option<String>,
     pub manages_locks: bool,
+    /// The last second of the token, leeway included, since 1970.
+    pub good_until: u64,
 }
 
-/// Verifies tokens with one key.
+/// Verifies tokens with the keys of one file.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    key: JwtKey,
-    validation: Validation,
+    /// Each with the claims that must hold, and the algorithms of the key.
+    keys: Vec<(DecodingKey, Validation)>,
+    warning: Option<&'static str>,
 }
 
 impl Verifier {
-    pub fn new(key: JwtKey, issuer: Option<&str>, audience: Option<&str>) -> Verifier {
-        let mut validation = Validation::new(key.algorithms[0]);
-        validation.algorithms.clone_from(&key.algorithms);
-        validation.leeway = LEEWAY_SECONDS;
-        validation.validate_nbf = true;
-        validation.validate_aud = audience.is_some();
-        if let Some(issuer) = issuer {
-            validation.set_issuer(&[issuer]);
-            validation.required_spec_claims.insert("iss".to_owned());
-        }
-        if let Some(audience) = audience {
-            validation.set_audience(&[audience]);
-            validation.required_spec_claims.insert("aud".to_owned());
-        }
-        Verifier { key, validation }
+    pub fn new(keys: JwtKeys, issuer: Option<&str>, audience: Option<&str>) -> Verifier {
+        let warning = keys.warning();
+        let validation = |algorithms: &[jsonwebtoken::Algorithm]| {
+            let mut validation = Validation::new(algorithms[0]);
+            validation.algorithms = algorithms.to_vec();
+            validation.leeway = LEEWAY_SECONDS;
+            validation.validate_nbf = true;
+            validation.validate_aud = audience.is_some();
+            if let Some(issuer) = issuer {
+                validation.set_issuer(&[issuer]);
+                validation.required_spec_claims.insert("iss".to_owned());
+            }
+            if let Some(audience) = audience {
+                validation.set_audience(&[audience]);
+                validation.required_spec_claims.insert("aud".to_owned());
+            }
+            validation
+        };
+        let keys = keys.keys.into_iter().map(|key| {
+            let validation = validation(key.algorithms);
+            (key.key, validation)
+        });
+        Verifier { keys: keys.collect(), warning }
     }
 
-    /// Whether its key is a secret below the 32 bytes that HS256 asks for (RFC 7518, 3.2).
-    pub fn has_short_secret(&self) -> bool {
-        self.key.secret_bytes.is_some_and(|bytes| bytes < 32)
+    /// What is unwise about its keys, for the log.
+    pub fn warning(&self) -> Option<&'static str> {
+        self.warning
     }
 
     /// The claims of a good token. The error says why it is not, for the log; the caller learns only that.
@@ -118,14 +75,21 @@ impl Verifier {
             // RFC 7515, 4.1.11: an extension that must be understood, and we understand none.
             return Err("critical header extensions are not supported".to_owned());
         }
-        let token = decode::<RawClaims>(token, &self.key.key, &self.validation).map_err(|error| why(&error))?;
-        Ok(token.claims.into())
+        let mut reason = jsonwebtoken::errors::Error::from(ErrorKind::InvalidAlgorithm);
+        for (key, validation) in self.keys.iter().filter(|(_, it)| it.algorithms.contains(&header.alg)) {
+            match decode::<RawClaims>(token, key, validation) {
+                Ok(token) => return Ok(token.claims.into()),
+                // Another key of the file may have signed it.
+                Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => reason = error,
+                Err(error) => return Err(why(&error).to_owned()),
+            }
+        }
+        Err(why(&reason).to_owned())
     }
 }
 
 /// Why a token is not valid, in words of ours: the library's quote the token.
 fn why(error: &jsonwebtoken::errors::Error) -> &'static str {
-    use jsonwebtoken::errors::ErrorKind;
     match error.kind() {
         ErrorKind::ExpiredSignature => "the token has expired",
         ErrorKind::ImmatureSignature => "the token is not valid yet (`nbf`)",
@@ -148,7 +112,8 @@ fn why(error: &jsonwebtoken::errors::Error) -> &'static str {
 
 #[derive(Deserialize)]
 struct RawClaims {
-    sub: Option<Value>,
+    sub: Option<Box<RawValue>>,
+    exp: Option<Value>,
     name: Option<Value>,
     description: Option<Value>,
     permissions: Option<Value>,
@@ -157,13 +122,30 @@ struct RawClaims {
 
 impl From<RawClaims> for Claims {
     fn from(raw: RawClaims) -> Claims {
-        let id = text(raw.sub).filter(|id| id.len() <= LONGEST_ID && !id.chars().any(char::is_control));
+        let id =
+            raw.sub.and_then(|sub| name(&sub)).filter(|id| id.len() <= LONGEST_ID && !id.chars().any(char::is_control));
         Claims {
             subject: id,
             label: text(raw.name).filter(|label| label.len() <= LONGEST_TEXT),
             description: text(raw.description).filter(|description| description.len() <= LONGEST_TEXT),
             manages_locks: raw.permissions.or(raw.scope).is_some_and(|granted| lists(&granted, MANAGE_LOCKS)),
+            // Verified before: a number from 0 on.
+            good_until: raw
+                .exp
+                .and_then(|exp| exp.as_f64())
+                .map_or(0, |exp| exp.round() as u64)
+                .saturating_add(LEEWAY_SECONDS),
         }
+    }
+}
+
+/// A string, or an integer as its decimal text, however long.
+fn name(json: &RawValue) -> Option<String> {
+    match json.get() {
+        "-0" => Some("0".to_owned()),
+        text if text.starts_with('"') => serde_json::from_str(text).ok().filter(|text: &String| !text.is_empty()),
+        number if number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => Some(number.to_owned()),
+        _ => None,
     }
 }
 
@@ -203,19 +185,25 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_do_not_fit_are_refused() {
-        let pem = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----";
-        assert!(JwtKey::from_secret(pem.as_bytes()).is_err());
-        assert!(JwtKey::from_public_pem(pem.as_bytes()).is_err());
-        assert!(JwtKey::from_public_pem(b"secret").is_err());
-        let private = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----";
-        assert_eq!(
-            JwtKey::from_public_pem(private.as_bytes()).expect_err("private"),
-            "holds a private key; expected the public one"
-        );
-        let short = |secret: &[u8]| {
-            Verifier::new(JwtKey::from_secret(secret).expect("a secret"), None, None).has_short_secret()
+    fn an_integer_subject_is_its_decimal_text() {
+        let subject = |sub: &str| {
+            let raw = serde_json::from_str::<RawClaims>(&format!("{{\"sub\":{sub}}}")).expect("claims");
+            Claims::from(raw).subject
         };
-        assert!(short(&[0xff; 31]) && !short(&[0xff; 32]));
+        for (sub, text) in [
+            ("42", "42"),
+            ("0", "0"),
+            ("-0", "0"),
+            ("-7", "-7"),
+            ("18446744073709551616", "18446744073709551616"),
+            ("\"42\"", "42"),
+            ("\"\\u00e4\"", "ä"),
+        ] {
+            assert_eq!(subject(sub).as_deref(), Some(text), "{sub}");
+        }
+        let long = "1".repeat(257);
+        for sub in ["42.0", "4e2", "true", "null", "[42]", "{}", "\"\"", &long] {
+            assert_eq!(subject(sub), None, "{sub}");
+        }
     }
 }

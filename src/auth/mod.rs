@@ -1,10 +1,12 @@
 //! From a request's headers to who is asking. Knows tokens and cookies; knows no lock and no route.
 
 pub mod jwt;
+mod keys;
 #[cfg(any(test, fuzzing))]
 pub mod properties;
 
 use std::borrow::Cow;
+use std::time::{Duration, SystemTime};
 
 use cookie::Cookie;
 use hyper::HeaderMap;
@@ -52,8 +54,15 @@ pub enum Credential {
 #[error("{0}")]
 pub struct Unauthorized(pub String);
 
-/// Verifies what callers show.
-#[derive(Debug)]
+/// The credential of a caller, kept to be verified again while a lock is held for them.
+pub enum Shown {
+    Bearer(Box<str>),
+    /// None of them: nothing was shown.
+    Cookies(Box<[Box<str>]>),
+}
+
+/// Verifies what callers show. Cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Authenticator {
     jwt: Option<Live<Verifier>>,
     api_token: Option<Live<Secret>>,
@@ -64,41 +73,24 @@ impl Authenticator {
         Authenticator { jwt: config.jwt.clone(), api_token: config.api_token.clone() }
     }
 
-    /// Whether anybody can show who they are: a JWT key or an API token is set.
-    pub fn is_configured(&self) -> bool {
-        self.jwt.is_some() || self.api_token.is_some()
-    }
-
-    /// Who is asking, by the `Authorization` header, else by the cookie. Anonymous only where neither was shown.
+    /// Who is asking, by the `Authorization` header, else by the cookies. Anonymous only where neither was shown.
     pub fn principal(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
         let mut authorizations = headers.get_all(AUTHORIZATION).iter();
-        if let Some(value) = authorizations.next() {
-            if authorizations.next().is_some() {
-                return Err(Unauthorized("two Authorization headers".to_owned()));
-            }
-            let token = value.to_str().ok().and_then(bearer);
-            let token =
-                token.ok_or_else(|| Unauthorized("the Authorization header holds no bearer token".to_owned()))?;
-            if self.is_api_token(token) {
-                return Ok(Principal::System);
-            }
-            return user(self.verify(token)?, Credential::Header).map(Principal::User);
+        let Some(value) = authorizations.next() else { return self.by_cookies(cookies(headers)) };
+        if authorizations.next().is_some() {
+            return Err(Unauthorized("two Authorization headers".to_owned()));
         }
-        match cookie(headers) {
-            Some(token) => user(self.verify(&token)?, Credential::Cookie).map(Principal::User),
-            None => Ok(Principal::Anonymous),
-        }
+        let token = value.to_str().ok().and_then(bearer);
+        self.by_bearer(token.ok_or_else(|| Unauthorized("the Authorization header holds no bearer token".to_owned()))?)
     }
 
     /// Whether the API token stands in the header that Dapr's clients send it in; an error where something else does.
+    /// Without an API token the header is not for us.
     pub fn is_dapr_system(&self, headers: &HeaderMap) -> Result<bool, Unauthorized> {
         let mut shown = headers.get_all(DAPR_API_TOKEN).iter();
-        let Some(token) = shown.next() else { return Ok(false) };
+        let (Some(token), Some(_)) = (shown.next(), &self.api_token) else { return Ok(false) };
         if shown.next().is_some() {
             return Err(Unauthorized(format!("two {DAPR_API_TOKEN} headers")));
-        }
-        if self.api_token.is_none() {
-            return Err(Unauthorized("no API token is set; set --api-token-file".to_owned()));
         }
         match token.to_str() {
             Ok(token) if self.is_api_token(token) => Ok(true),
@@ -106,10 +98,74 @@ impl Authenticator {
         }
     }
 
-    /// The claims of the cookie alone, for the dialect that knows no other identity.
+    /// The claims of the cookies alone, for the dialect that knows no other identity.
     pub fn cookie_claims(&self, headers: &HeaderMap) -> Result<Claims, Unauthorized> {
-        let token = cookie(headers).ok_or_else(|| Unauthorized(format!("no cookie `{COOKIE_NAME}`")))?;
-        self.verify(&token)
+        let claims = self.claims_of(cookies(headers))?;
+        claims.ok_or_else(|| Unauthorized(format!("no cookie `{COOKIE_NAME}`")))
+    }
+
+    /// What `headers` show, kept so that it can be verified again.
+    pub fn shown(&self, headers: &HeaderMap) -> Shown {
+        match headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)) {
+            Some(token) => Shown::Bearer(token.into()),
+            None => Shown::Cookies(cookies(headers).map(Into::into).collect()),
+        }
+    }
+
+    /// When a user's token ends, leeway included; `None` where none was shown.
+    pub fn good_until(&self, shown: &Shown) -> Option<SystemTime> {
+        let claims = match shown {
+            Shown::Bearer(token) => self.verify(token).ok(),
+            Shown::Cookies(cookies) => self.claims_of(borrowed(cookies)).ok().flatten(),
+        };
+        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims?.good_until))
+    }
+
+    /// Who shows this by now.
+    pub fn principal_of(&self, shown: &Shown) -> Result<Principal, Unauthorized> {
+        match shown {
+            Shown::Bearer(token) => self.by_bearer(token),
+            Shown::Cookies(cookies) => self.by_cookies(borrowed(cookies)),
+        }
+    }
+
+    fn by_bearer(&self, token: &str) -> Result<Principal, Unauthorized> {
+        if self.is_api_token(token) {
+            return Ok(Principal::System);
+        }
+        user(self.verify(token)?, Credential::Header).map(Principal::User)
+    }
+
+    /// A cookie where no JWT key is configured is not for us.
+    fn by_cookies<'a>(&self, cookies: impl Iterator<Item = Cow<'a, str>>) -> Result<Principal, Unauthorized> {
+        if self.jwt.is_none() {
+            return Ok(Principal::Anonymous);
+        }
+        match self.claims_of(cookies)? {
+            Some(claims) => user(claims, Credential::Cookie).map(Principal::User),
+            None => Ok(Principal::Anonymous),
+        }
+    }
+
+    /// Of several cookies of our name, as those of two paths or domains come, all that verify must name one user: of these
+    /// the one counts that is good for longest. An error where none verifies, `None` where there is none.
+    fn claims_of<'a>(&self, cookies: impl Iterator<Item = Cow<'a, str>>) -> Result<Option<Claims>, Unauthorized> {
+        let mut found: Option<Claims> = None;
+        let mut refused = None;
+        for cookie in cookies {
+            match self.verify(&cookie) {
+                Err(reason) => refused = refused.or(Some(reason)),
+                Ok(claims) if found.as_ref().is_some_and(|found| found.subject != claims.subject) => {
+                    return Err(Unauthorized(format!("cookies `{COOKIE_NAME}` of two users")));
+                }
+                Ok(claims) if found.as_ref().is_some_and(|found| found.good_until >= claims.good_until) => {}
+                Ok(claims) => found = Some(claims),
+            }
+        }
+        match (found, refused) {
+            (None, Some(reason)) => Err(reason),
+            (found, _) => Ok(found),
+        }
     }
 
     fn verify(&self, token: &str) -> Result<Claims, Unauthorized> {
@@ -141,16 +197,19 @@ fn bearer(value: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// The first cookie of our name, whatever bytes other cookies hold. A value in quotes is taken without them (RFC 6265,
-/// 4.1.1).
-fn cookie(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+fn borrowed(texts: &[Box<str>]) -> impl Iterator<Item = Cow<'_, str>> {
+    texts.iter().map(|text| Cow::Borrowed(&**text))
+}
+
+/// The cookies of our name, whatever bytes others hold. A value in quotes is taken without them (RFC 6265, 4.1.1).
+fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cow<'_, str>> {
     headers
         .get_all(COOKIE)
         .iter()
         .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .flat_map(Cookie::split_parse)
         .filter_map(Result::ok)
-        .find(|cookie| cookie.name() == COOKIE_NAME)
+        .filter(|cookie| cookie.name() == COOKIE_NAME)
         .map(|cookie| Cow::Owned(cookie.value_trimmed().to_owned()))
 }
 
@@ -162,7 +221,7 @@ mod tests {
     fn cookie_in(value: impl AsRef<[u8]>) -> Option<String> {
         let mut headers = HeaderMap::new();
         headers.insert(COOKIE, HeaderValue::from_bytes(value.as_ref()).expect("a header value"));
-        cookie(&headers).map(Cow::into_owned)
+        cookies(&headers).next().map(Cow::into_owned)
     }
 
     #[test]
@@ -173,6 +232,14 @@ mod tests {
         assert_eq!(cookie_in("name=Jürgen; refreshToken=x").as_deref(), Some("x"));
         assert_eq!(cookie_in(b"name=\xff; refreshToken=x").as_deref(), Some("x"));
         assert_eq!(cookie_in("refreshtoken=x; xrefreshToken=y"), None);
+    }
+
+    #[test]
+    fn every_cookie_of_the_name_is_found_in_whichever_header() {
+        let mut headers = HeaderMap::new();
+        headers.append(COOKIE, HeaderValue::from_static("refreshToken=a; b=c; refreshToken=d"));
+        headers.append(COOKIE, HeaderValue::from_static("refreshToken=e"));
+        assert_eq!(cookies(&headers).collect::<Vec<_>>(), ["a", "d", "e"]);
     }
 
     #[test]

@@ -21,6 +21,9 @@ pub fn run(flags: &Flags) -> ExitCode {
     for warning in &config.warnings {
         tracing::warn!("{warning}");
     }
+    for note in &config.notes {
+        tracing::info!("{note}");
+    }
     run_until_signal(config, |_| {})
 }
 

@@ -69,7 +69,7 @@ fn for_people(key: &str, shown: &Shown) -> String {
                 ("token", holder.token.map(|token| token.to_string())),
                 ("since", holder.since.clone()),
                 ("valid", holder.valid_until.as_ref().map(|until| format!("until {until}{left}"))),
-                ("meta", holder.meta.as_ref().map(ToString::to_string)),
+                ("meta", holder.meta.as_ref().map(|meta| meta.get().replace(['\n', '\r', '\t'], " "))),
             ];
             known
                 .into_iter()

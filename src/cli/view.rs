@@ -4,7 +4,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 
 /// Who holds a lock. Of a stranger's nothing is known but when it expires, if it does.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -22,8 +22,9 @@ pub struct Holder {
     pub valid_for_ms: Option<u64>,
     #[serde(default)]
     pub valid_until: Option<String>,
+    /// As it stands in the lock: what made it may allow more than a reader of JSON does.
     #[serde(default)]
-    pub meta: Option<Value>,
+    pub meta: Option<Box<RawValue>>,
 }
 
 impl fmt::Display for Holder {

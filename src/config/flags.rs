@@ -152,6 +152,10 @@ pub struct LockFlags {
     #[arg(long, env = "LOCKSIDE_DEFAULT_TTL", value_name = "DURATION", default_value = "30s")]
     pub default_ttl: String,
 
+    /// First part of the owner's name where a service caller does not give one [default: this machine's host name]
+    #[arg(long, env = "LOCKSIDE_OWNER_PREFIX", value_name = "TEXT")]
+    pub owner_prefix: Option<String>,
+
     /// Longest lease that anybody may ask for, at most 8760h
     #[arg(long, env = "LOCKSIDE_MAX_TTL", value_name = "DURATION", default_value = "24h")]
     pub max_ttl: String,
@@ -187,6 +191,13 @@ pub struct AuthFlags {
     /// File with a bearer token that makes a caller a system caller, who may do everything
     #[arg(long, env = "LOCKSIDE_API_TOKEN_FILE", value_name = "FILE")]
     pub api_token_file: Option<String>,
+
+    /// What callers without a credential may do: full (everything), lock (the native and the Dapr API, no force-release)
+    /// or none. A request that came through a proxy is never served so. Beyond loopback and unix sockets full and lock
+    /// need --insecure [default: full without a JWT key and an API token, lock with a JWT key only, none with an API token;
+    /// beyond loopback none, without either full]
+    #[arg(long, env = "LOCKSIDE_ANONYMOUS", value_name = "LEVEL")]
+    pub anonymous: Option<String>,
 
     /// Look every user up in the Redis hash PREFIX:users and refuse who is not there or not active
     #[arg(

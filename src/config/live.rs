@@ -2,15 +2,20 @@
 //!
 //! A file is looked at by its content, since a secret may be rotated in many ways: written in place, renamed over, or
 //! reached by a symlink that is swapped. A new content counts once two looks in a row have found it, so that a file
-//! which is half written is never taken; one that is unfit leaves the last good one in use.
+//! which is half written is never taken; one that is unfit leaves the last good one in use. What is unwise about a file,
+//! such as its mode, is told whenever it is read: at start, and when it changes.
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 /// Longest content of a file with a secret, bytes.
 const LONGEST: usize = 64 * 1024;
+/// Bits of a file's mode.
+pub const OPEN_TO_OTHERS: u32 = 0o006;
+pub const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// A setting as it is now. Clones share it.
 pub struct Live<T>(Arc<Inner<T>>);
@@ -24,7 +29,16 @@ struct Inner<T> {
 struct Source<T> {
     path: PathBuf,
     parse: Parse<T>,
+    wary: Wary<T>,
     looks: Mutex<Looks>,
+}
+
+/// What is unwise about a file, but allowed.
+pub struct Wary<T> {
+    /// Bits that its mode should not have.
+    pub mode: u32,
+    /// What is unwise about what it holds.
+    pub value: fn(&T) -> Option<&'static str>,
 }
 
 /// From a content to a setting; the error says what is wrong with the file, and shows nothing of it.
@@ -33,10 +47,18 @@ type Parse<T> = Box<dyn Fn(&[u8]) -> Result<T, String> + Send + Sync>;
 /// A content, or why there is none.
 type Content = Result<Vec<u8>, String>;
 
+/// A file as one look finds it.
+#[derive(Clone, PartialEq, Eq)]
+struct Found {
+    content: Content,
+    /// `None` where it cannot be had.
+    mode: Option<u32>,
+}
+
 struct Looks {
     /// What was last acted upon.
-    settled: Content,
-    last: Content,
+    settled: Found,
+    last: Found,
 }
 
 /// What a look at a file has shown.
@@ -44,8 +66,10 @@ struct Looks {
 pub enum Look {
     /// Nothing new.
     Same,
-    /// The file changed, and what it holds now counts.
-    Taken,
+    /// The file changed, and what it holds now counts; what is unwise about it.
+    Taken(Vec<String>),
+    /// The file holds what it held, and its mode has become unwise.
+    Unwise(String),
     /// The file changed, and what it held before still counts: why.
     Unfit(String),
 }
@@ -64,21 +88,27 @@ impl<T> Live<T> {
         Live(Arc::new(Inner { flag: "", now: RwLock::new(Arc::new(value)), source: None }))
     }
 
-    /// Reads a file; one trailing newline is cut off. Errors name the file, never what is in it.
+    /// Reads a file; one trailing newline is cut off. With it comes what is unwise about it. Errors and warnings name the
+    /// file, never what is in it.
     pub fn read(
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-    ) -> Result<Live<T>, String> {
+        wary: Wary<T>,
+    ) -> Result<(Live<T>, Vec<String>), String> {
+        let mode = mode_of(path);
         let content = read(path)?;
         let value = fit(path, &content, &parse)?;
+        let warnings = wary.warnings(flag, path, mode, &value);
+        let found = Found { content: Ok(content), mode };
         // What is no file, such as a shell's `<(…)`, can be read only once.
         let source = path.is_file().then(|| Source {
             path: path.to_owned(),
             parse: Box::new(parse),
-            looks: Mutex::new(Looks { settled: Ok(content.clone()), last: Ok(content) }),
+            wary,
+            looks: Mutex::new(Looks { settled: found.clone(), last: found }),
         });
-        Ok(Live(Arc::new(Inner { flag, now: RwLock::new(Arc::new(value)), source })))
+        Ok((Live(Arc::new(Inner { flag, now: RwLock::new(Arc::new(value)), source })), warnings))
     }
 
     /// What counts now.
@@ -101,24 +131,55 @@ impl<T: Send + Sync> Follow for Live<T> {
 
     fn look(&self) -> Look {
         let Some(source) = &self.0.source else { return Look::Same };
-        let found = match source.path.metadata() {
+        let content = match source.path.metadata() {
             // To open a pipe could take for ever.
             Ok(metadata) if !metadata.is_file() => Err(format!("`{}` is no file any more", source.path.display())),
             _ => read(&source.path),
         };
+        let found = Found { content, mode: mode_of(&source.path) };
         let mut looks = source.looks.lock().expect("no holder of this lock panics");
         let before = std::mem::replace(&mut looks.last, found.clone());
         if before != found || looks.settled == found {
             return Look::Same;
         }
-        looks.settled = found.clone();
-        match found.and_then(|content| fit(&source.path, &content, &source.parse)) {
+        let settled = std::mem::replace(&mut looks.settled, found.clone());
+        let warnings = |value: &T| source.wary.warnings(self.0.flag, &source.path, found.mode, value);
+        if settled.content == found.content {
+            return match source.wary.of_the_mode(self.0.flag, &source.path, found.mode) {
+                Some(warning) => Look::Unwise(warning),
+                None => Look::Same,
+            };
+        }
+        match found.content.as_ref().map_err(Clone::clone).and_then(|it| fit(&source.path, it, &source.parse)) {
             Ok(value) => {
+                let warnings = warnings(&value);
                 *self.0.now.write().expect("no holder of this lock panics") = Arc::new(value);
-                Look::Taken
+                Look::Taken(warnings)
             }
             Err(problem) => Look::Unfit(problem),
         }
+    }
+}
+
+impl<T> Wary<T> {
+    pub fn of_nothing() -> Wary<T> {
+        Wary { mode: 0, value: |_| None }
+    }
+
+    fn of_the_mode(&self, flag: &str, path: &Path, mode: Option<u32>) -> Option<String> {
+        mode.filter(|mode| mode & self.mode != 0).map(|mode| {
+            let may = if mode & WRITABLE_BY_OTHERS != 0 { "change" } else { "read" };
+            format!(
+                "every user of this machine may {may} `{}` of {flag} (mode {mode:04o}); 0600 or 0440 is enough, in a \
+                 Kubernetes volume by defaultMode",
+                path.display()
+            )
+        })
+    }
+
+    fn warnings(&self, flag: &str, path: &Path, mode: Option<u32>, value: &T) -> Vec<String> {
+        let of_the_mode = self.of_the_mode(flag, path, mode).into_iter();
+        of_the_mode.chain((self.value)(value).map(str::to_owned)).collect()
     }
 }
 
@@ -132,6 +193,11 @@ impl<T> std::fmt::Debug for Live<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Live({})", self.0.flag)
     }
+}
+
+/// The mode of a file, or of what a link leads to.
+fn mode_of(path: &Path) -> Option<u32> {
+    path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.mode() & 0o7777)
 }
 
 fn read(path: &Path) -> Content {
@@ -157,6 +223,8 @@ fn fit<T>(path: &Path, content: &[u8], parse: &dyn Fn(&[u8]) -> Result<T, String
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     struct Scratch(PathBuf);
@@ -171,8 +239,13 @@ mod tests {
         fn write(&self, content: &[u8]) -> PathBuf {
             let path = self.0.join("secret");
             std::fs::write(&path, content).expect("a scratch file");
+            set_mode(&path, 0o600);
             path
         }
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
     }
 
     impl Drop for Scratch {
@@ -181,8 +254,15 @@ mod tests {
         }
     }
 
-    fn bytes(content: &[u8]) -> Result<Vec<u8>, String> {
-        if content == b"unfit" { Err("is unfit".to_owned()) } else { Ok(content.to_vec()) }
+    fn live(path: &Path) -> Result<Live<Vec<u8>>, String> {
+        let parse =
+            |content: &[u8]| if content == b"unfit" { Err("is unfit".to_owned()) } else { Ok(content.to_vec()) };
+        let wary = Wary { mode: OPEN_TO_OTHERS, value: |content: &Vec<u8>| (content.len() < 3).then_some("is short") };
+        Live::read("--flag", path, parse, wary).map(|(live, _)| live)
+    }
+
+    fn taken() -> Look {
+        Look::Taken(Vec::new())
     }
 
     #[test]
@@ -198,26 +278,26 @@ mod tests {
             (b" x ", b" x "),
             (b"\xff\n", b"\xff"),
         ] {
-            let live = Live::read("--flag", &scratch.write(content), bytes).expect("a fit file");
+            let live = live(&scratch.write(content)).expect("a fit file");
             assert_eq!(*live.now(), expected, "{content:?}");
         }
         for empty in [&b""[..], b"\n", b"\r\n"] {
-            assert!(Live::read("--flag", &scratch.write(empty), bytes).is_err(), "{empty:?}");
+            assert!(live(&scratch.write(empty)).is_err(), "{empty:?}");
         }
-        assert!(Live::read("--flag", &scratch.write(&vec![b'x'; LONGEST + 1]), bytes).is_err());
+        assert!(live(&scratch.write(&vec![b'x'; LONGEST + 1])).is_err());
     }
 
     #[test]
     fn a_change_counts_once_two_looks_have_found_it() {
         let scratch = Scratch::new("change");
         let path = scratch.write(b"old");
-        let live = Live::read("--flag", &path, bytes).expect("a fit file");
+        let live = live(&path).expect("a fit file");
         assert_eq!(live.look(), Look::Same);
         scratch.write(b"half");
         assert_eq!(live.look(), Look::Same);
         scratch.write(b"whole");
         assert_eq!((live.look(), &**live.now()), (Look::Same, &b"old"[..]));
-        assert_eq!((live.look(), &**live.now()), (Look::Taken, &b"whole"[..]));
+        assert_eq!((live.look(), &**live.now()), (taken(), &b"whole"[..]));
         assert_eq!(live.look(), Look::Same);
 
         for (unfit, says) in [(&b"unfit"[..], "is unfit"), (b"", "is empty")] {
@@ -230,6 +310,33 @@ mod tests {
         assert_eq!(live.look(), Look::Same);
         assert!(matches!(live.look(), Look::Unfit(problem) if problem.starts_with("cannot read")));
         scratch.write(b"whole");
-        assert_eq!((live.look(), live.look()), (Look::Same, Look::Taken));
+        assert_eq!((live.look(), live.look()), (Look::Same, taken()));
+    }
+
+    #[test]
+    fn what_start_warns_of_a_change_warns_of() {
+        let scratch = Scratch::new("unwise");
+        let path = scratch.write(b"long");
+        let live = live(&path).expect("a fit file");
+        let settled = || (live.look(), live.look());
+        scratch.write(b"x");
+        assert_eq!(settled(), (Look::Same, Look::Taken(vec!["is short".to_owned()])));
+        let says = |look: Look, may: &str| {
+            let told = match look {
+                Look::Taken(told) => told,
+                Look::Unwise(told) => vec![told],
+                other => panic!("{other:?}"),
+            };
+            assert!(told.iter().any(|line| line.contains(&format!("may {may} `{}`", path.display()))), "{told:?}");
+        };
+        set_mode(&path, 0o666);
+        says(settled().1, "change");
+        assert_eq!(settled(), (Look::Same, Look::Same), "told once");
+        std::fs::write(&path, b"again").expect("a scratch file");
+        says(settled().1, "change");
+        set_mode(&path, 0o644);
+        says(settled().1, "read");
+        set_mode(&path, 0o600);
+        assert_eq!((settled(), &**live.now()), ((Look::Same, Look::Same), &b"again"[..]));
     }
 }

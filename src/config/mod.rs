@@ -1,6 +1,7 @@
 //! The settings: one struct a concern, checked all in one run, so that whoever set them wrongly learns of every
 //! mistake at once. Reads the files that the flags name; opens no socket.
 
+mod anonymous;
 mod environment;
 mod flags;
 mod live;
@@ -15,9 +16,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+pub use anonymous::{Anonymous, Facts};
 pub use environment::Environment;
 pub use flags::{Flags, ListenFlags, ProcessFlags};
-pub use live::{Follow, Live, Look};
+pub use live::{Follow, Live, Look, Wary};
 pub use parse::duration;
 pub use secret::Secret;
 pub use tls::Tls;
@@ -35,6 +37,8 @@ pub struct Config {
     pub process: ProcessConfig,
     /// What is unwise but allowed, a sentence each, for the log.
     pub warnings: Vec<String>,
+    /// What is worth saying at start, a sentence each.
+    pub notes: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -165,6 +169,8 @@ pub struct LockConfig {
     pub key_prefix: String,
     /// Whether a lock's Redis key is its name.
     pub raw_keys: bool,
+    /// What the name of an owner begins with that a service caller did not name.
+    pub owner_prefix: String,
     pub admin_ttl: Ttl,
     /// Where a native acquire names none.
     pub default_ttl: Ttl,
@@ -181,9 +187,39 @@ pub struct AuthConfig {
     pub jwt: Option<Live<Verifier>>,
     pub api_token: Option<Live<Secret>>,
     pub user_directory: bool,
+    /// What callers without a credential may do, where that was said.
+    pub anonymous: Option<Anonymous>,
 }
 
 impl AuthConfig {
+    /// What callers without a credential may do on a listener; an error where it must not be so.
+    fn anonymous_on(&self, listener: &Address, is_insecure: bool) -> Result<Anonymous, String> {
+        let facts = Facts {
+            has_key: self.jwt.is_some(),
+            has_token: self.api_token.is_some(),
+            is_local: listener.is_local(),
+            is_insecure,
+        };
+        Anonymous::on(self.anonymous, facts)
+    }
+
+    /// What is said at start of callers without a credential: once where all API listeners have one level.
+    fn levels(&self, listen: &ListenConfig) -> Result<Vec<String>, Vec<String>> {
+        let (mut levels, mut problems) = (Vec::new(), Vec::new());
+        for listener in &listen.api {
+            match self.anonymous_on(listener, listen.insecure) {
+                Ok(level) => levels.push((listener, level)),
+                Err(problem) => problems.push(format!("{problem} (`{listener}`)")),
+            }
+        }
+        let is_one = levels.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        match levels.first() {
+            _ if !problems.is_empty() => Err(problems),
+            Some((_, level)) if is_one => Ok(vec![level.sentence().to_owned()]),
+            _ => Ok(levels.iter().map(|(listener, level)| format!("on `{listener}` {}", level.sentence())).collect()),
+        }
+    }
+
     /// Whether callers can authenticate: a JWT key or an API token is configured.
     pub fn has_credential(&self) -> bool {
         self.jwt.is_some() || self.api_token.is_some()
@@ -224,9 +260,9 @@ impl Config {
         files.into_iter().flatten().flatten().collect()
     }
 
-    /// Whether callers without a credential are served on this API listener, by the native and the Dapr API.
-    pub fn serves_anonymous(&self, listener: &Address) -> bool {
-        self.auth.api_token.is_none() && (listener.is_local() || self.listen.insecure)
+    /// What callers without a credential may do on an API listener.
+    pub fn anonymous(&self, listener: &Address) -> Anonymous {
+        self.auth.anonymous_on(listener, self.listen.insecure).unwrap_or(Anonymous::None)
     }
 
     /// Checks every flag; either all are good, or every mistake is in the list.
@@ -248,6 +284,12 @@ impl Config {
                 ),
             );
         }
+        if let Some(auth) = &auth {
+            match auth.levels(&listen) {
+                Ok(notes) => check.notes.extend(notes),
+                Err(problems) => problems.into_iter().for_each(|problem| check.mistake("--anonymous", problem)),
+            }
+        }
         let is_cluster = |redis: &RedisConfig| matches!(redis.server, RedisServer::Cluster { .. });
         if redis.as_ref().is_some_and(is_cluster) && locks.as_ref().is_some_and(|locks| locks.raw_keys) {
             check.mistake(
@@ -258,7 +300,8 @@ impl Config {
         }
         match (redis, locks, auth, process) {
             (Some(redis), Some(locks), Some(auth), Some(process)) if check.mistakes.is_empty() => {
-                Ok(Config { redis, listen, locks, auth, process, warnings: check.warnings })
+                let parse::Check { warnings, notes, .. } = check;
+                Ok(Config { redis, listen, locks, auth, process, warnings, notes })
             }
             _ => Err(check.mistakes),
         }

@@ -302,14 +302,42 @@ fn a_listener_beyond_loopback_needs_authentication_or_says_insecure() {
 fn one_question_decides_who_is_served_without_a_credential() {
     let anywhere: Address = "0.0.0.0:7420".parse().expect("an address");
     let here: Address = "unix:/run/lockside.sock".parse().expect("an address");
+    let levels = |config: &Config| [&here, &anywhere].map(|listener| config.anonymous(listener));
     let open = Config::resolve(&flags(&[])).expect("good");
-    assert!(!open.auth.has_credential() && open.serves_anonymous(&here) && !open.serves_anonymous(&anywhere));
+    assert_eq!((open.auth.has_credential(), levels(&open)), (false, [Anonymous::Full, Anonymous::None]));
     let insecure = Config::resolve(&flags(&["--insecure"])).expect("good");
-    assert!(insecure.serves_anonymous(&here) && insecure.serves_anonymous(&anywhere));
+    assert_eq!(levels(&insecure), [Anonymous::Full; 2]);
+    let asked = Config::resolve(&flags(&["--anonymous=lock"])).expect("good");
+    assert_eq!(levels(&asked), [Anonymous::Lock, Anonymous::None]);
     let mut guarded = insecure;
     guarded.auth.api_token = Some(Live::fixed(Secret::new("x")));
-    assert!(guarded.auth.has_credential());
-    assert!(!guarded.serves_anonymous(&here) && !guarded.serves_anonymous(&anywhere));
+    assert_eq!((guarded.auth.has_credential(), levels(&guarded)), (true, [Anonymous::None; 2]));
+}
+
+#[test]
+fn each_listener_has_the_level_of_its_own_address() {
+    let file = std::env::temp_dir().join(format!("lockside-config-anonymous-{}", std::process::id()));
+    std::fs::write(&file, [b'x'; 32]).expect("a scratch file");
+    let key = format!("--jwt-secret-file={}", file.display());
+    let listeners = "--listen=127.0.0.1:1,unix:/s,10.0.0.1:1";
+    let notes = |args: &[&str]| {
+        let mut notes = Config::resolve(&flags(args)).expect("good").notes;
+        notes.retain(|note| note.contains("without a credential"));
+        notes
+    };
+    let told = notes(&[&key, listeners]);
+    assert_eq!(told.len(), 3, "{told:?}");
+    for (note, (listener, level)) in
+        told.iter().zip([("127.0.0.1:1", "lock"), ("unix:/s", "lock"), ("10.0.0.1:1", "none")])
+    {
+        let fits = note.contains(&format!("`{listener}`")) && note.contains(&format!("--anonymous {level}"));
+        assert!(fits, "{note}");
+    }
+    assert_eq!(notes(&[&key, listeners, "--anonymous=none"]).len(), 1);
+    assert_eq!(notes(&[&key, listeners, "--anonymous=full", "--insecure"]).len(), 1);
+    let all = mistakes(&[&key, listeners, "--anonymous=full"]);
+    assert!(all.len() == 1 && all[0].starts_with("--anonymous: ") && all[0].contains("`10.0.0.1:1`"), "{all:?}");
+    let _ = std::fs::remove_file(&file);
 }
 
 #[test]

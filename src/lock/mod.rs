@@ -34,8 +34,8 @@ pub use outcome::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
 };
 pub use overlong::{Overlong, Walk};
-pub use queue::{News, Watch};
 pub use probe::Prober;
+pub use queue::{News, Watch};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 pub use undo::Unsettled;
 
@@ -105,11 +105,6 @@ impl Locks {
     /// Waits until every grant that reached no caller is undone, and everything [`Locks::unsettled`] is released.
     pub async fn settled(&self) {
         self.0.undoer.idle().await;
-    }
-
-    /// A name for an owner that gave none.
-    pub fn owner_name(&self) -> String {
-        self.0.shared.nonces.next()
     }
 
     /// Asks for a key. When the caller has gone by the time it is granted, does not sign for it, or Redis did not say in

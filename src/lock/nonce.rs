@@ -1,4 +1,4 @@
-//! Names for attempts and for owners that gave none: unique over all sidecars.
+//! Names for attempts: unique over all sidecars.
 
 use std::fmt::Write;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -12,7 +12,11 @@ from patience import eventually
 from podman import Podman
 from pods import Pods
 
-SECRETS = {"redis-password": "swordfish", "jwt-secret": "0123456789abcdef0123456789abcdef"}
+SECRETS = {
+    "redis-password": "swordfish",
+    "jwt-secret": "0123456789abcdef0123456789abcdef",
+    "api-token": "correct horse battery staple",
+}
 OPS = 9420
 REPLICAS = ("report-0", "report-1")
 # What the example asks for, in seconds, and how much later a slow machine may be.
@@ -144,6 +148,7 @@ class Example(unittest.TestCase):
     def test_a_lock_that_is_taken_away_goes_to_the_other_at_once(self):
         token, begun = self.token(), time.monotonic()
         release = ["/lockside", "release", "nightly-report", "--force"]
+        release += ["--token-file", "/run/secrets/lockside/api-token"]
         self.podman.run("exec", f"{self.other}-lockside", *release)
         self.handover("taken away", begun, token, seconds=AT_ONCE)
 

@@ -273,6 +273,7 @@ async fn the_cookie_is_found_among_others_quoted_or_not_in_any_cookie_header() {
         vec![format!("refreshtoken=x; xrefreshToken=y; refreshToken={good}")],
         vec![format!("name=Jürgen; refreshToken={good}")],
         vec!["a=b".to_owned(), format!("refreshToken={good}"), "c=d".to_owned()],
+        vec![format!("refreshToken=x.y.z; refreshToken={good}")],
     ] {
         let headers: Vec<_> = headers.into_iter().map(|cookie| ("cookie", cookie)).collect();
         assert_eq!(said(&post(&sidecar, &headers).send().await), SUCCESS, "{headers:?}");
@@ -284,7 +285,7 @@ async fn the_cookie_is_found_among_others_quoted_or_not_in_any_cookie_header() {
         vec![format!("refreshtoken={good}")],
         vec![format!("xrefreshToken={good}")],
         vec![format!("a=refreshToken={good}")],
-        vec![format!("refreshToken=x.y.z; refreshToken={good}")],
+        vec![format!("refreshToken=x.y.z; refreshToken={}", jwt::editor("mallory") + "x")],
     ] {
         let headers: Vec<_> = headers.into_iter().map(|cookie| ("cookie", cookie)).collect();
         assert_eq!(said(&post(&sidecar, &headers).send().await), UNAUTHORIZED, "{headers:?}");

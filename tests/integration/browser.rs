@@ -118,8 +118,8 @@ impl Shown {
     fn met(self, dialect: Dialect, known: Known) -> Met {
         use {Dialect::{Admin, Dapr, Leases, Native}, Known::{Jwt, JwtAndToken}, Met::{Ambient, Barred, Explicit, Refused}};
         match (self, dialect, known) {
-            // where neither is known, a credential that is shown is still no good
-            (Shown::Nothing,           Leases | Native | Dapr, Known::Nothing) => Ambient,
+            // where neither is known, a cookie is not for us, and an Authorization header is still no good
+            (Shown::Nothing | Shown::Cookie | Shown::BadCookie, Leases | Native | Dapr, Known::Nothing) => Ambient,
             (_,                        _,               Known::Nothing) => Refused,
             // the owners of the Dapr dialect are system owners
             (Shown::Cookie | Shown::Bearer, Dapr,       _)              => Barred,

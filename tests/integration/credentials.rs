@@ -178,7 +178,7 @@ async fn a_bad_credential_is_refused_and_never_anonymous() {
 
     assert_eq!(list(&open, &[]).await, 200, "where nobody can show who they are, everybody may");
     assert_eq!(list(&open, std::slice::from_ref(&bearer)).await, 401);
-    assert_eq!(list(&open, std::slice::from_ref(&cookie)).await, 401);
+    assert_eq!(list(&open, std::slice::from_ref(&cookie)).await, 200, "without a JWT key the cookie is not for us");
     assert_eq!(list(&guarded, &[]).await, 401);
     assert_eq!(list(&guarded, &[bearer, good_cookie]).await, 401, "a good cookie does not mend a bad header");
     assert_eq!(list(&guarded, &[good_bearer, cookie]).await, 200, "the header is looked at first");
@@ -204,4 +204,97 @@ async fn the_api_token_makes_a_system_caller() {
     assert_eq!((created.status, &created.json()["lockedBySystem"]), (201, &json!(true)));
     assert_eq!(created.json().get("user"), None);
     assert!(!sidecar.log().contains("battery"), "{}", sidecar.log());
+}
+
+#[tokio::test]
+async fn of_several_cookies_those_that_verify_must_name_one_user() {
+    let sidecar = Sidecar::with_secret(&[]).await;
+    let (good, bob, stale) = (editor("alice"), editor("bob"), signed(&json!({"sub": "alice", "exp": seconds(-3600)})));
+    let later = signed(&json!({"sub": "alice", "permissions": ["manage-locks"], "exp": seconds(7200)}));
+    let (nameless, reader) = (signed(&json!({"exp": seconds(3600)})), crate::harness::jwt::reader("alice"));
+    let long = signed(&json!({"sub": "alice", "exp": seconds(9000)}));
+    for (cookies, status) in [
+        (vec![&good[..]], 200),
+        (vec![&stale, &good], 200),
+        (vec![&good, &stale], 200),
+        (vec!["", "garbage", &good], 200),
+        (vec![&good, "garbage", ""], 200),
+        (vec![&good, &good], 200),
+        (vec![&good, &later], 200),
+        (vec![&later, &good], 200),
+        (vec![&good, &bob], 401),
+        (vec![&bob, &good], 401),
+        (vec![&stale, &bob, "x", &good], 401),
+        (vec![&good, &nameless], 401),
+        (vec![&stale, &stale], 401),
+        (vec!["garbage", ""], 401),
+        (vec![&stale], 401),
+    ] {
+        let pairs: Vec<String> = cookies.iter().map(|cookie| format!("refreshToken={cookie}")).collect();
+        for lines in [vec![pairs.join("; ")], vec![format!("a=b; {}; c=d", pairs.join(";"))], pairs.clone()] {
+            let call = |method: &str, path: &str| {
+                let call = sidecar.call(method, path).json(&target());
+                lines.iter().fold(call, |call, line| call.header("cookie", line))
+            };
+            let list = call("GET", "/cmn/leasable-locks").send().await;
+            assert_eq!(list.status, status, "{lines:?}");
+            assert_eq!(call("GET", "/v1/locks").send().await.status, status, "{lines:?}");
+            let lock = call("POST", "/admin/lock").send().await;
+            assert_eq!(said(&lock), if status == 200 { SUCCESS } else { crate::admin::UNAUTHORIZED }, "{lines:?}");
+        }
+    }
+    // Of one user's the one that is good for longest counts, whichever comes first.
+    for (cookies, expected) in [([&reader, &later], SUCCESS), ([&later, &reader], SUCCESS), ([&good, &long], FORBIDDEN)]
+    {
+        let call = sidecar.call("POST", "/admin/lock").json(&target());
+        let call = cookies.iter().fold(call, |call, cookie| call.cookie(cookie));
+        assert_eq!(said(&call.send().await), expected);
+    }
+}
+
+#[tokio::test]
+async fn an_integer_subject_is_its_decimal_text() {
+    let sidecar = Sidecar::with_secret(&[]).await;
+    for (sub, id) in [(json!(42), "42"), (json!(0), "0"), (json!(-7), "-7"), (json!(u64::MAX), "18446744073709551615")]
+    {
+        let claims = json!({"sub": sub, "permissions": ["manage-locks"], "exp": seconds(3600)});
+        let (number, text) = (signed(&claims), editor(id));
+        accepts(&sidecar, &number, id).await;
+        let key = unique("integer");
+        let lock = |token: &str| sidecar.call("POST", &format!("/v1/locks/{key}")).bearer(token);
+        let lease = lock(&number).json(&json!({"reentrant": true})).send().await;
+        assert_eq!((lease.status, &lease.json()["owner"]), (201, &json!(id)), "{}", lease.text());
+        let again = lock(&text).json(&json!({"reentrant": true})).send().await;
+        assert_eq!(again.status, 200, "the text names the same user: {}", again.text());
+    }
+}
+
+#[tokio::test]
+async fn that_any_issuer_and_audience_will_do_is_said_once_at_start() {
+    let says = |sidecar: &Sidecar| sidecar.log().matches("--jwt-issuer and --jwt-audience are not set").count();
+    assert_eq!(says(&Sidecar::with_secret(&[]).await), 1);
+    assert_eq!(says(&Sidecar::with_secret(&["--threads=2"]).await), 1);
+    for flags in [["--jwt-issuer=us"], ["--jwt-audience=locks"]] {
+        assert_eq!(says(&Sidecar::with_secret(&flags).await), 0);
+    }
+    assert_eq!(says(&Sidecar::start(TestRedis::shared(), &[]).await), 0, "without a key there is nothing to say");
+}
+
+#[tokio::test]
+async fn each_pem_key_of_a_file_verifies_its_tokens() {
+    let scratch = Scratch::new();
+    let (first, second, ed, other) = (Pair::rsa(), Pair::rsa(), Pair::ed25519(), Pair::rsa());
+    let file = scratch.file("keys.pem", format!("{}{}{}", first.public_pem, second.public_pem, ed.public_pem));
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--jwt-public-key-file", &file]).await;
+    for (pair, algorithm) in [(&first, Algorithm::RS256), (&second, Algorithm::PS512), (&ed, Algorithm::EdDSA)] {
+        accepts(&sidecar, &sign(&editor_claims("alice"), algorithm, &pair.private), &format!("{algorithm:?}")).await;
+    }
+    let expired = json!({"sub": "alice", "exp": seconds(-3600)});
+    for token in [
+        sign(&editor_claims("alice"), Algorithm::RS256, &other.private),
+        sign(&expired, Algorithm::RS256, &second.private),
+        sign(&editor_claims("alice"), Algorithm::HS256, &EncodingKey::from_secret(first.public_pem.as_bytes())),
+    ] {
+        assert_eq!(sidecar.call("GET", "/cmn/leasable-locks").bearer(&token).send().await.status, 401);
+    }
 }

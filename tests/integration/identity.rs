@@ -266,7 +266,7 @@ async fn a_token_that_names_no_user_is_404_for_editors_and_401_elsewhere() {
         without("sub"),
         with("sub", Value::Null),
         with("sub", "".into()),
-        with("sub", 7.into()),
+        with("sub", json!(7.5)),
         with("sub", true.into()),
         with("sub", "al\nice".into()),
         with("sub", "x".repeat(257).into()),

@@ -1,6 +1,6 @@
 //! Rotated secrets count without a restart; unfit ones leave the last good one in use.
 
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::time::Duration;
 
 use jsonwebtoken::{Algorithm, EncodingKey};
@@ -158,4 +158,54 @@ async fn a_rotated_redis_password_opens_the_next_connection() {
     println!("connected with the new password after {took:?}");
     assert_eq!((acquire().await, acquire().await), (201, 201), "waiters are heard again");
     assert!(!sidecar.log().contains("WRONGPASS"), "{}", sidecar.log());
+}
+
+#[tokio::test]
+async fn what_start_warns_of_or_refuses_a_rotation_warns_of_or_refuses() {
+    let scratch = Scratch::new();
+    let file = scratch.file("secret", jwt::SECRET);
+    let mode = |mode: u32| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o600);
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--jwt-secret-file", &file]).await;
+    let warnings = |word: &str| {
+        let log = sidecar.log();
+        log.lines().filter(|line| line.contains("WARN") && line.contains(word)).count()
+    };
+    let (may_change, is_short) = ("may change", "shorter than 32 bytes");
+    assert_eq!((warnings(may_change), warnings(is_short)), (0, 0), "{}", sidecar.log());
+
+    scratch.file("secret", "x");
+    eventually("a short one is told", SOON, async || warnings(is_short) == 1).await;
+    counts(&sidecar, &hs256(b"x"), &hs256(jwt::SECRET.as_bytes())).await;
+    mode(0o666);
+    eventually("the mode is told", SOON, async || warnings(may_change) == 1).await;
+    scratch.file("secret", jwt::SECRET);
+    eventually("the mode is told again", SOON, async || warnings(may_change) == 2).await;
+    counts(&sidecar, &hs256(jwt::SECRET.as_bytes()), &hs256(b"x")).await;
+    assert_eq!(warnings(is_short), 1);
+
+    let der = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00".iter().chain(&[7; 32]).copied().collect::<Vec<u8>>();
+    for unfit in [&b""[..], b"{\"keys\":[]}", b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAAgCq", &der] {
+        let told = || sidecar.log().matches("still counts").count();
+        let before = told();
+        scratch.file("secret", unfit);
+        eventually("it is refused", SOON, async || told() > before).await;
+        counts(&sidecar, &hs256(jwt::SECRET.as_bytes()), &hs256(unfit)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_being_written_counts_once_it_is_whole() {
+    let scratch = Scratch::new();
+    let file = scratch.file("secret", jwt::SECRET);
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--jwt-secret-file", &file]).await;
+    let next = "fedcba9876543210fedcba9876543210";
+    // A piece at a time, faster than two looks: no part of it ever counts.
+    for end in (1..=next.len()).step_by(3).chain([next.len()]) {
+        std::fs::write(&file, &next[..end]).unwrap();
+        assert_eq!(status(&sidecar, &hs256(&next.as_bytes()[..end - 1])).await, 401, "{end}");
+        tokio::time::sleep(Duration::from_millis(150)).await;
+    }
+    counts(&sidecar, &hs256(next.as_bytes()), &hs256(jwt::SECRET.as_bytes())).await;
+    assert!(!sidecar.log().contains("shorter than"), "no part counted: {}", sidecar.log());
 }

@@ -271,3 +271,54 @@ async fn a_file_that_others_may_read_or_change_is_a_warning_with_its_mode() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_key_that_would_let_anybody_sign_or_can_never_verify_ends_the_start_with_its_reason() {
+    let scratch = Scratch::new();
+    let pair = jwt::Pair::p256();
+    let der = {
+        use base64::Engine;
+        let text: String = pair.public_pem.lines().filter(|line| !line.starts_with('-')).collect();
+        base64::prelude::BASE64_STANDARD.decode(text).unwrap()
+    };
+    let ssh = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAAgCq alice@example".to_owned().into_bytes();
+    let jwk = br#"{"kty":"RSA","n":"0vx7agoebGcQSuu","e":"AQAB"}"#.to_vec();
+    let jwks = [b"{\"keys\":[", &jwk[..], b"]}\n"].concat();
+    let pem = |text: &str| text.to_owned().into_bytes();
+    let (secret, public) = ("--jwt-secret-file", "--jwt-public-key-file");
+    for (flag, content, says) in [
+        (secret, der.clone(), "DER"),
+        (secret, jwk.clone(), "JWK"),
+        (secret, jwks.clone(), "JWK"),
+        (secret, ssh.clone(), "SSH"),
+        (secret, pem(&pair.public_pem), "PEM"),
+        (public, der, "no PEM block"),
+        (public, jwks, "no PEM block"),
+        (public, ssh, "no PEM block"),
+        (public, pem(&pair.private_pem), "private"),
+        (public, pem(SECP256K1), "unsupported curve"),
+        (public, pem(RSA_1024), "1024 bits"),
+        (public, pem(&format!("{}{SECP256K1}", pair.public_pem)), "(block 2)"),
+        (public, pem(&format!("{RSA_1024}{}", pair.public_pem)), "(block 1)"),
+    ] {
+        let file = scratch.file("key", &content);
+        let run = lockside(&["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", flag, &file]).await;
+        assert_eq!(run.code, Some(64), "{says}: {}", run.output());
+        assert!(run.stderr.contains(flag) && run.stderr.contains(says), "{says}: {}", run.stderr);
+    }
+}
+
+const SECP256K1: &str = "\
+-----BEGIN PUBLIC KEY-----
+MFYwEAYHKoZIzj0CAQYFK4EEAAoDQgAENZQM2Rc6h16SgUGv1HI7f2XGo44CIcMx
+u9w3uRS+C7Y2KfPWP25vUZVbg8ng6wrPWO6Ij0cSzhYfeIlAGFEwpA==
+-----END PUBLIC KEY-----
+";
+const RSA_1024: &str = "\
+-----BEGIN PUBLIC KEY-----
+MIGfMA0GCSqGSIb3DQEBAQUAA4GNADCBiQKBgQCx6MhmH1zWURdfzic8Y4AoNe3B
+PRuqMN8lpTKhY6u+usi5/PoEwQvWb9dkGQ5Z5cO919rMU3slUJ2HFwWZN8Se4ujV
+dL75jrj1JntLIzGkQF9REI+dEORGXAXvax3FSLngEEQT+HTcDFanwcJL/NvN3OTs
+lcObHYN4i04GpcC5HwIDAQAB
+-----END PUBLIC KEY-----
+";

@@ -20,6 +20,8 @@ LONGEST_PERIOD = 86_400
 def before_call(context, case, kwargs):
     if isinstance(case.body, dict):
         repair_body(case)
+    if "Idempotency-Key" in (case.headers or {}) and case.meta and case.meta.generation.mode.is_positive:
+        repair_attempt(case)
     if case.meta and case.meta.generation.mode.is_positive:
         repair_query(case)
     if case.path.endswith("/hold"):
@@ -43,6 +45,15 @@ def repair_body(case):
     # A user needs no `owner` to come again; who is no user does, and a schema does not know who asks.
     if body.get("reentrant") is True and body.get("owner") is None:
         body["owner"] = "schemathesis"
+
+
+def repair_attempt(case):
+    """A service caller who names an attempt names its owner, too: no schema says that of a header and a body."""
+    if isinstance(case.body, NotSet):
+        case.body = {}
+        case.media_type = "application/json"
+    if isinstance(case.body, dict) and case.body.get("owner") is None:
+        case.body["owner"] = "schemathesis"
 
 
 def repair_query(case):

@@ -1,5 +1,6 @@
 //! The native dialect: what app developers use from any language. JSON, and a truthful outcome in every error.
 
+mod meta;
 mod request;
 mod view;
 
@@ -11,13 +12,15 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::Context;
-use super::body::object;
+use super::body;
+use super::caller::Caller;
 use super::failure::{Failure, Queue};
+use super::known;
 use super::page::{self, Page};
 use super::wire::{flag, json, no_content, registered};
-use crate::auth::Principal;
+use crate::config::Anonymous;
 use crate::lock::{
-    Acquired, Attempt, Changed, Delivery, Forced, Holder, Key, LockFailure, Locks, Owner, State, Target, Token, Which,
+    Acquired, Attempt, Changed, Delivery, Forced, Holder, Key, LockFailure, Locks, State, Target, Token, Which,
 };
 use crate::server::{Peer, Response, read_body};
 #[cfg(any(test, fuzzing))]
@@ -37,9 +40,6 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
     let body = AcquireBody::read(request).await?;
-    if body.progress().is_some() {
-        return Err(Failure::BadRequest("progress: only for a hold, POST /v1/locks/{key}/hold".to_owned()));
-    }
     let attempt = body.attempt(cx, caller, name)?;
     let acquired = if attempt.wait.is_some() {
         peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
@@ -84,16 +84,18 @@ pub async fn explained(locks: &Locks, key: &Key, failure: LockFailure) -> Failur
 /// `PUT /v1/locks/{key}?token=N`: sets the remaining time of a lease.
 pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct RenewBody {
         #[serde(default, deserialize_with = "given")]
         ttl_ms: Option<Box<RawValue>>,
     }
+    const PARAMETERS: &[&str] = &["token"];
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
+    known::parameters(request.uri().query(), PARAMETERS, known::fields_of::<RenewBody>)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let body = read_body(request).await?;
-    let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { object(&body)? };
+    let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { body::strict(&body, PARAMETERS)? };
     let ttl = body.ttl_ms.map(|ttl| ttl_of(&cx.limits, &ttl)).transpose()?;
     let which = Which::Of(key, token.ok_or(Failure::Lost)?);
     match cx.locks.renew(which, caller.claimant(), ttl).await? {
@@ -107,6 +109,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
+    known::parameters(request.uri().query(), &["token", "force"], known::no_fields)?;
     let force = flag(request.uri().query().unwrap_or_default(), "force")?;
     match (token_in(&request)?, force) {
         (Some(token), false) => {
@@ -142,6 +145,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     }
     caller(cx, &request).await?;
     let key = key_in(&key)?;
+    known::parameters(request.uri().query(), &[], known::no_fields)?;
     let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
@@ -161,6 +165,7 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
     caller(cx, &request).await?;
     let key = key_in(&key)?;
+    known::parameters(request.uri().query(), &["token"], known::no_fields)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let holder = match cx.locks.look(key.clone()).await? {
         State::Held(Holder::Lease(lease)) => Some(lease.token),
@@ -186,6 +191,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
         next: Option<String>,
     }
     caller(cx, &request).await?;
+    known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
     let mut listing = cx.locks.list(page.prefix, page.cursor)?;
     let (leases, next) = page::read(&mut listing, page.limit.unwrap_or(DEFAULT_LIMIT)).await?;
@@ -193,34 +199,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     Ok(json(StatusCode::OK, &PageView { locks: locks.collect(), next: next.map(|token| token.to_string()) }))
 }
 
-/// Who is asking.
-pub struct Caller {
-    /// The user; `None` for a system caller.
-    owner: Option<Owner>,
-    manages_locks: bool,
-}
-
-impl Caller {
-    pub fn is_user(&self) -> bool {
-        self.owner.is_some()
-    }
-
-    /// The owner whose leases this caller may change.
-    fn claimant(self) -> Owner {
-        self.owner.unwrap_or_else(|| Owner::system(String::new()))
-    }
-}
-
-/// A user, a system caller, or, where the listener is this machine's and no API token is set, anybody as a system
-/// caller: the pod is the trust boundary.
+/// A user, a service caller, or, where `--anonymous` lets them, anybody as a service caller.
 pub async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
-    match cx.principal(request).await? {
-        Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),
-        Principal::System => Ok(Caller { owner: None, manages_locks: true }),
-        Principal::Anonymous if cx.serves_anonymous => {
-            cx.admit_anonymous(request)?;
-            Ok(Caller { owner: None, manages_locks: true })
-        }
-        Principal::Anonymous => Err(Failure::Unauthorized("nobody said who is asking".to_owned())),
-    }
+    cx.caller(request, Anonymous::Lock).await
 }

@@ -8,10 +8,12 @@ use hyper::{HeaderMap, Request};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::Caller;
+use super::meta;
 use crate::api::Context;
-use crate::api::body::object;
+use crate::api::body;
+use crate::api::caller::Caller;
 use crate::api::failure::Failure;
+use crate::api::known;
 use crate::api::wire::{self, number};
 use crate::config::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
@@ -20,14 +22,12 @@ use crate::server::read_body;
 
 /// Longest owner, bytes.
 const MAX_OWNER_BYTES: usize = 256;
-/// Longest `meta`, bytes of its JSON text.
-const MAX_META_BYTES: usize = 1024;
 /// Longest Idempotency-Key, characters.
 const MAX_NAME_CHARS: usize = 255;
 
 /// Body of an acquire. Numbers are checked by hand, so that the answer can name the range.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
 pub struct AcquireBody {
     #[serde(deserialize_with = "given")]
     ttl_ms: Option<Box<RawValue>>,
@@ -36,30 +36,48 @@ pub struct AcquireBody {
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
-    /// Of a hold alone.
+}
+
+/// Body of a hold: that of an acquire, and whether to stream where the request stands.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+struct HoldBody {
+    #[serde(deserialize_with = "given")]
+    ttl_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
+    wait_ms: Option<Box<RawValue>>,
+    owner: Option<String>,
+    reentrant: bool,
+    meta: Option<Box<RawValue>>,
     progress: Option<bool>,
 }
 
 impl AcquireBody {
+    /// The body of an acquire, which takes nothing in its query.
     pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
+        known::parameters(request.uri().query(), &[], known::fields_of::<AcquireBody>)?;
         AcquireBody::of(&read_body(request).await?)
     }
 
+    /// The body of a hold, which takes nothing in its query either, and whether it asks for progress.
+    pub async fn read_hold(request: Request<Incoming>) -> Result<(AcquireBody, bool), Failure> {
+        known::parameters(request.uri().query(), &[], known::fields_of::<HoldBody>)?;
+        let body = read_body(request).await?;
+        let body = if body.is_empty() { HoldBody::default() } else { body::strict(&body, &[])? };
+        let HoldBody { ttl_ms, wait_ms, owner, reentrant, meta, progress } = body;
+        Ok((AcquireBody { ttl_ms, wait_ms, owner, reentrant, meta }, progress.unwrap_or(false)))
+    }
+
     pub fn of(body: &[u8]) -> Result<AcquireBody, Failure> {
-        if body.is_empty() { Ok(AcquireBody::default()) } else { object(body) }
+        if body.is_empty() { Ok(AcquireBody::default()) } else { body::strict(body, &[]) }
     }
 
     pub fn is_reentrant(&self) -> bool {
         self.reentrant
     }
 
-    /// Whether to stream where the request stands; `None` where it does not say.
-    pub fn progress(&self) -> Option<bool> {
-        self.progress
-    }
-
     pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
-        self.terms(&cx.limits, caller.owner, name, || cx.locks.owner_name())
+        self.terms(&cx.limits, caller.owner, name, || cx.owner_names.next())
     }
 
     /// What is asked for, by `user` or by a system owner, whose name `make_name` makes where none is given.
@@ -78,10 +96,7 @@ impl AcquireBody {
         if let Some(owner) = &self.owner {
             check_owner("owner", owner)?;
         }
-        let meta = self.meta.map(|meta| meta.get().to_owned());
-        if meta.as_ref().is_some_and(|meta| meta.len() > MAX_META_BYTES) {
-            return Err(Failure::BadRequest(format!("meta: expected at most {MAX_META_BYTES} bytes of JSON")));
-        }
+        let meta = self.meta.as_deref().map(meta::checked).transpose()?;
         let owner = match (user, self.owner) {
             (Some(user), _) => user,
             (None, Some(given)) => {
@@ -91,11 +106,13 @@ impl AcquireBody {
             (None, None) if self.reentrant => {
                 return Err(Failure::BadRequest("reentrant: needs an `owner`, else nobody can come again".to_owned()));
             }
-            // A name made for the request; a repetition of it must come by the same name.
-            (None, None) => Owner::system(match &name {
-                Some(name) => format!("request-{:08x}", crc32fast::hash(name.as_bytes())),
-                None => make_name(),
-            }),
+            // Two callers may come by the same name of an attempt: only their own names tell them apart.
+            (None, None) if name.is_some() => {
+                return Err(Failure::BadRequest(
+                    "Idempotency-Key: a service caller that names its attempt must name its `owner`, too".to_owned(),
+                ));
+            }
+            (None, None) => Owner::system(make_name()),
         };
         let own = if self.reentrant { Own::Extend } else { Own::Refuse };
         Ok(Attempt { owner, ttl, own, meta, name, wait, is_hold: false })

@@ -143,6 +143,7 @@ fn failures() -> Vec<Failure> {
         Failure::NoSuchStore("lock store nope not found".to_owned()),
         Failure::NoStores,
         Failure::Unauthorized(log()),
+        Failure::Proxied,
         Failure::Forbidden("for the log"),
         Failure::NoSuchUser("for the log"),
         Failure::NoSuchRoute,
@@ -182,6 +183,7 @@ fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
     match failure {
         Failure::NoSuchLease | Failure::NotYours if is_dapr => false,
         Failure::NoSuchLease => dialect != Dialect::Native,
+        Failure::Proxied => dialect != Dialect::Admin,
         Failure::NoSuchStore(_) | Failure::NoStores => is_dapr && dialect != Dialect::Dapr(DaprCall::Probe),
         Failure::NoSuchRoute
         | Failure::Lost

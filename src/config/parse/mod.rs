@@ -3,28 +3,27 @@
 mod listen;
 mod redis;
 
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::flags::{AuthFlags, LockFlags, ProcessFlags};
-use super::{AuthConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, Secret};
-use crate::auth::jwt::{JwtKey, Verifier};
+use super::live::{OPEN_TO_OTHERS, WRITABLE_BY_OTHERS, Wary};
+use super::{Anonymous, AuthConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, Secret};
+use crate::auth::jwt::{JwtKeys, Verifier};
 use crate::lock::Ttl;
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
-/// Bits of a file's mode.
-const OPEN_TO_OTHERS: u32 = 0o006;
-const WRITABLE_BY_OTHERS: u32 = 0o002;
+const LONGEST_OWNER_PREFIX: usize = 128;
 
 /// One run over the flags.
 #[derive(Default)]
 pub(super) struct Check {
     pub mistakes: Vec<Mistake>,
     pub warnings: Vec<String>,
+    pub notes: Vec<String>,
 }
 
 impl Check {
@@ -53,11 +52,19 @@ impl Check {
                 format!("expected 1 to {LONGEST_PREFIX} bytes without `{{`, `}}` and control characters"),
             );
         }
+        let owner_prefix = given(&flags.owner_prefix).map_or_else(host_name, str::to_owned);
+        if owner_prefix.len() > LONGEST_OWNER_PREFIX || owner_prefix.chars().any(char::is_control) {
+            self.mistake(
+                "--owner-prefix",
+                format!("expected at most {LONGEST_OWNER_PREFIX} bytes without control characters"),
+            );
+        }
         let raw_keys = self.switch("--raw-keys", &flags.raw_keys);
         let max_ttl_ms = millis(max_ttl?);
         Some(LockConfig {
             key_prefix: prefix.clone(),
             raw_keys: raw_keys?,
+            owner_prefix,
             admin_ttl: Ttl::from_ms(millis(admin_ttl?), max_ttl_ms)?,
             default_ttl: Ttl::from_ms(millis(default_ttl?), max_ttl_ms)?,
             max_ttl_ms,
@@ -73,20 +80,25 @@ impl Check {
             self.mistake("--jwt-secret-file", "given together with --jwt-public-key-file; expected one of them");
         }
         let (issuer, audience) = (given(&flags.jwt_issuer), given(&flags.jwt_audience));
-        let verifier = |key: fn(&[u8]) -> Result<JwtKey, &'static str>| {
+        let verifier = |keys: fn(&[u8]) -> Result<JwtKeys, String>| {
             let (issuer, audience) = (issuer.map(str::to_owned), audience.map(str::to_owned));
             move |content: &[u8]| -> Result<Verifier, String> {
-                Ok(Verifier::new(key(content)?, issuer.as_deref(), audience.as_deref()))
+                Ok(Verifier::new(keys(content)?, issuer.as_deref(), audience.as_deref()))
             }
         };
-        let secret = secret_file.map(|file| self.secret_file("--jwt-secret-file", file, verifier(JwtKey::from_secret)));
+        let wary = |mode| Wary { mode, value: Verifier::warning };
+        let secret = secret_file
+            .map(|file| self.followed("--jwt-secret-file", file, verifier(JwtKeys::from_secret), wary(OPEN_TO_OTHERS)));
         let public = public_file.map(|file| {
-            self.followed("--jwt-public-key-file", file, verifier(JwtKey::from_public_pem), WRITABLE_BY_OTHERS)
+            self.followed("--jwt-public-key-file", file, verifier(JwtKeys::from_public_pem), wary(WRITABLE_BY_OTHERS))
         });
         let jwt = secret.or(public);
-        if jwt.as_ref().is_some_and(|jwt| jwt.as_ref().is_some_and(|jwt| jwt.now().has_short_secret())) {
-            self.warnings
-                .push("the secret in --jwt-secret-file is shorter than 32 bytes and may be guessed".to_owned());
+        if jwt.is_some() && issuer.is_none() && audience.is_none() {
+            self.notes.push(
+                "--jwt-issuer and --jwt-audience are not set: every token that the JWT key verifies is accepted, whoever \
+                 issued it and for whatever service"
+                    .to_owned(),
+            );
         }
         if jwt.is_none() {
             for (flag, value) in [("--jwt-issuer", issuer), ("--jwt-audience", audience)] {
@@ -98,11 +110,13 @@ impl Check {
         let api_token = given(&flags.api_token_file)
             .map(|file| self.secret_file("--api-token-file", Path::new(file), bearer_token));
         let user_directory = self.switch("--user-directory", &flags.user_directory);
+        let anonymous = given(&flags.anonymous).map(|text| self.take("--anonymous", Anonymous::parse(text)));
         // Whether a credential is configured is known even where the switch is a mistake, so that both are told.
         Some(AuthConfig {
             jwt: or_none(jwt)?,
             api_token: or_none(api_token)?,
             user_directory: user_directory.unwrap_or_default(),
+            anonymous: or_none(anonymous)?,
         })
     }
 
@@ -128,27 +142,20 @@ impl Check {
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
     ) -> Option<Live<T>> {
-        self.followed(flag, path, parse, OPEN_TO_OTHERS)
+        self.followed(flag, path, parse, Wary { mode: OPEN_TO_OTHERS, value: |_| None })
     }
 
-    /// A file that is read now and followed from then on, with a warning where its mode has one of the bits `unwise`.
+    /// A file that is read now and followed from then on, with a warning of what is unwise about it.
     fn followed<T>(
         &mut self,
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-        unwise: u32,
+        wary: Wary<T>,
     ) -> Option<Live<T>> {
-        let mode = path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.mode() & 0o7777);
-        if let Some(mode) = mode.filter(|mode| mode & unwise != 0) {
-            let may = if mode & WRITABLE_BY_OTHERS != 0 { "change" } else { "read" };
-            self.warnings.push(format!(
-                "every user of this machine may {may} `{}` of {flag} (mode {mode:04o}); 0600 or 0440 is enough, in a \
-                 Kubernetes volume by defaultMode",
-                path.display()
-            ));
-        }
-        self.take(flag, Live::read(flag, path, parse))
+        let (live, warnings) = self.take(flag, Live::read(flag, path, parse, wary))?;
+        self.warnings.extend(warnings);
+        Some(live)
     }
 
     fn duration(&mut self, flag: &str, text: &str, min: Duration, max: Duration) -> Option<Duration> {
@@ -175,6 +182,15 @@ pub fn duration(text: &str, min: Duration, max: Duration) -> Result<Duration, St
 /// An empty text, as an unset variable in a pod's manifest gives, counts as not given.
 fn given(value: &Option<String>) -> Option<&str> {
     value.as_deref().filter(|text| !text.is_empty())
+}
+
+/// This machine's name, in Kubernetes the pod's.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "lockside".to_owned(),
+        name => name.to_owned(),
+    }
 }
 
 /// The words that the environment's booleans come in.

@@ -38,10 +38,10 @@ async fn a_bad_token_is_401_whatever_else_is_shown_and_no_token_too() {
         assert_error(&twice.send().await, 401, "ERR_UNAUTHORIZED");
         assert_error(&call().bearer("x").send().await, 401, "ERR_UNAUTHORIZED");
     }
-    // Where no token is set, one that is shown is still no good.
+    // Where no token is set, one that is shown is not for us.
     let open = Sidecar::start(TestRedis::shared(), &[]).await;
     let shown = open.call("POST", LOCK).header("dapr-api-token", "x").body("{").send().await;
-    assert_error(&shown, 401, "ERR_UNAUTHORIZED");
+    assert_error(&shown, 400, "ERR_MALFORMED_REQUEST");
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ async fn a_grant_that_too_few_replicas_have_is_taken_back_and_a_renewal_is_unkno
     let (master, replica) = pair();
     let prefix = unique("counts");
     let sidecar = Sidecar::start(&master, &[&COUNTS[..], &["--key-prefix", &prefix]].concat()).await;
-    let body = json!({"ttlMs": 60_000});
+    let body = json!({"ttlMs": 60_000, "owner": "web-3"});
     let lease = sidecar.call("POST", "/v1/locks/before").json(&body).send().await;
     assert_eq!(lease.status, 201, "{}", lease.text());
     let before = format!("/v1/locks/before?token={}", lease.json()["token"]);

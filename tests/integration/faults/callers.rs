@@ -73,7 +73,7 @@ impl Callers {
     async fn probe(&self, mut dice: Dice) {
         let key = unique("probe");
         let name = (dice.roll(2) == 0).then(|| unique("attempt"));
-        let mut body = json!({"ttlMs": self.lease_ms});
+        let mut body = json!({"ttlMs": self.lease_ms, "owner": unique("prober")});
         if dice.roll(4) == 0 {
             // Somebody is there, for a moment.
             let asked = json!({"ttlMs": 200});
@@ -134,7 +134,7 @@ impl Callers {
         let key = format!("contested-{}", dice.roll(CONTESTED));
         let ttl_ms = [300, 1000, 2500][dice.roll(3) as usize];
         let wait_ms = [0, 50, 500, 2000][dice.roll(4) as usize];
-        let body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms});
+        let body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": unique("contender")});
         let name = (dice.roll(2) == 0).then(|| unique("attempt"));
         let asked = Instant::now();
         let lease = match (self.acquire(&mut dice, &key, name.as_deref(), &body).await, name) {

@@ -4,17 +4,15 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Native, Who, assert_done, assert_problem, expires_ms, left_ms, reader, token_of};
-use crate::harness::{eventually, unique};
+use super::{Native, Who, assert_done, assert_problem, expires_ms, left_ms, path, reader, token_of};
+use crate::harness::{Sidecar, TestRedis, eventually, unique};
 
 #[tokio::test]
 async fn repeated_it_is_the_same_lease_and_not_renewed() {
     let native = Native::start(&[]).await;
-    for (who, body) in [
-        (reader("alice"), json!({"ttlMs": 60_000})),
-        (Who::System, json!({"ttlMs": 60_000, "owner": "web-3"})),
-        (Who::System, json!({"ttlMs": 60_000})),
-    ] {
+    for (who, body) in
+        [(reader("alice"), json!({"ttlMs": 60_000})), (Who::System, json!({"ttlMs": 60_000, "owner": "web-3"}))]
+    {
         let (key, name) = (unique("repeated"), unique("name"));
         let first = native.attempt(&who, &key, &name, &body).await;
         assert_eq!(first.status, 201, "{}", first.text());
@@ -40,8 +38,9 @@ async fn it_may_be_repeated_at_another_sidecar() {
     let (native, elsewhere) = (Native::start(&[]).await, Native::start(&[]).await);
     for who in [reader("alice"), Who::System] {
         let (key, name) = (unique("elsewhere"), unique("name"));
-        let first = native.attempt(&who, &key, &name, &json!({})).await.json();
-        let again = elsewhere.attempt(&who, &key, &name, &json!({})).await;
+        let body = json!({"owner": "web-3"});
+        let first = native.attempt(&who, &key, &name, &body).await.json();
+        let again = elsewhere.attempt(&who, &key, &name, &body).await;
         assert_eq!((again.status, &again.json()["token"]), (200, &first["token"]), "{}", again.text());
         assert_eq!(again.json()["validUntil"], first["validUntil"]);
     }
@@ -67,7 +66,6 @@ async fn one_name_of_two_principals_is_two_attempts() {
     let key = unique("principals");
     native.attempt(&reader("alice"), &key, "n-1", &json!({})).await;
     assert_problem(&native.attempt(&reader("bob"), &key, "n-1", &json!({})).await, 409, "held");
-    assert_problem(&native.attempt(&Who::System, &key, "n-1", &json!({})).await, 409, "held");
     let system = json!({"owner": "alice"});
     assert_problem(&native.attempt(&Who::System, &key, "n-1", &system).await, 409, "held");
 }
@@ -76,8 +74,9 @@ async fn one_name_of_two_principals_is_two_attempts() {
 async fn one_name_at_two_keys_is_two_attempts() {
     let native = Native::start(&[]).await;
     let (a, b, name) = (unique("a"), unique("b"), unique("name"));
-    let first = native.attempt(&Who::System, &a, &name, &json!({})).await;
-    let second = native.attempt(&Who::System, &b, &name, &json!({})).await;
+    let body = json!({"owner": "web-3"});
+    let first = native.attempt(&Who::System, &a, &name, &body).await;
+    let second = native.attempt(&Who::System, &b, &name, &body).await;
     assert_eq!((first.status, second.status), (201, 201));
     assert_ne!(first.json()["token"], second.json()["token"]);
 }
@@ -120,9 +119,35 @@ async fn an_attempt_without_a_name_is_never_repeated() {
 async fn a_renewed_lease_is_told_with_what_is_left_of_it() {
     let native = Native::start(&[]).await;
     let key = unique("renewed");
-    let lease = native.attempt(&Who::System, &key, "n-1", &json!({"ttlMs": 60_000})).await.json();
+    let body = json!({"ttlMs": 60_000, "owner": "web-3"});
+    let lease = native.attempt(&Who::System, &key, "n-1", &body).await.json();
     native.renew(&Who::System, &key, token_of(&lease), &json!({"ttlMs": 5000})).await;
-    let again = native.attempt(&Who::System, &key, "n-1", &json!({"ttlMs": 60_000})).await;
+    let again = native.attempt(&Who::System, &key, "n-1", &body).await;
     assert_eq!((again.status, &again.json()["token"]), (200, &lease["token"]));
     assert!(left_ms(&again.json()) < 5000, "{}", again.text());
+}
+
+#[tokio::test]
+async fn a_service_caller_who_names_an_attempt_names_its_owner() {
+    let anonymous = Native(Sidecar::start(TestRedis::shared(), &[]).await);
+    let native = Native::start(&[]).await;
+    for (native, who) in [(&native, Who::System), (&anonymous, Who::Nobody)] {
+        let key = unique("ownerless");
+        for path in [path(&key), format!("{}/hold", path(&key))] {
+            for body in [json!({}), json!({"owner": null}), json!({"waitMs": 1000, "ttlMs": 60_000})] {
+                let call = native.ask(&who, "POST", &path).header("idempotency-key", "n-1").json(&body);
+                let answer = call.send().await;
+                assert_problem(&answer, 400, "bad-request");
+                for word in ["Idempotency-Key", "`owner`"] {
+                    assert!(answer.text().contains(word), "{word}: {}", answer.text());
+                }
+            }
+        }
+        assert_eq!(native.ask(&who, "GET", &path(&key)).send().await.json()["state"], "free");
+        // Two of one name, and no name of their own: only one of them has it.
+        for (owner, status) in [("web-3", 201), ("web-4", 409), ("web-3", 200)] {
+            assert_eq!(native.attempt(&who, &key, "n-1", &json!({"owner": owner})).await.status, status, "{owner}");
+        }
+    }
+    assert_eq!(native.attempt(&reader("alice"), &unique("user"), "n-1", &json!({})).await.status, 201);
 }

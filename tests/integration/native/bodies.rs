@@ -1,9 +1,195 @@
-//! Bodies and headers of an acquire: what they may be.
+//! Bodies, queries and headers: what they may be, and that nothing in them is ignored.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Native, Who, assert_problem, path, reader, without_id};
-use crate::harness::{http, unique};
+use super::{Native, Who, assert_done, assert_problem, path, reader, token_of, without_id};
+use crate::harness::{Answer, Sidecar, TestRedis, http, jwt, unique};
+
+const DOCUMENT: &str = include_str!("../../../src/api/openapi/openapi.json");
+
+/// What the document says that an operation takes.
+struct Takes {
+    method: String,
+    path: String,
+    parameters: Vec<String>,
+    /// `None` where it takes no body.
+    fields: Option<Vec<String>>,
+}
+
+/// Every operation of the native API, and the creation of a lease.
+fn operations() -> Vec<Takes> {
+    let document: Value = serde_json::from_str(DOCUMENT).unwrap();
+    let resolved = |value: &Value| match value["$ref"].as_str() {
+        Some(reference) => document.pointer(&reference[1..]).unwrap().clone(),
+        None => value.clone(),
+    };
+    let mut all = Vec::new();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for method in ["get", "post", "put", "delete"] {
+            let is_ours = path.starts_with("/v1/locks") || (path == "/cmn/leasable-locks" && method == "post");
+            let Some(operation) = item.get(method).filter(|_| is_ours) else { continue };
+            let parameters = [&item["parameters"], &operation["parameters"]].into_iter().filter_map(Value::as_array);
+            let parameters = parameters.flatten().map(resolved).filter(|parameter| parameter["in"] == "query");
+            let schema = operation["requestBody"]["content"]["application/json"].get("schema").map(resolved);
+            let names = |schema: Value| schema["properties"].as_object().unwrap().keys().cloned().collect();
+            all.push(Takes {
+                method: method.to_uppercase(),
+                path: path.replace("{key}", &unique("known")),
+                parameters: parameters.map(|parameter| parameter["name"].as_str().unwrap().to_owned()).collect(),
+                fields: schema.map(names),
+            });
+        }
+    }
+    assert!(all.len() >= 8 && all.iter().filter(|it| it.fields.is_some()).count() >= 4, "{}", all.len());
+    all
+}
+
+/// Ways to get a name wrong.
+fn misspelled(name: &str) -> Vec<String> {
+    let snake = name.chars().map(|c| if c.is_uppercase() { format!("_{}", c.to_lowercase()) } else { c.to_string() });
+    let mut swapped: Vec<char> = name.chars().collect();
+    swapped.swap(0, 1);
+    let all = [
+        name.to_uppercase(),
+        name.to_lowercase(),
+        snake.collect(),
+        format!("{name}s"),
+        format!("{name} "),
+        name[..name.len() - 1].to_owned(),
+        swapped.into_iter().collect(),
+    ];
+    all.into_iter().filter(|wrong| wrong != name).collect()
+}
+
+#[tokio::test]
+async fn every_unknown_field_and_parameter_is_refused_by_its_name_and_with_the_nearest() {
+    let native = Native::start(&[]).await;
+    for Takes { method, path, parameters, fields } in operations() {
+        let ask = async |query: &str, body: String| {
+            let call = native.ask(&Who::System, &method, &format!("{path}{query}")).body(body);
+            let answer = call.send().await;
+            assert_eq!(answer.status, 400, "{method} {path}{query}: {}", answer.text());
+            let answer = answer.json();
+            answer.get("detail").unwrap_or(&answer["messageValue"]).as_str().unwrap().to_owned()
+        };
+        let encoded = |name: &str| name.replace(' ', "%20");
+        // All that exists is named, and nothing else.
+        let expected = |names: &[String]| match names {
+            [] => "expected none".to_owned(),
+            [one] => format!("expected {one}"),
+            [all @ .., last] => format!("expected {} or {last}", all.join(", ")),
+        };
+        let in_any_order = |told: &str, names: &[String]| {
+            let told = told.trim_end_matches(')').rsplit_once("expected ").unwrap().1.replace(" or ", ", ");
+            let (mut told, mut names) = (told.split(", ").collect::<Vec<_>>(), names.to_vec());
+            told.sort_unstable();
+            names.sort();
+            told == names || (names.is_empty() && told == ["none"])
+        };
+        let told = ask("?unheardof=1", String::new()).await;
+        assert!(told.contains("unknown query parameter `unheardof`"), "{told}");
+        assert!(in_any_order(&told, &parameters), "{told}, not {}", expected(&parameters));
+        for name in &parameters {
+            for wrong in misspelled(name) {
+                let told = ask(&format!("?{}=1", encoded(&wrong)), String::new()).await;
+                let is_named = told.contains(&format!("unknown query parameter `{wrong}`"));
+                assert!(is_named && told.contains(&format!("did you mean the `{name}`?")), "{told}");
+            }
+            if fields.is_some() {
+                let query = parameters.iter().map(|name| format!("{name}=64")).collect::<Vec<_>>().join("&");
+                let told = ask(&format!("?{query}"), json!({name: 1}).to_string()).await;
+                assert!(told.contains(&format!("unknown field `{name}`; `{name}` is a query parameter")), "{told}");
+            }
+        }
+        let Some(fields) = fields else { continue };
+        let query = if parameters.is_empty() { "" } else { "?token=64" };
+        let told = ask(query, "{\"unheardof\":1}".to_owned()).await;
+        assert!(told.contains("unknown field `unheardof`"), "{told}");
+        assert!(in_any_order(&told, &fields), "{told}, not {}", expected(&fields));
+        for name in &fields {
+            for wrong in misspelled(name) {
+                let told = ask(query, json!({&wrong: 1}).to_string()).await;
+                let is_named = told.contains(&format!("unknown field `{wrong}`"));
+                assert!(is_named && told.contains(&format!("did you mean the `{name}`?")), "{told}");
+            }
+            let told = ask(&format!("?{name}=1"), String::new()).await;
+            assert!(told.contains(&format!("unknown query parameter `{name}`; `{name}` is a field")), "{told}");
+            // What the document names is known: only its value is refused.
+            let odd = format!("{{\"{name}\":{}{}}}", "[".repeat(33), "]".repeat(33));
+            assert!(!ask(query, odd).await.contains("unknown"), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_understood_changes_nothing() {
+    let native = Native::start(&[]).await;
+    let (key, other) = (unique("unharmed"), unique("unheard"));
+    let token = token_of(&native.granted(&Who::System, &key).await);
+    let before = native.look(&key).await["holder"]["validUntil"].clone();
+    let own = format!("{}?token={token}", path(&key));
+    for (method, target, body, names) in [
+        ("POST", path(&other), "{\"ttl\":600000}", ["`ttl`", "`ttlMs`"]),
+        ("POST", path(&other), "{\"ttl_ms\":600000}", ["`ttl_ms`", "`ttlMs`"]),
+        ("POST", path(&other), "{\"leasePeriod\":60}", ["`leasePeriod`", "`ttlMs`"]),
+        ("POST", path(&other), "{\"wait\":5000}", ["`wait`", "`waitMs`"]),
+        ("POST", format!("{}?ttlMs=600000", path(&other)), "", ["`ttlMs`", "field"]),
+        ("POST", format!("{}/hold?waitMs=1", path(&other)), "", ["`waitMs`", "field"]),
+        (
+            "POST",
+            "/cmn/leasable-locks".to_owned(),
+            "{\"key\":\"KEY\",\"leasePeriod\":60,\"ttlMs\":1}",
+            ["`ttlMs`", "`leasePeriod`"],
+        ),
+        (
+            "POST",
+            "/cmn/leasable-locks?leasePeriod=9".to_owned(),
+            "{\"key\":\"KEY\",\"leasePeriod\":60}",
+            ["`leasePeriod`", "field"],
+        ),
+        ("PUT", format!("{own}&ttlMs=5000"), "", ["`ttlMs`", "field"]),
+        ("PUT", own.clone(), "{\"ttlMs\":5000,\"force\":true}", ["`force`", "ttlMs"]),
+        ("DELETE", format!("{own}&dryRun=true"), "", ["`dryRun`", "force"]),
+        ("GET", "/v1/locks?limt=5".to_owned(), "", ["`limt`", "`limit`"]),
+        ("GET", format!("{}?token=7", path(&key)), "", ["`token`", "none"]),
+    ] {
+        let body = body.replace("KEY", &other);
+        let answer = native.ask(&Who::System, method, &target).body(body.clone()).send().await;
+        assert_eq!(answer.status, 400, "{method} {target} {body}: {}", answer.text());
+        for name in names {
+            assert!(answer.text().contains(name), "{name}: {method} {target} {body}: {}", answer.text());
+        }
+    }
+    assert!(native.is_free(&other).await);
+    assert_eq!(native.look(&key).await["holder"]["validUntil"], before);
+    // As some clients send it with everything.
+    assert_done(&native.ask(&Who::System, "DELETE", &own).body("{}").send().await);
+}
+
+#[tokio::test]
+async fn the_apis_of_others_go_on_ignoring_what_they_do_not_know() {
+    let scratch = crate::harness::Scratch::new();
+    let secret = scratch.file("secret", jwt::SECRET);
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--jwt-secret-file", &secret]).await;
+    let (alice, key) = (jwt::editor("alice"), unique("others"));
+    let call = |method: &str, path: &str| sidecar.call(method, path).cookie(&alice);
+    let lease = call("POST", "/cmn/leasable-locks").json(&json!({"key": key, "leasePeriod": 60})).send().await.json();
+    let own = format!("/cmn/leasable-locks/{}", lease["token"]);
+    let target = json!({"route": "ignored", "id": key, "ttlMs": 1, "more": {}});
+    let dapr = json!({"resourceId": key, "lockOwner": "o", "expiryInSeconds": 60, "storeName": "x", "ttlMs": 1});
+    for (call, body) in [
+        (call("POST", "/admin/lock?x=1"), target.clone()),
+        (call("DELETE", "/admin/remove-lock?x=1"), target),
+        (call("GET", "/cmn/leasable-locks?limt=5&x"), json!({})),
+        (call("PUT", &format!("{own}?leasePeriod=90&ttlMs=1")), json!({"x": 1})),
+        (call("DELETE", &format!("{own}?x=1")), json!({"x": 1})),
+        (sidecar.call("POST", "/v1.0-alpha1/lock/lockstore?x=1"), dapr.clone()),
+        (sidecar.call("POST", "/v1.0-alpha1/unlock/lockstore?x=1"), dapr),
+    ] {
+        let answer = call.json(&body).send().await;
+        assert_eq!(answer.status, 200, "{body}: {}", answer.text());
+    }
+}
 
 #[tokio::test]
 async fn bodies_that_are_no_object_of_the_right_types_are_refused() {
@@ -25,6 +211,7 @@ async fn bodies_that_are_no_object_of_the_right_types_are_refused() {
         "{\"meta\":}",
         "{\"meta\":NaN}",
         "{\"meta\":'x'}",
+        "{\"ttlMs\":30000,\"ttlms\":30000}",
     ] {
         let answer = native.ask(&Who::System, "POST", &path(&key)).body(body).send().await;
         assert_problem(&answer, 400, "bad-request");
@@ -32,14 +219,6 @@ async fn bodies_that_are_no_object_of_the_right_types_are_refused() {
     let not_utf8 = native.ask(&Who::System, "POST", &path(&key)).body(&b"{\"owner\":\"\xff\"}"[..]).send().await;
     assert_problem(&not_utf8, 400, "bad-request");
     assert!(native.is_free(&key).await);
-}
-
-#[tokio::test]
-async fn unknown_fields_are_ignored() {
-    let native = Native::start(&[]).await;
-    let body = json!({"ttlMs": 20_000, "colour": "red", "token": 7, "key": "other", "kind": "user"});
-    let answer = native.acquire(&Who::System, &unique("unknown"), &body).await;
-    assert_eq!((answer.status, &answer.json()["ttlMs"]), (201, &json!(20_000)), "{}", answer.text());
 }
 
 #[tokio::test]
@@ -72,7 +251,7 @@ async fn an_idempotency_key_has_1_to_255_printable_characters_and_comes_once() {
     let native = Native::start(&[]).await;
     let longest = "x".repeat(255);
     for name in [longest.as_str(), "a", "~!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}", "8f0c4a1e-0000", "a b"] {
-        let answer = native.attempt(&Who::System, &unique("name"), name, &json!({})).await;
+        let answer = native.attempt(&Who::System, &unique("name"), name, &json!({"owner": "web-3"})).await;
         assert_eq!(answer.status, 201, "{name}: {}", answer.text());
     }
     let too_long = "x".repeat(256);

@@ -35,7 +35,8 @@ fn assert_unknown(answer: &Answer) {
 fn caller(native: &Native, key: &str) -> TcpStream {
     let mut caller = TcpStream::connect(native.api_address()).unwrap();
     let request = format!(
-        "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {API_TOKEN}\r\nIdempotency-Key: n-1\r\n\r\n",
+        "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {API_TOKEN}\r\nIdempotency-Key: n-1\r\n\
+         Content-Length: 17\r\n\r\n{{\"owner\":\"web-3\"}}",
         path(key)
     );
     caller.write_all(request.as_bytes()).unwrap();
@@ -56,7 +57,7 @@ async fn a_lost_reply_is_504_and_the_lock_is_taken_back_once_redis_can_be_reache
         proxy.set(Fault::LoseReplyTo(key.clone()));
         let answer = match name {
             None => native.acquire(&Who::System, &key, &json!({})).await,
-            Some(name) => native.attempt(&Who::System, &key, name, &json!({})).await,
+            Some(name) => native.attempt(&Who::System, &key, name, &json!({"owner": "web-3"})).await,
         };
         assert_unknown(&answer);
         assert!(exists(&key), "Redis has granted it");
@@ -87,13 +88,17 @@ async fn a_lost_request_is_504_and_leaves_nothing() {
     let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let key = unique("never");
     proxy.set(Fault::SwallowRequests);
-    assert_unknown(&native.attempt(&Who::System, &key, "n-1", &json!({})).await);
+    assert_unknown(&native.attempt(&Who::System, &key, "n-1", &json!({"owner": "web-3"})).await);
     assert!(!exists(&key));
     proxy.mend();
     ended(native).await;
     assert!(!exists(&key));
     let elsewhere = Native::start_at(&TestRedis::alone().url(), &[]).await;
-    assert_eq!(elsewhere.attempt(&Who::System, &key, "n-1", &json!({})).await.status, 201, "it never was an attempt");
+    assert_eq!(
+        elsewhere.attempt(&Who::System, &key, "n-1", &json!({"owner": "web-3"})).await.status,
+        201,
+        "it never was an attempt"
+    );
 }
 
 #[tokio::test]
@@ -134,10 +139,10 @@ async fn repeated_too_late_it_is_an_ordinary_attempt_and_stays() {
     let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let key = unique("too-late");
     proxy.set(Fault::LoseReplyTo(key.clone()));
-    assert_unknown(&native.attempt(&Who::System, &key, "n-1", &json!({})).await);
+    assert_unknown(&native.attempt(&Who::System, &key, "n-1", &json!({"owner": "web-3"})).await);
     proxy.mend();
     eventually("the lock is taken back", RECOVERY, async || !exists(&key)).await;
-    let again = native.attempt(&Who::System, &key, "n-1", &json!({})).await;
+    let again = native.attempt(&Who::System, &key, "n-1", &json!({"owner": "web-3"})).await;
     assert_eq!(again.status, 201, "{}", again.text());
     ended(native).await;
     assert!(exists(&key));
@@ -147,7 +152,7 @@ async fn repeated_too_late_it_is_an_ordinary_attempt_and_stays() {
 async fn repeated_in_time_at_the_same_sidecar_it_is_the_same_lease_and_stays() {
     let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let key = unique("same");
-    let body = json!({});
+    let body = json!({"owner": "web-3"});
     let attempt = || native.attempt(&Who::System, &key, "n-1", &body);
     proxy.set(Fault::HoldReplies);
     let begun = Instant::now();
@@ -176,7 +181,7 @@ async fn an_attempt_of_which_every_answer_was_lost_leaves_no_lock() {
     let key = unique("stall");
     native.granted(&Who::System, &key).await;
     native.force(&Who::System, &key).await;
-    let body = json!({"ttlMs": 600_000});
+    let body = json!({"ttlMs": 600_000, "owner": "web-3"});
     let attempt = || native.attempt(&Who::System, &key, "n-1", &body);
     redis.signal("STOP");
     let (first, second) = tokio::join!(attempt(), attempt());
@@ -192,7 +197,7 @@ async fn a_caller_who_hangs_up_leaves_no_lock_unless_an_earlier_one_was_told() {
     let (proxy, native) = behind_a_proxy(TestRedis::alone()).await;
     let elsewhere = Native::start_at(&TestRedis::alone().url(), &[]).await;
     let (nobodys, somebodys) = (unique("nobodys"), unique("somebodys"));
-    let lease = elsewhere.attempt(&Who::System, &somebodys, "n-1", &json!({})).await.json();
+    let lease = elsewhere.attempt(&Who::System, &somebodys, "n-1", &json!({"owner": "web-3"})).await.json();
     proxy.set(Fault::HoldReplies);
     for key in [&nobodys, &somebodys] {
         let caller = caller(&native, key);
@@ -249,7 +254,7 @@ async fn without_redis_it_is_503_and_surely_not_done() {
     .await;
     for answer in [
         native.acquire(&Who::System, &key, &json!({})).await,
-        native.attempt(&Who::System, &key, "n-1", &json!({})).await,
+        native.attempt(&Who::System, &key, "n-1", &json!({"owner": "web-3"})).await,
         native.renew(&Who::System, &key, token, &json!({})).await,
         native.release(&Who::System, &key, token).await,
         native.force(&Who::System, &key).await,

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{API_TOKEN, Native, Who, assert_done, assert_problem, editor, path, reader, token_of};
-use crate::harness::{jwt, unique};
+use crate::harness::{Sidecar, TestRedis, jwt, unique};
 
 #[tokio::test]
 async fn a_users_lease_is_that_users_alone() {
@@ -102,4 +102,44 @@ async fn a_foreign_page_changes_nothing_with_a_users_cookie() {
     assert_done(&by_header.header("origin", "http://evil.test").send().await);
     let foreign_host = native.call("GET", &path(&key)).bearer(API_TOKEN).header("host", "evil.test").send().await;
     assert_problem(&foreign_host, 403, "forbidden");
+}
+
+#[tokio::test]
+async fn the_owner_whom_a_service_caller_does_not_name_is_the_machine_and_a_number_of_its_own() {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap().trim().to_owned();
+    let mut names = std::collections::HashSet::new();
+    // Two processes of one machine, and one that is started again.
+    let mut sidecars = [
+        Sidecar::start(TestRedis::shared(), &["--threads=2"]).await,
+        Sidecar::start(TestRedis::shared(), &[]).await,
+        Sidecar::start(TestRedis::shared(), &["--owner-prefix", "web-3 ü"]).await,
+    ];
+    for round in 0..2 {
+        for (index, sidecar) in sidecars.iter().enumerate() {
+            for _ in 0..5 {
+                let (key, leased) = (unique("made"), unique("made"));
+                let call = sidecar.call("POST", &path(&key)).header("connection", "close");
+                let lease = call.json(&json!({})).send().await.json();
+                let create =
+                    sidecar.call("POST", "/cmn/leasable-locks").json(&json!({"key": leased, "leasePeriod": 60}));
+                assert_eq!(create.send().await.status, 201);
+                let holder = sidecar.call("GET", &path(&leased)).send().await.json();
+                for owner in [&lease["owner"], &holder["holder"]["owner"]] {
+                    let owner = owner.as_str().unwrap();
+                    let prefix = if index == 2 { "web-3 ü-" } else { &format!("{host}-") };
+                    assert!(owner.starts_with(prefix), "{owner}");
+                    assert!(names.insert(owner.to_owned()), "{owner} twice");
+                }
+            }
+        }
+        if round == 0 {
+            sidecars[0] = Sidecar::start(TestRedis::shared(), &[]).await;
+        }
+    }
+    assert_eq!(names.len(), 60);
+    for prefix in ["a\nb", &"x".repeat(129)] {
+        let run = crate::harness::lockside(&["serve", "--owner-prefix", prefix]).await;
+        assert_eq!(run.code, Some(64), "{}", run.output());
+        assert!(run.stderr.contains("--owner-prefix: "), "{}", run.stderr);
+    }
 }

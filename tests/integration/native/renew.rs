@@ -40,7 +40,7 @@ async fn without_a_ttl_the_leases_own_counts() {
     let key = unique("own");
     let lease = native.granted_for(&Who::System, &key, 60_000).await;
     let path = format!("{}?token={}", path(&key), token_of(&lease));
-    for body in ["", "{}", "{\"unknown\":1}"] {
+    for body in ["", "{}", " { } "] {
         native.renew(&Who::System, &key, token_of(&lease), &json!({"ttlMs": 5000})).await;
         let before = redis_now_ms();
         let answer = native.ask(&Who::System, "PUT", &path).body(body).send().await;

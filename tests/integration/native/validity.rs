@@ -47,7 +47,7 @@ async fn a_grant_with_nothing_left_is_503_and_leaves_no_lock() {
     proxy.set(Fault::DelayReplies(Duration::from_millis(350)));
     for name in [None, Some("n-1")] {
         let key = unique("late");
-        let body = json!({"ttlMs": 300});
+        let body = json!({"ttlMs": 300, "owner": "web-3"});
         let answer = match name {
             None => native.acquire(&Who::System, &key, &body).await,
             Some(name) => native.attempt(&Who::System, &key, name, &body).await,

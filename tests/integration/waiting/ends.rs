@@ -74,7 +74,8 @@ async fn force_grants_the_next() {
     let waiting = fleet.join(1, patient()).await;
 
     let path = format!("{}?force=true", fleet.path());
-    assert_eq!(fleet.sidecars[0].call("DELETE", &path).send().await.status, 204);
+    let forced = fleet.sidecars[0].call("DELETE", &path).cookie(&jwt::editor("alice")).send().await;
+    assert_eq!(forced.status, 204, "{}", forced.text());
 
     let (answer, _) = granted(waiting).await;
     assert!(token(&answer) > lost);

@@ -13,7 +13,7 @@ fn send(sidecar: &Arc<Sidecar>, path: &str, name: &str) -> Waiting {
     let (sidecar, path, name) = (Arc::clone(sidecar), path.to_owned(), name.to_owned());
     tokio::spawn(async move {
         let call = sidecar.call("POST", &path).header("idempotency-key", &name);
-        let answer = call.json(&json!({"ttlMs": 30_000, "waitMs": 20_000})).send().await;
+        let answer = call.json(&json!({"ttlMs": 30_000, "waitMs": 20_000, "owner": "web-3"})).send().await;
         (answer, std::time::Instant::now())
     })
 }

@@ -1,0 +1,39 @@
+//! Names for owners that service callers did not name: the machine, and a number that is no other request's.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Makes the names of one thread.
+pub struct OwnerNames {
+    prefix: String,
+    next: AtomicU64,
+}
+
+impl OwnerNames {
+    /// The numbers begin at 64 random bits, since host names repeat: processes of one host, restarts, threads and pods on
+    /// the host's network never meet.
+    pub fn new(prefix: &str) -> OwnerNames {
+        let first = getrandom::u64().expect("the operating system has random bytes");
+        OwnerNames { prefix: prefix.to_owned(), next: AtomicU64::new(first) }
+    }
+
+    /// `PREFIX-N`.
+    pub fn next(&self) -> String {
+        format!("{}-{:016x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_names_are_the_same_whoever_made_them() {
+        let makers = [0; 4].map(|_| OwnerNames::new("web-3"));
+        makers[0].next.store(u64::MAX - 1, Ordering::Relaxed);
+        let names: Vec<String> = makers.iter().flat_map(|maker| [0; 100].map(|_| maker.next())).collect();
+        assert!(names.iter().all(|name| name.starts_with("web-3-") && name.len() == 22), "{names:?}");
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+    }
+}

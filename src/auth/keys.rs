@@ -1,0 +1,352 @@
+//! Which keys are fit to verify tokens, and which algorithms follow from them. What is unfit is refused by its reason: a
+//! public key that were taken for a secret would let everybody sign who has it, and a key that can never verify would
+//! refuse everybody.
+
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RsaParameters, VerificationAlgorithm,
+};
+use base64::Engine;
+use base64::alphabet::STANDARD;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use jsonwebtoken::{Algorithm, DecodingKey};
+use serde::de::IgnoredAny;
+
+/// A key that verifies tokens, and the algorithms that it may do so with: they follow from the key, never from the
+/// token.
+#[derive(Clone)]
+pub struct JwtKey {
+    pub(super) key: DecodingKey,
+    pub(super) algorithms: &'static [Algorithm],
+}
+
+/// The keys of one file: a secret, or one or more public keys.
+#[derive(Clone, Debug)]
+pub struct JwtKeys {
+    pub(super) keys: Vec<JwtKey>,
+    secret_bytes: Option<usize>,
+}
+
+const EXPECTED: &str = "expected a PEM public key: RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519";
+const BEGIN: &str = "-----BEGIN ";
+const END: &str = "-----END ";
+/// Fewest bytes of a secret: as many as HS256 asks for (RFC 7518, 3.2).
+const SECRET_BYTES: usize = 32;
+
+impl JwtKeys {
+    /// HS256, HS384, HS512. Refuses every form of a key pair's key.
+    pub fn from_secret(bytes: &[u8]) -> Result<JwtKeys, String> {
+        if let Some(form) = form_of_a_key(bytes) {
+            return Err(format!(
+                "is {form}, not a secret: whoever has a public key could sign tokens; give it as PEM to \
+                 --jwt-public-key-file"
+            ));
+        }
+        let key = JwtKey {
+            key: DecodingKey::from_secret(bytes),
+            algorithms: &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
+        };
+        Ok(JwtKeys { keys: vec![key], secret_bytes: Some(bytes.len()) })
+    }
+
+    /// RS and PS for an RSA key, ES256 for P-256, ES384 for P-384, EdDSA for Ed25519. Each PEM block is a key; one that is
+    /// unfit makes all of them so.
+    pub fn from_public_pem(bytes: &[u8]) -> Result<JwtKeys, String> {
+        let text = String::from_utf8_lossy(bytes);
+        let mut keys = Vec::new();
+        let mut rest = &*text;
+        while let Some(begin) = rest.find(BEGIN) {
+            let number = keys.len() + 1;
+            let (block, behind) = block(&rest[begin..])
+                .ok_or_else(|| format!("holds a PEM block without its end (block {number}); {EXPECTED}"))?;
+            let key = public_key(block).map_err(|reason| match number {
+                1 if !behind.contains(BEGIN) => reason,
+                _ => format!("{reason} (block {number})"),
+            })?;
+            keys.push(key);
+            rest = behind;
+        }
+        if keys.is_empty() {
+            return Err(format!("holds no PEM block; {EXPECTED}"));
+        }
+        if text.matches(END).count() != keys.len() {
+            return Err(format!("holds the end of a PEM block without its beginning; {EXPECTED}"));
+        }
+        Ok(JwtKeys { keys, secret_bytes: None })
+    }
+
+    /// What is unwise about them, for the log.
+    pub fn warning(&self) -> Option<&'static str> {
+        let is_short = self.secret_bytes.is_some_and(|bytes| bytes < SECRET_BYTES);
+        is_short.then_some("the secret in --jwt-secret-file is shorter than 32 bytes and may be guessed")
+    }
+}
+
+/// The PEM block that `text` begins with, and what is behind it.
+fn block(text: &str) -> Option<(&str, &str)> {
+    let (label, _) = text.strip_prefix(BEGIN)?.split_once("-----")?;
+    let end = format!("{END}{label}-----");
+    let length = text.find(&end)? + end.len();
+    let is_whole = !text[BEGIN.len()..length].contains(BEGIN);
+    is_whole.then(|| text.split_at(length))
+}
+
+fn public_key(block: &str) -> Result<JwtKey, String> {
+    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
+
+    let pem = block.as_bytes();
+    let is_private = block[BEGIN.len()..].split_once("-----").is_some_and(|(label, _)| label.ends_with("PRIVATE KEY"));
+    if is_private {
+        return Err("holds a private key; expected the public one".to_owned());
+    }
+    if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
+        let bits = key.try_get_as_bytes().ok().and_then(|der| RsaParameters::public_modulus_len(der).ok());
+        let range = RSA_PKCS1_2048_8192_SHA256.min_modulus_len()..=RSA_PKCS1_2048_8192_SHA256.max_modulus_len();
+        return match bits {
+            Some(bits) if range.contains(&bits) => {
+                Ok(JwtKey { key, algorithms: &[RS256, RS384, RS512, PS256, PS384, PS512] })
+            }
+            Some(bits) => Err(format!("holds an RSA key of {bits} bits; expected 2048 to 8192")),
+            None => Err(format!("holds an RSA key that cannot be read; {EXPECTED}")),
+        };
+    }
+    if let Ok(key) = DecodingKey::from_ec_pem(pem) {
+        let point = key.try_get_as_bytes().unwrap_or_default();
+        // The uncompressed point: one byte, and two coordinates. A point of another curve of that size is on neither.
+        return match point.len() {
+            65 if is_on(&ECDSA_P256_SHA256_FIXED, point) => Ok(JwtKey { key, algorithms: &[ES256] }),
+            97 if is_on(&ECDSA_P384_SHA384_FIXED, point) => Ok(JwtKey { key, algorithms: &[ES384] }),
+            33 | 49 => Err("holds an EC key in compressed form; expected the uncompressed one".to_owned()),
+            _ => Err("holds an EC key of an unsupported curve, such as secp256k1 or P-521; expected P-256 or P-384"
+                .to_owned()),
+        };
+    }
+    match DecodingKey::from_ed_pem(pem) {
+        Ok(key) if key.try_get_as_bytes().is_ok_and(|bytes| is_on(&ED25519, bytes)) => {
+            Ok(JwtKey { key, algorithms: &[EdDSA] })
+        }
+        _ => Err(format!("holds no key that fits; {EXPECTED}")),
+    }
+}
+
+fn is_on(curve: &'static dyn VerificationAlgorithm, point: &[u8]) -> bool {
+    ParsedPublicKey::new(curve, point).is_ok()
+}
+
+/// The form in which `bytes` are a key of a key pair, if they are one: as a file, or as a text of it.
+fn form_of_a_key(bytes: &[u8]) -> Option<&'static str> {
+    // Without the zeros of UTF-16.
+    let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| *c != '\0').collect();
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.contains(BEGIN) {
+        return Some("a PEM file");
+    }
+    if text.contains("---- BEGIN ") {
+        return Some("an SSH public key");
+    }
+    if text.starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        return Some("JSON, such as a JWK or a JWKS");
+    }
+    if text.starts_with('<') && text.contains("RSAKeyValue") {
+        return Some("a public key in XML");
+    }
+    let words = text.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
+    let whole: String = words.clone().collect();
+    let texts = words.chain([&*whole]).flat_map(|word| [from_base64(word), from_hex(word)]).flatten();
+    [bytes.to_vec()].into_iter().chain(texts).find_map(|bytes| {
+        if is_der(&bytes) || is_point(&bytes) {
+            Some("a key in DER or its text")
+        } else {
+            is_ssh(&bytes).then_some("an SSH public key")
+        }
+    })
+}
+
+/// SubjectPublicKeyInfo, PKCS 1, PKCS 8 or a certificate: a sequence of just this length, of a sequence or an integer
+/// first.
+fn is_der(bytes: &[u8]) -> bool {
+    let [0x30, first, rest @ ..] = bytes else { return false };
+    let (length, content) = match usize::from(*first) {
+        short @ 0..0x80 => (short, rest),
+        long => match rest.split_at_checked(long & 0x7f) {
+            Some((digits, content)) if (1..=3).contains(&digits.len()) => {
+                (digits.iter().fold(0, |length, digit| length * 256 + usize::from(*digit)), content)
+            }
+            _ => return false,
+        },
+    };
+    // The newline that is cut off the end of a file may have been a part of it.
+    (content.len()..=content.len() + 2).contains(&length) && matches!(content.first(), Some(0x30 | 0x02))
+}
+
+/// A point of an elliptic curve, as it stands in an EC public key.
+fn is_point(bytes: &[u8]) -> bool {
+    match bytes.len() {
+        65 => is_on(&ECDSA_P256_SHA256_FIXED, bytes),
+        97 => is_on(&ECDSA_P384_SHA384_FIXED, bytes),
+        133 => is_on(&ECDSA_P521_SHA512_FIXED, bytes),
+        _ => false,
+    }
+}
+
+/// What stands behind `ssh-rsa` in an SSH public key: its length and `ssh-rsa` once more.
+fn is_ssh(bytes: &[u8]) -> bool {
+    let [0, 0, 0, _, name @ ..] = bytes else { return false };
+    [&b"ssh-"[..], b"ecdsa-", b"sk-"].iter().any(|kind| name.starts_with(kind))
+}
+
+/// Of either alphabet, padded or not.
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    const FORGIVING: GeneralPurpose = GeneralPurpose::new(
+        &STANDARD,
+        GeneralPurposeConfig::new()
+            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+            .with_decode_allow_trailing_bits(true),
+    );
+    FORGIVING.decode(text.replace('-', "+").replace('_', "/")).ok()
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let text = text.replace(':', "");
+    let digits = text.bytes().map(|digit| char::from(digit).to_digit(16)).collect::<Option<Vec<_>>>()?;
+    let pairs = digits.chunks_exact(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok());
+    (digits.len() % 2 == 0).then(|| pairs.collect())?
+}
+
+impl std::fmt::Debug for JwtKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("JwtKey").field("algorithms", &self.algorithms).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_ASN1_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
+        EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
+    };
+    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+
+    use super::*;
+
+    fn ec(algorithm: &'static EcdsaSigningAlgorithm) -> (Vec<u8>, Vec<u8>) {
+        let pair = EcdsaKeyPair::generate(algorithm).expect("a key pair");
+        let der: PublicKeyX509Der = pair.public_key().as_der().expect("X.509");
+        (der.as_ref().to_vec(), pair.public_key().as_ref().to_vec())
+    }
+
+    fn pem(label: &str, der: &[u8]) -> String {
+        format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64_STANDARD.encode(der))
+    }
+
+    fn hex(bytes: &[u8], between: &str) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between)
+    }
+
+    #[test]
+    fn no_form_of_a_public_key_is_taken_for_a_secret() {
+        let (der, point) = ec(&ECDSA_P256_SHA256_FIXED_SIGNING);
+        let base64 = BASE64_STANDARD.encode(&der);
+        let ssh = BASE64_STANDARD.encode(b"\0\0\0\x07ssh-rsa\0\0\0\x03\x01\0\x01\0\0\0\x02\xaa\xbb");
+        let utf16: Vec<u8> = pem("PUBLIC KEY", &der).encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for form in [
+            pem("PUBLIC KEY", &der).into_bytes(),
+            utf16,
+            der.clone(),
+            der[..der.len() - 1].to_vec(),
+            point.clone(),
+            base64.clone().into_bytes(),
+            format!("\"{base64}\"").into_bytes(),
+            format!("{}\n{}", &base64[..64], &base64[64..]).into_bytes(),
+            BASE64_URL_SAFE_NO_PAD.encode(&der).into_bytes(),
+            BASE64_STANDARD.encode(&point).into_bytes(),
+            hex(&der, "").into_bytes(),
+            hex(&point, ":").into_bytes(),
+            format!("ssh-rsa {ssh} alice@example").into_bytes(),
+            format!("from=\"10.0.0.0/8\" ssh-rsa {ssh}").into_bytes(),
+            ssh.into_bytes(),
+            b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----".to_vec(),
+            b"{\"kty\":\"RSA\",\"n\":\"x\",\"e\":\"AQAB\"}".to_vec(),
+            b" {\n\"keys\": []}\n".to_vec(),
+            b"\xef\xbb\xbf[{\"kty\":\"OKP\"}]".to_vec(),
+            b"<RSAKeyValue><Modulus>x</Modulus></RSAKeyValue>".to_vec(),
+        ] {
+            let told = JwtKeys::from_secret(&form);
+            let shown = String::from_utf8_lossy(&form).into_owned();
+            assert!(told.is_err_and(|reason| reason.contains("not a secret")), "{shown}");
+        }
+    }
+
+    #[test]
+    fn secrets_of_every_kind_are_taken() {
+        for secret in [
+            &b"x"[..],
+            b"0123456789abcdef0123456789abcdef",
+            b"correct horse battery staple",
+            b"MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8A",
+            b"{not json",
+            b"ssh-rsa is a word",
+            b"\x30\x1e\x04\x1c0123456789012345678901234567",
+            b"\xff\xfe\xfd",
+            &[0x30; 64],
+            &[0; 32],
+            BASE64_STANDARD.encode([0x5a; 48]).as_bytes(),
+        ] {
+            assert!(JwtKeys::from_secret(secret).is_ok(), "{}", String::from_utf8_lossy(secret));
+        }
+        let is_short = |secret: &[u8]| JwtKeys::from_secret(secret).expect("a secret").warning().is_some();
+        assert!(is_short(&[0xff; 31]) && !is_short(&[0xff; 32]));
+    }
+
+    #[test]
+    fn a_key_that_can_never_verify_is_refused_with_its_reason() {
+        let (k1, _) = ec(&ECDSA_P256K1_SHA256_ASN1_SIGNING);
+        let (p521, _) = ec(&ECDSA_P521_SHA512_FIXED_SIGNING);
+        let (p256, _) = ec(&ECDSA_P256_SHA256_FIXED_SIGNING);
+        let mut off = p256.clone();
+        *off.last_mut().expect("a byte") ^= 1;
+        let good = pem("PUBLIC KEY", &p256);
+        let rsa = |bits: usize| pem("RSA PUBLIC KEY", &pkcs1(bits));
+        for (text, reason) in [
+            (pem("PUBLIC KEY", &k1), "unsupported curve"),
+            (pem("PUBLIC KEY", &p521), "unsupported curve"),
+            (pem("PUBLIC KEY", &off), "unsupported curve"),
+            (rsa(512), "of 512 bits"),
+            (rsa(1024), "of 1024 bits"),
+            (rsa(2040), "of 2040 bits"),
+            (rsa(8200), "of 8200 bits"),
+            (pem("PRIVATE KEY", &p256), "a private key"),
+            (pem("EC PRIVATE KEY", &p256), "a private key"),
+            (pem("PUBLIC KEY", b"\x30\x00"), "no key that fits"),
+            ("secret".to_owned(), "no PEM block"),
+            ("{\"kty\":\"RSA\"}".to_owned(), "no PEM block"),
+            (format!("{good}{}", pem("PUBLIC KEY", &k1)), "(block 2)"),
+            (format!("{}{good}", rsa(1024)), "(block 1)"),
+            (format!("{good}{}", &good[..good.len() - 30]), "without its end (block 2)"),
+            (format!("{}{good}", &good[..good.len() - 30]), "without its end"),
+            (format!("{}{good}", &good[30..]), "without its beginning"),
+        ] {
+            let told = JwtKeys::from_public_pem(text.as_bytes()).expect_err(&text);
+            assert!(told.contains(reason), "{told}: {text}");
+        }
+        for (text, count) in [(good.clone(), 1), (format!("# one\n{good}\n# two\n{}{good}", rsa(2048)), 3)] {
+            assert_eq!(JwtKeys::from_public_pem(text.as_bytes()).map(|keys| keys.keys.len()), Ok(count), "{text}");
+        }
+    }
+
+    /// An RSA public key whose modulus has so many bits, a multiple of eight.
+    fn pkcs1(bits: usize) -> Vec<u8> {
+        let mut modulus = vec![0xc5; bits / 8];
+        modulus.insert(0, 0);
+        let der = |tag: u8, content: &[u8]| {
+            let length = u16::try_from(content.len()).expect("short").to_be_bytes();
+            match content.len() {
+                short @ 0..0x80 => [&[tag, short as u8][..], content].concat(),
+                0x80..0x100 => [&[tag, 0x81, length[1]][..], content].concat(),
+                _ => [&[tag, 0x82, length[0], length[1]][..], content].concat(),
+            }
+        };
+        der(0x30, &[der(0x02, &modulus), der(0x02, &[1, 0, 1])].concat())
+    }
+}
