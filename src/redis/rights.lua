@@ -8,10 +8,11 @@
 local key = KEYS[1]
 
 local COMMANDS = {
-  {'TIME'}, {'GET', key}, {'GETRANGE', key, '0', '1'}, {'SET', key, ''}, {'DEL', key}, {'EXISTS', key},
+  {'TIME'}, {'GET', key}, {'GETRANGE', key, '0', '1'}, {'STRLEN', key}, {'SET', key, ''}, {'DEL', key}, {'EXISTS', key},
   {'PEXPIRE', key, '1'}, {'PEXPIREAT', key, '1'}, {'PEXPIRETIME', key}, {'PTTL', key},
   {'ZADD', key, '1', 'a'}, {'ZREM', key, 'a'}, {'ZREMRANGEBYRANK', key, '0', '0'}, {'ZRANGE', key, '0', '0'},
-  {'ZSCORE', key, 'a'}, {'ZCARD', key}, {'PUBSUB', 'SHARDNUMSUB'},
+  {'ZRANGEBYSCORE', key, '0', '0'}, {'ZSCORE', key, 'a'}, {'ZMSCORE', key, 'a'}, {'ZRANK', key, 'a'}, {'ZCARD', key},
+  {'ZCOUNT', key, '0', '0'}, {'PUBSUB', 'SHARDNUMSUB'},
 }
 
 local rows = {}
