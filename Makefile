@@ -35,12 +35,17 @@ run: cc redis ## Build, start a lockside with a private Redis, and print curl li
 	$(CARGO) run --locked --release -- dev
 
 .PHONY: test
-test: cc redis curl promtool clients $(SCHEMATHESIS) ## Run every test against a real redis-server
+test: cc redis curl promtool clients $(SCHEMATHESIS) release ## Run every test against a real redis-server
 	@# Clients whose machine vanishes stand in network namespaces.
 	@$(call need,ip,iproute2)
 	$(CARGO) test --locked
 	@for topology in $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done
+
+# What is measured, and what one test confines to the memory that deploy/ gives it.
+.PHONY: release
+release:
+	$(CARGO) build --locked --release
 
 .PHONY: test-all
 test-all: redis ## Run every test of what locks do on every kind of Redis: a unix socket, TLS, sentinels, a cluster

@@ -16,7 +16,7 @@ use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::redis::{Health, InFlight, Redis};
 use crate::rotation;
-use crate::server::{self, Bound, Limits, Listener, Shares};
+use crate::server::{self, Bound, Crowd, Heads, Limits, Listener, Shares, Unfinished};
 use crate::worth::Worth;
 
 /// A process with its sockets bound, ready to run.
@@ -68,6 +68,7 @@ impl App {
             in_flight: InFlight::new(config.redis.max_in_flight),
             stop: stop.clone(),
             shares: connections(&config),
+            unfinished: Unfinished::default(),
         };
         parts.metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
@@ -160,7 +161,7 @@ fn connections(config: &Config) -> Shares {
     let Config { listen, process: ProcessConfig { threads, .. }, .. } = config;
     let (wanted, limit) = (listen.max_connections, server::raise_limit());
     let shares = server::share(limit, wanted, *threads, threads * listen.api.len() + listen.ops.len());
-    if shares != (Shares { api: wanted, ops: wanted }) {
+    if shares.api != wanted {
         let (limit, Shares { api, ops }) = (limit.unwrap_or(u64::MAX), shares);
         if listen.max_connections_is_set {
             tracing::warn!(
@@ -188,6 +189,8 @@ struct Parts {
     in_flight: Arc<InFlight>,
     stop: watch::Receiver<bool>,
     shares: Shares,
+    /// Of heads that have come in part, over all API listeners.
+    unfinished: Unfinished,
 }
 
 impl Parts {
@@ -195,6 +198,9 @@ impl Parts {
         Limits {
             max_connections,
             threads,
+            heads: if listener == "ops" { Heads::OPS } else { Heads::API },
+            unfinished: if listener == "ops" { Unfinished::default() } else { Unfinished::clone(&self.unfinished) },
+            crowd: Crowd::default(),
             longest_request: Duration::from_millis(self.config.locks.max_wait_ms) + REQUEST,
             grace: self.config.process.shutdown_grace,
             open: self.metrics.connections.with_label_values(&[listener]),

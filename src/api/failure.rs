@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::route::Dialect;
 use super::{admin, dapr, leases, problem};
 use crate::auth::Unauthorized;
-use crate::lock::{Holder, LockFailure, Token};
+use crate::lock::{Holder, ListFailure, LockFailure, Token};
 use crate::redis::RedisFailure;
 use crate::server::{BodyError, Response};
 
@@ -46,6 +46,8 @@ pub enum Failure {
     /// It was not this waiter's turn in time.
     WaitTimeout(Option<Box<Queue>>),
     TooManyWaiters(String),
+    /// Too many requests of this kind are under way.
+    TooManyRequests(String),
     Overloaded(String),
     /// The process is being stopped.
     Draining,
@@ -110,6 +112,7 @@ impl Failure {
             Failure::Held(_)             => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
             Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "The lock was not free in time.",         "Die Sperre wurde nicht rechtzeitig frei.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
             Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many wait for locks; try again.",    "Zu viele warten auf Sperren; bitte erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None),
+            Failure::TooManyRequests(_)  => row("too-many-requests",   S::TOO_MANY_REQUESTS,   "Too many lists are being read; try again.", "Zu viele Listen werden gerade gelesen; bitte erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_TOO_MANY_REQUESTS")),
             Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The service is being stopped.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None),
             Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None),
             Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "The lock store cannot be reached; nothing was changed.", "Der Sperrenspeicher ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
@@ -152,6 +155,7 @@ impl Failure {
             | Failure::Unauthorized(reason)
             | Failure::NoSuchStore(reason)
             | Failure::TooManyWaiters(reason)
+            | Failure::TooManyRequests(reason)
             | Failure::Overloaded(reason)
             | Failure::RedisUnavailable(reason)
             | Failure::RedisRefused { reason, .. }
@@ -203,7 +207,7 @@ impl Failure {
                 // RFC 9110, 15.5.2: a 401 names the scheme that would do.
                 response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             }
-            Failure::TooManyWaiters(_) => {
+            Failure::TooManyWaiters(_) | Failure::TooManyRequests(_) => {
                 response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Failure::Overloaded(_)
@@ -258,6 +262,15 @@ impl From<LockFailure> for Failure {
             },
             LockFailure::TooLate(_) => Failure::TooLate(failure.to_string()),
             LockFailure::RenewedTooLate(_) => Failure::RenewedTooLate(failure.to_string()),
+        }
+    }
+}
+
+impl From<ListFailure> for Failure {
+    fn from(failure: ListFailure) -> Failure {
+        match failure {
+            ListFailure::TooMany => Failure::TooManyRequests(failure.to_string()),
+            ListFailure::Redis(failure) => failure.into(),
         }
     }
 }

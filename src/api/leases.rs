@@ -1,56 +1,43 @@
 //! The leases dialect: locks with a token that their holder keeps alive, and a list of all of them.
 
-use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LANGUAGE, CONTENT_TYPE, HeaderValue, LINK, VARY};
+use hyper::header::{CONTENT_LANGUAGE, HeaderValue, LINK, VARY};
 use hyper::{Request, StatusCode};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
 
 use super::Context;
 use super::body;
 use super::failure::Failure;
 use super::known;
 use super::language::Language;
-use super::page::{self, Page};
+use super::page::{self, Bounds, Form, Page, Text};
 use super::wire::{json, number, registered, rfc3339};
 use crate::config::{Anonymous, LockConfig};
 use crate::lock::{
-    Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Listing, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
+    Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
 };
 use crate::request;
-use crate::server::{Body, Broken, Response, read_body};
+use crate::server::{Response, read_body};
 
-/// Leases in one chunk of a streamed list.
-const CHUNK: usize = 256;
+/// Length of a page after which it ends. It is made as a whole, since its head says where the next one begins.
+const PAGE_BYTES: usize = 192 * 1024;
 
 /// `GET /cmn/leasable-locks`: every active lock of every dialect, oldest grant first; streamed, or a page of it.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     cx.caller(&request, Anonymous::Full).await?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
-    let mut listing = cx.locks.list(page.prefix.clone(), page.cursor)?;
-    match page.limit {
-        Some(limit) => {
-            let (leases, next) = page::read(&mut listing, limit).await?;
-            let mut response = json(StatusCode::OK, &leases.iter().map(LeaseDto::from).collect::<Vec<_>>());
-            if let Some(last) = next {
-                let next = format!("<{}?{}>; rel=\"next\"", request.uri().path(), page.after(last));
-                let next = HeaderValue::try_from(next).expect("a path and an encoded query fit a header");
-                response.headers_mut().insert(LINK, next);
-            }
-            Ok(response)
-        }
-        None => {
-            // Before the head is sent a failure can still be answered as one.
-            let first = listing.next(CHUNK).await?;
-            let (chunks, body) = mpsc::channel(1);
-            tokio::spawn(request::continued(stream(listing, first, chunks)));
-            let mut response = Response::new(Body::Parts(body));
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            Ok(response)
-        }
+    let wanted = page.limit.unwrap_or(usize::MAX);
+    let listing = cx.locks.list(page.prefix.clone(), page.cursor, wanted)?;
+    let Some(leases) = page.limit else { return Text::new(listing, FORM, Bounds::NONE).answer().await };
+    let bounds = Bounds { leases, bytes: PAGE_BYTES, looking: page::LOOKING };
+    let (mut response, next) = Text::new(listing, FORM, bounds).answer_at_once().await?;
+    if let Some(last) = next {
+        let next = format!("<{}?{}>; rel=\"next\"", request.uri().path(), page.after(last));
+        let next = HeaderValue::try_from(next).expect("a path and an encoded query fit a header");
+        response.headers_mut().insert(LINK, next);
     }
+    Ok(response)
 }
 
 /// `POST /cmn/leasable-locks`: acquires a key, or renews it for the user who has it.
@@ -199,34 +186,10 @@ impl<'a> From<&'a Lease> for LeaseDto<'a> {
     }
 }
 
-/// Writes the whole list as one JSON array, a chunk at a time, at the pace of its reader.
-async fn stream(mut listing: Listing, mut leases: Vec<Lease>, chunks: mpsc::Sender<Result<Bytes, Broken>>) {
-    let mut chunk = vec![b'['];
-    let mut is_first = true;
-    while !leases.is_empty() {
-        for lease in &leases {
-            if !is_first {
-                chunk.push(b',');
-            }
-            is_first = false;
-            serde_json::to_writer(&mut chunk, &LeaseDto::from(lease)).expect("a lease is always JSON");
-        }
-        if chunks.send(Ok(Bytes::from(std::mem::take(&mut chunk)))).await.is_err() {
-            return;
-        }
-        leases = match listing.next(CHUNK).await {
-            Ok(leases) => leases,
-            Err(failure) => {
-                let (failure, operation) = (Failure::from(failure), "list");
-                let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
-                tracing::warn!(operation, code, outcome, reason, "a list was broken off");
-                let _ = chunks.send(Err(Broken)).await;
-                return;
-            }
-        };
-    }
-    chunk.push(b']');
-    let _ = chunks.send(Ok(Bytes::from(chunk))).await;
+const FORM: Form = Form { opening: "[", entry, closing: |_| "]".to_owned() };
+
+fn entry(lease: &Lease, text: &mut Vec<u8>) {
+    serde_json::to_writer(text, &LeaseDto::from(lease)).expect("a lease is always JSON");
 }
 
 /// OperationMessage: the context is a code for machines, the value a sentence for people.

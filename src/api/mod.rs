@@ -216,7 +216,9 @@ impl Context {
             Operation::DaprUnlock(store) => Box::pin(dapr::unlock(self, request, store)),
             Operation::DaprMetadata => Box::pin(dapr::metadata(self, request)),
             Operation::DaprHealth => Box::pin(std::future::ready(Ok(dapr::health()))),
-            Operation::Document => Box::pin(async { Ok(self.document.answer(&self.limits, &self.dapr_stores)) }),
+            Operation::Document => {
+                Box::pin(async move { Ok(self.document.answer(&self.limits, &self.dapr_stores, request.headers())) })
+            }
         }
     }
 

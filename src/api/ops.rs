@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
-use crate::lock::Locks;
+use crate::lock::{Counted, Locks};
 use crate::metrics::Metrics;
 use crate::redis::Health;
 use crate::server::{Body, Handler, Peer, Response};
@@ -63,18 +63,15 @@ impl Ops {
         let held = &metrics.locks_held;
         // Counted only when somebody asks, and left out where Redis does not tell: without waiting for a part of it that is
         // known to be away.
-        let (count, first) = if is_up && worth.is_whole() {
-            let (count, first) = tokio::join!(locks.count(), locks.oldest());
-            (count.ok(), first.ok().flatten())
-        } else {
-            (None, None)
-        };
-        match count {
-            Some(count) => held.with_label_values::<&str>(&[]).set(i64::try_from(count).unwrap_or(i64::MAX)),
+        let counted = if is_up && worth.is_whole() { locks.census().await } else { None };
+        match counted {
+            Some(Counted { locks, .. }) => {
+                held.with_label_values::<&str>(&[]).set(i64::try_from(locks).unwrap_or(i64::MAX));
+            }
             None => held.reset(),
         }
         let oldest = &metrics.oldest_lock;
-        match first {
+        match counted.and_then(|counted| counted.oldest) {
             Some(token) => oldest.with_label_values::<&str>(&[]).set(token.granted_ms() as f64 / 1000.0),
             None => oldest.reset(),
         }

@@ -1,12 +1,29 @@
-//! A page of the list of locks: what the query asks for, and what comes behind it.
+//! A page of the list of locks: what the query asks for, how it is written at the pace of its reader, and what comes
+//! behind it.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
 use super::wire::{number, parameter};
-use crate::lock::{Lease, Listing, Token};
+use crate::lock::{Lease, Listing, Place, Token};
 use crate::redis::RedisFailure;
+use crate::request;
+use crate::server::{Body, Broken, Response};
 
 /// Longest page that may be asked for.
 pub const MAX_LIMIT: usize = 10_000;
+/// Time of looking at Redis after which a page ends, however little was found.
+pub const LOOKING: Duration = Duration::from_millis(100);
+/// Length at which a part of a streamed list is handed over; so much of it waits for a reader who does not read.
+const CHUNK_BYTES: usize = 16 * 1024;
+/// Leases that are written at once.
+const AT_ONCE: usize = 64;
+/// An answer that has moved nothing for so long gives up its place.
+const STALL: Duration = Duration::from_secs(2);
 
 /// A page, as the query asks for it.
 pub struct Page {
@@ -48,12 +65,159 @@ impl Page {
     }
 }
 
-/// The next `limit` leases, and the cursor of the page behind them, where there is one.
-pub async fn read(listing: &mut Listing, limit: usize) -> Result<(Vec<Lease>, Option<Token>), RedisFailure> {
-    // One more than asked for tells whether there is a next page.
-    let mut leases = listing.next(limit + 1).await?;
-    let more = leases.len() > limit;
-    leases.truncate(limit);
-    let next = leases.last().filter(|_| more).map(|last| last.token);
-    Ok((leases, next))
+/// How a list is spelled.
+pub struct Form {
+    pub opening: &'static str,
+    pub entry: fn(&Lease, &mut Vec<u8>),
+    /// Given the cursor of the page behind it, where there is one.
+    pub closing: fn(Option<Token>) -> String,
+}
+
+/// Where a list ends, although there is more.
+#[derive(Clone, Copy)]
+pub struct Bounds {
+    pub leases: usize,
+    pub bytes: usize,
+    pub looking: Duration,
+}
+
+impl Bounds {
+    pub const NONE: Bounds = Bounds { leases: usize::MAX, bytes: usize::MAX, looking: Duration::MAX };
+}
+
+/// A list as it is written.
+pub struct Text {
+    listing: Listing,
+    form: Form,
+    bounds: Bounds,
+    chunk: Vec<u8>,
+    written: usize,
+    is_first: bool,
+    is_complete: bool,
+    /// The cursor of the page behind it, once it is complete.
+    next: Option<Token>,
+}
+
+impl Text {
+    pub fn new(listing: Listing, form: Form, bounds: Bounds) -> Text {
+        let chunk = form.opening.as_bytes().to_vec();
+        Text { listing, form, bounds, chunk, written: 0, is_first: true, is_complete: false, next: None }
+    }
+
+    /// The answer, as a whole where it is short, else as it is read.
+    pub async fn answer(mut self) -> Result<Response, Failure> {
+        // Before the head is sent a failure can still be answered as one.
+        self.write(CHUNK_BYTES).await?;
+        if self.is_complete {
+            return Ok(self.whole());
+        }
+        let (chunks, body) = mpsc::channel(1);
+        tokio::spawn(request::continued(self.stream(chunks)));
+        Ok(json(Body::Parts(body)))
+    }
+
+    /// The answer as a whole, and the cursor of the page behind it, where there is one.
+    pub async fn answer_at_once(mut self) -> Result<(Response, Option<Token>), Failure> {
+        self.write(usize::MAX).await?;
+        let next = self.next;
+        Ok((self.whole(), next))
+    }
+
+    fn whole(self) -> Response {
+        let mut body = Body::whole(self.chunk);
+        if let Some(place) = self.listing.into_place() {
+            body.keep(until_sent(place));
+        }
+        json(body)
+    }
+
+    /// Writes on until the chunk has so many bytes, or the list is complete.
+    async fn write(&mut self, chunk_bytes: usize) -> Result<(), RedisFailure> {
+        while self.chunk.len() < chunk_bytes {
+            let most = AT_ONCE.min(self.bounds.leases);
+            if most == 0 {
+                self.complete(self.listing.position()).await?;
+                break;
+            }
+            let leases = self.listing.next_within(most, self.bounds.looking).await?;
+            for lease in &leases {
+                let before = self.chunk.len();
+                if !self.is_first {
+                    self.chunk.push(b',');
+                }
+                self.is_first = false;
+                (self.form.entry)(lease, &mut self.chunk);
+                self.written += self.chunk.len() - before;
+                self.bounds.leases -= 1;
+                if self.written >= self.bounds.bytes {
+                    return self.complete(Some(lease.token)).await;
+                }
+            }
+            if leases.len() < most {
+                self.complete(self.listing.position()).await?;
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends it behind the lease with this token.
+    async fn complete(&mut self, last: Option<Token>) -> Result<(), RedisFailure> {
+        let is_last = last == self.listing.position() && self.listing.ends_here(self.bounds.looking).await?;
+        self.next = last.filter(|_| !is_last);
+        self.chunk.extend_from_slice((self.form.closing)(self.next).as_bytes());
+        self.is_complete = true;
+        Ok(())
+    }
+
+    /// Writes at the pace of the reader.
+    async fn stream(mut self, chunks: mpsc::Sender<Result<Bytes, Broken>>) {
+        while let Some(room) = self.room(&chunks).await {
+            room.send(Ok(Bytes::from(std::mem::take(&mut self.chunk))));
+            if self.is_complete {
+                // Until the last part is on its way.
+                let _ = tokio::time::timeout(STALL, chunks.reserve()).await;
+                return;
+            }
+            let written = tokio::select! {
+                written = self.write(CHUNK_BYTES) => written,
+                () = chunks.closed() => return,
+            };
+            if let Err(failure) = written {
+                let (failure, operation) = (Failure::from(failure), "list");
+                let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
+                tracing::warn!(operation, code, outcome, reason, "a list was broken off");
+                let _ = chunks.send(Err(Broken)).await;
+                return;
+            }
+        }
+    }
+
+    /// Waits until the reader has taken what was written before; without its place after a while.
+    async fn room<'a>(
+        &mut self,
+        chunks: &'a mpsc::Sender<Result<Bytes, Broken>>,
+    ) -> Option<mpsc::Permit<'a, Result<Bytes, Broken>>> {
+        if let Ok(room) = tokio::time::timeout(STALL, chunks.reserve()).await {
+            return room.ok();
+        }
+        self.listing.pause();
+        chunks.reserve().await.ok()
+    }
+}
+
+fn json(body: Body) -> Response {
+    let mut response = Response::new(body);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Keeps a place until what is returned is dropped, or for [`STALL`].
+fn until_sent(place: Place) -> Box<dyn Send> {
+    let (sent, dropped) = oneshot::channel::<()>();
+    tokio::spawn(async move {
+        let _ = tokio::time::timeout(STALL, dropped).await;
+        drop(place);
+    });
+    Box::new(sent)
 }

@@ -34,6 +34,7 @@ struct ShardKeys {
     tokens: Bytes,
     queue: String,
     forced: String,
+    mark: String,
     push: String,
 }
 
@@ -48,6 +49,7 @@ impl ShardKeys {
             tokens: format!("{begin}tokens").into(),
             queue: format!("{begin}queue:"),
             forced: format!("{begin}forced:"),
+            mark: format!("{begin}mark:"),
             push,
         }
     }
@@ -161,6 +163,16 @@ impl KeySpace {
     /// Zset, key → token: the index of a shard.
     pub fn tokens(&self, shard: Shard) -> &Bytes {
         &self.shards[shard.index()].tokens
+    }
+
+    /// String with an expiry: some sidecar sweeps the index of this shard, or did a moment ago.
+    pub fn sweep_mark(&self, shard: Shard) -> String {
+        join(&self.shards[shard.index()].mark, "sweep")
+    }
+
+    /// String with an expiry: some sidecar sweeps all indexes of the master that has this shard, or did a moment ago.
+    pub fn tour_mark(&self, shard: Shard) -> String {
+        join(&self.shards[shard.index()].mark, "tour")
     }
 
     /// String with an expiry: some sidecar of this lock space has raw keys.

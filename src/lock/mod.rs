@@ -3,6 +3,7 @@
 //! Architecture invariant: once an operation has begun it runs to its end, whether or not its caller still listens,
 //! and a grant that reaches no caller is undone.
 
+mod census;
 mod delivery;
 mod engine;
 mod floors;
@@ -25,11 +26,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
+pub use census::Counted;
 pub use delivery::{Delivery, Receipt};
 pub use keys::KeySpace;
-pub use list::Listing;
+pub use list::{ListFailure, Listing, Place};
 pub use outcome::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
 };
@@ -42,6 +44,7 @@ pub use undo::Unsettled;
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
 use crate::request::{Caller, continued};
+use census::Census;
 use delivery::{arrived, detached};
 use engine::{Engine, kept, not_mine};
 use floors::Floors;
@@ -59,6 +62,9 @@ pub struct Shared {
     /// Requests that wait in line, and how many may.
     waiters: AtomicUsize,
     max_waiters: usize,
+    /// For lists that look at Redis.
+    places: Arc<Semaphore>,
+    census: Census,
     draining: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 }
@@ -72,6 +78,8 @@ impl Shared {
             ledger: Arc::new(Ledger::new()),
             waiters: AtomicUsize::new(0),
             max_waiters,
+            places: Arc::new(Semaphore::new(list::PLACES)),
+            census: Census::default(),
             draining,
             metrics,
         }
@@ -282,10 +290,10 @@ impl Locks {
         })
     }
 
-    /// Every lease with a token above `after` whose key begins with `prefix`, oldest grant first.
-    pub fn list(&self, prefix: String, after: Option<Token>) -> Result<Listing, LockFailure> {
-        let flight = self.0.scripts.redis.enter()?;
-        Ok(Listing::new(self.0.scripts.clone(), flight, prefix, after))
+    /// Every lease with a token above `after` whose key begins with `prefix`, oldest grant first; `wanted` of them at
+    /// most will be asked for. Refused while as many lists as may are being read.
+    pub fn list(&self, prefix: String, after: Option<Token>, wanted: usize) -> Result<Listing, ListFailure> {
+        Listing::new(&self.0.scripts, &self.0.shared.places, prefix, after, wanted)
     }
 
     /// Looks at some more leases, at most `pages` of 64, for those that last longer than `cap_ms`.
@@ -303,18 +311,9 @@ impl Locks {
         redis.is_marked(space.raw_mark()).await
     }
 
-    /// The oldest grant that the indexes know, when it expired and is not swept yet, too.
-    pub async fn oldest(&self) -> Result<Option<Token>, RedisFailure> {
-        let Scripts { redis, space, .. } = &self.0.scripts;
-        let firsts = Shard::all().map(|shard| redis.members_above(space.tokens(shard), 0, 1));
-        let firsts = futures_util::future::try_join_all(firsts).await?;
-        Ok(firsts.into_iter().flatten().filter_map(|(_, token)| Token::new(token)).min())
-    }
-
-    /// How many leases the indexes know, those included that expired and are not swept yet.
-    pub async fn count(&self) -> Result<u64, RedisFailure> {
-        let Scripts { redis, space, .. } = &self.0.scripts;
-        let counts = Shard::all().map(|shard| redis.cardinality(space.tokens(shard)));
-        Ok(futures_util::future::try_join_all(counts).await?.into_iter().sum())
+    /// How many leases the indexes know, and the oldest grant, those included that expired and are not swept yet: as of
+    /// a second ago at most. `None` where Redis does not say.
+    pub async fn census(&self) -> Option<Counted> {
+        self.0.shared.census.take(&self.0.scripts).await
     }
 }

@@ -52,6 +52,7 @@ static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in
 static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
 static READ: LazyLock<Script> = script!("lease" => "read");
 static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
+static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", lua!("census")).across_slots());
 static BATCH: LazyLock<Script> = batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
 
 /// What lies under a lock's key.
@@ -392,6 +393,17 @@ impl Scripts {
         match row.word().as_ref() {
             b"swept" => row.number(),
             _ => Err(row.unknown(&SWEEP)),
+        }
+    }
+
+    /// How many entries the indexes of these shards have, which one master serves, and the lowest token there.
+    pub async fn census(&self, shards: &[Shard]) -> Result<(u64, Option<Token>), RedisFailure> {
+        let tokens = |shard: &Shard| std::str::from_utf8(self.space.tokens(*shard)).expect("it was made of text");
+        let call = || Call { keys: Vec::new(), args: Args::of(shards.iter().map(tokens)) };
+        let mut row = Row::of(self.redis.run(&CENSUS, self.space.slot(shards[0]), call).await?)?;
+        match row.word().as_ref() {
+            b"counted" => Ok((row.number()?, Token::new(row.number()?))),
+            _ => Err(row.unknown(&CENSUS)),
         }
     }
 

@@ -9,6 +9,7 @@
 
 mod advice;
 mod batch;
+mod beside;
 mod client;
 mod clock;
 mod cluster;

@@ -9,10 +9,11 @@ use fred::clients::Client;
 use fred::interfaces::{ClientLike, HashesInterface, KeysInterface, LuaInterface, SortedSetsInterface};
 use fred::types::config::{PerformanceConfig, ReconnectPolicy};
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
-use fred::types::{Expiration, Value};
+use fred::types::{Expiration, SetOptions, Value};
 use tokio::task::AbortHandle;
 
 use super::batch::Batch;
+use super::beside::Beside;
 use super::client::{RECONNECT_DELAY_MS, connection, server};
 use super::clock::Clock;
 use super::diagnosis::Target;
@@ -33,6 +34,7 @@ pub(super) struct Node {
     pub status: Arc<Status>,
     clock: Arc<Clock>,
     pub batch: Batch,
+    pub beside: Beside,
     pub metrics: Arc<Metrics>,
     in_flight: Arc<InFlight>,
     pub config: RedisConfig,
@@ -68,8 +70,17 @@ impl Node {
         metrics: Arc<Metrics>,
     ) -> Node {
         let patience = CONNECTION_PATIENCE.min(config.timeout);
-        let (clock, batch) = (Arc::new(Clock::new()), Batch::default());
-        Node { client, patience, status, clock, batch, metrics, in_flight, config }
+        let (clock, batch, beside) = (Arc::new(Clock::new()), Batch::default(), Beside::default());
+        Node { client, patience, status, clock, batch, beside, metrics, in_flight, config }
+    }
+
+    /// The same server, by another connection.
+    pub fn same_server_over(&self, client: Client, status: Arc<Status>) -> Node {
+        Node::over(client, self.config.clone(), status, Arc::clone(&self.in_flight), Arc::clone(&self.metrics))
+    }
+
+    pub fn is_connected(&self) -> bool {
+        self.client.is_connected()
     }
 
     /// Asks when nobody else does.
@@ -217,6 +228,18 @@ impl Node {
     pub async fn is_marked(&self, key: &str) -> Result<bool, RedisFailure> {
         let command = Box::pin(self.client.exists::<Value, _>(key));
         Ok(self.call(&[RedisOperation::Mark], command).await?.number::<u64>()? > 0)
+    }
+
+    /// Leaves a mark for so long, milliseconds, unless there is one. Whether it was left.
+    pub async fn mark_if_absent(&self, key: &str, keep_ms: i64) -> Result<bool, RedisFailure> {
+        let unless = Some(SetOptions::NX);
+        let command = self.client.set::<Value, _, _>(key, "", Some(Expiration::PX(keep_ms)), unless, false);
+        Ok(self.call(&[RedisOperation::Mark], Box::pin(command)).await? != Reply::Nil)
+    }
+
+    /// How many of these keys exist.
+    pub async fn count_existing(&self, keys: Vec<Bytes>) -> Result<u64, RedisFailure> {
+        self.call(&[RedisOperation::Count], Box::pin(self.client.exists::<Value, _>(keys))).await?.number()
     }
 
     /// What Redis says of itself.

@@ -92,7 +92,9 @@ impl Node {
             other => return other,
         };
         let named = Missing::named_in(&text);
-        let (missing, text) = if advice::is_of_commands(&text) {
+        // It asks about a key that the script was given.
+        let can_ask = !call.keys.is_empty();
+        let (missing, text) = if can_ask && advice::is_of_commands(&text) {
             let mut missing = self.missing(call).await;
             if !named.forbidden.iter().all(|command| missing.forbidden.contains(command)) {
                 missing = named;
@@ -174,13 +176,24 @@ impl Missing {
             // A grant is the last thing that it does. A renewal begins with PEXPIREAT.
             "acquire" => (
                 &["time", "exists", "pexpireat"],
-                &["get", "getrange", "pexpiretime", "zadd", "zrem", "zremrangebyrank", "zrange", "pubsub|shardnumsub"],
+                &[
+                    "get",
+                    "getrange",
+                    "strlen",
+                    "pexpiretime",
+                    "zadd",
+                    "zrem",
+                    "zremrangebyrank",
+                    "zrange",
+                    "zrangebyscore",
+                    "pubsub|shardnumsub",
+                ],
             ),
-            "renew" => (&["time", "pexpireat"], &["get", "getrange"]),
-            "release" | "force" | "undo" => (&["zrem", "del"], &["get", "getrange", "pexpiretime"]),
-            "wait" => (&["time", "zadd"], &["get", "getrange"]),
+            "renew" => (&["time", "pexpireat"], &["get", "getrange", "strlen"]),
+            "release" | "force" | "undo" => (&["zrem", "del"], &["get", "getrange", "strlen", "pexpiretime"]),
+            "queue_join" => (&["time", "zadd"], &["get", "getrange", "strlen"]),
             // They change nothing that a caller is told of.
-            "read" | "sweep" | "advance" => return true,
+            "read" | "sweep" | "census" | "queue_advance" | "queue_decline" => return true,
             _ => return false,
         };
         let mut stops = self.forbidden.iter().chain(&self.unknown).map(String::as_str).peekable();

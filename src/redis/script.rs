@@ -30,6 +30,12 @@ impl Script {
         Script { name, batch: None, promises: &[], sha1: fred::util::sha1_hash(&text), text }
     }
 
+    /// One that changes nothing and is told in ARGV which keys to read, since on a cluster they are of several slots.
+    pub fn across_slots(self) -> Script {
+        let text = format!("#!lua flags=no-writes,allow-cross-slot-keys\n{}", self.text);
+        Script { sha1: fred::util::sha1_hash(&text), text, ..self }
+    }
+
     pub fn batched_by(self, batch: &'static LazyLock<Script>) -> Script {
         Script { batch: Some(batch), ..self }
     }

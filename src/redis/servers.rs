@@ -30,6 +30,8 @@ pub struct Redis {
     patience: Duration,
     min_replicas: u32,
     purpose: Purpose,
+    /// Whether to ask by the connections for long reads.
+    is_beside: bool,
 }
 
 /// One of the masters.
@@ -111,12 +113,17 @@ impl Redis {
         };
         let patience = CONNECTION_PATIENCE.min(config.timeout);
         let (min_replicas, purpose) = (config.min_replicas, Purpose::Locks);
-        Redis { topology, masters, status, in_flight, patience, min_replicas, purpose }
+        Redis { topology, masters, status, in_flight, patience, min_replicas, purpose, is_beside: false }
     }
 
     /// The same Redis, asked for another purpose.
     pub fn for_purpose(&self, purpose: Purpose) -> Redis {
         Redis { purpose, ..self.clone() }
+    }
+
+    /// The same servers by connections of their own, for reads that may be long: no lock waits behind them.
+    pub fn beside(&self) -> Redis {
+        Redis { is_beside: true, ..self.clone() }
     }
 
     /// What lockside's ACL user must be allowed in this lock space, for the advice that goes with a refusal.
@@ -244,6 +251,31 @@ impl Redis {
         on!(self, Slot::of(key), node => node.is_marked(key))
     }
 
+    /// Puts a mark that is kept for `keep_ms`, unless there is one already. Whether it was put.
+    pub async fn mark_if_absent(&self, key: &str, keep_ms: i64) -> Result<bool, RedisFailure> {
+        on!(self, Slot::of(key), node => node.mark_if_absent(key, keep_ms))
+    }
+
+    /// How many of these keys, which are all of `slot`, exist.
+    pub async fn count_existing(&self, slot: Slot, keys: &[Bytes]) -> Result<u64, RedisFailure> {
+        on!(self, slot, node => node.count_existing(keys.to_vec()))
+    }
+
+    /// Which of `slots` one master serves, each group by the places in `slots`; those that none is known of are one
+    /// group, too.
+    pub fn by_master(&self, slots: &[Slot]) -> Vec<Vec<usize>> {
+        let masters = self.masters.borrow();
+        let mut groups: Vec<(Option<*const Node>, Vec<usize>)> = Vec::new();
+        for (place, slot) in slots.iter().enumerate() {
+            let master = masters.of(*slot).map(Arc::as_ptr);
+            match groups.iter_mut().find(|(other, _)| *other == master) {
+                Some((_, places)) => places.push(place),
+                None => groups.push((master, vec![place])),
+            }
+        }
+        groups.into_iter().map(|(_, places)| places).collect()
+    }
+
     /// Listens on channels that are yet to be named, wherever they are served; what is heard goes to the receiver.
     pub fn listen(&self) -> (Push, mpsc::UnboundedReceiver<Heard>) {
         Push::follow(self.masters.clone(), Arc::clone(&self.status), self.patience)
@@ -283,11 +315,17 @@ impl Redis {
 
     /// Who serves a slot; waits a little where there is nobody.
     async fn master_of(&self, slot: Slot) -> Result<Arc<Node>, RedisFailure> {
-        if let Some(node) = self.masters.borrow().of(slot) {
-            return Ok(Arc::clone(node));
-        }
+        let known = self.masters.borrow().of(slot).map(Arc::clone);
+        let node = match known {
+            Some(node) => node,
+            None => Box::pin(self.await_master_of(slot)).await?,
+        };
+        if self.is_beside { Box::pin(node.beside()).await } else { Ok(node) }
+    }
+
+    async fn await_master_of(&self, slot: Slot) -> Result<Arc<Node>, RedisFailure> {
         let mut masters = self.masters.clone();
-        let there = Box::pin(masters.wait_for(|masters| masters.of(slot).is_some()));
+        let there = masters.wait_for(|masters| masters.of(slot).is_some());
         match tokio::time::timeout(self.patience, there).await {
             Ok(Ok(masters)) => Ok(Arc::clone(masters.of(slot).expect("it is there: that was waited for"))),
             _ => {
@@ -310,6 +348,11 @@ impl Redis {
         }
         if failure.has_moved() {
             self.status.wants_news();
+        }
+        if self.is_beside {
+            // It is never the connection that the masters are known by.
+            tokio::time::sleep(LOOK_AGAIN).await;
+            return Ok(());
         }
         let mut masters = self.masters.clone();
         let is_another = |masters: &Masters| masters.of(slot).is_some_and(|other| !Arc::ptr_eq(other, node));

@@ -80,6 +80,20 @@ impl Status {
         Status { server: Some(server), rights: Arc::clone(&all.rights), ..status }
     }
 
+    /// Of a second connection to the server that `other` is of. What happens there is of no consequence, but for the
+    /// rights that Redis refuses.
+    pub(super) fn beside(other: &Status) -> Status {
+        let replacer = Replacer { is_done: AtomicBool::new(true), ..Replacer::default() };
+        let status = Status::with(Some(replacer), Arc::clone(&other.metrics));
+        status.lock().ready = Ok(());
+        Status { rights: Arc::clone(&other.rights), ..status }
+    }
+
+    /// Whether the last command was not answered.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.silences.load(Ordering::Relaxed) > 0
+    }
+
     /// Waits until this connection seems no good; why.
     pub(super) async fn wants_another(&self) -> Reconnection {
         let Some(replacer) = &self.replacer else { return std::future::pending().await };

@@ -51,11 +51,13 @@ pub trait Receipt: Send {
 pub struct Chunk {
     bytes: Bytes,
     receipt: Option<Box<dyn Receipt>>,
+    /// Dropped when it has gone out, or will not.
+    kept: Option<Box<dyn Send>>,
 }
 
 impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Chunk {
-        Chunk { bytes, receipt: None }
+        Chunk { bytes, receipt: None, kept: None }
     }
 }
 
@@ -71,10 +73,11 @@ impl Buf for Chunk {
     /// hyper says so once the kernel has taken them: our streams write vectored, so that nothing is copied before.
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
-        if self.bytes.is_empty()
-            && let Some(receipt) = self.receipt.take()
-        {
-            receipt.sent();
+        if self.bytes.is_empty() {
+            if let Some(receipt) = self.receipt.take() {
+                receipt.sent();
+            }
+            self.kept = None;
         }
     }
 }
@@ -103,6 +106,13 @@ impl Body {
     pub fn tell(&mut self, receipt: Box<dyn Receipt>) {
         if let Body::Whole(Some(chunk)) = self {
             chunk.receipt = Some(receipt);
+        }
+    }
+
+    /// Keeps something until this body, which must be whole and not empty, went out, or will not.
+    pub fn keep(&mut self, kept: Box<dyn Send>) {
+        if let Body::Whole(Some(chunk)) = self {
+            chunk.kept = Some(kept);
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod body;
 mod descriptors;
+mod head;
 mod listener;
 mod patience;
 mod peer;
@@ -9,24 +10,27 @@ mod unix;
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
-use std::sync::Arc;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{Instant, Sleep};
 
 pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
 pub use descriptors::{Shares, raise_limit, share};
+use head::{Gathered, Gathering};
+pub use head::{Heads, Unfinished};
 pub use listener::{Bound, Listener, bind, lacks_family};
 use listener::{Stream, Wary};
 use patience::{Cut, Pulse, Watched};
@@ -36,8 +40,9 @@ use peer::{Shared, Transport};
 /// A response as every handler makes it.
 pub type Response = hyper::Response<Body>;
 
-/// A connection's buffer, bytes, and so the longest head: room for a large cookie. hyper's default is 417 KB.
-const BUFFER_BYTES: usize = 32 * 1024;
+/// A connection's buffer, bytes, which hyper enlarges up to this; its default is 417 KB. So much of an answer waits in
+/// it, too, and one part more.
+const BUFFER_BYTES: usize = 16 * 1024;
 /// Connections of one too many that are told so at once; further ones are closed without a word.
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// Pause after a failed accept: out of file descriptors, most likely.
@@ -52,6 +57,9 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response> + Send;
 }
 
+/// Open connections: what each is at, and what ends it.
+pub type Crowd = Arc<Mutex<Vec<(Arc<Pulse>, AbortHandle)>>>;
+
 /// What a listener may cost.
 #[derive(Clone)]
 pub struct Limits {
@@ -61,6 +69,10 @@ pub struct Limits {
     pub threads: usize,
     /// Longest time that a request may take before its answer begins.
     pub longest_request: Duration,
+    pub heads: Heads,
+    pub unfinished: Unfinished,
+    /// Those that may have to give way, of all listeners that share `open`.
+    pub crowd: Crowd,
     /// How long connections may take to end once the drain has begun.
     pub grace: Duration,
     pub open: IntGauge,
@@ -84,18 +96,29 @@ pub async fn serve<H: Handler>(
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(stream) if limits.open.get() < max_connections => {
-                    limits.open.inc();
+                Ok(stream) if limits.open.get() < max_connections || limits.heads.give_way => {
+                    if limits.open.get() >= max_connections {
+                        make_room(&limits);
+                    }
+                    let open = Open::of(&limits.open);
                     let all = limits.open.get();
-                    let (handler, drain, limits) = (handler.clone(), drain.clone(), limits.clone());
-                    connections.spawn(async move {
+                    let (handler, drain) = (handler.clone(), drain.clone());
+                    let pulse = Pulse::new(limits.heads.patience, limits.longest_request);
+                    let of_crowd = limits.heads.give_way.then(|| Arc::clone(&pulse));
+                    let Limits { heads, unfinished, cut: counted, listener: kind, .. } = limits.clone();
+                    let task = connections.spawn(async move {
+                        let _open = open;
                         let wary = stream.wary();
-                        let cut = converse(stream, wary, handler, drain, limits.longest_request).await;
-                        limits.open.dec();
+                        let cut = converse(stream, wary, handler, drain, heads, unfinished, pulse).await;
                         if let Some(cut) = cut {
-                            limits.cut.with_label_values(&[limits.listener, cut.label()]).inc();
+                            counted.with_label_values(&[kind, cut.label()]).inc();
                         }
                     });
+                    if let Some(of_crowd) = of_crowd {
+                        let mut crowd = limits.crowd.lock().expect("no holder of this lock panics");
+                        crowd.retain(|(_, task)| !task.is_finished());
+                        crowd.push((of_crowd, task));
+                    }
                     // The kernel wakes all threads, and the first would take all of a burst.
                     if has_more_than_its_share(connections.len(), all, limits.threads) {
                         tokio::time::sleep(GIVE_WAY).await;
@@ -127,27 +150,126 @@ pub async fn serve<H: Handler>(
     tokio::time::timeout(limits.grace, ended).await.is_ok()
 }
 
+/// Counts a connection for as long as it is open.
+struct Open(IntGauge);
+
+impl Open {
+    fn of(gauge: &IntGauge) -> Open {
+        gauge.inc();
+        Open(gauge.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// Closes the connection that is the longest without a whole head; where all have one, the longest at what it is at.
+fn make_room(limits: &Limits) {
+    let mut crowd = limits.crowd.lock().expect("no holder of this lock panics");
+    crowd.retain(|(_, task)| !task.is_finished());
+    let first = crowd.iter().enumerate().min_by_key(|(_, (pulse, _))| pulse.standing()).map(|(place, _)| place);
+    if let Some(place) = first {
+        crowd.swap_remove(place).1.abort();
+        limits.cut.with_label_values(&[limits.listener, Cut::GaveWay.label()]).inc();
+    }
+}
+
 /// Serves one connection to its end; why it was cut, if it was.
 async fn converse<S, H>(
     stream: S,
     wary: Wary,
     handler: H,
     mut drain: watch::Receiver<bool>,
-    longest_request: Duration,
+    heads: Heads,
+    unfinished: Unfinished,
+    pulse: Arc<Pulse>,
 ) -> Option<Cut>
 where
     S: Transport,
     H: Handler,
 {
-    let pulse = Pulse::new(longest_request);
     let shared = Shared::new(stream);
-    let stream = Watched::new(shared.clone(), Arc::clone(&pulse));
+    let mut stream = Gathering::new(Watched::new(shared.clone(), Arc::clone(&pulse)), unfinished);
+    let mut timer = pin!(tokio::time::sleep(heads.patience));
+    let gathered = {
+        let mut draining = pin!(begun(&mut drain));
+        poll_fn(|cx| {
+            if draining.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(Ok(Ok(Gathered::Closed)));
+            }
+            match stream.poll_head(heads.longest, cx) {
+                Poll::Ready(gathered) => Poll::Ready(Ok(gathered)),
+                Poll::Pending => pulse.poll_end(timer.as_mut(), cx).map(Err),
+            }
+        })
+        .await
+    };
+    let ended = match gathered {
+        // What is kept for requests comes into being with the first.
+        Ok(Ok(Gathered::Whole)) => {
+            let connection = Connection { shared, stream, wary, pulse };
+            Box::pin(serve_requests(connection, handler, drain, heads, timer)).await
+        }
+        Ok(Ok(Gathered::TooLong)) => {
+            refuse(&mut stream, TOO_LONG).await;
+            Ok(Ok(()))
+        }
+        Ok(Ok(Gathered::NoRoom)) => {
+            refuse(&mut stream, TURNED_AWAY).await;
+            Ok(Ok(()))
+        }
+        Ok(Ok(Gathered::Closed)) => Ok(Ok(())),
+        Ok(Err(error)) => Ok(Err(error.to_string())),
+        Err(cut) => Err(cut),
+    };
+    match ended {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => {
+            tracing::debug!(error, "a connection ended early");
+            None
+        }
+        Err(cut) => {
+            tracing::debug!(why = cut.label(), "a connection was cut: its client kept us waiting");
+            Some(cut)
+        }
+    }
+}
+
+/// A connection whose first head is there.
+struct Connection<S> {
+    shared: Shared<S>,
+    /// The same, as hyper has it.
+    stream: Gathering<Watched<Shared<S>>>,
+    wary: Wary,
+    pulse: Arc<Pulse>,
+}
+
+/// Serves all its requests.
+async fn serve_requests<S, H>(
+    connection: Connection<S>,
+    handler: H,
+    mut drain: watch::Receiver<bool>,
+    heads: Heads,
+    mut timer: Pin<&mut Sleep>,
+) -> Result<Result<(), String>, Cut>
+where
+    S: Transport,
+    H: Handler,
+{
+    let Connection { shared, stream, wary, pulse } = connection;
     let beats = Arc::clone(&pulse);
     let service = service_fn(move |request: Request<Incoming>| {
         let (handler, peer, wary) = (handler.clone(), Peer::new(Arc::clone(&beats)), wary.clone());
         beats.request(!request.body().is_end_stream());
         async move {
-            let response = handler.handle(request, &peer).await;
+            let response = if head::length(&request) > heads.longest {
+                head_too_long()
+            } else {
+                handler.handle(request, &peer).await
+            };
             if response.body().is_registered() {
                 wary.set();
             }
@@ -160,9 +282,9 @@ where
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     let (mut connection, mut draining) = (pin!(connection), pin!(begun(&mut drain)));
-    let mut timer = pin!(tokio::time::sleep(patience::HEAD));
     let (mut is_draining, mut is_idle, mut is_last, mut bound) = (false, false, false, None);
     let ended = poll_fn(|cx| {
+        pulse.turn();
         if !is_draining && draining.as_mut().poll(cx).is_ready() {
             is_draining = true;
             is_idle = pulse.is_between_requests();
@@ -189,17 +311,15 @@ where
     if ended.is_ok() && !is_idle && pulse.may_be_sending() && !shared.has_ended() {
         shared.linger().await;
     }
-    match ended {
-        Ok(Ok(())) => None,
-        Ok(Err(error)) => {
-            tracing::debug!(%error, "a connection ended early");
-            None
-        }
-        Err(cut) => {
-            tracing::debug!(why = cut.label(), "a connection was cut: its client kept us waiting");
-            Some(cut)
-        }
-    }
+    ended.map(|ended| ended.map_err(|error| error.to_string()))
+}
+
+/// The answer to a head that is longer than it may be; hyper gives the same where it has no room for it.
+fn head_too_long() -> Response {
+    let mut response = Response::new(Body::Whole(None));
+    *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// Whether one of `threads` that accept from one socket has more connections than the others, by more than one.
@@ -220,10 +340,18 @@ async fn begun(drain: &mut watch::Receiver<bool>) {
 
 /// One connection too many: it is told so, and closed.
 async fn turn_away(mut stream: Stream) {
-    const ANSWER: &[u8] =
-        b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    refuse(&mut stream, TURNED_AWAY).await;
+}
+
+const TURNED_AWAY: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+const TOO_LONG: &[u8] =
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+
+/// Gives this answer, and no other, and closes.
+async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: &[u8]) {
     let told = async {
-        stream.write_all(ANSWER).await?;
+        stream.write_all(answer).await?;
         stream.shutdown().await?;
         // What it sent is read, else closing would reset the connection before the answer is seen.
         let mut rest = [0; 1024];

@@ -4,7 +4,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,8 +14,6 @@ use tokio::time::{Instant, Sleep};
 
 use super::body::{Body, Broken, Chunk};
 
-/// For a request's head, from its first byte; the first one's from the opening of the connection.
-pub const HEAD: Duration = Duration::from_secs(30);
 /// Between two requests: longer than common clients keep a connection in their pool (90 s), so that it is the client who
 /// closes, and no request meets a connection that is being closed.
 pub const IDLE: Duration = Duration::from_secs(120);
@@ -23,6 +21,8 @@ pub const IDLE: Duration = Duration::from_secs(120);
 pub const STALL: Duration = Duration::from_secs(30);
 /// For a whole answer, unless it goes on for as long as the connection does.
 pub const ANSWER: Duration = Duration::from_secs(300);
+/// Bytes that one connection may write before the others have their turn.
+const TURN: usize = 128 * 1024;
 
 /// What a connection is at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +48,8 @@ pub enum Cut {
     Request,
     Answer,
     Stall,
+    /// Another connection came, and there was no room for both.
+    GaveWay,
 }
 
 impl Cut {
@@ -58,6 +60,7 @@ impl Cut {
             Cut::Request => "request",
             Cut::Answer => "answer",
             Cut::Stall => "stall",
+            Cut::GaveWay => "gave_way",
         }
     }
 }
@@ -65,6 +68,8 @@ impl Cut {
 /// What a connection is at, and since when: written where bytes and requests pass, read by the timer.
 pub struct Pulse {
     opened: Instant,
+    /// Longest time for a head.
+    head: Duration,
     /// Longest time for a request before its answer begins.
     request: Duration,
     /// Milliseconds since `opened`, times 8, and the stage.
@@ -75,18 +80,43 @@ pub struct Pulse {
     watched: AtomicU64,
     /// Whether the request has a body, which is not always read before it is answered.
     has_body: AtomicBool,
+    /// Bytes written in this turn.
+    written: AtomicUsize,
 }
 
 impl Pulse {
-    pub fn new(request: Duration) -> Arc<Pulse> {
+    pub fn new(head: Duration, request: Duration) -> Arc<Pulse> {
         Arc::new(Pulse {
             opened: Instant::now(),
+            head,
             request,
             stage: AtomicU64::new(0),
             blocked: AtomicU64::new(0),
             watched: AtomicU64::new(0),
             has_body: AtomicBool::new(false),
+            written: AtomicUsize::new(0),
         })
+    }
+
+    /// Whether there is a whole head, and since when that is so: the least is the first to give way.
+    pub fn standing(&self) -> (bool, Instant) {
+        let (stage, since) = self.stage();
+        let has_head = matches!(stage, Stage::Request | Stage::Answer | Stage::Endless);
+        (has_head, self.opened + Duration::from_millis(since))
+    }
+
+    /// The connection is polled: it may write again.
+    pub fn turn(&self) {
+        self.written.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it has written enough for now. Then it comes again after the others.
+    fn has_had_its_turn(&self, cx: &Context<'_>) -> bool {
+        let has_had = self.written.load(Ordering::Relaxed) >= TURN;
+        if has_had {
+            cx.waker().wake_by_ref();
+        }
+        has_had
     }
 
     fn now(&self) -> u64 {
@@ -153,6 +183,9 @@ impl Pulse {
         } else {
             self.blocked.store(0, Ordering::Relaxed);
         }
+        if let Poll::Ready(Ok(count)) = outcome {
+            self.written.store(self.written.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+        }
     }
 
     /// When patience ends if nothing happens, and with what.
@@ -160,7 +193,7 @@ impl Pulse {
         let at = |since: u64, limit: Duration| self.opened + Duration::from_millis(since) + limit;
         let (stage, since) = self.stage();
         let staged = match stage {
-            Stage::Fresh | Stage::Head => Some((at(since, HEAD), Cut::Head)),
+            Stage::Fresh | Stage::Head => Some((at(since, self.head), Cut::Head)),
             Stage::Request => Some((at(since, self.request), Cut::Request)),
             Stage::Answer => Some((at(since, ANSWER), Cut::Answer)),
             Stage::Endless => None,
@@ -245,6 +278,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.pulse.has_had_its_turn(cx) {
+            return Poll::Pending;
+        }
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.pulse.wrote(&outcome);
         outcome
@@ -255,6 +291,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.pulse.has_had_its_turn(cx) {
+            return Poll::Pending;
+        }
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         self.pulse.wrote(&outcome);
         outcome

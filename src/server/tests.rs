@@ -45,7 +45,9 @@ fn connection() -> (DuplexStream, tokio::task::JoinHandle<Option<Cut>>) {
     let (stop, drain) = watch::channel(false);
     let ended = tokio::spawn(async move {
         let _stop = stop;
-        converse(server, Wary::default(), Paths, drain, Duration::from_secs(900)).await
+        let heads = Heads { longest: 16 * 1024, patience: Duration::from_secs(30), give_way: false };
+        let pulse = Pulse::new(heads.patience, Duration::from_secs(900));
+        converse(server, Wary::default(), Paths, drain, heads, Unfinished::default(), pulse).await
     });
     (client, ended)
 }

@@ -71,7 +71,7 @@ async fn metrics_are_what_promtool_accepts() {
 }
 
 #[tokio::test]
-async fn requests_and_their_latency_are_counted_by_dialect_operation_and_outcome() {
+async fn requests_are_counted_by_dialect_operation_and_outcome_and_timed_by_kind() {
     let scratch = Scratch::new();
     let secret = scratch.file("secret", jwt::SECRET);
     let sidecar = Sidecar::start(TestRedis::shared(), &["--jwt-secret-file", &secret]).await;
@@ -93,9 +93,13 @@ async fn requests_and_their_latency_are_counted_by_dialect_operation_and_outcome
     ] {
         let (dialect, operation) = (format!("dialect=\"{dialect}\""), format!("operation=\"{operation}\""));
         let labels = [dialect.as_str(), &operation, &format!("outcome=\"{outcome}\"")];
-        for name in ["lockside_requests_total", "lockside_request_duration_seconds_count"] {
-            assert_eq!(samples(metrics.text(), name, &labels), [count], "{name} {labels:?}");
-        }
+        assert_eq!(samples(metrics.text(), "lockside_requests_total", &labels), [count], "{labels:?}");
+    }
+    for (kind, count) in [("acquire", 3.0), ("renew", 2.0), ("other", 1.0)] {
+        let labels = [format!("operation=\"{kind}\"")];
+        let labels = labels.iter().map(String::as_str).collect::<Vec<_>>();
+        let timed = samples(metrics.text(), "lockside_request_duration_seconds_count", &labels);
+        assert_eq!(timed, [count], "{kind}");
     }
 }
 
@@ -104,7 +108,8 @@ async fn redis_the_process_and_the_build_are_measured() {
     let sidecar = Sidecar::start(TestRedis::shared(), &[]).await;
     assert_eq!(acquire(&sidecar, &unique("measured")).await, 201);
     let metrics = sidecar.ops("/metrics").await.text().to_owned();
-    assert!(samples(&metrics, "lockside_redis_round_trip_seconds_count", &["operation=\"acquire\""])[0] >= 1.0);
+    assert!(samples(&metrics, "lockside_redis_round_trip_seconds_count", &[])[0] >= 1.0);
+    assert!(samples(&metrics, "lockside_redis_commands_total", &["operation=\"acquire\""])[0] >= 1.0);
     assert_eq!(samples(&metrics, "lockside_redis_up", &[]), [1.0]);
     let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
     assert_eq!(samples(&metrics, "lockside_build_info", &[&version]), [1.0]);
@@ -118,15 +123,111 @@ async fn locks_held_are_those_of_the_lock_space_over_all_sidecars() {
     let prefix = unique("held");
     let first = Sidecar::start(TestRedis::shared(), &["--key-prefix", &prefix]).await;
     let second = Sidecar::start(TestRedis::shared(), &["--key-prefix", &prefix]).await;
-    assert_eq!(samples(first.ops("/metrics").await.text(), "lockside_locks_held", &[]), [0.0]);
+    // A look at Redis is a second old at most.
+    let held = async |sidecar: &Sidecar, count: f64| {
+        eventually(&format!("{count} are held"), Duration::from_secs(3), async || {
+            samples(sidecar.ops("/metrics").await.text(), "lockside_locks_held", &[]) == [count]
+        })
+        .await
+    };
+    held(&first, 0.0).await;
     for index in 0..3 {
         assert_eq!(acquire(&first, &format!("{index}")).await, 201);
     }
-    assert_eq!(samples(second.ops("/metrics").await.text(), "lockside_locks_held", &[]), [3.0]);
+    held(&second, 3.0).await;
     let list: Value = first.call("GET", "/cmn/leasable-locks").send().await.json();
     let path = format!("/cmn/leasable-locks/{}", list[0]["token"]);
     assert_eq!(first.call("DELETE", &path).send().await.status, 200);
-    assert_eq!(samples(second.ops("/metrics").await.text(), "lockside_locks_held", &[]), [2.0]);
+    held(&second, 2.0).await;
+    let oldest = samples(second.ops("/metrics").await.text(), "lockside_oldest_lock_timestamp_seconds", &[])[0];
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs_f64();
+    assert!((now - 60.0..now + 1.0).contains(&oldest), "{oldest}, and it is {now}");
+}
+
+/// Commands that clients sent to Redis, by what it has counted; a script counts for what it calls, too.
+fn commands(redis: &TestRedis, name: &str) -> u64 {
+    let stats: String = redis.ask("INFO", &["commandstats"]);
+    let mut lines = stats.lines().filter_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
+    lines.next().map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn redis_is_looked_at_once_a_second_however_many_scrape() {
+    let redis = TestRedis::start(&[]);
+    let sidecar = Sidecar::start(&redis, &[]).await;
+    for index in 0..100 {
+        assert_eq!(acquire(&sidecar, &format!("{index}")).await, 201);
+    }
+    sidecar.ops("/metrics").await;
+    let (before, begun) = (commands(&redis, "evalsha"), std::time::Instant::now());
+    for _ in 0..200 {
+        assert_eq!(samples(sidecar.ops("/metrics").await.text(), "lockside_locks_held", &[]), [100.0]);
+        assert_eq!(sidecar.ops("/readyz").await.status, 200);
+    }
+    let (looks, seconds) = (commands(&redis, "evalsha") - before, begun.elapsed().as_secs() + 1);
+    assert!(looks <= seconds, "{looks} looks in {seconds} s, each one call of a script");
+}
+
+#[tokio::test]
+async fn a_sidecar_has_at_most_250_series_after_a_day() {
+    let scratch = Scratch::new();
+    let secret = scratch.file("secret", jwt::SECRET);
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--jwt-secret-file", &secret]).await;
+    let (alice, bob) = (jwt::editor("alice"), jwt::editor("bob"));
+    let name = unique("day");
+    // Each operation with each outcome that it often has.
+    for who in [Some(&alice), Some(&bob), None] {
+        for (method, path, body) in every_request(&name) {
+            let mut call = sidecar.call(method, &path);
+            if let Some(who) = who {
+                call = call.cookie(who);
+            }
+            match path.ends_with("/hold") {
+                true => drop(call.json(&body).open().await),
+                false => drop(call.json(&body).send().await),
+            }
+        }
+    }
+    // Those that a connection ended or Redis refused come on top.
+    let metrics = sidecar.ops("/metrics").await;
+    let series = metrics.text().lines().filter(|line| !line.starts_with('#')).count();
+    println!("{series} series");
+    assert!(series <= 200, "{series} series: {}", metrics.text());
+}
+
+/// All operations of all dialects, well and ill formed.
+fn every_request(name: &str) -> Vec<(&'static str, String, Value)> {
+    let (target, lock) = (json!({"route": "volume", "id": name}), json!({"key": name, "leasePeriod": 30}));
+    let dapr = json!({"resourceId": name, "lockOwner": "a", "expiryInSeconds": 30});
+    let requests = [
+        ("POST", "/admin/lock".to_owned(), target.clone()),
+        ("POST", "/admin/lock".to_owned(), json!({})),
+        ("DELETE", "/admin/remove-lock".to_owned(), target),
+        ("POST", "/cmn/leasable-locks".to_owned(), lock),
+        ("POST", "/cmn/leasable-locks".to_owned(), json!({})),
+        ("GET", "/cmn/leasable-locks?limit=1".to_owned(), json!({})),
+        ("PUT", "/cmn/leasable-locks/7?leasePeriod=30".to_owned(), json!({})),
+        ("DELETE", "/cmn/leasable-locks/7".to_owned(), json!({})),
+        ("DELETE", "/cmn/leasable-locks/custom/7".to_owned(), json!({})),
+        ("POST", format!("/v1/locks/{name}-n"), json!({"ttlMs": 30_000})),
+        ("POST", format!("/v1/locks/{name}-n"), json!({"ttlMs": 30_000, "reentrant": true})),
+        ("POST", format!("/v1/locks/{name}-n"), json!({"ttlMs": 30_000, "waitMs": 1})),
+        ("POST", format!("/v1/locks/{name}-n"), json!({"ttlMs": 0})),
+        ("PUT", format!("/v1/locks/{name}-n?token=7"), json!({})),
+        ("GET", format!("/v1/locks/{name}-n"), json!({})),
+        ("GET", format!("/v1/locks/{name}-n/fence?token=7"), json!({})),
+        ("DELETE", format!("/v1/locks/{name}-n?token=7"), json!({})),
+        ("DELETE", format!("/v1/locks/{name}-f?force=true"), json!({})),
+        ("GET", "/v1/locks?limit=1".to_owned(), json!({})),
+        ("POST", format!("/v1/locks/{name}-h/hold"), json!({"ttlMs": 1000})),
+        ("POST", "/v1.0-alpha1/lock/lockstore".to_owned(), dapr.clone()),
+        ("POST", "/v1.0-alpha1/unlock/lockstore".to_owned(), dapr),
+        ("GET", "/v1.0/metadata".to_owned(), json!({})),
+        ("GET", "/v1.0/healthz".to_owned(), json!({})),
+        ("GET", "/openapi.json".to_owned(), json!({})),
+        ("GET", "/nowhere".to_owned(), json!({})),
+    ];
+    requests.into()
 }
 
 #[tokio::test]

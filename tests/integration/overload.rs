@@ -122,7 +122,7 @@ async fn what_is_too_much_is_told_so_at_once_while_redis_is_frozen() {
 }
 
 /// Raises our own limit of file descriptors; how many there are.
-fn descriptors() -> usize {
+pub fn descriptors() -> usize {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).expect("the soft limit may be raised");
     maximum.map_or(usize::MAX, |maximum| usize::try_from(maximum).unwrap())
@@ -253,4 +253,143 @@ async fn without_descriptors_it_waits_quietly_and_goes_on() {
     for stream in &mut streams {
         assert!(ask(stream, request).await.expect("an answer").starts_with("HTTP/1.1 200 "), "nobody was forgotten");
     }
+}
+
+/// Connects, and sends this in pieces so far apart that each is a read of its own.
+async fn dribbled(address: &str, head: &str, piece: usize) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    for piece in head.as_bytes().chunks(piece) {
+        if stream.write_all(piece).await.is_err() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let mut said = vec![0; 64];
+    let count =
+        tokio::time::timeout(Duration::from_secs(10), stream.read(&mut said)).await.expect("an answer").unwrap();
+    String::from_utf8(said[..count].to_vec()).unwrap()
+}
+
+/// A head of exactly so many bytes.
+fn head_of(path: &str, bytes: usize) -> String {
+    let begin = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nX-More: ");
+    format!("{begin}{}\r\n\r\n", "x".repeat(bytes - begin.len() - 4))
+}
+
+#[tokio::test]
+async fn a_head_that_is_too_long_is_431_however_it_arrives() {
+    const API: usize = 16 * 1024;
+    const OPS: usize = 4 * 1024;
+    let sidecar = Sidecar::start(TestRedis::shared(), &[]).await;
+    for (address, path, longest) in
+        [(sidecar.api_address(), "/v1/locks/head", API), (sidecar.ops_address(), "/healthz", OPS)]
+    {
+        for piece in [1000, 3333, usize::MAX] {
+            for (bytes, status) in [(longest, "200"), (longest + 1, "431"), (33_000, "431"), (48_000, "431")] {
+                let said = dribbled(address, &head_of(path, bytes), piece).await;
+                assert!(said.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {bytes} by {piece}: {said}");
+            }
+        }
+    }
+    // So is the second one of a connection.
+    let small = "GET /v1/locks/head HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    for bytes in [API + 100, 48_000] {
+        let mut stream = TcpStream::connect(sidecar.api_address()).await.unwrap();
+        assert!(ask(&mut stream, small).await.unwrap().starts_with("HTTP/1.1 200 "));
+        stream.write_all(head_of("/v1/locks/head", bytes).as_bytes()).await.unwrap();
+        let mut said = [0; 12];
+        stream.read_exact(&mut said).await.unwrap();
+        assert_eq!(&said, b"HTTP/1.1 431", "{bytes}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_open_heads_never_keep_a_probe_out_of_the_ops_listener() {
+    let sidecar = Sidecar::start(TestRedis::shared(), &[]).await;
+    let before = sidecar.memory();
+    let part = head_of("/healthz", 3000)[..2500].to_owned();
+    let mut half_open = Vec::new();
+    for round in 0..1000 {
+        let mut stream = TcpStream::connect(sidecar.ops_address()).await.unwrap();
+        // Nothing, a byte, much of a head, or a whole one and then a part.
+        let sent = match round % 4 {
+            0 => "",
+            1 => "G",
+            2 => &part,
+            _ => "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /h",
+        };
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        half_open.push(stream);
+        if round % 20 == 0 {
+            let asked = Instant::now();
+            let mut probe = TcpStream::connect(sidecar.ops_address()).await.unwrap();
+            let said = ask(&mut probe, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+            assert!(said.expect("an answer").starts_with("HTTP/1.1 200 "), "after {round}");
+            assert!(asked.elapsed() < Duration::from_secs(1), "after {round}: {:?}", asked.elapsed());
+        }
+    }
+    let grown = sidecar.memory().saturating_sub(before);
+    println!("1000 half-open heads: {} KiB", grown / 1024);
+    assert!(grown < 8 * MEGABYTE, "the sidecar grew by {} KiB", grown / 1024);
+    let metrics = sidecar.ops("/metrics").await;
+    let gave_way = "lockside_connections_cut_total{listener=\"ops\",reason=\"gave_way\"}";
+    assert!(metrics.text().contains(gave_way), "{}", metrics.text());
+    let open = metrics.text().lines().find_map(|line| line.strip_prefix("lockside_connections{listener=\"ops\"} "));
+    assert!(open.unwrap().parse::<u64>().unwrap() <= 64, "{open:?}");
+}
+
+#[tokio::test]
+async fn an_unfinished_head_costs_what_was_sent_of_it() {
+    const COUNT: usize = 2000;
+    let sidecar = Sidecar::start(TestRedis::shared(), &[]).await;
+    let _ = descriptors();
+    let mut all = Vec::new();
+    let mut before = sidecar.memory();
+    for (sent, most) in [("G".to_owned(), 12), (head_of("/v1/locks/a", 15_000)[..14_000].to_owned(), 34)] {
+        for _ in 0..COUNT {
+            let mut stream = TcpStream::connect(sidecar.api_address()).await.unwrap();
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            all.push(stream);
+        }
+        let open = format!("lockside_connections{{listener=\"api\"}} {}", all.len());
+        eventually(&open, Duration::from_secs(5), async || sidecar.ops("/metrics").await.text().contains(&open)).await;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let each = sidecar.memory().saturating_sub(before) / 1024 / COUNT as u64;
+        println!("a head of which {} bytes were sent: {each} KiB", sent.len());
+        // A debug build's connections are larger.
+        assert!(each <= most, "{each} KiB for {} bytes", sent.len());
+        before = sidecar.memory();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn documents_that_are_not_read_delay_no_other_client() {
+    const CLIENTS: usize = 300;
+    let sidecar = Sidecar::start(TestRedis::shared(), &[]).await;
+    let before = sidecar.memory();
+    let document = "GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(20);
+    let mut clients = Vec::new();
+    for _ in 0..CLIENTS {
+        let mut stream = TcpStream::connect(sidecar.api_address()).await.unwrap();
+        stream.write_all(document.as_bytes()).await.unwrap();
+        clients.push(stream);
+    }
+    for number in 0..50 {
+        let asked = Instant::now();
+        let path = format!("/v1/locks/{}-{number}", unique("unread"));
+        assert_eq!(sidecar.call("POST", &path).send().await.status, 201);
+        assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    }
+    let grown = sidecar.memory().saturating_sub(before);
+    println!("{CLIENTS} clients that read nothing: {} KiB", grown / 1024);
+    assert!(grown < 24 * MEGABYTE, "the sidecar grew by {} KiB", grown / 1024);
+    // They are served when they do read, and not more than a bounded part lies in between.
+    let mut client = clients.swap_remove(0);
+    let mut read = 0;
+    let mut chunk = vec![0; 65_536];
+    while let Ok(Ok(count @ 1..)) = tokio::time::timeout(Duration::from_secs(2), client.read(&mut chunk)).await {
+        read += count;
+    }
+    assert!(read > 20 * 100_000, "{read} bytes of 20 documents");
 }

@@ -42,10 +42,12 @@ async fn a_hundred_thousand_locks_are_listed_whole_and_leave_nothing_behind() {
     .await;
     traffic(&sidecar, LOCKS / 10).await;
     eventually("nothing is left but the sequences", Duration::from_secs(30), async || {
-        redis.ask::<Vec<String>>("KEYS", &["*"]).iter().all(|key| key.ends_with(":seq"))
+        // But for marks of who swept, which expire.
+        let keys = redis.ask::<Vec<String>>("KEYS", &["*"]);
+        let left = keys.iter().filter(|key| !key.contains("}:mark:")).collect::<Vec<_>>();
+        left.len() == 64 && left.iter().all(|key| key.ends_with(":seq"))
     })
     .await;
-    assert_eq!(redis.ask::<usize>("DBSIZE", &[]), 64, "a sequence a shard, and nothing else");
 }
 
 /// Every lock that stays is on a page, once, while others come and go.

@@ -16,11 +16,11 @@ use super::body;
 use super::caller::Caller;
 use super::failure::{Failure, Queue};
 use super::known;
-use super::page::{self, Page};
+use super::page::{self, Bounds, Form, Page, Text};
 use super::wire::{flag, json, no_content, registered};
 use crate::config::Anonymous;
 use crate::lock::{
-    Acquired, Attempt, Changed, Delivery, Forced, Holder, Key, LockFailure, Locks, State, Target, Token, Which,
+    Acquired, Attempt, Changed, Delivery, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Which,
 };
 use crate::server::{Peer, Response, read_body};
 #[cfg(any(test, fuzzing))]
@@ -33,6 +33,8 @@ pub use view::{HolderView, LeaseView};
 const DEFAULT_LIMIT: usize = 1000;
 /// Longest time to find out who holds a key that was not free in time: the answer is due.
 const LONGEST_LOOK: Duration = Duration::from_millis(100);
+/// Length of a page after which it ends.
+const PAGE_BYTES: usize = 1024 * 1024;
 
 /// `POST /v1/locks/{key}`: acquires a key.
 pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
@@ -179,24 +181,32 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
 
 /// `GET /v1/locks`: a page of the locks of every dialect, oldest grant first.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
+    caller(cx, &request).await?;
+    known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], known::no_fields)?;
+    let page = Page::of(request.uri().query().unwrap_or_default())?;
+    let bounds = Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: page::LOOKING };
+    let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;
+    Text::new(listing, FORM, bounds).answer().await
+}
+
+const FORM: Form = Form { opening: r#"{"locks":["#, entry, closing };
+
+fn entry(lease: &Lease, text: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Entry<'a> {
         key: &'a str,
         #[serde(flatten)]
         holder: HolderView<'a>,
     }
-    #[derive(Serialize)]
-    struct PageView<'a> {
-        locks: Vec<Entry<'a>>,
-        next: Option<String>,
+    let entry = Entry { key: lease.key.as_str(), holder: HolderView::from(lease) };
+    serde_json::to_writer(text, &entry).expect("a lease is always JSON");
+}
+
+fn closing(next: Option<Token>) -> String {
+    match next {
+        Some(next) => format!(r#"],"next":"{next}"}}"#),
+        None => r#"],"next":null}"#.to_owned(),
     }
-    caller(cx, &request).await?;
-    known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], known::no_fields)?;
-    let page = Page::of(request.uri().query().unwrap_or_default())?;
-    let mut listing = cx.locks.list(page.prefix, page.cursor)?;
-    let (leases, next) = page::read(&mut listing, page.limit.unwrap_or(DEFAULT_LIMIT)).await?;
-    let locks = leases.iter().map(|lease| Entry { key: lease.key.as_str(), holder: HolderView::from(lease) });
-    Ok(json(StatusCode::OK, &PageView { locks: locks.collect(), next: next.map(|token| token.to_string()) }))
 }
 
 /// A user, a service caller, or, where `--anonymous` lets them, anybody as a service caller.

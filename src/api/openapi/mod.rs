@@ -4,7 +4,8 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 
 use crate::config::{DaprStore, LockConfig};
@@ -15,15 +16,40 @@ const DOCUMENT: &str = include_str!("openapi.json");
 
 /// The document of one process, made when it is first asked for.
 #[derive(Default)]
-pub struct Document(OnceLock<Bytes>);
+pub struct Document(OnceLock<Made>);
+
+struct Made {
+    text: Bytes,
+    /// Another one for every other text.
+    etag: HeaderValue,
+}
 
 impl Document {
-    pub fn answer(&self, limits: &LockConfig, stores: &[DaprStore]) -> Response {
-        let document = self.0.get_or_init(|| Bytes::from(with_settings(limits, stores)));
-        let mut response = Response::new(Body::whole(document.clone()));
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    /// The document, or 304 where the client has it already.
+    pub fn answer(&self, limits: &LockConfig, stores: &[DaprStore], asked: &HeaderMap) -> Response {
+        let Made { text, etag } = self.0.get_or_init(|| {
+            let text = Bytes::from(with_settings(limits, stores));
+            let etag = format!("\"{:08x}-{:x}\"", crc32fast::hash(&text), text.len());
+            Made { text, etag: HeaderValue::try_from(etag).expect("hexadecimal digits fit a header") }
+        });
+        let mut response = if is_known(asked, etag) {
+            let mut response = Response::new(Body::Whole(None));
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            response
+        } else {
+            let mut response = Response::new(Body::whole(text.clone()));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            response
+        };
+        response.headers_mut().insert(ETAG, etag.clone());
         response
     }
+}
+
+/// Whether `If-None-Match` names this tag, weakly (RFC 9110, 13.1.2).
+fn is_known(asked: &HeaderMap, etag: &HeaderValue) -> bool {
+    let named = asked.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    named.map(<[u8]>::trim_ascii).any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes())
 }
 
 /// The document with these settings instead of those that stand in it.

@@ -164,6 +164,7 @@ fn failures() -> Vec<Failure> {
         Failure::WaitTimeout(None),
         Failure::WaitTimeout(Some(Box::new(Queue { holder: Some(holder()), waiters: 2 }))),
         Failure::TooManyWaiters(log()),
+        Failure::TooManyRequests(log()),
         Failure::Overloaded(log()),
         Failure::Draining,
         Failure::RedisUnavailable(log()),
@@ -192,6 +193,7 @@ fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
         | Failure::TooManyWaiters(_)
         | Failure::Draining => dialect == Dialect::Native,
         Failure::Held(_) | Failure::RenewedTooLate(_) => !is_dapr,
+        Failure::TooManyRequests(_) => matches!(dialect, Dialect::Leases | Dialect::Native),
         Failure::TooLate(_) => dialect != Dialect::Dapr(DaprCall::Unlock) && dialect != Dialect::Dapr(DaprCall::Probe),
         Failure::RequestTimeout | Failure::TooLarge | Failure::OutcomeUnknown(_) => {
             dialect != Dialect::Dapr(DaprCall::Probe)

@@ -66,9 +66,12 @@ impl Queue {
     }
 }
 
+/// One who hears of a lease, by its number.
+type Hearer = (u64, mpsc::UnboundedSender<News>);
+
 /// The leases that connections to this thread hold: several may hold one, by repetitions of an attempt.
 #[derive(Default)]
-pub(super) struct Holds(HashMap<(Key, Token), Vec<(u64, mpsc::UnboundedSender<News>)>>);
+pub(super) struct Holds(HashMap<(Key, Token), Vec<Hearer>>);
 
 impl Holds {
     pub fn add(&mut self, lease: (Key, Token), number: u64, news: mpsc::UnboundedSender<News>) {

@@ -123,7 +123,7 @@ fn a_turn_calls_its_waiter_once_and_is_declined_where_there_is_none() {
     assert_eq!(fixture.told("k", turn("w-1")), [call]);
     assert_eq!(fixture.told("k", turn("w-1")), [], "it is taking the lease");
     let decline = Effect::Decline { key: key("k"), token: token() };
-    assert_eq!(fixture.told("k", turn("w-2")), [decline.clone()]);
+    assert_eq!(fixture.told("k", turn("w-2")), std::slice::from_ref(&decline));
     fixture.handle(Input::Leave(key("k"), "w-1".to_owned()));
     assert_eq!(fixture.told("k", turn("w-1")), [decline]);
     assert!(fixture.state.is_empty());

@@ -105,6 +105,17 @@ impl Load {
         report
     }
 
+    /// Runs it beside `others`, which run as long.
+    pub fn run_beside(&self, others: &[Load], cores: Cores) -> Report {
+        let others: Vec<Process> = others.iter().map(|other| other.start(cores)).collect();
+        let own = self.run(cores);
+        for mut other in others {
+            report(&mut other);
+            other.finish();
+        }
+        own
+    }
+
     /// Runs it until it is ready; it stays so until the process is dropped.
     pub fn stay(&self) -> Process {
         let mut process = self.start(Cores::All);

@@ -1,4 +1,4 @@
-//! (e), (g), (h): what locks and connections cost that stay.
+//! (e), (g), (h), (l): what locks and connections cost that stay.
 
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,30 @@ pub fn list(bench: &Bench) -> Vec<Line> {
         Line::alone('e', what("locks"), "1/s", rate),
         Line::beside('e', what("CPU of lockside a lock"), "µs", cpu, ("Redis", redis_cpu)),
         Line::alone('e', what("memory grows by"), "MB", grown),
+    ]
+}
+
+/// (l)
+pub fn lists_beside_renewals(bench: &Bench) -> Vec<Line> {
+    let redis = Redis::start(Cores::All, &bench.scratch);
+    let lockside = Lockside::start(Cores::All, redis.port);
+    let seconds = bench.settings.seconds;
+    let load = |connections, shape| Load { targets: vec![lockside.api.clone()], connections, seconds, shape };
+    load(64, Shape::Acquires { count: LISTED, file: None }).run(Cores::All);
+    let (renewals, lists) = (load(16, Shape::Renewals), [load(1, Shape::List), load(1, Shape::List)]);
+    let none: &[Load] = &[];
+    let (mut with, mut without) = ((vec![], vec![]), (vec![], vec![]));
+    for _ in 0..bench.settings.rounds {
+        for (others, figures) in [(&lists[..], &mut with), (none, &mut without)] {
+            let report = renewals.run_beside(others, Cores::All);
+            figures.0.push(report.p99_us);
+            figures.1.push(report.rate());
+        }
+    }
+    let what = |what: &str| format!("renewals beside two lists of 100,000: {what}");
+    vec![
+        Line::beside('l', what("99 % within"), "µs", with.0, ("no list", without.0)),
+        Line::beside('l', what("requests"), "1/s", with.1, ("no list", without.1)),
     ]
 }
 

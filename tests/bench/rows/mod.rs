@@ -15,7 +15,7 @@ type Row = fn(&Bench) -> Vec<Line>;
 
 /// Every row that was asked for, in the order of their letters.
 pub fn all(bench: &Bench) -> Vec<Line> {
-    let rows: [(char, Row); 11] = [
+    let rows: [(char, Row); 12] = [
         ('a', requests::pairs),
         ('b', requests::one_connection),
         ('c', requests::contended),
@@ -27,6 +27,7 @@ pub fn all(bench: &Bench) -> Vec<Line> {
         ('i', redis::row),
         ('j', rivals::row),
         ('k', replicas::row),
+        ('l', held::lists_beside_renewals),
     ];
     let only = &bench.settings.only;
     let mut lines = Vec::new();

@@ -39,7 +39,7 @@ async fn no_two_promises_overlap_and_tokens_rise_whatever_callers_sidecars_and_c
     assert!(model.history.len() as u64 > 5 * seconds, "only {} promises", model.history.len());
     let faults = model.history.faults();
     model.print_those_in(&format!("{faults:?}"));
-    let wrong = model.wrong.lock().unwrap().clone();
+    let wrong = std::mem::take(&mut *model.wrong.lock().unwrap());
     assert!(faults.is_empty() && wrong.is_empty(), "seed {seed}: {faults:#?} {wrong:#?}");
     model.nothing_is_left(redis).await;
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Native, Who, assert_done, assert_problem, path, reader, token_of, without_id};
-use crate::harness::{Answer, Sidecar, TestRedis, http, jwt, unique};
+use crate::harness::{Sidecar, TestRedis, http, jwt, unique};
 
 const DOCUMENT: &str = include_str!("../../../src/api/openapi/openapi.json");
 

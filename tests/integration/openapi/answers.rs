@@ -160,6 +160,9 @@ impl Checked<'_> {
             self.document.check(id, &answer);
         }
         self.ask("getOpenApi", &Who::Nobody, "/openapi.json", None, 200).await;
+        let known = self.sidecar.call("GET", "/openapi.json").header("if-none-match", "*").send().await;
+        assert_eq!(known.status, 304);
+        self.document.check("getOpenApi", &known);
     }
 
     /// Each line of a hold: granted, renewed, told of a removal and of the end of the process.
@@ -230,6 +233,7 @@ async fn every_operation_answers_as_documented_and_with_every_status_that_is_doc
         errors::of_settings(&document).await;
         errors::of_redis(&document).await;
         errors::of_refusals(&document).await;
+        errors::of_many_lists(&document).await;
         errors::of_lost_replies(&document).await;
         errors::of_late_replies(&document).await;
     };

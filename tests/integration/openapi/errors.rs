@@ -144,6 +144,32 @@ pub async fn of_refusals(document: &Document) {
     assert_eq!(acquired.json()["code"], "redis-refused", "{}", acquired.text());
 }
 
+/// As many lists as may are being read: Redis is frozen, and they wait for it.
+pub async fn of_many_lists(document: &Document) {
+    let redis = TestRedis::start(&[]);
+    let sidecar = Sidecar::who_knows(&redis.url(), &["--redis-timeout=3s"]).await;
+    redis.signal("STOP");
+    let busy = (0..4).map(async |_| {
+        loop {
+            sidecar.ask(&Who::System, "GET", "/v1/locks").send().await;
+        }
+    });
+    let refused = async {
+        for operation in document.that_answer("429").into_iter().filter(|operation| operation.method == "get") {
+            eventually(&format!("{}: 429", operation.id), Duration::from_secs(20), async || {
+                let answer = operation.call(&sidecar, &known(&operation)).send().await;
+                document.check(&operation.id, &answer);
+                answer.status == 429
+            })
+            .await;
+        }
+    };
+    tokio::select! {
+        never = join_all(busy) => never.into_iter().for_each(|never: ()| never),
+        () = refused => {}
+    }
+}
+
 /// The reply of Redis is lost, once the lock's key has been named to it.
 pub async fn of_lost_replies(document: &Document) {
     let proxy = Proxy::start(TestRedis::shared());

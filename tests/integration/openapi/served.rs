@@ -47,3 +47,24 @@ async fn its_limits_are_those_that_the_sidecar_keeps() {
     }
     assert_eq!(schema("LeasePeriod"), 90);
 }
+
+#[tokio::test]
+async fn a_client_that_has_the_document_is_told_that_it_has_not_changed() {
+    let sidecar = Sidecar::start(TestRedis::shared(), &[]).await;
+    let other = Sidecar::start(TestRedis::shared(), &["--max-wait=2s"]).await;
+    let etag = sidecar.call("GET", "/openapi.json").send().await.header("etag").expect("a tag").to_owned();
+    for (known, status) in [
+        (etag.clone(), 304),
+        (format!("W/{etag}"), 304),
+        (format!("\"a\", {etag}"), 304),
+        ("*".to_owned(), 304),
+        ("\"a\"".to_owned(), 200),
+        (etag.trim_matches('"').to_owned(), 200),
+    ] {
+        let answer = sidecar.call("GET", "/openapi.json").header("if-none-match", &known).send().await;
+        assert_eq!((answer.status, answer.header("etag")), (status, Some(&*etag)), "{known}");
+        assert_eq!(answer.body.is_empty(), status == 304);
+    }
+    let answer = other.call("GET", "/openapi.json").header("if-none-match", &etag).send().await;
+    assert_eq!(answer.status, 200, "another document");
+}

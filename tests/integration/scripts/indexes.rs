@@ -1,6 +1,6 @@
 //! `read.lua` and `sweep.lua`, row by row.
 
-use super::{Attempt, Space, assert_left};
+use super::{Attempt, CENSUS, Space, assert_left};
 
 #[test]
 fn read_answers_in_the_order_of_its_keys() {
@@ -63,4 +63,25 @@ fn sweep_takes_as_many_entries_as_its_header_allows() {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
 
     assert_eq!(space.sweep(&keys).unwrap(), ["swept", "5000"]);
+}
+
+#[test]
+fn census_counts_the_entries_of_all_indexes_and_finds_the_oldest() {
+    let mut space = Space::shared();
+    let (none, full, other) = (space.tokens() + "-none", space.tokens() + "-full", space.tokens() + "-other");
+    let census = |space: &mut Space, names: &[&String]| {
+        let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        space.run(CENSUS, &[], &names).unwrap()
+    };
+    // The highest of all tokens, and the lowest.
+    space.ask::<i64>("ZADD", &[&full, "9007199254740991", "a", "9007199254740990", "b"]);
+
+    assert_eq!(census(&mut space, &[&none]), ["counted", "0", "0"]);
+    assert_eq!(census(&mut space, &[&none, &full]), ["counted", "2", "9007199254740990"]);
+
+    space.ask::<i64>("ZADD", &[&other, "1", "c"]);
+    assert_eq!(census(&mut space, &[&full, &none, &other]), ["counted", "3", "1"]);
+    assert_eq!(census(&mut space, &[]), ["counted", "0", "0"]);
+    space.ask::<String>("SET", &[&none, "no index"]);
+    assert!(space.run(CENSUS, &[], &[&none]).is_err(), "a part is no number");
 }

@@ -49,6 +49,7 @@ const BATCH: &str = concat!(
 );
 const READ: &str = script!("lease" "read");
 const SWEEP: &str = script!("lease" "sweep");
+const CENSUS: &str = script!("census");
 
 const SHARD: u64 = 17;
 

@@ -221,7 +221,7 @@ async fn all_works_as_the_shipped_user_and_redis_refuses_nothing() {
         let path = script.unwrap().path();
         let is_script = !std::fs::read_to_string(&path).unwrap().starts_with("-- Not a script");
         let name = path.file_stem().unwrap().to_str().unwrap();
-        let ran = format!("lockside_redis_round_trip_seconds_count{{operation=\"{name}\"}}");
+        let ran = format!("lockside_redis_commands_total{{operation=\"{name}\"}}");
         // The batch is counted as what is in it.
         assert!(!is_script || name == "batch" || metrics.contains(&ran), "{name} was not run");
     }

@@ -1,0 +1,213 @@
+//! The first head of a connection, gathered before anything else is kept for it: a client that is slow with it, or never
+//! ends it, costs what it has sent. Knows where a head ends, and nothing of what stands in it.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::Request;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What a listener takes of heads.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// Bytes of one head.
+    pub longest: usize,
+    /// For a head, from its first byte; the first one's from the opening of the connection.
+    pub patience: Duration,
+    /// Whether the connection that is the longest without a whole head is closed for one too many, which is turned away
+    /// otherwise.
+    pub give_way: bool,
+}
+
+impl Heads {
+    /// Room for a large cookie.
+    pub const API: Heads = Heads { longest: 16 * 1024, patience: Duration::from_secs(30), give_way: false };
+    /// Probes and scrapers send little, and at once.
+    pub const OPS: Heads = Heads { longest: 4 * 1024, patience: Duration::from_secs(5), give_way: true };
+}
+
+/// Heads that are not whole, bytes over all connections of a listener: who needs more is turned away.
+const ALL_HEADS: usize = 32 * 1024 * 1024;
+
+/// Read from a socket at once.
+const PIECE: usize = 1024;
+
+/// What has come of a head.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Gathered {
+    /// All of it, or what is none.
+    Whole,
+    TooLong,
+    /// Others have sent too much that is not whole.
+    NoRoom,
+    Closed,
+}
+
+/// Bytes of heads that are not whole.
+pub type Unfinished = Arc<AtomicUsize>;
+
+/// A connection that gives back first what was gathered of it.
+pub struct Gathering<S> {
+    stream: S,
+    held: Vec<u8>,
+    /// Of `held`, given back.
+    given: usize,
+    unfinished: Unfinished,
+    /// Our part of that.
+    counted: usize,
+}
+
+impl<S> Drop for Gathering<S> {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
+
+impl<S> Gathering<S> {
+    /// Counts so many bytes as ours; how many all have.
+    fn count(&mut self, bytes: usize) -> usize {
+        let before = std::mem::replace(&mut self.counted, bytes);
+        if bytes == before {
+            return self.unfinished.load(Ordering::Relaxed);
+        }
+        self.unfinished
+            .fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed)
+            .wrapping_add(bytes.wrapping_sub(before))
+    }
+}
+
+impl<S: AsyncRead + Unpin> Gathering<S> {
+    pub fn new(stream: S, unfinished: Unfinished) -> Gathering<S> {
+        Gathering { stream, held: Vec::new(), given: 0, unfinished, counted: 0 }
+    }
+
+    /// Ready once the first head is whole, or cannot become so.
+    pub fn poll_head(&mut self, longest: usize, cx: &mut Context<'_>) -> Poll<io::Result<Gathered>> {
+        loop {
+            let mut piece = [0; PIECE];
+            let mut read = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            let read = read.filled();
+            if read.is_empty() {
+                return Poll::Ready(Ok(Gathered::Closed));
+            }
+            let before = self.held.len();
+            self.held.extend_from_slice(read);
+            let end = end(&self.held, before);
+            if end.unwrap_or(self.held.len()) > longest {
+                return Poll::Ready(Ok(Gathered::TooLong));
+            }
+            if end.is_some() || !may_be_a_head(&self.held) {
+                self.count(0);
+                return Poll::Ready(Ok(Gathered::Whole));
+            }
+            if self.count(self.held.capacity()) > ALL_HEADS {
+                return Poll::Ready(Ok(Gathered::NoRoom));
+            }
+        }
+    }
+}
+
+/// Where the first head ends; `before` bytes of `text` had no end.
+fn end(text: &[u8], before: usize) -> Option<usize> {
+    let from = before.saturating_sub(3);
+    let lines = text[from..].iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+    lines.map(|(at, _)| from + at + 1).find_map(|next| match &text[next..] {
+        [b'\n', ..] => Some(next + 1),
+        [b'\r', b'\n', ..] => Some(next + 2),
+        _ => None,
+    })
+}
+
+/// Whether to wait for more: what is no request is answered at once.
+fn may_be_a_head(text: &[u8]) -> bool {
+    let is_method = text.first().is_none_or(u8::is_ascii_uppercase);
+    let Some(end) = text.iter().position(|byte| *byte == b'\n') else { return is_method };
+    let line = text[..end].strip_suffix(b"\r").unwrap_or(&text[..end]);
+    is_method && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
+}
+
+/// Length of a head that was taken apart; spaces that mean nothing do not count.
+pub fn length<B>(request: &Request<B>) -> usize {
+    let uri = request.uri();
+    let target = uri.path_and_query().map_or(0, |path| path.as_str().len())
+        + uri.authority().map_or(0, |authority| authority.as_str().len());
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    request.method().as_str().len() + target + "  HTTP/1.1\r\n\r\n".len() + fields.sum::<usize>()
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Gathering<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.held.is_empty() {
+            return Pin::new(&mut self.stream).poll_read(cx, buf);
+        }
+        let rest = &self.held[self.given..];
+        let count = rest.len().min(buf.remaining());
+        buf.put_slice(&rest[..count]);
+        self.given += count;
+        if self.given == self.held.len() {
+            self.held = Vec::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathering<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_its_first_empty_line_wherever_it_was_cut() {
+        for (text, ends) in [
+            ("GET / HTTP/1.1\r\nA: b\r\n\r\nbody", Some(24)),
+            ("GET / HTTP/1.1\nA: b\n\nbody", Some(21)),
+            ("GET / HTTP/1.1\nA: b\n\r\nbody", Some(22)),
+            ("GET / HTTP/1.1\r\nA: b\r\n", None),
+            ("GET / HTTP/1.1\r\nA: b\r\n\r", None),
+        ] {
+            for before in 0..ends.unwrap_or(text.len()) {
+                assert_eq!(end(text.as_bytes(), before), ends, "{text:?} from {before}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_become_a_request_is_not_waited_for() {
+        for text in ["", "G", "GET / HTTP/1.", "GET / HTTP/1.1\r\n", "GET / HTTP/1.0\nHost: x"] {
+            assert!(may_be_a_head(text.as_bytes()), "{text:?}");
+        }
+        for text in ["\x16\x03\x01", "get / HTTP/1.1", "\r\n", "GARBAGE\r\n", "GET / HTTP/2.0\r\n", "\n"] {
+            assert!(!may_be_a_head(text.as_bytes()), "{text:?}");
+        }
+    }
+}
