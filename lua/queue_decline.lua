@@ -10,7 +10,8 @@ local lock, tokens, queue = KEYS[1], KEYS[3], KEYS[4]
 local key                 = ARGV[1]
 local token, sidecar      = ARGV[5], ARGV[6]
 
-if type(redis.pcall('ZSCORE', queue, 'offer\n' .. token .. '\n' .. sidecar)) ~= 'string' then
+local marks = redis.pcall('ZMSCORE', queue, 'offer\n' .. token .. '\n' .. sidecar)
+if marks.err or not marks[1] then
   return {'nothing'}
 end
 local lease = look(lock)

@@ -11,7 +11,7 @@ local COMMANDS = {
   {'TIME'}, {'GET', key}, {'GETRANGE', key, '0', '1'}, {'STRLEN', key}, {'SET', key, ''}, {'DEL', key}, {'EXISTS', key},
   {'PEXPIRE', key, '1'}, {'PEXPIREAT', key, '1'}, {'PEXPIRETIME', key}, {'PTTL', key},
   {'ZADD', key, '1', 'a'}, {'ZREM', key, 'a'}, {'ZREMRANGEBYRANK', key, '0', '0'}, {'ZRANGE', key, '0', '0'},
-  {'ZRANGEBYSCORE', key, '0', '0'}, {'ZSCORE', key, 'a'}, {'ZMSCORE', key, 'a'}, {'ZRANK', key, 'a'}, {'ZCARD', key},
+  {'ZRANGEBYSCORE', key, '0', '0'}, {'ZMSCORE', key, 'a'}, {'ZRANK', key, 'a'}, {'ZCARD', key},
   {'ZCOUNT', key, '0', '0'}, {'PUBSUB', 'SHARDNUMSUB'},
 }
 

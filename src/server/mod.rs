@@ -270,6 +270,9 @@ where
             } else {
                 handler.handle(request, &peer).await
             };
+            if response.status().is_success() {
+                peer.is_served();
+            }
             if response.body().is_registered() {
                 wary.set();
             }

@@ -139,6 +139,11 @@ impl Pulse {
         self.enter(Stage::Request);
     }
 
+    /// It was answered as asked, and so its body was read or is of no account.
+    pub fn is_served(&self) {
+        self.has_body.store(false, Ordering::Relaxed);
+    }
+
     /// Until its answer has been sent, a client that vanished must be noticed within `limit`.
     pub fn watch(&self, limit: Duration) {
         self.watched.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);

@@ -39,6 +39,11 @@ impl Peer {
         self.0.watch(ttl.clamp(SILENCE[0], SILENCE[1]));
     }
 
+    /// The request was answered as asked: nothing of it is still on its way.
+    pub(super) fn is_served(&self) {
+        self.0.is_served();
+    }
+
     pub(super) fn answer(self, body: Body) -> Answer {
         self.0.answer(body)
     }

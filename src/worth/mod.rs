@@ -94,10 +94,10 @@ impl Worth {
             Some(looked) => (looked.of_servers.clone(), looked.further.clone(), looked.are_several),
             // What a probe found stands also where nothing can be looked at.
             None if known.has_looked && probed.iter().any(|(_, finding)| finding.is_some()) => Default::default(),
-            None => return None,
+            None => return self.lacking(),
         };
         if probed.is_empty() && silence.is_none() {
-            return None;
+            return self.lacking();
         }
         if silence.is_none() {
             several::join(&mut of_servers, probed);
@@ -111,6 +111,11 @@ impl Worth {
             findings.extend(self.health.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
         }
         Some(findings)
+    }
+
+    /// The right without which nothing else can be found out.
+    fn lacking(&self) -> Option<Vec<Finding>> {
+        self.health.lacks_a_right().map(|text| vec![Finding::blocking(Warning::Rights, text)])
     }
 
     /// Which servers are spoken to.

@@ -72,12 +72,13 @@ async fn fight(sidecars: &[Sidecar], ttls: [u64; 2], history: &History, user: St
     }
     assert_eq!(answer.text(), r#"{"data":"Success","code":200}"#);
     let until = promise(sent, ttls[at]);
-    let list = other.call("GET", &format!("/cmn/leasable-locks?prefix=fight:{id}")).cookie(&token).send().await.json();
-    let Some(lease) = list.as_array().unwrap().iter().find(|lease| lease["user"]["id"] == user.as_str()) else {
-        // It expired before the list was read. What was promised must have ended, too.
-        assert!(Instant::now() >= until, "a lock that was promised until later is not in the list: {list}");
+    let shown = other.call("GET", &format!("/v1/locks/fight:{id}")).cookie(&token).send().await.json();
+    let lease = &shown["holder"];
+    if lease["owner"] != user.as_str() {
+        // It expired before it was looked at. What was promised must have ended, too.
+        assert!(Instant::now() >= until, "a lock that was promised until later is not there: {shown}");
         return;
-    };
+    }
     let mut held = Held {
         key: format!("fight:{id}"),
         holder: user,

@@ -180,7 +180,7 @@ fn watched(sidecar: &Sidecar) -> Vec<usize> {
 
 #[tokio::test]
 async fn threads_share_the_connections_of_a_burst() {
-    let sidecar = Sidecar::spawn(&["--threads=4".to_owned()]);
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--threads=4"]).await;
     eventually("ready", Duration::from_secs(10), async || sidecar.ops("/readyz").await.status == 200).await;
     let before = watched(&sidecar).iter().sum::<usize>();
     let address: std::net::SocketAddr = sidecar.api_address().parse().unwrap();

@@ -72,6 +72,11 @@ async fn every_code_in_the_readmes_table_of_failures_is_given_when_it_says_so() 
     proxy.set(Fault::HoldReplies);
     let (first, second, third) = tokio::join!(acquire(json!({})), acquire(json!({})), acquire(json!({})));
     seen.extend([code(&first), code(&second), code(&third)]);
+    let list = async || sidecar.call("GET", "/v1/locks").send().await;
+    let (first, second, third) = tokio::join!(list(), list(), list());
+    let lists = [code(&first), code(&second), code(&third)];
+    assert!(lists.contains(&(429, "too-many-requests".to_owned())), "two are read at once: {lists:?}");
+    seen.insert((429, "too-many-requests".to_owned()));
     proxy.mend();
 
     redis.kill();

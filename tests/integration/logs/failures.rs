@@ -243,6 +243,23 @@ async fn of_redis(format: &str, seen: &mut Seen) {
     ] {
         assert!(seen.fails(&sidecar, &row).await.status >= 500);
     }
+    let redis = TestRedis::start(&[]);
+    let sidecar = Sidecar::who_knows(&redis.url(), &flags).await;
+    redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
+    let key = unique("refused");
+    let refused = row(user(NAME), "POST", format!("/v1/locks/{key}"), json!({}), Some(("key", &key)));
+    assert_eq!(seen.fails(&sidecar, &refused).await.json()["code"], "redis-refused");
+    redis.ask::<String>("CONFIG", &["SET", "maxmemory", "0"]);
+    redis.signal("STOP");
+    let listed = row(user(NAME), "GET", "/v1/locks", json!(null), None);
+    let list = async || sidecar.ask(&Who::System, "GET", "/v1/locks").send().await;
+    let third = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        seen.fails(&sidecar, &listed).await
+    };
+    let (_, _, third) = tokio::join!(list(), list(), third);
+    assert_eq!(third.json()["code"], "too-many-requests", "{}", third.text());
+    redis.signal("CONT");
     let proxy = Proxy::start(TestRedis::shared());
     let sidecar = Sidecar::who_knows(&proxy.url(), &[format, "--log-level=info", "--redis-timeout=5s"]).await;
     let path = format!("/v1/locks/{}", unique("late"));

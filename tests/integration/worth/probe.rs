@@ -48,7 +48,7 @@ async fn no_list_count_or_metric_shows_the_probe_and_it_leaves_nothing_behind() 
         let sidecar = Sidecar::start(&redis, flags).await;
         let probed = async || {
             let metrics = sidecar.ops("/metrics").await;
-            let count = "lockside_redis_round_trip_seconds_count{operation=\"probe\"} ";
+            let count = "lockside_redis_commands_total{operation=\"probe\"} ";
             let line = metrics.text().lines().find_map(|line| line.strip_prefix(count));
             line.is_some_and(|count| count.parse::<u64>().unwrap() >= 4)
         };
