@@ -399,7 +399,15 @@ impl Scripts {
     /// How many entries the indexes of these shards have, which one master serves, and the lowest token there.
     pub async fn census(&self, shards: &[Shard]) -> Result<(u64, Option<Token>), RedisFailure> {
         let tokens = |shard: &Shard| std::str::from_utf8(self.space.tokens(*shard)).expect("it was made of text");
-        let call = || Call { keys: Vec::new(), args: Args::of(shards.iter().map(tokens)) };
+        let call = || {
+            if self.redis.is_cluster() {
+                return Call { keys: Vec::new(), args: Args::of(shards.iter().map(tokens)) };
+            }
+            // As keys where they may be: an error of Redis quotes what a command begins with, and the client library loses
+            // an error that is no text, and with it the order of the answers.
+            let keys = shards.iter().map(|shard| self.space.tokens(*shard).clone()).collect();
+            Call { keys, args: Args::default() }
+        };
         let mut row = Row::of(self.redis.run(&CENSUS, self.space.slot(shards[0]), call).await?)?;
         match row.word().as_ref() {
             b"counted" => Ok((row.number()?, Token::new(row.number()?))),

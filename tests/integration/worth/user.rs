@@ -224,7 +224,10 @@ async fn all_works_as_the_shipped_user_and_redis_refuses_nothing() {
         let ran = format!("lockside_redis_commands_total{{operation=\"{name}\"}}");
         // The batch is counted as what is in it. What is declined is an offer that comes when its waiter has left; it needs
         // what `undo` needs.
-        assert!(!is_script || ["batch", "queue_decline"].contains(&name) || metrics.contains(&ran), "{name} was not run");
+        assert!(
+            !is_script || ["batch", "queue_decline"].contains(&name) || metrics.contains(&ran),
+            "{name} was not run"
+        );
     }
     let used = commands(&redis);
     // These are for sentinels, for a cluster and for replicas that count; for leases that are longer than a first
