@@ -81,7 +81,7 @@ pub struct ListenFlags {
     pub listen: Vec<String>,
 
     /// Listener for /metrics, /healthz and /readyz, nothing else; may be repeated or comma-separated [default:
-    /// 0.0.0.0:9420 and [::]:9420, those that this machine has]
+    /// 0.0.0.0:9420 and `[::]:9420`, those that this machine has]
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS")]
     pub ops_listen: Vec<String>,
 
