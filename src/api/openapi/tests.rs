@@ -194,6 +194,8 @@ fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
         | Failure::Draining => dialect == Dialect::Native,
         Failure::Held(_) | Failure::RenewedTooLate(_) => !is_dapr,
         Failure::TooManyRequests(_) => matches!(dialect, Dialect::Leases | Dialect::Native),
+        // What ends a lease is never turned away for load: it makes room.
+        Failure::Overloaded(_) => dialect != Dialect::Dapr(DaprCall::Unlock),
         Failure::TooLate(_) => dialect != Dialect::Dapr(DaprCall::Unlock) && dialect != Dialect::Dapr(DaprCall::Probe),
         Failure::RequestTimeout | Failure::TooLarge | Failure::OutcomeUnknown(_) => {
             dialect != Dialect::Dapr(DaprCall::Probe)
