@@ -101,7 +101,7 @@ pub async fn acquire(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted
             // The hold tries again, for as long as the promise lasts.
             Err(_) => return Ok(granted),
             // It has ended meanwhile, and so the attempt is an ordinary one.
-            Ok(Changed::Lost(_) | Changed::NotYours) => drop(granted.receipt.sign()),
+            Ok(Changed::Lost(_) | Changed::NotYours) => drop(granted),
         }
     }
 }
@@ -224,7 +224,7 @@ impl Hold {
                     match news {
                         News::Released => break End::Released,
                         News::Shortened { left_ms } => self.shortened(left_ms),
-                        News::Forced => {}
+                        News::Forced | News::Repeated => {}
                     }
                     // A renewal says what became of it; not one that may have been sent before.
                     (renewal, renew_at) = (None, Instant::now());
@@ -273,7 +273,8 @@ impl Hold {
                 self.keeper.lost.with_label_values(&[reason]).inc();
             }
         }
-        if matches!(end, End::Closed | End::GivenUp(_)) {
+        // What was superseded is released, too: the sending that was told of it later may have been undone meanwhile.
+        if matches!(end, End::Closed | End::GivenUp(_) | End::Lost("superseded")) {
             self.release().await;
         }
     }

@@ -17,6 +17,8 @@ pub enum News {
     Forced,
     /// It was released by its token.
     Released,
+    /// Another sending of its attempt was told of it, and may hold it now.
+    Repeated,
     /// It ends so soon, milliseconds, unless it is renewed.
     Shortened { left_ms: u64 },
 }
@@ -91,6 +93,7 @@ impl Holds {
         let (token, news) = match message.word {
             Word::Forced(token) => (token, News::Forced),
             Word::Released(token) => (token, News::Released),
+            Word::Repeated(token) => (token, News::Repeated),
             Word::Shortened { token, left_ms } => {
                 (token, News::Shortened { left_ms: u64::try_from(left_ms).unwrap_or(0) })
             }

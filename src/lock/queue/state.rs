@@ -149,7 +149,8 @@ pub enum Effect {
     Rejoin { key: Key, entry: Entry, position: String },
     /// Run `queue_decline.lua`: the waiter that is offered this lease is not there any more.
     Decline { key: Key, token: Token },
-    /// Remove an entry, by `undo.lua`, whose waiter left while it joined again.
+    /// Remove an entry from the queue, and nothing else, whose waiter left while it joined again: it may have taken its
+    /// turn before.
     Remove { key: Key, entry: Entry },
     /// Tell a waiter how many wait before it, and what it waits for.
     Progress { id: String, ahead: u64, key: Key, state: KeyState },
@@ -202,7 +203,14 @@ impl Queues {
                     effects.push(Effect::Remove { key, entry });
                 }
             }
-            Input::Called { key, id, turn } => self.call(&key, &id, turn, &mut effects),
+            Input::Called { key, id, turn } => {
+                let is_there = self.queues.get_mut(&key).is_some_and(|queue| queue.waiter(&id).is_some());
+                match turn {
+                    // Its waiter left; one that took its turn has removed the offer, and then nothing is declined.
+                    Turn::Offered(token) if !is_there => effects.push(Effect::Decline { key, token }),
+                    turn => self.call(&key, &id, turn, &mut effects),
+                }
+            }
             Input::NotRejoined { key } => {
                 self.change(&key, |queue| {
                     queue.is_in_doubt = true;
@@ -284,17 +292,12 @@ impl Queues {
             }
             Word::Dropped => self.rejoin(&key, effects),
             Word::Lost { by } if by != self.sidecar => self.rejoin(&key, effects),
-            Word::Lost { .. } | Word::Forced(_) | Word::Released(_) => {}
+            Word::Lost { .. } | Word::Forced(_) | Word::Released(_) | Word::Repeated(_) => {}
         }
     }
 
     fn looked(&mut self, key: &Key, ids: &[String], row: &AdvanceRow, now: Instant, effects: &mut Vec<Effect>) {
-        let server = self.server_of(key);
-        // All that waited for this server to answer are looked at now.
-        if self.silent.remove(&server).is_some() {
-            let is_clustered = self.is_clustered;
-            self.look_at_all(|other| server_of(is_clustered, other) == server, now);
-        }
+        self.answered(key, now);
         let looked = self.change(key, |queue| {
             let asked = queue.asked.take()?;
             let pause = match &row.key {
@@ -333,9 +336,20 @@ impl Queues {
         }
     }
 
+    /// The server of a key has answered: all that waited for that are looked at now.
+    fn answered(&mut self, key: &Key, now: Instant) {
+        let server = self.server_of(key);
+        if self.silent.remove(&server).is_some() {
+            let is_clustered = self.is_clustered;
+            self.look_at_all(|other| server_of(is_clustered, other) == server, now);
+        }
+    }
+
     fn not_looked(&mut self, key: &Key, is_of_this_key: bool, now: Instant) {
         let again = if is_of_this_key { now + REFUSED } else { now + ASK_AGAIN };
-        if !is_of_this_key {
+        if is_of_this_key {
+            self.answered(key, now);
+        } else {
             self.silent.insert(self.server_of(key), again);
         }
         let asked = self.change(key, |queue| {
