@@ -104,7 +104,7 @@ impl Engine {
             }
             AcquireRow::Granted { token, since_ms, valid_until_ms } => {
                 self.shared.ledger.granted(key.shard(), ttl.as_ms());
-                self.saw(token);
+                self.shared.floors.granted(token);
                 let (key, ttl_ms) = (key.clone(), ttl.as_ms());
                 let (owner, meta) = (attempt.owner.clone(), attempt.meta.clone());
                 let lease = Lease { key, token, owner, since_ms, valid_until_ms, ttl_ms, valid_for_ms: ttl_ms, meta };

@@ -2,8 +2,12 @@
 //! rise even on a new master whose clock and data are behind.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 
 use super::types::{SHARDS, Shard, Token};
+
+/// Longest time by which a clock of Redis is taken to be ahead of ours.
+const FUTURE: Duration = Duration::from_secs(24 * 60 * 60);
 
 pub struct Floors([AtomicU64; SHARDS as usize]);
 
@@ -16,7 +20,17 @@ impl Floors {
         self.0[shard.index()].load(Ordering::Relaxed)
     }
 
-    pub fn saw(&self, token: Token) {
+    /// A token that was granted to this process.
+    pub fn granted(&self, token: Token) {
         self.0[token.shard().index()].fetch_max(token.sequence(), Ordering::Relaxed);
+    }
+
+    /// A token that a lease names. Where other programs may write the lease's key, it may be any: one that lies far in the
+    /// future would leave none above it, and is no lease of ours.
+    pub fn saw(&self, token: Token) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        if u128::from(token.granted_ms()) <= (now + FUTURE).as_millis() {
+            self.granted(token);
+        }
     }
 }
