@@ -32,6 +32,7 @@ use std::time::Instant;
 
 use tokio::sync::{Semaphore, watch};
 
+pub use attempt::held;
 pub use index::{Counted, ListFailure, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
