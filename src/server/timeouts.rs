@@ -42,7 +42,7 @@ const STAGES: [Stage; 6] = [Stage::Fresh, Stage::Head, Stage::Request, Stage::An
 
 /// Why a connection was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cut {
+pub enum Timeout {
     Head,
     Idle,
     Request,
@@ -52,21 +52,21 @@ pub enum Cut {
     GaveWay,
 }
 
-impl Cut {
+impl Timeout {
     pub fn label(self) -> &'static str {
         match self {
-            Cut::Head => "head",
-            Cut::Idle => "idle",
-            Cut::Request => "request",
-            Cut::Answer => "answer",
-            Cut::Stall => "stall",
-            Cut::GaveWay => "gave_way",
+            Timeout::Head => "head",
+            Timeout::Idle => "idle",
+            Timeout::Request => "request",
+            Timeout::Answer => "answer",
+            Timeout::Stall => "stall",
+            Timeout::GaveWay => "gave_way",
         }
     }
 }
 
 /// What a connection is at, and since when: written where bytes and requests pass, read by the timer.
-pub struct Pulse {
+pub struct Activity {
     opened: Instant,
     /// Longest time for a head.
     head: Duration,
@@ -84,9 +84,9 @@ pub struct Pulse {
     written: AtomicUsize,
 }
 
-impl Pulse {
-    pub fn new(head: Duration, request: Duration) -> Arc<Pulse> {
-        Arc::new(Pulse {
+impl Activity {
+    pub fn new(head: Duration, request: Duration) -> Arc<Activity> {
+        Arc::new(Activity {
             opened: Instant::now(),
             head,
             request,
@@ -167,9 +167,9 @@ impl Pulse {
     }
 
     /// The answer begins; it ends when the body that comes back is dropped.
-    pub fn answer(self: Arc<Pulse>, body: Body) -> Answer {
+    pub fn answer(self: Arc<Activity>, body: Body) -> Answer {
         self.enter(if body.is_endless() { Stage::Endless } else { Stage::Answer });
-        Answer { body, pulse: self }
+        Answer { body, activity: self }
     }
 
     fn read(&self) {
@@ -193,24 +193,24 @@ impl Pulse {
         }
     }
 
-    /// When patience ends if nothing happens, and with what.
-    fn deadline(&self) -> Option<(Instant, Cut)> {
+    /// When the client is cut off if nothing happens, and with what.
+    fn deadline(&self) -> Option<(Instant, Timeout)> {
         let at = |since: u64, limit: Duration| self.opened + Duration::from_millis(since) + limit;
         let (stage, since) = self.stage();
         let staged = match stage {
-            Stage::Fresh | Stage::Head => Some((at(since, self.head), Cut::Head)),
-            Stage::Request => Some((at(since, self.request), Cut::Request)),
-            Stage::Answer => Some((at(since, ANSWER), Cut::Answer)),
+            Stage::Fresh | Stage::Head => Some((at(since, self.head), Timeout::Head)),
+            Stage::Request => Some((at(since, self.request), Timeout::Request)),
+            Stage::Answer => Some((at(since, ANSWER), Timeout::Answer)),
             Stage::Endless => None,
-            Stage::Idle => Some((at(since, IDLE), Cut::Idle)),
+            Stage::Idle => Some((at(since, IDLE), Timeout::Idle)),
         };
         let blocked = self.blocked.load(Ordering::Relaxed).checked_sub(1);
-        let blocked = blocked.map(|since| (at(since, STALL), Cut::Stall));
+        let blocked = blocked.map(|since| (at(since, STALL), Timeout::Stall));
         [staged, blocked].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Ready when patience has ended. Must be polled after whatever may have moved the pulse.
-    pub fn poll_end(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Cut> {
+    /// Ready when the client is to be cut off. Must be polled after whatever may have moved the activity.
+    pub fn poll_end(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Timeout> {
         loop {
             let Some((deadline, cut)) = self.deadline() else { return Poll::Pending };
             if timer.deadline() > deadline || timer.is_elapsed() {
@@ -230,14 +230,14 @@ impl Pulse {
 /// An answer's body: while it lives, the answer is being sent.
 pub struct Answer {
     body: Body,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
 }
 
 impl Drop for Answer {
     fn drop(&mut self) {
         // What comes from now on is the next request's, and hyper waits for it.
-        self.pulse.watched.store(0, Ordering::Relaxed);
-        self.pulse.enter(Stage::Idle);
+        self.activity.watched.store(0, Ordering::Relaxed);
+        self.activity.enter(Stage::Idle);
     }
 }
 
@@ -258,36 +258,36 @@ impl HttpBody for Answer {
     }
 }
 
-/// A connection whose bytes are its pulse.
-pub struct Watched<S> {
+/// A connection whose bytes are its activity.
+pub struct TimedStream<S> {
     stream: S,
-    pulse: Arc<Pulse>,
+    activity: Arc<Activity>,
 }
 
-impl<S> Watched<S> {
-    pub fn new(stream: S, pulse: Arc<Pulse>) -> Watched<S> {
-        Watched { stream, pulse }
+impl<S> TimedStream<S> {
+    pub fn new(stream: S, activity: Arc<Activity>) -> TimedStream<S> {
+        TimedStream { stream, activity }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
-            self.pulse.read();
+            self.activity.read();
         }
         outcome
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.pulse.has_had_its_turn(cx) {
+        if self.activity.has_had_its_turn(cx) {
             return Poll::Pending;
         }
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.pulse.wrote(&outcome);
+        self.activity.wrote(&outcome);
         outcome
     }
 
@@ -296,11 +296,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        if self.pulse.has_had_its_turn(cx) {
+        if self.activity.has_had_its_turn(cx) {
             return Poll::Pending;
         }
         let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.pulse.wrote(&outcome);
+        self.activity.wrote(&outcome);
         outcome
     }
 

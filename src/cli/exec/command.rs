@@ -17,19 +17,19 @@ use crate::cli::{complain, exit};
 /// The start of a command: `lockside exec-launch`, which becomes the command.
 #[derive(Args, Debug)]
 pub struct LaunchFlags {
-    /// The guardian; the command does not outlive it
+    /// The supervisor; the command does not outlive it
     #[arg(long)]
-    guardian: i32,
+    supervisor: i32,
 
     #[arg(last = true, required = true)]
     command: Vec<OsString>,
 }
 
-/// Stops until the guardian says run, and becomes the command. As a process of its own, so that the terminal is the
-/// command's before its first instruction, and so that the kernel kills it should the guardian be killed.
+/// Stops until the supervisor says run, and becomes the command. As a process of its own, so that the terminal is the
+/// command's before its first instruction, and so that the kernel kills it should the supervisor be killed.
 pub fn launch(flags: &LaunchFlags) -> ExitCode {
     let tied = set_parent_process_death_signal(Some(Signal::KILL));
-    let is_orphan = getppid().map(Pid::as_raw_pid) != Some(flags.guardian);
+    let is_orphan = getppid().map(Pid::as_raw_pid) != Some(flags.supervisor);
     if tied.is_err() || is_orphan || kill_process(getpid(), Signal::STOP).is_err() {
         return ExitCode::from(exit::LOST);
     }
@@ -86,7 +86,7 @@ impl Group {
     pub fn launch(command: &[OsString], environment: [(&str, String); 3], stdin: OwnedFd) -> io::Result<Group> {
         adopt_orphans();
         let mut launcher = Command::new(std::env::current_exe()?);
-        launcher.args(["exec-launch", "--guardian", &getpid().to_string(), "--"]).args(command);
+        launcher.args(["exec-launch", "--supervisor", &getpid().to_string(), "--"]).args(command);
         let child = launcher.envs(environment).stdin(Stdio::from(stdin)).process_group(0).spawn()?;
         Ok(Group { leader: Pid::from_child(&child), has_ended: false })
     }

@@ -78,8 +78,8 @@ impl Hold {
 
 /// Waits for the lock as the flags say. Otherwise tells why there is none, and gives the exit code.
 pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<Hold, u8> {
-    let patience = flags.patience.bound();
-    let give_up = patience.and_then(|bound| Instant::now().checked_add(bound));
+    let bound = flags.wait.bound();
+    let give_up = bound.and_then(|bound| Instant::now().checked_add(bound));
     let mut longest = LONGEST_WAIT;
     loop {
         let left = give_up.map_or(longest, |at| at.saturating_duration_since(Instant::now()));
@@ -135,7 +135,7 @@ async fn request(sidecar: &Sidecar, flags: &ExecFlags, wait: Duration) -> Result
 fn meta(flags: &ExecFlags) -> serde_json::Value {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let command = flags.command.first().map(|program| program.to_string_lossy().chars().take(200).collect::<String>());
-    // The front: whom to signal.
+    // The wrapper: whom to signal.
     let pid = rustix::process::getppid().map(rustix::process::Pid::as_raw_pid);
     json!({"host": host.trim_end(), "pid": pid, "command": command})
 }
@@ -160,7 +160,7 @@ async fn explain(failure: Failure, sidecar: &Sidecar, flags: &ExecFlags) -> u8 {
                     None => holder(sidecar, flags).await,
                 };
                 let holder = holder.map_or_else(|| "somebody else".to_owned(), |holder| holder.to_string());
-                let step = if flags.patience.r#try { "wait for it with --wait 1m" } else { "wait longer with --wait" };
+                let step = if flags.wait.r#try { "wait for it with --wait 1m" } else { "wait longer with --wait" };
                 complain(format!("`{key}` is held by {holder}; {step}"));
                 exit::NOT_ACQUIRED
             }

@@ -1,4 +1,4 @@
-//! How the front and the guardian talk: messages with descriptors over a socket pair. Each sees at once when the other is
+//! How the wrapper and the supervisor talk: messages with descriptors over a socket pair. Each sees at once when the other is
 //! gone, however it ended.
 
 use std::io::{self, IoSlice, IoSliceMut};
@@ -18,10 +18,10 @@ use tokio::net::UnixStream;
 /// Longest message, bytes.
 const LONGEST: usize = 256;
 
-/// What the front says.
+/// What the wrapper says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FromFront {
+pub enum FromWrapper {
     /// Acquire the lock. Comes with standard input.
     Begin,
     /// The terminal is the command's; let it run.
@@ -32,10 +32,10 @@ pub enum FromFront {
     Continue,
 }
 
-/// What the guardian says.
+/// What the supervisor says.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum FromGuardian {
+pub enum FromSupervisor {
     /// The lock is held, and the command waits in this process group to be run. Comes with the socket of the hold.
     Ready(i32),
     /// A signal stopped the command.

@@ -41,16 +41,16 @@ impl std::ops::Add<Duration> for Moment {
 /// Somebody who was frozen finds old lines in the socket and must not take them for new. Whoever beats regularly knows
 /// that what is heard now came after the beat before the last: the last one may be the first thing done after a thaw.
 #[derive(Debug)]
-pub struct Pulse {
+pub struct Heartbeat {
     before_last: Moment,
     last: Moment,
     every: Duration,
 }
 
-impl Pulse {
+impl Heartbeat {
     /// Starts before the request is sent.
-    pub fn start(now: Moment, ttl: Duration) -> Pulse {
-        Pulse { before_last: now, last: now, every: (ttl / 20).min(LONGEST_BEAT) }
+    pub fn start(now: Moment, ttl: Duration) -> Heartbeat {
+        Heartbeat { before_last: now, last: now, every: (ttl / 20).min(LONGEST_BEAT) }
     }
 
     pub fn every(&self) -> Duration {
@@ -79,7 +79,7 @@ pub enum Act {
 
 /// Burns towards the end of the lease; each renewal makes it longer.
 #[derive(Debug)]
-pub struct Fuse {
+pub struct KillTimer {
     /// SIGKILL is sent so much before the lease ends, for what the kernel and a busy machine need.
     margin: Duration,
     grace: Duration,
@@ -90,10 +90,10 @@ pub struct Fuse {
     done: Option<Act>,
 }
 
-impl Fuse {
+impl KillTimer {
     /// A lease that was told to be valid for `valid_for`, at `said` or later.
-    pub fn new(said: Moment, valid_for: Duration, ttl: Duration) -> Fuse {
-        Fuse {
+    pub fn new(said: Moment, valid_for: Duration, ttl: Duration) -> KillTimer {
+        KillTimer {
             margin: (ttl / 20).min(LONGEST_MARGIN),
             grace: (ttl / 5).min(LONGEST_GRACE),
             lease_end: said + valid_for,
@@ -128,7 +128,7 @@ impl Fuse {
         self.stopping
     }
 
-    /// How long until [`Fuse::burn`] has something to do.
+    /// How long until [`KillTimer::due`] has something to do.
     pub fn left(&self, now: Moment) -> Duration {
         match self.done {
             None if self.stopping => Duration::ZERO,
@@ -139,7 +139,7 @@ impl Fuse {
     }
 
     /// What is due now, each act once.
-    pub fn burn(&mut self, now: Moment) -> Option<Act> {
+    pub fn due(&mut self, now: Moment) -> Option<Act> {
         let act = match self.done {
             Some(Act::Kill) => return None,
             _ if now >= self.kill_at() => Act::Kill,
@@ -178,77 +178,77 @@ mod tests {
         Moment(Duration::from_millis(ms))
     }
 
-    fn fuse() -> Fuse {
-        Fuse::new(at(0), TTL, TTL)
+    fn kill_timer() -> KillTimer {
+        KillTimer::new(at(0), TTL, TTL)
     }
 
     #[test]
     fn sigterm_comes_a_grace_before_sigkill_and_both_before_the_lease_ends() {
-        let mut fuse = fuse();
-        assert_eq!(fuse.left(at(0)), Duration::from_secs(15));
-        assert_eq!(fuse.burn(at(14_999)), None);
-        assert_eq!(fuse.burn(at(15_000)), Some(Act::Terminate));
-        assert_eq!(fuse.burn(at(15_001)), None);
-        assert_eq!(fuse.left(at(15_000)), Duration::from_secs(4));
-        assert_eq!(fuse.burn(at(19_000)), Some(Act::Kill));
-        assert_eq!(fuse.burn(at(30_000)), None);
+        let mut kill_timer = kill_timer();
+        assert_eq!(kill_timer.left(at(0)), Duration::from_secs(15));
+        assert_eq!(kill_timer.due(at(14_999)), None);
+        assert_eq!(kill_timer.due(at(15_000)), Some(Act::Terminate));
+        assert_eq!(kill_timer.due(at(15_001)), None);
+        assert_eq!(kill_timer.left(at(15_000)), Duration::from_secs(4));
+        assert_eq!(kill_timer.due(at(19_000)), Some(Act::Kill));
+        assert_eq!(kill_timer.due(at(30_000)), None);
     }
 
     #[test]
     fn a_renewal_makes_the_fuse_longer_until_the_command_was_told() {
-        let mut fuse = fuse();
-        fuse.renewed(at(7000), TTL);
-        assert_eq!(fuse.burn(at(21_999)), None);
-        assert_eq!(fuse.burn(at(22_000)), Some(Act::Terminate));
-        fuse.renewed(at(22_000), TTL);
-        assert_eq!(fuse.burn(at(26_000)), Some(Act::Kill));
+        let mut kill_timer = kill_timer();
+        kill_timer.renewed(at(7000), TTL);
+        assert_eq!(kill_timer.due(at(21_999)), None);
+        assert_eq!(kill_timer.due(at(22_000)), Some(Act::Terminate));
+        kill_timer.renewed(at(22_000), TTL);
+        assert_eq!(kill_timer.due(at(26_000)), Some(Act::Kill));
     }
 
     #[test]
     fn after_a_long_freeze_there_is_no_time_for_sigterm() {
-        assert_eq!(fuse().burn(at(19_001)), Some(Act::Kill));
+        assert_eq!(kill_timer().due(at(19_001)), Some(Act::Kill));
     }
 
     #[test]
     fn a_lost_lock_stops_the_command_at_once_and_kills_it_within_a_second() {
-        let mut fuse = fuse();
-        fuse.lost(at(1000));
-        assert_eq!(fuse.left(at(1000)), Duration::ZERO);
-        assert_eq!(fuse.burn(at(1000)), Some(Act::Terminate));
-        fuse.renewed(at(1500), TTL);
-        assert_eq!(fuse.burn(at(2000)), Some(Act::Kill));
+        let mut kill_timer = kill_timer();
+        kill_timer.lost(at(1000));
+        assert_eq!(kill_timer.left(at(1000)), Duration::ZERO);
+        assert_eq!(kill_timer.due(at(1000)), Some(Act::Terminate));
+        kill_timer.renewed(at(1500), TTL);
+        assert_eq!(kill_timer.due(at(2000)), Some(Act::Kill));
     }
 
     #[test]
     fn a_stop_for_another_reason_ends_after_the_grace_however_often_it_is_renewed() {
-        let mut fuse = fuse();
-        fuse.stop(at(12_000));
-        assert_eq!(fuse.burn(at(12_000)), Some(Act::Terminate));
-        fuse.renewed(at(13_000), TTL);
-        assert_eq!(fuse.left(at(13_000)), Duration::from_secs(3));
-        assert_eq!(fuse.burn(at(16_000)), Some(Act::Kill));
+        let mut kill_timer = kill_timer();
+        kill_timer.stop(at(12_000));
+        assert_eq!(kill_timer.due(at(12_000)), Some(Act::Terminate));
+        kill_timer.renewed(at(13_000), TTL);
+        assert_eq!(kill_timer.left(at(13_000)), Duration::from_secs(3));
+        assert_eq!(kill_timer.due(at(16_000)), Some(Act::Kill));
     }
 
     #[test]
     fn a_draining_sidecar_ends_the_lease_however_often_it_renews() {
-        let mut fuse = fuse();
-        fuse.ends_within(at(1000), Duration::from_secs(10));
-        fuse.renewed(at(7000), TTL);
-        assert_eq!(fuse.burn(at(5999)), None);
-        assert_eq!(fuse.burn(at(6000)), Some(Act::Terminate));
-        assert_eq!(fuse.burn(at(10_000)), Some(Act::Kill));
+        let mut kill_timer = kill_timer();
+        kill_timer.ends_within(at(1000), Duration::from_secs(10));
+        kill_timer.renewed(at(7000), TTL);
+        assert_eq!(kill_timer.due(at(5999)), None);
+        assert_eq!(kill_timer.due(at(6000)), Some(Act::Terminate));
+        assert_eq!(kill_timer.due(at(10_000)), Some(Act::Kill));
     }
 
     #[test]
     fn what_is_heard_after_a_freeze_counts_from_before_it() {
-        let mut pulse = Pulse::start(at(0), TTL);
+        let mut heartbeat = Heartbeat::start(at(0), TTL);
         for ms in [500, 1000, 2000, 3000] {
-            pulse.beat(at(ms));
+            heartbeat.beat(at(ms));
         }
-        assert_eq!(pulse.heard(), at(2000));
-        pulse.beat(at(60_000));
-        assert_eq!(pulse.heard(), at(3000), "old lines may be read now");
-        pulse.beat(at(61_000));
-        assert_eq!(pulse.heard(), at(60_000));
+        assert_eq!(heartbeat.heard(), at(2000));
+        heartbeat.beat(at(60_000));
+        assert_eq!(heartbeat.heard(), at(3000), "old lines may be read now");
+        heartbeat.beat(at(61_000));
+        assert_eq!(heartbeat.heard(), at(60_000));
     }
 }

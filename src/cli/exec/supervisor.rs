@@ -1,4 +1,4 @@
-//! The guardian: holds the lock, runs the command under it, and sees to it that no command outlives its lock.
+//! The supervisor: holds the lock, runs the command under it, and sees to it that no command outlives its lock.
 
 use std::os::fd::AsFd;
 use std::process::ExitCode;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::channel::{Channel, FromFront, FromGuardian};
-use super::fuse::{Act, Fuse, Moment, Pulse};
-use super::group::{Change, Group};
-use super::hold::{self, Event, Hold};
+use super::command::{Change, Group};
+use super::hold_stream::{self, Event, Hold};
+use super::ipc::{Channel, FromSupervisor, FromWrapper};
+use super::kill_timer::{Act, Heartbeat, KillTimer, Moment};
 use super::{ExecFlags, passed_on};
 use crate::cli::client::{Sidecar, path_of};
 use crate::cli::failure::Failure;
@@ -37,37 +37,38 @@ pub fn run(flags: &ExecFlags) -> ExitCode {
 }
 
 async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
-    // What is meant for the command comes through the front; what comes here is not obeyed.
+    // What is meant for the command comes through the wrapper; what comes here is not obeyed.
     let _deaf: Vec<Signal> =
         passed_on().filter_map(|number| signal(SignalKind::from_raw(number.as_raw())).ok()).collect();
     let children = signal(SignalKind::child()).map_err(|error| broken(&error))?;
-    let front = std::io::stdin().as_fd().try_clone_to_owned().and_then(Channel::of).map_err(|error| broken(&error))?;
-    let Some((FromFront::Begin, Some(stdin))) = front.receive().await else { return Err(exit::USAGE) };
+    let wrapper =
+        std::io::stdin().as_fd().try_clone_to_owned().and_then(Channel::of).map_err(|error| broken(&error))?;
+    let Some((FromWrapper::Begin, Some(stdin))) = wrapper.receive().await else { return Err(exit::USAGE) };
     let sidecar = flags.sidecar.sidecar().map_err(Failure::tell)?;
 
-    let mut pulse = Pulse::start(Moment::now(), flags.ttl);
-    let (hold, lease) = acquire(&sidecar, flags, &front, &mut pulse).await?;
-    let fuse = Fuse::new(pulse.heard(), lease.valid_for, flags.ttl);
+    let mut heartbeat = Heartbeat::start(Moment::now(), flags.ttl);
+    let (hold, lease) = acquire(&sidecar, flags, &wrapper, &mut heartbeat).await?;
+    let kill_timer = KillTimer::new(heartbeat.heard(), lease.valid_for, flags.ttl);
     let environment = [
         ("LOCKSIDE_KEY", flags.key.as_str().to_owned()),
         ("LOCKSIDE_TOKEN", lease.token.to_string()),
         ("LOCKSIDE_VALID_UNTIL", lease.valid_until),
     ];
     let group = Group::launch(&flags.command, environment, stdin).map_err(|error| broken(&error))?;
-    let mut guardian = Guardian {
-        front: Some(front),
+    let mut supervisor = Supervisor {
+        wrapper: Some(wrapper),
         hold: Some(hold),
         group,
         children,
-        pulse,
-        fuse,
+        heartbeat,
+        kill_timer,
         key: printable(flags.key.as_str()),
         is_running: false,
         ended: None,
         is_lost: false,
     };
-    let code = guardian.watch().await;
-    if guardian.hold.is_some() {
+    let code = supervisor.watch().await;
+    if supervisor.hold.is_some() {
         // So that it is free when we have ended, and not only soon after. The stream goes after it.
         let path = format!("{}?token={}", path_of(flags.key.as_str()), lease.token);
         let _ = tokio::time::timeout(RELEASE, sidecar.ask("DELETE", &path)).await;
@@ -81,15 +82,15 @@ struct Lease {
     valid_until: String,
 }
 
-/// Waits for the lock, for as long as there is a front.
+/// Waits for the lock, for as long as there is a wrapper.
 async fn acquire(
     sidecar: &Sidecar,
     flags: &ExecFlags,
-    front: &Channel,
-    pulse: &mut Pulse,
+    wrapper: &Channel,
+    heartbeat: &mut Heartbeat,
 ) -> Result<(Hold, Lease), u8> {
     let acquired = async {
-        let mut hold = hold::acquire(sidecar, flags).await?;
+        let mut hold = hold_stream::acquire(sidecar, flags).await?;
         match hold.event().await {
             Some(Event::Acquired { token, valid_for_ms, valid_until }) => {
                 Ok((hold, Lease { token, valid_for: Duration::from_millis(valid_for_ms), valid_until }))
@@ -106,21 +107,21 @@ async fn acquire(
             // First, so that what was heard is judged by the beats before it.
             biased;
             acquired = &mut acquired => return acquired,
-            message = front.receive::<FromFront>() => if message.is_none() { return Err(exit::NOT_ACQUIRED) },
-            () = tokio::time::sleep(pulse.every()) => pulse.beat(Moment::now()),
+            message = wrapper.receive::<FromWrapper>() => if message.is_none() { return Err(exit::NOT_ACQUIRED) },
+            () = tokio::time::sleep(heartbeat.every()) => heartbeat.beat(Moment::now()),
         }
     }
 }
 
-struct Guardian {
+struct Supervisor {
     /// `None` once it is gone.
-    front: Option<Channel>,
+    wrapper: Option<Channel>,
     /// `None` once the lock is lost.
     hold: Option<Hold>,
     group: Group,
     children: Signal,
-    pulse: Pulse,
-    fuse: Fuse,
+    heartbeat: Heartbeat,
+    kill_timer: KillTimer,
     key: String,
     /// Past its start, where it waits to be run.
     is_running: bool,
@@ -128,29 +129,29 @@ struct Guardian {
     is_lost: bool,
 }
 
-impl Guardian {
+impl Supervisor {
     /// Lasts as long as the command; its exit code, or that the lock was lost.
     async fn watch(&mut self) -> u8 {
         loop {
             let now = Moment::now();
-            self.pulse.beat(now);
+            self.heartbeat.beat(now);
             self.look_after_command();
-            match self.fuse.burn(now) {
+            match self.kill_timer.due(now) {
                 Some(Act::Terminate) => self.terminate(),
                 Some(Act::Kill) => return self.kill().await,
                 None => {}
             }
             if let Some(code) = self.ended
-                && (!self.fuse.is_stopping() || self.group.is_empty())
+                && (!self.kill_timer.is_stopping() || self.group.is_empty())
             {
                 return if self.is_lost { exit::LOST } else { code };
             }
-            let nap = self.fuse.left(now).min(if self.ended.is_some() { LOOK } else { self.pulse.every() });
+            let nap = self.kill_timer.left(now).min(if self.ended.is_some() { LOOK } else { self.heartbeat.every() });
             tokio::select! {
                 // First, so that what was heard is judged by the beats before it.
                 biased;
                 event = heard(&mut self.hold) => self.hear(event),
-                message = received(self.front.as_ref()) => self.obey(message),
+                message = received(self.wrapper.as_ref()) => self.obey(message),
                 _ = self.children.recv() => {}
                 () = tokio::time::sleep(nap) => {}
             }
@@ -158,10 +159,10 @@ impl Guardian {
     }
 
     fn hear(&mut self, event: Option<Event>) {
-        let said = self.pulse.heard();
+        let said = self.heartbeat.heard();
         match event {
-            Some(Event::Renewed { valid_for_ms }) => self.fuse.renewed(said, Duration::from_millis(valid_for_ms)),
-            Some(Event::Draining { grace_ms }) => self.fuse.ends_within(said, Duration::from_millis(grace_ms)),
+            Some(Event::Renewed { valid_for_ms }) => self.kill_timer.renewed(said, Duration::from_millis(valid_for_ms)),
+            Some(Event::Draining { grace_ms }) => self.kill_timer.ends_within(said, Duration::from_millis(grace_ms)),
             Some(Event::Lost { reason }) => self.lose(&printable(&reason)),
             Some(Event::Released) => self.lose("released"),
             Some(Event::Acquired { .. } | Event::Unknown) => {}
@@ -175,31 +176,31 @@ impl Guardian {
             self.is_lost = true;
             complain(format!("lost `{}`: {why}; stopping the command", self.key));
         }
-        self.fuse.lost(Moment::now());
+        self.kill_timer.lost(Moment::now());
     }
 
-    fn obey(&mut self, message: Option<FromFront>) {
+    fn obey(&mut self, message: Option<FromWrapper>) {
         match message {
-            Some(FromFront::Run) => {
+            Some(FromWrapper::Run) => {
                 self.is_running = true;
                 self.group.resume();
             }
-            Some(FromFront::Signal(number)) => {
+            Some(FromWrapper::Signal(number)) => {
                 if let Some(signal) = Number::from_named_raw(number) {
                     self.group.signal(signal);
                 }
             }
-            Some(FromFront::Continue) if self.is_running => self.group.resume(),
-            Some(FromFront::Begin | FromFront::Continue) => {}
+            Some(FromWrapper::Continue) if self.is_running => self.group.resume(),
+            Some(FromWrapper::Begin | FromWrapper::Continue) => {}
             None => {
-                self.front = None;
-                self.fuse.stop(Moment::now());
+                self.wrapper = None;
+                self.kill_timer.stop(Moment::now());
             }
         }
     }
 
     fn look_after_command(&mut self) {
-        let Some(front) = &self.front else {
+        let Some(wrapper) = &self.wrapper else {
             if let Some(Change::Ended(code)) = self.group.change() {
                 self.ended = Some(code);
             }
@@ -208,16 +209,16 @@ impl Guardian {
         match self.group.change() {
             Some(Change::Stopped(_)) if !self.is_running => {
                 let socket = self.hold.as_ref().map(|hold| hold.socket.as_fd());
-                front.send(&FromGuardian::Ready(self.group.id()), socket);
+                wrapper.send(&FromSupervisor::Ready(self.group.id()), socket);
             }
-            Some(Change::Stopped(signal)) => front.send(&FromGuardian::Stopped(signal), None),
+            Some(Change::Stopped(signal)) => wrapper.send(&FromSupervisor::Stopped(signal), None),
             Some(Change::Ended(code)) => self.ended = Some(code),
             None => {}
         }
     }
 
     fn terminate(&mut self) {
-        if self.front.is_some() && !self.is_lost && self.ended.is_none() {
+        if self.wrapper.is_some() && !self.is_lost && self.ended.is_none() {
             self.is_lost = true;
             complain(format!("`{}` is not renewed any more; stopping the command before the lease ends", self.key));
         }
@@ -245,9 +246,9 @@ async fn heard(hold: &mut Option<Hold>) -> Option<Event> {
     }
 }
 
-async fn received(front: Option<&Channel>) -> Option<FromFront> {
-    match front {
-        Some(front) => front.receive().await.map(|(message, _)| message),
+async fn received(wrapper: Option<&Channel>) -> Option<FromWrapper> {
+    match wrapper {
+        Some(wrapper) => wrapper.receive().await.map(|(message, _)| message),
         None => std::future::pending().await,
     }
 }

@@ -1,4 +1,4 @@
-//! The front: what the caller sees of `lockside exec`. Starts the guardian, passes signals on to it, shares the terminal
+//! The wrapper: what the caller sees of `lockside exec`. Starts the supervisor, passes signals on to it, shares the terminal
 //! with the command, and returns the exit code. Decides nothing about the lock.
 
 use std::future::poll_fn;
@@ -14,8 +14,8 @@ use rustix::process::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::channel::{Channel, FromFront, FromGuardian};
-use super::group::{adopt_orphans, die_of_interrupt};
+use super::command::{adopt_orphans, die_of_interrupt};
+use super::ipc::{Channel, FromSupervisor, FromWrapper};
 use super::terminal::Terminal;
 use super::{ExecFlags, passed_on};
 use crate::cli::{complain, exit, runtime};
@@ -32,8 +32,8 @@ pub fn run(flags: &ExecFlags) -> ExitCode {
         Err(code) => return code,
     };
     let code = runtime.block_on(async {
-        match Front::start() {
-            Ok(mut front) => front.attend().await,
+        match Wrapper::start() {
+            Ok(mut wrapper) => wrapper.attend().await,
             Err(error) => {
                 complain(format!("cannot start: {error}"));
                 exit::FAILURE
@@ -43,11 +43,11 @@ pub fn run(flags: &ExecFlags) -> ExitCode {
     ExitCode::from(code)
 }
 
-struct Front {
-    guardian: Pid,
+struct Wrapper {
+    supervisor: Pid,
     channel: Channel,
     signals: Vec<(Number, Signal)>,
-    /// Of the guardian.
+    /// Of the supervisor.
     changes: Signal,
     resumed: Signal,
     terminal: Option<Terminal>,
@@ -59,12 +59,12 @@ struct Front {
 /// A command under its lock.
 struct Running {
     group: Pid,
-    /// Open as long as we live, so that the lock is not released before the command of a dead guardian is dead, too.
+    /// Open as long as we live, so that the lock is not released before the command of a dead supervisor is dead, too.
     _hold: Option<OwnedFd>,
 }
 
-impl Front {
-    fn start() -> std::io::Result<Front> {
+impl Wrapper {
+    fn start() -> std::io::Result<Wrapper> {
         let (channel, theirs) = Channel::pair()?;
         // Before there is a child, so that no signal is missed.
         let passed_on = passed_on().map(|number| Ok((number, signal(SignalKind::from_raw(number.as_raw()))?)));
@@ -72,14 +72,14 @@ impl Front {
         let changes = signal(SignalKind::child())?;
         let resumed = signal(SignalKind::from_raw(Number::CONT.as_raw()))?;
         adopt_orphans();
-        let mut guardian = Command::new(std::env::current_exe()?);
+        let mut supervisor = Command::new(std::env::current_exe()?);
         // Everything after `exec`. In a group of its own, which no terminal and no killer of our group reaches.
-        guardian.arg("exec-guard").args(std::env::args_os().skip(2)).process_group(0);
-        let guardian = guardian.stdin(Stdio::from(theirs)).spawn()?;
-        channel.send(&FromFront::Begin, Some(std::io::stdin().as_fd()));
-        let guardian = Pid::from_child(&guardian);
-        Ok(Front {
-            guardian,
+        supervisor.arg("exec-guard").args(std::env::args_os().skip(2)).process_group(0);
+        let supervisor = supervisor.stdin(Stdio::from(theirs)).spawn()?;
+        channel.send(&FromWrapper::Begin, Some(std::io::stdin().as_fd()));
+        let supervisor = Pid::from_child(&supervisor);
+        Ok(Wrapper {
+            supervisor,
             channel,
             signals,
             changes,
@@ -90,17 +90,17 @@ impl Front {
         })
     }
 
-    /// Lasts as long as the guardian; the exit code.
+    /// Lasts as long as the supervisor; the exit code.
     async fn attend(&mut self) -> u8 {
         let mut is_heard = true;
         loop {
-            if let Some(code) = self.look_after_guardian().await {
+            if let Some(code) = self.look_after_supervisor().await {
                 return self.finish(code);
             }
             tokio::select! {
                 message = self.channel.receive(), if is_heard => match message {
-                    Some((FromGuardian::Ready(group), hold)) => self.ready(group, hold),
-                    Some((FromGuardian::Stopped(signal), _)) => self.stopped(signal),
+                    Some((FromSupervisor::Ready(group), hold)) => self.ready(group, hold),
+                    Some((FromSupervisor::Stopped(signal), _)) => self.stopped(signal),
                     None => is_heard = false,
                 },
                 number = next_of(&mut self.signals) => {
@@ -114,28 +114,28 @@ impl Front {
         }
     }
 
-    /// Continues a guardian that was stopped; the exit code of one that has ended.
-    async fn look_after_guardian(&mut self) -> Option<u8> {
+    /// Continues a supervisor that was stopped; the exit code of one that has ended.
+    async fn look_after_supervisor(&mut self) -> Option<u8> {
         while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG | WaitOptions::UNTRACED) {
-            if pid != self.guardian {
+            if pid != self.supervisor {
                 continue;
             }
             if status.stopped() {
-                let _ = kill_process(self.guardian, Number::CONT);
+                let _ = kill_process(self.supervisor, Number::CONT);
                 continue;
             }
             let code = status.exit_status().and_then(|code| u8::try_from(code).ok());
             if code.is_none() {
-                self.replace_guardian().await;
+                self.replace_supervisor().await;
             }
             return Some(code.unwrap_or(exit::LOST));
         }
         None
     }
 
-    /// Kills the command of a guardian that was killed. Once this process ends, the lock is released.
-    async fn replace_guardian(&mut self) {
-        complain("the guardian was killed, so the command is, too");
+    /// Kills the command of a supervisor that was killed. Once this process ends, the lock is released.
+    async fn replace_supervisor(&mut self) {
+        complain("the supervisor was killed, so the command is, too");
         let Some(running) = &self.running else { return };
         let deadline = Instant::now() + DYING;
         while test_kill_process_group(running.group).is_ok() && Instant::now() < deadline {
@@ -151,21 +151,21 @@ impl Front {
         if let Some(terminal) = &self.terminal {
             terminal.share(group);
         }
-        self.channel.send(&FromFront::Run, None);
+        self.channel.send(&FromWrapper::Run, None);
     }
 
     /// Passes a signal on; where there is no command yet, it is meant for us: the exit code of dying of it.
     fn pass_on(&mut self, number: Number) -> Option<u8> {
         if self.running.is_some() {
             self.has_passed_interrupt |= number == Number::INT;
-            self.channel.send(&FromFront::Signal(number.as_raw()), None);
+            self.channel.send(&FromWrapper::Signal(number.as_raw()), None);
             return None;
         }
         if number == Number::TSTP {
             stop_the_job();
             return None;
         }
-        // The guardian sees that we are gone, and gives up waiting.
+        // The supervisor sees that we are gone, and gives up waiting.
         u8::try_from(128 + number.as_raw()).ok()
     }
 
@@ -186,7 +186,7 @@ impl Front {
             if let Some(terminal) = &self.terminal {
                 terminal.share(running.group);
             }
-            self.channel.send(&FromFront::Continue, None);
+            self.channel.send(&FromWrapper::Continue, None);
         }
     }
 
