@@ -206,7 +206,7 @@ impl Hold {
                     match news {
                         News::Released => break End::Released,
                         News::Shortened { left_ms } => self.shortened(left_ms),
-                        News::Forced => {}
+                        News::Forced | News::Unheard => {}
                     }
                     // A renewal says what became of it; not one that may have been sent before.
                     (renewal, renew_at) = (None, Instant::now());

@@ -19,6 +19,8 @@ pub enum News {
     Released,
     /// It ends so soon, milliseconds, unless it is renewed.
     Shortened { left_ms: u64 },
+    /// Not known: it could not be heard of from its grant until now.
+    Unheard,
 }
 
 /// Hears of one lease. A message may be lost: renewals tell, too.
@@ -51,15 +53,18 @@ impl Queue {
     pub fn watch(&self, key: Key, token: Token) -> Watch {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
         let channels = self.channels(&key);
+        let (give, news) = mpsc::unbounded_channel();
         if !self.0.push.hears(&channels) {
-            let queue = self.clone();
+            let (queue, give) = (self.clone(), give.clone());
             tokio::spawn(async move {
-                if let Err(failure) = queue.0.push.hear(&channels).await {
-                    tracing::debug!(%failure, "cannot listen for what happens to a lease yet; the next renewal tells");
+                match queue.0.push.hear(&channels).await {
+                    Ok(()) => drop(give.send(News::Unheard)),
+                    Err(failure) => {
+                        tracing::debug!(%failure, "cannot listen for what happens to a lease yet; the next renewal tells");
+                    }
                 }
             });
         }
-        let (give, news) = mpsc::unbounded_channel();
         let (lease, number) = ((key, token), NUMBERS.fetch_add(1, Ordering::Relaxed));
         self.tell(Command::Watch { lease: lease.clone(), number, news: give });
         Watch { lease, number, news, queue: self.clone() }
