@@ -22,7 +22,7 @@ def arguments():
         own, command = own[:split], own[split + 1 :]
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", metavar="TEXT", help="the behaviours whose name has this in it")
-    parser.add_argument("--jobs", type=int, default=10, help="how many are played at once; most wait most of the time")
+    parser.add_argument("--jobs", type=int, default=8, help="how many are played at once; most wait most of the time")
     parser.add_argument("--list", action="store_true", help="print the table, and play nothing")
     parser.add_argument("--keep", action="store_true", help="keep the logs of what failed")
     options = parser.parse_args(own)

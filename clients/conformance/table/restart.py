@@ -175,7 +175,8 @@ def not_there_yet(world):
 def not_there_at_all(world):
     """Without a sidecar an acquire that waits is unavailable when its time has passed."""
     world.sidecar(start=False)
+    driver = world.driver()
     start = time.monotonic()
-    refusal = world.driver().start_acquire("a", wait_ms=1500).refusal()
+    refusal = driver.start_acquire("a", wait_ms=1500).refusal()
     assert (refusal.type, refusal.outcome) == ("unavailable", "not-applied"), refusal
     assert 1.4 <= time.monotonic() - start < 5

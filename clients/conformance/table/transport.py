@@ -58,7 +58,10 @@ def no_proxy(world):
 @behaviour
 def idle_timeouts(world):
     """The ecosystem's timeouts for idle connections, at 700 ms, end neither a hold nor a wait: lines come every 2 s."""
-    driver, sidecar = world.driver(settings={"idleTimeoutMs": 700}), world.sidecar()
+    sidecar = world.sidecar()
+    wire = Wire(sidecar.port)
+    world.closers.append(wire.close)
+    driver = world.driver(url=wire.url, settings={"idleTimeoutMs": 700})
     lease = driver.acquire("a", ttl_ms=60_000)
     token = sidecar.take("b", ttl_ms=60_000)
     waiting = driver.start_acquire("b", wait_ms=30_000)
@@ -69,6 +72,9 @@ def idle_timeouts(world):
     sidecar.release("b", token)
     waiting.result(5)
     driver.assert_none_lost()
+    # Neither of them was sent again, which would be at the end of the queue.
+    for key in "ab":
+        assert len(wire.headers("Host", f"/v1/locks/{key}/hold")) == 1, wire.heads
     assert driver.release("a")["confirmed"] is True
 
 
