@@ -160,6 +160,19 @@ class AsyncWith(SidecarTest):
         entered = None
         asyncio.run(setting())
 
+    def test_on_wait_is_told_in_the_loop(self):
+        async def work():
+            loop, seen = asyncio.get_running_loop(), []
+
+            def on_wait(position, holder):
+                seen.append((position, holder.owner, asyncio.get_running_loop() is loop))
+
+            async with alock("x", wait=20, on_wait=on_wait):
+                self.assertIn((1, "importer-7", True), seen)
+
+        self.sidecar.take("x", ttl_ms=1500, owner="importer-7")
+        asyncio.run(work())
+
     def test_a_timeout_ends_a_wait_and_leaves_the_queue(self):
         async def work():
             await asyncio.wait_for(alock("x", wait=60).acquire(), 1)

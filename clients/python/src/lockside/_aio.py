@@ -1,6 +1,7 @@
 """`async with alock(...)`: a lock for coroutines. The session's thread hears the sidecar, also while the loop is busy."""
 
 import asyncio
+import dataclasses
 import logging
 import threading
 from types import TracebackType
@@ -28,17 +29,17 @@ class _Signals:
         self.cancelling = 0
 
     def granted(self) -> None:
-        self._in_loop(self._settle, None)
+        self.in_loop(self._settle, None)
 
     def failed(self, error: BaseException) -> None:
-        self._in_loop(self._settle, error)
+        self.in_loop(self._settle, error)
 
     def lost(self, reason: str) -> None:
-        self._in_loop(self._lose, reason)
+        self.in_loop(self._lose, reason)
 
-    def _in_loop(self, call: Callable[[Any], None], argument: Any) -> None:
+    def in_loop(self, call: Callable[..., Any], *arguments: Any) -> None:
         try:
-            self._loop.call_soon_threadsafe(call, argument)
+            self._loop.call_soon_threadsafe(call, *arguments)
         except RuntimeError:
             # The loop is closed, and nothing in it can be told.
             pass
@@ -88,7 +89,11 @@ class AsyncLock(Base):
     async def acquire(self) -> "AsyncLock":
         """Acquires the lock, waiting as long as was said. Raises LockHeld, Unavailable, OutcomeUnknown or Refused."""
         signals = _Signals(self._on_lost)
-        session = self._new(signals)
+        order = self._make_order()
+        on_wait = order.on_wait
+        if on_wait is not None:
+            order = dataclasses.replace(order, on_wait=lambda *told: signals.in_loop(on_wait, *told))
+        session = self._new(signals, order)
         self._signals = signals
         session.start()
         try:

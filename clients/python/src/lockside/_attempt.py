@@ -104,14 +104,14 @@ class Attempt:
             if self._is_given_up:
                 raise GivenUp
 
-    def send(self, wait: float, silence: float) -> Grant:
-        """Sends it once; `silence` is how long the sidecar may say nothing."""
+    def send(self, wait: float, silence: float, until: float = math.inf) -> Grant:
+        """Sends it once; `silence` is how long the sidecar may say nothing, and `until` when it must have granted it."""
         connection = Connection(self._sidecar.address)
         self._connection = connection
         try:
             if self._is_given_up:
                 raise GivenUp
-            grant = self._send(connection, wait, silence)
+            grant = self._send(connection, wait, silence, until)
         except BaseException:
             connection.close()
             raise
@@ -119,7 +119,7 @@ class Attempt:
             self._connection = None
         return grant
 
-    def _send(self, connection: Connection, wait: float, silence: float) -> Grant:
+    def _send(self, connection: Connection, wait: float, silence: float, until: float) -> Grant:
         order = self._order
         try:
             credential = self._sidecar.headers()
@@ -132,27 +132,27 @@ class Attempt:
         if order.meta is not None:
             body["meta"] = order.meta
         try:
-            connection.open(silence)
+            connection.open(min(silence, until - now()))
         except OSError as error:
             raise Unavailable(
                 f"cannot connect to lockside at {self._sidecar.address}: {error}; is it running?", key=order.key
             ) from error
         try:
             connection.send("POST", f"{self._path}/hold", headers, body)
-            status, answered = connection.head(now() + silence)
+            status, answered = connection.head(min(now() + silence, until))
             if status != 200:
-                text = connection.rest(now() + silence)
+                text = connection.rest(min(now() + silence, until))
                 raise of_problem(order.key, status, _json(text), answered.get("retry-after"))
-            return self._listen(connection, silence)
+            return self._listen(connection, silence, until)
         except (OSError, ValueError) as error:
             message = f"`{order.key}`: no answer from lockside at {self._sidecar.address}: {error}"
             raise OutcomeUnknown(message, key=order.key) from error
 
-    def _listen(self, connection: Connection, silence: float) -> Grant:
+    def _listen(self, connection: Connection, silence: float, until: float) -> Grant:
         while True:
-            events = connection.lines(silence)
+            events = connection.lines(min(silence, until - now()))
             if not events:
-                raise Broken(f"nothing for {silence:.3g} s")
+                raise Broken("no answer in time")
             event, since = events[0]
             kind = event.get("event")
             if kind == "acquired":

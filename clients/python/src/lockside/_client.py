@@ -52,7 +52,7 @@ class Lockside:
     ) -> Lock:
         """A lock for threads. `ttl`: how long it outlives a lost sidecar, in seconds; it is renewed all the time.
         `wait`: how long to wait for it, None: as long as it takes. `on_wait` is told the position in the queue and the
-        holder, `on_lost` the reason, each in a thread of lockside's."""
+        holder, `on_lost` the reason, each in a thread of its own."""
         return Lock(key, self._orders(key, ttl, wait, owner, meta, on_wait), self._open, on_lost)
 
     def alock(
@@ -67,7 +67,7 @@ class Lockside:
         on_lost: Optional[OnLost] = None,
         cancel_on_loss: bool = True,
     ) -> AsyncLock:
-        """The same for coroutines. `on_lost` is called in the loop; `async with` cancels its body when the lock is lost,
+        """The same for coroutines. `on_wait` and `on_lost` are called in the loop; `async with` cancels its body when the lock is lost,
         and raises LockLost, unless `cancel_on_loss` is false."""
         return AsyncLock(key, self._orders(key, ttl, wait, owner, meta, on_wait), self._open, on_lost, cancel_on_loss)
 

@@ -47,10 +47,10 @@ class Base:
         self._make_order, self._open = make_order, open_session
         self._session: Optional[SessionLike] = None
 
-    def _new(self, listener: Listener) -> SessionLike:
+    def _new(self, listener: Listener, order: Order) -> SessionLike:
         if self._session is not None and self._session.is_held:
             raise RuntimeError(f"the lock `{self.key}` is held by this object already; use another one")
-        self._session = self._open(self._make_order(), listener)
+        self._session = self._open(order, listener)
         return self._session
 
     def _held(self) -> SessionLike:
@@ -140,7 +140,7 @@ class Lock(Base):
     def acquire(self) -> "Lock":
         """Acquires the lock, waiting as long as was said. Raises LockHeld, Unavailable, OutcomeUnknown or Refused."""
         signals = _Signals(self._on_lost)
-        session = self._new(signals)
+        session = self._new(signals, self._make_order())
         self._signals = signals
         try:
             session.start()

@@ -96,13 +96,17 @@ class Session:
         # A hold that is just being taken up again would be a new lease after the release.
         self._attempt.give_up()
         self._wake.set()
-        released = self._attempt.release(self.lease.token, min(_RELEASE, self._timeout))
-        with self._change:
-            connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.shut()
+        released = None
+        try:
+            released = self._attempt.release(self.lease.token, min(_RELEASE, self._timeout))
+        finally:
+            with self._change:
+                connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.shut()
         if self._thread is not threading.current_thread():
             self._thread.join(_RELEASE)
+        # Not before, because the thread may be about to wait for it.
         if connection is not None:
             connection.close()
         with self._change:
@@ -144,7 +148,7 @@ class Session:
             return
         connection = self._connection
         if connection is None or self._leave_by < math.inf:
-            self._take_up_again(min(left, 1.0))
+            self._take_up_again()
             connection = self._connection
         if connection is None:
             self._wake.wait(min(_PAUSE, left))
@@ -196,10 +200,12 @@ class Session:
         self._connection, self._valid_until, self._leave_by = grant.connection, grant.lease.valid_until, math.inf
         self._heard_at = self._renewed_at = now()
 
-    def _take_up_again(self, within: float) -> None:
-        """Repeats the hold under its Idempotency-Key, at the same or at the next sidecar."""
+    def _take_up_again(self) -> None:
+        """Repeats the hold under its Idempotency-Key, at the same or at the next sidecar. An answer is waited for as long as
+        there is time: a repetition that was told of the lease and is then broken off would release it."""
+        deadline = self.deadline
         try:
-            grant = self._attempt.send(0, within)
+            grant = self._attempt.send(0, max(deadline - now(), 0), deadline)
         except LockHeld as held:
             if held.holder is None or self.lease is None or held.holder.token != self.lease.token:
                 self._lose("superseded")
