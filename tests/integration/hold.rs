@@ -62,6 +62,28 @@ async fn a_hold_of_two_seconds_survives_twenty() {
 }
 
 #[tokio::test]
+async fn the_first_hold_of_a_process_is_told_of_a_force_that_comes_at_once() {
+    // Its sidecar has only begun to listen for what happens to leases.
+    for _ in 0..5 {
+        let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("first"));
+        let (mut lines, _) = acquired(&sidecar, &key, 60_000).await;
+        let path = format!("/v1/locks/{key}?force=true");
+        assert_eq!(sidecar.call("DELETE", &path).send().await.status, 204);
+        let lost = async {
+            while let Some(line) = lines.next().await {
+                if line["event"] == "lost" {
+                    return line;
+                }
+            }
+            Value::Null
+        };
+        // Its next renewal by itself is 20 s away.
+        let lost = tokio::time::timeout(Duration::from_secs(5), lost).await.expect("told before its next renewal");
+        assert_eq!(lost["reason"], "forced");
+    }
+}
+
+#[tokio::test]
 async fn closing_the_connection_releases_at_once() {
     let (sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("close"));
     let mut times = Vec::new();
