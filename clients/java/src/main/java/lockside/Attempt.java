@@ -59,7 +59,7 @@ final class Attempt {
     /** Sends the attempt until it is granted, refused, or its time has passed. `sleep` takes nanoseconds. */
     Grant acquire(LongConsumer sleep) throws GivenUp {
         long start = Clock.now();
-        long patience = start + order.wait();
+        long patience = start + order.patience();
         // An unknown outcome is asked for again for a while, also where nothing was to be waited for.
         long asking = Math.max(patience, start + sidecar.timeout());
         long longest = LONGEST_WAIT;

@@ -25,6 +25,7 @@ final class Connection {
     private SelectionKey selection;
     private volatile Selector selector;
     private volatile boolean isShut;
+    private volatile boolean isWoken;
     /** What is read now came after this moment: nothing lay unread in the socket then. */
     private long quietAt = Clock.now();
 
@@ -98,7 +99,8 @@ final class Connection {
             return true;
         }
         quietAt = moment;
-        return select(until);
+        // Remembered here, because a selection forgets it.
+        return !isWoken && select(until);
     }
 
     /** Puts what has come into the buffer; -1 at the end. Called where {@link #await} was true. */
@@ -124,8 +126,9 @@ final class Connection {
         return ready > 0;
     }
 
-    /** From another thread: ends a wait early. */
+    /** From another thread: ends this wait, and every later one, early. */
     void wake() {
+        isWoken = true;
         Selector waits = selector;
         if (waits != null) {
             waits.wakeup();

@@ -8,6 +8,9 @@ import java.util.Map;
 
 /** JSON as Java has it: maps, lists, strings, numbers (Long, or Double), booleans and null. */
 final class Json {
+    /** What is JSON already, and written as it is. */
+    record Text(String json) {}
+
     private static final int DEEPEST = 500;
 
     private final String text;
@@ -168,7 +171,9 @@ final class Json {
         if (depth > DEEPEST) {
             throw new IllegalArgumentException("JSON: nested too deep, or within itself");
         }
-        if (value instanceof CharSequence text) {
+        if (value instanceof Text text) {
+            out.append(text.json());
+        } else if (value instanceof CharSequence text) {
             quote(text, out);
         } else if (value instanceof Map<?, ?> members) {
             String before = "{";
