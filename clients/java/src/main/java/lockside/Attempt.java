@@ -3,7 +3,6 @@ package lockside;
 import java.io.IOException;
 import java.net.ConnectException;
 import java.net.SocketTimeoutException;
-import java.nio.charset.StandardCharsets;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -32,7 +31,6 @@ final class Attempt {
     /** How long one request waits; a longer wait is made of several. */
     private static final long LONGEST_WAIT = 600 * SECOND;
     private static final long PAUSE = 100 * MILLISECOND;
-    private static final String UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 
     private final Sidecar sidecar;
     private final Order order;
@@ -44,7 +42,7 @@ final class Attempt {
     Attempt(Sidecar sidecar, Order order) {
         this.sidecar = sidecar;
         this.order = order;
-        path = "/v1/locks/" + encode(order.key());
+        path = order.path();
     }
 
     /** From another thread: breaks off what is being sent, for good. */
@@ -250,6 +248,12 @@ final class Attempt {
         }
     }
 
+    /** Releases what was granted, and is not wanted. */
+    void giveBack(Grant grant, long within) {
+        release(grant.lease().token(), within);
+        grant.exchange().close();
+    }
+
     private static void sleep(long nanos) {
         try {
             Thread.sleep(nanos / MILLISECOND);
@@ -264,14 +268,5 @@ final class Attempt {
         } catch (IllegalArgumentException notJson) {
             return null;
         }
-    }
-
-    private static String encode(String key) {
-        StringBuilder path = new StringBuilder();
-        for (byte b : key.getBytes(StandardCharsets.UTF_8)) {
-            boolean isPlain = b > 0 && UNRESERVED.indexOf(b) >= 0;
-            path.append(isPlain ? String.valueOf((char) b) : String.format("%%%02X", b));
-        }
-        return path.toString();
     }
 }

@@ -149,7 +149,7 @@ final class Connection {
             try {
                 waits.close();
             } catch (IOException failure) {
-                throw new IllegalStateException("a selector was not closed", failure);
+                // It is not used again.
             }
         }
     }
@@ -172,7 +172,7 @@ final class Connection {
             // A channel that a selector knows is closed by the next selection only.
             selector.selectNow(key -> {});
         } catch (IOException failure) {
-            throw new IllegalStateException("a socket was not closed", failure);
+            // It is not used again.
         }
         channel = null;
     }

@@ -26,8 +26,6 @@ final class SidecarSession implements Session {
     private static final System.Logger LOG = System.getLogger("lockside");
     private static final long MILLISECOND = 1_000_000;
     private static final long SECOND = 1000 * MILLISECOND;
-    /** A sidecar writes at least every two seconds. */
-    private static final long SILENT = 2500 * MILLISECOND;
     /** Between two tries to take a hold up again. */
     private static final long PAUSE = 100 * MILLISECOND;
     /** The longest that a release is asked for. */
@@ -38,7 +36,7 @@ final class SidecarSession implements Session {
     private final Attempt attempt;
     private final Thread thread;
     private final long releaseWithin;
-    private final long margin;
+    private final Validity validity;
     /** How long the socket is waited for at once; so much of the validity may be given away. */
     private final long step;
     /** Counted down when the caller releases it, or no longer waits for it. */
@@ -51,18 +49,13 @@ final class SidecarSession implements Session {
     private volatile String reason;
     private volatile Exchange exchange;
     private boolean isReleaseAsked;
-    private long validUntil;
-    /** When a sidecar that is being stopped releases it. */
-    private long leaveBy = Clock.FOREVER;
-    private long heardAt;
-    private long renewedAt;
 
     SidecarSession(Sidecar sidecar, Order order, Listener listener) {
         this.order = order;
         this.listener = listener;
         attempt = new Attempt(sidecar, order);
         releaseWithin = Math.min(RELEASE, sidecar.timeout());
-        margin = Math.min(Math.max(order.ttl() / 20, 5 * MILLISECOND), SECOND);
+        validity = new Validity(order.ttl());
         step = Math.min(Math.max(order.ttl() / 10, 20 * MILLISECOND), SECOND);
         thread = new Thread(null, this::run, "lockside " + order.key(), 0, false);
         thread.setDaemon(true);
@@ -89,23 +82,14 @@ final class SidecarSession implements Session {
         return state == State.HELD;
     }
 
-    /** When the work must have stopped. */
-    private synchronized long deadline() {
-        return Math.min(validUntil, leaveBy) - margin;
-    }
-
     @Override
     public void check() {
-        if (state == State.HELD && Clock.now() >= deadline()) {
-            lose(why());
+        if (state == State.HELD && Clock.now() >= validity.deadline()) {
+            lose(validity.reason(exchange != null));
         }
         if (state != State.HELD) {
-            throw lost();
+            throw new LockLostException(order.key(), reason());
         }
-    }
-
-    private LockLostException lost() {
-        return new LockLostException(order.key(), reason());
     }
 
     @Override
@@ -151,7 +135,7 @@ final class SidecarSession implements Session {
         }
         Released released = end.join();
         if (reason != null) {
-            throw lost();
+            throw new LockLostException(order.key(), reason());
         }
         return released == Released.YES;
     }
@@ -168,9 +152,14 @@ final class SidecarSession implements Session {
         } catch (RuntimeException | Error failure) {
             LOG.log(Level.ERROR, "lockside cannot keep the lock `" + order.key() + "`", failure);
             lose("sidecar");
+            pause(validity.end() - Clock.now());
         } finally {
             state = State.OVER;
-            closeExchange();
+            Exchange left = exchange;
+            exchange = null;
+            if (left != null) {
+                left.close();
+            }
             end.complete(released);
         }
     }
@@ -179,15 +168,8 @@ final class SidecarSession implements Session {
     private boolean acquire() {
         try {
             Grant grant = attempt.acquire(this::pause);
-            synchronized (this) {
-                if (state == State.ACQUIRING) {
-                    lease = grant.lease();
-                    take(grant);
-                    state = State.HELD;
-                }
-            }
-            if (lease == null) {
-                giveBack(grant);
+            if (!take(grant, State.ACQUIRING)) {
+                attempt.giveBack(grant, releaseWithin);
                 throw new Attempt.GivenUp();
             }
             listener.granted();
@@ -209,13 +191,12 @@ final class SidecarSession implements Session {
 
     /** Hears or does one thing. */
     private void keep() {
-        long deadline = deadline();
-        long left = deadline - Clock.now();
+        long left = validity.deadline() - Clock.now();
         if (left <= 0) {
-            lose(why());
+            lose(validity.reason(exchange != null));
             return;
         }
-        if (exchange == null || isLeaving()) {
+        if (exchange == null || validity.isLeaving()) {
             takeUpAgain();
         }
         Exchange heard = exchange;
@@ -224,7 +205,7 @@ final class SidecarSession implements Session {
             return;
         }
         try {
-            Exchange.Line line = heard.line(Clock.now() + Math.min(isLeaving() ? PAUSE : step, left));
+            Exchange.Line line = heard.line(Clock.now() + Math.min(validity.isLeaving() ? PAUSE : step, left));
             if (line != null) {
                 hear(line);
             }
@@ -234,100 +215,44 @@ final class SidecarSession implements Session {
         }
     }
 
-    private synchronized boolean isLeaving() {
-        return leaveBy < Clock.FOREVER;
-    }
-
     private void hear(Exchange.Line line) throws ProtocolException {
-        long now = Clock.now();
-        switch (line.kind()) {
-            case "renewed" -> {
-                long until = line.since() + line.nanos("validForMs");
-                synchronized (this) {
-                    validUntil = until;
-                    renewedAt = now;
-                    heardAt = now;
-                }
-            }
-            case "ping" -> {
-                long left = line.nanos("validForMs");
-                synchronized (this) {
-                    heardAt = now;
-                    // Its owner shortened it by its token.
-                    if (now + left < validUntil) {
-                        validUntil = line.since() + left;
-                    }
-                }
-            }
-            case "draining" -> {
-                long grace = line.nanos("graceMs");
-                synchronized (this) {
-                    heardAt = now;
-                    leaveBy = line.since() + grace - Math.min(grace / 10, SECOND);
-                }
-            }
-            case "lost" -> lose(line.text("reason"));
-            case "released" -> lose("released");
-            default -> {
-                // A newer sidecar may say more.
-            }
+        validity.hear(line);
+        if (line.kind().equals("lost")) {
+            lose(line.text("reason"));
+        } else if (line.kind().equals("released")) {
+            lose("released");
         }
     }
 
-    private synchronized void take(Grant grant) {
+    /** Whether it is still wanted, and held now. */
+    private synchronized boolean take(Grant grant, State expected) {
+        if (state != expected) {
+            return false;
+        }
+        lease = grant.lease();
         exchange = grant.exchange();
-        validUntil = grant.lease().validUntil();
-        leaveBy = Clock.FOREVER;
-        heardAt = Clock.now();
-        renewedAt = heardAt;
+        validity.granted(lease);
+        state = State.HELD;
+        return true;
     }
 
-    /**
-     * Repeats the hold under its Idempotency-Key, at the same or at the next sidecar. An answer is waited for as long as there is
-     * time: a repetition that was told of the lease and is then broken off would release it.
-     */
     private void takeUpAgain() {
-        long deadline = deadline();
-        Grant grant;
-        try {
-            grant = attempt.send(0, Math.max(deadline - Clock.now(), 0), deadline);
-        } catch (LockHeldException held) {
-            Long token = held.holder() == null ? null : held.holder().token();
-            if (token == null || token != lease.token()) {
-                lose("superseded");
-            }
-            return;
-        } catch (RefusedException refused) {
-            if ((refused.status() == 401 || refused.status() == 403) && exchange == null) {
-                lose("unauthorized");
-            }
-            return;
-        } catch (LocksideException | Attempt.GivenUp again) {
-            return;
-        }
         Exchange old = exchange;
-        boolean isSame = grant.lease().token() == lease.token();
-        boolean isTaken;
-        synchronized (this) {
-            isTaken = isSame && state == State.HELD;
-            if (isTaken) {
-                take(grant);
+        Repetition repetition = Repetition.of(attempt, lease, validity.deadline(), old != null);
+        Grant grant = repetition.grant();
+        if (repetition.loss() != null) {
+            lose(repetition.loss());
+            if (grant != null) {
+                attempt.giveBack(grant, releaseWithin);
             }
-        }
-        if (!isSame) {
-            lose("expired");
-            giveBack(grant);
-        } else if (!isTaken) {
+        } else if (grant != null && take(grant, State.HELD)) {
+            if (old != null) {
+                old.close();
+            }
+        } else if (grant != null) {
             // It is being released.
             grant.exchange().close();
-        } else if (old != null) {
-            old.close();
         }
-    }
-
-    private void giveBack(Grant grant) {
-        attempt.release(grant.lease().token(), releaseWithin);
-        grant.exchange().close();
     }
 
     /**
@@ -336,11 +261,7 @@ final class SidecarSession implements Session {
      */
     private Released leave() {
         if (state == State.OVER) {
-            long until;
-            synchronized (this) {
-                until = Math.min(validUntil, leaveBy);
-            }
-            pause(until - Clock.now());
+            pause(validity.end() - Clock.now());
         }
         synchronized (this) {
             if (!isReleaseAsked) {
@@ -356,25 +277,6 @@ final class SidecarSession implements Session {
         return released;
     }
 
-    private void closeExchange() {
-        Exchange left = exchange;
-        exchange = null;
-        if (left != null) {
-            left.close();
-        }
-    }
-
-    /** What kept the lease from being renewed. */
-    private synchronized String why() {
-        if (leaveBy < validUntil) {
-            return "draining";
-        }
-        if (exchange == null || Clock.now() - heardAt > SILENT) {
-            return "sidecar";
-        }
-        return heardAt > renewedAt ? "redis" : "expired";
-    }
-
     private void lose(String why) {
         synchronized (this) {
             if (state != State.HELD) {
@@ -386,6 +288,10 @@ final class SidecarSession implements Session {
         // In a thread of its own, because what the application does there may take its time, or release the lock.
         Thread teller = new Thread(null, () -> listener.lost(why), "lockside lost " + order.key(), 0, false);
         teller.setDaemon(true);
-        teller.start();
+        try {
+            teller.start();
+        } catch (OutOfMemoryError noThread) {
+            listener.lost(why);
+        }
     }
 }
