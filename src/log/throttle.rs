@@ -1,4 +1,4 @@
-//! Keeps a flood of lines from filling the log: while Redis is away, each request would add one.
+//! Bounds how many lines of one kind the log gets: while Redis is unavailable, each request would add one.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -7,40 +7,37 @@ use std::time::{Duration, Instant};
 const LINES: u32 = 50;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// Room for one line.
+/// How many lines were suppressed since the last one that was admitted; to be said in this one.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Room {
-    /// How many lines had none since the last one that had; to be said in this one.
-    pub withheld: Option<u64>,
-}
+pub struct Suppressed(pub Option<u64>);
 
 /// Counts lines of one kind.
-pub struct Flood(Mutex<Window>);
+pub struct LogThrottle(Mutex<Window>);
 
 struct Window {
     began: Instant,
     lines: u32,
-    withheld: u64,
+    suppressed: u64,
 }
 
-impl Flood {
-    pub fn new() -> Flood {
-        Flood(Mutex::new(Window { began: Instant::now(), lines: 0, withheld: 0 }))
+impl LogThrottle {
+    pub fn new() -> LogThrottle {
+        LogThrottle(Mutex::new(Window { began: Instant::now(), lines: 0, suppressed: 0 }))
     }
 
-    /// Whether there is room for one more line now.
-    pub fn room(&self, now: Instant) -> Option<Room> {
+    /// Admits one more line now, or suppresses it.
+    pub fn admit(&self, now: Instant) -> Option<Suppressed> {
         let mut window = self.0.lock().expect("no holder of this lock panics");
         if now.saturating_duration_since(window.began) >= WINDOW {
             (window.began, window.lines) = (now, 0);
         }
         if window.lines == LINES {
-            window.withheld += 1;
+            window.suppressed += 1;
             return None;
         }
         window.lines += 1;
-        let withheld = std::mem::take(&mut window.withheld);
-        Some(Room { withheld: (withheld > 0).then_some(withheld) })
+        let suppressed = std::mem::take(&mut window.suppressed);
+        Some(Suppressed((suppressed > 0).then_some(suppressed)))
     }
 }
 
@@ -49,11 +46,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_flood_has_so_many_lines_a_second_and_says_what_it_withheld() {
-        let (flood, now) = (Flood::new(), Instant::now());
-        let admitted = (0..LINES + 7).filter_map(|_| flood.room(now));
-        assert!(admitted.eq((0..LINES).map(|_| Room { withheld: None })));
-        assert_eq!(flood.room(now + WINDOW), Some(Room { withheld: Some(7) }));
-        assert_eq!(flood.room(now + WINDOW), Some(Room { withheld: None }));
+    fn so_many_lines_are_admitted_a_second_and_the_next_says_how_many_were_not() {
+        let (throttle, now) = (LogThrottle::new(), Instant::now());
+        let admitted = (0..LINES + 7).filter_map(|_| throttle.admit(now));
+        assert!(admitted.eq((0..LINES).map(|_| Suppressed(None))));
+        assert_eq!(throttle.admit(now + WINDOW), Some(Suppressed(Some(7))));
+        assert_eq!(throttle.admit(now + WINDOW), Some(Suppressed(None)));
     }
 }
