@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{Api, Holds, ops::Ops};
+use crate::api::{self, Api, Holds, ops::Ops};
 use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::lock::{KeySpace, Locks, Shared};
@@ -244,7 +244,15 @@ impl Worker {
         let mut servers = Vec::new();
         for bound in listeners {
             let (locks, directory, holds) = (self.locks.clone(), self.directory.clone(), Arc::clone(holds));
-            let api = Api::new(config, &bound.address()?, locks, holds, directory, Arc::clone(metrics), stop.clone());
+            let address = bound.address()?;
+            let settings = api::Settings {
+                listen: &config.listen,
+                locks: &config.locks,
+                auth: &config.auth,
+                anonymous: config.anonymous(&address),
+                hold_grace: config.process.shutdown_grace.mul_f64(0.9),
+            };
+            let api = Api::new(&settings, &address, locks, holds, directory, Arc::clone(metrics), stop.clone());
             servers.push(server::serve(Listener::new(bound)?, api, limits.clone(), stop.clone()));
         }
         let all_ended = join_all(servers).await.into_iter().all(|ended| ended);

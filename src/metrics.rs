@@ -10,8 +10,6 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::redis::RedisFailure;
-
 macro_rules! metrics {
     ($( #[doc = $help:literal] $field:ident: $kind:ident = $name:literal [$($label:literal),*]; )*) => {
         /// All metrics of the process.
@@ -80,72 +78,20 @@ metrics! {
     build_info: IntGaugeVec = "lockside_build_info" ["version"];
 }
 
-/// What a Redis round trip was for.
-#[derive(Clone, Copy, Debug)]
-pub enum RedisOperation {
-    /// A script, by its file's name.
-    Script(&'static str),
-    Range,
-    Count,
-    Directory,
-    Mark,
-    Info,
-    Time,
-    /// An acquire and its release, to see whether they can be done.
-    Probe,
-}
-
-impl RedisOperation {
-    fn label(self) -> &'static str {
-        match self {
-            RedisOperation::Script(name) => name,
-            RedisOperation::Range => "range",
-            RedisOperation::Count => "count",
-            RedisOperation::Directory => "directory",
-            RedisOperation::Mark => "mark",
-            RedisOperation::Info => "info",
-            RedisOperation::Time => "time",
-            RedisOperation::Probe => "probe",
-        }
-    }
-}
-
-/// Why a connection to Redis was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reconnection {
-    /// There was none before.
-    First,
-    /// The one before broke.
-    Lost,
-    /// Nothing was answered on the one before.
-    Silent,
-    /// The server refused to do what a master does.
-    Refused,
-    /// The sentinels name another master.
-    Switch,
-}
-
-impl Reconnection {
-    pub fn label(self) -> &'static str {
-        match self {
-            Reconnection::First => "first",
-            Reconnection::Lost => "lost",
-            Reconnection::Silent => "silent",
-            Reconnection::Refused => "refused",
-            Reconnection::Switch => "switch",
-        }
-    }
+/// A value of a label: from an enum of ours, never a key or an owner.
+pub trait Label {
+    fn label(&self) -> &'static str;
 }
 
 impl Metrics {
-    pub fn redis_round_trip(&self, operation: RedisOperation, took: Duration) {
+    pub fn redis_round_trip(&self, operation: &impl Label, took: Duration) {
         let label = operation.label();
         let find =
             || (self.redis_commands.with_label_values(&[label]), self.redis_seconds.with_label_values::<&str>(&[]));
         self.round_trips.with([label, "", ""], find, |series| observe(series, took));
     }
 
-    pub fn redis_error(&self, operation: RedisOperation, failure: &RedisFailure) {
+    pub fn redis_error(&self, operation: &impl Label, failure: &impl Label) {
         self.redis_errors.with_label_values(&[operation.label(), failure.label()]).inc();
     }
 

@@ -5,8 +5,8 @@ use hyper::body::Incoming;
 
 use super::Context;
 use super::failure::Failure;
+use crate::auth::Anonymous;
 use crate::auth::Principal;
-use crate::config::Anonymous;
 use crate::lock::Owner;
 
 /// Who is asking.

@@ -24,6 +24,7 @@ mod permit;
 mod problem;
 mod progress;
 mod route;
+mod settings;
 mod wire;
 
 use std::pin::Pin;
@@ -35,13 +36,14 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request};
 use tokio::sync::watch;
 
-use crate::auth::{Authenticator, Credential, Principal, User};
-use crate::config::{Address, Anonymous, Config, DaprStore, LockConfig};
+use crate::auth::{Anonymous, Authenticator, Credential, Principal, User};
 use crate::directory::Directory;
+use crate::lock::LockConfig;
 use crate::lock::{Locks, Owner, OwnerKind};
 use crate::log::{LogThrottle, Suppressed};
 use crate::metrics::Metrics;
 use crate::request::{self, Caller};
+use crate::server::Address;
 use crate::server::{Handler, Peer, Response};
 use failure::Failure;
 pub use holds::Holds;
@@ -50,6 +52,7 @@ use openapi::Document;
 use origin::Gate;
 use owner_names::OwnerNames;
 use route::{Dialect, Operation, Route};
+pub use settings::{DaprStore, ListenConfig, Settings};
 
 /// Everything that a handler may use. Cheap to clone.
 #[derive(Clone)]
@@ -71,7 +74,7 @@ struct Context {
     failures: LogThrottle,
     /// Turns true when the process is being stopped.
     draining: watch::Receiver<bool>,
-    /// How long held locks are kept then: less than connections are, so that their last word arrives.
+    /// How long held locks are kept then.
     hold_grace: Duration,
     document: Document,
 }
@@ -79,7 +82,7 @@ struct Context {
 impl Api {
     /// The API as it is served on `listener`.
     pub fn new(
-        config: &Config,
+        settings: &Settings<'_>,
         listener: &Address,
         locks: Locks,
         holds: Arc<Holds>,
@@ -90,17 +93,17 @@ impl Api {
         Api(Arc::new(Context {
             locks,
             holds,
-            authenticator: Authenticator::new(&config.auth),
+            authenticator: Authenticator::new(settings.auth),
             directory,
-            gate: Gate::new(&config.listen, listener),
-            anonymous: config.anonymous(listener),
-            limits: config.locks.clone(),
-            owner_names: OwnerNames::new(&config.locks.owner_prefix),
-            dapr_stores: config.listen.dapr_stores.clone(),
+            gate: Gate::new(settings.listen, listener),
+            anonymous: settings.anonymous,
+            limits: settings.locks.clone(),
+            owner_names: OwnerNames::new(&settings.locks.owner_prefix),
+            dapr_stores: settings.listen.dapr_stores.clone(),
             metrics,
             failures: LogThrottle::new(),
             draining,
-            hold_grace: config.process.shutdown_grace.mul_f64(0.9),
+            hold_grace: settings.hold_grace,
             document: Document::default(),
         }))
     }

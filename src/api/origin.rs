@@ -9,7 +9,8 @@ use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Version};
 
 use super::failure::Failure;
-use crate::config::{Address, ListenConfig};
+use crate::api::settings::ListenConfig;
+use crate::server::Address;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 

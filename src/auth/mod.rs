@@ -1,10 +1,12 @@
 //! From a request's headers to who is asking. Knows tokens and cookies; knows no lock and no route.
 
+mod anonymous;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/auth.rs"]
 pub mod fuzz;
 pub mod jwt;
 mod keys;
+mod settings;
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -14,9 +16,10 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use subtle::ConstantTimeEq;
 
-use crate::config::AuthConfig;
 use crate::secret::{Reloaded, Secret};
+pub use anonymous::{Anonymous, Facts};
 use jwt::{Claims, Verifier};
+pub use settings::AuthConfig;
 
 /// The cookie that carries a user's JWT.
 const COOKIE_NAME: &str = "refreshToken";

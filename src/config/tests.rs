@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::secret::Secret;
 
 #[derive(Parser)]
 struct Command {

@@ -15,8 +15,9 @@ use super::native::{AcquireBody, key_in, name_in};
 use super::pagination::{MAX_LIMIT, Page};
 use super::route::{Operation, Route, resolve};
 use super::wire::{flag, number, parameter, segment};
-use crate::config::{DaprStore, LockConfig};
+use crate::api::DaprStore;
 use crate::fuzz::{parts, text};
+use crate::lock::LockConfig;
 use crate::lock::{Key, KeySpace, Owner, OwnerKind, Token, Ttl};
 
 const MAX_TTL_MS: u64 = 86_400_000;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::jwt::{JwtKeys, Verifier};
 use super::{Authenticator, Principal};
-use crate::config::AuthConfig;
+use crate::auth::AuthConfig;
 use crate::fuzz::{parts, text};
 use crate::secret::{Reloaded, Secret};
 

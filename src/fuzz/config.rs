@@ -6,6 +6,7 @@ use super::RedisServer;
 use super::environment::Verdict;
 use super::redis_url::{RedisUrl, redis_url as read};
 use crate::fuzz::{parts, text};
+use crate::secret::Secret;
 
 /// No text of a setting has these two in it.
 const SECRET: [&str; 2] = ["hunter2a", "hunter2b"];
@@ -43,7 +44,7 @@ pub fn redis_url(data: &[u8]) {
 }
 
 fn password_of(url: &RedisUrl) -> Option<&str> {
-    url.password.as_ref().map(super::Secret::expose)
+    url.password.as_ref().map(Secret::expose)
 }
 
 /// The URL of what was read.

@@ -24,6 +24,7 @@ mod release;
 mod renew;
 mod request;
 mod scripts;
+mod settings;
 mod token;
 mod undo;
 
@@ -43,6 +44,7 @@ pub use queue::{News, Watch};
 pub use request::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
 };
+pub use settings::LockConfig;
 pub use token::{SHARDS, Shard, Token};
 pub use undo::{Unconfirmed, Unsettled};
 

@@ -15,9 +15,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, registry};
 
-pub use throttle::{LogThrottle, Suppressed};
+pub(crate) use throttle::{LogThrottle, Suppressed};
 
-use crate::config::LogConfig;
 use crate::request::{self, Detail};
 
 /// Each module of the crate, and the target that its lines have.
@@ -28,15 +27,21 @@ const TARGETS: [(&str, &str); 14] = [
     ("cli", "lockside.server"),
     ("config", "lockside.config"),
     ("directory", "lockside.auth"),
-    ("flood", "lockside.server"),
     ("lock", "lockside.lock"),
+    ("log", "lockside.server"),
     ("metrics", "lockside.server"),
     ("redis", "lockside.redis"),
     ("request", "lockside.api"),
-    ("rotation", "lockside.config"),
+    ("secret", "lockside.config"),
     ("server", "lockside.server"),
     ("worth", "lockside.redis"),
 ];
+
+#[derive(Clone, Copy, Debug)]
+pub struct LogConfig {
+    pub level: tracing::Level,
+    pub json: bool,
+}
 
 /// Our own events at the level asked for; the libraries' from warn up, since theirs at debug would show what is sent.
 pub fn start(config: LogConfig) {

@@ -9,10 +9,10 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// How many lines were suppressed since the last one that was admitted; to be said in this one.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Suppressed(pub Option<u64>);
+pub(crate) struct Suppressed(pub Option<u64>);
 
 /// Counts lines of one kind.
-pub struct LogThrottle(Mutex<Window>);
+pub(crate) struct LogThrottle(Mutex<Window>);
 
 struct Window {
     began: Instant,

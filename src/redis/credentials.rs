@@ -6,7 +6,7 @@ use std::sync::Arc;
 use fred::error::Error;
 use fred::types::config::{CredentialProvider, Server};
 
-use crate::config::RedisConfig;
+use crate::redis::settings::RedisConfig;
 use crate::secret::{Reloaded, Secret};
 
 /// Asked by the client for each connection that it makes.

@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Patterns, advice};
-use crate::config::{RedisConfig, RedisServer};
+use crate::redis::settings::{RedisConfig, RedisServer};
 
 /// How long the other side may take to show what it speaks.
 const PATIENCE: Duration = Duration::from_millis(500);

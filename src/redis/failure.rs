@@ -3,6 +3,7 @@
 use fred::error::{Error, ErrorKind};
 
 use super::{advice, replicas};
+use crate::metrics::Label;
 
 /// Why a command has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -153,9 +154,10 @@ impl RedisFailure {
         // checks what it writes to first, and what Redis refuses (OOM, READONLY, MISCONF …), it refuses there.
         if begins_with_code(&text) { RedisFailure::Refused(text) } else { RedisFailure::NoAnswer(text) }
     }
+}
 
-    /// The failure as a metric label.
-    pub fn label(&self) -> &'static str {
+impl Label for RedisFailure {
+    fn label(&self) -> &'static str {
         match self {
             RedisFailure::NotSent(_) => "not_sent",
             RedisFailure::Late => "late",

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::node::Node;
 use super::{Call, Patterns, RedisFailure, Reply, Script, advice};
-use crate::metrics::RedisOperation;
+use crate::redis::operation::RedisOperation;
 
 /// What is to be changed is told again after this long.
 const REPEAT: Duration = Duration::from_secs(60);

@@ -15,7 +15,8 @@ use super::clock::Clock;
 use super::diagnosis::{Target, explain};
 use super::rights::Rights;
 use super::{RedisFailure, Reply, advice};
-use crate::metrics::{Metrics, Reconnection};
+use crate::metrics::{Label, Metrics};
+use crate::redis::operation::Reconnection;
 
 /// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
 /// that readiness follows Redis that fast.

@@ -1,5 +1,6 @@
 //! HTTP plumbing: accept, limit, serve, drain. Knows hyper; knows no lock and no path.
 
+mod address;
 mod body;
 mod fd_limit;
 mod head;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
+pub use address::{Address, SocketAccess};
 pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body};
 pub use fd_limit::{Shares, raise_limit, share};
 use head::{Gathered, Gathering};

@@ -47,6 +47,7 @@ mod shards;
 mod slow;
 mod strangers;
 mod sweeps;
+mod tidy;
 mod tls;
 mod tokens;
 mod vanish;

@@ -16,7 +16,7 @@ use crate::api::caller::Caller;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::wire::{self, number};
-use crate::config::LockConfig;
+use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
 use crate::request;
 use crate::server::read_body;

@@ -7,12 +7,12 @@ use fred::interfaces::ClientLike;
 use fred::types::config::Options;
 
 use super::view::View;
-use crate::config::{RedisConfig, RedisServer};
 use crate::metrics::Metrics;
 use crate::redis::client::{CONNECT_TIMEOUT, server};
 use crate::redis::diagnosis::{Target, explain};
 use crate::redis::link::{Link, command};
 use crate::redis::master::{Address, Master};
+use crate::redis::settings::{RedisConfig, RedisServer};
 use crate::redis::{InFlight, RedisFailure, Reply, Status};
 
 fn node_config(config: &RedisConfig, (host, port): &Address) -> RedisConfig {

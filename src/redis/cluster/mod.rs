@@ -22,8 +22,9 @@ use tokio::time::sleep;
 use super::master::{Address, Master};
 use super::masters::Masters;
 use super::{InFlight, Status};
-use crate::config::RedisConfig;
-use crate::metrics::{Metrics, Reconnection};
+use crate::metrics::{Label, Metrics};
+use crate::redis::operation::Reconnection;
+use crate::redis::settings::RedisConfig;
 use asking::{ask, ask_anew, take};
 use view::{Map, View};
 

@@ -7,12 +7,12 @@ use fred::types::config::Config;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 
-use crate::config::RedisConfig;
 use crate::redis::client::{CONNECT_TIMEOUT, one_server, server};
 use crate::redis::credentials::Credentials;
 use crate::redis::diagnosis::{Target, explain};
 use crate::redis::link::Link;
 use crate::redis::master::Address;
+use crate::redis::settings::RedisConfig;
 use crate::redis::{RedisFailure, Reply};
 
 /// Between two attempts to hear a sentinel.

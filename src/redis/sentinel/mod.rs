@@ -17,8 +17,9 @@ use tokio::time::sleep;
 use super::master::{Address, Master};
 use super::masters::Masters;
 use super::{InFlight, Status};
-use crate::config::{RedisConfig, RedisServer};
-use crate::metrics::{Metrics, Reconnection};
+use crate::metrics::{Label, Metrics};
+use crate::redis::operation::Reconnection;
+use crate::redis::settings::{RedisConfig, RedisServer};
 use asking::{Event, Sentinel, Word, hear};
 
 /// How long locks wait for the end of a failover that the sentinels have begun, although the master answers: what it
