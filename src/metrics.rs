@@ -1,10 +1,14 @@
 //! Every metric, declared in one block: the doc comment is the HELP text. Label values come only from enums and from
 //! the names of our scripts; never from keys or owners.
 
+use std::sync::RwLock;
 use std::time::Duration;
 
 use prometheus::process_collector::ProcessCollector;
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{
+    GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
 
 use crate::redis::RedisFailure;
 
@@ -13,6 +17,8 @@ macro_rules! metrics {
         /// All metrics of the process.
         pub struct Metrics {
             registry: Registry,
+            answered: Known<(IntCounter, Histogram)>,
+            round_trips: Known<(IntCounter, Histogram)>,
             $( #[doc = $help] pub $field: $kind, )*
         }
 
@@ -23,7 +29,7 @@ macro_rules! metrics {
                 $( let $field = $kind::declare($name, $help.trim(), &[$($label),*], &registry); )*
                 let process = ProcessCollector::for_self();
                 registry.register(Box::new(process)).expect("process metrics are registered once");
-                Metrics { registry, $( $field, )* }
+                Metrics { registry, answered: Known::default(), round_trips: Known::default(), $( $field, )* }
             }
         }
     };
@@ -133,8 +139,10 @@ impl Reconnection {
 
 impl Metrics {
     pub fn redis_round_trip(&self, operation: RedisOperation, took: Duration) {
-        self.redis_commands.with_label_values(&[operation.label()]).inc();
-        self.redis_seconds.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+        let label = operation.label();
+        let find =
+            || (self.redis_commands.with_label_values(&[label]), self.redis_seconds.with_label_values::<&str>(&[]));
+        self.round_trips.with([label, "", ""], find, |series| observe(series, took));
     }
 
     pub fn redis_error(&self, operation: RedisOperation, failure: &RedisFailure) {
@@ -142,13 +150,51 @@ impl Metrics {
     }
 
     pub fn request(&self, dialect: &'static str, operation: &'static str, outcome: &'static str, took: Duration) {
-        self.requests.with_label_values(&[dialect, operation, outcome]).inc();
-        self.request_seconds.with_label_values(&[kind(operation)]).observe(took.as_secs_f64());
+        let labels = [dialect, operation, outcome];
+        let find =
+            || (self.requests.with_label_values(&labels), self.request_seconds.with_label_values(&[kind(operation)]));
+        self.answered.with(labels, find, |series| observe(series, took));
     }
 
     /// Prometheus's text format.
     pub fn text(&self) -> String {
         TextEncoder::new().encode_to_string(&self.registry.gather()).expect("gathered metrics encode")
+    }
+}
+
+fn observe((count, seconds): &(IntCounter, Histogram), took: Duration) {
+    count.inc();
+    seconds.observe(took.as_secs_f64());
+}
+
+/// Most series that are kept at hand: more than there are of each kind.
+const MOST_KNOWN: usize = 256;
+
+/// Series that are touched for each request, by their labels. These are literals, so that where one lies in memory tells
+/// it from all others, and none is hashed; a literal that lies in two places is merely known twice.
+struct Known<S>(RwLock<Vec<([&'static str; 3], S)>>);
+
+impl<S> Default for Known<S> {
+    fn default() -> Known<S> {
+        Known(RwLock::default())
+    }
+}
+
+impl<S> Known<S> {
+    fn with(&self, labels: [&'static str; 3], find: impl FnOnce() -> S, touch: impl FnOnce(&S)) {
+        let known = self.0.read().expect("no holder of this lock panics");
+        let is_same =
+            |other: &[&'static str; 3]| labels.iter().zip(other).all(|(one, other)| std::ptr::eq(*one, *other));
+        if let Some((_, series)) = known.iter().find(|(other, _)| is_same(other)) {
+            return touch(series);
+        }
+        drop(known);
+        let series = find();
+        touch(&series);
+        let mut known = self.0.write().expect("no holder of this lock panics");
+        if known.len() < MOST_KNOWN {
+            known.push((labels, series));
+        }
     }
 }
 

@@ -1,8 +1,9 @@
 //! The browser's side: which host names we answer to, and whose pages may change locks where the browser lends them the right.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::sync::OnceLock;
 
-use hyper::header::{HOST, HeaderValue, ORIGIN};
+use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Version};
@@ -10,12 +11,16 @@ use hyper::{HeaderMap, Method, Version};
 use super::failure::Failure;
 use crate::config::{Address, ListenConfig};
 
+static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
 /// Guards one listener.
 #[derive(Debug)]
 pub struct Gate {
     /// Which host names are answered; `None`: all.
     hosts: Option<Hosts>,
     allowed_origins: Vec<String>,
+    /// A Host header that was admitted: nearly all requests have the same one.
+    admitted: OnceLock<HeaderValue>,
 }
 
 /// The host names that a listener answers to: against DNS rebinding, and where `--allowed-hosts` names them.
@@ -36,11 +41,17 @@ impl Gate {
         Gate {
             hosts: is_guarded.then(|| Hosts { own, allowed: config.allowed_hosts.clone() }),
             allowed_origins: config.allowed_origins.clone(),
+            admitted: OnceLock::new(),
         }
     }
 
     /// Refuses a request without exactly one host, or for a host that is not ours.
     pub fn admit(&self, parts: &Parts) -> Result<(), Failure> {
+        let mut hosts = parts.headers.get_all(HOST).iter();
+        let (first, has_more) = (hosts.next(), hosts.next().is_some());
+        if first.is_some() && first == self.admitted.get() && !has_more && parts.uri.authority().is_none() {
+            return Ok(());
+        }
         let host = match one_host(&parts.headers)? {
             Some(host) => host,
             None if parts.version < Version::HTTP_11 && self.hosts.is_none() => return Ok(()),
@@ -53,6 +64,9 @@ impl Gate {
         }
         if self.hosts.as_ref().is_some_and(|hosts| !hosts.admit(host.host())) {
             return Err(Failure::Forbidden("a foreign host name; see --allowed-hosts"));
+        }
+        if let Some(host) = first {
+            let _ = self.admitted.set(host.clone());
         }
         Ok(())
     }
@@ -72,7 +86,7 @@ impl Gate {
         if origin.is_some_and(|origin| self.allowed_origins.iter().any(|allowed| allowed == origin)) {
             return Ok(());
         }
-        let mut sites = headers.get_all("sec-fetch-site").iter().map(HeaderValue::as_bytes);
+        let mut sites = headers.get_all(&SEC_FETCH_SITE).iter().map(HeaderValue::as_bytes);
         if sites.any(|site| !matches!(site, b"same-origin" | b"none")) {
             return Err(FOREIGN);
         }
@@ -149,6 +163,7 @@ mod tests {
         Gate {
             hosts: Some(Hosts { own: Some(Ipv4Addr::LOCALHOST.into()), allowed: vec!["locks.test".to_owned()] }),
             allowed_origins: vec!["https://admin.test".to_owned()],
+            admitted: OnceLock::new(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! `POST /v1/locks/{key}/hold`: a lock that lives as long as a connection. lockside renews it; when the connection
 //! closes, for whatever reason, the lock is released.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -66,6 +66,15 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
 pub struct Granted {
     lease: Lease,
     receipt: Receipt,
+    /// When its promise ends.
+    deadline: Instant,
+}
+
+impl Granted {
+    /// At once, so that the promise counts from when it was made.
+    fn now(lease: Lease, receipt: Receipt) -> Granted {
+        Granted { deadline: end_of_promise(&lease), lease, receipt }
+    }
 }
 
 /// Acquires what is to be held. What an earlier sending of the attempt got is renewed at once: little may be left of it.
@@ -77,19 +86,22 @@ pub async fn acquire(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted
             Err(failure) => return Err(explained(&locks, &key, failure).await),
         };
         let lease = match content {
-            Acquired::Granted(lease) => return Ok(Granted { lease, receipt }),
+            Acquired::Granted(lease) => return Ok(Granted::now(lease, receipt)),
             Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
             Acquired::Held(holder) => return Err(Failure::Held(holder)),
         };
-        if lease.valid_for_ms >= attempt.ttl.as_ms() {
-            return Ok(Granted { lease, receipt });
+        let is_whole = lease.valid_for_ms >= attempt.ttl.as_ms();
+        let granted = Granted::now(lease, receipt);
+        if is_whole {
+            return Ok(granted);
         }
-        match locks.renew_hold(&lease, receipt.sending(), attempt.ttl).await {
-            Ok(Changed::Done(lease)) => return Ok(Granted { lease, receipt }),
+        let Granted { lease, receipt, .. } = &granted;
+        match locks.renew_hold(lease, receipt.sending(), attempt.ttl).await {
+            Ok(Changed::Done(lease)) => return Ok(Granted::now(lease, granted.receipt)),
             // The hold tries again, for as long as the promise lasts.
-            Err(_) => return Ok(Granted { lease, receipt }),
+            Err(_) => return Ok(granted),
             // It has ended meanwhile, and so the attempt is an ordinary one.
-            Ok(Changed::Lost(_) | Changed::NotYours) => drop(receipt.sign()),
+            Ok(Changed::Lost(_) | Changed::NotYours) => drop(granted.receipt.sign()),
         }
     }
 }
@@ -121,7 +133,7 @@ impl Keeper {
 
     /// Keeps a lock until its connection closes or it is lost, and says so on `lines`.
     pub fn keep(self, granted: Granted, permit: Permit, ttl: Ttl, lines: Lines) -> impl Future<Output = ()> + Send {
-        let Granted { lease, receipt } = granted;
+        let Granted { lease, receipt, deadline } = granted;
         // From here on the hold sees to it, whether or not the answer goes out.
         let sending = receipt.sign();
         self.held.inc();
@@ -131,7 +143,6 @@ impl Keeper {
         async move {
             let (held, said) = (self.held.clone(), Instant::now());
             let permit = Arc::new(permit);
-            let deadline = end_of_promise(&lease);
             let hold = Hold { keeper: self, lease, sending, permit, ttl, deadline, lines, said };
             hold.keep().await;
             held.dec();
@@ -189,16 +200,23 @@ impl Hold {
         let (lines, mut draining) = (self.lines.clone(), self.keeper.draining.clone());
         let mut watch = self.keeper.locks.watch(&self.lease);
         let entry = self.keeper.holds.enter(&self.lease);
+        // Each is made once: 2,000 holds that sleep cost what it costs to be woken.
+        let (mut closed, mut released) = (pin!(lines.closed()), pin!(entry.released()));
+        let mut begun = pin!(draining.wait_for(|draining| *draining));
+        let mut timer = pin!(tokio::time::sleep_until(renew_at.into()));
         let end = loop {
             // One timer for all.
             let (ends, renews_at) = (self.permit.ends(), renewal.is_none().then_some(renew_at));
             let times = [ends, give_up_at, renews_at, Some(self.said + SIGN_OF_LIFE)];
             let next = times.into_iter().flatten().fold(self.deadline, Instant::min);
+            if timer.deadline() != next.into() {
+                timer.as_mut().reset(next.into());
+            }
             tokio::select! {
                 biased;
-                () = lines.closed() => break End::Closed,
-                () = entry.released() => break End::Released,
-                _ = draining.wait_for(|draining| *draining), if give_up_at.is_none() => {
+                () = &mut closed => break End::Closed,
+                () = &mut released => break End::Released,
+                _ = &mut begun, if give_up_at.is_none() => {
                     give_up_at = Some(Instant::now() + self.keeper.grace);
                     self.say(&Event::Draining { grace_ms: millis(self.keeper.grace) });
                 }
@@ -226,7 +244,7 @@ impl Hold {
                     // Again, for as long as the promise lasts.
                     Err(Missed::Again) => renew_at = Instant::now() + RETRY.min(self.pause()),
                 },
-                () = until(next) => {
+                () = &mut timer => {
                     let now = Instant::now();
                     if ends.is_some_and(|at| now >= at) {
                         break End::GivenUp("unauthorized");
@@ -255,7 +273,6 @@ impl Hold {
                 self.keeper.lost.with_label_values(&[reason]).inc();
             }
         }
-        drop(entry);
         if matches!(end, End::Closed | End::GivenUp(_)) {
             self.release().await;
         }

@@ -48,7 +48,7 @@ pub use holds::Holds;
 use language::Language;
 use openapi::Document;
 use owner_names::OwnerNames;
-use route::{Operation, Route};
+use route::{Dialect, Operation, Route};
 
 /// Everything that a handler may use. Cheap to clone.
 #[derive(Clone)]
@@ -130,8 +130,8 @@ impl Context {
     async fn answer(&self, request: Request<Incoming>, peer: &Peer, begun: Instant) -> Response {
         let cx = self;
         let (parts, body) = request.into_parts();
-        let language = Language::of(&parts.headers);
         let (dialect, route) = route::resolve(&parts.method, parts.uri.path());
+        let language = if dialect == Dialect::Leases { Language::of(&parts.headers) } else { Language::English };
         let operation = match &route {
             Route::Found(operation) => operation.label(),
             Route::WrongMethod(_) | Route::Nowhere => "none",

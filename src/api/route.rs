@@ -109,8 +109,16 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Route::{Found, WrongMethod};
 
     let stripped = path.strip_prefix("/api").filter(|rest| rest.starts_with('/'));
-    let segments: Vec<&str> = stripped.unwrap_or(path).split('/').skip(1).collect();
-    let (dialect, route) = match segments.as_slice() {
+    // One more than any path of ours has.
+    let (mut segments, mut count) = ([""; 5], 0);
+    let slash = |text: &str| text.bytes().position(|byte| byte == b'/');
+    let mut rest = stripped.unwrap_or(path);
+    while let (Some(at), true) = (slash(rest), count < segments.len()) {
+        rest = &rest[at + 1..];
+        segments[count] = &rest[..slash(rest).unwrap_or(rest.len())];
+        count += 1;
+    }
+    let (dialect, route) = match &segments[..count] {
         ["admin", "lock"] => (
             Dialect::Admin,
             match *method {

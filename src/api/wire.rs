@@ -31,12 +31,18 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Failure> {
 
 /// A part of a path, percent-decoded once; `name` is what it stands for.
 pub fn segment<'a>(text: &'a str, name: &str) -> Result<Cow<'a, str>, Failure> {
+    if !text.as_bytes().contains(&b'%') {
+        return Ok(Cow::Borrowed(text));
+    }
     let decoded = percent_decode_str(text).decode_utf8();
     decoded.map_err(|_| Failure::BadRequest(format!("{name}: not UTF-8 when percent-decoded")))
 }
 
 /// A name or a value of a query.
 pub fn decoded(text: &str) -> Result<Cow<'_, str>, Utf8Error> {
+    if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Ok(Cow::Borrowed(text));
+    }
     if !text.contains('+') {
         return percent_decode_str(text).decode_utf8();
     }

@@ -1,10 +1,14 @@
 //! From a detached operation to its caller, who may have gone: what does not arrive is undone.
 
-use tokio::sync::oneshot;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
 
 use super::outcome::{Acquired, LockFailure};
 use super::undo::{Undo, Undoer};
-use crate::redis::{Flight, RedisFailure};
+use crate::redis::Flight;
+use crate::request::continued;
 
 /// How an acquire ended, on its way to its caller. Unless the caller signs for what it was granted, it is undone.
 pub struct Delivery {
@@ -45,21 +49,46 @@ impl Drop for Receipt {
     }
 }
 
-/// Runs `work` to its end even if its caller goes.
-pub async fn detached<T: Send + 'static>(
+/// `work` as [`Detached`]; `flight` counts as long as it lasts.
+pub fn detached<T: Send + 'static>(
     flight: Flight,
     work: impl Future<Output = Result<T, LockFailure>> + Send + 'static,
-) -> Result<T, LockFailure> {
-    let (give, take) = oneshot::channel();
-    tokio::spawn(async move {
+) -> Detached<Result<T, LockFailure>> {
+    Detached::new(async move {
         let outcome = work.await;
         drop(flight);
-        let _ = give.send(outcome);
-    });
-    arrived(take.await)
+        outcome
+    })
 }
 
-/// A task that ends without a word panicked, or went with its runtime: nobody knows how far it came.
-pub fn arrived<T>(outcome: Result<Result<T, LockFailure>, oneshot::error::RecvError>) -> Result<T, LockFailure> {
-    outcome.unwrap_or_else(|_| Err(RedisFailure::NoAnswer("the operation was broken off".to_owned()).into()))
+/// Work that runs to its end even if its caller goes: within its caller's task while that waits for it, and in a task of
+/// its own once the caller drops it. So nothing is spawned for an operation whose caller stays.
+pub struct Detached<T: Send + 'static>(Option<Pin<Box<dyn Future<Output = T> + Send>>>);
+
+impl<T: Send + 'static> Detached<T> {
+    pub fn new(work: impl Future<Output = T> + Send + 'static) -> Detached<T> {
+        Detached(Some(Box::pin(work)))
+    }
+}
+
+impl<T: Send + 'static> Future for Detached<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        // Kept only if it goes on: work that panics is not polled again.
+        let mut work = self.0.take().expect("polled no more once it is done");
+        let outcome = work.as_mut().poll(cx);
+        if outcome.is_pending() {
+            self.0 = Some(work);
+        }
+        outcome
+    }
+}
+
+impl<T: Send + 'static> Drop for Detached<T> {
+    fn drop(&mut self) {
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(continued(async move { drop(work.await) }));
+        }
+    }
 }

@@ -29,8 +29,10 @@ pub struct Engine {
 
 /// One sending of an attempt, as its lease spells it.
 pub struct Sending {
-    identity: String,
-    nonce: String,
+    /// Owner and nonce.
+    attempt: String,
+    /// How much of it is the owner, bytes.
+    identity: usize,
     /// Its name where the nonce does not name it; else nothing.
     request: String,
     /// Its name, which no other sending has.
@@ -40,19 +42,41 @@ pub struct Sending {
 
 impl Sending {
     pub fn of(attempt: &Attempt, id: String, sidecar: &str) -> Sending {
-        let (nonce, request) = match &attempt.name {
+        let mut text = record::identity(&attempt.owner);
+        let identity = text.len();
+        let request = match &attempt.name {
             // In a space of its own, so that no caller's name is ever one of ours.
-            Some(name) => (record::nonce(&format!("caller:{name}")), id.clone()),
-            None => (record::nonce(&id), String::new()),
+            Some(name) => {
+                record::push_nonce(&mut text, &format!("caller:{name}"));
+                id.clone()
+            }
+            None => {
+                record::push_nonce(&mut text, &id);
+                String::new()
+            }
         };
         let hold = attempt.is_hold.then_some(sidecar);
         let further = record::further(&attempt.owner, attempt.meta.as_deref(), hold);
-        Sending { identity: record::identity(&attempt.owner), nonce, request, id, further }
+        Sending { attempt: text, identity, request, id, further }
+    }
+
+    fn identity(&self) -> &str {
+        &self.attempt[..self.identity]
+    }
+
+    fn nonce(&self) -> &str {
+        &self.attempt[self.identity..]
     }
 
     /// What undoes it.
-    pub fn undo(&self, key: Key, attempt: &Attempt) -> Undo {
-        Undo::new(key, self.identity.clone(), self.id.clone(), attempt.ttl)
+    fn undo(&self, key: Key, attempt: &Attempt) -> Undo {
+        Undo::new(key, self.identity().to_owned(), self.id.clone(), attempt.ttl)
+    }
+
+    /// What undoes it.
+    pub fn into_undo(mut self, key: Key, attempt: &Attempt) -> Undo {
+        self.attempt.truncate(self.identity);
+        Undo::new(key, self.attempt, self.id, attempt.ttl)
     }
 }
 
@@ -61,8 +85,8 @@ impl Engine {
         let ttl = attempt.ttl;
         let args = AcquireArgs {
             ttl,
-            identity: &sending.identity,
-            nonce: &sending.nonce,
+            identity: sending.identity(),
+            nonce: sending.nonce(),
             further: &sending.further,
             own: attempt.own,
             request: &sending.request,
@@ -120,8 +144,8 @@ impl Engine {
             let left = wait.until.saturating_duration_since(Instant::now());
             let joining = Joining {
                 id: &sending.id,
-                identity: &sending.identity,
-                nonce: &sending.nonce,
+                identity: sending.identity(),
+                nonce: sending.nonce(),
                 request: &sending.request,
                 ttl_ms: attempt.ttl.as_ms(),
                 further: &sending.further,
@@ -211,7 +235,7 @@ impl Engine {
     ) -> Result<Option<Lease>, LockFailure> {
         let sent = Instant::now();
         let how = How::Take(&sending.id);
-        match self.scripts.renew(key, token, &sending.identity, Some(attempt.ttl), how).await? {
+        match self.scripts.renew(key, token, sending.identity(), Some(attempt.ttl), how).await? {
             RenewRow::Renewed(found) => {
                 self.shared.ledger.granted(key.shard(), attempt.ttl.as_ms());
                 let lease = self.lease(key, &found)?;

@@ -43,9 +43,9 @@ pub use undo::Unsettled;
 
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
-use crate::request::{Caller, continued};
+use crate::request::Caller;
 use census::Census;
-use delivery::{arrived, detached};
+use delivery::{Detached, detached};
 use engine::{Engine, kept, not_mine};
 use floors::Floors;
 use nonce::Nonces;
@@ -120,35 +120,36 @@ impl Locks {
     pub async fn acquire(&self, key: Key, attempt: Attempt) -> Result<Delivery, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
-        let (mut give, take) = oneshot::channel();
+        // A caller that waits leaves the queue when it goes: `stays` is dropped then.
+        let (stays, gone) = attempt.wait.as_ref().map(|_| oneshot::channel::<()>()).unzip();
         // Detached: once sent, the outcome must be learned even if the caller has gone.
-        tokio::spawn(async move {
+        let work = Detached::new(async move {
             let mut sending = engine.another(&attempt);
             let mut outcome = engine.acquire(&key, &attempt, &sending).await;
             drop(flight);
-            if let (Ok(Acquired::Held(_)), Some(wait)) = (&outcome, &attempt.wait) {
-                outcome = Box::pin(engine.wait(&key, &attempt, &mut sending, wait, give.closed())).await;
+            if let (Ok(Acquired::Held(_)), Some(wait), Some(gone)) = (&outcome, &attempt.wait, gone) {
+                outcome = Box::pin(engine.wait(&key, &attempt, &mut sending, wait, async { drop(gone.await) })).await;
             }
-            let undo = sending.undo(key, &attempt);
             match outcome {
+                Ok(content @ Acquired::Held(_)) => Ok(Delivery { content, receipt: Receipt::none() }),
                 Ok(content) => {
-                    let receipt = match content {
-                        Acquired::Held(_) => Receipt::none(),
-                        _ => Receipt::new(undo, engine.undoer.clone()),
-                    };
-                    // Lost on the way or never fetched, it undoes the grant.
-                    let _ = give.send(Ok(Delivery { content, receipt }));
+                    // Never fetched, it undoes the grant.
+                    let receipt = Receipt::new(sending.into_undo(key, &attempt), engine.undoer.clone());
+                    Ok(Delivery { content, receipt })
                 }
                 Err(failure) => {
+                    let undo = sending.into_undo(key, &attempt);
                     let failure = engine.undone(failure, &undo).await;
                     if failure.leaves_a_grant() {
                         engine.undoer.push(undo);
                     }
-                    let _ = give.send(Err(failure));
+                    Err(failure)
                 }
             }
         });
-        arrived(take.await)
+        let outcome = work.await;
+        drop(stays);
+        outcome
     }
 
     /// Sets the remaining time of a lease to `ttl`, or to its own where none is given.
@@ -239,7 +240,7 @@ impl Locks {
     pub async fn force(&self, target: Target, by: Caller) -> Result<Forced, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
-        let work = async move {
+        detached(flight, async move {
             let (key, token) = match target {
                 Target::Key(key) => (key, None),
                 Target::Lease(which) => match engine.find(which).await? {
@@ -259,8 +260,8 @@ impl Locks {
                 ForceRow::Free => Ok(Forced::Free),
                 ForceRow::Other | ForceRow::Stranger => Ok(Forced::Other),
             }
-        };
-        detached(flight, continued(work)).await
+        })
+        .await
     }
 
     /// Hears what becomes of a lease by another's doing, as far as messages reach us; a renewal tells for sure.

@@ -10,12 +10,19 @@ use super::outcome::{Expiry, Holder};
 use super::scripts::Found;
 use super::types::{Claim, Key, Lease, Owner, OwnerKind, Token};
 
+/// Most attempts' owner and nonce are shorter.
+const ATTEMPT_BYTES: usize = 128;
+
 /// `"kind":"user","owner":"alice",`: the owner as the lease spells it.
 pub fn identity(owner: &Owner) -> String {
-    match owner.kind {
-        OwnerKind::User => claim(Claim::User(&owner.id)),
-        OwnerKind::System => ["\"kind\":\"system\",\"owner\":", &quoted(&owner.id), ","].concat(),
-    }
+    let mut text = String::with_capacity(ATTEMPT_BYTES);
+    text.push_str(match owner.kind {
+        OwnerKind::User => "\"kind\":\"user\",\"owner\":",
+        OwnerKind::System => "\"kind\":\"system\",\"owner\":",
+    });
+    push_quoted(&mut text, &owner.id);
+    text.push(',');
+    text
 }
 
 /// The beginning of [`identity`] that a lease must have to answer to `claim`.
@@ -28,7 +35,16 @@ pub fn claim(claim: Claim<'_>) -> String {
 
 /// `"nonce":"n-1",`: the attempt as the lease spells it.
 pub fn nonce(nonce: &str) -> String {
-    ["\"nonce\":", &quoted(nonce), ","].concat()
+    let mut text = String::new();
+    push_nonce(&mut text, nonce);
+    text
+}
+
+/// Adds [`nonce`] to a text.
+pub fn push_nonce(text: &mut String, nonce: &str) {
+    text.push_str("\"nonce\":");
+    push_quoted(text, nonce);
+    text.push(',');
 }
 
 /// `"by":"r-1",`: a sending, where the nonce does not name it, as the lease spells it.
@@ -138,8 +154,18 @@ struct Record {
 }
 
 fn quoted(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    push_quoted(&mut quoted, text);
+    quoted
+}
+
+fn push_quoted(json: &mut String, text: &str) {
     let is_plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');
-    if is_plain { ["\"", text, "\""].concat() } else { serde_json::to_string(text).expect("a string is always JSON") }
+    if is_plain {
+        ["\"", text, "\""].into_iter().for_each(|part| json.push_str(part));
+    } else {
+        json.push_str(&serde_json::to_string(text).expect("a string is always JSON"));
+    }
 }
 
 #[cfg(test)]

@@ -58,7 +58,8 @@ impl Key {
         if text.len() > Self::MAX_BYTES {
             return Err(KeyError::TooLong(text.len()));
         }
-        if let Some((at, _)) = text.char_indices().find(|(_, c)| c.is_control()) {
+        let is_plain = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if let (false, Some((at, _))) = (is_plain, text.char_indices().find(|(_, c)| c.is_control())) {
             return Err(KeyError::ControlCharacter(at));
         }
         Ok(Key(text.into()))

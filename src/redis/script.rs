@@ -75,15 +75,27 @@ pub struct Call {
 
 /// A script's ARGV. All of it travels as one argument, packed, for each argument of its own would cost us and Redis more
 /// on its way than it does in the script.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Args {
     count: u32,
+    /// Behind room for the list's head.
     packed: Vec<u8>,
+}
+
+/// Bytes of the longest head of a list.
+const HEAD: usize = 5;
+
+impl Default for Args {
+    fn default() -> Args {
+        let mut packed = Vec::with_capacity(256);
+        packed.extend_from_slice(&[0; HEAD]);
+        Args { count: 0, packed }
+    }
 }
 
 impl Args {
     pub fn of<'a>(texts: impl IntoIterator<Item = &'a str>) -> Args {
-        let mut args = Args { count: 0, packed: Vec::with_capacity(256) };
+        let mut args = Args::default();
         args.extend(texts);
         args
     }
@@ -100,13 +112,13 @@ impl Args {
         pack_text(&mut self.packed, name);
         rmp::encode::write_uint(&mut self.packed, key_count as u64).expect(MEMORY);
         pack_length(&mut self.packed, args.count);
-        self.packed.extend_from_slice(&args.packed);
+        self.packed.extend_from_slice(&args.packed[HEAD..]);
     }
 
-    pub(super) fn pack(&self) -> Bytes {
-        let mut list = Vec::with_capacity(self.packed.len() + 5);
-        pack_length(&mut list, self.count);
-        list.extend_from_slice(&self.packed);
+    pub(super) fn pack(self) -> Bytes {
+        let mut list = self.packed;
+        list[0] = rmp::Marker::Array32.to_u8();
+        list[1..HEAD].copy_from_slice(&self.count.to_be_bytes());
         list.into()
     }
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::{HeaderMap, Request};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -24,6 +25,7 @@ use crate::server::read_body;
 const MAX_OWNER_BYTES: usize = 256;
 /// Longest Idempotency-Key, characters.
 const MAX_NAME_CHARS: usize = 255;
+static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Body of an acquire. Numbers are checked by hand, so that the answer can name the range.
 #[derive(Default, Deserialize)]
@@ -150,7 +152,7 @@ pub fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let bad = || {
         Failure::BadRequest(format!("Idempotency-Key: expected 1 to {MAX_NAME_CHARS} printable ASCII characters, once"))
     };
-    let mut values = headers.get_all("idempotency-key").iter();
+    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
     let Some(value) = values.next() else { return Ok(None) };
     let name = value.to_str().map_err(|_| bad())?;
     let fits = (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));

@@ -1,7 +1,6 @@
 //! An HTTP client that does what a test says, and raw bytes where no client would.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,6 +9,8 @@ use hyper::{HeaderMap, Request};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
+
+use super::timed::Timed;
 
 /// Keeps connections alive between calls.
 #[derive(Clone)]
@@ -97,12 +98,21 @@ impl Answer {
 
 /// Sends bytes as they are and reads until the other side closes, or for two seconds.
 pub fn raw(address: &str, bytes: &str) -> String {
-    let mut stream = TcpStream::connect(address).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(2))).expect("a timeout");
+    let mut stream = Timed::connect(address, Duration::from_secs(2)).expect("a connection");
     stream.write_all(bytes.as_bytes()).expect("written");
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
     String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// [`raw`], for an answer that goes on: its head.
+pub fn raw_head(address: &str, bytes: &str) -> String {
+    let mut stream = Timed::connect(address, Duration::from_secs(10)).expect("a connection");
+    stream.write_all(bytes.as_bytes()).expect("written");
+    let mut head = String::new();
+    let mut lines = BufReader::new(stream);
+    while !head.ends_with("\r\n\r\n") && lines.read_line(&mut head).expect("a line of the head") > 0 {}
+    head
 }
 
 /// An answer that is still coming, line by line. Dropped, its connection closes.

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Line, answer_of};
-use crate::harness::http::raw;
+use crate::harness::http::{raw, raw_head};
 use crate::harness::{Answer, Scratch, Sidecar, TestRedis, Who, editor, eventually, jwt, unique};
 
 /// A request of each dialect that is granted, and one that is refused.
@@ -52,7 +52,7 @@ async fn the_id_that_a_caller_sends_comes_back_in_every_answer_and_in_problems()
         }
         let hold = format!("POST /v1/locks/{}/hold HTTP/1.1\r\nHost: localhost\r\n", unique("id"));
         let head = format!("{hold}Cookie: refreshToken={}\r\nX-Request-Id: {sent}\r\n\r\n", jwt::editor("alice"));
-        let held = raw(sidecar.api_address(), &head);
+        let held = raw_head(sidecar.api_address(), &head);
         assert!(held.starts_with("HTTP/1.1 200") && held.contains(&format!("x-request-id: {sent}\r\n")), "{held}");
     }
 }
