@@ -156,17 +156,17 @@ impl Context {
             match cx.failures.room(Instant::now()) {
                 // No fault: each sidecar is stopped at some time, as in every rolling restart.
                 Some(Room { withheld }) if is_draining => {
-                    let text = "a request was refused: the sidecar is being stopped";
+                    let text = "request refused: the sidecar is shutting down";
                     tracing::info!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
                 }
                 Some(Room { withheld }) => {
-                    let text = "a request failed";
+                    let text = "request failed";
                     tracing::warn!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
                 }
                 None => {}
             }
         } else {
-            let text = "a request was answered";
+            let text = "request";
             tracing::debug!(%method, dialect, operation, status, code, outcome, reason, duration_ms, "{text}");
         }
         if let Some(id) = request::id_for_answer().and_then(|id| HeaderValue::try_from(id).ok()) {

@@ -72,7 +72,7 @@ fn detail(failure: &Failure, sentence: &str) -> String {
         Failure::BadRequest(reason) => reason.clone(),
         // Of what Redis said the caller is told what to change, not the names that it says it with.
         Failure::RedisRefused { advice: Some(advice), .. } => {
-            format!("Redis refused this, and nothing was changed: {advice}")
+            format!("Redis refused the command; nothing was changed: {advice}")
         }
         Failure::Held(Holder::Lease(lease)) => {
             let Lease { key, owner, valid_for_ms, .. } = &**lease;
@@ -90,7 +90,7 @@ fn detail(failure: &Failure, sentence: &str) -> String {
             Queue { holder: Some(Holder::Lease(lease)), .. } => {
                 let Lease { key, owner, valid_for_ms, .. } = &**lease;
                 let owner = &owner.id;
-                format!("lock `{key}` was not free in time; it is held by `{owner}` for another {valid_for_ms} ms")
+                format!("timed out waiting for lock `{key}`; it is held by `{owner}` for another {valid_for_ms} ms")
             }
             _ => sentence.to_owned(),
         },

@@ -55,7 +55,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit
         match outcome {
             Ok(granted) => keeper.keep(granted, permit, ttl, lines).await,
             Err(failure) => {
-                tracing::debug!(code = failure.code(), reason = failure.reason(), "a hold was refused");
+                tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
                 lines.say(&Event::Refused(failure.problem()));
             }
         }
