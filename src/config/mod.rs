@@ -55,7 +55,7 @@ pub struct RedisConfig {
     pub sentinel_password: Option<Live<Secret>>,
     /// Deadline of one round trip.
     pub timeout: Duration,
-    /// Replicas that must have a grant or a renewal before it counts.
+    /// Replicas that must acknowledge each grant or renewal.
     pub min_replicas: u32,
     /// How long they may take for that.
     pub replica_timeout: Duration,
@@ -279,7 +279,7 @@ impl Config {
             check.mistake(
                 "--listen",
                 format!(
-                    "`{exposed}` can be reached from other machines and no credential is configured; set \
+                    "`{exposed}` can be reached from other machines and no authentication is configured; set \
                      --jwt-secret-file, --jwt-public-key-file or --api-token-file, or add --insecure"
                 ),
             );

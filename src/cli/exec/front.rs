@@ -135,7 +135,7 @@ impl Front {
 
     /// Kills the command of a guardian that was killed. Once this process ends, the lock is released.
     async fn replace_guardian(&mut self) {
-        complain("the guardian was killed, so the command is, too");
+        complain("the supervisor process was killed; killing the command");
         let Some(running) = &self.running else { return };
         let deadline = Instant::now() + DYING;
         while test_kill_process_group(running.group).is_ok() && Instant::now() < deadline {
