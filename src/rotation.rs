@@ -28,17 +28,13 @@ pub async fn follow(files: Vec<Box<dyn Follow>>, metrics: Arc<Metrics>) {
                 Look::Same => {}
                 Look::Taken(warnings) => {
                     unfit.set(0);
-                    tracing::info!(flag = file.flag(), "the file has changed, and what it holds now counts");
+                    tracing::info!(flag = file.flag(), "secret reloaded");
                     warn(&warnings);
                 }
                 Look::Unwise(warning) => warn(&[warning]),
                 Look::Unfit(problem) => {
                     unfit.set(1);
-                    tracing::error!(
-                        flag = file.flag(),
-                        problem,
-                        "the file has changed; what it held before still counts"
-                    );
+                    tracing::error!(flag = file.flag(), problem, "invalid secret file; keeping the previous one");
                 }
             }
         }

@@ -55,7 +55,7 @@ impl Queue {
             let queue = self.clone();
             tokio::spawn(async move {
                 if let Err(failure) = queue.0.push.hear(&channels).await {
-                    tracing::debug!(%failure, "cannot listen for what happens to a lease yet; the next renewal tells");
+                    tracing::debug!(%failure, "cannot subscribe to a lease's events yet; the next renewal will tell");
                 }
             });
         }

@@ -108,7 +108,11 @@ impl Undoer {
             && let Some(Room { withheld }) = self.0.left.room(Instant::now())
         {
             let key = undo.key.as_str();
-            tracing::error!(key, withheld, "too many grants to undo; this one may keep its lock until its ttl ends");
+            tracing::error!(
+                key,
+                withheld,
+                "too many grants to roll back; this one may keep its lock until its TTL ends"
+            );
         }
     }
 }
@@ -119,13 +123,13 @@ impl Parts {
             match self.scripts.undo(&undo.key, &undo.identity, &undo.sending, &undo.entry).await {
                 Ok(UndoRow::Undone) => {
                     if let Some(Room { withheld }) = self.undone.room(Instant::now()) {
-                        tracing::info!(key = %undo.key, withheld, "undid a grant that no caller was told of");
+                        tracing::info!(key = %undo.key, withheld, "rolled back an undelivered grant");
                     }
                 }
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}
                 Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {
                     if let Some(Room { withheld }) = self.refused.room(Instant::now()) {
-                        tracing::error!(key = %undo.key, reason, withheld, "cannot undo a grant that no caller was told of");
+                        tracing::error!(key = %undo.key, reason, withheld, "cannot roll back an undelivered grant");
                     }
                 }
                 Err(_) => {
