@@ -154,6 +154,22 @@ fn the_native_api_has_every_code_in_its_table() {
     assert_eq!(codes, failures());
 }
 
+#[test]
+fn every_line_of_the_log_that_the_documents_explain_is_one_of_ours() {
+    let sources: Vec<String> = files("src", ".rs").iter().map(|path| read(path)).collect();
+    let page = read("docs/operations/troubleshooting.md");
+    let table = rows(section(&page, "## When something fails"));
+    let mut count = 0;
+    for line in table.iter().filter(|row| row[0].ends_with("in the log")) {
+        let text = quoted(&line[0]).last().unwrap().trim_end_matches('…').trim_end();
+        // `every user of this machine may read` has its verb put in.
+        let text = text.trim_end_matches(" read");
+        assert!(sources.iter().any(|source| source.contains(text)), "{text}");
+        count += 1;
+    }
+    assert!(count >= 5, "{count} lines");
+}
+
 #[tokio::test]
 async fn the_metrics_are_those_of_the_binary_with_their_labels() {
     const METRICS: &str = include_str!("../../../src/metrics.rs");

@@ -54,7 +54,7 @@ async fn a_killed_sidecar_stops_the_command_before_the_lease_ends() {
     let stubborn = Stubborn::start(&mine).await;
     mine.signal("KILL");
     stubborn.assert_dead_before(&other).await;
-    stubborn.assert_ends_lost("the sidecar is gone").await;
+    stubborn.assert_ends_lost("the connection to the sidecar was lost").await;
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_frozen_sidecar_stops_the_command_before_the_lease_ends() {
     let stubborn = Stubborn::start(&mine).await;
     mine.signal("STOP");
     stubborn.assert_dead_before(&other).await;
-    stubborn.assert_ends_lost("is not renewed any more").await;
+    stubborn.assert_ends_lost("cannot renew").await;
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_frozen_front_does_not_keep_the_command_alive() {
     mine.signal("KILL");
     stubborn.assert_dead_before(&other).await;
     signal("CONT", stubborn.exec.id());
-    stubborn.assert_ends_lost("the sidecar is gone").await;
+    stubborn.assert_ends_lost("the connection to the sidecar was lost").await;
 }
 
 #[tokio::test]
@@ -128,7 +128,7 @@ async fn a_killed_guardian_takes_the_command_with_it_before_the_lock_is_free() {
     stubborn.assert_dead_before(&mine).await;
     let ended = stubborn.exec.end().await;
     assert_eq!(ended.code, Some(76));
-    assert!(ended.stderr.contains("guardian"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("supervisor"), "{}", ended.stderr);
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_frozen_guardian_is_woken() {
     signal("STOP", stubborn.guardian());
     mine.signal("KILL");
     stubborn.assert_dead_before(&other).await;
-    stubborn.assert_ends_lost("the sidecar is gone").await;
+    stubborn.assert_ends_lost("the connection to the sidecar was lost").await;
 }
 
 #[tokio::test]

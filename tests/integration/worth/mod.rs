@@ -96,7 +96,7 @@ async fn a_node_of_a_cluster_and_a_sentinel_are_not_taken_for_one_redis() {
     Sidecar::says_why_not(&["--redis-url", &node.url()], "this is a node of a Redis Cluster").await;
     let sentinel = Sentinel::start(&port, "");
     let url = format!("redis://127.0.0.1:{}", sentinel.port);
-    Sidecar::says_why_not(&["--redis-url", &url], "a sentinel perhaps; say redis-sentinel://").await;
+    Sidecar::says_why_not(&["--redis-url", &url], "perhaps a sentinel; use redis-sentinel://").await;
 }
 
 #[tokio::test]
