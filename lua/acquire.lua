@@ -62,6 +62,10 @@ if lease then
   local by, opens, closes = told(lease)
   local sending = request ~= '' and request or string.match(nonce, '^"nonce":"([^"]*)')
   sending = is_replay and sending or '+' .. sending
+  local is_on_offer = take_offer(queue, token_of(lease))
+  if is_on_offer then
+    by = '' -- The waiter that it was offered to may be dead. If it takes its turn yet, it is told by that.
+  end
   if not find_sending(by, sending) and not find_sending(by, '+*') then
     local is_full = #by + #sending >= LONGEST_BY
     if is_full and is_replay then
@@ -73,7 +77,6 @@ if lease then
     text = tell(lease, by == '' and sending or by .. ' ' .. sending, opens, closes)
   end
 
-  local is_on_offer = take_offer(queue, token_of(lease))
   if not is_replay or is_on_offer then
     valid_until = math.max(expires, clock_ms() + ttl_ms)
   end
@@ -90,6 +93,9 @@ if lease then
       -- Not KEEPTTL: a lease in its last millisecond ends here, and the SET would make it one that never does.
       redis.call('SET', lock, text, 'PXAT', whole(valid_until))
     end
+  end
+  if is_replay and text ~= lease and string.find(lease, ',"hold":"', 1, true) then
+    redis.call('SPUBLISH', push .. 'all', 'repeated\n' .. key .. '\n' .. token_of(lease))
   end
   local left_ms = math.max(valid_until - clock_ms(), 0)
   if is_replay then

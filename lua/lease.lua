@@ -113,7 +113,11 @@ end
 
 -- Removes the mark of an offer of this lease from the queue, see queue.lua; whether there was one.
 local function take_offer(queue, token)
-  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
+  local marks = redis.pcall('ZRANGEBYSCORE', queue, '-inf', 0)
+  if marks.err then
+    return false -- What is no queue has no offers.
+  end
+  for _, mark in ipairs(marks) do
     if string.match(mark, '^offer\n(%d+)\n') == token then
       redis.call('ZREM', queue, mark)
       return true

@@ -11,11 +11,11 @@
 -- queue was lost, and those who waited are coming back to their positions; until that time none of them is served. Marks
 -- are no keys of their own, since on a cluster Redis runs a script in a slot that moves only where all its keys exist.
 -- Channel push .. sidecar, for one sidecar: turn (key, waiter, token, left_ms), dropped (key: its entries left the queue),
--- offer (key, left_ms: the lease that its waiters wait for ends so soon), released (key, token: of a lease that is held
--- by a connection to it).
+-- offer (key, left_ms: the lease that its waiters wait for ends so soon).
 -- Channel push .. "all", for every sidecar that has waiters or holds locks: offer (key, left_ms), lost (key, sidecar: it
 -- found its entries gone from the queue), forced (key, token: this lease was removed by force), shortened (key, token,
--- left_ms: this lease ends so soon, and sooner than it did).
+-- left_ms: this lease ends so soon, and sooner than it did); and of a lease that a connection to a sidecar holds: released
+-- (key, token: by its token), repeated (key, token: another sending of its attempt was told of it, and may hold it now).
 
 local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
 local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
@@ -24,6 +24,8 @@ local OFFER_MS = 1500
 -- The time where that sidecar does not listen just now. It may have lost its connection and find the offer by itself
 -- when it listens again; or it has ended, and all its waiters with it.
 local UNHEARD_OFFER_MS = 700
+-- A queue that was lost is restored by all its sidecars in this time.
+local REJOIN_MS = 300
 -- Waiters behind the one that is served whose sidecars are told: the one that is served may be dead, and the next ones,
 -- too. The others look by themselves.
 local TOLD_BEHIND = 4
@@ -101,8 +103,10 @@ local function hand_over(keys, args, freed, awake)
   end
   for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
     local rejoin_until = tonumber(string.match(mark, '^rejoin\n(%d+)$'))
-    if rejoin_until and rejoin_until > clock_ms() then
-      return 'rejoining', rejoin_until - clock_ms()
+    local left_ms = (rejoin_until or 0) - clock_ms()
+    -- More is left only where the clock went back.
+    if left_ms > 0 and left_ms <= REJOIN_MS then
+      return 'rejoining', left_ms
     end
     local token, process = string.match(mark, '^offer\n(%d+)\n(%w+)')
     if process and token ~= freed and process ~= awake then
@@ -142,10 +146,14 @@ local function hand_over(keys, args, freed, awake)
 end
 
 -- What a script that freed a key, by ending the lease of the token `freed`, does at its end: offers it to the first waiter.
--- Where Redis takes no new key here, as while the slot moves to another server, those who wait are told to look for
--- themselves.
+-- Where Redis takes no new key here, as while the slot moves to another server, or waiters are coming back, those who wait
+-- are told to look for themselves.
 local function pass_on(keys, args, freed)
-  if redis.call('EXISTS', keys[4]) == 1 and not hand_over(keys, args, freed) and redis.call('EXISTS', keys[4]) == 1 then
-    redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n0')
+  if redis.call('EXISTS', keys[4]) == 0 then
+    return
+  end
+  local outcome, left_ms = hand_over(keys, args, freed)
+  if outcome ~= 'offered' and redis.call('EXISTS', keys[4]) == 1 then
+    redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n' .. (left_ms or 0))
   end
 end

@@ -21,8 +21,6 @@ local key, push                   = ARGV[1], ARGV[4]
 local entry, sending, wait_ms     = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local position, own, not_after    = ARGV[8], ARGV[9], ARGV[10]
 
-local REJOIN_MS = 300 -- a queue that was lost is restored by all its sidecars in this time
-
 local refusal = late(not_after)
 if refusal then
   return refusal

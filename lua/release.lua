@@ -13,7 +13,7 @@
 --       | {"other", lease}   not this owner's lease (of this token); the caller tells lost from not yours
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
--- A lease that a connection to a sidecar holds (its field "hold") and that is released by its token is said to that one.
+-- A lease that a connection to a sidecar holds (its field "hold") and that is released by its token is said to all.
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
 local lock, tokens               = KEYS[1], KEYS[3]
 local key, push                  = ARGV[1], ARGV[4]
@@ -55,9 +55,8 @@ if sending ~= '' then
     return {'told'}
   end
 else
-  local hold = string.match(lease, ',"hold":"([%w-]+)"')
-  if hold then
-    redis.call('SPUBLISH', push .. hold, 'released\n' .. key .. '\n' .. token_of(lease))
+  if string.find(lease, ',"hold":"', 1, true) then
+    redis.call('SPUBLISH', push .. 'all', 'released\n' .. key .. '\n' .. token_of(lease))
   end
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.

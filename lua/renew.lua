@@ -54,7 +54,13 @@ elseif how == 'extend' then
   end
 else
   take_offer(queue, token)
-  may_shorten = told(lease) == sending and renewed(lease) ~= lease
+  local by, opens, closes = told(lease)
+  -- A repetition of its attempt, or its owner's re-entrant acquire, took the offer meanwhile.
+  if not find_sending(by, sending) then
+    by = sending .. ' ' .. by
+    text = tell(lease, by, opens, closes)
+  end
+  may_shorten = by == sending and renewed(lease) ~= lease
 end
 local valid_until = clock_ms() + ttl_ms
 if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then

@@ -4,7 +4,7 @@
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] identity  the owner as the lease spells it
--- ARGV[6] sending  its name, which no other sending has
+-- ARGV[6] sending  its name, which no other sending has; or "" to remove the entry alone
 -- ARGV[7] entry    its entry in the queue, to be removed, too; or "" where it has none
 -- ARGV[8] not_after  see lease.lua
 -- Returns {"undone"}       the lease is freed
@@ -31,6 +31,9 @@ if entry ~= '' then
     return left
   end
 end
+if sending == '' then
+  return {'nothing'}
+end
 local begin = type(lease) == 'string' and string.match(lease, '^{"token":"%d+",()')
 if not begin or string.sub(lease, begin, begin + #identity - 1) ~= identity then
   return {'nothing'}
@@ -46,6 +49,7 @@ if not first then
 end
 local others = without(by, first, last)
 if others ~= '' or renewed(lease) == lease then
+  take_offer(queue, token_of(lease))
   local expires = redis.call('PEXPIRETIME', lock)
   if expires > 0 then
     -- As in acquire.lua: the first write lets the second through when Redis is out of memory.

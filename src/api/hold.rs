@@ -29,6 +29,8 @@ const RENEWALS_IN_A_TTL: u32 = 3;
 /// After a renewal that Redis did not answer, or refused.
 const RETRY: Duration = Duration::from_millis(200);
 
+/// Longest time by which the first word of a hold is put off until it is told what becomes of its lease.
+const LISTENING: Duration = Duration::from_millis(200);
 /// So long before the promise ends, the word that it is lost goes out.
 const LAST_WORD: Duration = Duration::from_millis(5);
 
@@ -101,7 +103,7 @@ pub async fn acquire(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted
             // The hold tries again, for as long as the promise lasts.
             Err(_) => return Ok(granted),
             // It has ended meanwhile, and so the attempt is an ordinary one.
-            Ok(Changed::Lost(_) | Changed::NotYours) => drop(granted.receipt.sign()),
+            Ok(Changed::Lost(_) | Changed::NotYours) => drop(granted),
         }
     }
 }
@@ -193,12 +195,15 @@ type Renewal = Pin<Box<dyn Future<Output = Result<Changed<Lease>, Missed>> + Sen
 impl Hold {
     /// Renews until the client closes, the lock is lost, or the process has been stopping for the grace.
     async fn keep(mut self) {
+        let mut watch = self.keeper.locks.watch(&self.lease);
+        // Before the client knows of the lock, so that it hears of whatever it causes.
+        let _ = tokio::time::timeout(self.pause().min(LISTENING), watch.listens()).await;
+        self.lease.valid_for_ms = millis((self.deadline + LAST_WORD).saturating_duration_since(Instant::now()));
         self.lines.say(&Event::Acquired(LeaseView::from(&self.lease)));
         let mut renew_at = Instant::now() + self.pause();
         let mut renewal: Option<Renewal> = None;
         let mut give_up_at = None;
         let (lines, mut draining) = (self.lines.clone(), self.keeper.draining.clone());
-        let mut watch = self.keeper.locks.watch(&self.lease);
         let entry = self.keeper.holds.enter(&self.lease);
         // Each is made once: 2,000 holds that sleep cost what it costs to be woken.
         let (mut closed, mut released) = (pin!(lines.closed()), pin!(entry.released()));
@@ -224,7 +229,7 @@ impl Hold {
                     match news {
                         News::Released => break End::Released,
                         News::Shortened { left_ms } => self.shortened(left_ms),
-                        News::Forced => {}
+                        News::Forced | News::Repeated => {}
                     }
                     // A renewal says what became of it; not one that may have been sent before.
                     (renewal, renew_at) = (None, Instant::now());
@@ -259,7 +264,7 @@ impl Hold {
                         renewal = Some(self.renewal());
                     }
                     if now >= self.said + SIGN_OF_LIFE {
-                        let valid_for_ms = millis(self.deadline + LAST_WORD - now);
+                        let valid_for_ms = millis((self.deadline + LAST_WORD).saturating_duration_since(now));
                         self.say(&Event::Ping { valid_for_ms });
                     }
                 }
@@ -273,7 +278,8 @@ impl Hold {
                 self.keeper.lost.with_label_values(&[reason]).inc();
             }
         }
-        if matches!(end, End::Closed | End::GivenUp(_)) {
+        // What was superseded is released, too: the sending that was told of it later may have been undone meanwhile.
+        if matches!(end, End::Closed | End::GivenUp(_) | End::Lost("superseded")) {
             self.release().await;
         }
     }

@@ -311,11 +311,7 @@ async fn two_thousand_holds_cost_little_and_renew_without_bursts() {
         holds.push(acquired(&sidecar, &format!("many-{number}"), 6000).await.0);
     }
     let grown = sidecar.memory() - before;
-    let renewals = || {
-        let stats: String = redis.ask("INFO", &["commandstats"]);
-        let line = stats.lines().find_map(|line| line.strip_prefix("cmdstat_pexpireat:calls=")).unwrap_or("0");
-        line.split(',').next().unwrap().parse::<u64>().unwrap()
-    };
+    let renewals = || redis.calls("pexpireat");
     // Twelve seconds in tenths: six rounds of renewals.
     let (mut counts, mut last) = (Vec::new(), renewals());
     let mut ticks = tokio::time::interval(Duration::from_millis(100));

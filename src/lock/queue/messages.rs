@@ -23,6 +23,8 @@ pub enum Word {
     Forced(Token),
     /// The lease of this token was released by its token.
     Released(Token),
+    /// Another sending of its attempt was told of the lease of this token, which a connection holds.
+    Repeated(Token),
     /// The lease of this token ends so soon, milliseconds, and sooner than it did.
     Shortened { token: Token, left_ms: i64 },
 }
@@ -44,6 +46,7 @@ impl Message {
             "lost" => Word::Lost { by: words.next()?.to_owned() },
             "forced" => Word::Forced(token(words.next())?),
             "released" => Word::Released(token(words.next())?),
+            "repeated" => Word::Repeated(token(words.next())?),
             "shortened" => Word::Shortened { token: token(words.next())?, left_ms: left_ms(words.next())? },
             _ => return None,
         };
@@ -66,6 +69,7 @@ mod tests {
             ("lost\nk\na-0", Word::Lost { by: "a-0".to_owned() }),
             ("forced\nk\n7", Word::Forced(token)),
             ("released\nk\n7", Word::Released(token)),
+            ("repeated\nk\n7", Word::Repeated(token)),
             ("shortened\nk\n7\n5000", Word::Shortened { token, left_ms: 5000 }),
         ] {
             assert_eq!(Message::parse(text), Some(Message { key: key.clone(), word }), "{text}");

@@ -293,9 +293,9 @@ impl Driver {
                     None
                 }));
             }
-            Effect::Remove { key, entry: Entry { id, text, identity, .. } } => {
+            Effect::Remove { key, entry: Entry { text, identity, .. } } => {
                 self.work.push(Box::pin(async move {
-                    if let Err(failure) = scripts.undo(&key, &identity, &id, &text).await {
+                    if let Err(failure) = scripts.undo(&key, &identity, "", &text).await {
                         tracing::debug!(%key, %failure, "the queue entry of a waiter that left is not removed yet; retrying");
                     }
                     None

@@ -25,6 +25,8 @@ const LOOK_AT_FREE: Duration = Duration::from_millis(300);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a queue that Redis refused to look at is left alone.
 const REFUSED: Duration = Duration::from_secs(1);
+/// Of so many waiters a look tells the positions; the others' turn comes with the next ones. Lua takes some 8,000.
+const ASKED_ABOUT: usize = 256;
 /// Looks under way at once: more would keep callers waiting behind them.
 const LOOKS_AT_ONCE: usize = 256;
 
@@ -66,6 +68,8 @@ struct LocalQueue {
     brought_forward: Instant,
     /// Whether entries of ours may be missing: they join again after the next look that Redis answers.
     is_in_doubt: bool,
+    /// With which of those that want to know their positions the next look begins.
+    asked_from: usize,
 }
 
 /// All queues of one thread.
@@ -149,7 +153,8 @@ pub enum Effect {
     Rejoin { key: Key, entry: Entry, position: String },
     /// Run `queue_decline.lua`: the waiter that is offered this lease is not there any more.
     Decline { key: Key, token: Token },
-    /// Remove an entry, by `undo.lua`, whose waiter left while it joined again.
+    /// Remove an entry from the queue, and nothing else, whose waiter left while it joined again: it may have taken its
+    /// turn before.
     Remove { key: Key, entry: Entry },
     /// Tell a waiter how many wait before it, and what it waits for.
     Progress { id: String, ahead: u64, key: Key, state: KeyState },
@@ -202,7 +207,14 @@ impl Queues {
                     effects.push(Effect::Remove { key, entry });
                 }
             }
-            Input::Called { key, id, turn } => self.call(&key, &id, turn, &mut effects),
+            Input::Called { key, id, turn } => {
+                let is_there = self.queues.get_mut(&key).is_some_and(|queue| queue.waiter(&id).is_some());
+                match turn {
+                    // Its waiter left; one that took its turn has removed the offer, and then nothing is declined.
+                    Turn::Offered(token) if !is_there => effects.push(Effect::Decline { key, token }),
+                    turn => self.call(&key, &id, turn, &mut effects),
+                }
+            }
             Input::NotRejoined { key } => {
                 self.change(&key, |queue| {
                     queue.is_in_doubt = true;
@@ -284,17 +296,12 @@ impl Queues {
             }
             Word::Dropped => self.rejoin(&key, effects),
             Word::Lost { by } if by != self.sidecar => self.rejoin(&key, effects),
-            Word::Lost { .. } | Word::Forced(_) | Word::Released(_) => {}
+            Word::Lost { .. } | Word::Forced(_) | Word::Released(_) | Word::Repeated(_) => {}
         }
     }
 
     fn looked(&mut self, key: &Key, ids: &[String], row: &AdvanceRow, now: Instant, effects: &mut Vec<Effect>) {
-        let server = self.server_of(key);
-        // All that waited for this server to answer are looked at now.
-        if self.silent.remove(&server).is_some() {
-            let is_clustered = self.is_clustered;
-            self.look_at_all(|other| server_of(is_clustered, other) == server, now);
-        }
+        self.answered(key, now);
         let looked = self.change(key, |queue| {
             let asked = queue.asked.take()?;
             let pause = match &row.key {
@@ -333,9 +340,20 @@ impl Queues {
         }
     }
 
+    /// The server of a key has answered: all that waited for that are looked at now.
+    fn answered(&mut self, key: &Key, now: Instant) {
+        let server = self.server_of(key);
+        if self.silent.remove(&server).is_some() {
+            let is_clustered = self.is_clustered;
+            self.look_at_all(|other| server_of(is_clustered, other) == server, now);
+        }
+    }
+
     fn not_looked(&mut self, key: &Key, is_of_this_key: bool, now: Instant) {
         let again = if is_of_this_key { now + REFUSED } else { now + ASK_AGAIN };
-        if !is_of_this_key {
+        if is_of_this_key {
+            self.answered(key, now);
+        } else {
             self.silent.insert(self.server_of(key), again);
         }
         let asked = self.change(key, |queue| {
@@ -413,7 +431,14 @@ impl Queues {
 
 impl LocalQueue {
     fn new(now: Instant) -> LocalQueue {
-        LocalQueue { waiters: Vec::new(), look_at: now + LOOK, asked: None, brought_forward: now, is_in_doubt: false }
+        LocalQueue {
+            waiters: Vec::new(),
+            look_at: now + LOOK,
+            asked: None,
+            brought_forward: now,
+            is_in_doubt: false,
+            asked_from: 0,
+        }
     }
 
     /// When it is looked at; `None` while it is.
@@ -432,17 +457,18 @@ impl LocalQueue {
     }
 
     /// The entries that a look asks about: the first and the last of ours that are in the queue, since a Redis that lost a
-    /// part of it lost the end, and those that want to know their position. `None` while none is there.
-    fn asked_about(&self) -> Option<Vec<&Entry>> {
-        let mut waiting: Vec<&Waiter> =
+    /// part of it lost the end, and some of those that want to know their position. `None` while none is there.
+    fn asked_about(&mut self) -> Option<Vec<&Entry>> {
+        let waiting: Vec<&Waiter> =
             self.waiters.iter().filter(|waiter| !waiter.is_called && waiter.position.is_some()).collect();
-        let last = waiting.len().checked_sub(1)?;
-        let mut index = 0;
-        waiting.retain(|waiter| {
-            index += 1;
-            index == 1 || index == last + 1 || waiter.entry.wants_progress
-        });
-        Some(waiting.into_iter().map(|waiter| &waiter.entry).collect())
+        let mut asked = BTreeSet::from([0, waiting.len().checked_sub(1)?]);
+        let curious: Vec<usize> = (0..waiting.len()).filter(|index| waiting[*index].entry.wants_progress).collect();
+        if !curious.is_empty() {
+            let (from, count) = (self.asked_from % curious.len(), curious.len().min(ASKED_ABOUT));
+            asked.extend(curious.iter().cycle().skip(from).take(count));
+            self.asked_from = from + count;
+        }
+        Some(asked.into_iter().map(|index| &waiting[index].entry).collect())
     }
 }
 

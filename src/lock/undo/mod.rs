@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::scripts::{Scripts, UndoRow};
-use super::types::{Key, Ttl};
+use super::types::Key;
 use crate::flood::{Flood, Room};
 use crate::redis::RedisFailure;
 use lanes::Lanes;
@@ -33,18 +33,20 @@ pub struct Undo {
     pub sending: String,
     /// Its entry in the queue, as the queue has it; empty where it has none.
     entry: String,
-    ttl: Ttl,
+    /// How long the lease may last.
+    longest: Duration,
 }
 
 impl Undo {
-    pub fn new(key: Key, identity: String, sending: String, ttl: Ttl) -> Undo {
-        Undo { key, identity, sending, entry: String::new(), ttl }
+    /// `longest`: how long a lease may last that it was granted or told of.
+    pub fn new(key: Key, identity: String, sending: String, longest: Duration) -> Undo {
+        Undo { key, identity, sending, entry: String::new(), longest }
     }
 
     /// When a lease that is there now has ended by itself, and an entry in a queue is not worth the effort any more.
     fn moot_after(&self) -> Instant {
         let entry = if self.entry.is_empty() { Duration::ZERO } else { KEPT_ENTRY };
-        Instant::now() + Duration::from_millis(self.ttl.as_ms()).max(entry) + Duration::from_secs(1)
+        Instant::now() + self.longest.max(entry) + Duration::from_secs(1)
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use super::Shared;
-use super::outcome::{Acquired, Attempt, Changed, Expiry, Holder, LockFailure, Loss, Wait, Which};
+use super::outcome::{Acquired, Attempt, Changed, Expiry, Holder, LockFailure, Loss, Own, Wait, Which};
 use super::queue::{Joining, Queue, Turn};
 use super::record;
 use super::scripts::{AcquireArgs, AcquireRow, Found, How, RenewRow, Scripts, UndoRow};
@@ -18,6 +18,10 @@ use crate::redis::RedisFailure;
 
 /// Between two times that a waiter that lost Redis joins the queue again.
 const AGAIN: Duration = Duration::from_millis(50);
+
+/// How long a sending is undone at most that may have been told of an older lease: the longest ttl that is allowed unless
+/// it is configured.
+const TOLD_LEASE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What one thread's engine is made of.
 pub struct Engine {
@@ -70,13 +74,13 @@ impl Sending {
 
     /// What undoes it.
     fn undo(&self, key: Key, attempt: &Attempt) -> Undo {
-        Undo::new(key, self.identity().to_owned(), self.id.clone(), attempt.ttl)
+        Undo::new(key, self.identity().to_owned(), self.id.clone(), longest(attempt))
     }
 
     /// What undoes it.
     pub fn into_undo(mut self, key: Key, attempt: &Attempt) -> Undo {
         self.attempt.truncate(self.identity);
-        Undo::new(key, self.attempt, self.id, attempt.ttl)
+        Undo::new(key, self.attempt, self.id, longest(attempt))
     }
 }
 
@@ -100,7 +104,7 @@ impl Engine {
             }
             AcquireRow::Granted { token, since_ms, valid_until_ms } => {
                 self.shared.ledger.granted(key.shard(), ttl.as_ms());
-                self.saw(token);
+                self.shared.floors.granted(token);
                 let (key, ttl_ms) = (key.clone(), ttl.as_ms());
                 let (owner, meta) = (attempt.owner.clone(), attempt.meta.clone());
                 let lease = Lease { key, token, owner, since_ms, valid_until_ms, ttl_ms, valid_for_ms: ttl_ms, meta };
@@ -200,7 +204,9 @@ impl Engine {
                     self.leave(sending.undo(key.clone(), attempt), &ticket.entry).await;
                     *sending = self.another(attempt);
                     match self.acquire(key, attempt, sending).await {
-                        Ok(Acquired::Held(_)) => {}
+                        // It has ended meanwhile, or takes no further sending: without a pause it would be asked for again and
+                        // again.
+                        Ok(Acquired::Held(_)) => tokio::time::sleep(AGAIN.min(left)).await,
                         Ok(acquired) => return Ok(acquired),
                         Err(failure) if failure.is_passing() => {
                             self.undoer.push(sending.undo(key.clone(), attempt));
@@ -319,6 +325,12 @@ pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u
 pub fn kept(lease: Lease, sent: Instant) -> Result<Lease, LockFailure> {
     let ttl_ms = lease.valid_for_ms;
     promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)
+}
+
+/// How long a lease may last that a sending of this attempt was granted or told of.
+fn longest(attempt: &Attempt) -> Duration {
+    let may_be_older = attempt.name.is_some() || attempt.own == Own::Extend;
+    if may_be_older { TOLD_LEASE } else { Duration::from_millis(attempt.ttl.as_ms()) }
 }
 
 /// What `{"other", lease}` means for the holder of `token`.

@@ -17,6 +17,8 @@ pub enum News {
     Forced,
     /// It was released by its token.
     Released,
+    /// Another sending of its attempt was told of it, and may hold it now.
+    Repeated,
     /// It ends so soon, milliseconds, unless it is renewed.
     Shortened { left_ms: u64 },
 }
@@ -30,6 +32,13 @@ pub struct Watch {
 }
 
 impl Watch {
+    /// Ends when messages about the lease come through: at once, but for the first lease of a shard.
+    pub async fn listens(&self) {
+        if let Err(failure) = self.queue.0.push.hear(&self.queue.channels(&self.lease.0)).await {
+            tracing::debug!(%failure, "cannot subscribe to a lease's events yet; the next renewal will tell");
+        }
+    }
+
     /// The next thing that happens to the lease.
     pub async fn next(&mut self) -> News {
         match self.news.recv().await {
@@ -50,15 +59,6 @@ impl Queue {
     /// Hears of the lease of `key` with this token for as long as the watch is kept.
     pub fn watch(&self, key: Key, token: Token) -> Watch {
         static NUMBERS: AtomicU64 = AtomicU64::new(0);
-        let channels = self.channels(&key);
-        if !self.0.push.hears(&channels) {
-            let queue = self.clone();
-            tokio::spawn(async move {
-                if let Err(failure) = queue.0.push.hear(&channels).await {
-                    tracing::debug!(%failure, "cannot subscribe to a lease's events yet; the next renewal will tell");
-                }
-            });
-        }
         let (give, news) = mpsc::unbounded_channel();
         let (lease, number) = ((key, token), NUMBERS.fetch_add(1, Ordering::Relaxed));
         self.tell(Command::Watch { lease: lease.clone(), number, news: give });
@@ -91,6 +91,7 @@ impl Holds {
         let (token, news) = match message.word {
             Word::Forced(token) => (token, News::Forced),
             Word::Released(token) => (token, News::Released),
+            Word::Repeated(token) => (token, News::Repeated),
             Word::Shortened { token, left_ms } => {
                 (token, News::Shortened { left_ms: u64::try_from(left_ms).unwrap_or(0) })
             }
