@@ -18,7 +18,7 @@ use super::native::{AcquireBody, LeaseView, caller, explained, idempotency_key, 
 use super::permit::Permit;
 use super::progress;
 use super::wire::rfc3339;
-use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Lease, Locks, Loss, News, Receipt, Ttl};
+use crate::lock::{Acquired, Attempt, Changed, Key, Lease, Locks, Loss, News, Ttl, Unconfirmed};
 use crate::request::continued;
 use crate::server::{Peer, Response};
 
@@ -67,15 +67,15 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
 /// A lease, and what undoes it unless its hold sees to it.
 pub struct Granted {
     lease: Lease,
-    receipt: Receipt,
+    unconfirmed: Unconfirmed,
     /// When its promise ends.
     deadline: Instant,
 }
 
 impl Granted {
     /// At once, so that the promise counts from when it was made.
-    fn now(lease: Lease, receipt: Receipt) -> Granted {
-        Granted { deadline: end_of_promise(&lease), lease, receipt }
+    fn now(lease: Lease, unconfirmed: Unconfirmed) -> Granted {
+        Granted { deadline: end_of_promise(&lease), lease, unconfirmed }
     }
 }
 
@@ -83,23 +83,23 @@ impl Granted {
 pub async fn acquire(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted, Failure> {
     loop {
         let acquired = locks.acquire(key.clone(), attempt.clone()).await;
-        let Delivery { content, receipt } = match acquired {
-            Ok(delivery) => delivery,
+        let (content, unconfirmed) = match acquired {
+            Ok(acquired) => acquired,
             Err(failure) => return Err(explained(&locks, &key, failure).await),
         };
         let lease = match content {
-            Acquired::Granted(lease) => return Ok(Granted::now(lease, receipt)),
+            Acquired::Granted(lease) => return Ok(Granted::now(lease, unconfirmed)),
             Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
             Acquired::Held(holder) => return Err(Failure::Held(holder)),
         };
         let is_whole = lease.valid_for_ms >= attempt.ttl.as_ms();
-        let granted = Granted::now(lease, receipt);
+        let granted = Granted::now(lease, unconfirmed);
         if is_whole {
             return Ok(granted);
         }
-        let Granted { lease, receipt, .. } = &granted;
-        match locks.renew_hold(lease, receipt.sending(), attempt.ttl).await {
-            Ok(Changed::Done(lease)) => return Ok(Granted::now(lease, granted.receipt)),
+        let Granted { lease, unconfirmed, .. } = &granted;
+        match locks.renew_hold(lease, unconfirmed.sending(), attempt.ttl).await {
+            Ok(Changed::Done(lease)) => return Ok(Granted::now(lease, granted.unconfirmed)),
             // The hold tries again, for as long as the promise lasts.
             Err(_) => return Ok(granted),
             // It has ended meanwhile, and so the attempt is an ordinary one.
@@ -135,9 +135,9 @@ impl Keeper {
 
     /// Keeps a lock until its connection closes or it is lost, and says so on `lines`.
     pub fn keep(self, granted: Granted, permit: Permit, ttl: Ttl, lines: Lines) -> impl Future<Output = ()> + Send {
-        let Granted { lease, receipt, deadline } = granted;
+        let Granted { lease, unconfirmed, deadline } = granted;
         // From here on the hold sees to it, whether or not the answer goes out.
-        let sending = receipt.sign();
+        let sending = unconfirmed.confirm();
         self.held.inc();
         // The connection may be the last one of a process that is being stopped, and is closed before its lock is
         // released.

@@ -12,11 +12,9 @@ use super::failure::Failure;
 use super::known;
 use super::language::Language;
 use super::page::{self, Bounds, Form, Page, Text};
-use super::wire::{json, number, registered, rfc3339};
+use super::wire::{confirming, json, number, rfc3339};
 use crate::config::{Anonymous, LockConfig};
-use crate::lock::{
-    Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
-};
+use crate::lock::{Acquired, Attempt, Changed, Forced, Key, Lease, Own, Owner, OwnerKind, Target, Token, Ttl, Which};
 use crate::request;
 use crate::server::{Response, read_body};
 
@@ -50,8 +48,8 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
         Some(user) => Attempt::plain(user, ttl, Own::Extend),
         None => Attempt::plain(Owner::system(cx.owner_names.next()), ttl, Own::Refuse),
     };
-    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
-    let granted = |status, lease| Ok(registered(json(status, &LeaseDto::from(lease)), receipt));
+    let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
+    let granted = |status, lease| Ok(confirming(json(status, &LeaseDto::from(lease)), unconfirmed));
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Renewed(lease) | Acquired::Replayed(lease) => granted(StatusCode::OK, &lease),

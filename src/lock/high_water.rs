@@ -4,16 +4,16 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use super::types::{SHARDS, Shard, Token};
+use super::{SHARDS, Shard, Token};
 
 /// Longest time by which a clock of Redis is taken to be ahead of ours.
 const FUTURE: Duration = Duration::from_secs(24 * 60 * 60);
 
-pub struct Floors([AtomicU64; SHARDS as usize]);
+pub struct HighWater([AtomicU64; SHARDS as usize]);
 
-impl Floors {
-    pub fn new() -> Floors {
-        Floors(std::array::from_fn(|_| AtomicU64::new(0)))
+impl HighWater {
+    pub fn new() -> HighWater {
+        HighWater(std::array::from_fn(|_| AtomicU64::new(0)))
     }
 
     pub fn floor(&self, shard: Shard) -> u64 {

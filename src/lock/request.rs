@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::types::{Key, Lease, Owner, Token, Ttl};
+use super::{Key, Lease, Owner, Token, Ttl};
 use crate::redis::RedisFailure;
 
 /// What one acquire asks for.

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
-pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
+pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body};
 pub use descriptors::{Shares, raise_limit, share};
 use head::{Gathered, Gathering};
 pub use head::{Heads, Unfinished};
@@ -273,7 +273,7 @@ where
             if response.status().is_success() {
                 peer.is_served();
             }
-            if response.body().is_registered() {
+            if response.body().is_awaited() {
                 wary.set();
             }
             Ok::<_, std::convert::Infallible>(response.map(|body| peer.answer(body)))

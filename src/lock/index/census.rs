@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures_util::future::try_join_all;
 use tokio::sync::Mutex;
 
-use super::scripts::Scripts;
-use super::types::{Shard, Token};
+use crate::lock::scripts::Scripts;
+use crate::lock::{Shard, Token};
 use crate::redis::RedisFailure;
 
 /// Between two looks.
@@ -40,7 +40,7 @@ struct Last {
 
 impl Census {
     /// What the last look found, or a new one where that was too long ago.
-    pub(super) async fn take(&self, scripts: &Scripts) -> Option<Counted> {
+    pub(in crate::lock) async fn take(&self, scripts: &Scripts) -> Option<Counted> {
         let mut last = self.0.lock().await;
         if last.at.is_none_or(|at| at.elapsed() >= INTERVAL) {
             // From its beginning: one that Redis does not answer takes longer than the pause.

@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::record;
-use super::scripts::{Scripts, Seen};
-use super::types::{Key, Lease, SHARDS, Shard, Token};
+use crate::lock::record;
+use crate::lock::scripts::{Scripts, Seen};
+use crate::lock::{Key, Lease, SHARDS, Shard, Token};
 use crate::redis::{Flight, RedisFailure};
 
 /// Lists of one process that may look at Redis at once.
@@ -87,7 +87,7 @@ fn runs(after: u64) -> Vec<Run> {
 
 impl Listing {
     /// The leases with tokens above `after` whose keys begin with `prefix`; refused where there is no place.
-    pub(super) fn new(
+    pub(in crate::lock) fn new(
         scripts: &Scripts,
         places: &Arc<Semaphore>,
         prefix: String,
@@ -245,7 +245,7 @@ impl Run {
             let Seen::Text(found) = found else { return None };
             bytes += found.text.len();
             let lease = record::read(&key, &found)?;
-            scripts.floors.saw(lease.token);
+            scripts.high_water.saw(lease.token);
             // Granted again since the index was read: its turn comes under the newer token.
             (lease.token.get() == token).then_some(lease)
         });

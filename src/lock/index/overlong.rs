@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::record;
-use super::scripts::{Scripts, Seen};
-use super::types::{Key, SHARDS, Shard};
+use crate::lock::record;
+use crate::lock::scripts::{Scripts, Seen};
+use crate::lock::{Key, SHARDS, Shard};
 use crate::redis::RedisFailure;
 
 /// Index entries looked at in one script call.
@@ -46,7 +46,12 @@ impl Walk {
 
     /// Goes on by at most so many pages, at least one a shard, and not beyond the walk's end. What fails is passed over
     /// until the walk comes that way again.
-    pub(super) async fn on(&mut self, scripts: &Scripts, cap_ms: u64, pages: usize) -> Result<(), RedisFailure> {
+    pub(in crate::lock) async fn on(
+        &mut self,
+        scripts: &Scripts,
+        cap_ms: u64,
+        pages: usize,
+    ) -> Result<(), RedisFailure> {
         let (begun, mut outcome) = (Instant::now(), Ok(()));
         for _ in 0..pages {
             if let Err(failure) = self.page(scripts, cap_ms).await {

@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::scripts::Scripts;
-use super::types::{Key, SHARDS, Shard};
+use crate::lock::scripts::Scripts;
+use crate::lock::{Key, SHARDS, Shard};
 use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
 

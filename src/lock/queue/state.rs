@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::messages::{Message, Word};
 use crate::lock::record::{self, Relation};
 use crate::lock::scripts::{AdvanceRow, Found, KeyState, Precision};
-use crate::lock::types::{Key, Shard, Token};
+use crate::lock::{Key, Shard, Token};
 
 /// Longest time between two looks at a queue: it bounds what any lost message, entry or queue costs, of whatever cause.
 /// Less than the two seconds that are promised, by the time that a look and what follows may take.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::messages::{Message, Word};
 use super::state::{Effect, Entry, Input, LOOK, Queues, Turn};
 use crate::lock::scripts::{AdvanceRow, Found, KeyState};
-use crate::lock::types::{Key, Token};
+use crate::lock::{Key, Token};
 
 fn key(name: &str) -> Key {
     Key::parse(name).expect("a key")

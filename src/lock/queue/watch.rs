@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::messages::{Message, Word};
 use super::{Command, Queue};
-use crate::lock::types::{Key, Token};
+use crate::lock::{Key, Token};
 
 /// What happened to a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,125 +1,130 @@
-//! Work in lanes, one a shard: in order within a lane, and no lane waits for another. Where one shard's master is away,
-//! what is to be done in the others goes on.
+//! What is still to be undone, a queue for each shard: in order within a shard, and no shard waits for another. Where one
+//! shard's master is unavailable, the work for the others goes on.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use crate::lock::types::Shard;
+use super::Job;
+use crate::lock::Shard;
 
-/// What is still to be done. Cheap to clone.
-pub struct Lanes<T> {
+/// Does one job.
+pub type Work = Box<dyn Fn(Job) -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// The queues of all shards. Cheap to clone.
+#[derive(Clone)]
+pub struct Shards(Arc<Parts>);
+
+struct Parts {
     runtime: Handle,
-    /// How many entries may wait, over all lanes.
+    work: Work,
+    /// How many jobs may wait, over all shards.
     most: usize,
-    waiting: Arc<Mutex<Waiting<T>>>,
+    waiting: Mutex<Waiting>,
 }
 
-struct Waiting<T> {
-    /// The lanes that have a task: it is spawned when the first entry comes, and ends when there is none, so that in
-    /// quiet times there is none of them.
-    lanes: HashMap<Shard, VecDeque<T>>,
-    /// Entries in all lanes, without those that are being worked on.
-    entries: usize,
+#[derive(Default)]
+struct Waiting {
+    /// The shards that have a task: it is spawned when the first job comes, and ends when there is none, so that in quiet
+    /// times there is no task.
+    queues: HashMap<Shard, VecDeque<Job>>,
+    /// Jobs in all queues, without those that are being worked on.
+    jobs: usize,
 }
 
-impl<T> Clone for Lanes<T> {
-    fn clone(&self) -> Lanes<T> {
-        Lanes { runtime: self.runtime.clone(), most: self.most, waiting: Arc::clone(&self.waiting) }
-    }
-}
-
-impl<T: Send + 'static> Lanes<T> {
+impl Shards {
     /// The work is done on `runtime`.
-    pub fn new(runtime: Handle, most: usize) -> Lanes<T> {
-        Lanes { runtime, most, waiting: Arc::new(Mutex::new(Waiting { lanes: HashMap::new(), entries: 0 })) }
+    pub fn new(runtime: Handle, most: usize, work: Work) -> Shards {
+        Shards(Arc::new(Parts { runtime, work, most, waiting: Mutex::default() }))
     }
 
-    /// Has `work` done when all that came before in this lane is; every entry of a lane must bring the same work. What
-    /// does not fit comes back.
-    pub fn push<W>(&self, shard: Shard, entry: T, work: impl Fn(T) -> W + Send + 'static) -> Result<(), T>
-    where
-        W: Future<Output = ()> + Send + 'static,
-    {
+    /// Has a job done when all that came before it for its shard are; whether there was room for it.
+    pub fn push(&self, job: Job) -> bool {
+        let shard = job.undo.key.shard();
         let mut waiting = self.waiting();
-        if waiting.entries == self.most {
-            return Err(entry);
+        if waiting.jobs == self.0.most {
+            return false;
         }
-        waiting.entries += 1;
-        if let Some(lane) = waiting.lanes.get_mut(&shard) {
-            lane.push_back(entry);
-            return Ok(());
+        waiting.jobs += 1;
+        if let Some(queue) = waiting.queues.get_mut(&shard) {
+            queue.push_back(job);
+            return true;
         }
-        waiting.lanes.insert(shard, VecDeque::from([entry]));
+        waiting.queues.insert(shard, VecDeque::from([job]));
         drop(waiting);
-        let lanes = self.clone();
-        self.runtime.spawn(async move {
-            while let Some(entry) = lanes.next(shard) {
-                work(entry).await;
+        let shards = self.clone();
+        self.0.runtime.spawn(async move {
+            while let Some(job) = shards.next(shard) {
+                (shards.0.work)(job).await;
             }
         });
-        Ok(())
+        true
     }
 
-    /// The entry whose turn it is; without one the lane is closed, in the same moment, so that none is left in it.
-    fn next(&self, shard: Shard) -> Option<T> {
+    /// The job whose turn it is; without one the queue is closed, in the same moment, so that none is left in it.
+    fn next(&self, shard: Shard) -> Option<Job> {
         let mut waiting = self.waiting();
-        let next = waiting.lanes.get_mut(&shard)?.pop_front();
+        let next = waiting.queues.get_mut(&shard)?.pop_front();
         match next {
-            Some(_) => waiting.entries -= 1,
-            None => drop(waiting.lanes.remove(&shard)),
+            Some(_) => waiting.jobs -= 1,
+            None => drop(waiting.queues.remove(&shard)),
         }
         next
     }
 
-    fn waiting(&self) -> MutexGuard<'_, Waiting<T>> {
-        self.waiting.lock().expect("no holder of this lock panics")
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.0.waiting.lock().expect("no holder of this lock panics")
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use tokio::sync::{mpsc, watch};
     use tokio::task::yield_now;
 
     use super::*;
+    use crate::lock::Key;
+    use crate::lock::undo::{Undo, Unsettled};
 
-    const AWAY: usize = 17;
-
-    fn shard(index: usize) -> Shard {
-        Shard::all().nth(index).expect("a shard")
-    }
-
-    /// Lanes for three entries, of which those of shard [`AWAY`] are stuck until its master is back.
+    /// Queues for three jobs, of which those of the key `stuck` are stuck until its master is back.
     struct Fixture {
-        lanes: Lanes<(usize, u32)>,
+        shards: Shards,
         is_back: watch::Sender<bool>,
-        tell: mpsc::UnboundedSender<(usize, u32)>,
-        done: mpsc::UnboundedReceiver<(usize, u32)>,
+        done: mpsc::UnboundedReceiver<(String, String)>,
     }
 
     impl Fixture {
         fn new() -> Fixture {
             let (tell, done) = mpsc::unbounded_channel();
-            Fixture { lanes: Lanes::new(Handle::current(), 3), is_back: watch::Sender::new(false), tell, done }
+            let is_back = watch::Sender::new(false);
+            let back = is_back.clone();
+            let work: Work = Box::new(move |job| {
+                let (mut back, tell) = (back.subscribe(), tell.clone());
+                Box::pin(async move {
+                    let key = job.undo.key.as_str().to_owned();
+                    if key == "stuck" {
+                        let _ = back.wait_for(|is_back| *is_back).await;
+                    }
+                    let _ = tell.send((key, job.undo.sending.clone()));
+                })
+            });
+            Fixture { shards: Shards::new(Handle::current(), 3, work), is_back, done }
         }
 
-        fn push(&self, index: usize, number: u32) -> Result<(), (usize, u32)> {
-            let (is_back, tell) = (self.is_back.clone(), self.tell.clone());
-            self.lanes.push(shard(index), (index, number), move |entry: (usize, u32)| {
-                let (mut is_back, tell) = (is_back.subscribe(), tell.clone());
-                async move {
-                    if entry.0 == AWAY {
-                        let _ = is_back.wait_for(|is_back| *is_back).await;
-                    }
-                    let _ = tell.send(entry);
-                }
-            })
+        /// Whether it fits.
+        fn push(&self, key: &str, sending: &str) -> bool {
+            let key = Key::parse(key).expect("a key");
+            let undo = Undo::new(key, String::new(), sending.to_owned(), Duration::ZERO);
+            let pending = watch::Sender::new(1);
+            self.shards.push(Job { undo, moot_after: Instant::now(), _unsettled: Unsettled(pending) })
         }
 
         /// What is done once nothing goes on by itself.
-        async fn done(&mut self) -> Vec<(usize, u32)> {
+        async fn done(&mut self) -> Vec<(String, String)> {
             for _ in 0..16 {
                 yield_now().await;
             }
@@ -127,50 +132,49 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_shard_that_is_stuck_keeps_its_order_and_holds_up_nobody_else() {
-        let mut fixture = Fixture::new();
-        for number in [1, 2] {
-            assert_eq!(fixture.push(AWAY, number), Ok(()));
-        }
-        assert_eq!(fixture.done().await, []);
-        for number in [3, 4] {
-            assert_eq!(fixture.push(5, number), Ok(()));
-        }
-        assert_eq!(fixture.done().await, [(5, 3), (5, 4)]);
-        fixture.is_back.send_replace(true);
-        assert_eq!(fixture.done().await, [(AWAY, 1), (AWAY, 2)]);
+    fn jobs(jobs: &[(&str, &str)]) -> Vec<(String, String)> {
+        jobs.iter().map(|(key, sending)| ((*key).to_owned(), (*sending).to_owned())).collect()
     }
 
     #[tokio::test]
-    async fn a_lane_has_a_task_only_while_it_has_entries() {
+    async fn a_shard_that_is_stuck_keeps_its_order_and_holds_up_no_other() {
+        let mut fixture = Fixture::new();
+        assert!(fixture.push("stuck", "1") && fixture.push("stuck", "2"));
+        assert_eq!(fixture.done().await, []);
+        assert!(fixture.push("k", "3") && fixture.push("k", "4"));
+        assert_eq!(fixture.done().await, jobs(&[("k", "3"), ("k", "4")]));
+        fixture.is_back.send_replace(true);
+        assert_eq!(fixture.done().await, jobs(&[("stuck", "1"), ("stuck", "2")]));
+    }
+
+    #[tokio::test]
+    async fn a_shard_has_a_task_only_while_it_has_jobs() {
         let mut fixture = Fixture::new();
         let tasks = || Handle::current().metrics().num_alive_tasks();
-        for round in 0..2 {
-            assert_eq!(fixture.push(5, round), Ok(()));
-            assert_eq!(fixture.push(AWAY, round), Ok(()));
+        for round in ["0", "1"] {
+            assert!(fixture.push("k", round) && fixture.push("stuck", round));
             fixture.is_back.send_replace(false);
-            assert_eq!(fixture.done().await, [(5, round)]);
+            assert_eq!(fixture.done().await, jobs(&[("k", round)]));
             assert_eq!(tasks(), 1);
             fixture.is_back.send_replace(true);
-            assert_eq!(fixture.done().await, [(AWAY, round)]);
+            assert_eq!(fixture.done().await, jobs(&[("stuck", round)]));
             assert_eq!(tasks(), 0);
-            assert!(fixture.lanes.waiting().lanes.is_empty());
+            assert!(fixture.shards.waiting().queues.is_empty());
         }
     }
 
     #[tokio::test]
-    async fn what_does_not_fit_comes_back_whichever_lane_it_is_for() {
+    async fn no_more_jobs_wait_than_may_whichever_shard_they_are_for() {
         let mut fixture = Fixture::new();
-        assert_eq!(fixture.push(AWAY, 0), Ok(()));
+        assert!(fixture.push("stuck", "0"));
         fixture.done().await; // it is being worked on, and takes no room
-        for number in [1, 2, 3] {
-            assert_eq!(fixture.push(AWAY, number), Ok(()));
+        for number in ["1", "2", "3"] {
+            assert!(fixture.push("stuck", number));
         }
-        assert_eq!(fixture.push(5, 4), Err((5, 4)));
+        assert!(!fixture.push("k", "4"));
         fixture.is_back.send_replace(true);
         assert_eq!(fixture.done().await.len(), 4);
-        assert_eq!(fixture.push(5, 5), Ok(()));
-        assert_eq!(fixture.done().await, [(5, 5)]);
+        assert!(fixture.push("k", "5"));
+        assert_eq!(fixture.done().await, jobs(&[("k", "5")]));
     }
 }
