@@ -6,6 +6,7 @@
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
+use super::errors::Docs;
 use super::language::Language;
 use super::problem::Problem;
 use super::route::Dialect;
@@ -134,9 +135,9 @@ impl Failure {
     }
 
     /// As the native API spells it.
-    pub fn problem(&self) -> Problem<'_> {
+    pub fn problem(&self, docs: &Docs) -> Problem<'_> {
         let row = self.row();
-        problem::of(self, row.status, row.code, row.english)
+        problem::of(self, row.status, row.code, row.english, docs)
     }
 
     /// What is known of what was asked for.
@@ -169,7 +170,7 @@ impl Failure {
     }
 
     /// The answer in the shape of `dialect`.
-    pub fn into_response(self, dialect: Dialect, language: Language) -> Response {
+    pub fn into_response(self, dialect: Dialect, language: Language, docs: &Docs) -> Response {
         let row = self.row();
         let mut response = match dialect {
             Dialect::Admin => admin::answer(row.admin.0, row.admin.1),
@@ -195,7 +196,7 @@ impl Failure {
                 };
                 dapr::answer(row.dapr.0, row.dapr.1, call, text)
             }
-            Dialect::Native | Dialect::None => problem::answer(&self.problem(), row.status),
+            Dialect::Native | Dialect::None => problem::answer(&self.problem(docs), row.status),
         };
         match self {
             Failure::MethodNotAllowed(allow) => {

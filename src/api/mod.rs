@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod caller;
 mod dapr;
+mod errors;
 mod failure;
 mod gate;
 mod hold;
@@ -42,6 +43,7 @@ use crate::lock::{Locks, Owner, OwnerKind};
 use crate::metrics::Metrics;
 use crate::request::{self, Caller};
 use crate::server::{Handler, Peer, Response};
+use errors::Docs;
 use failure::Failure;
 use gate::Gate;
 pub use holds::Holds;
@@ -73,6 +75,7 @@ struct Context {
     /// How long held locks are kept then: less than connections are, so that their last word arrives.
     hold_grace: Duration,
     document: Document,
+    docs: Docs,
 }
 
 impl Api {
@@ -101,6 +104,7 @@ impl Api {
             draining,
             hold_grace: config.process.shutdown_grace.mul_f64(0.9),
             document: Document::default(),
+            docs: Docs::at(config.listen.docs_url.as_deref()),
         }))
     }
 }
@@ -146,7 +150,7 @@ impl Context {
             Ok(response) => (response, "ok", None, String::new()),
             Err(failure) => {
                 let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
-                (failure.into_response(dialect, language), code, Some(outcome), reason)
+                (failure.into_response(dialect, language, &cx.docs), code, Some(outcome), reason)
             }
         };
         let took = begun.elapsed();
@@ -219,6 +223,7 @@ impl Context {
             Operation::Document => {
                 Box::pin(async move { Ok(self.document.answer(&self.limits, &self.dapr_stores, request.headers())) })
             }
+            Operation::Errors => Box::pin(async move { Ok(errors::page(request.headers())) }),
         }
     }
 

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
+use super::errors::Docs;
 use super::failure::{Failure, Queue};
 use super::native::HolderView;
 use super::wire::json;
@@ -14,7 +15,7 @@ use crate::server::Response;
 /// An error, as it is written.
 #[derive(Serialize)]
 pub struct Problem<'a> {
-    r#type: &'a str,
+    r#type: String,
     title: &'a str,
     status: u16,
     detail: String,
@@ -34,13 +35,13 @@ pub struct Problem<'a> {
 }
 
 /// What there is to say of a failure.
-pub fn of<'a>(failure: &'a Failure, status: StatusCode, code: &'a str, sentence: &str) -> Problem<'a> {
+pub fn of<'a>(failure: &'a Failure, status: StatusCode, code: &'a str, sentence: &str, docs: &Docs) -> Problem<'a> {
     let queue = match failure {
         Failure::WaitTimeout(queue) => queue.as_deref(),
         _ => None,
     };
     Problem {
-        r#type: "about:blank",
+        r#type: docs.type_of(code),
         title: status.canonical_reason().unwrap_or_default(),
         status: status.as_u16(),
         detail: detail(failure, sentence),

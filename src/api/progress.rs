@@ -43,7 +43,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit
         return Err(failure.clone());
     }
     let (lines, response) = Lines::open();
-    let keeper = Keeper::of(cx);
+    let (keeper, docs) = (Keeper::of(cx), cx.docs.clone());
     tokio::spawn(continued(async move {
         let outcome = match outcome {
             Some(outcome) => outcome,
@@ -56,7 +56,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit
             Ok(granted) => keeper.keep(granted, permit, ttl, lines).await,
             Err(failure) => {
                 tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
-                lines.say(&Event::Refused(failure.problem()));
+                lines.say(&Event::Refused(failure.problem(&docs)));
             }
         }
     }));

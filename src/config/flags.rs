@@ -123,6 +123,10 @@ pub struct ListenFlags {
     /// PREFIX||resource; `none`: no store
     #[arg(long, env = "LOCKSIDE_DAPR_STORES", value_name = "LIST", default_value = "lockstore")]
     pub dapr_stores: String,
+
+    /// Where /errors is served, for the `type` of errors, such as `https://docs.example.com` [default: the sidecar itself]
+    #[arg(long, env = "LOCKSIDE_DOCS_URL", value_name = "URL")]
+    pub docs_url: Option<String>,
 }
 
 #[derive(Args, Clone, Debug, Default)]

@@ -121,6 +121,8 @@ pub struct ListenConfig {
     pub insecure: bool,
     /// The lock stores that the Dapr dialect offers.
     pub dapr_stores: Vec<DaprStore>,
+    /// Without a slash at its end; `None`: the sidecar itself.
+    pub docs_url: Option<String>,
 }
 
 /// Who may connect to the unix sockets that are listened on.

@@ -1,6 +1,7 @@
 //! What the documents say is what the binary does: README.md, `docs/`, and the other pages of the repository.
 
 mod commands;
+mod errors;
 mod links;
 mod reference;
 mod words;

@@ -81,6 +81,7 @@ async fn a_policy_that_evicts_is_a_warning_as_long_as_it_does() {
     assert_warnings(&sidecar, &["eviction"]).await;
     let ready = sidecar.ops("/readyz").await;
     assert!(ready.text().starts_with("ready\nredis: one server\nwarning: eviction: "), "{}", ready.text());
+    assert!(ready.text().ends_with(" (docs/operations/redis.md#eviction)\n"), "{}", ready.text());
     assert!(ready.text().contains("`allkeys-lru`") && ready.text().contains("noeviction"), "{}", ready.text());
 
     redis.ask::<String>("CONFIG", &["SET", "maxmemory-policy", "noeviction"]);
