@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
-use super::{documents, files, read, root};
+use super::{documents, files, quoted, read, root};
 
 /// The lines of a document that are not in a block of code.
 fn prose(text: &str) -> String {
@@ -112,6 +112,21 @@ fn every_anchor_of_the_documents_that_the_code_and_the_alerts_name_exists() {
         }
     }
     assert!(count > 0, "nothing names a page");
+}
+
+#[test]
+fn every_path_of_the_repository_in_the_documents_exists() {
+    let mut count = 0;
+    for document in documents().iter().filter(|document| document.path != "CHANGELOG.md") {
+        for code in quoted(&document.text) {
+            let is_path = ["src/", "lua/", "docs/", "deploy/", "tests/", "fuzz/"].iter().any(|top| code.starts_with(top));
+            if is_path && !code.contains([' ', '<', '\n']) {
+                assert!(root(code).exists(), "{}: {code}", document.path);
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 20, "{count} paths");
 }
 
 #[test]
