@@ -16,7 +16,7 @@ use super::body;
 use super::caller::Caller;
 use super::failure::{Failure, Queue};
 use super::known;
-use super::page::{self, Bounds, Form, Page, Text};
+use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, flag, json, no_content};
 use crate::config::Anonymous;
 use crate::lock::{
@@ -185,7 +185,8 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     caller(cx, &request).await?;
     known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
-    let bounds = Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: page::LOOKING };
+    let bounds =
+        Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: pagination::LOOKING };
     let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;
     Text::new(listing, FORM, bounds).answer().await
 }

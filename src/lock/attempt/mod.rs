@@ -1,5 +1,6 @@
 //! One attempt on its way through Redis: [`state`] decides what is done next, and it is done here.
 
+pub mod held;
 mod sending;
 mod state;
 #[cfg(test)]

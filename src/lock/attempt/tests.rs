@@ -38,7 +38,7 @@ struct World {
 impl World {
     fn new(seed: u64) -> World {
         let now = Instant::now();
-        let until = (seed % 4 != 0).then_some(now + Duration::from_millis(seed % 700));
+        let until = (!seed.is_multiple_of(4)).then_some(now + Duration::from_millis(seed % 700));
         World {
             life: Life::new(until),
             now,

@@ -119,7 +119,8 @@ fn every_path_of_the_repository_in_the_documents_exists() {
     let mut count = 0;
     for document in documents().iter().filter(|document| document.path != "CHANGELOG.md") {
         for code in quoted(&document.text) {
-            let is_path = ["src/", "lua/", "docs/", "deploy/", "tests/", "fuzz/"].iter().any(|top| code.starts_with(top));
+            let is_path =
+                ["src/", "lua/", "docs/", "deploy/", "tests/", "fuzz/"].iter().any(|top| code.starts_with(top));
             if is_path && !code.contains([' ', '<', '\n']) {
                 assert!(root(code).exists(), "{}: {code}", document.path);
                 count += 1;
