@@ -29,7 +29,7 @@ pub struct App {
 
 /// A listener that could not be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{address}`: {error}; is another lockside there? choose another address with {flag}")]
+#[error("cannot listen on `{address}`: {error}; is another lockside running? otherwise change {flag}")]
 pub struct BindError {
     address: Address,
     flag: &'static str,
@@ -140,7 +140,7 @@ fn bind(
                 all.push(bound);
             }
             Err(error) if missing == Missing::Skipped && server::lacks_family(&error) => {
-                tracing::info!(%address, %error, "this machine lacks the address family; {flag} goes on without it");
+                tracing::info!(%address, %error, "this machine lacks the address family; {flag} continues without it");
                 skipped = Some(BindError { address: address.clone(), flag, error });
             }
             Err(error) => return Err(BindError { address: address.clone(), flag, error }),
@@ -166,12 +166,12 @@ fn connections(config: &Config) -> Shares {
         if listen.max_connections_is_set {
             tracing::warn!(
                 "--max-connections {wanted} needs more file descriptors than this process may have, {limit}: the API \
-                 listeners take {api} connections and the ops listeners {ops}; raise the hard limit (ulimit -Hn) or \
+                 listeners accept {api} connections and the metrics and health listeners {ops}; raise the hard limit (ulimit -Hn) or \
                  set less"
             );
         } else {
             tracing::info!(
-                "the API listeners take {api} connections and the ops listeners {ops}: as many as the {limit} file \
+                "the API listeners accept {api} connections and the metrics and health listeners {ops}: as many as the {limit} file \
                  descriptors of this process allow; raise the hard limit (ulimit -Hn) for more"
             );
         }

@@ -39,7 +39,7 @@ impl Context {
                 self.gate.admit_page(request.method(), request.headers())?;
                 Ok(Caller { owner: None, manages_locks: self.anonymous == Anonymous::Full })
             }
-            Principal::Anonymous => Err(Failure::Unauthorized("no credential".to_owned())),
+            Principal::Anonymous => Err(Failure::Unauthorized("no credentials".to_owned())),
         }
     }
 }

@@ -96,7 +96,7 @@ async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure>
         return Ok(());
     }
     if caller(cx, request).await?.is_user() {
-        return Err(Failure::Forbidden("a user; the owners of the Dapr dialect are system owners"));
+        return Err(Failure::Forbidden("a user; the owners of the Dapr API are service callers"));
     }
     Ok(())
 }

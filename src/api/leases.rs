@@ -105,7 +105,7 @@ pub async fn remove(
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
     match cx.locks.force(Target::Lease(Which::Token(token)), request::caller()).await? {
         Forced::Taken => {
-            let text = language.choose("The lock was taken away.", "Die Sperre wurde aufgehoben.");
+            let text = language.choose("The lock was force-released.", "Die Sperre wurde zwangsweise freigegeben.");
             Ok(message(StatusCode::OK, "removed", text, language))
         }
         Forced::Free | Forced::Other => Err(Failure::NoSuchLease),

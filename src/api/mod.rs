@@ -4,6 +4,7 @@ mod admin;
 mod body;
 mod caller;
 mod dapr;
+mod errors;
 mod failure;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/api.rs"]
@@ -45,6 +46,7 @@ use crate::metrics::Metrics;
 use crate::request::{self, Caller};
 use crate::server::Address;
 use crate::server::{Handler, Peer, Response};
+use errors::Docs;
 use failure::Failure;
 pub use holds::Holds;
 use language::Language;
@@ -77,6 +79,7 @@ struct Context {
     /// How long held locks are kept then.
     hold_grace: Duration,
     document: Document,
+    docs: Docs,
 }
 
 impl Api {
@@ -105,6 +108,7 @@ impl Api {
             draining,
             hold_grace: settings.hold_grace,
             document: Document::default(),
+            docs: Docs::at(settings.listen.docs_url.as_deref()),
         }))
     }
 }
@@ -150,7 +154,7 @@ impl Context {
             Ok(response) => (response, "ok", None, String::new()),
             Err(failure) => {
                 let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
-                (failure.into_response(dialect, language), code, Some(outcome), reason)
+                (failure.into_response(dialect, language, &cx.docs), code, Some(outcome), reason)
             }
         };
         let took = begun.elapsed();
@@ -160,17 +164,17 @@ impl Context {
             match cx.failures.admit(Instant::now()) {
                 // No fault: each sidecar is stopped at some time, as in every rolling restart.
                 Some(Suppressed(withheld)) if is_draining => {
-                    let text = "a request was refused: the sidecar is being stopped";
+                    let text = "request refused: the sidecar is shutting down";
                     tracing::info!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
                 }
                 Some(Suppressed(withheld)) => {
-                    let text = "a request failed";
+                    let text = "request failed";
                     tracing::warn!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
                 }
                 None => {}
             }
         } else {
-            let text = "a request was answered";
+            let text = "request";
             tracing::debug!(%method, dialect, operation, status, code, outcome, reason, duration_ms, "{text}");
         }
         if let Some(id) = request::id_for_answer().and_then(|id| HeaderValue::try_from(id).ok()) {
@@ -223,6 +227,7 @@ impl Context {
             Operation::Document => {
                 Box::pin(async move { Ok(self.document.answer(&self.limits, &self.dapr_stores, request.headers())) })
             }
+            Operation::Errors => Box::pin(async move { Ok(errors::page(request.headers())) }),
         }
     }
 

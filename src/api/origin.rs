@@ -64,7 +64,7 @@ impl Gate {
             return Err(Failure::BadRequest("the request's target and its Host header name two hosts".to_owned()));
         }
         if self.hosts.as_ref().is_some_and(|hosts| !hosts.admit(host.host())) {
-            return Err(Failure::Forbidden("a foreign host name; see --allowed-hosts"));
+            return Err(Failure::Forbidden("the host is not allowed; see --allowed-hosts"));
         }
         if let Some(host) = first {
             let _ = self.admitted.set(host.clone());
@@ -75,7 +75,7 @@ impl Gate {
     /// Refuses a change that a page of another site makes, where the browser alone lends it the right: by the user's
     /// cookie, or by standing where callers need not say who they are.
     pub fn admit_page(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
-        const FOREIGN: Failure = Failure::Forbidden("a foreign origin; see --allowed-origins");
+        const FOREIGN: Failure = Failure::Forbidden("the origin is not allowed; see --allowed-origins");
         if method.is_safe() {
             return Ok(());
         }

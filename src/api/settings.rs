@@ -37,6 +37,8 @@ pub struct ListenConfig {
     pub insecure: bool,
     /// The lock stores that the Dapr dialect offers.
     pub dapr_stores: Vec<DaprStore>,
+    /// Where `/errors` is served, without a slash at its end; `None`: the sidecar itself.
+    pub docs_url: Option<String>,
 }
 
 /// A lock store of the Dapr dialect: its resource `r` is the lock `prefix||r`.

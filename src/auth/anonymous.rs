@@ -1,4 +1,4 @@
-//! Whether callers without a credential are served, and what they may do: one rule, for every API.
+//! Whether callers without credentials are served, and what they may do: one rule, for every API.
 
 /// What a caller without a credential may do. Each level includes those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,12 +61,12 @@ impl Anonymous {
     /// What is said of it at start.
     pub fn sentence(self) -> &'static str {
         match self {
-            Anonymous::None => "callers without a credential are refused (--anonymous none)",
+            Anonymous::None => "callers without credentials are refused (--anonymous none)",
             Anonymous::Lock => {
-                "callers without a credential are served by the native and the Dapr API, without force-release \
+                "callers without credentials are served by the native and the Dapr API, without force-release \
                  (--anonymous lock)"
             }
-            Anonymous::Full => "callers without a credential are served with every permission (--anonymous full)",
+            Anonymous::Full => "callers without credentials are served with every permission (--anonymous full)",
         }
     }
 }

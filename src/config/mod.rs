@@ -115,7 +115,7 @@ impl Config {
             check.mistake(
                 "--listen",
                 format!(
-                    "`{exposed}` can be reached from other machines and no credential is configured; set \
+                    "`{exposed}` can be reached from other machines and no authentication is configured; set \
                      --jwt-secret-file, --jwt-public-key-file or --api-token-file, or add --insecure"
                 ),
             );

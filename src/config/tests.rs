@@ -323,7 +323,7 @@ fn each_listener_has_the_level_of_its_own_address() {
     let listeners = "--listen=127.0.0.1:1,unix:/s,10.0.0.1:1";
     let notes = |args: &[&str]| {
         let mut notes = Config::resolve(&flags(args)).expect("good").notes;
-        notes.retain(|note| note.contains("without a credential"));
+        notes.retain(|note| note.contains("without credentials"));
         notes
     };
     let told = notes(&[&key, listeners]);

@@ -28,7 +28,7 @@ impl Node {
         if acknowledged >= wanted {
             return Ok(reply);
         }
-        let why = format!("{acknowledged} of {wanted} replicas have it");
+        let why = format!("{acknowledged} of {wanted} replicas acknowledged");
         let short = RedisFailure::Unreplicated { word: String::new(), why: why.clone() };
         operations.iter().for_each(|operation| self.metrics.redis_error(operation, &short));
         let reply = withheld(reply, script.promises, &why);

@@ -133,7 +133,7 @@ impl<T: Send + Sync> Watched for Reloaded<T> {
         let Some(source) = &self.0.source else { return Change::Same };
         let content = match source.path.metadata() {
             // To open a pipe could take for ever.
-            Ok(metadata) if !metadata.is_file() => Err(format!("`{}` is no file any more", source.path.display())),
+            Ok(metadata) if !metadata.is_file() => Err(format!("`{}` is no longer a file", source.path.display())),
             _ => read(&source.path),
         };
         let found = Found { content, mode: mode_of(&source.path) };

@@ -28,17 +28,13 @@ pub async fn watch(files: Vec<Box<dyn Watched>>, metrics: Arc<Metrics>) {
                 Change::Same => {}
                 Change::Taken(warnings) => {
                     unfit.set(0);
-                    tracing::info!(flag = file.flag(), "the file has changed, and what it holds now counts");
+                    tracing::info!(flag = file.flag(), "secret reloaded");
                     warn(&warnings);
                 }
                 Change::Unwise(warning) => warn(&[warning]),
                 Change::Unfit(problem) => {
                     unfit.set(1);
-                    tracing::error!(
-                        flag = file.flag(),
-                        problem,
-                        "the file has changed; what it held before still counts"
-                    );
+                    tracing::error!(flag = file.flag(), problem, "invalid secret file; keeping the previous one");
                 }
             }
         }

@@ -230,11 +230,11 @@ where
     match ended {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
-            tracing::debug!(error, "a connection ended early");
+            tracing::debug!(error, "connection ended early");
             None
         }
         Err(cut) => {
-            tracing::debug!(why = cut.label(), "a connection was cut: its client kept us waiting");
+            tracing::debug!(why = cut.label(), "connection closed: client too slow");
             Some(cut)
         }
     }

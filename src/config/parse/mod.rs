@@ -95,8 +95,8 @@ impl Check {
         let jwt = secret.or(public);
         if jwt.is_some() && issuer.is_none() && audience.is_none() {
             self.notes.push(
-                "--jwt-issuer and --jwt-audience are not set: every token that the JWT key verifies is accepted, whoever \
-                 issued it and for whatever service"
+                "--jwt-issuer and --jwt-audience are not set: every token that the JWT key verifies is accepted, of any \
+                 issuer and for any service"
                     .to_owned(),
             );
         }

@@ -57,7 +57,7 @@ impl Check {
         let url = url?;
         if url.password.is_some() {
             self.warnings.push(
-                "the password in --redis-url is seen by whoever lists processes; use --redis-password-file".to_owned(),
+                "the password in --redis-url is visible in the process list; use --redis-password-file".to_owned(),
             );
         }
         for (flag, is_given, is_in_url) in [

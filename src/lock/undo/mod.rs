@@ -115,7 +115,7 @@ impl Undoer {
         if !self.0.shards.push(job)
             && let Some(Suppressed(withheld)) = self.0.left.admit(Instant::now())
         {
-            tracing::error!(%key, withheld, "too many grants to undo; this one may keep its lock until its ttl ends");
+            tracing::error!(%key, withheld, "too many grants to roll back; this one may keep its lock until its TTL ends");
         }
     }
 }
@@ -126,13 +126,13 @@ impl Worker {
             match self.scripts.undo(&undo.key, &undo.identity, &undo.sending, &undo.entry).await {
                 Ok(UndoRow::Undone) => {
                     if let Some(Suppressed(withheld)) = self.undone.admit(Instant::now()) {
-                        tracing::info!(key = %undo.key, withheld, "undid a grant that no caller was told of");
+                        tracing::info!(key = %undo.key, withheld, "rolled back an undelivered grant");
                     }
                 }
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}
                 Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {
                     if let Some(Suppressed(withheld)) = self.refused.admit(Instant::now()) {
-                        tracing::error!(key = %undo.key, reason, withheld, "cannot undo a grant that no caller was told of");
+                        tracing::error!(key = %undo.key, reason, withheld, "cannot roll back an undelivered grant");
                     }
                 }
                 Err(_) => {
