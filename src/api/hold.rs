@@ -243,7 +243,7 @@ impl Hold {
         let (permit, longest) = (Arc::clone(&self.permit), self.held.longest_renewal());
         Box::pin(async move {
             let not_renewed = |failure| {
-                warn(&lease, failure, "a held lock was not renewed; trying again");
+                warn(&lease, failure, "renewal failed; retrying");
                 Input::NotRenewed
             };
             let renewed = async {
@@ -272,7 +272,7 @@ impl Hold {
             let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending)).await;
             let Err(failure) = released else { return };
             if Instant::now() >= self.held.deadline() {
-                return warn(&self.lease, failure.into(), "a held lock was not released; it ends by itself");
+                return warn(&self.lease, failure.into(), "release failed; the lease will expire");
             }
             tokio::time::sleep(RETRY).await;
         }

@@ -93,7 +93,9 @@ impl Handler for Ops {
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => {
-                let warning = |found: Finding| format!("warning: {}: {}\n", found.warning.code(), found.text);
+                let warning = |Finding { warning, text, .. }: Finding| {
+                    format!("warning: {0}: {text} (docs/operations/redis.md#{0})\n", warning.code())
+                };
                 let warnings: String = self.0.worth.findings().into_iter().flatten().map(warning).collect();
                 match self.ready() {
                     Ok(()) => text(StatusCode::OK, format!("ready\nredis: {}\n{warnings}", self.0.worth.place())),

@@ -44,7 +44,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit
         return Err(failure.clone());
     }
     let (lines, response) = Lines::open();
-    let keeper = Keeper::of(cx);
+    let (keeper, docs) = (Keeper::of(cx), cx.docs.clone());
     tokio::spawn(continued(async move {
         let outcome = match outcome {
             Some(outcome) => outcome,
@@ -56,8 +56,8 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit
         match outcome {
             Ok(granted) => keeper.keep(granted, permit, ttl, lines).await,
             Err(failure) => {
-                tracing::debug!(code = failure.code(), reason = failure.reason(), "a hold was refused");
-                lines.say(&Event::Refused(failure.problem()));
+                tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
+                lines.say(&Event::Refused(failure.problem(&docs)));
             }
         }
     }));

@@ -38,7 +38,7 @@ impl JwtKeys {
     pub fn from_secret(bytes: &[u8]) -> Result<JwtKeys, String> {
         if let Some(form) = form_of_a_key(bytes) {
             return Err(format!(
-                "is {form}, not a secret: whoever has a public key could sign tokens; give it as PEM to \
+                "is {form}, not a secret: with a public key anyone could sign tokens; pass it as PEM to \
                  --jwt-public-key-file"
             ));
         }

@@ -1,9 +1,12 @@
 //! From a request's headers to who is asking. Knows tokens and cookies; knows no lock and no route.
 
+mod anonymous;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/auth.rs"]
+pub mod fuzz;
 pub mod jwt;
 mod keys;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
+mod settings;
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -13,8 +16,10 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use subtle::ConstantTimeEq;
 
-use crate::config::{AuthConfig, Live, Secret};
+use crate::secret::{Reloaded, Secret};
+pub use anonymous::{Anonymous, Facts};
 use jwt::{Claims, Verifier};
+pub use settings::AuthConfig;
 
 /// The cookie that carries a user's JWT.
 const COOKIE_NAME: &str = "refreshToken";
@@ -64,8 +69,8 @@ pub enum Shown {
 /// Verifies what callers show. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
-    jwt: Option<Live<Verifier>>,
-    api_token: Option<Live<Secret>>,
+    jwt: Option<Reloaded<Verifier>>,
+    api_token: Option<Reloaded<Secret>>,
 }
 
 impl Authenticator {

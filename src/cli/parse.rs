@@ -125,7 +125,7 @@ fn sentence(error: &clap::Error, args: &[OsString]) -> String {
             return "the command comes after `--`: lockside exec KEY -- CMD ARGS".to_owned();
         }
         // A value that lost its flag may be a url with a password.
-        return "a value without a flag, not shown since it may be a secret; see --help".to_owned();
+        return "unexpected argument (value hidden); see --help".to_owned();
     }
     match context(error, ContextKind::SuggestedArg) {
         Some(near) => format!("{flag}: no such flag; did you mean {near}?"),

@@ -1,6 +1,7 @@
 use clap::Parser;
 
 use super::*;
+use crate::secret::Secret;
 
 #[derive(Parser)]
 struct Command {
@@ -310,7 +311,7 @@ fn one_question_decides_who_is_served_without_a_credential() {
     let asked = Config::resolve(&flags(&["--anonymous=lock"])).expect("good");
     assert_eq!(levels(&asked), [Anonymous::Lock, Anonymous::None]);
     let mut guarded = insecure;
-    guarded.auth.api_token = Some(Live::fixed(Secret::new("x")));
+    guarded.auth.api_token = Some(Reloaded::fixed(Secret::new("x")));
     assert_eq!((guarded.auth.has_credential(), levels(&guarded)), (true, [Anonymous::None; 2]));
 }
 
@@ -322,7 +323,7 @@ fn each_listener_has_the_level_of_its_own_address() {
     let listeners = "--listen=127.0.0.1:1,unix:/s,10.0.0.1:1";
     let notes = |args: &[&str]| {
         let mut notes = Config::resolve(&flags(args)).expect("good").notes;
-        notes.retain(|note| note.contains("without a credential"));
+        notes.retain(|note| note.contains("without credentials"));
         notes
     };
     let told = notes(&[&key, listeners]);

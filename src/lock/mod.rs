@@ -7,6 +7,9 @@ mod acquire;
 mod attempt;
 mod detached;
 mod force;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/lock.rs"]
+pub mod fuzz;
 mod high_water;
 mod index;
 mod key;
@@ -14,8 +17,6 @@ mod keys;
 mod lease;
 mod nonce;
 mod probe;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
 mod queue;
 mod read;
 mod record;
@@ -23,6 +24,7 @@ mod release;
 mod renew;
 mod request;
 mod scripts;
+mod settings;
 mod token;
 mod undo;
 
@@ -42,6 +44,7 @@ pub use queue::{News, Watch};
 pub use request::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
 };
+pub use settings::LockConfig;
 pub use token::{SHARDS, Shard, Token};
 pub use undo::{Unconfirmed, Unsettled};
 

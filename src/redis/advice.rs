@@ -15,7 +15,7 @@ pub(super) const UNCONNECTED: &str = "no connection: ";
 /// Stands in no advice.
 const SEPARATOR: &str = "; ";
 /// Where all rights stand together.
-const SHIPPED: &str = "(all that it needs stands in deploy/redis/lockside.acl)";
+const SHIPPED: &str = "(deploy/redis/lockside.acl has all that it needs)";
 
 /// The refusal with its advice, where there is one and it is not there yet.
 pub(super) fn attach(text: &str, patterns: &Patterns) -> String {

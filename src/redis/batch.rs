@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use super::node::Node;
 use super::script::Call;
 use super::{RedisFailure, Reply, Script, Slot, Status};
-use crate::config::RedisServer;
-use crate::metrics::RedisOperation;
+use crate::redis::operation::RedisOperation;
+use crate::redis::settings::RedisServer;
 
 /// Scripts in one call at most: Redis serves nobody else while it runs them.
 const LARGEST: usize = 64;
@@ -121,7 +121,7 @@ impl Node {
         let failure = self.status.advised(failure);
         // Counted already.
         if !matches!(failure, RedisFailure::Unreplicated { .. }) {
-            self.metrics.redis_error(operation, &failure);
+            self.metrics.redis_error(&operation, &failure);
         }
         if failure.wants_reconnection() {
             Status::learn(&self.status, &self.client, Some(&failure));

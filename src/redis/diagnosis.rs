@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{Patterns, advice};
-use crate::config::{RedisConfig, RedisServer};
+use crate::redis::settings::{RedisConfig, RedisServer};
 
 /// How long the other side may take to show what it speaks.
 const PATIENCE: Duration = Duration::from_millis(500);
@@ -79,8 +79,8 @@ pub(super) async fn explain(error: &Error, target: &Target) -> String {
                 refused(target, "NOPERM no permissions to run the 'client|setname' command")
             }
             None => format!(
-                "cannot connect to {target}: what answers there does not speak Redis's protocol; does --redis-url name \
-                 the right port? ({})",
+                "cannot connect to {target}: it does not use Redis's protocol; does --redis-url have the \
+                 right port? ({})",
                 plain(error)
             ),
         };
@@ -91,12 +91,12 @@ pub(super) async fn explain(error: &Error, target: &Target) -> String {
         match target {
             Target::Host { is_tls: true, .. } if speaks_otherwise(target).await => {
                 return format!(
-                    "{target} speaks no TLS; say redis instead of rediss in --redis-url, or name the TLS port"
+                    "{target} does not use TLS; use redis:// instead of rediss:// in --redis-url, or the TLS port"
                 );
             }
             Target::Host { is_tls: false, .. } if speaks_otherwise(target).await => {
                 return format!(
-                    "{target} speaks TLS; say rediss instead of redis in --redis-url, or name the plain port"
+                    "{target} uses TLS; use rediss:// instead of redis:// in --redis-url, or the plain port"
                 );
             }
             _ => {}
@@ -104,7 +104,7 @@ pub(super) async fn explain(error: &Error, target: &Target) -> String {
     }
     match text.split(' ').next() {
         Some("WRONGPASS") => format!(
-            "{target} does not accept this user with this password; mend --redis-username or --redis-password-file \
+            "{target}: wrong redis user or password; fix --redis-username or --redis-password-file \
              ({text})"
         ),
         Some("NOAUTH") => format!("{target} asks for a password; name its file with --redis-password-file ({text})"),
@@ -148,13 +148,13 @@ fn plain(error: &Error) -> String {
 fn of_the_alert(alert: &str, target: &Target) -> String {
     let advice = match alert {
         "CertificateRequired" => {
-            "asks for a client certificate, and lockside shows none; set tls-auth-clients to no or optional in its \
+            "requires a client certificate, and lockside sends none; set tls-auth-clients to no or optional in its \
              configuration"
         }
         "HandshakeFailure" | "ProtocolVersion" | "InsufficientSecurity" => {
             "and lockside have no version or cipher of TLS in common; allow TLS 1.2 or 1.3 in its configuration"
         }
-        "UnrecognisedName" => "has no certificate for this name; say another name of it in --redis-url",
+        "UnrecognisedName" => "has no certificate for this name; use another of its names in --redis-url",
         _ => "ended the TLS handshake; its log says why",
     };
     format!("{target} {advice} ({alert})")
@@ -163,11 +163,9 @@ fn of_the_alert(alert: &str, target: &Target) -> String {
 fn of_the_certificate(problem: &str, target: &Target) -> String {
     let kind = problem.split(['(', ')', ' ']).next().unwrap_or_default();
     let advice = match kind {
-        "UnknownIssuer" | "BadSignature" => {
-            "is vouched for by nobody whom lockside trusts; name the file of its CA with --redis-ca-file"
-        }
+        "UnknownIssuer" | "BadSignature" => "is signed by an unknown CA; pass the CA file with --redis-ca-file",
         "NotValidForName" | "NotValidForNameContext" => {
-            "is not for this name; say another name of it in --redis-url, or give it a certificate for this one"
+            "is not for this name; use another of its names in --redis-url, or give it a certificate for this one"
         }
         "Expired" | "ExpiredContext" => "has expired; renew it",
         "NotValidYet" | "NotValidYetContext" => "is not valid yet; is this machine's clock right?",
@@ -243,12 +241,16 @@ mod tests {
         for (kind, text, expected) in [
             (ErrorKind::IO, refused, "cannot connect to `redis.test:6379`: connection refused"),
             (ErrorKind::IO, unresolved, "`redis.test:6379`: the host name `redis.test` does not resolve"),
-            (ErrorKind::IO, required, "`redis.test:6379` asks for a client certificate"),
+            (ErrorKind::IO, required, "`redis.test:6379` requires a client certificate"),
             (ErrorKind::IO, own, "the certificate of `redis.test:6379` is that of a CA"),
             (ErrorKind::IO, own, "(CaUsedAsEndEntity)"),
-            (ErrorKind::Protocol, "frame_type: Invalid frame type.", "does not speak Redis's protocol"),
+            (ErrorKind::Protocol, "frame_type: Invalid frame type.", "does not use Redis's protocol"),
             (ErrorKind::Protocol, "Failed to set client name.", "+client|setname"),
-            (ErrorKind::Auth, "WRONGPASS invalid username-password pair", "`redis.test:6379` does not accept"),
+            (
+                ErrorKind::Auth,
+                "WRONGPASS invalid username-password pair",
+                "`redis.test:6379`: wrong redis user or password",
+            ),
         ] {
             let said = explain(&Error::new(kind, text), &target()).await;
             assert!(said.contains(expected), "{said}");

@@ -11,8 +11,8 @@ use super::diagnosis::{Target, explain};
 use super::link::Link;
 use super::node::Node;
 use super::{InFlight, Reply, Status};
-use crate::config::RedisConfig;
 use crate::metrics::Metrics;
+use crate::redis::settings::RedisConfig;
 
 /// Host and port.
 pub(super) type Address = (String, u16);

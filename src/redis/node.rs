@@ -18,8 +18,9 @@ use super::client::{RECONNECT_DELAY_MS, connection, server};
 use super::clock::Clock;
 use super::diagnosis::Target;
 use super::{Call, InFlight, Info, Purpose, RedisFailure, Reply, Sample, Script, Slot, Status, watch};
-use crate::config::RedisConfig;
-use crate::metrics::{Metrics, RedisOperation};
+use crate::metrics::Metrics;
+use crate::redis::operation::RedisOperation;
+use crate::redis::settings::RedisConfig;
 
 /// Above it not every integer is a score of its own.
 const SCORES_END: u64 = 1 << 53;
@@ -273,7 +274,7 @@ impl Node {
                 let sent = Instant::now();
                 let outcome = command.await.map(Reply::from).map_err(RedisFailure::from);
                 let took = sent.elapsed();
-                operations.iter().for_each(|operation| self.metrics.redis_round_trip(*operation, took));
+                operations.iter().for_each(|operation| self.metrics.redis_round_trip(operation, took));
                 Status::learn(&self.status, &self.client, outcome.as_ref().err());
                 outcome
             }
@@ -283,7 +284,7 @@ impl Node {
             && !failure.is_unknown_script()
         {
             *failure = self.status.advised(failure.clone());
-            operations.iter().for_each(|operation| self.metrics.redis_error(*operation, failure));
+            operations.iter().for_each(|operation| self.metrics.redis_error(operation, failure));
         }
         outcome
     }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::node::Node;
 use super::{Call, Patterns, RedisFailure, Reply, Script, advice};
-use crate::metrics::RedisOperation;
+use crate::redis::operation::RedisOperation;
 
 /// What is to be changed is told again after this long.
 const REPEAT: Duration = Duration::from_secs(60);
@@ -62,7 +62,7 @@ impl Rights {
         let told = match refused.as_ref().filter(is_the_same) {
             Some(known) if known.told.elapsed() < REPEAT => known.told,
             _ => {
-                tracing::error!("redis refuses lockside's user a right: {text}");
+                tracing::error!("redis ACL: permission denied: {text}");
                 now
             }
         };
@@ -73,7 +73,7 @@ impl Rights {
     pub(super) fn refused(&self) -> Option<String> {
         let refused = self.refused.lock().expect("no holder of this lock panics");
         let known = refused.as_ref().filter(|known| known.last.elapsed() < REPEAT)?;
-        Some(format!("redis refuses lockside's user a right: {}", known.text))
+        Some(format!("redis ACL: permission denied: {}", known.text))
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-use crate::metrics::RedisOperation;
+use crate::redis::operation::RedisOperation;
 
 /// Stands before every script: a server without all of its commands does none of it, and what [`Args`] packed.
 const PRELUDE: &str = "if not redis.acl_check_cmd then \

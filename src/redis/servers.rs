@@ -13,8 +13,8 @@ use super::{
     Call, Flight, Heard, InFlight, Info, Patterns, Purpose, Push, RedisFailure, Reply, Sample, Script, Status, cluster,
     sentinel,
 };
-use crate::config::{RedisConfig, RedisServer};
 use crate::metrics::Metrics;
+use crate::redis::settings::{RedisConfig, RedisServer};
 
 /// How long one that was sent to the wrong master waits to hear of the right one, before it asks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);

@@ -15,7 +15,8 @@ use super::clock::Clock;
 use super::diagnosis::{Target, explain};
 use super::rights::Rights;
 use super::{RedisFailure, Reply, advice};
-use crate::metrics::{Metrics, Reconnection};
+use crate::metrics::{Label, Metrics};
+use crate::redis::operation::Reconnection;
 
 /// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
 /// that readiness follows Redis that fast.
@@ -200,7 +201,7 @@ impl Status {
         if state.ready.is_err() {
             (state.ready, state.was_ready) = (Ok(()), true);
             drop(state);
-            tracing::info!(server = self.server, "redis answers");
+            tracing::info!(server = self.server, "connected to redis");
         }
     }
 
@@ -216,11 +217,11 @@ impl Status {
             state.ready = Err(reason.clone());
             drop(state);
             if answered {
-                tracing::error!(server = self.server, reason, "redis is unavailable");
+                tracing::error!(server = self.server, reason, "lost connection to redis");
             } else if was_ready {
-                tracing::warn!(server = self.server, reason, "redis is still unavailable");
+                tracing::warn!(server = self.server, reason, "still cannot connect to redis; retrying");
             } else {
-                tracing::warn!(server = self.server, reason, "redis is not available yet; trying again");
+                tracing::warn!(server = self.server, reason, "cannot connect to redis yet; retrying");
             }
         }
     }
@@ -247,7 +248,7 @@ impl Status {
         drop(state);
         self.silences.store(0, Ordering::Relaxed);
         let server = self.server.as_deref();
-        tracing::warn!(server, reason = reason.label(), "redis does not answer on this connection; connecting anew");
+        tracing::warn!(server, reason = reason.label(), "no reply on this connection; reconnecting");
         if let Some(replacer) = &self.replacer {
             *replacer.reason.lock().expect("no holder of this lock panics") = Some(reason);
             replacer.wanted.notify_one();
@@ -314,7 +315,7 @@ pub(super) async fn probe_on(client: Client, timeout: Duration, status: Arc<Stat
 async fn keep_connecting(client: Client) {
     loop {
         let ended = client.connect().await;
-        tracing::warn!(?ended, "the connection task of redis ended; starting it again");
+        tracing::warn!(?ended, "the redis connection task ended; restarting it");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -336,7 +337,7 @@ async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>, clock: 
             status.refused(&failure);
             status.silent(match &failure {
                 RedisFailure::Refused(reason) if reason.contains("unknown command") => format!(
-                    "this is no redis that knows TIME, but a sentinel perhaps; say redis-sentinel://…?master=NAME \
+                    "this is no redis that knows TIME, but perhaps a sentinel; use redis-sentinel://…?master=NAME \
                      ({reason})"
                 ),
                 _ => failure.to_string(),

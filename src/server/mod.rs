@@ -1,5 +1,6 @@
 //! HTTP plumbing: accept, limit, serve, drain. Knows hyper; knows no lock and no path.
 
+mod address;
 mod body;
 mod fd_limit;
 mod head;
@@ -27,6 +28,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
+pub use address::{Address, SocketAccess};
 pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body};
 pub use fd_limit::{Shares, raise_limit, share};
 use head::{Gathered, Gathering};
@@ -228,11 +230,11 @@ where
     match ended {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
-            tracing::debug!(error, "a connection ended early");
+            tracing::debug!(error, "connection ended early");
             None
         }
         Err(cut) => {
-            tracing::debug!(why = cut.label(), "a connection was cut: its client kept us waiting");
+            tracing::debug!(why = cut.label(), "connection closed: client too slow");
             Some(cut)
         }
     }

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::BACKLOG;
-use crate::config::SocketAccess;
+use crate::server::address::SocketAccess;
 
 /// Longest time to wait for another process that starts or stops at a socket in the same directory.
 const TURN: Duration = Duration::from_secs(1);

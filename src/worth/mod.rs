@@ -148,7 +148,7 @@ impl Worth {
             tokio::select! {
                 Some(Ok((place, outcome))) = under_way.join_next(), if !under_way.is_empty() => {
                     if let Err(failure) = &outcome {
-                        tracing::debug!(%failure, place, "a probe failed");
+                        tracing::debug!(%failure, place, "probe failed");
                     }
                     self.known().probes.ended(&place, outcome, Instant::now());
                 }
@@ -179,7 +179,7 @@ impl Worth {
                 }
                 // Redis is unavailable, and its status says so: what was known of it stays.
                 Err(failure) => {
-                    tracing::debug!(%failure, "redis was not looked at; trying again");
+                    tracing::debug!(%failure, "cannot check redis; retrying");
                     pause = INTERVAL_BLOCKED;
                 }
             }
@@ -232,9 +232,9 @@ impl Worth {
                     tracing::error!(warning = code, "locks cannot be granted: {text}");
                 }
                 Some(Finding { text, .. }) => {
-                    tracing::warn!(warning = code, "locks are worth less on this redis: {text}");
+                    tracing::warn!(warning = code, "safety warning: {text}");
                 }
-                None => tracing::info!(warning = code, "this warning no longer applies"),
+                None => tracing::info!(warning = code, "safety warning cleared"),
             }
         }
     }
@@ -266,7 +266,7 @@ impl Watch {
         let mut findings = Vec::new();
         if !away.is_empty() {
             let text = format!(
-                "{}; nothing can be done with its locks, and all others are as ever; bring it back, or give it a \
+                "{}; its locks are unavailable, all others are unaffected; bring it back, or give it a \
                  replica that takes over",
                 away.join("; ")
             );
@@ -276,7 +276,7 @@ impl Watch {
             let pages = if self.hurries { PAGES_IN_A_HURRY } else { 1 };
             match self.locks.look_for_overlong(&mut self.walk, self.cap_ms, pages).await {
                 Ok(()) => self.hurries = self.walk.longest().is_some(),
-                Err(failure) => tracing::debug!(%failure, "the leases were not looked at; trying again"),
+                Err(failure) => tracing::debug!(%failure, "cannot check the leases; retrying"),
             }
             self.walked = Some(Instant::now());
         }
@@ -287,16 +287,16 @@ impl Watch {
                 Ok(false) => {}
                 Ok(true) => findings.push(Finding::new(
                     Warning::RawKeys,
-                    "another sidecar of this lock space has --raw-keys and this one has not, so that one key is two \
-                     locks; give it to all or to none",
+                    "another sidecar of this namespace has --raw-keys and this one has not, so that one key is two \
+                     locks; set it on all or on none",
                 )),
-                Err(failure) => tracing::debug!(%failure, "nobody knows who has raw keys; trying again"),
+                Err(failure) => tracing::debug!(%failure, "cannot check which sidecars have --raw-keys; retrying"),
             }
         }
         if let Some(longest) = self.walk.longest() {
             let text = format!(
                 "a lease lasts for another {} s, longer than --max-ttl; did redis's clock step back, or has another \
-                 sidecar a higher --max-ttl? take the lock away if nobody is at it",
+                 sidecar a higher --max-ttl? force-release the lock if unused",
                 longest.left_ms / 1000
             );
             findings.push(Finding::new(Warning::LongLease, text));
@@ -323,10 +323,9 @@ impl Watch {
                     let (min_replicas, failover) = (self.redis.min_replicas(), self.redis.fails_over());
                     warning::judge(&info, Demands { min_replicas, failover })
                 }
-                Err(RedisFailure::Refused(reason)) => vec![Finding::new(
-                    Warning::Unknown,
-                    format!("redis refused INFO ({reason}), so nobody knows; let its user do it"),
-                )],
+                Err(RedisFailure::Refused(reason)) => {
+                    vec![Finding::new(Warning::Unknown, format!("redis refused INFO ({reason}); allow its user +info"))]
+                }
                 Err(failure) => {
                     silence = Some(failure);
                     continue;
@@ -335,7 +334,7 @@ impl Watch {
             if let Some((_, step_us)) = self.steps.get(&server) {
                 let text = format!(
                     "redis's clock stepped by {:+.1} s, so that leases end that much early or late; \
-                     let its host's clock be slewed, not stepped",
+                     slew its host's clock, do not step it",
                     *step_us as f64 / 1e6
                 );
                 findings.push(Finding::new(Warning::ClockStep, text));

@@ -173,13 +173,13 @@ async fn a_redis_that_was_never_there_is_said_plainly_with_its_address() {
         eventually(&said, Duration::from_secs(10), async || ready().await.starts_with(&said)).await;
         let refused = sidecar.call("POST", "/v1/locks/a").json(&json!({})).send().await;
         assert_eq!(refused.json()["code"], "redis-unavailable", "{}", refused.text());
-        let first = async || sidecar.log().lines().any(|line| line.contains("redis is not available yet"));
+        let first = async || sidecar.log().lines().any(|line| line.contains("cannot connect to redis yet"));
         eventually("the log says so", Duration::from_secs(5), first).await;
         let log = sidecar.log();
         for bad in ["still", "Os {", "Custom {", "IO Error", "\"ERROR\""] {
             assert!(!log.contains(bad), "{url}: {bad}: {log}");
         }
-        let line = log.lines().find(|line| line.contains("redis is not available yet")).unwrap();
+        let line = log.lines().find(|line| line.contains("cannot connect to redis yet")).unwrap();
         let address = url.split("://").nth(1).unwrap().split('?').next().unwrap();
         assert_eq!(line.matches(address).count(), 1, "the address once: {line}");
     }
@@ -199,7 +199,7 @@ async fn what_is_no_redis_or_refuses_the_greeting_is_named_with_what_to_change()
         }
     });
     let url = format!("redis://127.0.0.1:{port}");
-    let sentence = format!("cannot connect to `127.0.0.1:{port}`: what answers there does not speak Redis's protocol");
+    let sentence = format!("cannot connect to `127.0.0.1:{port}`: it does not use Redis's protocol");
     Sidecar::says_why_not(&["--redis-url", &url], &sentence).await;
 
     let redis = TestRedis::start(&["--rename-command", "CLIENT", ""]);

@@ -136,7 +136,7 @@ async fn nothing_secret_is_seen_while_requests_are_malformed_and_secrets_rotate(
         ("token", b"hunter2 \xff", "hunter2-next"),
         ("password", b"hunter2 \xff", "hunter2-next-of-redis"),
     ] {
-        let (told, taken) = ("still counts", "now counts");
+        let (told, taken) = ("keeping the previous one", "secret reloaded");
         let count = |word| sidecar.log().matches(word).count();
         let (unfits, takens) = (count(told), count(taken));
         scratch.file(file, unfit);

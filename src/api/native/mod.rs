@@ -18,7 +18,7 @@ use super::failure::{Failure, Queue};
 use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, flag, json, no_content};
-use crate::config::Anonymous;
+use crate::auth::Anonymous;
 use crate::lock::{
     Acquired, Attempt, Changed, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Unconfirmed,
     Which,

@@ -16,7 +16,7 @@ use crate::api::caller::Caller;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::wire::{self, number};
-use crate::config::LockConfig;
+use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
 use crate::request;
 use crate::server::read_body;
@@ -106,7 +106,7 @@ impl AcquireBody {
                 Owner::system(given)
             }
             (None, None) if self.reentrant => {
-                return Err(Failure::BadRequest("reentrant: needs an `owner`, else nobody can come again".to_owned()));
+                return Err(Failure::BadRequest("reentrant: needs an `owner`".to_owned()));
             }
             // Two callers may come by the same name of an attempt: only their own names tell them apart.
             (None, None) if name.is_some() => {

@@ -61,6 +61,7 @@ impl Check {
             max_connections_is_set,
             insecure: insecure.unwrap_or_default(),
             dapr_stores: self.dapr_stores(&flags.dapr_stores),
+            docs_url: given(&flags.docs_url).and_then(|text| self.take("--docs-url", docs_url(text))),
         }
     }
 
@@ -147,6 +148,18 @@ fn host(text: &str) -> Result<String, String> {
         return Err(no_host(text));
     }
     Ok(text.to_ascii_lowercase())
+}
+
+/// An address that `/errors` can follow.
+fn docs_url(text: &str) -> Result<String, String> {
+    let problem = || format!("`{text}`; expected http://host/path or https://host/path, without query and fragment");
+    let url = Url::parse(text).map_err(|_| problem())?;
+    let is_plain =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    match url.scheme() {
+        "http" | "https" if is_plain && url.has_host() => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        _ => Err(problem()),
+    }
 }
 
 fn no_host(text: &str) -> String {

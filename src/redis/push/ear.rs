@@ -79,7 +79,7 @@ impl Listener {
         for attempt in 0_u32.. {
             let begun = Instant::now();
             let problem = self.listen().await;
-            tracing::debug!(problem, place = self.node.config.place(), "redis: not listening; connecting anew");
+            tracing::debug!(problem, place = self.node.config.place(), "redis: not subscribed; reconnecting");
             self.hearing.is_deaf(self.number);
             self.hearing.learn(problem);
             if attempt.is_multiple_of(ATTEMPTS_FOR_A_GAP) {
@@ -110,7 +110,7 @@ impl Listener {
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             if !ours.is_subset(&wanted) {
-                return "some channels are another server's now".to_owned();
+                return "some channels have moved to another server".to_owned();
             }
             if let Err(failure) = self.subscribe(client, wanted.difference(&ours).cloned().collect(), &mut ours).await {
                 return failure.to_string();
@@ -172,11 +172,11 @@ impl Listener {
         let Some(first) = ours.first() else { return Ok(()) };
         match subscribe(client, first).await {
             Ok(count) if count == ours.len() => {}
-            Ok(count) => return Err(format!("redis knows of {count} subscriptions, and not of {}", ours.len())),
+            Ok(count) => return Err(format!("redis has {count} subscriptions instead of {}", ours.len())),
             Err(failure @ RedisFailure::Refused(_)) if !failure.is_elsewhere() => self.refused(&failure),
             Err(failure @ RedisFailure::NoAnswer(_)) => {
                 let place = self.node.config.place();
-                tracing::warn!(%failure, place, "redis's messages are not heard; listening anew");
+                tracing::warn!(%failure, place, "pub/sub connection lost; resubscribing");
                 return Err(failure.to_string());
             }
             Err(failure) => return Err(failure.to_string()),

@@ -152,7 +152,7 @@ fn addresses(log: &Mutex<Vec<String>>) -> (String, String) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let lines = log.lock().expect("no panic while held").clone();
-        if let Some(line) = lines.iter().find(|line| line.contains("lockside serves")) {
+        if let Some(line) = lines.iter().find(|line| line.contains("listening")) {
             let field = |name: &str| match serde_json::from_str::<serde_json::Value>(line) {
                 Ok(line) => line[name].as_str().expect("an address").to_owned(),
                 Err(_) => {

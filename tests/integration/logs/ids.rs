@@ -132,7 +132,7 @@ async fn a_failure_that_a_line_tells_of_has_the_id_of_the_line_in_every_dialect(
         let answer = sidecar.ask(&who, "POST", path).json(&body).send().await;
         assert!(answer.status >= 500, "{}", answer.text());
         let id = answer.header("x-request-id").expect("the id of the line").to_owned();
-        answer_of(&sidecar, &id).await.assert("message", "a request failed");
+        answer_of(&sidecar, &id).await.assert("message", "request failed");
         ids.push(id);
     }
     ids.dedup();

@@ -52,7 +52,7 @@ async fn is_refused(sidecar: &Sidecar, change: &str) {
     assert!(problem["detail"].as_str().unwrap().contains(change), "{change}: {}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
     let is_told =
-        |line: &str| line.contains("Redis refused the command: ") || line.contains("granted, and taken back: ");
+        |line: &str| line.contains("Redis refused the command: ") || line.contains("granted, and rolled back: ");
     let logged = async || sidecar.log().lines().any(|line| line.contains("redis-refused") && is_told(line));
     eventually("the log says so", Duration::from_secs(2), logged).await;
 }
@@ -315,8 +315,8 @@ async fn too_few_replicas_for_a_grant_are_not_ready() {
     let sidecar = Sidecar::start(&master, &flags).await;
     // It is connected, and acknowledges nothing.
     replica.signal("STOP");
-    says_so(&sidecar, "no-good-replica", "0 of 1 replicas have it").await;
-    is_refused(&sidecar, "bring them back").await;
+    says_so(&sidecar, "no-good-replica", "0 of 1 replicas acknowledged").await;
+    is_refused(&sidecar, "restore them").await;
     replica.signal("CONT");
     is_over(&sidecar).await;
     nothing_was_granted(&master);

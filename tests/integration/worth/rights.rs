@@ -9,7 +9,7 @@ use crate::harness::{Scratch, Sidecar, TestRedis, eventually};
 /// The lines of the log that tell of a missing right.
 fn told(sidecar: &Sidecar) -> Vec<String> {
     let log = sidecar.log();
-    log.lines().filter(|line| line.contains("refuses lockside's user a right")).map(str::to_owned).collect()
+    log.lines().filter(|line| line.contains("redis ACL: permission denied")).map(str::to_owned).collect()
 }
 
 /// A sidecar whose user has been changed by `rule`; asserts that its log says `change` in one line, whatever is asked
