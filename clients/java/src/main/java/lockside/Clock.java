@@ -13,10 +13,10 @@ final class Clock {
     private static final Path UPTIME = Path.of("/proc/uptime");
     private static final long COARSE = 50_000_000;
     private static final long ORIGIN = System.nanoTime();
-    private static final long UPTIME_AT_ORIGIN = uptime();
+    private static final long AHEAD_AT_ORIGIN = uptimeAhead();
 
     private static volatile long slept;
-    private static volatile long wallAhead = wallAhead(0);
+    private static volatile long wallAhead = wallAhead(System.nanoTime() - ORIGIN);
 
     private Clock() {}
 
@@ -32,23 +32,29 @@ final class Clock {
     }
 
     private static synchronized void correct() {
-        long awake = System.nanoTime() - ORIGIN;
-        wallAhead = wallAhead(awake);
-        long more = uptime() - UPTIME_AT_ORIGIN - awake;
+        long ahead = wallAhead(System.nanoTime() - ORIGIN);
+        long more = uptimeAhead() - AHEAD_AT_ORIGIN;
         if (more > slept + COARSE) {
             slept = more;
         }
+        // Last, so that other threads wait for what is found here.
+        wallAhead = ahead;
     }
 
     private static long wallAhead(long awake) {
         return System.currentTimeMillis() * 1_000_000 - awake;
     }
 
-    /** On Linux this counts sleep. It is in steps of 10 ms. */
-    private static long uptime() {
+    /** By how much the time since boot is ahead; on Linux it counts sleep, in steps of 10 ms. Both are read in one moment, or again. */
+    private static long uptimeAhead() {
         try {
-            String text = Files.readString(UPTIME);
-            return (long) (Double.parseDouble(text.substring(0, text.indexOf(' '))) * 1e9);
+            for (int tries = 1;; tries++) {
+                long before = System.nanoTime() - ORIGIN;
+                String text = Files.readString(UPTIME);
+                if (System.nanoTime() - ORIGIN - before < COARSE / 10 || tries == 20) {
+                    return (long) (Double.parseDouble(text.substring(0, text.indexOf(' '))) * 1e9) - before;
+                }
+            }
         } catch (IOException | RuntimeException missing) {
             return 0;
         }

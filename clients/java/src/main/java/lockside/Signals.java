@@ -51,6 +51,7 @@ final class Signals implements Session.Listener {
 
     @Override
     public void lost(String reason) {
+        lost.complete(reason);
         if (onLost != null) {
             try {
                 onLost.accept(reason);
@@ -58,6 +59,5 @@ final class Signals implements Session.Listener {
                 LOG.log(Level.WARNING, "onLost failed", failure);
             }
         }
-        lost.complete(reason);
     }
 }

@@ -73,6 +73,7 @@ class LockTest extends SidecarTest {
         force();
         assertEquals("forced", lock.lost().get(5, TimeUnit.SECONDS));
         assertThrows(LockLostException.class, lock::release);
+        eventually("it is told", () -> !reasons.isEmpty());
         assertEquals(List.of("forced"), reasons);
     }
 
