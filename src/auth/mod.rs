@@ -1,5 +1,6 @@
 //! From a request's headers to who is asking. Knows tokens and cookies; knows no lock and no route.
 
+mod form;
 pub mod jwt;
 mod keys;
 #[cfg(any(test, fuzzing))]
