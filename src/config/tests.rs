@@ -258,7 +258,7 @@ fn a_url_names_all_sentinels_and_their_master() {
 
 #[test]
 fn a_url_names_nodes_of_a_cluster() {
-    let config = Config::resolve(&flags(&["--redis-url=redis-cluster://me@a,b:7000/0"])).expect("a good url").redis;
+    let config = Config::resolve(&flags(&["--redis-url=redis-cluster://me:pw@a,b:7000/0"])).expect("a good url").redis;
     let hosts = [("a", 6379), ("b", 7000)].map(|(host, port)| (host.to_owned(), port)).to_vec();
     assert_eq!(config.server, RedisServer::Cluster { hosts });
     assert_eq!((config.username.as_deref(), config.database), (Some("me"), None));
@@ -277,6 +277,46 @@ fn what_is_for_another_redis_is_a_mistake() {
         assert!(all.len() == 1 && all[0].contains(says), "{given:?}: {all:?}");
     }
     assert!(Config::resolve(&flags(&["--redis-timeout=500ms"])).is_ok(), "nobody waits for replicas");
+}
+
+#[test]
+fn a_user_name_without_a_password_is_a_mistake_wherever_either_stands() {
+    let file = std::env::temp_dir().join(format!("lockside-password-{}", std::process::id()));
+    std::fs::write(&file, "hunter2").expect("a file");
+    let (password, empty) = (format!("--redis-password-file={}", file.display()), "--redis-password-file=");
+    let sentinels = "--redis-url=redis-sentinel://h?master=m";
+    let of_sentinels = format!("--redis-sentinel-password-file={}", file.display());
+    for (args, flag) in [
+        (&["--redis-username=nop"][..], Some("--redis-username")),
+        (&["--redis-username=nop", empty], Some("--redis-username")),
+        (&["--redis-username=nop", "--redis-url=redis://:@h"], Some("--redis-username")),
+        (&["--redis-url=redis://nop@h"], Some("--redis-url")),
+        (&["--redis-url=rediss://nop:@h"], Some("--redis-url")),
+        (&["--redis-url=redis-cluster://nop@h,i"], Some("--redis-url")),
+        (&["--redis-url=redis-sentinel://nop@h?master=m"], Some("--redis-url")),
+        (&[sentinels, "--redis-sentinel-username=nop"], Some("--redis-sentinel-username")),
+        (&[sentinels, "--redis-sentinel-username=nop", &password], Some("--redis-sentinel-username")),
+        (&["--redis-username=nop", &password], None),
+        (&["--redis-username=nop", "--redis-url=redis://:pw@h"], None),
+        (&["--redis-url=redis://nop@h", &password], None),
+        (&["--redis-url=redis://nop:pw@h"], None),
+        (&["--redis-url=redis://:pw@h"], None),
+        (&["--redis-url=redis://:@h"], None),
+        (&[sentinels, "--redis-sentinel-username=nop", &of_sentinels], None),
+        (&["--redis-username="], None),
+    ] {
+        match flag {
+            Some(flag) => {
+                let all = mistakes(args);
+                let says = format!("{flag}: a user name is given without a password; add --redis-");
+                assert!(all.len() == 1 && all[0].starts_with(&says), "{args:?}: {all:?}");
+            }
+            None => assert!(Config::resolve(&flags(args)).is_ok(), "{args:?}"),
+        }
+    }
+    let both = mistakes(&["--redis-username=nop", "--redis-password-file=/no/such"]);
+    assert!(both.len() == 1 && both[0].contains("cannot read"), "the file is what is wrong: {both:?}");
+    let _ = std::fs::remove_file(file);
 }
 
 #[test]
