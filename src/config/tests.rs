@@ -169,6 +169,7 @@ fn every_part_of_a_redis_url_that_is_not_used_is_refused_by_name() {
 #[test]
 fn a_redis_url_that_is_typed_wrongly_says_how_it_is_typed() {
     const ENCODE: &str = "percent-encode it in the user and the password, as ";
+    let once = || "user and password stand once, before all hosts; percent-encode a `,` in them as %2C".to_owned();
     for (url, says) in [
         ("redis://:hunter2#ss@x", format!("a `#` before the `@`: {ENCODE}%23, or use --redis-password-file")),
         ("redis://:hunter2?ss@x", format!("a `?` before the `@`: {ENCODE}%3F")),
@@ -182,6 +183,16 @@ fn a_redis_url_that_is_typed_wrongly_says_how_it_is_typed() {
         ("redis-sentinel://me:hunter2@a?master=m@b?master=m", format!("{ENCODE}%3F")),
         ("redis-cluster://me:1/hunter2@a,b", format!("{ENCODE}%2F")),
         ("redis+unix://:hunter2/x@/s", format!("{ENCODE}%2F")),
+        ("redis-sentinel://:hunter2@h1,:hunter2@h2?master=m", once()),
+        ("redis-sentinel://me:hunter2@h1:26379,h2,me:hunter2@h3?master=m", once()),
+        ("redis-sentinel://me@h1,me@h2?master=m", once()),
+        ("redis-sentinel://me,you:hunter2@h?master=m", once()),
+        ("redis-sentinel://:hun,ter2@h?master=m", once()),
+        ("redis-sentinel://:hun@ter2@h?master=m", once()),
+        ("redis-sentinel://:hunter2@@h?master=m", once()),
+        ("rediss-cluster://:hunter2@h1,:hunter2@h2", once()),
+        ("redis-cluster://:hunter2,@h1,h2", once()),
+        ("redis://:hunter2@h1,:hunter2@h2", once()),
         ("redis://::1:6379", "put an IPv6 address in brackets".to_owned()),
         ("redis://2001:db8::1/0", "put an IPv6 address in brackets".to_owned()),
         ("redis://me:hunter2@fe80::1", "put an IPv6 address in brackets".to_owned()),
