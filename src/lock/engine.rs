@@ -321,6 +321,15 @@ pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u
     if lease.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(lease) }
 }
 
+impl Lease {
+    /// What its owner can count on once it was kept back for so long. Nothing left is an error.
+    pub fn age(&mut self, by: Duration) -> Result<(), LockFailure> {
+        let by_ms = u64::try_from(by.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        self.valid_for_ms = self.valid_for_ms.saturating_sub(by_ms);
+        if self.valid_for_ms == 0 { Err(LockFailure::TooLate(by_ms)) } else { Ok(()) }
+    }
+}
+
 /// [`promised`], for a lease that its owner had already: `valid_for_ms` is what a renewal set, or what was left.
 pub fn kept(lease: Lease, sent: Instant) -> Result<Lease, LockFailure> {
     let ttl_ms = lease.valid_for_ms;

@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
-pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
+pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body, read_behind as read_body_behind};
 pub use descriptors::{Shares, raise_limit, share};
 use head::{Gathered, Gathering};
 pub use head::{Heads, Unfinished};

@@ -17,7 +17,9 @@ use super::caller::Caller;
 use super::failure::{Failure, Queue};
 use super::known;
 use super::page::{self, Bounds, Form, Page, Text};
+use super::permit::{Permit, Turn, turn};
 use super::wire::{flag, json, no_content, registered};
+use crate::auth::Shown;
 use crate::config::Anonymous;
 use crate::lock::{
     Acquired, Attempt, Changed, Delivery, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Which,
@@ -26,7 +28,7 @@ use crate::server::{Peer, Response, read_body};
 #[cfg(any(test, fuzzing))]
 pub use request::name_in;
 pub use request::{AcquireBody, check_owner, idempotency_key, key_in};
-use request::{given, token_in, ttl_of};
+use request::{given, no_body, token_in, ttl_of};
 pub use view::{HolderView, LeaseView};
 
 /// Locks on a page of the list, unless fewer or more are asked for.
@@ -41,11 +43,14 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
-    let body = AcquireBody::read(request).await?;
+    let (head, body) = request.into_parts();
+    let body = AcquireBody::read(&head, body).await?;
     let attempt = body.attempt(cx, caller, name)?;
     let acquired = if attempt.wait.is_some() {
         peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
-        Box::pin(acquire_in_turn(cx, key, attempt)).await?
+        let shown = cx.authenticator.shown(&head.headers);
+        drop(head);
+        Box::pin(acquire_in_turn(cx, key, attempt, shown)).await?
     } else {
         cx.locks.acquire(key, attempt).await?
     };
@@ -58,12 +63,20 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     }
 }
 
-async fn acquire_in_turn(cx: &Context, key: Key, attempt: Attempt) -> Result<Delivery, Failure> {
-    match cx.locks.acquire(key.clone(), attempt).await {
-        Ok(delivery) => Ok(delivery),
-        Err(failure) => Err(explained(&cx.locks, &key, failure).await),
+async fn acquire_in_turn(cx: &Context, key: Key, attempt: Attempt, shown: Shown) -> Result<Delivery, Failure> {
+    let owner = attempt.owner.clone();
+    let acquiring = async {
+        match cx.locks.acquire(key.clone(), attempt).await {
+            Ok(delivery) => Ok(delivery),
+            Err(failure) => Err(explained(&cx.locks, &key, failure).await),
+        }
+    };
+    let Turn { content: mut delivery, checked_for } = turn(&owner, || Permit::of(cx, shown), acquiring).await?;
+    if let Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) = &mut delivery.content {
+        lease.age(checked_for)?;
     }
 }
+    Ok(delivery)
 
 /// A failure to acquire `key`; of a wait in vain it says who holds the key, unless that takes long.
 pub async fn explained(locks: &Locks, key: &Key, failure: LockFailure) -> Failure {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::header::HeaderName;
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ use crate::api::wire::{self, number};
 use crate::config::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
 use crate::request;
-use crate::server::read_body;
+use crate::server::{read_body, read_body_behind};
 
 /// Longest owner, bytes.
 const MAX_OWNER_BYTES: usize = 256;
@@ -56,9 +57,9 @@ struct HoldBody {
 
 impl AcquireBody {
     /// The body of an acquire, which takes nothing in its query.
-    pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
-        known::parameters(request.uri().query(), &[], known::fields_of::<AcquireBody>)?;
-        AcquireBody::of(&read_body(request).await?)
+    pub async fn read(head: &Parts, body: Incoming) -> Result<AcquireBody, Failure> {
+        known::parameters(head.uri.query(), &[], known::fields_of::<AcquireBody>)?;
+        AcquireBody::of(&read_body_behind(&head.headers, body).await?)
     }
 
     /// The body of a hold, which takes nothing in its query either, and whether it asks for progress.
