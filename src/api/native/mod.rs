@@ -124,9 +124,12 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), &["token", "force"], known::no_fields)?;
+    const PARAMETERS: &[&str] = &["token", "force"];
+    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let force = flag(request.uri().query().unwrap_or_default(), "force")?;
-    match (token_in(&request)?, force) {
+    let token = token_in(&request)?;
+    no_body(request, PARAMETERS).await?;
+    match (token, force) {
         (Some(token), false) => {
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
             match cx.release(which, caller.claimant()).await? {
@@ -162,6 +165,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     let key = key_in(&key)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
     let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
+    no_body(request, &[]).await?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
         State::Held(holder) => {
@@ -180,9 +184,11 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
     caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), &["token"], known::no_fields)?;
+    const PARAMETERS: &[&str] = &["token"];
+    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let holder = match cx.locks.look(key.clone()).await? {
+    no_body(request, PARAMETERS).await?;
         State::Held(Holder::Lease(lease)) => Some(lease.token),
         State::Held(Holder::Stranger(_) | Holder::Queue(_)) | State::Free => None,
     };
@@ -195,9 +201,11 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
 /// `GET /v1/locks`: a page of the locks of every dialect, oldest grant first.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     caller(cx, &request).await?;
-    known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], known::no_fields)?;
+    const PARAMETERS: &[&str] = &["prefix", "limit", "cursor"];
+    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
     let bounds = Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: page::LOOKING };
+    no_body(request, PARAMETERS).await?;
     let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;
     Text::new(listing, FORM, bounds).answer().await
 }

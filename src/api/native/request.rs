@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::HeaderName;
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request};
@@ -125,6 +125,22 @@ impl AcquireBody {
 /// The key in a path, percent-decoded once.
 pub fn key_in(segment: &str) -> Result<Key, Failure> {
     let key = Key::parse(&wire::segment(segment, "key")?).map_err(|error| Failure::BadRequest(error.to_string()))?;
+/// Refuses what stands in the body of an operation that takes none: an empty one, `{}` and `null` say nothing.
+/// `parameters` are those of its query.
+pub async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
+    let body = read_body(request).await?;
+    match body.trim_ascii() {
+        b"" | b"null" => Ok(()),
+        body => body::strict::<Nothing>(body, parameters).map(|Nothing {}| ()),
+    }
+}
+
     request::asks_for(|| key.share());
     Ok(key)
 }
