@@ -39,7 +39,7 @@ mod exit {
 
 /// A distributed lock sidecar: locks over HTTP on localhost, kept in a Redis that all sidecars share.
 #[derive(Parser, Debug)]
-#[command(name = "lockside", version, arg_required_else_help = true, args_override_self = true)]
+#[command(name = "lockside", version, arg_required_else_help = true)]
 #[command(max_term_width = 120, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]

@@ -120,6 +120,12 @@ fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
 
 fn sentence(error: &clap::Error, args: &[OsString]) -> String {
     let flag = context(error, ContextKind::InvalidArg).unwrap_or_default();
+        ErrorKind::ArgumentConflict => {
+            let arg = context(error, ContextKind::InvalidArg)
+                .filter(|arg| context(error, ContextKind::PriorArg) == Some(arg))?;
+            let flag = arg.split([' ', '[', '=']).next()?.to_owned();
+            drop_repeated(args, &flag, arg.contains(" <")).then(|| format!("{flag}: given twice; expected once"))
+        }
     if !flag.starts_with('-') {
         if args.get(1).is_some_and(|command| command == "exec") {
             return "the command comes after `--`: lockside exec KEY -- CMD ARGS".to_owned();
@@ -134,6 +140,19 @@ fn sentence(error: &clap::Error, args: &[OsString]) -> String {
 }
 
 /// Takes the unknown flag out, with the value behind it, so that the rest can be looked at.
+/// Takes a flag out wherever it stands but the first time, with its value where that is a word of its own.
+fn drop_repeated(args: &mut Vec<OsString>, flag: &str, has_value: bool) -> bool {
+    // Behind `--` stands another program's command line.
+    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let is_it = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
+    let all: Vec<usize> = (1..end).filter(|at| is_it(&args[*at])).collect();
+    for at in all.iter().skip(1).rev() {
+        let is_alone = has_value && args[*at] == flag && at + 1 < end;
+        args.drain(*at..=at + usize::from(is_alone));
+    }
+    all.len() > 1
+}
+
 fn remove(args: &mut Vec<OsString>, error: &clap::Error) -> bool {
     let Some(flag) = context(error, ContextKind::InvalidArg) else { return false };
     let is_it = |arg: &OsString| arg.to_str().is_some_and(|arg| arg == flag || arg.split('=').next() == Some(flag));

@@ -1,4 +1,4 @@
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::*;
 
@@ -400,5 +400,53 @@ fn lock_stores_are_names_that_make_no_two_locks_one() {
     assert_eq!(stores("none").ok(), Some(Vec::new()));
     for bad in ["", ",", "none,a", "a||b", "a\tb", "a=", "=a", "a|", "a=b|", "a=b||", &"x".repeat(65)] {
         assert!(mistakes(&[&format!("--dapr-stores={bad}")])[0].starts_with("--dapr-stores: "), "{bad}");
+    }
+}
+
+#[test]
+fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
+    let all = |config: Config| {
+        let ListenConfig { api, ops, allowed_hosts, allowed_origins, dapr_stores, .. } = config.listen;
+        let addresses = |all: Vec<Address>| all.iter().map(Address::to_string).collect::<Vec<_>>();
+        let stores = dapr_stores.into_iter().map(|store| store.name).collect();
+        [addresses(api), addresses(ops), allowed_hosts, allowed_origins, stores]
+    };
+    let mut command = Command::command();
+    let lists: Vec<String> = command
+        .get_arguments()
+        .filter(|arg| matches!(arg.get_action(), clap::ArgAction::Append))
+        .map(|arg| format!("--{}", arg.get_long().expect("a flag")))
+        .collect();
+    let known = [
+        ("--listen", ["127.0.0.1:1", "127.0.0.1:2"]),
+        ("--ops-listen", ["127.0.0.1:3", "127.0.0.1:4"]),
+        ("--allowed-hosts", ["a.test", "b.test"]),
+        ("--allowed-origins", ["https://a.test", "https://b.test"]),
+        ("--dapr-stores", ["a", "b"]),
+    ];
+    assert_eq!(lists, known.map(|(flag, _)| flag), "every flag that is a list");
+    for (at, (flag, [a, b])) in known.into_iter().enumerate() {
+        for args in [
+            &[format!("{flag}={a},{b}")][..],
+            &[format!("{flag}={a}"), format!("{flag}={b}")],
+            &[format!("{flag}={a},"), format!("{flag}= {b} ,")],
+        ] {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let config = Config::resolve(&flags(&args)).unwrap_or_else(|mistakes| panic!("{args:?}: {mistakes:?}"));
+            assert_eq!(all(config)[at], [a, b], "{args:?}");
+        }
+        for nothing in [",", " , ", " "] {
+            let told = mistakes(&[&format!("{flag}={nothing}")]);
+            assert!(told.len() == 1 && told[0].starts_with(&format!("{flag}: ")), "{flag}={nothing}: {told:?}");
+        }
+    }
+    command.build();
+    for arg in command.get_arguments().filter(|arg| arg.get_long().is_some_and(|flag| flag != "help")) {
+        let (flag, value) = (format!("--{}", arg.get_long().expect("a flag")), "=true");
+        if !lists.contains(&flag) {
+            let twice =
+                Command::try_parse_from(["lockside".to_owned(), format!("{flag}{value}"), format!("{flag}{value}")]);
+            assert!(twice.is_err(), "{flag} twice: the last would win without a word");
+        }
     }
 }

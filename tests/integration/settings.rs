@@ -185,6 +185,34 @@ async fn every_mistake_is_told_in_one_run() {
 }
 
 #[tokio::test]
+async fn a_single_valued_flag_that_is_given_twice_is_a_mistake_that_names_it() {
+    for (args, flag) in [
+        (&["serve", "--threads=1", "--threads=2"][..], "--threads"),
+        (&["serve", "--threads", "1", "--log-level=info", "--threads", "1"], "--threads"),
+        (&["serve", "--redis-url", "redis://a", "--redis-url=redis://b", "--redis-url", "redis://c"], "--redis-url"),
+        (&["serve", "--jwt-secret-file=/a", "--jwt-secret-file=/b"], "--jwt-secret-file"),
+        (&["serve", "--insecure", "--insecure"], "--insecure"),
+        (&["serve", "--insecure=true", "--insecure=false"], "--insecure"),
+        (&["ls", "--prefix", "a", "--prefix", "b"], "--prefix"),
+        (&["ls", "--json", "--json"], "--json"),
+        (&["show", "--url=http://localhost:1", "k", "--url=http://localhost:2"], "--url"),
+        (&["health", "--ops-listen=127.0.0.1:1", "--ops-listen=127.0.0.1:2"], "--ops-listen"),
+        (&["exec", "--ttl=1s", "--ttl", "2s", "k", "--", "true", "--ttl", "--ttl"], "--ttl"),
+    ] {
+        let run = lockside(args).await;
+        assert_eq!(run.code, Some(64), "{args:?}: {}", run.stderr);
+        let told = format!("lockside: {flag}: given twice; expected once\n");
+        assert_eq!(run.stderr.matches(&told).count(), 1, "{args:?}: {}", run.stderr);
+    }
+    let run = lockside(&["serve", "--threads=1", "--threads=2", "--no-such", "--max-ttl=x"]).await;
+    for flag in ["--threads", "--no-such", "--max-ttl"] {
+        assert!(run.stderr.contains(&format!("lockside: {flag}: ")), "{flag}: {}", run.stderr);
+    }
+    let run = lockside_with(&["serve", "--threads=0"], &[("LOCKSIDE_THREADS", "1")]).await;
+    assert!(run.stderr.contains("--threads: `0`"), "the flag wins over its variable: {}", run.stderr);
+}
+
+#[tokio::test]
 async fn a_value_that_is_no_text_hides_no_other_mistake() {
     let bytes = std::ffi::OsStr::from_bytes(b"\xff");
     let glued = std::ffi::OsStr::from_bytes(b"--key-prefix=\xff");

@@ -202,13 +202,16 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-fn list(value: &Option<String>) -> Vec<String> {
-    names(given(value).unwrap_or_default())
+/// What a list names, which may come in several flags, in one with commas, or both.
+fn names(texts: &[String]) -> Vec<String> {
+    let parts = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-fn names(text: &str) -> Vec<String> {
-    let parts = text.split(',').map(str::trim);
-    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+/// A list as it is typed, where it names nothing though something was typed.
+fn of_nothing(texts: &[String]) -> Option<String> {
+    let is_typed = texts.iter().any(|text| !text.is_empty());
+    (is_typed && names(texts).is_empty()).then(|| texts.join(","))
 }
 
 fn millis(span: Duration) -> u64 {
