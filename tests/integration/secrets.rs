@@ -322,3 +322,21 @@ dL75jrj1JntLIzGkQF9REI+dEORGXAXvax3FSLngEEQT+HTcDFanwcJL/NvN3OTs
 lcObHYN4i04GpcC5HwIDAQAB
 -----END PUBLIC KEY-----
 ";
+
+#[tokio::test]
+async fn an_api_token_that_may_be_guessed_is_a_warning_at_start_and_when_it_is_rotated_to() {
+    let scratch = Scratch::new();
+    let warnings = |sidecar: &Sidecar| {
+        let is_it = |line: &&str| line.contains("WARN") && line.contains("--api-token-file is shorter than 16 bytes");
+        sidecar.log().lines().filter(is_it).count()
+    };
+    for (token, is_short) in [("s", true), ("fifteen letters", true), ("sixteen letters!", false)] {
+        let file = scratch.file("token", token);
+        let sidecar = Sidecar::start(TestRedis::shared(), &["--api-token-file", &file]).await;
+        assert_eq!(warnings(&sidecar), usize::from(is_short), "{token}: {}", sidecar.log());
+        if !is_short {
+            scratch.file("token", "x");
+            eventually("a warning", Duration::from_secs(15), async || warnings(&sidecar) == 1).await;
+        }
+    }
+}

@@ -108,7 +108,7 @@ impl Check {
             }
         }
         let api_token = given(&flags.api_token_file)
-            .map(|file| self.secret_file("--api-token-file", Path::new(file), bearer_token));
+            .map(|file| self.followed("--api-token-file", Path::new(file), bearer_token, wary_of_short_tokens()));
         let user_directory = self.switch("--user-directory", &flags.user_directory);
         let anonymous = given(&flags.anonymous).map(|text| self.take("--anonymous", Anonymous::parse(text)));
         // Whether a credential is configured is known even where the switch is a mistake, so that both are told.
@@ -228,6 +228,17 @@ fn written(span: Duration) -> String {
 
 fn log_level(text: &str) -> Result<tracing::Level, String> {
     text.parse().map_err(|_| format!("`{text}`; expected error, warn, info, debug or trace"))
+}
+
+/// Fewest bytes of a token: fewer can be guessed, whatever they are.
+const TOKEN_BYTES: usize = 16;
+
+fn wary_of_short_tokens() -> Wary<Secret> {
+    let value = |token: &Secret| {
+        let is_short = token.expose().len() < TOKEN_BYTES;
+        is_short.then_some("the token in --api-token-file is shorter than 16 bytes and may be guessed")
+    };
+    Wary { mode: OPEN_TO_OTHERS, value }
 }
 
 /// A token that a header can carry.
