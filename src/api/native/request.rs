@@ -36,6 +36,7 @@ pub struct AcquireBody {
     ttl_ms: Option<Box<RawValue>>,
     #[serde(deserialize_with = "given")]
     wait_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
@@ -49,9 +50,11 @@ struct HoldBody {
     ttl_ms: Option<Box<RawValue>>,
     #[serde(deserialize_with = "given")]
     wait_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     progress: Option<bool>,
 }
 
@@ -122,9 +125,6 @@ impl AcquireBody {
     }
 }
 
-/// The key in a path, percent-decoded once.
-pub fn key_in(segment: &str) -> Result<Key, Failure> {
-    let key = Key::parse(&wire::segment(segment, "key")?).map_err(|error| Failure::BadRequest(error.to_string()))?;
 /// Refuses what stands in the body of an operation that takes none: an empty one, `{}` and `null` say nothing.
 /// `parameters` are those of its query.
 pub async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<(), Failure> {
@@ -141,6 +141,9 @@ pub async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<
     }
 }
 
+/// The key in a path, percent-decoded once.
+pub fn key_in(segment: &str) -> Result<Key, Failure> {
+    let key = Key::parse(&wire::segment(segment, "key")?).map_err(|error| Failure::BadRequest(error.to_string()))?;
     request::asks_for(|| key.share());
     Ok(key)
 }
@@ -180,8 +183,8 @@ pub fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 }
 
 /// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
-pub fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::deserialize(field).map(Some)
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
 }
 
 pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
