@@ -144,8 +144,16 @@ fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Writes an error for people.
+/// Writes an error for people. What it quotes may hold anything: nothing of it is obeyed by a terminal.
 fn complain(line: impl std::fmt::Display) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "lockside: {line}");
+    let mut text = String::new();
+    for c in line.to_string().chars() {
+        match c {
+            '\n' => text.push(c),
+            c if c.is_control() => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "lockside: {text}");
 }

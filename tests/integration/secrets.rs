@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Scratch, Sidecar, TestRedis, eventually, http::raw, jwt, lockside, unique};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, http::raw, jwt, lockside, lockside_with, unique};
 
 const PASSWORD: &str = "hunter2-of-redis";
 const API_TOKEN: &str = "hunter2-of-the-api";
@@ -230,6 +230,30 @@ async fn a_mistake_shows_no_secret() {
         let run = lockside(&["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", &flag]).await;
         assert_eq!(run.code, Some(64), "{flag}: {}", run.stderr);
         assert!(!run.output().contains("hunter2"), "{flag}: {}", run.output());
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_is_set_where_the_path_of_its_file_belongs_is_not_shown() {
+    for setting in [
+        "API_TOKEN_FILE",
+        "JWT_SECRET_FILE",
+        "JWT_PUBLIC_KEY_FILE",
+        "REDIS_PASSWORD_FILE",
+        "REDIS_SENTINEL_PASSWORD_FILE",
+    ] {
+        let flag = format!("--{}", setting.to_lowercase().replace('_', "-"));
+        let more =
+            ["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--redis-url=redis-sentinel://h?master=m"];
+        for secret in ["hunter2", "hunter2 with spaces", "hunter2\u{1b}[31m", "hunter2\nand more"] {
+            let by_variable = lockside_with(&more, &[(&format!("LOCKSIDE_{setting}"), secret)]).await;
+            let by_flag = lockside(&[&more[..], &[&format!("{flag}={secret}")]].concat()).await;
+            for run in [by_variable, by_flag] {
+                assert_eq!(run.code, Some(64), "{flag}: {}", run.stderr);
+                assert!(run.stderr.contains(&format!("lockside: {flag}: cannot read the file")), "{}", run.stderr);
+                assert!(!run.output().contains("hunter2"), "{flag}: {}", run.output());
+            }
+        }
     }
 }
 

@@ -227,6 +227,39 @@ async fn a_value_that_is_no_text_hides_no_other_mistake() {
 }
 
 #[tokio::test]
+async fn a_variable_that_is_no_text_is_named_unless_a_flag_stands_for_it() {
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff");
+    let run = |args: &[&str], variable: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lockside")).args(args).env(variable, bytes).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (args, variable) in [
+        (&["serve", "--threads=0"][..], "LOCKSIDE_KEY_PREFIX"),
+        (&["serve", "--threads=0"], "LOCKSIDE_LISTEN"),
+        (&["serve", "--threads=0"], "LOCKSIDE_API_TOKEN_FILE"),
+        (&["ls"], "LOCKSIDE_URL"),
+        (&["health"], "LOCKSIDE_OPS_LISTEN"),
+    ] {
+        let (code, told) = run(args, variable);
+        assert_eq!(code, Some(64), "{variable}: {told}");
+        assert!(told.lines().any(|line| line == format!("lockside: {variable}: not UTF-8 text")), "{variable}: {told}");
+        assert_eq!(told.contains("--threads"), args[0] == "serve", "no other mistake is hidden: {told}");
+    }
+    let (_, told) = run(&["serve", "--key-prefix=x", "--threads=0"], "LOCKSIDE_KEY_PREFIX");
+    assert_eq!(told, "lockside: --threads: `0`; expected a number from 1 to 64\n");
+}
+
+#[tokio::test]
+async fn nothing_that_a_mistake_quotes_is_obeyed_by_a_terminal() {
+    for flag in ["--log-level", "--listen", "--allowed-hosts", "--dapr-stores", "--max-ttl"] {
+        let run = serve(&[&format!("{flag}=\u{1b}]0;x\u{7}\u{9b}31m||\r")]).await;
+        assert_eq!(run.code, Some(64), "{flag}: {}", run.stderr);
+        assert!(run.stderr.contains("\\u{1b}"), "{flag}: {}", run.stderr);
+        assert!(!run.stderr.chars().any(|c| c.is_control() && c != '\n'), "{flag}: {:?}", run.stderr);
+    }
+}
+
+#[tokio::test]
 async fn a_switch_may_say_true_or_false_on_the_command_line_and_in_the_environment() {
     // Beyond loopback without authentication: only `--insecure` makes the address good, and then the level is bad.
     for (word, insecure) in [
