@@ -184,7 +184,7 @@ impl Parameters {
         let instead = match name.to_ascii_lowercase().as_str() {
             "password" | "pass" | "auth" => "use --redis-password-file",
             "username" | "user" => "use --redis-username",
-            "database" => "use `db`",
+            "database" | "db" => "use `db`",
             "master" | "mastername" | "sentinelservicename" => "it is for redis-sentinel://, as `master`",
             "timeout" | "socket_timeout" => "use --redis-timeout",
             "ssl" | "tls" => "use rediss://",

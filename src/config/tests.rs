@@ -136,7 +136,7 @@ fn every_part_of_a_redis_url_that_is_not_used_is_refused_by_name() {
         ("redis://x?username=me", "`username` is not used; use --redis-username"),
         ("rediss://x?ssl_cert_reqs=none", "`ssl_cert_reqs` is not used"),
         ("redis://x?timeout=5", "`timeout` is not used; use --redis-timeout"),
-        ("redis://x?DB=5", "`DB` is not used"),
+        ("redis://x?DB=5", "`DB` is not used; use `db`"),
         ("redis://x?protocol=3&db=1", "`protocol` is not used"),
         ("redis://x?master=m", "`master` is not used; it is for redis-sentinel://"),
         ("redis+unix:///s?master=m", "`master` is not used"),
@@ -397,8 +397,24 @@ fn lock_stores_are_names_that_make_no_two_locks_one() {
         |text: &str| Config::resolve(&flags(&[&format!("--dapr-stores={text}")])).map(|it| it.listen.dapr_stores);
     let store = |name: &str, prefix: &str| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() };
     assert_eq!(stores("a, b=lock||app,").ok(), Some(vec![store("a", "a"), store("b", "lock||app")]));
+    assert_eq!(stores("a=x,b=x").ok(), Some(vec![store("a", "x"), store("b", "x")]), "two names of one store");
     assert_eq!(stores("none").ok(), Some(Vec::new()));
-    for bad in ["", ",", "none,a", "a||b", "a\tb", "a=", "=a", "a|", "a=b|", "a=b||", &"x".repeat(65)] {
+    for bad in [
+        "",
+        ",",
+        "none,a",
+        "a||b",
+        "a\tb",
+        "a=",
+        "=a",
+        "a|",
+        "a=b|",
+        "a=b||",
+        "s=a,s=b",
+        "s,s",
+        "s,t,s=u",
+        &"x".repeat(65),
+    ] {
         assert!(mistakes(&[&format!("--dapr-stores={bad}")])[0].starts_with("--dapr-stores: "), "{bad}");
     }
 }
