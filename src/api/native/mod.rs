@@ -52,6 +52,7 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
         drop(head);
         Box::pin(acquire_in_turn(cx, key, attempt, shown)).await?
     } else {
+        drop(head);
         cx.locks.acquire(key, attempt).await?
     };
     let Delivery { content, receipt } = acquired;
@@ -75,8 +76,8 @@ async fn acquire_in_turn(cx: &Context, key: Key, attempt: Attempt, shown: Shown)
     if let Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) = &mut delivery.content {
         lease.age(checked_for)?;
     }
-}
     Ok(delivery)
+}
 
 /// A failure to acquire `key`; of a wait in vain it says who holds the key, unless that takes long.
 pub async fn explained(locks: &Locks, key: &Key, failure: LockFailure) -> Failure {
@@ -164,8 +165,8 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     caller(cx, &request).await?;
     let key = key_in(&key)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
-    let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     no_body(request, &[]).await?;
+    let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
         State::Held(holder) => {
@@ -187,8 +188,8 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     const PARAMETERS: &[&str] = &["token"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
-    let holder = match cx.locks.look(key.clone()).await? {
     no_body(request, PARAMETERS).await?;
+    let holder = match cx.locks.look(key.clone()).await? {
         State::Held(Holder::Lease(lease)) => Some(lease.token),
         State::Held(Holder::Stranger(_) | Holder::Queue(_)) | State::Free => None,
     };
@@ -204,8 +205,8 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     const PARAMETERS: &[&str] = &["prefix", "limit", "cursor"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
-    let bounds = Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: page::LOOKING };
     no_body(request, PARAMETERS).await?;
+    let bounds = Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: page::LOOKING };
     let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;
     Text::new(listing, FORM, bounds).answer().await
 }
