@@ -12,7 +12,7 @@ use super::body;
 use super::dapr::LockBody;
 use super::leases::{CreateBody, token_in};
 use super::native::{AcquireBody, key_in, name_in};
-use super::page::{MAX_LIMIT, Page};
+use super::pagination::{MAX_LIMIT, Page};
 use super::route::{Operation, Route, resolve};
 use super::wire::{flag, number, parameter, segment};
 use crate::config::{DaprStore, LockConfig};

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::record::{self, Relation};
 use super::scripts::{Found, Row};
-use super::types::{Key, Owner, OwnerKind, Token};
+use super::{Key, Owner, OwnerKind, Token};
 use crate::auth::{Credential, User};
 use crate::directory;
 use crate::properties::{parts, text};

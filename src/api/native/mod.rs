@@ -16,13 +16,14 @@ use super::body;
 use super::caller::Caller;
 use super::failure::{Failure, Queue};
 use super::known;
-use super::page::{self, Bounds, Form, Page, Text};
+use super::pagination::{self, Bounds, Form, Page, Text};
 use super::permit::{Permit, Turn, turn};
-use super::wire::{flag, json, no_content, registered};
+use super::wire::{confirming, flag, json, no_content};
 use crate::auth::Shown;
 use crate::config::Anonymous;
 use crate::lock::{
-    Acquired, Attempt, Changed, Delivery, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Which,
+    Acquired, Attempt, Changed, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Unconfirmed,
+    Which,
 };
 use crate::server::{Peer, Response, read_body};
 #[cfg(any(test, fuzzing))]
@@ -55,8 +56,8 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
         drop(head);
         cx.locks.acquire(key, attempt).await?
     };
-    let Delivery { content, receipt } = acquired;
-    let granted = |status, lease| Ok(registered(json(status, &LeaseView::from(lease)), receipt));
+    let (content, unconfirmed) = acquired;
+    let granted = |status, lease| Ok(confirming(json(status, &LeaseView::from(lease)), unconfirmed));
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(StatusCode::OK, &lease),
@@ -64,19 +65,25 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     }
 }
 
-async fn acquire_in_turn(cx: &Context, key: Key, attempt: Attempt, shown: Shown) -> Result<Delivery, Failure> {
+async fn acquire_in_turn(
+    cx: &Context,
+    key: Key,
+    attempt: Attempt,
+    shown: Shown,
+) -> Result<(Acquired, Unconfirmed), Failure> {
     let owner = attempt.owner.clone();
     let acquiring = async {
         match cx.locks.acquire(key.clone(), attempt).await {
-            Ok(delivery) => Ok(delivery),
+            Ok(acquired) => Ok(acquired),
             Err(failure) => Err(explained(&cx.locks, &key, failure).await),
         }
     };
-    let Turn { content: mut delivery, checked_for } = turn(&owner, || Permit::of(cx, shown), acquiring).await?;
-    if let Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) = &mut delivery.content {
+    let Turn { content: (mut acquired, unconfirmed), checked_for } =
+        turn(&owner, || Permit::of(cx, shown), acquiring).await?;
+    if let Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) = &mut acquired {
         lease.age(checked_for)?;
     }
-    Ok(delivery)
+    Ok((acquired, unconfirmed))
 }
 
 /// A failure to acquire `key`; of a wait in vain it says who holds the key, unless that takes long.
@@ -206,7 +213,8 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
     no_body(request, PARAMETERS).await?;
-    let bounds = Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: page::LOOKING };
+    let bounds =
+        Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: pagination::LOOKING };
     let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;
     Text::new(listing, FORM, bounds).answer().await
 }
