@@ -207,7 +207,7 @@ pub fn answer(status: StatusCode, code: Option<&str>, call: DaprCall, message: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::properties::limits;
+    use crate::api::fuzz::limits;
 
     fn terms(body: &str) -> Result<LockTerms, Failure> {
         LockBody::of(body.as_bytes())?.into_terms(

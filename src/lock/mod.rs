@@ -7,6 +7,9 @@ mod acquire;
 mod attempt;
 mod detached;
 mod force;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/lock.rs"]
+pub mod fuzz;
 mod high_water;
 mod index;
 mod key;
@@ -14,8 +17,6 @@ mod keys;
 mod lease;
 mod nonce;
 mod probe;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
 mod queue;
 mod read;
 mod record;

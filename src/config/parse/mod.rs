@@ -8,10 +8,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::flags::{AuthFlags, LockFlags, ProcessFlags};
-use super::live::{OPEN_TO_OTHERS, WRITABLE_BY_OTHERS, Wary};
-use super::{Anonymous, AuthConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, Secret};
+use super::{Anonymous, AuthConfig, LockConfig, LogConfig, Mistake, ProcessConfig};
 use crate::auth::jwt::{JwtKeys, Verifier};
 use crate::lock::Ttl;
+use crate::secret::{OPEN_TO_OTHERS, Reloaded, Secret, Unwise, WRITABLE_BY_OTHERS};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -86,7 +86,7 @@ impl Check {
                 Ok(Verifier::new(keys(content)?, issuer.as_deref(), audience.as_deref()))
             }
         };
-        let wary = |mode| Wary { mode, value: Verifier::warning };
+        let wary = |mode| Unwise { mode, value: Verifier::warning };
         let secret = secret_file
             .map(|file| self.followed("--jwt-secret-file", file, verifier(JwtKeys::from_secret), wary(OPEN_TO_OTHERS)));
         let public = public_file.map(|file| {
@@ -108,7 +108,7 @@ impl Check {
             }
         }
         let api_token = given(&flags.api_token_file)
-            .map(|file| self.followed("--api-token-file", Path::new(file), bearer_token, wary_of_short_tokens()));
+            .map(|file| self.followed("--api-token-file", Path::new(file), bearer_token, unwise_if_short()));
         let user_directory = self.switch("--user-directory", &flags.user_directory);
         let anonymous = given(&flags.anonymous).map(|text| self.take("--anonymous", Anonymous::parse(text)));
         // Whether a credential is configured is known even where the switch is a mistake, so that both are told.
@@ -141,8 +141,8 @@ impl Check {
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-    ) -> Option<Live<T>> {
-        self.followed(flag, path, parse, Wary { mode: OPEN_TO_OTHERS, value: |_| None })
+    ) -> Option<Reloaded<T>> {
+        self.followed(flag, path, parse, Unwise { mode: OPEN_TO_OTHERS, value: |_| None })
     }
 
     /// A file that is read now and followed from then on, with a warning of what is unwise about it.
@@ -151,9 +151,9 @@ impl Check {
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-        wary: Wary<T>,
-    ) -> Option<Live<T>> {
-        let (live, warnings) = self.take(flag, Live::read(flag, path, parse, wary))?;
+        wary: Unwise<T>,
+    ) -> Option<Reloaded<T>> {
+        let (live, warnings) = self.take(flag, Reloaded::read(flag, path, parse, wary))?;
         self.warnings.extend(warnings);
         Some(live)
     }
@@ -233,12 +233,12 @@ fn log_level(text: &str) -> Result<tracing::Level, String> {
 /// Fewest bytes of a token: fewer can be guessed, whatever they are.
 const TOKEN_BYTES: usize = 16;
 
-fn wary_of_short_tokens() -> Wary<Secret> {
+fn unwise_if_short() -> Unwise<Secret> {
     let value = |token: &Secret| {
         let is_short = token.expose().len() < TOKEN_BYTES;
         is_short.then_some("the token in --api-token-file is shorter than 16 bytes and may be guessed")
     };
-    Wary { mode: OPEN_TO_OTHERS, value }
+    Unwise { mode: OPEN_TO_OTHERS, value }
 }
 
 /// A token that a header can carry.

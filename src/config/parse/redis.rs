@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Check, given, or_none, written};
 use crate::config::flags::RedisFlags;
 use crate::config::redis_url::redis_url;
-use crate::config::{Live, RedisConfig, RedisServer, Secret, Tls};
+use crate::config::{RedisConfig, RedisServer, Tls};
+use crate::secret::{Reloaded, Secret};
 
 const ADD: &str = "add --redis-password-file, with any text for a user that needs none";
 const ADD_SENTINELS: &str = "add --redis-sentinel-password-file, with any text for a user that needs none";
@@ -85,7 +86,7 @@ impl Check {
                 self.mistake(flag, format!("a user name is given without a password; {missing}"));
             }
         }
-        let password = or_none(file)?.or(url.password.map(Live::fixed));
+        let password = or_none(file)?.or(url.password.map(Reloaded::fixed));
         Some(RedisConfig {
             server: url.server,
             tls: or_none(tls)?,

@@ -16,8 +16,8 @@ use super::pagination::{MAX_LIMIT, Page};
 use super::route::{Operation, Route, resolve};
 use super::wire::{flag, number, parameter, segment};
 use crate::config::{DaprStore, LockConfig};
+use crate::fuzz::{parts, text};
 use crate::lock::{Key, KeySpace, Owner, OwnerKind, Token, Ttl};
-use crate::properties::{parts, text};
 
 const MAX_TTL_MS: u64 = 86_400_000;
 const MAX_WAIT_MS: u64 = 600_000;

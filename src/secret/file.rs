@@ -19,7 +19,7 @@ pub const OPEN_TO_OTHERS: u32 = 0o006;
 pub const WRITABLE_BY_OTHERS: u32 = 0o002;
 
 /// A setting as it is now. Clones share it.
-pub struct Live<T>(Arc<Inner<T>>);
+pub struct Reloaded<T>(Arc<Inner<T>>);
 
 struct Inner<T> {
     flag: &'static str,
@@ -30,12 +30,12 @@ struct Inner<T> {
 struct Source<T> {
     path: PathBuf,
     parse: Parse<T>,
-    wary: Wary<T>,
+    wary: Unwise<T>,
     looks: Mutex<Looks>,
 }
 
 /// What is unwise about a file, but allowed.
-pub struct Wary<T> {
+pub struct Unwise<T> {
     /// Bits that its mode should not have.
     pub mode: u32,
     /// What is unwise about what it holds.
@@ -64,7 +64,7 @@ struct Looks {
 
 /// What a look at a file has shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Look {
+pub enum Change {
     /// Nothing new.
     Same,
     /// The file changed, and what it holds now counts; what is unwise about it.
@@ -76,17 +76,17 @@ pub enum Look {
 }
 
 /// A file that is looked at while we run.
-pub trait Follow: Send + Sync {
+pub trait Watched: Send + Sync {
     /// The flag that names the file.
     fn flag(&self) -> &'static str;
     /// Reads the file, which may take long on a network's file system.
-    fn look(&self) -> Look;
+    fn look(&self) -> Change;
 }
 
-impl<T> Live<T> {
+impl<T> Reloaded<T> {
     /// A setting that does not change.
-    pub fn fixed(value: T) -> Live<T> {
-        Live(Arc::new(Inner { flag: "", now: RwLock::new(Arc::new(value)), source: None }))
+    pub fn fixed(value: T) -> Reloaded<T> {
+        Reloaded(Arc::new(Inner { flag: "", now: RwLock::new(Arc::new(value)), source: None }))
     }
 
     /// Reads a file; one trailing newline is cut off. With it comes what is unwise about it. Errors and warnings name the
@@ -95,8 +95,8 @@ impl<T> Live<T> {
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-        wary: Wary<T>,
-    ) -> Result<(Live<T>, Vec<String>), String> {
+        wary: Unwise<T>,
+    ) -> Result<(Reloaded<T>, Vec<String>), String> {
         let mode = mode_of(path);
         let content = read(path)?;
         let value = fit(path, &content, &parse)?;
@@ -109,7 +109,7 @@ impl<T> Live<T> {
             wary,
             looks: Mutex::new(Looks { settled: found.clone(), last: found }),
         });
-        Ok((Live(Arc::new(Inner { flag, now: RwLock::new(Arc::new(value)), source })), warnings))
+        Ok((Reloaded(Arc::new(Inner { flag, now: RwLock::new(Arc::new(value)), source })), warnings))
     }
 
     /// What counts now.
@@ -118,20 +118,20 @@ impl<T> Live<T> {
     }
 }
 
-impl<T: Send + Sync + 'static> Live<T> {
+impl<T: Send + Sync + 'static> Reloaded<T> {
     /// The file behind it, where there is one to follow.
-    pub fn file(&self) -> Option<Box<dyn Follow>> {
-        self.0.source.is_some().then(|| Box::new(self.clone()) as Box<dyn Follow>)
+    pub fn file(&self) -> Option<Box<dyn Watched>> {
+        self.0.source.is_some().then(|| Box::new(self.clone()) as Box<dyn Watched>)
     }
 }
 
-impl<T: Send + Sync> Follow for Live<T> {
+impl<T: Send + Sync> Watched for Reloaded<T> {
     fn flag(&self) -> &'static str {
         self.0.flag
     }
 
-    fn look(&self) -> Look {
-        let Some(source) = &self.0.source else { return Look::Same };
+    fn look(&self) -> Change {
+        let Some(source) = &self.0.source else { return Change::Same };
         let content = match source.path.metadata() {
             // To open a pipe could take for ever.
             Ok(metadata) if !metadata.is_file() => Err(format!("`{}` is no file any more", source.path.display())),
@@ -141,30 +141,30 @@ impl<T: Send + Sync> Follow for Live<T> {
         let mut looks = source.looks.lock().expect("no holder of this lock panics");
         let before = std::mem::replace(&mut looks.last, found.clone());
         if before != found || looks.settled == found {
-            return Look::Same;
+            return Change::Same;
         }
         let settled = std::mem::replace(&mut looks.settled, found.clone());
         let warnings = |value: &T| source.wary.warnings(self.0.flag, &source.path, found.mode, value);
         if settled.content == found.content {
             return match source.wary.of_the_mode(self.0.flag, &source.path, found.mode) {
-                Some(warning) => Look::Unwise(warning),
-                None => Look::Same,
+                Some(warning) => Change::Unwise(warning),
+                None => Change::Same,
             };
         }
         match found.content.as_ref().map_err(Clone::clone).and_then(|it| fit(&source.path, it, &source.parse)) {
             Ok(value) => {
                 let warnings = warnings(&value);
                 *self.0.now.write().expect("no holder of this lock panics") = Arc::new(value);
-                Look::Taken(warnings)
+                Change::Taken(warnings)
             }
-            Err(problem) => Look::Unfit(problem),
+            Err(problem) => Change::Unfit(problem),
         }
     }
 }
 
-impl<T> Wary<T> {
-    pub fn of_nothing() -> Wary<T> {
-        Wary { mode: 0, value: |_| None }
+impl<T> Unwise<T> {
+    pub fn of_nothing() -> Unwise<T> {
+        Unwise { mode: 0, value: |_| None }
     }
 
     fn of_the_mode(&self, flag: &str, path: &Path, mode: Option<u32>) -> Option<String> {
@@ -184,15 +184,15 @@ impl<T> Wary<T> {
     }
 }
 
-impl<T> Clone for Live<T> {
-    fn clone(&self) -> Live<T> {
-        Live(Arc::clone(&self.0))
+impl<T> Clone for Reloaded<T> {
+    fn clone(&self) -> Reloaded<T> {
+        Reloaded(Arc::clone(&self.0))
     }
 }
 
-impl<T> std::fmt::Debug for Live<T> {
+impl<T> std::fmt::Debug for Reloaded<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Live({})", self.0.flag)
+        write!(f, "Reloaded({})", self.0.flag)
     }
 }
 
@@ -266,15 +266,16 @@ mod tests {
         }
     }
 
-    fn live(path: &Path) -> Result<Live<Vec<u8>>, String> {
+    fn live(path: &Path) -> Result<Reloaded<Vec<u8>>, String> {
         let parse =
             |content: &[u8]| if content == b"unfit" { Err("is unfit".to_owned()) } else { Ok(content.to_vec()) };
-        let wary = Wary { mode: OPEN_TO_OTHERS, value: |content: &Vec<u8>| (content.len() < 3).then_some("is short") };
-        Live::read("--flag", path, parse, wary).map(|(live, _)| live)
+        let wary =
+            Unwise { mode: OPEN_TO_OTHERS, value: |content: &Vec<u8>| (content.len() < 3).then_some("is short") };
+        Reloaded::read("--flag", path, parse, wary).map(|(live, _)| live)
     }
 
-    fn taken() -> Look {
-        Look::Taken(Vec::new())
+    fn taken() -> Change {
+        Change::Taken(Vec::new())
     }
 
     #[test]
@@ -304,25 +305,25 @@ mod tests {
         let scratch = Scratch::new("change");
         let path = scratch.write(b"old");
         let live = live(&path).expect("a fit file");
-        assert_eq!(live.look(), Look::Same);
+        assert_eq!(live.look(), Change::Same);
         scratch.write(b"half");
-        assert_eq!(live.look(), Look::Same);
+        assert_eq!(live.look(), Change::Same);
         scratch.write(b"whole");
-        assert_eq!((live.look(), &**live.now()), (Look::Same, &b"old"[..]));
+        assert_eq!((live.look(), &**live.now()), (Change::Same, &b"old"[..]));
         assert_eq!((live.look(), &**live.now()), (taken(), &b"whole"[..]));
-        assert_eq!(live.look(), Look::Same);
+        assert_eq!(live.look(), Change::Same);
 
         for (unfit, says) in [(&b"unfit"[..], "is unfit"), (b"", "is empty")] {
             scratch.write(unfit);
-            assert_eq!(live.look(), Look::Same);
-            assert!(matches!(live.look(), Look::Unfit(problem) if problem.ends_with(says)));
-            assert_eq!((live.look(), &**live.now()), (Look::Same, &b"whole"[..]), "told once");
+            assert_eq!(live.look(), Change::Same);
+            assert!(matches!(live.look(), Change::Unfit(problem) if problem.ends_with(says)));
+            assert_eq!((live.look(), &**live.now()), (Change::Same, &b"whole"[..]), "told once");
         }
         std::fs::remove_file(&path).expect("a scratch file");
-        assert_eq!(live.look(), Look::Same);
-        assert!(matches!(live.look(), Look::Unfit(problem) if problem.starts_with("cannot read")));
+        assert_eq!(live.look(), Change::Same);
+        assert!(matches!(live.look(), Change::Unfit(problem) if problem.starts_with("cannot read")));
         scratch.write(b"whole");
-        assert_eq!((live.look(), live.look()), (Look::Same, taken()));
+        assert_eq!((live.look(), live.look()), (Change::Same, taken()));
     }
 
     #[test]
@@ -332,23 +333,23 @@ mod tests {
         let live = live(&path).expect("a fit file");
         let settled = || (live.look(), live.look());
         scratch.write(b"x");
-        assert_eq!(settled(), (Look::Same, Look::Taken(vec!["is short".to_owned()])));
-        let says = |look: Look, may: &str| {
+        assert_eq!(settled(), (Change::Same, Change::Taken(vec!["is short".to_owned()])));
+        let says = |look: Change, may: &str| {
             let told = match look {
-                Look::Taken(told) => told,
-                Look::Unwise(told) => vec![told],
+                Change::Taken(told) => told,
+                Change::Unwise(told) => vec![told],
                 other => panic!("{other:?}"),
             };
             assert!(told.iter().any(|line| line.contains(&format!("may {may} `{}`", path.display()))), "{told:?}");
         };
         set_mode(&path, 0o666);
         says(settled().1, "change");
-        assert_eq!(settled(), (Look::Same, Look::Same), "told once");
+        assert_eq!(settled(), (Change::Same, Change::Same), "told once");
         std::fs::write(&path, b"again").expect("a scratch file");
         says(settled().1, "change");
         set_mode(&path, 0o644);
         says(settled().1, "read");
         set_mode(&path, 0o600);
-        assert_eq!((settled(), &**live.now()), ((Look::Same, Look::Same), &b"again"[..]));
+        assert_eq!((settled(), &**live.now()), ((Change::Same, Change::Same), &b"again"[..]));
     }
 }

@@ -3,6 +3,8 @@
 //! Architecture invariant: one event is one line, whatever its fields hold. Everything is escaped here, so that no call
 //! site has to; and every line of a request names it (`request.rs`).
 
+mod throttle;
+
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
 
@@ -12,6 +14,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, registry};
+
+pub use throttle::{LogThrottle, Suppressed};
 
 use crate::config::LogConfig;
 use crate::request::{self, Detail};
@@ -317,7 +321,7 @@ mod tests {
         let names = files.map(|file| file.expect("an entry").file_name().into_string().expect("a name of ours"));
         let names = names.map(|name| name.trim_end_matches(".rs").to_owned());
         // Only tests and fuzzers have the last one.
-        names.filter(|name| !["lib", "main", "properties"].contains(&&**name)).collect()
+        names.filter(|name| !["lib", "main", "fuzz"].contains(&&**name)).collect()
     }
 
     #[test]

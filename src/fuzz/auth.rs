@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use super::jwt::{JwtKeys, Verifier};
 use super::{Authenticator, Principal};
-use crate::config::{AuthConfig, Live, Secret};
-use crate::properties::{parts, text};
+use crate::config::AuthConfig;
+use crate::fuzz::{parts, text};
+use crate::secret::{Reloaded, Secret};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
 const API_TOKEN: &str = "an api token that nobody guesses";
@@ -18,8 +19,8 @@ const API_TOKEN: &str = "an api token that nobody guesses";
 static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
     let keys = JwtKeys::from_secret(SECRET.as_bytes()).expect("a secret");
     Authenticator::new(&AuthConfig {
-        jwt: Some(Live::fixed(Verifier::new(keys, None, None))),
-        api_token: Some(Live::fixed(Secret::new(API_TOKEN))),
+        jwt: Some(Reloaded::fixed(Verifier::new(keys, None, None))),
+        api_token: Some(Reloaded::fixed(Secret::new(API_TOKEN))),
         user_directory: false,
         anonymous: None,
     })

@@ -1,6 +1,12 @@
-//! A text that no log, error or `Debug` shows.
+//! A text that no log, error or `Debug` shows, and the files that secrets come from.
+
+mod file;
+mod rotation;
 
 use std::fmt;
+
+pub use file::{Change, OPEN_TO_OTHERS, Reloaded, Unwise, WRITABLE_BY_OTHERS, Watched};
+pub use rotation::watch;
 
 /// A secret. Its `Debug` says only that there is one.
 #[derive(Clone)]

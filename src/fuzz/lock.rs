@@ -7,7 +7,7 @@ use super::scripts::{Found, Row};
 use super::{Key, Owner, OwnerKind, Token};
 use crate::auth::{Credential, User};
 use crate::directory;
-use crate::properties::{parts, text};
+use crate::fuzz::{parts, text};
 use crate::redis::{Info, RedisFailure, Reply};
 
 /// `value`, `key`, `nonce`, `request`, `meta`: what lies under a key is a lease of that key's shard or a stranger's; a

@@ -5,7 +5,7 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use super::RedisServer;
 use super::environment::Verdict;
 use super::redis_url::{RedisUrl, redis_url as read};
-use crate::properties::{parts, text};
+use crate::fuzz::{parts, text};
 
 /// No text of a setting has these two in it.
 const SECRET: [&str; 2] = ["hunter2a", "hunter2b"];

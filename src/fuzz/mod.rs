@@ -1,10 +1,10 @@
 //! What holds of every input, however odd: the properties that `fuzz/` feeds with random bytes, and the tests with
 //! a few. Each panics where it does not hold. Not a part of what ships.
 
-pub use crate::api::properties::{admin, dapr, leases, native, path, query};
-pub use crate::auth::properties::credentials;
-pub use crate::config::properties::{environment, redis_url};
-pub use crate::lock::properties::{record, rows};
+pub use crate::api::fuzz::{admin, dapr, leases, native, path, query};
+pub use crate::auth::fuzz::credentials;
+pub use crate::config::fuzz::{environment, redis_url};
+pub use crate::lock::fuzz::{record, rows};
 
 /// The parts of an input, which 0xFF ends: no text has one.
 pub(crate) fn parts<const N: usize>(data: &[u8]) -> [&[u8]; N] {
@@ -75,7 +75,7 @@ mod tests {
         let targets = targets.iter().map(|file| file.file_stem().and_then(|name| name.to_str()).expect("UTF-8"));
         assert!(targets.eq(names));
         for name in names {
-            let manifest = include_str!("../fuzz/Cargo.toml");
+            let manifest = include_str!("../../fuzz/Cargo.toml");
             assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name} is not built");
         }
     }

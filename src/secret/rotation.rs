@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Follow, Look};
+use super::{Change, Watched};
 use crate::metrics::Metrics;
 
 /// Between two looks at a file; a change counts after two of them.
 const PAUSE: Duration = Duration::from_millis(500);
 
 /// Looks at the files for as long as the runtime lives.
-pub async fn follow(files: Vec<Box<dyn Follow>>, metrics: Arc<Metrics>) {
+pub async fn watch(files: Vec<Box<dyn Watched>>, metrics: Arc<Metrics>) {
     for file in &files {
         metrics.secret_file_unfit.with_label_values(&[name(file.as_ref())]).set(0);
     }
@@ -25,14 +25,14 @@ pub async fn follow(files: Vec<Box<dyn Follow>>, metrics: Arc<Metrics>) {
         for (file, look) in files.iter().zip(looks) {
             let unfit = metrics.secret_file_unfit.with_label_values(&[name(file.as_ref())]);
             match look {
-                Look::Same => {}
-                Look::Taken(warnings) => {
+                Change::Same => {}
+                Change::Taken(warnings) => {
                     unfit.set(0);
                     tracing::info!(flag = file.flag(), "the file has changed, and what it holds now counts");
                     warn(&warnings);
                 }
-                Look::Unwise(warning) => warn(&[warning]),
-                Look::Unfit(problem) => {
+                Change::Unwise(warning) => warn(&[warning]),
+                Change::Unfit(problem) => {
                     unfit.set(1);
                     tracing::error!(
                         flag = file.flag(),
@@ -52,6 +52,6 @@ fn warn(warnings: &[String]) {
     }
 }
 
-fn name(file: &dyn Follow) -> &'static str {
+fn name(file: &dyn Watched) -> &'static str {
     file.flag().trim_start_matches('-')
 }
