@@ -29,7 +29,7 @@ pub struct App {
 
 /// A listener that could not be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{address}`: {error}; is another lockside running? otherwise change {flag}")]
+#[error("cannot listen on `{address}`: {error}; free it, or choose another address with {flag}")]
 pub struct BindError {
     address: Address,
     flag: &'static str,

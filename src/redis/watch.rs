@@ -273,8 +273,9 @@ impl Status {
 pub(super) fn spawn(client: Client, target: Target, errors: Arc<Status>) {
     // The last error, and what it means: the same one is explained once.
     let last = Arc::new(tokio::sync::Mutex::new((String::new(), String::new())));
+    let config = client.client_config();
     client.on_error(move |(error, _server)| {
-        let (errors, target, last) = (Arc::clone(&errors), target.clone(), Arc::clone(&last));
+        let (errors, target, config, last) = (Arc::clone(&errors), target.clone(), config.clone(), Arc::clone(&last));
         async move {
             let text = error.to_string();
             if errors.ready().is_ok() {
@@ -285,7 +286,7 @@ pub(super) fn spawn(client: Client, target: Target, errors: Arc<Status>) {
             }
             let mut last = last.lock().await;
             if last.0 != text {
-                *last = (text, explain(&error, &target).await);
+                *last = (text, explain(&error, &target, &config).await);
             }
             errors.silent(last.1.clone());
             Ok(())

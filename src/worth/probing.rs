@@ -87,7 +87,7 @@ impl Probed {
             Some(failure) if !vouches || is_a_verdict(failure) => Some(Finding::of_a_probe(failure)),
             _ if vouches => None,
             // The answer is still to come, after a long silence.
-            _ => Some(Finding::blocking(Warning::Probe, "an acquire fails: no reply within 10 s")),
+            _ => Some(Finding::blocking(Warning::Probe, "an acquire or its release fails: no reply within 10 s")),
         }
     }
 }

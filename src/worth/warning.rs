@@ -100,7 +100,7 @@ impl Finding {
         Finding { warning, text: text.into(), blocks: true }
     }
 
-    /// Why an acquire fails, and under which warning that is best known.
+    /// Why an acquire or its release fails, and under which warning that is best known.
     pub fn of_a_probe(failure: &RedisFailure) -> Finding {
         let warning = match failure {
             RedisFailure::Unreplicated { .. } => Warning::NoGoodReplica,
@@ -113,7 +113,7 @@ impl Finding {
                 _ => Warning::Probe,
             },
         };
-        Finding::blocking(warning, format!("an acquire fails: {failure}"))
+        Finding::blocking(warning, format!("an acquire or its release fails: {failure}"))
     }
 }
 
