@@ -21,7 +21,8 @@ pub struct Probes(BTreeMap<String, Probed>);
 #[derive(Default)]
 struct Probed {
     not_before: Option<Instant>,
-    is_under_way: bool,
+    /// Since when one is under way, or since when the server answers again while it is.
+    begun: Option<Instant>,
     succeeded: Option<Instant>,
     /// Why the last one failed: what Redis said, or that it said nothing.
     failure: Option<RedisFailure>,
@@ -33,7 +34,7 @@ impl Probes {
     /// Takes in which masters there are; those that are due for a probe, and the shard that it is to take.
     pub fn due(&mut self, servers: Vec<Server>, now: Instant) -> Vec<(String, usize)> {
         // Only the answer to a probe that is under way is still worth something of a master that has gone.
-        self.0.retain(|place, probed| probed.is_under_way || servers.iter().any(|server| server.place == *place));
+        self.0.retain(|place, probed| probed.begun.is_some() || servers.iter().any(|server| server.place == *place));
         let mut due = Vec::new();
         for Server { place, answers, first } in servers {
             // A master of a cluster that has none of the locks has nothing to be probed.
@@ -42,10 +43,13 @@ impl Probes {
                 continue;
             };
             let probed = self.0.entry(place.clone()).or_default();
+            if answers.is_ok() && !probed.answers {
+                probed.answers_again(now);
+            }
             probed.answers = answers.is_ok();
             let rests = probed.not_before.is_some_and(|at| now < at);
-            if probed.answers && !probed.is_under_way && !rests {
-                (probed.not_before, probed.is_under_way) = (Some(now + INTERVAL), true);
+            if probed.answers && probed.begun.is_none() && !rests {
+                (probed.not_before, probed.begun) = (Some(now + INTERVAL), Some(now));
                 due.push((place, first));
             }
         }
@@ -55,7 +59,7 @@ impl Probes {
     /// Takes in how a probe ended.
     pub fn ended(&mut self, place: &str, outcome: Result<(), RedisFailure>, now: Instant) {
         let Some(probed) = self.0.get_mut(place) else { return };
-        probed.is_under_way = false;
+        probed.begun = None;
         match outcome {
             Ok(()) => (probed.succeeded, probed.failure) = (Some(now), None),
             Err(failure) => {
@@ -68,25 +72,38 @@ impl Probes {
         }
     }
 
-    /// Why no lock can be granted, of each master that answers, by its place. Empty before the first probe has ended, and
-    /// while none answers.
+    /// Why no lock can be granted, of each master that answers, by its place. One of which nothing is known yet, or nothing
+    /// any more, is left out.
     pub fn findings(&self, now: Instant) -> Vec<(String, Option<Finding>)> {
-        let answer = self.0.iter().filter(|(_, probed)| probed.answers && probed.is_known());
+        let answer = self.0.iter().filter(|(_, probed)| probed.answers && probed.is_known(now));
         answer.map(|(place, probed)| (place.clone(), probed.obstacle(now))).collect()
     }
 }
 
 impl Probed {
-    fn is_known(&self) -> bool {
-        self.succeeded.is_some() || self.failure.is_some()
+    /// After a silence that was told as such: what was not answered in it says nothing of now.
+    fn answers_again(&mut self, now: Instant) {
+        self.failure = self.failure.take().filter(is_a_verdict);
+        self.begun = self.begun.map(|_| now);
+        self.not_before = None;
+    }
+
+    fn is_known(&self, now: Instant) -> bool {
+        self.vouches(now) || self.failure.is_some() || self.is_overdue(now)
+    }
+
+    fn vouches(&self, now: Instant) -> bool {
+        self.succeeded.is_some_and(|at| now.saturating_duration_since(at) <= VOUCHES)
+    }
+
+    fn is_overdue(&self, now: Instant) -> bool {
+        self.begun.is_some_and(|at| now.saturating_duration_since(at) > VOUCHES)
     }
 
     fn obstacle(&self, now: Instant) -> Option<Finding> {
-        let vouches = self.succeeded.is_some_and(|at| now.saturating_duration_since(at) <= VOUCHES);
         match &self.failure {
-            Some(failure) if !vouches || is_a_verdict(failure) => Some(Finding::of_a_probe(failure)),
-            _ if vouches => None,
-            // The answer is still to come, after a long silence.
+            Some(failure) if !self.vouches(now) || is_a_verdict(failure) => Some(Finding::of_a_probe(failure)),
+            _ if self.vouches(now) => None,
             _ => Some(Finding::blocking(Warning::Probe, "an acquire fails: it was not answered within 10 s")),
         }
     }
@@ -141,11 +158,39 @@ mod tests {
         assert_eq!(verdict(&probes, at(12)), None);
         probes.due(vec![server(Ok(()))], at(17));
         assert_eq!(verdict(&probes, at(22)), None);
-        assert!(verdict(&probes, at(23)).is_some(), "the answer does not come");
+        assert_eq!(probes.findings(at(23)), [], "the answer may be about to come");
+        assert!(verdict(&probes, at(28)).is_some(), "it does not come");
         probes.ended("a:1", Err(RedisFailure::Refused("OOM command not allowed".to_owned())), at(18));
         assert_eq!(verdict(&probes, at(18)).map(|finding| finding.warning), Some(Warning::Memory));
         probes.due(vec![server(Err("cannot connect".to_owned()))], at(18));
         assert_eq!(probes.findings(at(18)), [], "that is told elsewhere");
+    }
+
+    #[test]
+    fn what_was_not_answered_in_a_silence_is_no_finding_behind_it() {
+        let (mut probes, begun) = (Probes::default(), Instant::now());
+        let at = |seconds| begun + Duration::from_secs(seconds);
+        let silent = || vec![server(Err("silent".to_owned()))];
+        let no_answer = || Err(RedisFailure::NoAnswer("a second".to_owned()));
+        probes.due(vec![server(Ok(()))], begun);
+        probes.ended("a:1", Ok(()), begun);
+        for ends_at in [16, 36] {
+            probes.due(vec![server(Ok(()))], at(ends_at - 11));
+            probes.due(silent(), at(ends_at - 10));
+            if ends_at == 16 {
+                probes.ended("a:1", no_answer(), at(ends_at - 9));
+            }
+            let again = probes.due(vec![server(Ok(()))], at(ends_at));
+            assert_eq!(again.len(), usize::from(ends_at == 16), "at once, unless one is under way");
+            assert_eq!(probes.findings(at(ends_at)), [], "nothing has been tried since it answers");
+            probes.ended("a:1", Ok(()), at(ends_at));
+            assert_eq!(verdict(&probes, at(ends_at)), None);
+        }
+        probes.due(silent(), at(40));
+        let refused = RedisFailure::Refused("OOM command not allowed".to_owned());
+        probes.ended("a:1", Err(refused), at(40));
+        probes.due(vec![server(Ok(()))], at(50));
+        assert!(verdict(&probes, at(50)).is_some(), "what was refused stays so until it is done");
     }
 
     #[test]
