@@ -61,6 +61,7 @@ struct Known {
 }
 
 /// What one look found.
+#[derive(Clone)]
 struct Looked {
     of_servers: Vec<(String, Vec<Finding>)>,
     /// Of Redis as a whole.
@@ -167,14 +168,21 @@ impl Worth {
             hurries: true,
             clocks: Clocks::default(),
             steps: HashMap::new(),
+            further: Vec::new(),
         };
         loop {
             let (away, masters) = (self.redis.away(), self.redis.place());
-            let looked = watch.look(&self.metrics, &away).await;
+            let looked = watch.look_at_servers(&self.metrics, &away).await;
             let mut pause = INTERVAL;
             match looked {
-                Ok(looked) => {
+                Ok(mut looked) => {
                     self.judge_version(&looked);
+                    // Known at once, whatever becomes of the rest; but for the first time only all together.
+                    if self.known().has_looked {
+                        self.known().looked = Some(looked.clone());
+                        self.tell();
+                    }
+                    watch.look_at_leases(&away, &mut looked).await;
                     self.known().looked = Some(looked);
                 }
                 // Redis is unavailable, and its status says so: what was known of it stays.
@@ -256,13 +264,21 @@ struct Watch {
     clocks: Clocks,
     /// When each server's clock stepped last, and by how much, microseconds.
     steps: HashMap<String, (Instant, i64)>,
+    /// What the last look found of Redis as a whole.
+    further: Vec<Finding>,
 }
 
 impl Watch {
-    async fn look(&mut self, metrics: &Metrics, away: &[String]) -> Result<Looked, RedisFailure> {
+    /// What it finds of Redis as a whole is what was found last.
+    async fn look_at_servers(&mut self, metrics: &Metrics, away: &[String]) -> Result<Looked, RedisFailure> {
         // First: without the time nothing can be asked of Redis, and it counts as away.
         self.read_clocks(metrics).await?;
         let (of_servers, are_several) = self.judge_servers(metrics, !away.is_empty()).await?;
+        Ok(Looked { of_servers, further: self.further.clone(), are_several })
+    }
+
+    /// What is wrong with Redis as a whole. What fails is passed over until the next look.
+    async fn look_at_leases(&mut self, away: &[String], looked: &mut Looked) {
         let mut findings = Vec::new();
         if !away.is_empty() {
             let text = format!(
@@ -281,7 +297,7 @@ impl Watch {
             self.walked = Some(Instant::now());
         }
         // Not where Redis takes no writes: one more that is refused would count against its connection.
-        let is_blocked = of_servers.iter().any(|(_, findings)| findings.iter().any(|finding| finding.blocks));
+        let is_blocked = looked.of_servers.iter().any(|(_, findings)| findings.iter().any(|finding| finding.blocks));
         if !is_blocked {
             match self.locks.is_mixed(RAW_MARK_KEPT_MS).await {
                 Ok(false) => {}
@@ -301,7 +317,8 @@ impl Watch {
             );
             findings.push(Finding::new(Warning::LongLease, text));
         }
-        Ok(Looked { of_servers, further: findings, are_several })
+        self.further.clone_from(&findings);
+        looked.further = findings;
     }
 
     /// Judges each server by what it says of itself, and by its clock.
