@@ -81,7 +81,7 @@ metrics! {
 }
 
 /// What a Redis round trip was for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedisOperation {
     /// A script, by its file's name.
     Script(&'static str),
@@ -91,12 +91,12 @@ pub enum RedisOperation {
     Mark,
     Info,
     Time,
-    /// An acquire and its release, to see whether they can be done.
+    /// An acquire, a renewal and a release, to see whether they can be done, and what else locks need.
     Probe,
 }
 
 impl RedisOperation {
-    fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             RedisOperation::Script(name) => name,
             RedisOperation::Range => "range",

@@ -36,7 +36,7 @@ pub use outcome::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
 };
 pub use overlong::{Overlong, Walk};
-pub use probe::Prober;
+pub use probe::{Checks, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use types::{Claim, Key, KeyError, Lease, Owner, OwnerKind, SHARDS, Shard, Token, Ttl};
 pub use undo::Unsettled;
@@ -96,6 +96,7 @@ impl Locks {
         let scripts = Scripts { redis, space, floors: Arc::clone(&shared.floors) };
         let undoer = Undoer::new(scripts.clone());
         let queue = Queue::new(shared.nonces.next(), scripts.clone());
+        scripts.know_rights(queue.sidecar());
         Locks(Arc::new(Engine { scripts, shared, undoer, queue }))
     }
 

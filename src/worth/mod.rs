@@ -16,7 +16,8 @@ use tokio::time::sleep;
 
 pub use warning::{Finding, Warning};
 
-use crate::lock::{Locks, Prober, Walk};
+use crate::directory::Directory;
+use crate::lock::{Checks, Locks, Probed, Prober, Walk};
 use crate::metrics::Metrics;
 use crate::redis::{Health, Info, Redis, RedisFailure, Role};
 use clock::Clocks;
@@ -109,9 +110,19 @@ impl Worth {
         findings.extend(silence.map(|silence| Finding::blocking(Warning::Probe, silence)));
         findings.extend(further);
         if !findings.iter().any(|finding| finding.warning == Warning::Rights) {
-            findings.extend(self.health.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
+            findings.extend(self.refusal(known.probes.refused()));
         }
         Some(findings)
+    }
+
+    /// A right that Redis refuses, where no probe fails for it: the last that it refused, or one that locks can do without.
+    /// With raw keys that is perhaps the right to some keys, and the user is meant to have other ones; but where a lock
+    /// was refused, too, and none was granted since, it is that to all.
+    fn refusal(&self, further: Option<String>) -> Option<Finding> {
+        let last = self.health.lacks_a_right();
+        let blocks = last.is_some() && further.is_some() && self.health.refuses_a_script();
+        let text = last.or_else(|| further.map(|text| format!("redis refuses lockside's user a right: {text}")))?;
+        Some(if blocks { Finding::blocking(Warning::Rights, text) } else { Finding::new(Warning::Rights, text) })
     }
 
     /// The right without which nothing else can be found out.
@@ -129,20 +140,21 @@ impl Worth {
         self.redis.away().is_empty()
     }
 
-    /// Looks and probes for as long as the runtime lives. Leases above `max_ttl_ms` are too long. One a process.
-    pub async fn watch(self: Arc<Worth>, locks: Locks, max_ttl_ms: u64) {
-        let prober = Arc::new(locks.prober());
-        tokio::join!(self.probe(prober), self.look(locks, max_ttl_ms));
+    /// Looks and probes for as long as the runtime lives; probes the `directory`, too, where there is one. Leases above
+    /// `max_ttl_ms` are too long. One a process.
+    pub async fn watch(self: Arc<Worth>, locks: Locks, directory: Option<Directory>, max_ttl_ms: u64) {
+        let probe = Arc::new(Probe { prober: locks.prober(), directory });
+        tokio::join!(self.probe(probe), self.look(locks, max_ttl_ms));
     }
 
     /// Does what an acquire does, at each master by itself: one that is silent holds up no other.
-    async fn probe(&self, prober: Arc<Prober>) {
+    async fn probe(&self, probe: Arc<Probe>) {
         let mut under_way = JoinSet::new();
         loop {
-            let due = self.known().probes.due(prober.servers(), Instant::now());
-            for (place, shard) in due {
-                let prober = Arc::clone(&prober);
-                under_way.spawn(async move { (place, prober.probe(shard).await) });
+            let due = self.known().probes.due(probe.prober.servers(), Instant::now());
+            for (place, shard, checks) in due {
+                let probe = Arc::clone(&probe);
+                under_way.spawn(async move { (place, probe.run(shard, checks).await) });
             }
             self.tell();
             let pause = if self.findings().is_some() { INTERVAL_BLOCKED } else { INTERVAL_UNKNOWN };
@@ -249,6 +261,25 @@ impl Worth {
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// All that is tried.
+struct Probe {
+    prober: Prober,
+    directory: Option<Directory>,
+}
+
+impl Probe {
+    async fn run(&self, shard: usize, checks: Checks) -> Result<Probed, RedisFailure> {
+        let users = async {
+            match &self.directory {
+                Some(directory) => directory.probe().await,
+                None => Ok(()),
+            }
+        };
+        let (probed, users) = tokio::join!(self.prober.probe(shard, checks), users);
+        probed.and_then(|probed| users.map(|()| probed))
     }
 }
 

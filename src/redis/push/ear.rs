@@ -169,6 +169,7 @@ impl Listener {
         if failure.is_elsewhere() {
             self.hearing.status.wants_news();
         } else {
+            self.node.in_flight.verdicts.doubt();
             self.hearing.refuses(self.number, vec![channel], &failure);
         }
     }

@@ -7,6 +7,7 @@ mod probe;
 mod raw_keys;
 mod refusals;
 mod rights;
+mod table;
 mod user;
 
 use std::time::Duration;
