@@ -47,6 +47,48 @@ test: cc redis curl promtool clients $(SCHEMATHESIS) release ## Run every test a
 release:
 	$(CARGO) build --locked --release
 
+# The clients in clients/: each is installed as its users install it, its own tests run, and the conformance suite is
+# played against it.
+CLIENT := target/client
+CLIENTS := target/clients
+PLAY = LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside python3 -B clients/conformance/run.py
+
+.PHONY: test-clients
+test-clients: test-client-python test-client-node ## Test the clients in clients/, each one's own tests and the conformance suite
+
+.PHONY: client-binary
+client-binary: cc redis
+	@$(call need,python3,python3)
+	$(CARGO) build --locked
+
+.PHONY: test-client-python
+test-client-python: client-binary $(CLIENT)/python/bin/mypy
+	$(CLIENT)/python/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./clients/python
+	cd clients/python && $(CURDIR)/$(CLIENT)/python/bin/mypy
+	cd clients/python/tests && LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside \
+	  $(CURDIR)/$(CLIENT)/python/bin/python -B -m unittest
+	$(PLAY) -- $(CLIENT)/python/bin/python -B clients/python/tests/driver.py
+	$(PLAY) -- $(CLIENT)/python/bin/python -B clients/python/tests/driver.py asyncio
+
+NODE = $(CURDIR)/$(CLIENTS)/python/bin
+
+.PHONY: test-client-node
+test-client-node: client-binary clients/node/node_modules/.package-lock.json
+	cd clients/node && export PATH="$(NODE):$$PATH" LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside && \
+	  npm run --silent build && python3 -B ../conformance/with_sidecar.py npm test
+	$(PLAY) -- $(NODE)/node --expose-gc clients/node/test/driver.mjs
+
+clients/node/node_modules/.package-lock.json: clients/node/package.json $(CLIENTS)/python/bin/npm
+	cd clients/node && PATH="$(NODE):$$PATH" npm install --silent --ignore-scripts --no-package-lock
+	@touch $@
+
+# What is written last, so that what was broken off is begun again.
+$(CLIENT)/python/bin/mypy: clients/python/tests/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear $(CLIENT)/python
+	$(CLIENT)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 .PHONY: test-all
 test-all: redis ## Run every test of what locks do on every kind of Redis: a unix socket, TLS, sentinels, a cluster
 	@set -e; for topology in single $(TOPOLOGIES); do echo "on $$topology:"; \
@@ -177,7 +219,6 @@ promtool:
 	@$(call need,promtool,prometheus)
 
 # Other people's clients and locks, as they are published, which the tests run against lockside.
-CLIENTS := target/clients
 .PHONY: clients
 clients: $(CLIENTS)/node_modules/.package-lock.json
 

@@ -15,7 +15,7 @@ use crate::directory::Directory;
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::redis::{Health, InFlight, Redis};
-use crate::rotation;
+use crate::secret;
 use crate::server::{self, Bound, Crowd, Heads, Limits, Listener, Shares, Unfinished};
 use crate::worth::Worth;
 
@@ -76,7 +76,7 @@ impl App {
         let others = start_threads(&parts, api)?;
         let worker = Worker::start(&parts);
         tokio::spawn(worker.locks.sweep());
-        tokio::spawn(rotation::follow(config.files(), Arc::clone(&parts.metrics)));
+        tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics)));
 
         let worth = Arc::new(Worth::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
         tokio::spawn(Arc::clone(&worth).watch(worker.locks.clone(), worker.directory.clone(), config.locks.max_ttl_ms));

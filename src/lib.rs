@@ -25,16 +25,16 @@ pub mod server;
 pub mod api;
 pub mod auth;
 pub mod directory;
-mod flood;
 mod request;
-pub mod rotation;
 
 pub mod lock;
 pub mod worth;
 
 pub mod redis;
 
+pub mod log;
 pub mod metrics;
+pub mod secret;
 
 #[cfg(any(test, fuzzing))]
-pub mod properties;
+pub mod fuzz;

@@ -10,9 +10,9 @@ use serde_json::value::RawValue;
 use super::Context;
 use super::body::object;
 use super::failure::Failure;
-use super::wire::{number, parameter, registered};
+use super::wire::{confirming, number, parameter};
 use crate::auth::{Credential, User};
-use crate::lock::{Acquired, Attempt, Changed, Delivery, Holder, Key, Lease, Own, Owner, State, Token, Which};
+use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, Own, Owner, State, Token, Which};
 use crate::request::{self, Caller};
 use crate::server::{Body, Response, read_body};
 
@@ -31,10 +31,10 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
         return renew(cx, key, Token::from_i64(token), user.into()).await;
     }
     let attempt = Attempt::plain(user.into(), cx.limits.admin_ttl, Own::Extend);
-    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
     match content {
-        Acquired::Granted(lease) => Ok(registered(locked(&lease, "created"), receipt)),
-        Acquired::Replayed(lease) | Acquired::Renewed(lease) => Ok(registered(locked(&lease, "renewed"), receipt)),
+        Acquired::Granted(lease) => Ok(confirming(locked(&lease, "created"), unconfirmed)),
+        Acquired::Replayed(lease) | Acquired::Renewed(lease) => Ok(confirming(locked(&lease, "renewed"), unconfirmed)),
         Acquired::Held(holder) => Err(Failure::Held(holder)),
     }
 }

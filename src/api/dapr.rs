@@ -14,9 +14,9 @@ use super::body::object;
 use super::failure::Failure;
 use super::native::{caller, check_owner};
 use super::route::DaprCall;
-use super::wire::{json, no_content, registered, segment};
+use super::wire::{confirming, json, no_content, segment};
 use crate::config::{DaprStore, LockConfig};
-use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Own, Owner, Ttl};
+use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, Ttl};
 use crate::request::{self, Caller};
 use crate::server::{Response, read_body};
 
@@ -34,9 +34,9 @@ pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -
     let terms = LockBody::of(&body)?.into_terms(&segment(&store, "store")?, &cx.dapr_stores, &cx.limits)?;
     let LockTerms { key, owner, ttl } = terms;
     let attempt = Attempt::plain(owner, ttl, Own::Refuse);
-    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
+    let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
     let success = !matches!(content, Acquired::Held(_));
-    Ok(registered(json(StatusCode::OK, &TryLockView { success }), receipt))
+    Ok(confirming(json(StatusCode::OK, &TryLockView { success }), unconfirmed))
 }
 
 /// `POST /v1.0-alpha1/unlock/{store}`: lets go of whichever lease of the key its owner has. Status 3, an internal
@@ -207,7 +207,7 @@ pub fn answer(status: StatusCode, code: Option<&str>, call: DaprCall, message: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::properties::limits;
+    use crate::api::fuzz::limits;
 
     fn terms(body: &str) -> Result<LockTerms, Failure> {
         LockBody::of(body.as_bytes())?.into_terms(

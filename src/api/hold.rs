@@ -13,25 +13,23 @@ use tokio::sync::watch;
 use super::Context;
 use super::failure::Failure;
 use super::holds::Holds;
-use super::lines::{Event, Lines, SIGN_OF_LIFE};
+use super::lines::{Event, Lines};
 use super::native::{AcquireBody, LeaseView, caller, explained, idempotency_key, key_in};
 use super::permit::Permit;
 use super::progress;
 use super::wire::rfc3339;
-use crate::lock::{Acquired, Attempt, Changed, Delivery, Key, Lease, Locks, Loss, News, Receipt, Ttl};
+use crate::lock::held::{Effect, End, Held, Input};
+use crate::lock::{Acquired, Attempt, Changed, Key, Lease, Locks, Loss, News, Ttl, Unconfirmed};
 use crate::request::continued;
 use crate::server::{Peer, Response};
 
 /// Shortest ttl that can be kept by renewals, milliseconds.
 const MIN_TTL_MS: u64 = 50;
-/// A renewal is asked for after this part of the ttl, less a little by chance, so that many holds spread over time.
-const RENEWALS_IN_A_TTL: u32 = 3;
-/// After a renewal that Redis did not answer, or refused.
+/// After a release that Redis did not answer, or refused.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// So long before the promise ends, the word that it is lost goes out.
-const LAST_WORD: Duration = Duration::from_millis(5);
-
+/// Longest time by which the first word of a hold is put off until it is told what becomes of its lease.
+const LISTENING: Duration = Duration::from_millis(200);
 /// Answers once the lock is granted, so that every refusal is still possible before; at once where progress is asked for.
 pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
@@ -65,15 +63,15 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
 /// A lease, and what undoes it unless its hold sees to it.
 pub struct Granted {
     lease: Lease,
-    receipt: Receipt,
-    /// When its promise ends.
-    deadline: Instant,
+    unconfirmed: Unconfirmed,
+    /// Until when it is promised.
+    promised: Instant,
 }
 
 impl Granted {
     /// At once, so that the promise counts from when it was made.
-    fn now(lease: Lease, receipt: Receipt) -> Granted {
-        Granted { deadline: end_of_promise(&lease), lease, receipt }
+    fn now(lease: Lease, unconfirmed: Unconfirmed) -> Granted {
+        Granted { promised: Instant::now() + Duration::from_millis(lease.valid_for_ms), lease, unconfirmed }
     }
 }
 
@@ -81,23 +79,23 @@ impl Granted {
 pub async fn acquire(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted, Failure> {
     loop {
         let acquired = locks.acquire(key.clone(), attempt.clone()).await;
-        let Delivery { content, receipt } = match acquired {
-            Ok(delivery) => delivery,
+        let (content, unconfirmed) = match acquired {
+            Ok(acquired) => acquired,
             Err(failure) => return Err(explained(&locks, &key, failure).await),
         };
         let lease = match content {
-            Acquired::Granted(lease) => return Ok(Granted::now(lease, receipt)),
+            Acquired::Granted(lease) => return Ok(Granted::now(lease, unconfirmed)),
             Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
             Acquired::Held(holder) => return Err(Failure::Held(holder)),
         };
         let is_whole = lease.valid_for_ms >= attempt.ttl.as_ms();
-        let granted = Granted::now(lease, receipt);
+        let granted = Granted::now(lease, unconfirmed);
         if is_whole {
             return Ok(granted);
         }
-        let Granted { lease, receipt, .. } = &granted;
-        match locks.renew_hold(lease, receipt.sending(), attempt.ttl).await {
-            Ok(Changed::Done(lease)) => return Ok(Granted::now(lease, granted.receipt)),
+        let Granted { lease, unconfirmed, .. } = &granted;
+        match locks.renew_hold(lease, unconfirmed.sending(), attempt.ttl).await {
+            Ok(Changed::Done(lease)) => return Ok(Granted::now(lease, granted.unconfirmed)),
             // The hold tries again, for as long as the promise lasts.
             Err(_) => return Ok(granted),
             // It has ended meanwhile, and so the attempt is an ordinary one.
@@ -133,19 +131,20 @@ impl Keeper {
 
     /// Keeps a lock until its connection closes or it is lost, and says so on `lines`.
     pub fn keep(self, granted: Granted, permit: Permit, ttl: Ttl, lines: Lines) -> impl Future<Output = ()> + Send {
-        let Granted { lease, receipt, deadline } = granted;
+        let Granted { lease, unconfirmed, promised } = granted;
         // From here on the hold sees to it, whether or not the answer goes out.
-        let sending = receipt.sign();
+        let sending = unconfirmed.confirm();
         self.held.inc();
         // The connection may be the last one of a process that is being stopped, and is closed before its lock is
         // released.
         let unsettled = self.locks.unsettled();
         async move {
-            let (held, said) = (self.held.clone(), Instant::now());
-            let permit = Arc::new(permit);
-            let hold = Hold { keeper: self, lease, sending, permit, ttl, deadline, lines, said };
+            let (count, permit) = (self.held.clone(), Arc::new(permit));
+            let chance = (lease.token.sequence() % 256) as u8;
+            let held = Held::new(Duration::from_millis(ttl.as_ms()), chance, promised, permit.ends(), Instant::now());
+            let hold = Hold { keeper: self, lease, sending, permit, ttl, held, lines };
             hold.keep().await;
-            held.dec();
+            count.dec();
             drop(unsettled);
         }
     }
@@ -160,131 +159,80 @@ struct Hold {
     /// What lets its owner go on.
     permit: Arc<Permit>,
     ttl: Ttl,
-    /// When the last promise ends, Redis or no Redis.
-    deadline: Instant,
+    held: Held,
     lines: Lines,
-    /// When the last line was written.
-    said: Instant,
 }
 
-/// How a hold ends.
-enum End {
-    /// By its client.
-    Closed,
-    /// By a release of its lease, which was not the hold's own.
-    Released,
-    /// The lease is no more; the reason says why.
-    Lost(&'static str),
-    /// It has to be released; the reason says why.
-    GivenUp(&'static str),
-}
-
-/// Why a lease was not renewed.
-enum Missed {
-    /// Redis did not do it, or did not say so.
-    Again,
-    /// The credential lets its owner go on no longer.
-    Unauthorized,
-}
-
-/// A renewal that has been asked for.
-type Renewal = Pin<Box<dyn Future<Output = Result<Changed<Lease>, Missed>> + Send>>;
+/// A renewal that has been asked for: the lease, or what happened instead.
+type Renewal = Pin<Box<dyn Future<Output = Result<Lease, Input>> + Send>>;
 
 impl Hold {
     /// Renews until the client closes, the lock is lost, or the process has been stopping for the grace.
     async fn keep(mut self) {
-        self.lines.say(&Event::Acquired(LeaseView::from(&self.lease)));
-        let mut renew_at = Instant::now() + self.pause();
-        let mut renewal: Option<Renewal> = None;
-        let mut give_up_at = None;
-        let (lines, mut draining) = (self.lines.clone(), self.keeper.draining.clone());
         let mut watch = self.keeper.locks.watch(&self.lease);
+        // Before the client knows of the lock, so that it hears of whatever it causes.
+        let at_most = self.held.next_due().min(Instant::now() + LISTENING);
+        let _ = tokio::time::timeout_at(at_most.into(), watch.listens()).await;
+        self.lease.valid_for_ms = millis(self.held.left(Instant::now()));
+        self.lines.say(&Event::Acquired(LeaseView::from(&self.lease)));
+        let (lines, mut draining, mut renewal) = (self.lines.clone(), self.keeper.draining.clone(), None);
         let entry = self.keeper.holds.enter(&self.lease);
         // Each is made once: 2,000 holds that sleep cost what it costs to be woken.
         let (mut closed, mut released) = (pin!(lines.closed()), pin!(entry.released()));
-        let mut begun = pin!(draining.wait_for(|draining| *draining));
-        let mut timer = pin!(tokio::time::sleep_until(renew_at.into()));
-        let end = loop {
-            // One timer for all.
-            let (ends, renews_at) = (self.permit.ends(), renewal.is_none().then_some(renew_at));
-            let times = [ends, give_up_at, renews_at, Some(self.said + SIGN_OF_LIFE)];
-            let next = times.into_iter().flatten().fold(self.deadline, Instant::min);
-            if timer.deadline() != next.into() {
-                timer.as_mut().reset(next.into());
+        let (mut begun, mut is_draining) = (pin!(draining.wait_for(|draining| *draining)), false);
+        let mut timer = pin!(tokio::time::sleep_until(self.held.next_due().into()));
+        let end = 'ended: loop {
+            let next = self.held.next_due().into();
+            if timer.deadline() != next {
+                timer.as_mut().reset(next);
             }
-            tokio::select! {
+            let input = tokio::select! {
                 biased;
-                () = &mut closed => break End::Closed,
-                () = &mut released => break End::Released,
-                _ = &mut begun, if give_up_at.is_none() => {
-                    give_up_at = Some(Instant::now() + self.keeper.grace);
-                    self.say(&Event::Draining { grace_ms: millis(self.keeper.grace) });
+                () = &mut closed => Input::Closed,
+                () = &mut released => Input::Released,
+                _ = &mut begun, if !is_draining => {
+                    is_draining = true;
+                    Input::Draining { grace: self.keeper.grace }
                 }
-                news = watch.next() => {
-                    match news {
-                        News::Released => break End::Released,
-                        News::Shortened { left_ms } => self.shortened(left_ms),
-                        News::Forced | News::Repeated => {}
-                    }
-                    // A renewal says what became of it; not one that may have been sent before.
-                    (renewal, renew_at) = (None, Instant::now());
-                }
-                renewed = answered(&mut renewal), if renewal.is_some() => match renewed {
-                    Ok(Changed::Done(lease)) => {
-                        self.deadline = end_of_promise(&lease);
-                        renew_at = Instant::now() + self.pause();
-                        let valid_until = rfc3339(lease.valid_until_ms);
-                        self.say(&Event::Renewed { valid_for_ms: lease.valid_for_ms, valid_until });
-                    }
-                    Ok(Changed::Lost(Loss::Forced)) => break End::Lost("forced"),
-                    Ok(_) if entry.is_released() => break End::Released,
-                    Ok(Changed::Lost(Loss::Expired)) => break End::Lost("expired"),
-                    Ok(Changed::Lost(Loss::Superseded) | Changed::NotYours) => break End::Lost("superseded"),
-                    Err(Missed::Unauthorized) => break End::GivenUp("unauthorized"),
-                    // Again, for as long as the promise lasts.
-                    Err(Missed::Again) => renew_at = Instant::now() + RETRY.min(self.pause()),
+                news = watch.next() => match news {
+                    News::Released => Input::Released,
+                    News::Shortened { left_ms } => Input::Shortened { left: Duration::from_millis(left_ms) },
+                    News::Forced | News::Repeated => Input::Changed,
                 },
-                () = &mut timer => {
-                    let now = Instant::now();
-                    if ends.is_some_and(|at| now >= at) {
-                        break End::GivenUp("unauthorized");
+                renewed = answered(&mut renewal), if renewal.is_some() => match renewed {
+                    Ok(lease) => {
+                        let valid_for = Duration::from_millis(lease.valid_for_ms);
+                        self.lease = lease;
+                        Input::Renewed { valid_for }
                     }
-                    if now >= self.deadline {
-                        break End::GivenUp("redis");
-                    }
-                    if give_up_at.is_some_and(|at| now >= at) {
-                        break End::GivenUp("draining");
-                    }
-                    if renewal.is_none() && now >= renew_at {
-                        renewal = Some(self.renewal());
-                    }
-                    if now >= self.said + SIGN_OF_LIFE {
-                        let valid_for_ms = millis(self.deadline + LAST_WORD - now);
-                        self.say(&Event::Ping { valid_for_ms });
-                    }
+                    Err(Input::Over(End::Expired | End::Superseded)) if entry.is_released() => Input::Released,
+                    Err(input) => input,
+                },
+                () = &mut timer => Input::Due,
+            };
+            for effect in self.held.handle(input, Instant::now()) {
+                match effect {
+                    Effect::Renew => renewal = Some(self.renewal()),
+                    Effect::SayRenewed => self.lines.say(&Event::Renewed {
+                        valid_for_ms: self.lease.valid_for_ms,
+                        valid_until: rfc3339(self.lease.valid_until_ms),
+                    }),
+                    Effect::SayLeft(left) => self.lines.say(&Event::Ping { valid_for_ms: millis(left) }),
+                    Effect::SayDraining => self.lines.say(&Event::Draining { grace_ms: millis(self.keeper.grace) }),
+                    Effect::End(end) => break 'ended end,
                 }
             }
         };
-        match end {
-            End::Closed => {}
-            End::Released => self.say(&Event::Released),
-            End::Lost(reason) | End::GivenUp(reason) => {
-                self.say(&Event::Lost { reason });
+        match end.loss() {
+            Some(reason) => {
+                self.lines.say(&Event::Lost { reason });
                 self.keeper.lost.with_label_values(&[reason]).inc();
             }
+            None if end == End::Released => self.lines.say(&Event::Released),
+            None => {}
         }
-        // What was superseded is released, too: the sending that was told of it later may have been undone meanwhile.
-        if matches!(end, End::Closed | End::GivenUp(_) | End::Lost("superseded")) {
+        if end.leaves_a_lease() {
             self.release().await;
-        }
-    }
-
-    /// Its owner shortened the lease by its token: no more than this counts until it is renewed.
-    fn shortened(&mut self, left_ms: u64) {
-        let deadline = Instant::now() + Duration::from_millis(left_ms).saturating_sub(LAST_WORD);
-        if deadline < self.deadline {
-            self.deadline = deadline;
-            self.say(&Event::Ping { valid_for_ms: left_ms });
         }
     }
 
@@ -292,23 +240,29 @@ impl Hold {
     fn renewal(&self) -> Renewal {
         let (locks, lease, sending, ttl) =
             (self.keeper.locks.clone(), self.lease.clone(), self.sending.clone(), self.ttl);
-        let (permit, longest) = (Arc::clone(&self.permit), self.pause().max(RETRY));
+        let (permit, longest) = (Arc::clone(&self.permit), self.held.longest_renewal());
         Box::pin(async move {
             let not_renewed = |failure| {
                 warn(&lease, failure, "a held lock was not renewed; trying again");
-                Missed::Again
+                Input::NotRenewed
             };
             let renewed = async {
                 // Whoever may hold it no longer gets no more time.
                 match permit.is_valid(&lease.owner).await {
                     Ok(true) => {}
-                    Ok(false) => return Err(Missed::Unauthorized),
+                    Ok(false) => return Err(Input::Over(End::Unauthorized)),
                     Err(failure) => return Err(not_renewed(failure.into())),
                 }
-                locks.renew_hold(&lease, &sending, ttl).await.map_err(|failure| not_renewed(failure.into()))
+                Err(match locks.renew_hold(&lease, &sending, ttl).await {
+                    Ok(Changed::Done(lease)) => return Ok(lease),
+                    Ok(Changed::Lost(Loss::Forced)) => Input::Over(End::Forced),
+                    Ok(Changed::Lost(Loss::Expired)) => Input::Over(End::Expired),
+                    Ok(Changed::Lost(Loss::Superseded) | Changed::NotYours) => Input::Over(End::Superseded),
+                    Err(failure) => not_renewed(failure.into()),
+                })
             };
-            // One that is not answered runs to its end, and the next need not wait for that: a short ttl has no time.
-            tokio::time::timeout(longest, renewed).await.unwrap_or(Err(Missed::Again))
+            // One that is not answered runs to its end.
+            tokio::time::timeout(longest, renewed).await.unwrap_or(Err(Input::NotRenewed))
         })
     }
 
@@ -317,22 +271,11 @@ impl Hold {
         loop {
             let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending)).await;
             let Err(failure) = released else { return };
-            if Instant::now() >= self.deadline {
+            if Instant::now() >= self.held.deadline() {
                 return warn(&self.lease, failure.into(), "a held lock was not released; it ends by itself");
             }
-            until(Instant::now() + RETRY).await;
+            tokio::time::sleep(RETRY).await;
         }
-    }
-
-    /// A third of the ttl, less up to a tenth of that by chance.
-    fn pause(&self) -> Duration {
-        let third = Duration::from_millis(self.ttl.as_ms()) / RENEWALS_IN_A_TTL;
-        third - third.mul_f64(0.1 * f64::from(u8::try_from(self.lease.token.sequence() % 256).unwrap_or(0)) / 256.0)
-    }
-
-    fn say(&mut self, event: &Event<'_>) {
-        self.lines.say(event);
-        self.said = Instant::now();
     }
 }
 
@@ -343,19 +286,10 @@ fn warn(lease: &Lease, failure: Failure, text: &str) {
 }
 
 /// The answer to a renewal, which there must be.
-async fn answered(renewal: &mut Option<Renewal>) -> Result<Changed<Lease>, Missed> {
+async fn answered(renewal: &mut Option<Renewal>) -> Result<Lease, Input> {
     let renewed = renewal.as_mut().expect("a renewal has been asked for").await;
     *renewal = None;
     renewed
-}
-
-/// When the holder must have been told that nothing is left: a little before it is so.
-fn end_of_promise(lease: &Lease) -> Instant {
-    Instant::now() + Duration::from_millis(lease.valid_for_ms).saturating_sub(LAST_WORD)
-}
-
-async fn until(at: Instant) {
-    tokio::time::sleep_until(at.into()).await;
 }
 
 fn millis(span: Duration) -> u64 {

@@ -11,12 +11,10 @@ use super::body;
 use super::failure::Failure;
 use super::known;
 use super::language::Language;
-use super::page::{self, Bounds, Form, Page, Text};
-use super::wire::{json, number, registered, rfc3339};
+use super::pagination::{self, Bounds, Form, Page, Text};
+use super::wire::{confirming, json, number, rfc3339};
 use crate::config::{Anonymous, LockConfig};
-use crate::lock::{
-    Acquired, Attempt, Changed, Delivery, Forced, Key, Lease, Own, Owner, OwnerKind, Target, Token, Ttl, Which,
-};
+use crate::lock::{Acquired, Attempt, Changed, Forced, Key, Lease, Own, Owner, OwnerKind, Target, Token, Ttl, Which};
 use crate::request;
 use crate::server::{Response, read_body};
 
@@ -30,7 +28,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     let wanted = page.limit.unwrap_or(usize::MAX);
     let listing = cx.locks.list(page.prefix.clone(), page.cursor, wanted)?;
     let Some(leases) = page.limit else { return Text::new(listing, FORM, Bounds::NONE).answer().await };
-    let bounds = Bounds { leases, bytes: PAGE_BYTES, looking: page::LOOKING };
+    let bounds = Bounds { leases, bytes: PAGE_BYTES, looking: pagination::LOOKING };
     let (mut response, next) = Text::new(listing, FORM, bounds).answer_at_once().await?;
     if let Some(last) = next {
         let next = format!("<{}?{}>; rel=\"next\"", request.uri().path(), page.after(last));
@@ -50,8 +48,8 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
         Some(user) => Attempt::plain(user, ttl, Own::Extend),
         None => Attempt::plain(Owner::system(cx.owner_names.next()), ttl, Own::Refuse),
     };
-    let Delivery { content, receipt } = cx.locks.acquire(key, attempt).await?;
-    let granted = |status, lease| Ok(registered(json(status, &LeaseDto::from(lease)), receipt));
+    let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
+    let granted = |status, lease| Ok(confirming(json(status, &LeaseDto::from(lease)), unconfirmed));
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Renewed(lease) | Acquired::Replayed(lease) => granted(StatusCode::OK, &lease),

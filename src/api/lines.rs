@@ -1,7 +1,5 @@
 //! The lines of a hold: what is said while it waits, while it lasts, and when it ends.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -15,9 +13,6 @@ use crate::server::{Body, Broken, Response};
 /// Lines that may wait for a slow reader. Further ones are dropped, but never the effect of the last one: the
 /// connection closes.
 const LINES: usize = 16;
-/// A line is written at least every two seconds, so that no client, proxy or network takes the stream for dead.
-pub const SIGN_OF_LIFE: Duration = Duration::from_millis(1900);
-
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Event<'a> {

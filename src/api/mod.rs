@@ -5,7 +5,9 @@ mod body;
 mod caller;
 mod dapr;
 mod failure;
-mod gate;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/api.rs"]
+pub mod fuzz;
 mod hold;
 mod holds;
 mod known;
@@ -15,13 +17,12 @@ mod lines;
 mod native;
 mod openapi;
 pub mod ops;
+mod origin;
 mod owner_names;
-mod page;
+mod pagination;
 mod permit;
 mod problem;
 mod progress;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
 mod route;
 mod wire;
 
@@ -37,16 +38,16 @@ use tokio::sync::watch;
 use crate::auth::{Authenticator, Credential, Principal, User};
 use crate::config::{Address, Anonymous, Config, DaprStore, LockConfig};
 use crate::directory::Directory;
-use crate::flood::{Flood, Room};
 use crate::lock::{Locks, Owner, OwnerKind};
+use crate::log::{LogThrottle, Suppressed};
 use crate::metrics::Metrics;
 use crate::request::{self, Caller};
 use crate::server::{Handler, Peer, Response};
 use failure::Failure;
-use gate::Gate;
 pub use holds::Holds;
 use language::Language;
 use openapi::Document;
+use origin::Gate;
 use owner_names::OwnerNames;
 use route::{Dialect, Operation, Route};
 
@@ -67,7 +68,7 @@ struct Context {
     /// The lock stores of the Dapr dialect.
     dapr_stores: Vec<DaprStore>,
     metrics: Arc<Metrics>,
-    failures: Flood,
+    failures: LogThrottle,
     /// Turns true when the process is being stopped.
     draining: watch::Receiver<bool>,
     /// How long held locks are kept then: less than connections are, so that their last word arrives.
@@ -97,7 +98,7 @@ impl Api {
             owner_names: OwnerNames::new(&config.locks.owner_prefix),
             dapr_stores: config.listen.dapr_stores.clone(),
             metrics,
-            failures: Flood::new(),
+            failures: LogThrottle::new(),
             draining,
             hold_grace: config.process.shutdown_grace.mul_f64(0.9),
             document: Document::default(),
@@ -153,13 +154,13 @@ impl Context {
         cx.metrics.request(dialect.label(), operation, code, took);
         let (status, dialect, duration_ms) = (response.status().as_u16(), dialect.label(), took.as_secs_f64() * 1e3);
         if response.status().is_server_error() {
-            match cx.failures.room(Instant::now()) {
+            match cx.failures.admit(Instant::now()) {
                 // No fault: each sidecar is stopped at some time, as in every rolling restart.
-                Some(Room { withheld }) if is_draining => {
+                Some(Suppressed(withheld)) if is_draining => {
                     let text = "a request was refused: the sidecar is being stopped";
                     tracing::info!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
                 }
-                Some(Room { withheld }) => {
+                Some(Suppressed(withheld)) => {
                     let text = "a request failed";
                     tracing::warn!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
                 }

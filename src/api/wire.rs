@@ -10,8 +10,8 @@ use percent_encoding::percent_decode_str;
 use serde::Serialize;
 
 use super::failure::Failure;
-use crate::lock::Receipt;
-use crate::server::{self, Body, Response};
+use crate::lock::Unconfirmed;
+use crate::server::{Body, Response};
 
 /// Most answers are shorter, so that few of them have to grow.
 const MOST_ANSWERS_BYTES: usize = 512;
@@ -89,16 +89,10 @@ pub fn no_content() -> Response {
     response
 }
 
-/// An answer that hands over a grant: unless it goes out, the grant is taken back.
-pub fn registered(mut response: Response, receipt: Receipt) -> Response {
-    response.body_mut().tell(Box::new(receipt));
+/// An answer that tells of a lease: unless it goes out, that is undone.
+pub fn confirming(mut response: Response, unconfirmed: Unconfirmed) -> Response {
+    response.body_mut().on_sent(Box::new(move || drop(unconfirmed.confirm())));
     response
-}
-
-impl server::Receipt for Receipt {
-    fn sent(self: Box<Self>) {
-        self.sign();
-    }
 }
 
 #[cfg(test)]

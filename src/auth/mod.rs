@@ -1,9 +1,10 @@
 //! From a request's headers to who is asking. Knows tokens and cookies; knows no lock and no route.
 
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/auth.rs"]
+pub mod fuzz;
 pub mod jwt;
 mod keys;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -13,7 +14,8 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use subtle::ConstantTimeEq;
 
-use crate::config::{AuthConfig, Live, Secret};
+use crate::config::AuthConfig;
+use crate::secret::{Reloaded, Secret};
 use jwt::{Claims, Verifier};
 
 /// The cookie that carries a user's JWT.
@@ -64,8 +66,8 @@ pub enum Shown {
 /// Verifies what callers show. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
-    jwt: Option<Live<Verifier>>,
-    api_token: Option<Live<Secret>>,
+    jwt: Option<Reloaded<Verifier>>,
+    api_token: Option<Reloaded<Secret>>,
 }
 
 impl Authenticator {

@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use url::Url;
 
 use super::failure::{Failure, Problem};
-use crate::config::{Live, Secret, Wary};
+use crate::secret::{Reloaded, Secret, Unwise};
 
 /// Longest time for a connection, and for an answer that waits for nothing but Redis.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ impl SidecarFlags {
 }
 
 fn credential(file: &Path) -> Result<HeaderValue, String> {
-    let secret = Live::read("--token-file", file, Secret::parse, Wary::of_nothing());
+    let secret = Reloaded::read("--token-file", file, Secret::parse, Unwise::of_nothing());
     let (secret, _) = secret.map_err(|problem| format!("--token-file: {problem}"))?;
     let value = HeaderValue::from_str(&format!("Bearer {}", secret.now().expose()));
     let mut value = value.map_err(|_| format!("--token-file: `{}` holds no token on one line", file.display()))?;

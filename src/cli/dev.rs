@@ -10,8 +10,9 @@ use clap::Args;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use super::{complain, exit, log, parse, say, serve};
+use super::{complain, exit, parse, say, serve};
 use crate::config::{Config, Environment, Flags, ListenFlags, Mistake, ProcessFlags};
+use crate::log;
 
 /// How long the cookie that is printed is good for.
 const COOKIE_LIFE: Duration = Duration::from_secs(12 * 3600);

@@ -5,7 +5,6 @@ mod dev;
 mod exec;
 mod failure;
 mod health;
-mod log;
 mod ls;
 mod parse;
 mod release;

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{complain, exit, log, parse, runtime};
+use super::{complain, exit, parse, runtime};
 use crate::app::App;
 use crate::config::{Address, Config, Environment, Flags, ListenConfig, Mistake};
+use crate::log;
 
 pub fn run(flags: &Flags) -> ExitCode {
     let config = match settings(flags) {

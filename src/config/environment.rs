@@ -167,7 +167,7 @@ pub(super) mod tests {
     #[test]
     fn settings_what_exec_sets_and_service_links_are_fine() {
         let settings = settings();
-        let exec = include_str!("../cli/exec/guardian.rs");
+        let exec = include_str!("../cli/exec/supervisor.rs");
         let set_by_exec: Vec<&str> =
             exec.split("(\"LOCKSIDE_").skip(1).filter_map(|rest| rest.split('"').next()).collect();
         assert!(set_by_exec.len() >= SET_BY_EXEC.len(), "{set_by_exec:?}");

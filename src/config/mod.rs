@@ -4,12 +4,11 @@
 mod anonymous;
 mod environment;
 mod flags;
-mod live;
-mod parse;
 #[cfg(any(test, fuzzing))]
-pub mod properties;
+#[path = "../fuzz/config.rs"]
+pub mod fuzz;
+mod parse;
 mod redis_url;
-mod secret;
 mod tls;
 
 use std::net::SocketAddr;
@@ -19,13 +18,12 @@ use std::time::Duration;
 pub use anonymous::{Anonymous, Facts};
 pub use environment::Environment;
 pub use flags::{Flags, ListenFlags, ProcessFlags};
-pub use live::{Follow, Live, Look, Wary};
 pub use parse::duration;
-pub use secret::Secret;
 pub use tls::Tls;
 
 use crate::auth::jwt::Verifier;
 use crate::lock::Ttl;
+use crate::secret::{Reloaded, Secret, Watched};
 
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -49,10 +47,10 @@ pub struct RedisConfig {
     pub database: Option<u8>,
     pub username: Option<String>,
     /// Counts from the next connection on.
-    pub password: Option<Live<Secret>>,
+    pub password: Option<Reloaded<Secret>>,
     /// Who we are at the sentinels, where there are any.
     pub sentinel_username: Option<String>,
-    pub sentinel_password: Option<Live<Secret>>,
+    pub sentinel_password: Option<Reloaded<Secret>>,
     /// Deadline of one round trip.
     pub timeout: Duration,
     /// Replicas that must have a grant or a renewal before it counts.
@@ -184,8 +182,8 @@ pub struct LockConfig {
 
 #[derive(Clone, Debug)]
 pub struct AuthConfig {
-    pub jwt: Option<Live<Verifier>>,
-    pub api_token: Option<Live<Secret>>,
+    pub jwt: Option<Reloaded<Verifier>>,
+    pub api_token: Option<Reloaded<Secret>>,
     pub user_directory: bool,
     /// What callers without a credential may do, where that was said.
     pub anonymous: Option<Anonymous>,
@@ -249,13 +247,13 @@ pub struct Mistake {
 
 impl Config {
     /// The files of secrets, to be followed while we run.
-    pub fn files(&self) -> Vec<Box<dyn Follow>> {
+    pub fn files(&self) -> Vec<Box<dyn Watched>> {
         let Config { redis: RedisConfig { password, sentinel_password, .. }, auth, .. } = self;
         let files = [
-            password.as_ref().map(Live::file),
-            sentinel_password.as_ref().map(Live::file),
-            auth.jwt.as_ref().map(Live::file),
-            auth.api_token.as_ref().map(Live::file),
+            password.as_ref().map(Reloaded::file),
+            sentinel_password.as_ref().map(Reloaded::file),
+            auth.jwt.as_ref().map(Reloaded::file),
+            auth.api_token.as_ref().map(Reloaded::file),
         ];
         files.into_iter().flatten().flatten().collect()
     }

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{RedisServer, Secret};
+use super::RedisServer;
+use crate::secret::Secret;
 
 const EXPECTED: &str = "expected redis://host:6379, rediss://host:6379, redis+unix:///path/to/socket, \
                         redis-sentinel://host:26379,host:26379?master=NAME or redis-cluster://host:6379,host:6379";

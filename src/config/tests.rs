@@ -310,7 +310,7 @@ fn one_question_decides_who_is_served_without_a_credential() {
     let asked = Config::resolve(&flags(&["--anonymous=lock"])).expect("good");
     assert_eq!(levels(&asked), [Anonymous::Lock, Anonymous::None]);
     let mut guarded = insecure;
-    guarded.auth.api_token = Some(Live::fixed(Secret::new("x")));
+    guarded.auth.api_token = Some(Reloaded::fixed(Secret::new("x")));
     assert_eq!((guarded.auth.has_credential(), levels(&guarded)), (true, [Anonymous::None; 2]));
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::types::{Key, Shard};
+use super::{Key, Shard};
 use crate::redis::{Patterns, Slot};
 
 /// A raw key as any other.

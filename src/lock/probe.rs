@@ -9,10 +9,10 @@
 use std::sync::Arc;
 
 use super::keys::KeySpace;
-use super::outcome::Own;
 use super::record;
+use super::request::Own;
 use super::scripts::{AcquireArgs, AcquireRow, ReleaseRow, Scripts};
-use super::types::{Key, Owner, OwnerKind, Shard, Ttl};
+use super::{Key, Owner, OwnerKind, Shard, Ttl};
 use super::{Locks, Shared};
 use crate::redis::{Purpose, RedisFailure, Server, Slot};
 

@@ -6,9 +6,9 @@
 
 use serde::Deserialize;
 
-use super::outcome::{Expiry, Holder};
+use super::request::{Expiry, Holder};
 use super::scripts::Found;
-use super::types::{Claim, Key, Lease, Owner, OwnerKind, Token};
+use super::{Claim, Key, Lease, Owner, OwnerKind, Token};
 
 /// Most attempts' owner and nonce are shorter.
 const ATTEMPT_BYTES: usize = 128;

@@ -5,10 +5,10 @@ use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 
-use super::floors::Floors;
+use super::high_water::HighWater;
 use super::keys::KeySpace;
-use super::outcome::Own;
-use super::types::{Key, Shard, Token, Ttl};
+use super::request::Own;
+use super::{Key, Shard, Token, Ttl};
 use crate::redis::{Args, Call, Needs, Redis, RedisFailure, Reply, Script, Slot};
 
 macro_rules! lua {
@@ -219,7 +219,7 @@ pub enum KeyState {
 pub struct Scripts {
     pub redis: Redis,
     pub space: KeySpace,
-    pub floors: Arc<Floors>,
+    pub high_water: Arc<HighWater>,
 }
 
 impl Scripts {
@@ -451,11 +451,11 @@ impl Scripts {
 
     /// What every script that may grant a key is given, and then `further` ARGV.
     fn line(&self, key: &Key, further: &[&str]) -> Call {
-        let Scripts { space, floors, .. } = self;
+        let Scripts { space, high_water, .. } = self;
         let shard = key.shard();
         let (sequence, tokens) = (space.sequence(shard).clone(), space.tokens(shard).clone());
         let keys = vec![space.lock(key).into(), sequence, tokens, space.queue(key).into()];
-        let floor = floors.floor(shard).to_string();
+        let floor = high_water.floor(shard).to_string();
         let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push(shard)]);
         args.extend(further.iter().copied());
         Call { keys, args }

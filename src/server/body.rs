@@ -47,23 +47,21 @@ pub async fn read(request: hyper::Request<Incoming>) -> Result<Bytes, BodyError>
     }
 }
 
-/// Who must know whether an answer went out. Dropped before [`Receipt::sent`], it did not, or not wholly.
-pub trait Receipt: Send {
-    /// The kernel has taken the last byte; whether the client reads it, nobody can know.
-    fn sent(self: Box<Self>);
-}
+/// Called when the kernel has taken the last byte of an answer; whether the client reads it cannot be known. Dropped
+/// uncalled, the answer did not go out, or not wholly.
+pub type OnSent = Box<dyn FnOnce() + Send>;
 
-/// A part of a body, and who must know when it has gone out.
+/// A part of a body, and what is to happen when it has gone out.
 pub struct Chunk {
     bytes: Bytes,
-    receipt: Option<Box<dyn Receipt>>,
+    on_sent: Option<OnSent>,
     /// Dropped when it has gone out, or will not.
     kept: Option<Box<dyn Send>>,
 }
 
 impl From<Bytes> for Chunk {
     fn from(bytes: Bytes) -> Chunk {
-        Chunk { bytes, receipt: None, kept: None }
+        Chunk { bytes, on_sent: None, kept: None }
     }
 }
 
@@ -80,8 +78,8 @@ impl Buf for Chunk {
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if self.bytes.is_empty() {
-            if let Some(receipt) = self.receipt.take() {
-                receipt.sent();
+            if let Some(on_sent) = self.on_sent.take() {
+                on_sent();
             }
             self.kept = None;
         }
@@ -108,10 +106,10 @@ impl Body {
         Body::Whole(Some(Chunk::from(bytes.into())))
     }
 
-    /// Tells `receipt` whether this body, which must be whole and not empty, went out.
-    pub fn tell(&mut self, receipt: Box<dyn Receipt>) {
+    /// Has `call` called once this body, which must be whole and not empty, went out.
+    pub fn on_sent(&mut self, call: OnSent) {
         if let Body::Whole(Some(chunk)) = self {
-            chunk.receipt = Some(receipt);
+            chunk.on_sent = Some(call);
         }
     }
 
@@ -122,9 +120,9 @@ impl Body {
         }
     }
 
-    /// Whether somebody must know if it went out.
-    pub fn is_registered(&self) -> bool {
-        matches!(self, Body::Whole(Some(Chunk { receipt: Some(_), .. })))
+    /// Whether something is to happen once it went out.
+    pub fn is_awaited(&self) -> bool {
+        matches!(self, Body::Whole(Some(Chunk { on_sent: Some(_), .. })))
     }
 
     /// Whether it has no end of its own.

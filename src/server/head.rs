@@ -17,7 +17,7 @@ pub struct Heads {
     /// Bytes of one head.
     pub longest: usize,
     /// For a head, from its first byte; the first one's from the opening of the connection.
-    pub patience: Duration,
+    pub timeout: Duration,
     /// Whether the connection that is the longest without a whole head is closed for one too many, which is turned away
     /// otherwise.
     pub give_way: bool,
@@ -25,9 +25,9 @@ pub struct Heads {
 
 impl Heads {
     /// Room for a large cookie.
-    pub const API: Heads = Heads { longest: 16 * 1024, patience: Duration::from_secs(30), give_way: false };
+    pub const API: Heads = Heads { longest: 16 * 1024, timeout: Duration::from_secs(30), give_way: false };
     /// Probes and scrapers send little, and at once.
-    pub const OPS: Heads = Heads { longest: 4 * 1024, patience: Duration::from_secs(5), give_way: true };
+    pub const OPS: Heads = Heads { longest: 4 * 1024, timeout: Duration::from_secs(5), give_way: true };
 }
 
 /// Heads that are not whole, bytes over all connections of a listener: who needs more is turned away.

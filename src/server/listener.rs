@@ -118,7 +118,7 @@ impl Listener {
 /// A connection.
 pub struct Stream {
     socket: Socket,
-    wary: Wary,
+    peer_check: PeerCheck,
 }
 
 enum Socket {
@@ -128,9 +128,9 @@ enum Socket {
 
 /// Once set, nothing more is written before a look shows that the client is still there; that look resets it.
 #[derive(Clone, Default)]
-pub struct Wary(Arc<AtomicBool>);
+pub struct PeerCheck(Arc<AtomicBool>);
 
-impl Wary {
+impl PeerCheck {
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -138,16 +138,16 @@ impl Wary {
 
 impl Stream {
     fn new(socket: Socket) -> Stream {
-        Stream { socket, wary: Wary::default() }
+        Stream { socket, peer_check: PeerCheck::default() }
     }
 
-    pub fn wary(&self) -> Wary {
-        self.wary.clone()
+    pub fn peer_check(&self) -> PeerCheck {
+        self.peer_check.clone()
     }
 
     /// An error where the client has closed, and what is written now would be taken by the kernel and read by nobody.
     fn look(&self) -> io::Result<()> {
-        if !self.wary.0.swap(false, Ordering::Relaxed) {
+        if !self.peer_check.0.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
         // Past tokio, which learns of the close in its next turn only; and whatever lies unread before it.

@@ -1,11 +1,11 @@
 //! HTTP plumbing: accept, limit, serve, drain. Knows hyper; knows no lock and no path.
 
 mod body;
-mod descriptors;
+mod fd_limit;
 mod head;
 mod listener;
-mod patience;
 mod peer;
+mod timeouts;
 mod unix;
 
 use std::future::poll_fn;
@@ -27,15 +27,15 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
-pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, Receipt, read as read_body};
-pub use descriptors::{Shares, raise_limit, share};
+pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body};
+pub use fd_limit::{Shares, raise_limit, share};
 use head::{Gathered, Gathering};
 pub use head::{Heads, Unfinished};
 pub use listener::{Bound, Listener, bind, lacks_family};
-use listener::{Stream, Wary};
-use patience::{Cut, Pulse, Watched};
+use listener::{PeerCheck, Stream};
 pub use peer::Peer;
 use peer::{Shared, Transport};
+use timeouts::{Activity, TimedStream, Timeout};
 
 /// A response as every handler makes it.
 pub type Response = hyper::Response<Body>;
@@ -58,7 +58,7 @@ pub trait Handler: Clone + Send + Sync + 'static {
 }
 
 /// Open connections: what each is at, and what ends it.
-pub type Crowd = Arc<Mutex<Vec<(Arc<Pulse>, AbortHandle)>>>;
+pub type Crowd = Arc<Mutex<Vec<(Arc<Activity>, AbortHandle)>>>;
 
 /// What a listener may cost.
 #[derive(Clone)]
@@ -103,13 +103,13 @@ pub async fn serve<H: Handler>(
                     let open = Open::of(&limits.open);
                     let all = limits.open.get();
                     let (handler, drain) = (handler.clone(), drain.clone());
-                    let pulse = Pulse::new(limits.heads.patience, limits.longest_request);
-                    let of_crowd = limits.heads.give_way.then(|| Arc::clone(&pulse));
+                    let activity = Activity::new(limits.heads.timeout, limits.longest_request);
+                    let of_crowd = limits.heads.give_way.then(|| Arc::clone(&activity));
                     let Limits { heads, unfinished, cut: counted, listener: kind, .. } = limits.clone();
                     let task = connections.spawn(async move {
                         let _open = open;
-                        let wary = stream.wary();
-                        let cut = converse(stream, wary, handler, drain, heads, unfinished, pulse).await;
+                        let peer_check = stream.peer_check();
+                        let cut = converse(stream, peer_check, handler, drain, heads, unfinished, activity).await;
                         if let Some(cut) = cut {
                             counted.with_label_values(&[kind, cut.label()]).inc();
                         }
@@ -170,30 +170,30 @@ impl Drop for Open {
 fn make_room(limits: &Limits) {
     let mut crowd = limits.crowd.lock().expect("no holder of this lock panics");
     crowd.retain(|(_, task)| !task.is_finished());
-    let first = crowd.iter().enumerate().min_by_key(|(_, (pulse, _))| pulse.standing()).map(|(place, _)| place);
+    let first = crowd.iter().enumerate().min_by_key(|(_, (activity, _))| activity.standing()).map(|(place, _)| place);
     if let Some(place) = first {
         crowd.swap_remove(place).1.abort();
-        limits.cut.with_label_values(&[limits.listener, Cut::GaveWay.label()]).inc();
+        limits.cut.with_label_values(&[limits.listener, Timeout::GaveWay.label()]).inc();
     }
 }
 
 /// Serves one connection to its end; why it was cut, if it was.
 async fn converse<S, H>(
     stream: S,
-    wary: Wary,
+    peer_check: PeerCheck,
     handler: H,
     mut drain: watch::Receiver<bool>,
     heads: Heads,
     unfinished: Unfinished,
-    pulse: Arc<Pulse>,
-) -> Option<Cut>
+    activity: Arc<Activity>,
+) -> Option<Timeout>
 where
     S: Transport,
     H: Handler,
 {
     let shared = Shared::new(stream);
-    let mut stream = Gathering::new(Watched::new(shared.clone(), Arc::clone(&pulse)), unfinished);
-    let mut timer = pin!(tokio::time::sleep(heads.patience));
+    let mut stream = Gathering::new(TimedStream::new(shared.clone(), Arc::clone(&activity)), unfinished);
+    let mut timer = pin!(tokio::time::sleep(heads.timeout));
     let gathered = {
         let mut draining = pin!(begun(&mut drain));
         poll_fn(|cx| {
@@ -202,7 +202,7 @@ where
             }
             match stream.poll_head(heads.longest, cx) {
                 Poll::Ready(gathered) => Poll::Ready(Ok(gathered)),
-                Poll::Pending => pulse.poll_end(timer.as_mut(), cx).map(Err),
+                Poll::Pending => activity.poll_end(timer.as_mut(), cx).map(Err),
             }
         })
         .await
@@ -210,7 +210,7 @@ where
     let ended = match gathered {
         // What is kept for requests comes into being with the first.
         Ok(Ok(Gathered::Whole)) => {
-            let connection = Connection { shared, stream, wary, pulse };
+            let connection = Connection { shared, stream, peer_check, activity };
             Box::pin(serve_requests(connection, handler, drain, heads, timer)).await
         }
         Ok(Ok(Gathered::TooLong)) => {
@@ -242,9 +242,9 @@ where
 struct Connection<S> {
     shared: Shared<S>,
     /// The same, as hyper has it.
-    stream: Gathering<Watched<Shared<S>>>,
-    wary: Wary,
-    pulse: Arc<Pulse>,
+    stream: Gathering<TimedStream<Shared<S>>>,
+    peer_check: PeerCheck,
+    activity: Arc<Activity>,
 }
 
 /// Serves all its requests.
@@ -254,15 +254,15 @@ async fn serve_requests<S, H>(
     mut drain: watch::Receiver<bool>,
     heads: Heads,
     mut timer: Pin<&mut Sleep>,
-) -> Result<Result<(), String>, Cut>
+) -> Result<Result<(), String>, Timeout>
 where
     S: Transport,
     H: Handler,
 {
-    let Connection { shared, stream, wary, pulse } = connection;
-    let beats = Arc::clone(&pulse);
+    let Connection { shared, stream, peer_check, activity } = connection;
+    let beats = Arc::clone(&activity);
     let service = service_fn(move |request: Request<Incoming>| {
-        let (handler, peer, wary) = (handler.clone(), Peer::new(Arc::clone(&beats)), wary.clone());
+        let (handler, peer, peer_check) = (handler.clone(), Peer::new(Arc::clone(&beats)), peer_check.clone());
         beats.request(!request.body().is_end_stream());
         async move {
             let response = if head::length(&request) > heads.longest {
@@ -273,8 +273,8 @@ where
             if response.status().is_success() {
                 peer.is_served();
             }
-            if response.body().is_registered() {
-                wary.set();
+            if response.body().is_awaited() {
+                peer_check.set();
             }
             Ok::<_, std::convert::Infallible>(response.map(|body| peer.answer(body)))
         }
@@ -287,16 +287,16 @@ where
     let (mut connection, mut draining) = (pin!(connection), pin!(begun(&mut drain)));
     let (mut is_draining, mut is_idle, mut is_last, mut bound) = (false, false, false, None);
     let ended = poll_fn(|cx| {
-        pulse.turn();
+        activity.turn();
         if !is_draining && draining.as_mut().poll(cx).is_ready() {
             is_draining = true;
-            is_idle = pulse.is_between_requests();
+            is_idle = activity.is_between_requests();
             connection.as_mut().graceful_shutdown();
         }
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             return Poll::Ready(Ok(ended));
         }
-        if let Some(limit) = pulse.watched() {
+        if let Some(limit) = activity.watched() {
             if bound.replace(limit) != Some(limit) {
                 shared.bound_silence(limit);
             }
@@ -308,10 +308,10 @@ where
                 connection.as_mut().graceful_shutdown();
             }
         }
-        pulse.poll_end(timer.as_mut(), cx).map(Err)
+        activity.poll_end(timer.as_mut(), cx).map(Err)
     });
     let ended = ended.await;
-    if ended.is_ok() && !is_idle && pulse.may_be_sending() && !shared.has_ended() {
+    if ended.is_ok() && !is_idle && activity.may_be_sending() && !shared.has_ended() {
         shared.linger().await;
     }
     ended.map(|ended| ended.map_err(|error| error.to_string()))

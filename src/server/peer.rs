@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::body::Body;
-use super::patience::{Answer, Pulse};
+use super::timeouts::{Activity, Answer};
 
 /// Bytes that are kept for the requests behind one that holds or waits. With more the connection ends after its answer.
 const MOST_AHEAD: usize = 32 * 1024;
@@ -25,11 +25,11 @@ const SILENCE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)]
 const LINGER: Duration = Duration::from_secs(5);
 
 /// What a handler may ask of the connection that its request came on.
-pub struct Peer(Arc<Pulse>);
+pub struct Peer(Arc<Activity>);
 
 impl Peer {
-    pub(super) fn new(pulse: Arc<Pulse>) -> Peer {
-        Peer(pulse)
+    pub(super) fn new(activity: Arc<Activity>) -> Peer {
+        Peer(activity)
     }
 
     /// Until the answer to this request has been sent, a close by the client ends the connection at once, whatever the

@@ -1,4 +1,4 @@
-//! Patience, on a clock that the tests move: what a client may keep waiting, and for how long.
+//! Timeouts, on a clock that the tests move: what a client may keep waiting, and for how long.
 
 use hyper::body::Bytes;
 use tokio::io::DuplexStream;
@@ -40,14 +40,14 @@ fn lines() -> mpsc::Receiver<Result<Bytes, Broken>> {
 }
 
 /// A connection whose pipe holds 4 KB, and how it will end.
-fn connection() -> (DuplexStream, tokio::task::JoinHandle<Option<Cut>>) {
+fn connection() -> (DuplexStream, tokio::task::JoinHandle<Option<Timeout>>) {
     let (client, server) = tokio::io::duplex(4096);
     let (stop, drain) = watch::channel(false);
     let ended = tokio::spawn(async move {
         let _stop = stop;
-        let heads = Heads { longest: 16 * 1024, patience: Duration::from_secs(30), give_way: false };
-        let pulse = Pulse::new(heads.patience, Duration::from_secs(900));
-        converse(server, Wary::default(), Paths, drain, heads, Unfinished::default(), pulse).await
+        let heads = Heads { longest: 16 * 1024, timeout: Duration::from_secs(30), give_way: false };
+        let activity = Activity::new(heads.timeout, Duration::from_secs(900));
+        converse(server, PeerCheck::default(), Paths, drain, heads, Unfinished::default(), activity).await
     });
     (client, ended)
 }
@@ -60,7 +60,7 @@ async fn ask(client: &mut DuplexStream, path: &str) -> String {
 }
 
 /// Seconds until the connection ended, and how.
-async fn end(ended: tokio::task::JoinHandle<Option<Cut>>) -> (u64, Option<Cut>) {
+async fn end(ended: tokio::task::JoinHandle<Option<Timeout>>) -> (u64, Option<Timeout>) {
     let begun = Instant::now();
     let cut = timeout(Duration::from_secs(100_000), ended).await.expect("an end").expect("no panic");
     (begun.elapsed().as_secs(), cut)
@@ -69,7 +69,7 @@ async fn end(ended: tokio::task::JoinHandle<Option<Cut>>) -> (u64, Option<Cut>) 
 #[tokio::test(start_paused = true)]
 async fn a_head_must_come_within_half_a_minute() {
     let (_client, ended) = connection();
-    assert_eq!(end(ended).await, (30, Some(Cut::Head)), "nothing comes");
+    assert_eq!(end(ended).await, (30, Some(Timeout::Head)), "nothing comes");
 
     let (mut client, ended) = connection();
     let dribble = async {
@@ -81,13 +81,13 @@ async fn a_head_must_come_within_half_a_minute() {
         }
     };
     let (ended, ()) = tokio::join!(end(ended), dribble);
-    assert_eq!(ended, (30, Some(Cut::Head)), "a byte a second");
+    assert_eq!(ended, (30, Some(Timeout::Head)), "a byte a second");
 
     let (mut client, ended) = connection();
     assert!(ask(&mut client, "/whole").await.ends_with("whole"));
     sleep(Duration::from_secs(100)).await;
     client.write_all(b"G").await.expect("written");
-    assert_eq!(end(ended).await, (30, Some(Cut::Head)), "the second, from its first byte");
+    assert_eq!(end(ended).await, (30, Some(Timeout::Head)), "the second, from its first byte");
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +98,7 @@ async fn an_idle_connection_is_closed_after_two_minutes_and_an_active_one_is_not
         sleep(Duration::from_secs(119)).await;
     }
     assert!(ask(&mut client, "/slow").await.ends_with("slow"), "work is no idleness");
-    assert_eq!(end(ended).await, (120, Some(Cut::Idle)));
+    assert_eq!(end(ended).await, (120, Some(Timeout::Idle)));
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +106,7 @@ async fn a_reader_that_takes_nothing_is_cut_off_whatever_it_asked_for() {
     for path in ["/list", "/hold"] {
         let (mut client, ended) = connection();
         assert!(ask(&mut client, path).await.starts_with("HTTP/1.1 200"));
-        assert_eq!(end(ended).await, (30, Some(Cut::Stall)), "{path}");
+        assert_eq!(end(ended).await, (30, Some(Timeout::Stall)), "{path}");
     }
     let (mut client, ended) = connection();
     let questions = b"GET /whole HTTP/1.1\r\nHost: x\r\n\r\n".repeat(2000);
@@ -114,7 +114,7 @@ async fn a_reader_that_takes_nothing_is_cut_off_whatever_it_asked_for() {
         let _ = client.write_all(&questions).await;
         client
     });
-    assert_eq!(end(ended).await, (30, Some(Cut::Stall)), "many questions, and no answer is read");
+    assert_eq!(end(ended).await, (30, Some(Timeout::Stall)), "many questions, and no answer is read");
     asked.await.expect("no panic");
 }
 
@@ -132,7 +132,7 @@ async fn a_slow_reader_has_five_minutes_for_an_answer_and_a_hold_has_no_end() {
     let (mut client, ended) = connection();
     assert!(ask(&mut client, "/list").await.starts_with("HTTP/1.1 200"));
     let (ended, ()) = tokio::join!(end(ended), trickle(&mut client));
-    assert_eq!(ended, (300, Some(Cut::Answer)));
+    assert_eq!(ended, (300, Some(Timeout::Answer)));
 
     let (mut client, ended) = connection();
     assert!(ask(&mut client, "/hold").await.starts_with("HTTP/1.1 200"));
@@ -146,7 +146,7 @@ async fn a_slow_reader_has_five_minutes_for_an_answer_and_a_hold_has_no_end() {
 async fn a_request_that_never_ends_is_ended() {
     let (mut client, ended) = connection();
     client.write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
-    assert_eq!(end(ended).await, (900, Some(Cut::Request)));
+    assert_eq!(end(ended).await, (900, Some(Timeout::Request)));
 }
 
 #[test]

@@ -144,13 +144,6 @@ async fn locks_held_are_those_of_the_lock_space_over_all_sidecars() {
     assert!((now - 60.0..now + 1.0).contains(&oldest), "{oldest}, and it is {now}");
 }
 
-/// Commands that clients sent to Redis, by what it has counted; a script counts for what it calls, too.
-fn commands(redis: &TestRedis, name: &str) -> u64 {
-    let stats: String = redis.ask("INFO", &["commandstats"]);
-    let mut lines = stats.lines().filter_map(|line| line.strip_prefix(&format!("cmdstat_{name}:calls=")));
-    lines.next().map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
-}
-
 #[tokio::test]
 async fn redis_is_looked_at_once_a_second_however_many_scrape() {
     let redis = TestRedis::start(&[]);
@@ -159,12 +152,12 @@ async fn redis_is_looked_at_once_a_second_however_many_scrape() {
         assert_eq!(acquire(&sidecar, &format!("{index}")).await, 201);
     }
     sidecar.ops("/metrics").await;
-    let (before, begun) = (commands(&redis, "evalsha"), std::time::Instant::now());
+    let (before, begun) = (redis.calls("evalsha"), std::time::Instant::now());
     for _ in 0..200 {
         assert_eq!(samples(sidecar.ops("/metrics").await.text(), "lockside_locks_held", &[]), [100.0]);
         assert_eq!(sidecar.ops("/readyz").await.status, 200);
     }
-    let (looks, seconds) = (commands(&redis, "evalsha") - before, begun.elapsed().as_secs() + 1);
+    let (looks, seconds) = (redis.calls("evalsha") - before, begun.elapsed().as_secs() + 1);
     assert!(looks <= seconds, "{looks} looks in {seconds} s, each one call of a script");
 }
 

@@ -26,13 +26,6 @@ fn entries(redis: &TestRedis) -> u64 {
     (0..SHARDS).map(|shard| redis.ask::<u64>("ZCARD", &[&format!("{{lockside:{shard}}}:tokens")])).sum()
 }
 
-/// Calls of a command since the counters were reset.
-fn calls(redis: &TestRedis, command: &str) -> u64 {
-    let stats: String = redis.ask("INFO", &["commandstats"]);
-    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-    line.map_or(0, |rest| rest.split(',').next().unwrap().parse().unwrap())
-}
-
 #[tokio::test]
 async fn entries_of_expired_leases_are_swept_within_a_minute_whichever_sidecars_live_for_the_cost_of_one_sweep() {
     const SIDECARS: usize = 5;
@@ -61,7 +54,7 @@ async fn entries_of_expired_leases_are_swept_within_a_minute_whichever_sidecars_
     redis.ask::<String>("CONFIG", &["RESETSTAT"]);
     tokio::time::sleep(Duration::from_secs(55)).await;
     // At most three tours, each of 64 shards with a page, and now and then the question for a mark.
-    let (pages, looks) = (calls(&redis, "zrangebyscore"), calls(&redis, "exists"));
+    let (pages, looks) = (redis.calls("zrangebyscore"), redis.calls("exists"));
     println!("{} sidecars: {pages} pages and {looks} looks at keys in 55 s", SIDECARS - 1);
     assert!((SHARDS..=3 * SHARDS + 60).contains(&pages), "{pages} pages");
     assert!(looks <= 3 * SHARDS + 60, "{looks} looks");

@@ -16,11 +16,12 @@ use super::body;
 use super::caller::Caller;
 use super::failure::{Failure, Queue};
 use super::known;
-use super::page::{self, Bounds, Form, Page, Text};
-use super::wire::{flag, json, no_content, registered};
+use super::pagination::{self, Bounds, Form, Page, Text};
+use super::wire::{confirming, flag, json, no_content};
 use crate::config::Anonymous;
 use crate::lock::{
-    Acquired, Attempt, Changed, Delivery, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Which,
+    Acquired, Attempt, Changed, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Unconfirmed,
+    Which,
 };
 use crate::server::{Peer, Response, read_body};
 #[cfg(any(test, fuzzing))]
@@ -49,8 +50,8 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     } else {
         cx.locks.acquire(key, attempt).await?
     };
-    let Delivery { content, receipt } = acquired;
-    let granted = |status, lease| Ok(registered(json(status, &LeaseView::from(lease)), receipt));
+    let (content, unconfirmed) = acquired;
+    let granted = |status, lease| Ok(confirming(json(status, &LeaseView::from(lease)), unconfirmed));
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(StatusCode::OK, &lease),
@@ -58,9 +59,9 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     }
 }
 
-async fn acquire_in_turn(cx: &Context, key: Key, attempt: Attempt) -> Result<Delivery, Failure> {
+async fn acquire_in_turn(cx: &Context, key: Key, attempt: Attempt) -> Result<(Acquired, Unconfirmed), Failure> {
     match cx.locks.acquire(key.clone(), attempt).await {
-        Ok(delivery) => Ok(delivery),
+        Ok(acquired) => Ok(acquired),
         Err(failure) => Err(explained(&cx.locks, &key, failure).await),
     }
 }
@@ -184,7 +185,8 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     caller(cx, &request).await?;
     known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
-    let bounds = Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: page::LOOKING };
+    let bounds =
+        Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: pagination::LOOKING };
     let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;
     Text::new(listing, FORM, bounds).answer().await
 }

@@ -9,8 +9,8 @@ use serde_json::Value;
 
 use super::*;
 use crate::api::failure::{Failure, Queue};
+use crate::api::fuzz::limits;
 use crate::api::language::Language;
-use crate::api::properties::limits;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
 use crate::lock::{Expiry, Holder, Key, Lease, Owner, Token, Ttl};
 

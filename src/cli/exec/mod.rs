@@ -3,23 +3,23 @@
 //! Three processes, so that whoever must kill the command is never the one that was killed or frozen:
 //!
 //! ```text
-//! front      lockside exec         the caller's child: passes signals on, owns the terminal, returns the exit code
-//! guardian   lockside exec-guard   holds the lock's stream, starts the command, kills its group in time
-//! command    lockside exec-launch  the leader of a group of its own; becomes CMD
+//! wrapper      lockside exec         the caller's child: passes signals on, owns the terminal, returns the exit code
+//! supervisor   lockside exec-guard   holds the lock's stream, starts the command, kills its group in time
+//! command      lockside exec-launch  the leader of a group of its own; becomes CMD
 //! ```
 //!
-//! A front that is frozen is not needed; when it dies, the guardian stops the command while it still holds the lock.
-//! The front keeps the guardian running (it continues a stopped one), and when the guardian dies, the kernel kills the
-//! command and the front the rest of its group: it has the stream's socket too, so that the sidecar sees the end of the
+//! A wrapper that is frozen is not needed; when it dies, the supervisor stops the command while it still holds the lock.
+//! The wrapper keeps the supervisor running (it continues a stopped one), and when the supervisor dies, the kernel kills the
+//! command and the wrapper the rest of its group: it has the stream's socket too, so that the sidecar sees the end of the
 //! stream, and releases the lock, only after that.
 
-mod channel;
-mod front;
-mod fuse;
-mod group;
-mod guardian;
-mod hold;
+mod command;
+mod hold_stream;
+mod ipc;
+mod kill_timer;
+mod supervisor;
 mod terminal;
+mod wrapper;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -31,8 +31,8 @@ use super::client::SidecarFlags;
 use crate::config;
 use crate::lock::Key;
 
-pub use group::{LaunchFlags, interrupted, launch};
-pub use guardian::run as guard;
+pub use command::{LaunchFlags, interrupted, launch};
+pub use supervisor::run as guard;
 
 #[derive(Args, Debug)]
 pub struct ExecFlags {
@@ -41,7 +41,7 @@ pub struct ExecFlags {
     ttl: Duration,
 
     #[command(flatten)]
-    patience: Patience,
+    wait: WaitFlags,
 
     #[command(flatten)]
     sidecar: SidecarFlags,
@@ -57,7 +57,7 @@ pub struct ExecFlags {
 
 #[derive(Args, Debug)]
 #[group(multiple = false)]
-struct Patience {
+struct WaitFlags {
     /// Wait so long for the lock [default: until it is there]
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
@@ -67,7 +67,7 @@ struct Patience {
     r#try: bool,
 }
 
-impl Patience {
+impl WaitFlags {
     /// The longest wait; `None` for no bound.
     fn bound(&self) -> Option<Duration> {
         if self.r#try { Some(Duration::ZERO) } else { self.wait }
@@ -89,7 +89,7 @@ Example: lockside exec nightly-report -- ./report.sh --full
 Example: lockside exec --try --ttl 10s deploy/web -- sh -c 'echo \"token $LOCKSIDE_TOKEN\"; ./deploy'";
 
 pub fn run(flags: &ExecFlags) -> ExitCode {
-    front::run(flags)
+    wrapper::run(flags)
 }
 
 fn ttl(text: &str) -> Result<Duration, String> {

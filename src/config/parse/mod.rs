@@ -8,10 +8,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::flags::{AuthFlags, LockFlags, ProcessFlags};
-use super::live::{OPEN_TO_OTHERS, WRITABLE_BY_OTHERS, Wary};
-use super::{Anonymous, AuthConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, Secret};
+use super::{Anonymous, AuthConfig, LockConfig, LogConfig, Mistake, ProcessConfig};
 use crate::auth::jwt::{JwtKeys, Verifier};
 use crate::lock::Ttl;
+use crate::secret::{OPEN_TO_OTHERS, Reloaded, Secret, Unwise, WRITABLE_BY_OTHERS};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -86,7 +86,7 @@ impl Check {
                 Ok(Verifier::new(keys(content)?, issuer.as_deref(), audience.as_deref()))
             }
         };
-        let wary = |mode| Wary { mode, value: Verifier::warning };
+        let wary = |mode| Unwise { mode, value: Verifier::warning };
         let secret = secret_file
             .map(|file| self.followed("--jwt-secret-file", file, verifier(JwtKeys::from_secret), wary(OPEN_TO_OTHERS)));
         let public = public_file.map(|file| {
@@ -141,8 +141,8 @@ impl Check {
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-    ) -> Option<Live<T>> {
-        self.followed(flag, path, parse, Wary { mode: OPEN_TO_OTHERS, value: |_| None })
+    ) -> Option<Reloaded<T>> {
+        self.followed(flag, path, parse, Unwise { mode: OPEN_TO_OTHERS, value: |_| None })
     }
 
     /// A file that is read now and followed from then on, with a warning of what is unwise about it.
@@ -151,9 +151,9 @@ impl Check {
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-        wary: Wary<T>,
-    ) -> Option<Live<T>> {
-        let (live, warnings) = self.take(flag, Live::read(flag, path, parse, wary))?;
+        wary: Unwise<T>,
+    ) -> Option<Reloaded<T>> {
+        let (live, warnings) = self.take(flag, Reloaded::read(flag, path, parse, wary))?;
         self.warnings.extend(warnings);
         Some(live)
     }

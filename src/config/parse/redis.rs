@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{Check, given, or_none, written};
 use crate::config::flags::RedisFlags;
 use crate::config::redis_url::redis_url;
-use crate::config::{Live, RedisConfig, RedisServer, Secret, Tls};
+use crate::config::{RedisConfig, RedisServer, Tls};
+use crate::secret::{Reloaded, Secret};
 
 impl Check {
     pub fn redis(&mut self, flags: &RedisFlags) -> Option<RedisConfig> {
@@ -67,7 +68,7 @@ impl Check {
                 self.mistake(flag, "given, and --redis-url has one, too; expected one of them");
             }
         }
-        let password = or_none(file)?.or(url.password.map(Live::fixed));
+        let password = or_none(file)?.or(url.password.map(Reloaded::fixed));
         Some(RedisConfig {
             server: url.server,
             tls: or_none(tls)?,

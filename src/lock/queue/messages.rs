@@ -1,6 +1,6 @@
 //! What the scripts publish about a key, as `lua/queue.lua` lists it.
 
-use crate::lock::types::{Key, Token};
+use crate::lock::{Key, Token};
 
 /// One message about a key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,10 +5,10 @@
 //! nothing, and to notice that we hear nothing any more. All of that is decided by [`state`]; one task drives it.
 
 mod messages;
-mod news;
 mod state;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,17 +16,17 @@ use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
+use self::watch::Holds;
+pub use self::watch::{News, Watch};
 use super::LockFailure;
-use super::outcome::{Holder, Own, Progress};
 use super::record;
+use super::request::{Holder, Own, Progress};
 use super::scripts::{Found, JoinArgs, JoinRow, KeyState, Precision, Scripts};
-use super::types::{Key, Token};
+use super::{Key, Token};
 use crate::redis::{Attention, Heard, Purpose, Push, RedisFailure};
 use messages::Message;
-use news::Holds;
-pub use news::{News, Watch};
 use state::{Effect, Input, Queues};
 pub use state::{Entry, Turn};
 
@@ -44,9 +44,21 @@ struct Door {
 
 enum Command {
     Input(Input),
-    Join { key: Key, entry: Entry, call: oneshot::Sender<Turn>, progress: Option<watch::Sender<Option<Progress>>> },
-    Watch { lease: (Key, Token), number: u64, news: mpsc::UnboundedSender<News> },
-    Unwatch { lease: (Key, Token), number: u64 },
+    Join {
+        key: Key,
+        entry: Entry,
+        call: oneshot::Sender<Turn>,
+        progress: Option<tokio::sync::watch::Sender<Option<Progress>>>,
+    },
+    Watch {
+        lease: (Key, Token),
+        number: u64,
+        news: mpsc::UnboundedSender<News>,
+    },
+    Unwatch {
+        lease: (Key, Token),
+        number: u64,
+    },
 }
 
 /// A caller that wants to wait.
@@ -65,7 +77,7 @@ pub struct Joining<'a> {
     pub wait_ms: u64,
     /// The position that it had before its turn came and passed.
     pub position: Option<String>,
-    pub progress: Option<watch::Sender<Option<Progress>>>,
+    pub progress: Option<tokio::sync::watch::Sender<Option<Progress>>>,
 }
 
 /// A place in the queue, for the one who waits. Dropped, it leaves this process's list; the queue in Redis is left by
@@ -189,7 +201,7 @@ struct Driver {
 
 struct Waiter {
     call: Option<oneshot::Sender<Turn>>,
-    progress: Option<watch::Sender<Option<Progress>>>,
+    progress: Option<tokio::sync::watch::Sender<Option<Progress>>>,
 }
 
 impl Driver {
@@ -359,7 +371,7 @@ impl Scripts {
         if let KeyState::Held(Found { text, .. }) = state
             && let Some(token) = record::token(key, text)
         {
-            self.floors.saw(token);
+            self.high_water.saw(token);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::messages::{Message, Word};
 use crate::lock::record::{self, Relation};
 use crate::lock::scripts::{AdvanceRow, Found, KeyState, Precision};
-use crate::lock::types::{Key, Shard, Token};
+use crate::lock::{Key, Shard, Token};
 
 /// Longest time between two looks at a queue: it bounds what any lost message, entry or queue costs, of whatever cause.
 /// Less than the two seconds that are promised, by the time that a look and what follows may take.
@@ -25,6 +25,8 @@ const LOOK_AT_FREE: Duration = Duration::from_millis(300);
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a queue that Redis refused to look at is left alone.
 const REFUSED: Duration = Duration::from_secs(1);
+/// Of so many waiters a look tells the positions; the others' turn comes with the next ones. Lua takes some 8,000.
+const ASKED_ABOUT: usize = 256;
 /// Looks under way at once: more would keep callers waiting behind them.
 const LOOKS_AT_ONCE: usize = 256;
 
@@ -66,6 +68,8 @@ struct LocalQueue {
     brought_forward: Instant,
     /// Whether entries of ours may be missing: they join again after the next look that Redis answers.
     is_in_doubt: bool,
+    /// With which of those that want to know their positions the next look begins.
+    asked_from: usize,
 }
 
 /// All queues of one thread.
@@ -427,7 +431,14 @@ impl Queues {
 
 impl LocalQueue {
     fn new(now: Instant) -> LocalQueue {
-        LocalQueue { waiters: Vec::new(), look_at: now + LOOK, asked: None, brought_forward: now, is_in_doubt: false }
+        LocalQueue {
+            waiters: Vec::new(),
+            look_at: now + LOOK,
+            asked: None,
+            brought_forward: now,
+            is_in_doubt: false,
+            asked_from: 0,
+        }
     }
 
     /// When it is looked at; `None` while it is.
@@ -446,17 +457,18 @@ impl LocalQueue {
     }
 
     /// The entries that a look asks about: the first and the last of ours that are in the queue, since a Redis that lost a
-    /// part of it lost the end, and those that want to know their position. `None` while none is there.
-    fn asked_about(&self) -> Option<Vec<&Entry>> {
-        let mut waiting: Vec<&Waiter> =
+    /// part of it lost the end, and some of those that want to know their position. `None` while none is there.
+    fn asked_about(&mut self) -> Option<Vec<&Entry>> {
+        let waiting: Vec<&Waiter> =
             self.waiters.iter().filter(|waiter| !waiter.is_called && waiter.position.is_some()).collect();
-        let last = waiting.len().checked_sub(1)?;
-        let mut index = 0;
-        waiting.retain(|waiter| {
-            index += 1;
-            index == 1 || index == last + 1 || waiter.entry.wants_progress
-        });
-        Some(waiting.into_iter().map(|waiter| &waiter.entry).collect())
+        let mut asked = BTreeSet::from([0, waiting.len().checked_sub(1)?]);
+        let curious: Vec<usize> = (0..waiting.len()).filter(|index| waiting[*index].entry.wants_progress).collect();
+        if !curious.is_empty() {
+            let (from, count) = (self.asked_from % curious.len(), curious.len().min(ASKED_ABOUT));
+            asked.extend(curious.iter().cycle().skip(from).take(count));
+            self.asked_from = from + count;
+        }
+        Some(asked.into_iter().map(|index| &waiting[index].entry).collect())
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::messages::{Message, Word};
 use super::state::{Effect, Entry, Input, LOOK, Queues, Turn};
 use crate::lock::scripts::{AdvanceRow, Found, KeyState};
-use crate::lock::types::{Key, Token};
+use crate::lock::{Key, Token};
 
 fn key(name: &str) -> Key {
     Key::parse(name).expect("a key")
@@ -179,6 +179,60 @@ fn an_entry_whose_waiter_left_while_it_joined_again_is_removed() {
     fixture.handle(Input::Leave(key("k"), "w-1".to_owned()));
     let effects = fixture.handle(Input::Rejoined { key: key("k"), entry: waiter.clone(), left_ms: 5 });
     assert_eq!(effects, [Effect::Remove { key: key("k"), entry: waiter }]);
+}
+
+#[test]
+fn a_turn_that_a_rejoining_finds_is_declined_where_its_waiter_left() {
+    let mut fixture = Fixture::new();
+    fixture.waits("k", entry("w-1", "x", false), 800);
+    fixture.handle(Input::Leave(key("k"), "w-1".to_owned()));
+    let turn = Turn::Offered(token());
+    let effects = fixture.handle(Input::Called { key: key("k"), id: "w-1".to_owned(), turn });
+    assert_eq!(effects, [Effect::Decline { key: key("k"), token: token() }]);
+}
+
+#[test]
+fn a_look_asks_about_256_positions_at_most_and_in_turn_about_all() {
+    let mut fixture = Fixture::new();
+    for number in 0..1000 {
+        let curious = Entry { wants_progress: true, ..entry(&format!("w-{number}"), "x", false) };
+        assert_eq!(fixture.handle(Input::Join(key("k"), curious.clone())), []);
+        let (id, position) = (curious.id, "7".to_owned());
+        fixture.handle(Input::Joined { key: key("k"), id, position, left_ms: 500 });
+    }
+    let mut asked = BTreeSet::new();
+    for _ in 0..4 {
+        let (_, mut looks) = fixture.next_looks();
+        let (_, ids) = looks.pop().expect("a look");
+        assert!(ids.len() <= 258 && ids.contains(&"w-0".to_owned()) && ids.contains(&"w-999".to_owned()));
+        let names: Vec<&str> = ids.iter().map(String::as_str).collect();
+        fixture.looked("k", &names, held(&key("k"), "y", "n-1", 50), &vec![Some(1); ids.len()]);
+        asked.extend(ids);
+    }
+    assert_eq!(asked.len(), 1000);
+}
+
+#[test]
+fn a_queue_that_redis_refuses_again_and_again_keeps_no_other_from_being_looked_at() {
+    let mut fixture = Fixture::new();
+    for name in ["a", "b", "c"] {
+        fixture.waits(name, entry(name, "x", false), 500);
+    }
+    let (_, looks) = fixture.next_looks();
+    for (key, _) in looks {
+        fixture.handle(Input::NotLooked { key, is_of_this_key: false });
+    }
+    let (mut seen, begun) = (BTreeSet::new(), fixture.now);
+    while fixture.now < begun + LOOK {
+        for (key, _) in fixture.next_looks().1 {
+            seen.insert(key.as_str().to_owned());
+            let is_of_this_key = key.as_str() == "a";
+            if is_of_this_key {
+                fixture.handle(Input::NotLooked { key, is_of_this_key });
+            }
+        }
+    }
+    assert_eq!(seen.len(), 3, "{seen:?}");
 }
 
 #[test]

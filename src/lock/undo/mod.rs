@@ -3,19 +3,22 @@
 //! A bounded queue, in order within a shard. Each shard's first undo is tried until Redis has said what became of it or
 //! its lease has ended by itself; the other shards' do not wait for that.
 
-mod lanes;
+mod shards;
+mod unconfirmed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::Key;
 use super::scripts::{Scripts, UndoRow};
-use super::types::Key;
-use crate::flood::{Flood, Room};
+use crate::log::{LogThrottle, Suppressed};
 use crate::redis::RedisFailure;
-use lanes::Lanes;
+use shards::Shards;
+pub use unconfirmed::Unconfirmed;
 
 /// More than can be in flight at once in any sane setting; what does not fit is left to its ttl, and logged.
 const LONGEST_QUEUE: usize = 16_384;
@@ -43,6 +46,11 @@ impl Undo {
         Undo { key, identity, sending, entry: String::new(), longest }
     }
 
+    /// With the sending's entry in the queue, as the queue has it, or an empty one where it has none.
+    pub fn with_entry(self, entry: String) -> Undo {
+        Undo { entry, ..self }
+    }
+
     /// When a lease that is there now has ended by itself, and an entry in a queue is not worth the effort any more.
     fn moot_after(&self) -> Instant {
         let entry = if self.entry.is_empty() { Duration::ZERO } else { KEPT_ENTRY };
@@ -50,30 +58,43 @@ impl Undo {
     }
 }
 
+/// An undo under way.
+pub struct Job {
+    undo: Undo,
+    moot_after: Instant,
+    _unsettled: Unsettled,
+}
+
 /// The entrance of the queue.
 #[derive(Clone)]
 pub struct Undoer(Arc<Parts>);
 
 struct Parts {
-    scripts: Scripts,
-    lanes: Lanes<(Undo, Instant, Unsettled)>,
+    shards: Shards,
     /// How many are queued or being worked on.
     pending: watch::Sender<usize>,
-    undone: Flood,
-    refused: Flood,
-    left: Flood,
+    left: LogThrottle,
+}
+
+/// What does the work.
+struct Worker {
+    scripts: Scripts,
+    undone: LogThrottle,
+    refused: LogThrottle,
 }
 
 impl Undoer {
     /// Must be called inside the runtime that is to do the work.
     pub fn new(scripts: Scripts) -> Undoer {
+        let worker = Arc::new(Worker { scripts, undone: LogThrottle::new(), refused: LogThrottle::new() });
+        let work = move |job: Job| -> BoxFuture<'static, ()> {
+            let worker = Arc::clone(&worker);
+            Box::pin(async move { worker.undo(&job.undo, job.moot_after).await })
+        };
         Undoer(Arc::new(Parts {
-            scripts,
-            lanes: Lanes::new(Handle::current(), LONGEST_QUEUE),
+            shards: Shards::new(Handle::current(), LONGEST_QUEUE, Box::new(work)),
             pending: watch::Sender::new(0),
-            undone: Flood::new(),
-            refused: Flood::new(),
-            left: Flood::new(),
+            left: LogThrottle::new(),
         }))
     }
 
@@ -88,45 +109,29 @@ impl Undoer {
         let _ = self.0.pending.subscribe().wait_for(|pending| *pending == 0).await;
     }
 
-    /// Removes the sending's entry from the queue, too, where it may have one.
-    pub fn push_entry(&self, undo: Undo, entry: String) {
-        if !entry.is_empty() {
-            self.push(Undo { entry, ..undo });
-        }
-    }
-
     pub fn push(&self, undo: Undo) {
-        let unsettled = self.unsettled();
-        let (shard, moot_after) = (undo.key.shard(), undo.moot_after());
-        let parts = Arc::clone(&self.0);
-        let work = move |(undo, moot_after, unsettled)| {
-            let parts = Arc::clone(&parts);
-            async move {
-                parts.undo(&undo, moot_after).await;
-                drop(unsettled);
-            }
-        };
-        if let Err((undo, ..)) = self.0.lanes.push(shard, (undo, moot_after, unsettled), work)
-            && let Some(Room { withheld }) = self.0.left.room(Instant::now())
+        let key = undo.key.clone();
+        let job = Job { moot_after: undo.moot_after(), undo, _unsettled: self.unsettled() };
+        if !self.0.shards.push(job)
+            && let Some(Suppressed(withheld)) = self.0.left.admit(Instant::now())
         {
-            let key = undo.key.as_str();
-            tracing::error!(key, withheld, "too many grants to undo; this one may keep its lock until its ttl ends");
+            tracing::error!(%key, withheld, "too many grants to undo; this one may keep its lock until its ttl ends");
         }
     }
 }
 
-impl Parts {
+impl Worker {
     async fn undo(&self, undo: &Undo, moot_after: Instant) {
         while Instant::now() < moot_after {
             match self.scripts.undo(&undo.key, &undo.identity, &undo.sending, &undo.entry).await {
                 Ok(UndoRow::Undone) => {
-                    if let Some(Room { withheld }) = self.undone.room(Instant::now()) {
+                    if let Some(Suppressed(withheld)) = self.undone.admit(Instant::now()) {
                         tracing::info!(key = %undo.key, withheld, "undid a grant that no caller was told of");
                     }
                 }
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}
                 Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {
-                    if let Some(Room { withheld }) = self.refused.room(Instant::now()) {
+                    if let Some(Suppressed(withheld)) = self.refused.admit(Instant::now()) {
                         tracing::error!(key = %undo.key, reason, withheld, "cannot undo a grant that no caller was told of");
                     }
                 }

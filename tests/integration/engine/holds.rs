@@ -15,14 +15,14 @@ fn body() -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_older_of_two_holds_of_one_attempt_says_superseded_at_its_next_renewal_and_the_newer_keeps_the_lock() {
+async fn the_older_of_two_holds_of_one_attempt_says_superseded_at_once_and_the_newer_keeps_the_lock() {
     join_all([0, 1].map(async |other| {
         let (world, name) = (World::of(2).await, unique("attempt"));
         let (mut older, first) = world.hold(0, Some(&name), body()).await;
         let (mut newer, second) = world.hold(other, Some(&name), body()).await;
         assert_eq!(first["token"], second["token"]);
 
-        let said = line(&mut older, Duration::from_millis(TTL_MS / 3) + AT_ONCE).await;
+        let said = line(&mut older, AT_ONCE).await;
 
         assert_eq!(said, json!({"event": "lost", "reason": "superseded"}));
         drop(older);
@@ -134,4 +134,29 @@ async fn a_hold_that_is_too_short_to_be_renewed_is_refused() {
         assert_eq!(answer.status, 400, "a hold of {ttl_ms} ms");
     }
     assert!(world.is_free().await);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_that_moves_from_sidecar_to_sidecar_forty_times_keeps_its_lock() {
+    let (world, name) = (World::of(2).await, unique("attempt"));
+    let (mut hold, first) = world.hold(0, Some(&name), body()).await;
+    for turn in 1..=40 {
+        let (mut newer, next) = world.hold(turn % 2, Some(&name), body()).await;
+        assert_eq!(next["token"], first["token"]);
+        assert_eq!(line(&mut hold, AT_ONCE).await["reason"], "superseded");
+        std::mem::swap(&mut hold, &mut newer);
+    }
+    drop(hold);
+    eventually("the last hold releases", AT_ONCE, async || world.is_free().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hold_by_repetition_at_another_sidecar_is_told_of_its_release() {
+    let (world, name) = (World::of(2).await, unique("attempt"));
+    let (_older, first) = world.hold(0, Some(&name), body()).await;
+    let (mut newer, _) = world.hold(1, Some(&name), body()).await;
+
+    world.release(0, first["token"].as_u64().expect("a token")).await;
+
+    assert_eq!(line(&mut newer, AT_ONCE).await["event"], "released");
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{AT_MOST, World, granted, line, patient, promised, token};
+use crate::harness::TestRedis;
 
 /// Of two waiters of one owner the second is `reentrant`, with another owner's between them or not.
 async fn the_second_waiter_of_an_owner(between: bool, at: usize) {
@@ -88,4 +89,22 @@ async fn what_a_renewal_was_promised_outlives_the_renewals_of_the_hold() {
     world.sidecars[0].signal("KILL");
 
     world.is_not_granted_before(1, until).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_waiter_whose_owners_lease_takes_it_not_in_asks_now_and_then() {
+    let redis = TestRedis::start(&[]);
+    let world = World::on(&redis, 1).await;
+    world.held(0, 60_000).await;
+    // Another program made it a lease that never ends: nothing that lockside may hand out.
+    redis.ask::<i64>("PERSIST", &[&world.redis_key("lock", &world.key)]);
+    let body = json!({"ttlMs": 5000, "waitMs": 20_000, "owner": "holder", "reentrant": true});
+    let waiting = world.begin(0, None, body);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = redis.calls("evalsha");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+
+    assert!(!waiting.is_finished());
+    let asked = redis.calls("evalsha") - before;
+    assert!(asked <= 60, "{asked} scripts in a second");
 }

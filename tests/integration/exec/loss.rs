@@ -25,7 +25,7 @@ impl Stubborn {
         Stubborn { exec, key, command, child }
     }
 
-    fn guardian(&self) -> u32 {
+    fn supervisor(&self) -> u32 {
         parent(self.command)
     }
 
@@ -121,21 +121,21 @@ async fn a_frozen_front_does_not_keep_the_command_alive() {
 }
 
 #[tokio::test]
-async fn a_killed_guardian_takes_the_command_with_it_before_the_lock_is_free() {
+async fn a_killed_supervisor_takes_the_command_with_it_before_the_lock_is_free() {
     let mine = sidecar().await;
     let stubborn = Stubborn::start(&mine).await;
-    signal("KILL", stubborn.guardian());
+    signal("KILL", stubborn.supervisor());
     stubborn.assert_dead_before(&mine).await;
     let ended = stubborn.exec.end().await;
     assert_eq!(ended.code, Some(76));
-    assert!(ended.stderr.contains("guardian"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("supervisor"), "{}", ended.stderr);
 }
 
 #[tokio::test]
-async fn a_frozen_guardian_is_woken() {
+async fn a_frozen_supervisor_is_woken() {
     let (mine, other) = tokio::join!(sidecar(), sidecar());
     let stubborn = Stubborn::start(&mine).await;
-    signal("STOP", stubborn.guardian());
+    signal("STOP", stubborn.supervisor());
     mine.signal("KILL");
     stubborn.assert_dead_before(&other).await;
     stubborn.assert_ends_lost("the sidecar is gone").await;

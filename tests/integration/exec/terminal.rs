@@ -115,8 +115,8 @@ async fn ctrl_c_ends_the_script_around_it_and_a_signal_to_lockside_does_not() {
     assert!(!shown.contains("went on"), "{shown}");
 
     screen.press(&format!("bash {script}\n"));
-    let guardian = screen.number("pid=").await;
-    signal("INT", parent(guardian));
+    let supervisor = screen.number("pid=").await;
+    signal("INT", parent(supervisor));
     screen.see("went on: 130").await;
 }
 

@@ -161,6 +161,13 @@ impl TestRedis {
         }
         redis::cmd(command).arg(args).query(&mut self.connection()).expect("an answer from redis")
     }
+
+    /// Calls of a command since the counters were reset, by clients and by scripts.
+    pub fn calls(&self, command: &str) -> u64 {
+        let stats: String = self.ask("INFO", &["commandstats"]);
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.map_or(0, |rest| rest.split(',').next().unwrap_or_default().parse().expect("a number of calls"))
+    }
 }
 
 /// What `start` returns. The kernel ends a server with the thread that started it: this one lives as long as the process.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::Value;
 
-use super::{ADVANCE, Attempt, DECLINE, JOIN, Space, identity_of, word};
+use super::{ADVANCE, Attempt, DECLINE, JOIN, Space, UNDO, identity_of, word};
 use crate::harness::{TestRedis, eventually};
 
 /// What a sidecar is told, in the order in which it is told.
@@ -505,4 +505,94 @@ async fn out_of_memory_the_queue_moves_on() {
     let next = space.indexed("k").unwrap();
     let row = space.renew_as("take", "w-1", "k", next, &identity_of("w-1"), "90000").unwrap();
     assert_eq!((word(&row), space.offered_to()), ("renewed", None));
+}
+
+#[test]
+fn an_undo_of_an_entry_alone_leaves_what_its_waiter_took() {
+    let (mut space, held) = Space::with_line(&[("a-0", "w-1")]);
+    space.release("k", Some(held), &identity_of("alice")).unwrap();
+    let token = space.indexed("k").unwrap();
+    space.renew_as("take", "w-1", "k", token, &identity_of("w-1"), "60000").unwrap();
+    // It joined again, late, and stands there once more.
+    let (queue, entry) = (space.queue("k"), waiter("a-0", "w-1"));
+    space.ask::<i64>("ZADD", &[&queue, "7", &entry]);
+    let lease = space.lease("k");
+
+    let row = space.run_in_line(UNDO, "k", 0, &[&identity_of("w-1"), "", &entry, ""]).unwrap();
+
+    assert_eq!((row, space.line()), (vec!["nothing".to_owned()], Vec::new()));
+    assert!(lease.is_some() && space.lease("k") == lease);
+}
+
+#[test]
+fn an_offer_that_a_repetition_took_is_freed_with_it_unless_its_waiter_takes_it_too() {
+    for takes in [false, true] {
+        let mut space = Space::shared();
+        let _subscriber = Subscriber::of(&space, "a-0");
+        space.wait(&waiter("a-0", "w-1"), "");
+        let token = space.indexed("k").unwrap();
+        let again = Attempt { request: "r-2", ttl_ms: 3_600_000, ..attempt_of("w-1") };
+        assert_eq!(word(&space.acquire(&again).unwrap()), "replayed");
+        if takes {
+            let row = space.renew_as("take", "w-1", "k", token, &identity_of("w-1"), "60000").unwrap();
+            assert!(word(&row) == "renewed" && row[1].contains("\"by\":\"w-1 r-2\""), "{row:?}");
+        }
+
+        let undone = space.undo(&again).unwrap();
+
+        assert_eq!(undone, [if takes { "told" } else { "undone" }]);
+        assert_eq!(space.lease("k").is_some(), takes);
+    }
+}
+
+#[test]
+fn an_undo_that_leaves_the_lease_leaves_no_offer_of_it() {
+    let mut space = Space::shared();
+    let _subscriber = Subscriber::of(&space, "a-0");
+    space.wait(&waiter("a-0", "w-1"), "");
+    let token = space.indexed("k").unwrap();
+    space.renew("k", token, &identity_of("w-1"), 30_000).unwrap();
+
+    assert_eq!(space.undo(&attempt_of("w-1")).unwrap(), ["told"]);
+
+    assert_eq!(space.offered_to(), None);
+}
+
+#[test]
+fn a_mark_of_the_far_future_keeps_no_waiter_from_its_turn() {
+    let (mut space, held) = Space::with_line(&[("a-0", "w-1")]);
+    let (queue, then) = (space.queue("k"), (space.now_ms() + 60_000).to_string());
+    space.ask::<i64>("ZADD", &[&queue, "0", &format!("rejoin\n{then}")]);
+
+    space.release("k", Some(held), &identity_of("alice")).unwrap();
+
+    assert_eq!(space.offered_to().as_deref(), Some("a-0"));
+}
+
+#[test]
+fn a_release_while_waiters_come_back_tells_all_when_to_look() {
+    let (mut space, held) = Space::with_line(&[]);
+    let subscriber = Subscriber::of(&space, "a-0");
+    space.wait(&waiter("a-0", "w-1"), "7");
+    assert_eq!(subscriber.next(), ["lost", "k", "a-0"]);
+
+    space.release("k", Some(held), &identity_of("alice")).unwrap();
+
+    let said = subscriber.next();
+    assert_eq!(said[..2], ["offer", "k"]);
+    assert!((1..=300).contains(&said[2].parse::<i64>().unwrap()), "{said:?}");
+}
+
+#[test]
+fn every_sidecar_is_told_when_a_lease_that_a_connection_holds_is_repeated_or_released() {
+    let mut space = Space::shared();
+    let subscriber = Subscriber::of(&space, "b-0");
+    let first = Attempt { further: ",\"hold\":\"a-0\"".to_owned(), ..Attempt::of("k", "x", "n-1") };
+    let token = space.granted(&first).to_string();
+
+    assert_eq!(word(&space.acquire(&Attempt { request: "r-2", ..first }).unwrap()), "replayed");
+    space.release("k", token.parse().ok(), &identity_of("x")).unwrap();
+
+    assert_eq!(subscriber.next(), ["repeated", "k", &token]);
+    assert_eq!(subscriber.next(), ["released", "k", &token]);
 }

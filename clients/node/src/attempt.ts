@@ -1,0 +1,208 @@
+// The attempt to acquire a key: one Idempotency-Key and one owner, sent as often as it takes to know the outcome.
+
+import { randomUUID } from "node:crypto";
+
+import type { Sidecar } from "./address.js";
+import { now, sleep } from "./clock.js";
+import {
+  LockHeld,
+  OutcomeUnknown,
+  Refused,
+  Unavailable,
+  ofProblem,
+  type Holder,
+  type LocksideError,
+  type Problem,
+} from "./errors.js";
+import { Broken, Exchange } from "./exchange.js";
+
+// How long one request waits; a longer wait is made of several.
+const LONGEST_WAIT = 600_000;
+const PAUSE = 100;
+
+/** What is asked for. `waitMs` is Infinity where it is bounded by nothing. */
+export interface Order {
+  readonly key: string;
+  readonly ttlMs: number;
+  readonly waitMs: number;
+  readonly owner: string;
+  readonly meta?: unknown;
+  readonly onWait?: ((position: number | undefined, holder: Holder | undefined) => void) | undefined;
+}
+
+/** What was granted. `validUntil` is by the clock of this process. */
+export interface Lease {
+  readonly key: string;
+  readonly token: number;
+  readonly owner: string;
+  readonly validUntil: number;
+}
+
+/** A lease, and the connection that holds it. */
+export interface Grant {
+  readonly lease: Lease;
+  readonly exchange: Exchange;
+}
+
+/** The caller no longer wants the lock. */
+export class GivenUp extends Error {}
+
+export class Attempt {
+  readonly #name = randomUUID();
+  readonly #path: string;
+  readonly #giveUp = new AbortController();
+
+  constructor(
+    private readonly sidecar: Sidecar,
+    private readonly order: Order,
+  ) {
+    this.#path = `/v1/locks/${encodeURIComponent(order.key).replace(/^\.+$/, (dots) => "%2E".repeat(dots.length))}`;
+  }
+
+  /** Breaks off what is being sent. */
+  giveUp(): void {
+    this.#giveUp.abort(new GivenUp());
+  }
+
+  /** Sends the attempt until it is granted, refused, or its time has passed. */
+  async acquire(): Promise<Grant> {
+    const start = now();
+    const patience = start + this.order.waitMs;
+    // An unknown outcome is asked for again for a while, also where nothing was to be waited for.
+    const asking = Math.max(patience, start + this.sidecar.timeoutMs);
+    let longest = LONGEST_WAIT;
+    let unknown: OutcomeUnknown | undefined;
+    for (;;) {
+      const wait = Math.min(Math.max(patience - now(), 0), longest);
+      let [pause, until] = [PAUSE, patience];
+      let failure: LocksideError;
+      try {
+        return await this.send(wait, this.sidecar.timeoutMs);
+      } catch (error) {
+        if (error instanceof LockHeld) {
+          unknown = undefined;
+          failure = error;
+          pause = error.code === "wait-timeout" ? 0 : (error.retryAfterMs ?? 1000);
+        } else if (error instanceof OutcomeUnknown) {
+          failure = unknown ??= error;
+          until = asking;
+        } else if (error instanceof Unavailable) {
+          failure = unknown ?? error;
+          until = unknown ? asking : patience;
+          pause = error.retryAfterMs ?? PAUSE;
+        } else if (error instanceof Refused && wait > 1000 && error.message.startsWith(`\`${this.order.key}\`: waitMs`)) {
+          // The sidecar's --max-wait is shorter.
+          [failure, longest, pause] = [error, wait / 2, 0];
+        } else {
+          throw error;
+        }
+      }
+      this.#giveUp.signal.throwIfAborted();
+      if (until - now() < 20) throw failure;
+      await sleep(Math.min(pause, until - now()), this.#giveUp.signal);
+      this.#giveUp.signal.throwIfAborted();
+    }
+  }
+
+  /** Sends it once; the sidecar may be silent for so many milliseconds. */
+  async send(waitMs: number, silenceMs: number): Promise<Grant> {
+    const { key, ttlMs, owner, meta } = this.order;
+    const headers = { ...(await this.#credential()), "Content-Type": "application/json", "Idempotency-Key": this.#name };
+    const waiting = waitMs > 0 ? { waitMs: Math.ceil(waitMs), progress: true } : {};
+    this.#giveUp.signal.throwIfAborted();
+    const content = { ttlMs, owner, ...waiting, ...(meta === undefined ? {} : { meta }) };
+    const exchange = new Exchange(this.sidecar.address, "POST", `${this.#path}/hold`, headers, content);
+    const giveUp = () => exchange.destroy();
+    this.#giveUp.signal.addEventListener("abort", giveUp);
+    try {
+      return await this.#listen(exchange, silenceMs);
+    } catch (error) {
+      exchange.destroy();
+      this.#giveUp.signal.throwIfAborted();
+      throw this.#explained(error, exchange, key);
+    } finally {
+      this.#giveUp.signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  /** Releases a lease by its token. True: it is released. False: it had ended. Undefined: not confirmed. */
+  async release(token: number, withinMs: number): Promise<boolean | undefined> {
+    const until = now() + withinMs;
+    let wasSent = false;
+    for (;;) {
+      let exchange: Exchange | undefined;
+      let status = 0;
+      const wasAsked = wasSent;
+      try {
+        const headers = await this.#credential();
+        exchange = new Exchange(this.sidecar.address, "DELETE", `${this.#path}?token=${token}`, headers);
+        status = (await exchange.head(until - now())).statusCode ?? 0;
+      } catch {
+        if (!exchange?.isConnected) return undefined;
+      } finally {
+        exchange?.destroy();
+      }
+      wasSent = true;
+      if (status === 204) return true;
+      // What a request without an answer did is not a loss.
+      if (status === 410) return wasAsked;
+      if ((status >= 400 && status < 500) || until - now() < 2 * PAUSE) return undefined;
+      await sleep(PAUSE);
+    }
+  }
+
+  async #listen(exchange: Exchange, silenceMs: number): Promise<Grant> {
+    const { key, ttlMs, onWait } = this.order;
+    const answer = await exchange.head(silenceMs);
+    if (answer.statusCode !== 200) {
+      const retryAfter = answer.headers["retry-after"];
+      throw ofProblem(key, answer.statusCode ?? 0, problemIn(await exchange.text(silenceMs)), retryAfter);
+    }
+    exchange.stream(Math.max(ttlMs / 10, 20));
+    for (;;) {
+      const { event, since } = await exchange.line(silenceMs);
+      if (event["event"] === "acquired") {
+        const { token, owner, validForMs } = event as { token: number; owner: string; validForMs: number };
+        const lease = { key, token, owner, validUntil: since + validForMs };
+        if (now() < lease.validUntil) return { lease, exchange };
+        await this.release(token, silenceMs);
+        throw new Unavailable(`\`${key}\` was granted too late to be of use`, { key, code: "too-late" });
+      }
+      if (event["event"] === "refused") throw ofProblem(key, Number(event["status"] ?? 503), event as Problem);
+      if (event["event"] === "waiting") onWait?.(event["position"] as number | undefined, event["holder"] as Holder | undefined);
+    }
+  }
+
+  #explained(error: unknown, exchange: Exchange, key: string): unknown {
+    if (!(error instanceof Broken) && !isOfSocket(error)) return error;
+    const { address } = this.sidecar;
+    if (exchange.isConnected) {
+      return new OutcomeUnknown(`\`${key}\`: no answer from lockside at ${address}: ${error.message}`, { key, cause: error });
+    }
+    const text = `cannot connect to lockside at ${address}: ${error.message}; is it running?`;
+    return new Unavailable(text, { key, cause: error });
+  }
+
+  async #credential(): Promise<Record<string, string>> {
+    try {
+      return await this.sidecar.headers();
+    } catch (error) {
+      const { key } = this.order;
+      throw new Refused(`\`${key}\`: the token file: ${(error as Error).message}`, { key, cause: error });
+    }
+  }
+}
+
+/** An error of the system, or of the parser: both have a code. */
+function isOfSocket(error: unknown): error is Error {
+  return error instanceof Error && !("outcome" in error) && "code" in error;
+}
+
+function problemIn(text: string): Problem {
+  try {
+    const problem: unknown = JSON.parse(text);
+    return typeof problem === "object" && problem !== null ? problem : {};
+  } catch {
+    return {};
+  }
+}

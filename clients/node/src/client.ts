@@ -1,0 +1,93 @@
+// The client: which sidecar, which owner; and the one that `lock` and `withLock` use.
+
+import { Sidecar, defaultOwner } from "./address.js";
+import type { Order } from "./attempt.js";
+import type { Holder } from "./errors.js";
+import { Lock, under } from "./lock.js";
+import { Session, type SessionLike } from "./session.js";
+
+export interface ClientOptions {
+  /** http://host:port or unix:/path; by default LOCKSIDE_URL, else http://127.0.0.1:7420. */
+  readonly url?: string | undefined;
+  /** The name of the holder; by default HOST/PID. */
+  readonly owner?: string | undefined;
+  /** A file with an API token or a JWT; by default LOCKSIDE_TOKEN_FILE. */
+  readonly tokenFile?: string | undefined;
+  /** How long the sidecar may be silent, milliseconds; by default 5000. */
+  readonly timeoutMs?: number | undefined;
+}
+
+export interface LockOptions {
+  /** How long the lock outlives a lost sidecar, milliseconds; it is renewed all the time. By default 30,000. */
+  readonly ttlMs?: number | undefined;
+  /** How long to wait for it, milliseconds; Infinity: as long as it takes. By default 0: LockHeld if it is held. */
+  readonly waitMs?: number | undefined;
+  readonly owner?: string | undefined;
+  /** Any JSON, shown to others. */
+  readonly meta?: unknown;
+  /** Ends the acquire: it rejects with the signal's reason. */
+  readonly signal?: AbortSignal | undefined;
+  /** Is told the position in the queue and the holder while it waits. */
+  readonly onWait?: ((position: number | undefined, holder: Holder | undefined) => void) | undefined;
+  /** Is told the reason if the lock is lost. */
+  readonly onLost?: ((reason: string) => void) | undefined;
+}
+
+const TTL = 30_000;
+
+/** Makes locks. */
+export class Lockside {
+  readonly #owner: string | undefined;
+  readonly #sidecar: Sidecar;
+
+  constructor(options: ClientOptions = {}) {
+    const { LOCKSIDE_URL, LOCKSIDE_TOKEN_FILE } = process.env;
+    this.#owner = options.owner;
+    this.#sidecar = new Sidecar(
+      options.url ?? LOCKSIDE_URL,
+      options.tokenFile ?? LOCKSIDE_TOKEN_FILE,
+      options.timeoutMs ?? 5000,
+    );
+  }
+
+  /** Acquires a lock. Rejects with LockHeld, Unavailable, OutcomeUnknown or Refused. */
+  async lock(key: string, options: LockOptions = {}): Promise<Lock> {
+    const { ttlMs = TTL, waitMs = 0, owner, meta, signal, onWait, onLost } = options;
+    if (typeof key !== "string" || key === "") throw new TypeError("key: expected text that is not empty");
+    if (!(ttlMs > 0 && ttlMs < Infinity)) throw new RangeError("ttlMs: expected milliseconds above 0");
+    if (!(waitMs >= 0)) throw new RangeError("waitMs: expected milliseconds from 0, or Infinity");
+    const name = owner ?? this.#owner ?? defaultOwner();
+    const order = { key, ttlMs: Math.round(ttlMs), waitMs, owner: name, meta, onWait };
+    return Lock.acquire(order, (order) => this.open(order), signal, onLost);
+  }
+
+  /** Runs `work` under a lock, which is released at its end. Rejects with LockLost if it was lost meanwhile. */
+  async withLock<T>(key: string, work: (lock: Lock) => T | Promise<T>): Promise<T>;
+  async withLock<T>(key: string, options: LockOptions, work: (lock: Lock) => T | Promise<T>): Promise<T>;
+  async withLock<T>(key: string, ...rest: WithLock<T>): Promise<T> {
+    const [options, work] = rest.length === 1 ? [{}, rest[0]] : rest;
+    return under(await this.lock(key, options), work);
+  }
+
+  /** @internal */
+  protected open(order: Order): SessionLike {
+    return new Session(this.#sidecar, order);
+  }
+}
+
+/** What may follow the key. */
+export type WithLock<T> = [work: (lock: Lock) => T | Promise<T>] | [options: LockOptions, work: (lock: Lock) => T | Promise<T>];
+
+let shared: Lockside | undefined;
+
+/** The client of `lock` and `withLock`: made from the environment at its first use. */
+export function client(): Lockside {
+  return (shared ??= new Lockside());
+}
+
+/** Makes this client the one of `lock` and `withLock`; undefined: the one from the environment. Returns the one before. */
+export function use(client: Lockside | undefined): Lockside | undefined {
+  const before = shared;
+  shared = client;
+  return before;
+}

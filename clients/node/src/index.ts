@@ -1,0 +1,38 @@
+// Distributed locks from a lockside sidecar.
+//
+//     import { withLock } from "lockside";
+//
+//     await withLock("night-report", { ttlMs: 10_000, waitMs: 60_000 }, async (lock) => {
+//       for (const page of pages) {
+//         lock.check(); // throws LockLost before another one can have the lock
+//         await write(page, lock.token, { signal: lock.signal });
+//       }
+//     });
+
+import { client, type LockOptions, type WithLock } from "./client.js";
+import type { Lock } from "./lock.js";
+
+export { Lockside, use, type ClientOptions, type LockOptions } from "./client.js";
+export {
+  LockHeld,
+  LockLost,
+  LocksideError,
+  OutcomeUnknown,
+  Refused,
+  Unavailable,
+  type Holder,
+  type Outcome,
+} from "./errors.js";
+export { Lock } from "./lock.js";
+
+/** Acquires a lock at the sidecar of LOCKSIDE_URL; see Lockside.lock. */
+export function lock(key: string, options?: LockOptions): Promise<Lock> {
+  return client().lock(key, options);
+}
+
+/** Runs `work` under a lock at the sidecar of LOCKSIDE_URL; see Lockside.withLock. */
+export function withLock<T>(key: string, work: (lock: Lock) => T | Promise<T>): Promise<T>;
+export function withLock<T>(key: string, options: LockOptions, work: (lock: Lock) => T | Promise<T>): Promise<T>;
+export async function withLock<T>(key: string, ...rest: WithLock<T>): Promise<T> {
+  return rest.length === 1 ? client().withLock(key, rest[0]) : client().withLock(key, rest[0], rest[1]);
+}

@@ -1,0 +1,105 @@
+/// <reference lib="esnext.disposable" preserve="true" />
+// A lock as the application has it.
+
+import type { Lease, Order } from "./attempt.js";
+import { LockLost } from "./errors.js";
+import type { SessionLike } from "./session.js";
+
+// A collector decides when this runs, so it releases nothing; the process's end does.
+const forgotten = new FinalizationRegistry<SessionLike>((session) => {
+  if (!session.isHeld || !session.lease) return;
+  const { key } = session.lease;
+  const text = `the lock \`${key}\` was forgotten while it is held; it stays held until the process ends: use withLock`;
+  process.emitWarning(text, { type: "LocksideWarning", code: "LOCKSIDE_FORGOTTEN", detail: key });
+});
+
+/** A lock that lockside keeps renewed until it is released. */
+export class Lock implements AsyncDisposable {
+  readonly #session: SessionLike;
+  readonly #lease: Lease;
+
+  /** @internal Made by `lock`. */
+  private constructor(session: SessionLike, lease: Lease) {
+    this.#session = session;
+    this.#lease = lease;
+    forgotten.register(this, session);
+  }
+
+  /** @internal */
+  static async acquire(
+    order: Order,
+    open: (order: Order) => SessionLike,
+    signal: AbortSignal | undefined,
+    onLost: ((reason: string) => void) | undefined,
+  ): Promise<Lock> {
+    const session = open(order);
+    if (onLost) session.signal.addEventListener("abort", () => onLost(session.reason ?? ""), { once: true });
+    await session.acquire(signal);
+    return new Lock(session, session.lease as Lease);
+  }
+
+  get key(): string {
+    return this.#lease.key;
+  }
+
+  get owner(): string {
+    return this.#lease.owner;
+  }
+
+  /** The fencing token: hand it to what the lock protects, which refuses a lower one than the highest it has seen. */
+  get token(): number {
+    return this.#lease.token;
+  }
+
+  /** Aborted when the lock is lost, before its lease ends: stop the work. Its reason is a LockLost. */
+  get signal(): AbortSignal {
+    return this.#session.signal;
+  }
+
+  /** Whether the lock is held now. */
+  get held(): boolean {
+    try {
+      this.#session.check();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Why the lock is not held any more. */
+  get reason(): string | undefined {
+    return this.#session.reason;
+  }
+
+  /** Throws LockLost unless the lock is held. It sends nothing: call it as often as you like. */
+  check(): void {
+    this.#session.check();
+  }
+
+  /**
+   * Releases the lock; another acquire right after this gets it. False: lockside could not be asked, and the lock ends
+   * with its connection, or with the lease at the latest. Rejects with LockLost if the lock was lost before.
+   */
+  release(): Promise<boolean> {
+    return this.#session.release();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+}
+
+/** Runs `work` under a lock. An error of the work says more than the loss that it may come of. */
+export async function under<T>(lock: Lock, work: (lock: Lock) => T | Promise<T>): Promise<T> {
+  let result: T;
+  try {
+    result = await work(lock);
+  } catch (error) {
+    await lock.release().catch((failure: unknown) => {
+      if (!(failure instanceof LockLost)) throw failure;
+    });
+    throw error;
+  }
+  await lock.release();
+  return result;
+}

@@ -1,0 +1,252 @@
+// One lock from acquire to release: hears what the sidecar says, takes the hold up again where its connection breaks, and
+// tells when the lock is lost: by the clock of this process, so also if the sidecar is silent.
+
+import type { Sidecar } from "./address.js";
+import { Attempt, GivenUp, type Grant, type Lease, type Order } from "./attempt.js";
+import { now } from "./clock.js";
+import { LockHeld, LockLost, LocksideError, Refused } from "./errors.js";
+import type { Exchange, Line } from "./exchange.js";
+
+// A sidecar writes at least every two seconds.
+const SILENT = 2500;
+// Between two tries to take a hold up again.
+const PAUSE = 100;
+// The longest that a release is asked for.
+const RELEASE = 3000;
+
+/** What a lock needs of its session, the real one or the fake's. */
+export interface SessionLike {
+  readonly lease: Lease | undefined;
+  readonly reason: string | undefined;
+  readonly isHeld: boolean;
+  /** Aborted when the lock is lost, with a LockLost. */
+  readonly signal: AbortSignal;
+  acquire(signal: AbortSignal | undefined): Promise<void>;
+  check(): void;
+  release(): Promise<boolean>;
+}
+
+export class Session implements SessionLike {
+  lease: Lease | undefined;
+  reason: string | undefined;
+  #state: "acquiring" | "held" | "releasing" | "over" = "acquiring";
+  readonly #attempt: Attempt;
+  readonly #lost = new AbortController();
+  readonly #over = new AbortController();
+  readonly #marginMs: number;
+  #exchange: Exchange | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #validUntil = 0;
+  /** When a sidecar that is being stopped releases it. */
+  #leaveBy = Infinity;
+  #heardAt = 0;
+  #renewedAt = 0;
+  #isTakingUp = false;
+  #released: Promise<boolean> | undefined;
+
+  constructor(
+    private readonly sidecar: Sidecar,
+    private readonly order: Order,
+  ) {
+    this.#attempt = new Attempt(sidecar, order);
+    this.#marginMs = Math.min(Math.max(order.ttlMs / 20, 5), 1000);
+  }
+
+  get isHeld(): boolean {
+    return this.#state === "held";
+  }
+
+  get signal(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  /** When the work must have stopped. */
+  get #deadline(): number {
+    return Math.min(this.#validUntil, this.#leaveBy) - this.#marginMs;
+  }
+
+  async acquire(signal: AbortSignal | undefined): Promise<void> {
+    signal?.throwIfAborted();
+    const giveUp = () => this.#attempt.giveUp();
+    signal?.addEventListener("abort", giveUp);
+    try {
+      const grant = await this.#attempt.acquire();
+      if (signal?.aborted) {
+        await this.#giveBack(grant);
+        signal.throwIfAborted();
+      }
+      this.#state = "held";
+      this.lease = grant.lease;
+      this.#take(grant);
+    } catch (error) {
+      this.#state = "over";
+      throw error instanceof GivenUp && signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener("abort", giveUp);
+    }
+  }
+
+  check(): void {
+    if (this.#state === "held" && now() >= this.#deadline) this.#lose(this.#why());
+    if (this.#state !== "held") throw new LockLost(this.order.key, this.reason ?? "released");
+  }
+
+  release(): Promise<boolean> {
+    return (this.#released ??= this.#release());
+  }
+
+  async #release(): Promise<boolean> {
+    const wasLost = this.#state === "over";
+    if (!wasLost) this.#state = "releasing";
+    clearTimeout(this.#timer);
+    // A hold that is just being taken up again would be a new lease after the release.
+    this.#attempt.giveUp();
+    const token = this.lease?.token ?? 0;
+    const released = await this.#attempt.release(token, Math.min(RELEASE, this.sidecar.timeoutMs));
+    this.#state = "over";
+    this.#leave();
+    this.reason ??= released === false ? "expired" : "released";
+    if (wasLost || this.reason !== "released") throw new LockLost(this.order.key, this.reason);
+    return released === true;
+  }
+
+  /** Hears this connection for as long as it is the one that holds the lock. */
+  async #listen(exchange: Exchange): Promise<void> {
+    try {
+      while (this.#exchange === exchange) this.#hear(await exchange.line());
+    } catch {
+      if (this.#exchange !== exchange || this.#state !== "held") return;
+      this.#exchange = undefined;
+      await this.#takeUpAgain();
+    }
+  }
+
+  #hear({ event, since }: Line): void {
+    if (this.#state === "over") return;
+    const said = event as { event: string; validForMs: number; graceMs: number; reason: string };
+    this.#heardAt = now();
+    switch (said.event) {
+      case "renewed":
+        this.#renewedAt = this.#heardAt;
+        this.#validUntil = since + said.validForMs;
+        this.#plan();
+        break;
+      case "ping":
+        // Its owner shortened it by its token.
+        if (this.#heardAt + said.validForMs < this.#validUntil) this.#validUntil = since + said.validForMs;
+        this.#plan();
+        break;
+      case "draining":
+        this.#leaveBy = since + said.graceMs - Math.min(said.graceMs / 10, 1000);
+        this.#plan();
+        void this.#takeUpAgain();
+        break;
+      case "lost":
+        this.#lose(said.reason);
+        break;
+      case "released":
+        this.#lose("released");
+        break;
+    }
+  }
+
+  #take({ lease, exchange }: Grant): void {
+    const old = this.#exchange;
+    this.#exchange = exchange;
+    this.#validUntil = lease.validUntil;
+    this.#leaveBy = Infinity;
+    this.#heardAt = this.#renewedAt = now();
+    exchange.unref();
+    old?.destroy();
+    this.#plan();
+    void this.#listen(exchange);
+  }
+
+  /** Repeats the hold under its Idempotency-Key, at the same or at the next sidecar, until one has it or its time is up. */
+  async #takeUpAgain(): Promise<void> {
+    if (this.#isTakingUp) return;
+    this.#isTakingUp = true;
+    while (this.#state === "held" && (!this.#exchange || this.#leaveBy < Infinity)) {
+      try {
+        // An answer is waited for as long as there is time: a repetition that was told of the lease and is then broken off
+        // would release it.
+        const grant = await this.#attempt.send(0, Math.max(this.#deadline - now(), 1));
+        if (grant.lease.token !== this.lease?.token) {
+          this.#lose("expired");
+          await this.#giveBack(grant);
+        } else if (this.#state === "held") {
+          this.#take(grant);
+        } else {
+          // It is being released.
+          grant.exchange.destroy();
+        }
+      } catch (error) {
+        if (error instanceof LockHeld && error.holder?.token !== this.lease?.token) this.#lose("superseded");
+        const isUnauthorized = error instanceof Refused && (error.status === 401 || error.status === 403);
+        if (isUnauthorized && !this.#exchange) this.#lose("unauthorized");
+        if (!(error instanceof LocksideError) && !(error instanceof GivenUp)) this.#lose("sidecar");
+      }
+      if (this.#state === "held") await this.#pause();
+    }
+    this.#isTakingUp = false;
+  }
+
+  #pause(): Promise<void> {
+    return new Promise((resolve) => {
+      // Does not keep the process alive: the work does.
+      setTimeout(resolve, PAUSE).unref();
+      this.#over.signal.addEventListener("abort", () => resolve(), { once: true });
+    });
+  }
+
+  async #giveBack(grant: Grant): Promise<void> {
+    await this.#attempt.release(grant.lease.token, Math.min(RELEASE, this.sidecar.timeoutMs));
+    grant.exchange.destroy();
+  }
+
+  /** Sets the alarm to the deadline. */
+  #plan(): void {
+    if (this.#state !== "held") return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#alarm(), Math.min(Math.max(this.#deadline - now(), 0), 2 ** 31 - 1));
+    this.#timer.unref();
+  }
+
+  #alarm(): void {
+    // An alarm that comes late may come before lines that are in the socket already: they are read first.
+    setImmediate(() => {
+      if (this.#state !== "held") return;
+      if (now() >= this.#deadline) this.#lose(this.#why());
+      else this.#plan();
+    });
+  }
+
+  /** What kept the lease from being renewed. */
+  #why(): string {
+    if (this.#leaveBy < this.#validUntil) return "draining";
+    if (!this.#exchange || now() - this.#heardAt > SILENT) return "sidecar";
+    return this.#heardAt > this.#renewedAt ? "redis" : "expired";
+  }
+
+  #lose(reason: string): void {
+    if (this.#state === "releasing" && reason !== "released") this.reason ??= reason;
+    if (this.#state !== "held") return;
+    this.#state = "over";
+    this.reason = reason;
+    clearTimeout(this.#timer);
+    // The connection is kept while the lease may last, since the work is yet to stop, and no longer: a sidecar that can
+    // renew again would keep the key for a holder that has gone.
+    const left = Math.min(this.#validUntil, this.#leaveBy) - now();
+    this.#timer = setTimeout(() => this.#leave(), Math.max(left, 0));
+    this.#timer.unref();
+    this.#lost.abort(new LockLost(this.order.key, reason));
+  }
+
+  #leave(): void {
+    clearTimeout(this.#timer);
+    this.#over.abort();
+    const exchange = this.#exchange;
+    this.#exchange = undefined;
+    exchange?.destroy();
+  }
+}

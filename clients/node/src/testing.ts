@@ -1,0 +1,181 @@
+// A lockside in memory, for the tests of an application: the same locks, without a sidecar.
+//
+//     import { fake } from "lockside/testing";
+//
+//     const locks = fake(); // lock and withLock use it until locks.restore()
+//     locks.hold("volume/7", "importer-7");
+
+import type { Lease, Order } from "./attempt.js";
+import { Lockside, use, type ClientOptions } from "./client.js";
+import { LockHeld, LockLost, LocksideError, Unavailable, type Holder } from "./errors.js";
+import type { SessionLike } from "./session.js";
+
+/** Takes orders as `Lockside` does. Keys are granted first come, first served; tokens rise; nothing expires. */
+export class FakeLockside extends Lockside {
+  /** The keys that were acquired, in the order of their grants. */
+  readonly acquired: string[] = [];
+  /** @internal */
+  readonly holders = new Map<string, FakeSession>();
+  /** @internal */
+  readonly queues = new Map<string, FakeSession[]>();
+  readonly #failures: LocksideError[] = [];
+  #token = 0;
+
+  constructor(options: Pick<ClientOptions, "owner"> = {}) {
+    super({ ...options, url: "http://127.0.0.1:7420" });
+  }
+
+  /** Another owner holds the key, until `free`. */
+  hold(key: string, owner = "another owner"): void {
+    const holder = this.holder(key);
+    if (holder) throw refusal(key, "held", holder);
+    this.grant(this.open({ key, ttlMs: 30_000, waitMs: 0, owner }));
+  }
+
+  /** The other owner releases it; the first in the queue gets it. */
+  free(key: string): void {
+    void this.#session(key).release();
+  }
+
+  /** The holder of the key loses it. */
+  lose(key: string, reason = "forced"): void {
+    this.#session(key).lose(reason);
+  }
+
+  /** The next acquire fails with this error, by default with Unavailable. */
+  fail(error?: LocksideError): void {
+    this.#failures.push(error ?? new Unavailable("the fake is told to fail", { key: "", code: "redis-unavailable" }));
+  }
+
+  holder(key: string): Holder | undefined {
+    return this.holders.get(key)?.view;
+  }
+
+  waiters(key: string): number {
+    return this.queues.get(key)?.length ?? 0;
+  }
+
+  /** After `fake()`: `lock` and `withLock` use the client again that they used before. */
+  restore: () => void = () => undefined;
+
+  protected override open(order: Order): FakeSession {
+    return new FakeSession(this, order);
+  }
+
+  /** @internal */
+  nextFailure(): LocksideError | undefined {
+    return this.#failures.shift();
+  }
+
+  /** @internal */
+  grant(session: FakeSession): void {
+    const { key, owner } = session.order;
+    this.holders.set(key, session);
+    session.lease = { key, owner, token: ++this.#token, validUntil: Infinity };
+    this.acquired.push(key);
+    session.settle?.();
+  }
+
+  /** @internal */
+  next(key: string): void {
+    this.holders.delete(key);
+    const heir = this.queues.get(key)?.shift();
+    if (heir) this.grant(heir);
+  }
+
+  #session(key: string): FakeSession {
+    const session = this.holders.get(key);
+    if (!session) throw new Error(`the fake: \`${key}\` is not held`);
+    return session;
+  }
+}
+
+/** A lock from acquire to release, as the sidecar's session is one. */
+class FakeSession implements SessionLike {
+  lease: Lease | undefined;
+  reason: string | undefined;
+  settle: ((error?: unknown) => void) | undefined;
+  readonly #lost = new AbortController();
+  #isReleased = false;
+
+  constructor(
+    private readonly fake: FakeLockside,
+    readonly order: Order,
+  ) {}
+
+  get isHeld(): boolean {
+    return this.lease !== undefined && this.reason === undefined;
+  }
+
+  get signal(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  get view(): Holder {
+    const { owner, meta } = this.order;
+    return { owner, kind: "system", meta, ...(this.lease ? { token: this.lease.token } : {}) };
+  }
+
+  async acquire(signal: AbortSignal | undefined): Promise<void> {
+    const { key, waitMs, onWait } = this.order;
+    signal?.throwIfAborted();
+    const failure = this.fake.nextFailure();
+    if (failure) throw failure;
+    const holder = this.fake.holder(key);
+    if (!holder) return this.fake.grant(this);
+    if (waitMs === 0) throw refusal(key, "held", holder);
+    const queue = this.fake.queues.get(key) ?? [];
+    this.fake.queues.set(key, queue);
+    queue.push(this);
+    onWait?.(queue.length, holder);
+    await new Promise<void>((resolve, reject) => {
+      const giveUp = (error: unknown) => {
+        queue.splice(queue.indexOf(this), 1);
+        this.settle?.(error);
+      };
+      const aborted = () => giveUp(signal?.reason);
+      const late = () => giveUp(refusal(key, "wait-timeout", this.fake.holder(key)));
+      const timer = waitMs < Infinity ? setTimeout(late, waitMs) : undefined;
+      signal?.addEventListener("abort", aborted);
+      this.settle = (error?: unknown) => {
+        clearTimeout(timer);
+        signal?.removeEventListener("abort", aborted);
+        this.settle = undefined;
+        if (error === undefined) resolve();
+        else reject(error as Error);
+      };
+    });
+  }
+
+  check(): void {
+    if (!this.isHeld) throw new LockLost(this.order.key, this.reason ?? "released");
+  }
+
+  async release(): Promise<boolean> {
+    if (this.#isReleased) return true;
+    if (!this.isHeld) throw new LockLost(this.order.key, this.reason ?? "released");
+    this.reason = "released";
+    this.#isReleased = true;
+    this.fake.next(this.order.key);
+    return true;
+  }
+
+  lose(reason: string): void {
+    this.reason = reason;
+    // The loss is told before another one has the key.
+    this.#lost.abort(new LockLost(this.order.key, reason));
+    this.fake.next(this.order.key);
+  }
+}
+
+function refusal(key: string, code: string, holder: Holder | undefined): LockHeld {
+  return new LockHeld(`\`${key}\` is held by ${holder?.owner ?? "another owner"}`, { key, code, status: 409, holder });
+}
+
+/** A fake that `lock` and `withLock` use until its `restore` is called. */
+export function fake(options?: Pick<ClientOptions, "owner">): FakeLockside {
+  const made = new FakeLockside(options);
+  const before = use(made);
+  made.restore = () => void use(before);
+  return made;
+}

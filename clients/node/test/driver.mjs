@@ -1,0 +1,107 @@
+// The driver of the conformance suite: lines of JSON on stdin and stdout, see clients/conformance/README.md.
+
+import { spawn } from "node:child_process";
+import * as http from "node:http";
+import * as readline from "node:readline";
+
+import { Lockside } from "lockside";
+
+const locks = new Map();
+const cancels = new Map();
+let client;
+
+const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
+
+process.on("warning", (warning) => {
+  if (warning.code === "LOCKSIDE_FORGOTTEN") say({ event: "leaked", key: warning.detail });
+});
+
+function errorOf(error) {
+  if (error?.name === "AbortError") return { type: "cancelled" };
+  if (!error?.outcome) return { type: "other", detail: String(error?.stack ?? error) };
+  const { type, code, outcome, reason, holder, message } = error;
+  const known = holder && { owner: holder.owner, token: holder.token };
+  return { type, code, outcome, reason, holder: known, detail: message };
+}
+
+const start = (command, stdio) => {
+  const child = spawn(command[0], command.slice(1), { stdio });
+  child.unref();
+  return { pid: child.pid };
+};
+
+const operations = {
+  configure({ url, idleTimeoutMs }) {
+    if (idleTimeoutMs) {
+      http.globalAgent.options.timeout = idleTimeoutMs;
+      http.Agent.defaultMaxSockets = 1;
+      http.globalAgent.keepAliveMsecs = idleTimeoutMs;
+    }
+    client = new Lockside({ url });
+    return {};
+  },
+
+  async acquire({ lock: name, key, ttlMs, waitMs, owner, meta }) {
+    const cancel = new AbortController();
+    cancels.set(name, cancel);
+    const onLost = (reason) => say({ event: "lost", lock: name, reason });
+    const lock = await client.lock(key, { ttlMs, waitMs, owner, meta, signal: cancel.signal, onLost });
+    locks.set(name, lock);
+    return { token: lock.token, owner: lock.owner };
+  },
+
+  cancel({ lock }) {
+    cancels.get(lock).abort();
+    return {};
+  },
+
+  check({ lock }) {
+    locks.get(lock).check();
+    return {};
+  },
+
+  async release({ lock }) {
+    return { confirmed: await locks.get(lock).release() };
+  },
+
+  async cycle({ key, ttlMs, count }) {
+    let refusals = 0;
+    for (let number = 0; number < count; number++) {
+      await client.withLock(key, { ttlMs }, () => undefined).catch(() => refusals++);
+    }
+    return { refusals };
+  },
+
+  async drop({ lock }) {
+    locks.delete(lock);
+    // What awaited it may still refer to it in this turn of the loop.
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    globalThis.gc();
+    return {};
+  },
+
+  // Node does not fork: a child has what a spawned program has.
+  fork({ ms }) {
+    return { ...start(["sleep", String(ms / 1000)], "inherit"), childHolds: null };
+  },
+
+  exec({ command }) {
+    return start(command, ["ignore", "ignore", "ignore"]);
+  },
+
+  block({ ms, thenCheck }) {
+    const end = performance.now() + ms;
+    while (performance.now() < end);
+    if (thenCheck) locks.get(thenCheck).check();
+    return {};
+  },
+};
+
+readline.createInterface({ input: process.stdin }).on("line", async (line) => {
+  const request = JSON.parse(line);
+  try {
+    say({ id: request.id, ok: true, ...(await operations[request.op](request)) });
+  } catch (error) {
+    say({ id: request.id, ok: false, error: errorOf(error) });
+  }
+});

@@ -1,0 +1,26 @@
+// What an application in TypeScript writes, as an ECMAScript module.
+
+import { LockHeld, LockLost, LocksideError, lock, withLock, type Holder } from "lockside";
+import { FakeLockside } from "lockside/testing";
+
+export async function work(): Promise<number> {
+  const token: number = await withLock("x", { ttlMs: 10_000, waitMs: 60_000 }, (held) => held.token);
+  const text: string = await withLock("x", async (held) => held.key);
+  await using held = await lock("x", { meta: { host: "web-3" }, signal: AbortSignal.timeout(1000) });
+  held.signal.throwIfAborted();
+  const fake = new FakeLockside({ owner: "tests" });
+  fake.hold("x", text);
+  return token;
+}
+
+export function explain(error: unknown): string {
+  if (error instanceof LockHeld) {
+    const holder: Holder | undefined = error.holder;
+    return holder?.owner ?? "?";
+  }
+  if (error instanceof LockLost) return error.reason;
+  if (error instanceof LocksideError) return `${error.type} ${error.outcome}`;
+  // @ts-expect-error: milliseconds are numbers.
+  void lock("x", { ttlMs: "10" });
+  return "?";
+}

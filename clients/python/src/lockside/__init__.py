@@ -1,0 +1,74 @@
+"""Distributed locks from a lockside sidecar.
+
+    from lockside import lock
+
+    with lock("night-report", ttl=10, wait=60) as held:
+        for page in pages:
+            held.check()          # raises LockLost before another one can have the lock
+            write(page, held.token)
+"""
+
+from typing import Any, Callable, Optional, TypeVar
+
+from ._aio import AsyncLock
+from ._client import TTL, Lockside, OnLost, OnWait, Seconds, default, use
+from ._lock import Lock
+from ._locked import Key, decorator
+from .errors import Holder, LockHeld, LockLost, LocksideError, OutcomeUnknown, Refused, Unavailable
+
+__version__ = "0.1.0"
+__all__ = [
+    "AsyncLock",
+    "Holder",
+    "Lock",
+    "LockHeld",
+    "LockLost",
+    "Lockside",
+    "LocksideError",
+    "OutcomeUnknown",
+    "Refused",
+    "Unavailable",
+    "alock",
+    "lock",
+    "locked",
+    "use",
+]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def lock(
+    key: str,
+    ttl: Seconds = TTL,
+    wait: Optional[Seconds] = 0,
+    *,
+    owner: Optional[str] = None,
+    meta: Any = None,
+    on_wait: Optional[OnWait] = None,
+    on_lost: Optional[OnLost] = None,
+) -> Lock:
+    """A lock at the sidecar of LOCKSIDE_URL; see Lockside.lock."""
+    made: Lock = default().lock(key, ttl, wait, owner=owner, meta=meta, on_wait=on_wait, on_lost=on_lost)
+    return made
+
+
+def alock(
+    key: str,
+    ttl: Seconds = TTL,
+    wait: Optional[Seconds] = 0,
+    *,
+    owner: Optional[str] = None,
+    meta: Any = None,
+    on_wait: Optional[OnWait] = None,
+    on_lost: Optional[OnLost] = None,
+    cancel_on_loss: bool = True,
+) -> AsyncLock:
+    """The same for coroutines; see Lockside.alock."""
+    more = {"owner": owner, "meta": meta, "on_wait": on_wait, "on_lost": on_lost, "cancel_on_loss": cancel_on_loss}
+    made: AsyncLock = default().alock(key, ttl, wait, **more)
+    return made
+
+
+def locked(key: Key, *, lock_as: Optional[str] = None, **options: Any) -> Callable[[F], F]:
+    """Decorates a function or coroutine function that runs under a lock; see Lockside.locked."""
+    return decorator(default, key, lock_as, options)

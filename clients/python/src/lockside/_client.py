@@ -1,0 +1,122 @@
+"""The client: which sidecar, which owner; and the one that `lockside.lock` uses."""
+
+import math
+from datetime import timedelta
+from typing import Any, Callable, Optional, TypeVar, Union
+
+from ._address import Sidecar, default_owner
+from ._aio import AsyncLock
+from ._attempt import Order
+from ._lock import Lock, SessionLike
+from ._locked import Key, decorator
+from ._session import Listener, Session
+from .errors import Holder
+
+F = TypeVar("F", bound=Callable[..., Any])
+Seconds = Union[float, timedelta]
+OnWait = Callable[[Optional[int], Optional[Holder]], None]
+OnLost = Callable[[str], Any]
+
+TTL = 30.0
+
+
+class Lockside:
+    """Makes locks. `url` is http://host:port or unix:/path, by default LOCKSIDE_URL; `token_file` holds an API token or
+    a JWT, by default LOCKSIDE_TOKEN_FILE; `owner` is HOST/PID by default; `timeout`: how long the sidecar may be
+    silent, in seconds."""
+
+    def __init__(
+        self,
+        url: Optional[str] = None,
+        *,
+        owner: Optional[str] = None,
+        token_file: Optional[str] = None,
+        timeout: float = 5.0,
+    ) -> None:
+        self._owner = owner
+        self._sidecar = Sidecar.of(url, token_file, timeout)
+
+    def _open(self, order: Order, listener: Listener) -> SessionLike:
+        return Session(self._sidecar, order, listener)
+
+    def lock(
+        self,
+        key: str,
+        ttl: Seconds = TTL,
+        wait: Optional[Seconds] = 0,
+        *,
+        owner: Optional[str] = None,
+        meta: Any = None,
+        on_wait: Optional[OnWait] = None,
+        on_lost: Optional[OnLost] = None,
+    ) -> Lock:
+        """A lock for threads. `ttl`: how long it outlives a lost sidecar, in seconds; it is renewed all the time.
+        `wait`: how long to wait for it, None: as long as it takes. `on_wait` is told the position in the queue and the
+        holder, `on_lost` the reason, each in a thread of its own."""
+        return Lock(key, self._orders(key, ttl, wait, owner, meta, on_wait), self._open, on_lost)
+
+    def alock(
+        self,
+        key: str,
+        ttl: Seconds = TTL,
+        wait: Optional[Seconds] = 0,
+        *,
+        owner: Optional[str] = None,
+        meta: Any = None,
+        on_wait: Optional[OnWait] = None,
+        on_lost: Optional[OnLost] = None,
+        cancel_on_loss: bool = True,
+    ) -> AsyncLock:
+        """The same for coroutines. `on_wait` and `on_lost` are called in the loop; `async with` cancels its body when the lock is lost,
+        and raises LockLost, unless `cancel_on_loss` is false."""
+        return AsyncLock(key, self._orders(key, ttl, wait, owner, meta, on_wait), self._open, on_lost, cancel_on_loss)
+
+    def locked(self, key: Key, *, lock_as: Optional[str] = None, **options: Any) -> Callable[[F], F]:
+        """Decorates a function or coroutine function that runs under a lock. `key` may name arguments ("volume/{id}")
+        or be a function of them; `lock_as` names the parameter that gets the lock; `options` are those of `lock`."""
+        return decorator(lambda: self, key, lock_as, options)
+
+    def _orders(
+        self,
+        key: str,
+        ttl: Seconds,
+        wait: Optional[Seconds],
+        owner: Optional[str],
+        meta: Any,
+        on_wait: Optional[OnWait],
+    ) -> Callable[[], Order]:
+        if not isinstance(key, str) or not key:
+            raise ValueError("key: expected text that is not empty")
+        lease = _seconds("ttl", ttl)
+        if not 0 < lease < math.inf:
+            raise ValueError("ttl: expected seconds above 0")
+        patience = math.inf if wait is None else _seconds("wait", wait)
+        if not patience >= 0:
+            raise ValueError("wait: expected seconds from 0, or None to wait as long as it takes")
+        return lambda: Order(key, lease, patience, owner or self._owner or default_owner(), meta, on_wait)
+
+
+def _seconds(name: str, span: Seconds) -> float:
+    if isinstance(span, timedelta):
+        return span.total_seconds()
+    if isinstance(span, bool) or not isinstance(span, (int, float)):
+        raise TypeError(f"{name}: expected seconds or a timedelta")
+    return float(span)
+
+
+_default: Any = None
+
+
+def default() -> Any:
+    """The client of `lockside.lock`: made from the environment at its first use."""
+    global _default
+    if _default is None:
+        _default = Lockside()
+    return _default
+
+
+def use(client: Any) -> Any:
+    """Makes `client` the one that `lockside.lock` uses; None: the one from the environment. The one before."""
+    global _default
+    before, _default = _default, client
+    return before

@@ -1,0 +1,109 @@
+"""The fake does what the sidecar does, as far as an application can tell."""
+
+import asyncio
+import threading
+import unittest
+
+from sidecar import lockside
+
+from lockside import LockHeld, LockLost, OutcomeUnknown, Unavailable, alock, lock, locked
+from lockside.testing import FakeLockside, fake
+
+
+class Fake(unittest.TestCase):
+    def test_locks_are_exclusive_and_tokens_rise(self):
+        with fake() as locks:
+            with lock("x") as first:
+                with self.assertRaises(LockHeld) as raised:
+                    lock("x").acquire()
+                self.assertEqual(raised.exception.holder.token, first.token)
+                self.assertEqual(locks.holder("x").owner, first.owner)
+            with lock("x") as second:
+                self.assertGreater(second.token, first.token)
+            self.assertIsNone(locks.holder("x"))
+            self.assertEqual(locks.acquired, ["x", "x"])
+
+    def test_what_another_owner_holds_is_held_until_it_is_free(self):
+        with fake() as locks:
+            locks.hold("x", owner="importer-7")
+            with self.assertRaises(LockHeld) as raised:
+                lock("x", wait=0.05).acquire()
+            self.assertEqual((raised.exception.code, raised.exception.holder.owner), ("wait-timeout", "importer-7"))
+            threading.Timer(0.1, locks.free, ["x"]).start()
+            with lock("x", wait=10):
+                pass
+
+    def test_waiters_are_served_in_order(self):
+        locks, order = FakeLockside(), []
+
+        def work(number):
+            with locks.lock("x", wait=None):
+                order.append(number)
+
+        first = locks.lock("x").acquire()
+        threads = []
+        for number in range(5):
+            threads.append(threading.Thread(target=work, args=(number,)))
+            threads[-1].start()
+            while locks.waiters("x") <= number:
+                pass
+        first.release()
+        for thread in threads:
+            thread.join()
+        self.assertEqual(order, list(range(5)))
+
+    def test_a_loss_is_told_as_the_sidecar_tells_it(self):
+        reasons = []
+        with fake() as locks:
+            with self.assertRaises(LockLost):
+                with lock("x", on_lost=reasons.append) as held:
+                    locks.lose("x", "forced")
+                    self.assertTrue(held.lost.is_set())
+                    held.check()
+            self.assertEqual(reasons, ["forced"])
+            with lock("x"):
+                pass
+
+    def test_failures_are_raised_once(self):
+        with fake() as locks:
+            locks.fail()
+            locks.fail(OutcomeUnknown("no answer"))
+            self.assertRaises(Unavailable, lock("x").acquire)
+            self.assertRaises(OutcomeUnknown, lock("x").acquire)
+            lock("x").acquire().release()
+
+    def test_coroutines_and_decorators_use_it_too(self):
+        @locked("volume/{id}")
+        async def edit(id):
+            await asyncio.sleep(30)
+
+        async def main(locks):
+            task = asyncio.ensure_future(edit(7))
+            while locks.holder("volume/7") is None:
+                await asyncio.sleep(0.01)
+            with self.assertRaises(LockHeld):
+                await alock("volume/7").acquire()
+            locks.lose("volume/7")
+            with self.assertRaises(LockLost):
+                await task
+
+        with fake() as locks:
+            asyncio.run(main(locks))
+
+    def test_a_cancelled_wait_leaves_the_queue(self):
+        async def main(locks):
+            with self.assertRaises(asyncio.TimeoutError):
+                await asyncio.wait_for(alock("x", wait=None).acquire(), 0.1)
+            self.assertEqual(locks.waiters("x"), 0)
+
+        with fake() as locks:
+            locks.hold("x")
+            asyncio.run(main(locks))
+
+    def test_its_locks_are_the_very_classes_of_the_real_ones(self):
+        self.assertIsInstance(FakeLockside().lock("x"), lockside.Lock)
+        self.assertIsInstance(FakeLockside().alock("x"), lockside.AsyncLock)
+
+
+if __name__ == "__main__":
+    unittest.main()

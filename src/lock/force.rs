@@ -1,0 +1,39 @@
+//! Force-releases a lease, whoever holds it.
+
+use std::sync::Arc;
+
+use super::Locks;
+use super::detached::detached;
+use super::request::{Forced, LockFailure, Target};
+use super::scripts::{ForceRow, Found};
+use crate::request::Caller;
+
+impl Locks {
+    /// Removes a lease, whoever holds it. `by` says who did it, for the log.
+    pub async fn force(&self, target: Target, by: Caller) -> Result<Forced, LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter()?;
+        detached(flight, async move {
+            let (key, token) = match target {
+                Target::Key(key) => (key, None),
+                Target::Lease(which) => match engine.find(which).await? {
+                    Some((key, token)) => (key, Some(token)),
+                    None => return Ok(Forced::Free),
+                },
+            };
+            match engine.scripts.force(&key, token).await? {
+                ForceRow::Forced(text) => {
+                    let taken = engine.lease(&key, &Found { text, valid_until_ms: 0, left_ms: 0 })?;
+                    let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
+                    let (by, by_kind) = (by.id(), by.kind());
+                    let (key, token) = (key.as_str(), taken.token.get());
+                    tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, "a lock was taken away");
+                    Ok(Forced::Taken)
+                }
+                ForceRow::Free => Ok(Forced::Free),
+                ForceRow::Other | ForceRow::Stranger => Ok(Forced::Other),
+            }
+        })
+        .await
+    }
+}

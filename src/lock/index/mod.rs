@@ -1,0 +1,11 @@
+//! The index of all leases, key -> token, one zset a shard: read in pages, counted, and kept small.
+
+mod census;
+mod list;
+mod overlong;
+mod sweep;
+
+pub use census::{Census, Counted};
+pub use list::{ListFailure, Listing, PLACES, Place};
+pub use overlong::{Overlong, Walk};
+pub use sweep::{Ledger, run as sweep};

@@ -1,0 +1,106 @@
+//! A lease: how long it lasts, and whose it is.
+
+use serde::{Deserialize, Serialize};
+
+use super::key::Key;
+use super::token::Token;
+
+/// How long a lease lasts unless renewed, in milliseconds; at least [`Ttl::MIN_MS`]. The upper bound is a setting, and
+/// is checked where a ttl comes in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ttl(u64);
+
+impl Ttl {
+    /// Shortest ttl, milliseconds.
+    pub const MIN_MS: u64 = 10;
+
+    /// `None` outside [`Ttl::MIN_MS`] to `max_ms`.
+    pub fn from_ms(ms: u64, max_ms: u64) -> Option<Ttl> {
+        (Self::MIN_MS..=max_ms).contains(&ms).then_some(Ttl(ms))
+    }
+
+    pub fn as_ms(self) -> u64 {
+        self.0
+    }
+}
+
+/// What kind of owner: a user (from a JWT) and a system owner are never the same, whatever their names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OwnerKind {
+    User,
+    System,
+}
+
+impl OwnerKind {
+    /// The kind as a word.
+    pub fn label(self) -> &'static str {
+        match self {
+            OwnerKind::User => "user",
+            OwnerKind::System => "system",
+        }
+    }
+}
+
+/// Who holds a lease. `label` and `description` say more of a user and identify nobody.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    pub kind: OwnerKind,
+    pub id: String,
+    pub label: Option<String>,
+    pub description: Option<String>,
+}
+
+/// Whom a change of a lease must belong to.
+#[derive(Clone, Copy, Debug)]
+pub enum Claim<'a> {
+    /// This user's lease, that user alone.
+    User(&'a str),
+    /// Any system lease: its token is all that a system caller needs.
+    System,
+}
+
+impl Owner {
+    /// A system owner of this name.
+    pub fn system(name: String) -> Owner {
+        Owner { kind: OwnerKind::System, id: name, label: None, description: None }
+    }
+
+    pub fn claim(&self) -> Claim<'_> {
+        match self.kind {
+            OwnerKind::User => Claim::User(&self.id),
+            OwnerKind::System => Claim::System,
+        }
+    }
+}
+
+/// One grant of a key, as Redis has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub key: Key,
+    pub token: Token,
+    pub owner: Owner,
+    /// When it was granted, Redis's clock, milliseconds since 1970.
+    pub since_ms: u64,
+    /// When it expires unless renewed, Redis's clock, milliseconds since 1970.
+    pub valid_until_ms: u64,
+    /// The ttl that it was granted for, milliseconds.
+    pub ttl_ms: u64,
+    /// What is left of it, milliseconds: for its owner what can be counted on, for others what Redis had left.
+    pub valid_for_ms: u64,
+    /// What its owner wanted to come back with it: JSON, byte for byte.
+    pub meta: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ttl_lies_between_10_ms_and_the_cap() {
+        assert_eq!(Ttl::from_ms(9, 1000), None);
+        assert_eq!(Ttl::from_ms(1001, 1000), None);
+        assert_eq!(Ttl::from_ms(10, 1000).map(Ttl::as_ms), Some(10));
+        assert_eq!(Ttl::from_ms(1000, 1000).map(Ttl::as_ms), Some(1000));
+    }
+}

@@ -1,0 +1,56 @@
+//! Releases leases.
+
+use std::sync::Arc;
+
+use super::detached::detached;
+use super::key::Key;
+use super::lease::{Lease, Owner};
+use super::request::{Changed, LockFailure, Loss, Which};
+use super::scripts::ReleaseRow;
+use super::{Locks, not_mine, record};
+
+impl Locks {
+    /// Releases a lease.
+    pub async fn release(&self, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter_always();
+        detached(flight, async move {
+            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
+            let identity = record::claim(owner.claim());
+            Ok(match engine.scripts.release(&key, Some(token), &identity, "").await? {
+                ReleaseRow::Released => Changed::Done(()),
+                ReleaseRow::Lost => Changed::Lost(Loss::Expired),
+                ReleaseRow::Told | ReleaseRow::Stranger => Changed::Lost(Loss::Superseded),
+                ReleaseRow::Other(text) => not_mine(&key, token, &text),
+            })
+        })
+        .await
+    }
+
+    /// Releases a lease that the `sending` holds by a connection, unless another sending was told of it later.
+    pub async fn release_hold(&self, lease: &Lease, sending: &str) -> Result<(), LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter_always();
+        let (key, token, sending) = (lease.key.clone(), lease.token, sending.to_owned());
+        let identity = record::identity(&lease.owner);
+        detached(flight, async move {
+            engine.scripts.release(&key, Some(token), &identity, &sending).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Releases whichever lease of `key` this owner has.
+    pub async fn release_key(&self, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let engine = Arc::clone(&self.0);
+        let flight = engine.scripts.redis.enter_always();
+        detached(flight, async move {
+            Ok(match engine.scripts.release(&key, None, &record::identity(&owner), "").await? {
+                ReleaseRow::Released => Changed::Done(()),
+                ReleaseRow::Lost => Changed::Lost(Loss::Expired),
+                ReleaseRow::Told | ReleaseRow::Other(_) | ReleaseRow::Stranger => Changed::NotYours,
+            })
+        })
+        .await
+    }
+}

@@ -1,0 +1,206 @@
+//! What the engine is asked for, and how each operation can end.
+
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+use super::{Key, Lease, Owner, Token, Ttl};
+use crate::redis::RedisFailure;
+
+/// What one acquire asks for.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    pub owner: Owner,
+    pub ttl: Ttl,
+    pub own: Own,
+    /// JSON that comes back with the lease, byte for byte; at most 1 KiB.
+    pub meta: Option<String>,
+    /// The caller's name for this attempt: repeated while its lease lives, it is the same lease. Owner and name
+    /// together are the attempt.
+    pub name: Option<String>,
+    /// How long to wait in the queue for a key that is held.
+    pub wait: Option<Wait>,
+    /// Whether a connection of ours holds what it is granted.
+    pub is_hold: bool,
+}
+
+impl Attempt {
+    /// With nothing beside the lease: no meta, no name, no wait.
+    pub fn plain(owner: Owner, ttl: Ttl, own: Own) -> Attempt {
+        Attempt { owner, ttl, own, meta: None, name: None, wait: None, is_hold: false }
+    }
+}
+
+/// A wait in the queue.
+#[derive(Clone, Debug)]
+pub struct Wait {
+    pub until: Instant,
+    /// Told every two seconds how it stands.
+    pub progress: Option<watch::Sender<Option<Progress>>>,
+}
+
+/// How a request that waits stands.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// 1 is the next to be served.
+    pub position: u64,
+    pub holder: Option<Holder>,
+}
+
+/// What an acquire does when its owner has the key already, by another attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Own {
+    /// The key is held.
+    Refuse,
+    /// The lease is valid from now for the attempt's ttl, same token; where more than that is left, it stays as it is.
+    Extend,
+}
+
+impl Own {
+    /// As the scripts have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Own::Refuse => "refuse",
+            Own::Extend => "extend",
+        }
+    }
+}
+
+/// How an acquire ended.
+#[derive(Clone, Debug)]
+pub enum Acquired {
+    Granted(Lease),
+    /// This very attempt has it, by an earlier sending.
+    Replayed(Lease),
+    /// The owner had it already, by another attempt.
+    Renewed(Lease),
+    /// Somebody else has it.
+    Held(Holder),
+}
+
+/// How a change of a lease ended.
+#[derive(Clone, Debug)]
+pub enum Changed<T> {
+    Done(T),
+    /// There is no such lease any more.
+    Lost(Loss),
+    /// It is another owner's.
+    NotYours,
+}
+
+/// What became of a lease that is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// It ended by itself, was released, or Redis lost its data.
+    Expired,
+    /// It was removed by force.
+    Forced,
+    /// Somebody else has the key now.
+    Superseded,
+}
+
+/// How taking a lease away ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forced {
+    Taken,
+    /// There was nothing to take.
+    Free,
+    /// A stranger's, which is not ours to take; or, where a token was given, another lease.
+    Other,
+}
+
+/// What lies under a key.
+#[derive(Clone, Debug)]
+pub enum State {
+    Free,
+    Held(Holder),
+}
+
+/// Who holds a key.
+#[derive(Clone, Debug)]
+pub enum Holder {
+    Lease(Box<Lease>),
+    /// A program that is not lockside: nothing is known but when its key expires, if it does.
+    Stranger(Option<Expiry>),
+    /// None yet: the queue was lost, and until then those who waited come back to their positions.
+    Queue(Expiry),
+}
+
+/// When a key expires, and how long that is from now, by Redis's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expiry {
+    /// Milliseconds since 1970.
+    pub valid_until_ms: u64,
+    pub valid_for_ms: u64,
+}
+
+impl Holder {
+    /// A stranger whose key says nothing of its end.
+    pub const UNKNOWN: Holder = Holder::Stranger(None);
+
+    /// What is left of its hold, milliseconds; `None` where that is not known.
+    pub fn valid_for_ms(&self) -> Option<u64> {
+        match self {
+            Holder::Lease(lease) => Some(lease.valid_for_ms),
+            Holder::Stranger(expiry) => expiry.map(|expiry| expiry.valid_for_ms),
+            Holder::Queue(expiry) => Some(expiry.valid_for_ms),
+        }
+    }
+}
+
+/// Which lease an operation is about.
+#[derive(Clone, Debug)]
+pub enum Which {
+    /// By its token alone: the index says of which key it is.
+    Token(Token),
+    /// The lease of a key with this token.
+    Of(Key, Token),
+}
+
+/// What is taken away.
+#[derive(Clone, Debug)]
+pub enum Target {
+    Lease(Which),
+    /// Whichever lease of the key there is.
+    Key(Key),
+}
+
+/// Why there is no answer.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum LockFailure {
+    #[error(transparent)]
+    Redis(#[from] RedisFailure),
+    /// It was granted, or told of again, but nothing was left of its validity when the answer came. It is undone.
+    #[error("granted, but too late to be of use: redis took {0} ms of the ttl")]
+    TooLate(u64),
+    /// It was granted, but too few replicas have it. It is undone.
+    #[error("granted, and taken back: {0}")]
+    TakenBack(String),
+    /// It was renewed, but nothing was left of its validity when the answer came.
+    #[error("renewed, but too late to be of use: redis took {0} ms of the ttl")]
+    RenewedTooLate(u64),
+    /// It was not this waiter's turn in time.
+    #[error("not granted within the time to wait")]
+    WaitTimeout,
+    #[error("{0} requests wait for locks already")]
+    TooManyWaiters(usize),
+    /// The process is being stopped, and waits for nothing any more.
+    #[error("being stopped")]
+    Draining,
+}
+
+impl LockFailure {
+    /// Whether Redis may answer again soon.
+    pub(super) fn is_passing(&self) -> bool {
+        matches!(self, LockFailure::Redis(RedisFailure::NotSent(_) | RedisFailure::NoAnswer(_) | RedisFailure::Late))
+    }
+
+    /// Whether there may be a grant that nobody is told of.
+    pub(super) fn leaves_a_grant(&self) -> bool {
+        match self {
+            LockFailure::TooLate(_) => true,
+            LockFailure::Redis(failure) => failure.may_have_happened(),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! How long a client may keep a connection without getting on with it. One timer a connection, moved only when it would
+//! fire too late: a request that comes and goes in time touches no timer.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+use super::body::{Body, Broken, Chunk};
+
+/// Between two requests: longer than common clients keep a connection in their pool (90 s), so that it is the client who
+/// closes, and no request meets a connection that is being closed.
+pub const IDLE: Duration = Duration::from_secs(120);
+/// For a client to take anything at all of what is being sent.
+pub const STALL: Duration = Duration::from_secs(30);
+/// For a whole answer, unless it goes on for as long as the connection does.
+pub const ANSWER: Duration = Duration::from_secs(300);
+/// Bytes that one connection may write before the others have their turn.
+const TURN: usize = 128 * 1024;
+
+/// What a connection is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// Open, and no request yet.
+    Fresh,
+    Head,
+    /// The request's body, and all that is done for it.
+    Request,
+    Answer,
+    /// An answer that has no end of its own.
+    Endless,
+    Idle,
+}
+
+const STAGES: [Stage; 6] = [Stage::Fresh, Stage::Head, Stage::Request, Stage::Answer, Stage::Endless, Stage::Idle];
+
+/// Why a connection was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    Head,
+    Idle,
+    Request,
+    Answer,
+    Stall,
+    /// Another connection came, and there was no room for both.
+    GaveWay,
+}
+
+impl Timeout {
+    pub fn label(self) -> &'static str {
+        match self {
+            Timeout::Head => "head",
+            Timeout::Idle => "idle",
+            Timeout::Request => "request",
+            Timeout::Answer => "answer",
+            Timeout::Stall => "stall",
+            Timeout::GaveWay => "gave_way",
+        }
+    }
+}
+
+/// What a connection is at, and since when: written where bytes and requests pass, read by the timer.
+pub struct Activity {
+    opened: Instant,
+    /// Longest time for a head.
+    head: Duration,
+    /// Longest time for a request before its answer begins.
+    request: Duration,
+    /// Milliseconds since `opened`, times 8, and the stage.
+    stage: AtomicU64,
+    /// Milliseconds since `opened`, and one; 0 while the client takes what is sent.
+    blocked: AtomicU64,
+    /// Within how many milliseconds a client that vanished must be noticed; 0 unless a lock depends on it.
+    watched: AtomicU64,
+    /// Whether the request has a body, which is not always read before it is answered.
+    has_body: AtomicBool,
+    /// Bytes written in this turn.
+    written: AtomicUsize,
+}
+
+impl Activity {
+    pub fn new(head: Duration, request: Duration) -> Arc<Activity> {
+        Arc::new(Activity {
+            opened: Instant::now(),
+            head,
+            request,
+            stage: AtomicU64::new(0),
+            blocked: AtomicU64::new(0),
+            watched: AtomicU64::new(0),
+            has_body: AtomicBool::new(false),
+            written: AtomicUsize::new(0),
+        })
+    }
+
+    /// Whether there is a whole head, and since when that is so: the least is the first to give way.
+    pub fn standing(&self) -> (bool, Instant) {
+        let (stage, since) = self.stage();
+        let has_head = matches!(stage, Stage::Request | Stage::Answer | Stage::Endless);
+        (has_head, self.opened + Duration::from_millis(since))
+    }
+
+    /// The connection is polled: it may write again.
+    pub fn turn(&self) {
+        self.written.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether it has written enough for now. Then it comes again after the others.
+    fn has_had_its_turn(&self, cx: &Context<'_>) -> bool {
+        let has_had = self.written.load(Ordering::Relaxed) >= TURN;
+        if has_had {
+            cx.waker().wake_by_ref();
+        }
+        has_had
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).expect("less than an eon")
+    }
+
+    fn stage(&self) -> (Stage, u64) {
+        let stage = self.stage.load(Ordering::Relaxed);
+        (STAGES[(stage % 8) as usize], stage / 8)
+    }
+
+    fn enter(&self, stage: Stage) {
+        self.stage.store(self.now() * 8 + stage as u64, Ordering::Relaxed);
+    }
+
+    /// A request's head has come whole.
+    pub fn request(&self, has_body: bool) {
+        self.watched.store(0, Ordering::Relaxed);
+        self.has_body.store(has_body, Ordering::Relaxed);
+        self.enter(Stage::Request);
+    }
+
+    /// It was answered as asked, and so its body was read or is of no account.
+    pub fn is_served(&self) {
+        self.has_body.store(false, Ordering::Relaxed);
+    }
+
+    /// Until its answer has been sent, a client that vanished must be noticed within `limit`.
+    pub fn watch(&self, limit: Duration) {
+        self.watched.store(u64::try_from(limit.as_millis()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    pub fn watched(&self) -> Option<Duration> {
+        match self.watched.load(Ordering::Relaxed) {
+            0 => None,
+            ms => Some(Duration::from_millis(ms)),
+        }
+    }
+
+    /// Whether nothing is asked just now.
+    pub fn is_between_requests(&self) -> bool {
+        matches!(self.stage().0, Stage::Fresh | Stage::Idle)
+    }
+
+    /// Whether the client may still be sending what has been answered: a body, or a head that was refused.
+    pub fn may_be_sending(&self) -> bool {
+        self.has_body.load(Ordering::Relaxed) || self.stage().0 == Stage::Head
+    }
+
+    /// The answer begins; it ends when the body that comes back is dropped.
+    pub fn answer(self: Arc<Activity>, body: Body) -> Answer {
+        self.enter(if body.is_endless() { Stage::Endless } else { Stage::Answer });
+        Answer { body, activity: self }
+    }
+
+    fn read(&self) {
+        match self.stage() {
+            (Stage::Fresh, since) => self.stage.store(since * 8 + Stage::Head as u64, Ordering::Relaxed),
+            (Stage::Idle, _) => self.enter(Stage::Head),
+            _ => {}
+        }
+    }
+
+    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+        if outcome.is_pending() {
+            if self.blocked.load(Ordering::Relaxed) == 0 {
+                self.blocked.store(self.now() + 1, Ordering::Relaxed);
+            }
+        } else {
+            self.blocked.store(0, Ordering::Relaxed);
+        }
+        if let Poll::Ready(Ok(count)) = outcome {
+            self.written.store(self.written.load(Ordering::Relaxed) + count, Ordering::Relaxed);
+        }
+    }
+
+    /// When the client is cut off if nothing happens, and with what.
+    fn deadline(&self) -> Option<(Instant, Timeout)> {
+        let at = |since: u64, limit: Duration| self.opened + Duration::from_millis(since) + limit;
+        let (stage, since) = self.stage();
+        let staged = match stage {
+            Stage::Fresh | Stage::Head => Some((at(since, self.head), Timeout::Head)),
+            Stage::Request => Some((at(since, self.request), Timeout::Request)),
+            Stage::Answer => Some((at(since, ANSWER), Timeout::Answer)),
+            Stage::Endless => None,
+            Stage::Idle => Some((at(since, IDLE), Timeout::Idle)),
+        };
+        let blocked = self.blocked.load(Ordering::Relaxed).checked_sub(1);
+        let blocked = blocked.map(|since| (at(since, STALL), Timeout::Stall));
+        [staged, blocked].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Ready when the client is to be cut off. Must be polled after whatever may have moved the activity.
+    pub fn poll_end(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Timeout> {
+        loop {
+            let Some((deadline, cut)) = self.deadline() else { return Poll::Pending };
+            if timer.deadline() > deadline || timer.is_elapsed() {
+                timer.as_mut().reset(deadline);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            // A timer that was left where it stood may fire early.
+            if Instant::now() >= deadline {
+                return Poll::Ready(cut);
+            }
+        }
+    }
+}
+
+/// An answer's body: while it lives, the answer is being sent.
+pub struct Answer {
+    body: Body,
+    activity: Arc<Activity>,
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // What comes from now on is the next request's, and hyper waits for it.
+        self.activity.watched.store(0, Ordering::Relaxed);
+        self.activity.enter(Stage::Idle);
+    }
+}
+
+impl HttpBody for Answer {
+    type Data = Chunk;
+    type Error = Broken;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, Broken>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// A connection whose bytes are its activity.
+pub struct TimedStream<S> {
+    stream: S,
+    activity: Arc<Activity>,
+}
+
+impl<S> TimedStream<S> {
+    pub fn new(stream: S, activity: Arc<Activity>) -> TimedStream<S> {
+        TimedStream { stream, activity }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.read();
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        if self.activity.has_had_its_turn(cx) {
+            return Poll::Pending;
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.activity.wrote(&outcome);
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        if self.activity.has_had_its_turn(cx) {
+            return Poll::Pending;
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.activity.wrote(&outcome);
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
