@@ -39,7 +39,7 @@ pub use index::{Counted, ListFailure, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
 pub use lease::{Claim, Lease, Owner, OwnerKind, Ttl};
-pub use probe::Prober;
+pub use probe::{Checks, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use request::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
@@ -107,6 +107,7 @@ impl Locks {
         let scripts = Scripts { redis, space, high_water: Arc::clone(&shared.high_water) };
         let undoer = Undoer::new(scripts.clone());
         let queue = Queue::new(shared.nonces.next(), scripts.clone());
+        scripts.know_rights(queue.sidecar());
         Locks(Arc::new(Engine { scripts, shared, undoer, queue }))
     }
 

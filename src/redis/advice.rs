@@ -91,17 +91,24 @@ pub(super) fn of(text: &str, patterns: &Patterns) -> Option<String> {
 
 fn of_rights(text: &str, Patterns { keys, channels }: &Patterns) -> String {
     let commands = text.split_once("run the '").map(|(_, rest)| quoted(&format!("'{rest}"))).unwrap_or_default();
+    let mut wanted = Vec::new();
     if !commands.is_empty() {
         let commands: Vec<String> = commands.iter().map(|command| format!("+{command}")).collect();
-        return format!("allow its ACL user the command{}: {}", plural(&commands), commands.join(" "));
+        wanted.push(format!("the command{}: {}", plural(&commands), commands.join(" ")));
     }
-    if text.contains("channel") {
-        return format!("allow its ACL user the channels: {channels}");
+    // A refusal of Redis is of one thing; ours may be of several.
+    let is_ours = ["key", "channel"].map(|what| text.contains(&format!("access the {what} `")));
+    let [of_keys, of_channels] = match is_ours {
+        [false, false] if wanted.is_empty() && text.contains("channel") => [false, true],
+        [false, false] if wanted.is_empty() => [text.contains("key"), false],
+        ours => ours,
+    };
+    wanted.extend(of_channels.then(|| format!("the channels: {channels}")));
+    wanted.extend(of_keys.then(|| format!("the keys: {keys}")));
+    if wanted.is_empty() {
+        wanted.push("the commands of the scripts".to_owned());
     }
-    if text.contains("key") {
-        return format!("allow its ACL user the keys: {keys}");
-    }
-    "allow its ACL user the commands of the scripts".to_owned()
+    format!("allow its ACL user {}", wanted.join(", and "))
 }
 
 fn plural(things: &[String]) -> &'static str {
