@@ -63,6 +63,7 @@ client-binary: cc redis
 
 .PHONY: test-client-python
 test-client-python: client-binary $(CLIENT)/python/bin/mypy
+	@rm -rf clients/python/build
 	$(CLIENT)/python/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./clients/python
 	cd clients/python && $(CURDIR)/$(CLIENT)/python/bin/mypy
 	cd clients/python/tests && LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside \

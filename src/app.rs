@@ -29,7 +29,7 @@ pub struct App {
 
 /// A listener that could not be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{address}`: {error}; is another lockside running? otherwise change {flag}")]
+#[error("cannot listen on `{address}`: {error}; free it, or choose another address with {flag}")]
 pub struct BindError {
     address: Address,
     flag: &'static str,
@@ -79,7 +79,7 @@ impl App {
         tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics)));
 
         let worth = Arc::new(Worth::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
-        tokio::spawn(Arc::clone(&worth).watch(worker.locks.clone(), config.locks.max_ttl_ms));
+        tokio::spawn(Arc::clone(&worth).watch(worker.locks.clone(), worker.directory.clone(), config.locks.max_ttl_ms));
 
         let others_redis = others.iter().map(|thread| thread.redis.clone());
         let redis = others_redis.chain([worker.redis.health()]).collect();
@@ -231,7 +231,6 @@ impl Worker {
         } else {
             KeySpace::in_database(prefix, database)
         };
-        redis.know(space.patterns());
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
         Worker { redis, locks, directory }

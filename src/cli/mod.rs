@@ -38,7 +38,7 @@ mod exit {
 
 /// A distributed lock sidecar: locks over HTTP on localhost, kept in a Redis that all sidecars share.
 #[derive(Parser, Debug)]
-#[command(name = "lockside", version, arg_required_else_help = true, args_override_self = true)]
+#[command(name = "lockside", version, arg_required_else_help = true)]
 #[command(max_term_width = 120, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
@@ -143,8 +143,16 @@ fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Writes an error for people.
+/// Writes an error for people. What it quotes may hold anything: nothing of it is obeyed by a terminal.
 fn complain(line: impl std::fmt::Display) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "lockside: {line}");
+    let mut text = String::new();
+    for c in line.to_string().chars() {
+        match c {
+            '\n' => text.push(c),
+            c if c.is_control() => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "lockside: {text}");
 }

@@ -93,14 +93,15 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_LISTEN_GROUP", value_name = "GROUP")]
     pub listen_group: Option<String>,
 
-    /// Host names, without a port, accepted by every API listener besides its own addresses, comma-separated; all others
-    /// are 403. Unset: a loopback listener accepts loopback names only, others every name
+    /// Host names, without a port, accepted by every API listener besides its own addresses; may be repeated or
+    /// comma-separated; all others are 403. Unset: a loopback listener accepts loopback names only, others every name
     #[arg(long, env = "LOCKSIDE_ALLOWED_HOSTS", value_name = "LIST")]
-    pub allowed_hosts: Option<String>,
+    pub allowed_hosts: Vec<String>,
 
-    /// Origins allowed to send state-changing browser requests, comma-separated, such as `https://admin.example.com`
+    /// Origins allowed to send state-changing browser requests, such as `https://admin.example.com`; may be repeated or
+    /// comma-separated
     #[arg(long, env = "LOCKSIDE_ALLOWED_ORIGINS", value_name = "LIST")]
-    pub allowed_origins: Option<String>,
+    pub allowed_origins: Vec<String>,
 
     /// Maximum connections on all API listeners; beyond it 503 [default: 16384, or as many as this machine's file
     /// descriptors allow]
@@ -119,10 +120,10 @@ pub struct ListenFlags {
     )]
     pub insecure: String,
 
-    /// Lock stores that the Dapr API offers, comma-separated, each NAME or NAME=PREFIX, whose locks are named
-    /// PREFIX||resource; `none`: no store
+    /// Lock stores that the Dapr API offers, each NAME or NAME=PREFIX, whose locks are named PREFIX||resource; may be
+    /// repeated or comma-separated; `none`: no store
     #[arg(long, env = "LOCKSIDE_DAPR_STORES", value_name = "LIST", default_value = "lockstore")]
-    pub dapr_stores: String,
+    pub dapr_stores: Vec<String>,
 
     /// Where /errors is served, for the `type` of errors, such as `https://docs.example.com` [default: the sidecar itself]
     #[arg(long, env = "LOCKSIDE_DOCS_URL", value_name = "URL")]

@@ -88,10 +88,14 @@ impl Node {
             return self.run_each_alone(jobs).await;
         };
         let operations: Vec<_> = jobs.iter().map(|job| job.operation).collect();
-        let rows = self.evalsha(&operations, batch, together(&jobs)).await.and_then(Reply::into_rows);
-        if rows.as_ref().is_err_and(RedisFailure::is_unknown_script) {
-            let _ = self.load(RedisOperation::Script(batch.name), batch).await;
+        let mut answer = self.evalsha(&operations, batch, together(&jobs)).await;
+        // Together again, for each alone they might change places.
+        if answer.as_ref().is_err_and(RedisFailure::is_unknown_script)
+            && self.load(RedisOperation::Script(batch.name), batch).await.is_ok()
+        {
+            answer = self.evalsha(&operations, batch, together(&jobs)).await;
         }
+        let rows = answer.and_then(Reply::into_rows);
         match rows {
             Ok(rows) if rows.len() == jobs.len() => {
                 for (job, row) in jobs.into_iter().zip(rows) {

@@ -174,7 +174,7 @@ impl Label for RedisFailure {
 
 impl From<Error> for RedisFailure {
     fn from(error: Error) -> RedisFailure {
-        let text = error.details().to_owned();
+        let text = advice::without_args(error.details()).to_owned();
         match error.kind() {
             ErrorKind::Backpressure => RedisFailure::NotSent(text),
             // The client library answers all that is under way with the refusal of one.

@@ -37,7 +37,7 @@ pub(super) struct Node {
     pub batch: Batch,
     pub beside: Beside,
     pub metrics: Arc<Metrics>,
-    in_flight: Arc<InFlight>,
+    pub in_flight: Arc<InFlight>,
     pub config: RedisConfig,
 }
 
@@ -140,6 +140,12 @@ impl Node {
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
         let operation = purpose.of(script);
+        if purpose == Purpose::Locks
+            && let Some(failure) = self.refused_beforehand(script)
+        {
+            self.metrics.redis_error(&operation, &failure);
+            return Err(failure);
+        }
         // One wait for replicas serves all who ask meanwhile.
         let others = self.in_flight.others() || self.config.min_replicas > 0 || purpose != Purpose::Locks;
         let first = match script.batch {
@@ -154,7 +160,7 @@ impl Node {
             other => other,
         };
         match outcome {
-            Err(failure) => Err(Box::pin(self.explained(script, failure, call())).await),
+            Err(failure) => Err(Box::pin(self.explained(script, failure, operation)).await),
             reply => reply,
         }
     }
@@ -259,9 +265,14 @@ impl Node {
     }
 
     /// A field of a hash, where there is one.
-    pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<Bytes>, RedisFailure> {
+    pub async fn hash_field(
+        &self,
+        operation: RedisOperation,
+        hash: &str,
+        field: &str,
+    ) -> Result<Option<Bytes>, RedisFailure> {
         let command = Box::pin(self.client.hget::<Value, _, _>(hash, field));
-        match self.call(&[RedisOperation::Directory], command).await? {
+        match self.call(&[operation], command).await? {
             Reply::Nil => Ok(None),
             other => other.into_text().map(Some),
         }
@@ -276,6 +287,9 @@ impl Node {
                 let took = sent.elapsed();
                 operations.iter().for_each(|operation| self.metrics.redis_round_trip(operation, took));
                 Status::learn(&self.status, &self.client, outcome.as_ref().err());
+                if outcome.is_ok() {
+                    operations.iter().for_each(|operation| self.status.rights().succeeded(*operation));
+                }
                 outcome
             }
             Err(failure) => Err(failure),
@@ -284,6 +298,9 @@ impl Node {
             && !failure.is_unknown_script()
         {
             *failure = self.status.advised(failure.clone());
+            if let (true, Some(operation)) = (failure.is_of_rights(), operations.first()) {
+                self.were_refused_to(*operation);
+            }
             operations.iter().for_each(|operation| self.metrics.redis_error(operation, failure));
         }
         outcome

@@ -3,7 +3,7 @@
 use crate::metrics::Label;
 
 /// What a Redis round trip was for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RedisOperation {
     /// A script, by its file's name.
     Script(&'static str),
@@ -13,7 +13,7 @@ pub enum RedisOperation {
     Mark,
     Info,
     Time,
-    /// An acquire and its release, to see whether they can be done.
+    /// An acquire, a renewal and a release, to see whether they can be done, and what else locks need.
     Probe,
 }
 

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
@@ -203,7 +204,13 @@ fn mode_of(path: &Path) -> Option<u32> {
 fn read(path: &Path) -> Content {
     let mut content = Vec::new();
     let read = File::open(path).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut content));
-    read.map_err(|error| format!("cannot read `{}`: {error}", path.display()))?;
+    read.map_err(|error| match is_a_path(path) {
+        true => format!("cannot read `{}`: {error}", path.display()),
+        false => format!(
+            "cannot read the file that it names: {error}; expected a path, such as /run/secrets/name (what is set is not \
+             shown: it may be the secret itself)"
+        ),
+    })?;
     if content.len() > LONGEST {
         return Err(format!("`{}` is longer than {LONGEST} bytes, too long for a secret", path.display()));
     }
@@ -212,6 +219,11 @@ fn read(path: &Path) -> Content {
         content.truncate(content.len() - newline);
     }
     Ok(content)
+}
+
+/// Whether it is surely meant as a path: it leads somewhere, or looks so.
+fn is_a_path(path: &Path) -> bool {
+    path.symlink_metadata().is_ok() || path.as_os_str().as_bytes().contains(&b'/')
 }
 
 fn fit<T>(path: &Path, content: &[u8], parse: &dyn Fn(&[u8]) -> Result<T, String>) -> Result<T, String> {

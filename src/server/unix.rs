@@ -79,10 +79,10 @@ fn make_way(path: &Path) -> io::Result<()> {
     };
     if !kind.is_socket() {
         return taken(match () {
-            () if kind.is_symlink() => "a symbolic link is there, and is left alone",
-            () if kind.is_dir() => "a directory is there, and is left alone",
-            () if kind.is_fifo() => "a FIFO is there, and is left alone",
-            () => "a file is there, and is left alone",
+            () if kind.is_symlink() => "a symbolic link stands there, which lockside does not replace",
+            () if kind.is_dir() => "a directory stands there, which lockside does not replace",
+            () if kind.is_fifo() => "a FIFO stands there, which lockside does not replace",
+            () => "a file stands there, which lockside does not replace",
         });
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -100,7 +100,7 @@ impl Finding {
         Finding { warning, text: text.into(), blocks: true }
     }
 
-    /// Why an acquire fails, and under which warning that is best known.
+    /// Why a probe fails, and under which warning that is best known.
     pub fn of_a_probe(failure: &RedisFailure) -> Finding {
         let warning = match failure {
             RedisFailure::Unreplicated { .. } => Warning::NoGoodReplica,
@@ -113,7 +113,14 @@ impl Finding {
                 _ => Warning::Probe,
             },
         };
-        Finding::blocking(warning, format!("an acquire fails: {failure}"))
+        let text = match failure {
+            // It may be the next renewal that fails.
+            RedisFailure::Refused(text) | RedisFailure::Stopped(text) if warning == Warning::Rights => {
+                format!("redis ACL: permission denied: {text}")
+            }
+            failure => format!("a probe fails: {failure}"),
+        };
+        Finding::blocking(warning, text)
     }
 }
 

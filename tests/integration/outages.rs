@@ -203,12 +203,44 @@ async fn what_is_no_redis_or_refuses_the_greeting_is_named_with_what_to_change()
     Sidecar::says_why_not(&["--redis-url", &url], &sentence).await;
 
     let redis = TestRedis::start(&["--rename-command", "CLIENT", ""]);
-    Sidecar::says_why_not(&["--redis-url", &redis.url()], "allow its ACL user the command: +client|setname").await;
+    Sidecar::says_why_not(&["--redis-url", &redis.url()], "give redis back client: remove its rename-command").await;
 
     let port = free_port();
     let full = TestRedis::start(&["--port", &port, "--maxclients", "1"]);
     let _only = full.connection();
     Sidecar::says_why_not(&["--redis-url", &format!("redis://127.0.0.1:{port}")], "max number of clients").await;
+}
+
+/// The client library keeps to itself what Redis says to the name of a connection: it is asked again, by every way there is.
+#[tokio::test]
+async fn what_redis_has_against_the_name_of_a_connection_is_said_in_its_own_words() {
+    let (scratch, port) = (Scratch::new(), free_port());
+    let redis = TestRedis::with_tls(&["localhost"], &["--port", &port, "--busy-reply-threshold", "50"]);
+    let rights = ["on", ">a word of the test", "~*", "&*", "+@all"];
+    redis.ask::<String>("ACL", &[&["SETUSER", "named"], &rights[..]].concat());
+    redis.ask::<String>("ACL", &[&["SETUSER", "nameless"], &rights[..], &["-client|setname"]].concat());
+    let password = scratch.file("password", "a word of the test");
+    let urls = [
+        format!("redis://127.0.0.1:{port}"),
+        format!("redis://127.0.0.1:{port}/3"),
+        format!("redis+unix://{}", redis.socket()),
+        format!("rediss://localhost:{}", redis.tls_port()),
+    ];
+    let says = async |user: &str, expected: &str| {
+        for url in &urls {
+            let flags = ["--redis-url", url, "--redis-username", user, "--redis-password-file", &password];
+            Sidecar::says_why_not(&flags, expected).await;
+        }
+    };
+    says("nameless", "allow its ACL user the command: +client|setname").await;
+    let (mut busy, mut other) = (redis.connection(), redis.connection());
+    let script = std::thread::spawn(move || {
+        let _ = redis::cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut busy);
+    });
+    says("named", "(BUSY Redis is busy running a script").await;
+    says("named", "end it with SCRIPT KILL").await;
+    redis::cmd("SCRIPT").arg("KILL").query::<()>(&mut other).expect("the script is killed");
+    script.join().expect("the script has ended");
 }
 
 /// A user whom Redis does not let in: it was reached, and said what is wrong.

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::HeaderName;
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -19,7 +20,7 @@ use crate::api::wire::{self, number};
 use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
 use crate::request;
-use crate::server::read_body;
+use crate::server::{read_body, read_body_behind};
 
 /// Longest owner, bytes.
 const MAX_OWNER_BYTES: usize = 256;
@@ -35,6 +36,7 @@ pub struct AcquireBody {
     ttl_ms: Option<Box<RawValue>>,
     #[serde(deserialize_with = "given")]
     wait_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
@@ -48,17 +50,19 @@ struct HoldBody {
     ttl_ms: Option<Box<RawValue>>,
     #[serde(deserialize_with = "given")]
     wait_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     progress: Option<bool>,
 }
 
 impl AcquireBody {
     /// The body of an acquire, which takes nothing in its query.
-    pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
-        known::parameters(request.uri().query(), &[], known::fields_of::<AcquireBody>)?;
-        AcquireBody::of(&read_body(request).await?)
+    pub async fn read(head: &Parts, body: Incoming) -> Result<AcquireBody, Failure> {
+        known::parameters(head.uri.query(), &[], known::fields_of::<AcquireBody>)?;
+        AcquireBody::of(&read_body_behind(&head.headers, body).await?)
     }
 
     /// The body of a hold, which takes nothing in its query either, and whether it asks for progress.
@@ -121,6 +125,22 @@ impl AcquireBody {
     }
 }
 
+/// Refuses what stands in the body of an operation that takes none: an empty one, `{}` and `null` say nothing.
+/// `parameters` are those of its query.
+pub async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
+    let body = read_body(request).await?;
+    match body.trim_ascii() {
+        b"" | b"null" => Ok(()),
+        body => body::strict::<Nothing>(body, parameters).map(|Nothing {}| ()),
+    }
+}
+
 /// The key in a path, percent-decoded once.
 pub fn key_in(segment: &str) -> Result<Key, Failure> {
     let key = Key::parse(&wire::segment(segment, "key")?).map_err(|error| Failure::BadRequest(error.to_string()))?;
@@ -163,8 +183,8 @@ pub fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 }
 
 /// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
-pub fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::deserialize(field).map(Some)
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
 }
 
 pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {

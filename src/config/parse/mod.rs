@@ -108,7 +108,7 @@ impl Check {
             }
         }
         let api_token = given(&flags.api_token_file)
-            .map(|file| self.secret_file("--api-token-file", Path::new(file), bearer_token));
+            .map(|file| self.followed("--api-token-file", Path::new(file), bearer_token, unwise_if_short()));
         let user_directory = self.switch("--user-directory", &flags.user_directory);
         let anonymous = given(&flags.anonymous).map(|text| self.take("--anonymous", Anonymous::parse(text)));
         // Whether a credential is configured is known even where the switch is a mistake, so that both are told.
@@ -202,13 +202,16 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-fn list(value: &Option<String>) -> Vec<String> {
-    names(given(value).unwrap_or_default())
+/// What a list names, which may come in several flags, in one with commas, or both.
+fn names(texts: &[String]) -> Vec<String> {
+    let parts = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-fn names(text: &str) -> Vec<String> {
-    let parts = text.split(',').map(str::trim);
-    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+/// A list as it is typed, where it names nothing though something was typed.
+fn of_nothing(texts: &[String]) -> Option<String> {
+    let is_typed = texts.iter().any(|text| !text.is_empty());
+    (is_typed && names(texts).is_empty()).then(|| texts.join(","))
 }
 
 fn millis(span: Duration) -> u64 {
@@ -225,6 +228,17 @@ fn written(span: Duration) -> String {
 
 fn log_level(text: &str) -> Result<tracing::Level, String> {
     text.parse().map_err(|_| format!("`{text}`; expected error, warn, info, debug or trace"))
+}
+
+/// Fewest bytes of a token: fewer can be guessed, whatever they are.
+const TOKEN_BYTES: usize = 16;
+
+fn unwise_if_short() -> Unwise<Secret> {
+    let value = |token: &Secret| {
+        let is_short = token.expose().len() < TOKEN_BYTES;
+        is_short.then_some("the token in --api-token-file is shorter than 16 bytes and may be guessed")
+    };
+    Unwise { mode: OPEN_TO_OTHERS, value }
 }
 
 /// A token that a header can carry.

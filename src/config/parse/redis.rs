@@ -9,6 +9,9 @@ use crate::config::redis_url::redis_url;
 use crate::config::{RedisConfig, RedisServer, Tls};
 use crate::secret::{Reloaded, Secret};
 
+const ADD: &str = "add --redis-password-file, with any text for a user that needs none";
+const ADD_SENTINELS: &str = "add --redis-sentinel-password-file, with any text for a user that needs none";
+
 impl Check {
     pub fn redis(&mut self, flags: &RedisFlags) -> Option<RedisConfig> {
         let url = self.take("--redis-url", redis_url(&flags.redis_url));
@@ -66,6 +69,21 @@ impl Check {
         ] {
             if is_given && is_in_url {
                 self.mistake(flag, "given, and --redis-url has one, too; expected one of them");
+            }
+        }
+        for (flag, is_user, is_password, missing) in [
+            ("--redis-username", given(&flags.redis_username).is_some(), file.is_some() || url.password.is_some(), ADD),
+            ("--redis-url", url.username.is_some(), file.is_some() || url.password.is_some(), ADD),
+            (
+                "--redis-sentinel-username",
+                has_sentinels && sentinel_username.is_some(),
+                sentinel_file.is_some(),
+                ADD_SENTINELS,
+            ),
+        ] {
+            // Redis would take us for its default user.
+            if is_user && !is_password {
+                self.mistake(flag, format!("a user name is given without a password; {missing}"));
             }
         }
         let password = or_none(file)?.or(url.password.map(Reloaded::fixed));

@@ -45,7 +45,7 @@ pub(super) async fn ask_anew(address: &Address, config: &RedisConfig, status: &S
     let link = match Link::open(server(&config), CONNECT_TIMEOUT).await {
         Ok(link) => link,
         Err(error) => {
-            return Err(format!("a node: {}", explain(&error, &Target::of(&config)).await));
+            return Err(format!("a node: {}", explain(&error, &Target::of(&config), &server(&config)).await));
         }
     };
     ask(&link.client, address, config.tls.is_some(), status).await

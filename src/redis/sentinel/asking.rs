@@ -118,7 +118,7 @@ impl Sentinel {
                          --redis-sentinel-password-file ({})",
                         error.details()
                     ),
-                    _ => format!("a sentinel: {}", explain(&error, &self.target).await),
+                    _ => format!("a sentinel: {}", explain(&error, &self.target, &self.config_of_its_own()).await),
                 })
             }
         }

@@ -7,6 +7,7 @@ mod probe;
 mod raw_keys;
 mod refusals;
 mod rights;
+mod table;
 mod user;
 
 use std::time::Duration;
@@ -15,7 +16,7 @@ use crate::harness::trio::Sentinel;
 use crate::harness::{Lens, Sidecar, TestRedis, eventually, free_port, lockside, unique};
 
 /// A warning shows within a look of every 15 s, on a busy machine.
-const SEEN: Duration = Duration::from_secs(120);
+const SEEN: Duration = Duration::from_secs(60);
 /// What an acquire fails for shows by the next probe, in five seconds, on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// As `deploy/redis/redis.conf` has it.

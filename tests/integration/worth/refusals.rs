@@ -272,6 +272,20 @@ async fn a_server_that_is_frozen_is_not_ready() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_frozen_for_long_is_ready_again_without_an_error_in_the_log() {
+    let redis = TestRedis::start(&GOOD);
+    let sidecar = Sidecar::start(&redis, &[]).await;
+    redis.signal("STOP");
+    says_so(&sidecar, "probe", "").await;
+    // Longer than a probe that succeeded vouches.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    redis.signal("CONT");
+    is_over(&sidecar).await;
+    let log = sidecar.log();
+    assert!(!log.lines().any(|line| line.contains("locks cannot be granted")), "{log}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_gone_is_not_ready_and_is_named() {
     let mut redis = TestRedis::start(&GOOD);
     let sidecar = Sidecar::start(&redis, &[]).await;
