@@ -44,7 +44,10 @@ func (s *session) hear(exchange *exchange, said event, since moment, err error) 
 	if s.exchange != exchange {
 		return false
 	}
-	if err != nil {
+	// Of two connections the one that was told of the lease last holds it, and the other one is superseded: that may be our
+	// own repetition, whose answer tells.
+	isByOurselves := said.Event == "lost" && said.Reason == Superseded && s.isTakingUp
+	if err != nil || isByOurselves {
 		exchange.close()
 		s.exchange = nil
 		s.takeUp()
