@@ -24,9 +24,12 @@ var (
 type Outcome string
 
 const (
+	// NotApplied: nothing was done.
 	NotApplied Outcome = "not-applied"
-	Applied    Outcome = "applied"
-	Unknown    Outcome = "unknown"
+	// Applied: it was done.
+	Applied Outcome = "applied"
+	// Unknown: it may have been done.
+	Unknown Outcome = "unknown"
 )
 
 // A Failure is what the errors of this package share. [errors.As] finds it in each of them.
