@@ -82,12 +82,12 @@ GO = $(CURDIR)/$(CLIENT)/go/bin
 
 .PHONY: test-client-go
 test-client-go: client-binary $(CLIENT)/go/bin/gofmt
-	cd clients/go && export PATH="$(GO):$$PATH" GOTOOLCHAIN=local GOPROXY=off LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside && \
+	cd clients/go && export PATH="$(GO):$$PATH" GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-race LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside && \
 	  unformatted=$$(gofmt -l .) && { [ -z "$$unformatted" ] || { echo "gofmt -l: $$unformatted" >&2; exit 1; }; } && \
-	  for system in linux darwin windows; do CGO_ENABLED=0 GOOS=$$system go vet ./... || exit 1; done && \
-	  python3 -B ../conformance/with_sidecar.py go test -race -count=1 ./... && \
+	  go vet ./... && GOFLAGS= GOOS=darwin go build . && GOFLAGS= GOOS=windows go build . && \
+	  python3 -B ../conformance/with_sidecar.py go test -vet=off -count=1 ./... && \
 	  go build -o $(CURDIR)/$(CLIENT)/go/driver ./internal/driver
-	$(PLAY) -- $(CLIENT)/go/driver
+	GORACE=halt_on_error=1 $(PLAY) -- $(CLIENT)/go/driver
 
 # What is written last, so that what was broken off is begun again.
 $(CLIENT)/go/bin/gofmt: clients/go/requirements.txt

@@ -52,7 +52,12 @@ type Failure struct {
 	cause error
 }
 
-func (f *Failure) Error() string { return "lockside: " + f.Message }
+func (f *Failure) Error() string {
+	if f.Message == "" {
+		return "lockside: failed " + f.Code
+	}
+	return "lockside: " + f.Message
+}
 
 // Unwrap returns the error of the system below this one, if any.
 func (f *Failure) Unwrap() error { return f.cause }

@@ -44,10 +44,12 @@ func (s *session) hear(exchange *exchange, said event, since moment, err error) 
 	if s.exchange != exchange {
 		return false
 	}
-	// Of two connections the one that was told of the lease last holds it, and the other one is superseded: that may be our
-	// own repetition, whose answer tells.
-	isByOurselves := said.Event == "lost" && said.Reason == Superseded && s.isTakingUp
-	if err != nil || isByOurselves {
+	// Of two connections the one that was told of the lease last holds it, and the other one is superseded. So it may be by
+	// our own repetition, whose answer tells.
+	if err == nil && said.Event == "lost" && said.Reason == Superseded && s.isSent {
+		s.isInDoubt, err = true, errClosed
+	}
+	if err != nil {
 		exchange.close()
 		s.exchange = nil
 		s.takeUp()
@@ -93,6 +95,7 @@ func (s *session) takeUpAgain() {
 	for {
 		s.mu.Lock()
 		s.isTakingUp = s.state == held && (s.exchange == nil || s.leaveBy < never)
+		s.isSent = s.isTakingUp
 		isTakingUp, until := s.isTakingUp, s.end()
 		s.mu.Unlock()
 		if !isTakingUp {
@@ -112,6 +115,8 @@ func (s *session) takeUpAgain() {
 func (s *session) settle(granted *grant, err error) (unwanted *grant) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	isInDoubt := s.isInDoubt
+	s.isSent, s.isInDoubt = false, false
 	var other *HeldError
 	var refused *RefusedError
 	switch {
@@ -125,6 +130,8 @@ func (s *session) settle(granted *grant, err error) (unwanted *grant) {
 		s.exchange = granted.exchange
 	case err == nil:
 		granted.exchange.close()
+	case isInDoubt:
+		s.lose(Superseded)
 	case errors.As(err, &other):
 		if other.Holder == nil || other.Holder.Token != s.lease.token {
 			s.lose(Superseded)

@@ -52,7 +52,11 @@ type session struct {
 	leaveBy            moment
 	heardAt, renewedAt moment
 	isTakingUp         bool
-	hasLeft            bool
+	// A repetition is on its way.
+	isSent bool
+	// The sidecar says that the lock is another connection's, and the repetition is to tell whether that one is ours.
+	isInDoubt bool
+	hasLeft   bool
 }
 
 // openSession acquires a lock.
