@@ -63,6 +63,7 @@ client-binary: cc redis
 
 .PHONY: test-client-python
 test-client-python: client-binary $(CLIENT)/python/bin/mypy
+	@rm -rf clients/python/build
 	$(CLIENT)/python/bin/pip install --quiet --disable-pip-version-check --force-reinstall --no-deps ./clients/python
 	cd clients/python && $(CURDIR)/$(CLIENT)/python/bin/mypy
 	cd clients/python/tests && LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside \
@@ -141,6 +142,15 @@ target/e2e/venv: tests/e2e/requirements.txt
 generate: ## Make what in deploy/ is made of something else: the operator's rules, the dashboard
 	deploy/prometheus/generate.sh
 	python3 deploy/grafana/lockside.py >deploy/grafana/lockside.json
+
+.PHONY: docs
+docs: ## Draw the pictures and build docs/ into a site with search, target/docs; a dead link or anchor fails
+	@$(call need,dot,graphviz)
+	@$(call need,python3,python3)
+	@# Without what only serves a site while it is written.
+	@command -v mdbook >/dev/null || $(CARGO) install --locked --quiet --debug --no-default-features --features search mdbook
+	docs/pictures/draw.sh
+	python3 docs/site.py target/docs
 
 .PHONY: bench
 bench: redis peers ## Measure lockside beside the least it could cost and beside its peers; ARGS="--only a,f"

@@ -1,4 +1,4 @@
--- Removes a lease, whoever holds it; the next waiter has the key next.
+-- Force-releases a lease of any owner; the next waiter gets the key.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
 -- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
 -- KEYS[5] forced  string, the token that was last removed; kept for a minute, so that its holder can be told

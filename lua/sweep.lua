@@ -3,7 +3,7 @@
 -- KEYS[1] tokens   zset key -> token    KEYS[2..n+1] locks   the leases that n entries speak of, JSON
 -- ARGV[1..n] keys  the entries, in the order of the locks
 -- Returns {"swept", count}   count of entries that were dropped, as a string
--- A script, because the key may be granted anew between seeing it free and dropping its entry.
+-- A script, because the key may be granted again between seeing it free and dropping its entry.
 local tokens = KEYS[1]
 
 local dead = {}

@@ -9,13 +9,13 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{Api, Holds, ops::Ops};
+use crate::api::{self, Api, Holds, ops::Ops};
 use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::redis::{Health, InFlight, Redis};
-use crate::rotation;
+use crate::secret;
 use crate::server::{self, Bound, Crowd, Heads, Limits, Listener, Shares, Unfinished};
 use crate::worth::Worth;
 
@@ -29,7 +29,7 @@ pub struct App {
 
 /// A listener that could not be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{address}`: {error}; is another lockside there? choose another address with {flag}")]
+#[error("cannot listen on `{address}`: {error}; free it, or choose another address with {flag}")]
 pub struct BindError {
     address: Address,
     flag: &'static str,
@@ -76,10 +76,10 @@ impl App {
         let others = start_threads(&parts, api)?;
         let worker = Worker::start(&parts);
         tokio::spawn(worker.locks.sweep());
-        tokio::spawn(rotation::follow(config.files(), Arc::clone(&parts.metrics)));
+        tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics)));
 
         let worth = Arc::new(Worth::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
-        tokio::spawn(Arc::clone(&worth).watch(worker.locks.clone(), config.locks.max_ttl_ms));
+        tokio::spawn(Arc::clone(&worth).watch(worker.locks.clone(), worker.directory.clone(), config.locks.max_ttl_ms));
 
         let others_redis = others.iter().map(|thread| thread.redis.clone());
         let redis = others_redis.chain([worker.redis.health()]).collect();
@@ -140,7 +140,7 @@ fn bind(
                 all.push(bound);
             }
             Err(error) if missing == Missing::Skipped && server::lacks_family(&error) => {
-                tracing::info!(%address, %error, "this machine lacks the address family; {flag} goes on without it");
+                tracing::info!(%address, %error, "this machine lacks the address family; {flag} continues without it");
                 skipped = Some(BindError { address: address.clone(), flag, error });
             }
             Err(error) => return Err(BindError { address: address.clone(), flag, error }),
@@ -166,12 +166,12 @@ fn connections(config: &Config) -> Shares {
         if listen.max_connections_is_set {
             tracing::warn!(
                 "--max-connections {wanted} needs more file descriptors than this process may have, {limit}: the API \
-                 listeners take {api} connections and the ops listeners {ops}; raise the hard limit (ulimit -Hn) or \
+                 listeners accept {api} connections and the metrics and health listeners {ops}; raise the hard limit (ulimit -Hn) or \
                  set less"
             );
         } else {
             tracing::info!(
-                "the API listeners take {api} connections and the ops listeners {ops}: as many as the {limit} file \
+                "the API listeners accept {api} connections and the metrics and health listeners {ops}: as many as the {limit} file \
                  descriptors of this process allow; raise the hard limit (ulimit -Hn) for more"
             );
         }
@@ -231,7 +231,6 @@ impl Worker {
         } else {
             KeySpace::in_database(prefix, database)
         };
-        redis.know(space.patterns());
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
         Worker { redis, locks, directory }
@@ -244,7 +243,15 @@ impl Worker {
         let mut servers = Vec::new();
         for bound in listeners {
             let (locks, directory, holds) = (self.locks.clone(), self.directory.clone(), Arc::clone(holds));
-            let api = Api::new(config, &bound.address()?, locks, holds, directory, Arc::clone(metrics), stop.clone());
+            let address = bound.address()?;
+            let settings = api::Settings {
+                listen: &config.listen,
+                locks: &config.locks,
+                auth: &config.auth,
+                anonymous: config.anonymous(&address),
+                hold_grace: config.process.shutdown_grace.mul_f64(0.9),
+            };
+            let api = Api::new(&settings, &address, locks, holds, directory, Arc::clone(metrics), stop.clone());
             servers.push(server::serve(Listener::new(bound)?, api, limits.clone(), stop.clone()));
         }
         let all_ended = join_all(servers).await.into_iter().all(|ended| ended);

@@ -4,7 +4,7 @@
 use serde::Deserialize;
 
 use crate::auth::User;
-use crate::redis::{Redis, RedisFailure};
+use crate::redis::{Purpose, Redis, RedisFailure};
 
 /// Looks users up, where that is configured.
 #[derive(Clone)]
@@ -25,6 +25,12 @@ impl Directory {
     /// A directory in the Redis hash `hash`: field = user id.
     pub fn new(redis: Redis, hash: String) -> Directory {
         Directory { redis, hash }
+    }
+
+    /// Whether users can be looked up: looks for one that there is not.
+    pub async fn probe(&self) -> Result<(), RedisFailure> {
+        let redis = self.redis.for_purpose(Purpose::Probe);
+        redis.hash_field(&self.hash, "").await.map(|_| ()).map_err(RedisFailure::of_a_read)
     }
 
     /// The user as the directory knows them; `None` when it does not, or they are not active.

@@ -11,30 +11,34 @@
 //! lua/<op>.lua      one atomic script              its header is its contract
 //! ```
 //!
-//! Dependencies point down only. `app` wires the parts and owns the order of shutdown; `redis` knows connections and no
-//! lock; `worth` tells what a lock is worth on this Redis; `config` reads every setting in one run. One thread does all
-//! of a request, from the HTTP socket to the Redis socket and back; `--threads N` is that N times over.
+//! Dependencies point down only, from `cli` to `metrics`; a test holds them to it. `config` reads every setting in one run,
+//! and each part has the settings that are its own; `app` wires the parts and owns the order of shutdown; `redis` knows
+//! connections and no lock; `worth` decides whether the sidecar is ready, and what to warn of. One thread does all of a
+//! request, from the HTTP socket to the Redis socket and back; `--threads N` is that N times over.
+//!
+//! What is decided over time is decided by state machines without a clock, a channel or I/O: `lock/attempt/state.rs`
+//! (one attempt until it is answered), `lock/attempt/held.rs` (a lease that a connection holds), `lock/queue/state.rs` (who
+//! waits for which key).
 
 pub mod cli;
 
 pub mod app;
 pub mod config;
 
-pub mod server;
-
 pub mod api;
-pub mod auth;
-pub mod directory;
-mod flood;
-mod request;
-pub mod rotation;
-
-pub mod lock;
 pub mod worth;
 
-pub mod redis;
+pub mod lock;
 
+pub mod auth;
+pub mod directory;
+pub mod redis;
+pub mod server;
+
+pub mod log;
 pub mod metrics;
+mod request;
+pub mod secret;
 
 #[cfg(any(test, fuzzing))]
-pub mod properties;
+pub mod fuzz;

@@ -10,8 +10,6 @@ use prometheus::{
     TextEncoder,
 };
 
-use crate::redis::RedisFailure;
-
 macro_rules! metrics {
     ($( #[doc = $help:literal] $field:ident: $kind:ident = $name:literal [$($label:literal),*]; )*) => {
         /// All metrics of the process.
@@ -36,29 +34,29 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// HTTP requests answered, by dialect, operation and outcome.
+    /// HTTP requests answered, by API (dialect), operation and outcome.
     requests: IntCounterVec = "lockside_requests_total" ["dialect", "operation", "outcome"];
-    /// Time from a request's head to its answer's head, in seconds, by kind of operation, over all dialects: acquire, hold, renew, release, read, other.
+    /// Time from a request's head to its answer's head, in seconds, by kind of operation, over all APIs: acquire, hold, renew, release, read, other.
     request_seconds: HistogramVec = "lockside_request_duration_seconds" ["operation"];
-    /// Time from a command's sending to its answer or deadline, in seconds.
+    /// Time from sending a command to its reply or deadline, in seconds.
     redis_seconds: HistogramVec = "lockside_redis_round_trip_seconds" [];
     /// Redis commands sent, by script or kind of command.
     redis_commands: IntCounterVec = "lockside_redis_commands_total" ["operation"];
-    /// Redis commands that got no good answer, by what is known of them.
+    /// Redis commands without a good reply, by what is known of them.
     redis_errors: IntCounterVec = "lockside_redis_errors_total" ["operation", "error"];
-    /// Whether Redis answers and does what an acquire needs: 1 while /readyz has nothing to say against Redis.
+    /// Whether Redis replies and does what an acquire needs, as /readyz says: 1 or 0.
     redis_up: IntGaugeVec = "lockside_redis_up" [];
-    /// Connections to Redis that were given up or lost and made anew, by reason.
+    /// Reconnections to Redis, by reason.
     redis_reconnections: IntCounterVec = "lockside_redis_reconnections_total" ["reason"];
-    /// Servers of Redis that are spoken to, by its topology and their role.
+    /// Connected Redis servers, by topology and role.
     redis_topology: IntGaugeVec = "lockside_redis_topology" ["topology", "role"];
-    /// What makes locks on this Redis worth less: 1 while it is so, by warning; /readyz says what to change.
+    /// Safety warnings: 1 while a warning applies; /readyz says what to change.
     redis_warning: IntGaugeVec = "lockside_redis_warning" ["warning"];
-    /// Times that the clock of Redis was seen to step by more than a second, by direction.
+    /// Steps of Redis's clock by more than a second, by direction.
     clock_steps: IntCounterVec = "lockside_redis_clock_steps_total" ["direction"];
-    /// Locks held in this lock space over all sidecars, as the index has them; expired ones count until they are swept. Absent where a part of Redis cannot be read.
+    /// Locks held in this namespace over all sidecars, as the index has them; expired ones count until they are swept. Absent where a part of Redis cannot be read.
     locks_held: IntGaugeVec = "lockside_locks_held" [];
-    /// Index entries of expired locks that this process has dropped.
+    /// Index entries of expired locks that this process has removed.
     swept_entries: IntCounterVec = "lockside_swept_entries_total" [];
     /// Requests that wait for a lock in this process.
     waiters: IntGaugeVec = "lockside_waiters" [];
@@ -66,86 +64,34 @@ metrics! {
     holds: IntGaugeVec = "lockside_holds" [];
     /// Locks that were lost while a connection held them, by what the holder was told.
     holds_lost: IntCounterVec = "lockside_holds_lost_total" ["reason"];
-    /// When the oldest lock of this lock space was granted, in seconds since 1970 by Redis's clock; absent when none is held, or a part of Redis cannot be read.
+    /// When the oldest lock of this namespace was granted, in seconds since 1970 by Redis's clock; absent when none is held, or a part of Redis cannot be read.
     oldest_lock: GaugeVec = "lockside_oldest_lock_timestamp_seconds" [];
     /// Connections that are open now, by listener.
     connections: IntGaugeVec = "lockside_connections" ["listener"];
-    /// Connections that were turned away because too many were open, by listener.
+    /// Connections refused because too many were open, by listener.
     connections_refused: IntCounterVec = "lockside_connections_refused_total" ["listener"];
-    /// Connections that were cut because their client kept them waiting, by listener and what for.
+    /// Connections closed because the client was too slow, by listener and reason.
     connections_cut: IntCounterVec = "lockside_connections_cut_total" ["listener", "reason"];
-    /// 1 while a secret's file is unfit as it is now and what it held before still counts, by the flag that names it.
+    /// 1 while a secret's file is invalid and its previous value stays in effect, by flag.
     secret_file_unfit: IntGaugeVec = "lockside_secret_file_unfit" ["flag"];
     /// Always 1; the labels say what runs.
     build_info: IntGaugeVec = "lockside_build_info" ["version"];
 }
 
-/// What a Redis round trip was for.
-#[derive(Clone, Copy, Debug)]
-pub enum RedisOperation {
-    /// A script, by its file's name.
-    Script(&'static str),
-    Range,
-    Count,
-    Directory,
-    Mark,
-    Info,
-    Time,
-    /// An acquire and its release, to see whether they can be done.
-    Probe,
-}
-
-impl RedisOperation {
-    fn label(self) -> &'static str {
-        match self {
-            RedisOperation::Script(name) => name,
-            RedisOperation::Range => "range",
-            RedisOperation::Count => "count",
-            RedisOperation::Directory => "directory",
-            RedisOperation::Mark => "mark",
-            RedisOperation::Info => "info",
-            RedisOperation::Time => "time",
-            RedisOperation::Probe => "probe",
-        }
-    }
-}
-
-/// Why a connection to Redis was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reconnection {
-    /// There was none before.
-    First,
-    /// The one before broke.
-    Lost,
-    /// Nothing was answered on the one before.
-    Silent,
-    /// The server refused to do what a master does.
-    Refused,
-    /// The sentinels name another master.
-    Switch,
-}
-
-impl Reconnection {
-    pub fn label(self) -> &'static str {
-        match self {
-            Reconnection::First => "first",
-            Reconnection::Lost => "lost",
-            Reconnection::Silent => "silent",
-            Reconnection::Refused => "refused",
-            Reconnection::Switch => "switch",
-        }
-    }
+/// A value of a label: from an enum of ours, never a key or an owner.
+pub trait Label {
+    fn label(&self) -> &'static str;
 }
 
 impl Metrics {
-    pub fn redis_round_trip(&self, operation: RedisOperation, took: Duration) {
+    pub fn redis_round_trip(&self, operation: &impl Label, took: Duration) {
         let label = operation.label();
         let find =
             || (self.redis_commands.with_label_values(&[label]), self.redis_seconds.with_label_values::<&str>(&[]));
         self.round_trips.with([label, "", ""], find, |series| observe(series, took));
     }
 
-    pub fn redis_error(&self, operation: RedisOperation, failure: &RedisFailure) {
+    pub fn redis_error(&self, operation: &impl Label, failure: &impl Label) {
         self.redis_errors.with_label_values(&[operation.label(), failure.label()]).inc();
     }
 

@@ -90,7 +90,7 @@ impl Request {
             return Request::default();
         }
         let wants_id = ids.peek().is_some();
-        let id = only(ids).filter(|id| is_fit(id)).and_then(|id| std::str::from_utf8(id).ok()).map(Box::from);
+        let id = fit(ids).map(Box::from);
         let sent = Sent { id, wants_id, trace_id: only(traces).and_then(trace_id) };
         Request { sent: Some(Box::new(sent)), ..Request::default() }
     }
@@ -130,6 +130,11 @@ impl Request {
             is_written_elsewhere: OnceCell::from(Arc::clone(written)),
         }
     }
+}
+
+/// The id that a caller sent, of the values of `X-Request-Id`, where it may come back as it is.
+pub fn fit<'a>(ids: impl Iterator<Item = &'a [u8]>) -> Option<&'a str> {
+    only(ids).filter(|id| is_fit(id)).and_then(|id| std::str::from_utf8(id).ok())
 }
 
 /// The id of the request that is being served, for a problem.

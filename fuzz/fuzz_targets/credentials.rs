@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| lockside::properties::credentials(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lockside::fuzz::credentials(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| lockside::properties::path(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lockside::fuzz::path(data));

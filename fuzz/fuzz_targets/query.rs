@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| lockside::properties::query(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lockside::fuzz::query(data));

@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| lockside::properties::redis_url(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| lockside::fuzz::redis_url(data));

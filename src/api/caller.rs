@@ -5,8 +5,8 @@ use hyper::body::Incoming;
 
 use super::Context;
 use super::failure::Failure;
+use crate::auth::Anonymous;
 use crate::auth::Principal;
-use crate::config::Anonymous;
 use crate::lock::Owner;
 
 /// Who is asking.
@@ -39,7 +39,7 @@ impl Context {
                 self.gate.admit_page(request.method(), request.headers())?;
                 Ok(Caller { owner: None, manages_locks: self.anonymous == Anonymous::Full })
             }
-            Principal::Anonymous => Err(Failure::Unauthorized("no credential".to_owned())),
+            Principal::Anonymous => Err(Failure::Unauthorized("no credentials".to_owned())),
         }
     }
 }

@@ -15,7 +15,8 @@ use super::failure::Failure;
 use super::native::{caller, check_owner};
 use super::route::DaprCall;
 use super::wire::{confirming, json, no_content, segment};
-use crate::config::{DaprStore, LockConfig};
+use crate::api::settings::DaprStore;
+use crate::lock::LockConfig;
 use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, Ttl};
 use crate::request::{self, Caller};
 use crate::server::{Response, read_body};
@@ -95,7 +96,7 @@ async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure>
         return Ok(());
     }
     if caller(cx, request).await?.is_user() {
-        return Err(Failure::Forbidden("a user; the owners of the Dapr dialect are system owners"));
+        return Err(Failure::Forbidden("a user; the owners of the Dapr API are service callers"));
     }
     Ok(())
 }
@@ -207,7 +208,7 @@ pub fn answer(status: StatusCode, code: Option<&str>, call: DaprCall, message: &
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::properties::limits;
+    use crate::api::fuzz::limits;
 
     fn terms(body: &str) -> Result<LockTerms, Failure> {
         LockBody::of(body.as_bytes())?.into_terms(

@@ -6,6 +6,7 @@
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
+use super::errors::Docs;
 use super::language::Language;
 use super::problem::Problem;
 use super::route::Dialect;
@@ -94,32 +95,32 @@ impl Failure {
         const MALFORMED: Option<&str> = Some("ERR_MALFORMED_REQUEST");
         match self {
             //                           code                   status                  English                                   German                                               admin dialect                                           Dapr dialect
-            Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "The request is not valid.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED),
-            Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Please sign in.",                        "Bitte melden Sie sich an.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
-            Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy, and has no credential.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
-            Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "You are not allowed to do this.",        "Sie dürfen das nicht.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
+            Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "Invalid request.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED),
+            Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Authentication required.",                        "Anmeldung erforderlich.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
+            Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy and has no credentials.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
+            Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
             Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",  S::NOT_FOUND,             "Not found",                  S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
-            Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "There is nothing here.",                 "Hier ist nichts.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
-            Failure::NoSuchStore(_)      => row("not-found",           S::NOT_FOUND,           "There is no such lock store.",           "Diesen Sperrenspeicher gibt es nicht.",      S::NOT_FOUND,             "Not found",                  S::BAD_REQUEST,            Some("ERR_LOCK_STORE_NOT_FOUND")),
+            Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "No such endpoint; see /openapi.json.",                 "Diesen Endpunkt gibt es nicht; siehe /openapi.json.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
+            Failure::NoSuchStore(_)      => row("not-found",           S::NOT_FOUND,           "No such lock store.",           "Diesen Sperrenspeicher gibt es nicht.",      S::NOT_FOUND,             "Not found",                  S::BAD_REQUEST,            Some("ERR_LOCK_STORE_NOT_FOUND")),
             Failure::NoStores            => row("not-found",           S::NOT_FOUND,           "lock store is not configured",           "Es gibt keinen Sperrenspeicher.",            S::NOT_FOUND,             "Not found",                  S::INTERNAL_SERVER_ERROR,  Some("ERR_LOCK_STORE_NOT_CONFIGURED")),
-            Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "There is no such lock (any more).",      "Diese Sperre gibt es nicht (mehr).",         S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
-            Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to somebody else.",     "Die Sperre gehört jemand anderem.",          S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
-            Failure::Lost                => row("lost",                S::GONE,                "The lease has ended.",                   "Die Sperre ist abgelaufen.",                 S::NOT_FOUND,             "Not found",                  S::GONE,                   Some("ERR_NOT_FOUND")),
-            Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "The token does not hold the key.",       "Das Token hält die Sperre nicht.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND")),
+            Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "No such lock, or it has ended.",      "Diese Sperre gibt es nicht, oder sie ist abgelaufen.",         S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
+            Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to another owner.",     "Die Sperre gehört einem anderen Besitzer.",          S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
+            Failure::Lost                => row("lost",                S::GONE,                "The lease has expired or was released.",                   "Die Sperre ist abgelaufen oder wurde freigegeben.",                 S::NOT_FOUND,             "Not found",                  S::GONE,                   Some("ERR_NOT_FOUND")),
+            Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "This token no longer holds the lock.",       "Dieses Token hält die Sperre nicht mehr.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND")),
             Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",      S::METHOD_NOT_ALLOWED,    "Method not allowed",         S::METHOD_NOT_ALLOWED,     Some("ERR_METHOD_NOT_ALLOWED")),
             Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",             S::REQUEST_TIMEOUT,       "Request timeout",            S::REQUEST_TIMEOUT,        Some("ERR_BODY_READ")),
             Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                   S::PAYLOAD_TOO_LARGE,     "Payload too large",          S::PAYLOAD_TOO_LARGE,      Some("ERR_BODY_READ")),
-            Failure::Held(_)             => row("held",                S::CONFLICT,            "Somebody else holds the lock.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
-            Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "The lock was not free in time.",         "Die Sperre wurde nicht rechtzeitig frei.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
-            Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many wait for locks; try again.",    "Zu viele warten auf Sperren; bitte erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None),
-            Failure::TooManyRequests(_)  => row("too-many-requests",   S::TOO_MANY_REQUESTS,   "Too many lists are being read; try again.", "Zu viele Listen werden gerade gelesen; bitte erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_TOO_MANY_REQUESTS")),
-            Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The service is being stopped.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None),
-            Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many requests at once; try again.",  "Zu viele Anfragen zugleich; bitte erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None),
-            Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "The lock store cannot be reached; nothing was changed.", "Der Sperrenspeicher ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
-            Failure::RedisRefused { .. } => row("redis-refused",       S::SERVICE_UNAVAILABLE, "The lock store refused this; nothing was changed.", "Der Sperrenspeicher hat dies abgelehnt; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN,             S::INTERNAL_SERVER_ERROR,  None),
-            Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was granted too late to be of use.", "Die Sperre kam zu spät, um noch zu nützen.", S::INTERNAL_SERVER_ERROR, BROKEN,                  S::INTERNAL_SERVER_ERROR,  None),
-            Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "The lock was renewed too late to be of use.", "Die Verlängerung kam zu spät, um noch zu nützen.", S::INTERNAL_SERVER_ERROR, BROKEN,            S::INTERNAL_SERVER_ERROR,  None),
-            Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Nobody knows whether this was done; look before you try again.", "Niemand weiß, ob dies geschah; bitte prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
+            Failure::Held(_)             => row("held",                S::CONFLICT,            "The lock is held by another owner.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
+            Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "Timed out waiting for the lock.",         "Zeit beim Warten auf die Sperre abgelaufen.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
+            Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many waiting requests; retry later.",    "Zu viele wartende Anfragen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None),
+            Failure::TooManyRequests(_)  => row("too-many-requests",   S::TOO_MANY_REQUESTS,   "Too many lists are being read; retry later.", "Zu viele Listen werden gerade gelesen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_TOO_MANY_REQUESTS")),
+            Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The sidecar is shutting down.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None),
+            Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many concurrent requests; retry later.",  "Zu viele gleichzeitige Anfragen; bitte später erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None),
+            Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "Redis is unavailable; nothing was changed.", "Redis ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
+            Failure::RedisRefused { .. } => row("redis-refused",       S::SERVICE_UNAVAILABLE, "Redis refused the command; nothing was changed.", "Redis hat den Befehl abgelehnt; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN,             S::INTERNAL_SERVER_ERROR,  None),
+            Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "Redis replied too late; the grant was rolled back.", "Die Sperre wurde zu spät erteilt und zurückgenommen.", S::INTERNAL_SERVER_ERROR, BROKEN,                  S::INTERNAL_SERVER_ERROR,  None),
+            Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "Redis replied too late; the lease was renewed, but cannot be relied on.", "Die Verlängerung kam zu spät und ist nicht mehr verlässlich.", S::INTERNAL_SERVER_ERROR, BROKEN,            S::INTERNAL_SERVER_ERROR,  None),
+            Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Outcome unknown: Redis did not reply in time. Check the lock before retrying.", "Das Ergebnis ist unbekannt: Redis hat nicht rechtzeitig geantwortet. Bitte die Sperre prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
         }
     }
 
@@ -134,9 +135,9 @@ impl Failure {
     }
 
     /// As the native API spells it.
-    pub fn problem(&self) -> Problem<'_> {
+    pub fn problem(&self, docs: &Docs) -> Problem<'_> {
         let row = self.row();
-        problem::of(self, row.status, row.code, row.english)
+        problem::of(self, row.status, row.code, row.english, docs)
     }
 
     /// What is known of what was asked for.
@@ -163,13 +164,13 @@ impl Failure {
             | Failure::RenewedTooLate(reason)
             | Failure::OutcomeUnknown(reason) => reason,
             Failure::Forbidden(reason) | Failure::NoSuchUser(reason) => reason,
-            Failure::Proxied => "no credential, and a header `Forwarded`, `X-Forwarded-…` or `Via`",
+            Failure::Proxied => "no credentials, and a header `Forwarded`, `X-Forwarded-…` or `Via`",
             _ => "",
         }
     }
 
     /// The answer in the shape of `dialect`.
-    pub fn into_response(self, dialect: Dialect, language: Language) -> Response {
+    pub fn into_response(self, dialect: Dialect, language: Language, docs: &Docs) -> Response {
         let row = self.row();
         let mut response = match dialect {
             Dialect::Admin => admin::answer(row.admin.0, row.admin.1),
@@ -195,7 +196,7 @@ impl Failure {
                 };
                 dapr::answer(row.dapr.0, row.dapr.1, call, text)
             }
-            Dialect::Native | Dialect::None => problem::answer(&self.problem(), row.status),
+            Dialect::Native | Dialect::None => problem::answer(&self.problem(docs), row.status),
         };
         match self {
             Failure::MethodNotAllowed(allow) => {
@@ -258,7 +259,7 @@ impl From<LockFailure> for Failure {
             // Redis was there, and its replicas were not.
             LockFailure::TakenBack(_) => Failure::RedisRefused {
                 reason: failure.to_string(),
-                advice: Some("--min-replicas asks for replicas that take part: bring them back".to_owned()),
+                advice: Some("--min-replicas needs replicas that acknowledge: restore them".to_owned()),
             },
             LockFailure::TooLate(_) => Failure::TooLate(failure.to_string()),
             LockFailure::RenewedTooLate(_) => Failure::RenewedTooLate(failure.to_string()),

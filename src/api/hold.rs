@@ -15,7 +15,7 @@ use super::failure::Failure;
 use super::holds::Holds;
 use super::lines::{Event, Lines};
 use super::native::{AcquireBody, LeaseView, caller, explained, idempotency_key, key_in};
-use super::permit::Permit;
+use super::permit::{Permit, Turn, turn};
 use super::progress;
 use super::wire::rfc3339;
 use crate::lock::held::{Effect, End, Held, Input};
@@ -35,7 +35,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
-    let permit = Permit::new(cx, request.headers());
+    let permit = Arc::new(Permit::new(cx, request.headers()));
     let (body, streams_progress) = AcquireBody::read_hold(request).await?;
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
@@ -53,7 +53,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     if streams_progress {
         return progress::stream(cx, key, attempt, permit).await;
     }
-    let granted = acquire(cx.locks.clone(), key, attempt).await?;
+    let granted = acquire(cx.locks.clone(), key, attempt, Arc::clone(&permit)).await?;
     let (lines, response) = Lines::open();
     let keeper = Keeper::of(cx);
     tokio::spawn(continued(keeper.keep(granted, permit, ttl, lines)));
@@ -75,8 +75,17 @@ impl Granted {
     }
 }
 
-/// Acquires what is to be held. What an earlier sending of the attempt got is renewed at once: little may be left of it.
-pub async fn acquire(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted, Failure> {
+/// Acquires what is to be held, for as long as the permit lasts.
+pub async fn acquire(locks: Locks, key: Key, attempt: Attempt, permit: Arc<Permit>) -> Result<Granted, Failure> {
+    let owner = attempt.owner.clone();
+    let Turn { content: mut granted, checked_for } =
+        turn(&owner, || permit, acquire_whole(locks, key, attempt)).await?;
+    granted.lease.age(checked_for)?;
+    Ok(granted)
+}
+
+/// What an earlier sending of the attempt got is renewed at once: little may be left of it.
+async fn acquire_whole(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted, Failure> {
     loop {
         let acquired = locks.acquire(key.clone(), attempt.clone()).await;
         let (content, unconfirmed) = match acquired {
@@ -130,7 +139,13 @@ impl Keeper {
     }
 
     /// Keeps a lock until its connection closes or it is lost, and says so on `lines`.
-    pub fn keep(self, granted: Granted, permit: Permit, ttl: Ttl, lines: Lines) -> impl Future<Output = ()> + Send {
+    pub fn keep(
+        self,
+        granted: Granted,
+        permit: Arc<Permit>,
+        ttl: Ttl,
+        lines: Lines,
+    ) -> impl Future<Output = ()> + Send {
         let Granted { lease, unconfirmed, promised } = granted;
         // From here on the hold sees to it, whether or not the answer goes out.
         let sending = unconfirmed.confirm();
@@ -139,7 +154,7 @@ impl Keeper {
         // released.
         let unsettled = self.locks.unsettled();
         async move {
-            let (count, permit) = (self.held.clone(), Arc::new(permit));
+            let count = self.held.clone();
             let chance = (lease.token.sequence() % 256) as u8;
             let held = Held::new(Duration::from_millis(ttl.as_ms()), chance, promised, permit.ends(), Instant::now());
             let hold = Hold { keeper: self, lease, sending, permit, ttl, held, lines };
@@ -243,7 +258,7 @@ impl Hold {
         let (permit, longest) = (Arc::clone(&self.permit), self.held.longest_renewal());
         Box::pin(async move {
             let not_renewed = |failure| {
-                warn(&lease, failure, "a held lock was not renewed; trying again");
+                warn(&lease, failure, "renewal failed; retrying");
                 Input::NotRenewed
             };
             let renewed = async {
@@ -272,7 +287,7 @@ impl Hold {
             let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending)).await;
             let Err(failure) = released else { return };
             if Instant::now() >= self.held.deadline() {
-                return warn(&self.lease, failure.into(), "a held lock was not released; it ends by itself");
+                return warn(&self.lease, failure.into(), "release failed; the lease will expire");
             }
             tokio::time::sleep(RETRY).await;
         }

@@ -10,8 +10,11 @@ use super::failure::Failure;
 use super::wire::decoded;
 
 /// What the other APIs call the same thing.
-const SAME: [&[&str]; 3] =
-    [&["ttlMs", "leasePeriod", "expiryInSeconds"], &["owner", "lockOwner"], &["key", "resourceId"]];
+const SAME: [&[&str]; 3] = [
+    &["ttlMs", "leasePeriod", "expiryInSeconds", "duration", "timeout", "lease", "leaseMs"],
+    &["owner", "lockOwner"],
+    &["key", "resourceId"],
+];
 /// Longest part of an unknown name that is shown and compared, characters.
 const LONGEST: usize = 64;
 
@@ -46,6 +49,8 @@ fn unknown(kind: &str, name: &str, known: &[&str], (other_kind, others): (&str, 
     let name: String = name.chars().take(LONGEST).collect();
     let mut text = format!("unknown {kind} `{}`", name.escape_debug());
     let candidates = known.iter().map(|known| (*known, false)).chain(others.iter().map(|other| (*other, true)));
+    // What languages keep for themselves is no name that somebody meant.
+    let candidates = candidates.filter(|_| !name.starts_with("__"));
     let nearest = candidates.map(|(candidate, is_other)| (distance(&name, candidate), is_other, candidate)).min();
     let _ = match nearest {
         Some((0, true, there)) if there == name => write!(text, "; `{there}` is a {other_kind}"),
@@ -179,6 +184,12 @@ mod tests {
             ("{\"TTLMS\":1}", "`TTLMS`", "the `ttlMs`?"),
             ("{\"tllMs\":1}", "`tllMs`", "the `ttlMs`?"),
             ("{\"leasePeriod\":60}", "`leasePeriod`", "the `ttlMs`?"),
+            ("{\"leaseMs\":5}", "`leaseMs`", "the `ttlMs`?"),
+            ("{\"lease\":5}", "`lease`", "the `ttlMs`?"),
+            ("{\"duration\":5}", "`duration`", "the `ttlMs`?"),
+            ("{\"timeout\":5}", "`timeout`", "the `ttlMs`?"),
+            ("{\"__proto__\":{}}", "`__proto__`; expected", ""),
+            ("{\"__owner__\":{}}", "`__owner__`; expected", ""),
             ("{\"wait\":1}", "`wait`", "the `waitMs`?"),
             ("{\"lock_owner\":1}", "`lock_owner`", "the `owner`?"),
             ("{\"token\":1}", "`token`", "`token` is a query parameter"),

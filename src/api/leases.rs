@@ -13,7 +13,8 @@ use super::known;
 use super::language::Language;
 use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, json, number, rfc3339};
-use crate::config::{Anonymous, LockConfig};
+use crate::auth::Anonymous;
+use crate::lock::LockConfig;
 use crate::lock::{Acquired, Attempt, Changed, Forced, Key, Lease, Own, Owner, OwnerKind, Target, Token, Ttl, Which};
 use crate::request;
 use crate::server::{Response, read_body};
@@ -104,7 +105,7 @@ pub async fn remove(
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
     match cx.locks.force(Target::Lease(Which::Token(token)), request::caller()).await? {
         Forced::Taken => {
-            let text = language.choose("The lock was taken away.", "Die Sperre wurde aufgehoben.");
+            let text = language.choose("The lock was force-released.", "Die Sperre wurde zwangsweise freigegeben.");
             Ok(message(StatusCode::OK, "removed", text, language))
         }
         Forced::Free | Forced::Other => Err(Failure::NoSuchLease),

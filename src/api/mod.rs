@@ -4,7 +4,11 @@ mod admin;
 mod body;
 mod caller;
 mod dapr;
+mod errors;
 mod failure;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/api.rs"]
+pub mod fuzz;
 mod hold;
 mod holds;
 mod known;
@@ -20,9 +24,8 @@ mod pagination;
 mod permit;
 mod problem;
 mod progress;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
 mod route;
+mod settings;
 mod wire;
 
 use std::pin::Pin;
@@ -34,14 +37,16 @@ use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request};
 use tokio::sync::watch;
 
-use crate::auth::{Authenticator, Credential, Principal, User};
-use crate::config::{Address, Anonymous, Config, DaprStore, LockConfig};
+use crate::auth::{Anonymous, Authenticator, Credential, Principal, User};
 use crate::directory::Directory;
-use crate::flood::{Flood, Room};
+use crate::lock::LockConfig;
 use crate::lock::{Locks, Owner, OwnerKind};
+use crate::log::{LogThrottle, Suppressed};
 use crate::metrics::Metrics;
 use crate::request::{self, Caller};
+use crate::server::Address;
 use crate::server::{Handler, Peer, Response};
+use errors::Docs;
 use failure::Failure;
 pub use holds::Holds;
 use language::Language;
@@ -49,6 +54,7 @@ use openapi::Document;
 use origin::Gate;
 use owner_names::OwnerNames;
 use route::{Dialect, Operation, Route};
+pub use settings::{DaprStore, ListenConfig, Settings};
 
 /// Everything that a handler may use. Cheap to clone.
 #[derive(Clone)]
@@ -67,18 +73,19 @@ struct Context {
     /// The lock stores of the Dapr dialect.
     dapr_stores: Vec<DaprStore>,
     metrics: Arc<Metrics>,
-    failures: Flood,
+    failures: LogThrottle,
     /// Turns true when the process is being stopped.
     draining: watch::Receiver<bool>,
-    /// How long held locks are kept then: less than connections are, so that their last word arrives.
+    /// How long held locks are kept then.
     hold_grace: Duration,
     document: Document,
+    docs: Docs,
 }
 
 impl Api {
     /// The API as it is served on `listener`.
     pub fn new(
-        config: &Config,
+        settings: &Settings<'_>,
         listener: &Address,
         locks: Locks,
         holds: Arc<Holds>,
@@ -89,18 +96,19 @@ impl Api {
         Api(Arc::new(Context {
             locks,
             holds,
-            authenticator: Authenticator::new(&config.auth),
+            authenticator: Authenticator::new(settings.auth),
             directory,
-            gate: Gate::new(&config.listen, listener),
-            anonymous: config.anonymous(listener),
-            limits: config.locks.clone(),
-            owner_names: OwnerNames::new(&config.locks.owner_prefix),
-            dapr_stores: config.listen.dapr_stores.clone(),
+            gate: Gate::new(settings.listen, listener),
+            anonymous: settings.anonymous,
+            limits: settings.locks.clone(),
+            owner_names: OwnerNames::new(&settings.locks.owner_prefix),
+            dapr_stores: settings.listen.dapr_stores.clone(),
             metrics,
-            failures: Flood::new(),
+            failures: LogThrottle::new(),
             draining,
-            hold_grace: config.process.shutdown_grace.mul_f64(0.9),
+            hold_grace: settings.hold_grace,
             document: Document::default(),
+            docs: Docs::at(settings.listen.docs_url.as_deref()),
         }))
     }
 }
@@ -146,27 +154,27 @@ impl Context {
             Ok(response) => (response, "ok", None, String::new()),
             Err(failure) => {
                 let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
-                (failure.into_response(dialect, language), code, Some(outcome), reason)
+                (failure.into_response(dialect, language, &cx.docs), code, Some(outcome), reason)
             }
         };
         let took = begun.elapsed();
         cx.metrics.request(dialect.label(), operation, code, took);
         let (status, dialect, duration_ms) = (response.status().as_u16(), dialect.label(), took.as_secs_f64() * 1e3);
         if response.status().is_server_error() {
-            match cx.failures.room(Instant::now()) {
+            match cx.failures.admit(Instant::now()) {
                 // No fault: each sidecar is stopped at some time, as in every rolling restart.
-                Some(Room { withheld }) if is_draining => {
-                    let text = "a request was refused: the sidecar is being stopped";
+                Some(Suppressed(withheld)) if is_draining => {
+                    let text = "request refused: the sidecar is shutting down";
                     tracing::info!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
                 }
-                Some(Room { withheld }) => {
-                    let text = "a request failed";
+                Some(Suppressed(withheld)) => {
+                    let text = "request failed";
                     tracing::warn!(%method, dialect, operation, status, code, outcome, reason, duration_ms, withheld, "{text}");
                 }
                 None => {}
             }
         } else {
-            let text = "a request was answered";
+            let text = "request";
             tracing::debug!(%method, dialect, operation, status, code, outcome, reason, duration_ms, "{text}");
         }
         if let Some(id) = request::id_for_answer().and_then(|id| HeaderValue::try_from(id).ok()) {
@@ -219,6 +227,7 @@ impl Context {
             Operation::Document => {
                 Box::pin(async move { Ok(self.document.answer(&self.limits, &self.dapr_stores, request.headers())) })
             }
+            Operation::Errors => Box::pin(async move { Ok(errors::page(request.headers())) }),
         }
     }
 

@@ -11,7 +11,7 @@ use hyper::{Method, Request, StatusCode};
 use crate::lock::{Counted, Locks};
 use crate::metrics::Metrics;
 use crate::redis::Health;
-use crate::server::{Body, Handler, Peer, Response};
+use crate::server::{Body, Handler, Peer, Response, named};
 use crate::worth::{Finding, Worth};
 
 /// What the ops listener speaks of. Cheap to clone.
@@ -81,6 +81,12 @@ impl Ops {
 
 impl Handler for Ops {
     async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
+        named(request.headers(), self.answer(&request).await)
+    }
+}
+
+impl Ops {
+    async fn answer(&self, request: &Request<Incoming>) -> Response {
         let path = request.uri().path();
         if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
             return text(StatusCode::NOT_FOUND, "not found; here are /metrics, /healthz and /readyz\n".to_owned());
@@ -93,7 +99,9 @@ impl Handler for Ops {
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),
             "/readyz" => {
-                let warning = |found: Finding| format!("warning: {}: {}\n", found.warning.code(), found.text);
+                let warning = |Finding { warning, text, .. }: Finding| {
+                    format!("warning: {0}: {text} (docs/operations/redis.md#{0})\n", warning.code())
+                };
                 let warnings: String = self.0.worth.findings().into_iter().flatten().map(warning).collect();
                 match self.ready() {
                     Ok(()) => text(StatusCode::OK, format!("ready\nredis: {}\n{warnings}", self.0.worth.place())),

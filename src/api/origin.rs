@@ -9,7 +9,8 @@ use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Version};
 
 use super::failure::Failure;
-use crate::config::{Address, ListenConfig};
+use crate::api::settings::ListenConfig;
+use crate::server::Address;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -63,7 +64,7 @@ impl Gate {
             return Err(Failure::BadRequest("the request's target and its Host header name two hosts".to_owned()));
         }
         if self.hosts.as_ref().is_some_and(|hosts| !hosts.admit(host.host())) {
-            return Err(Failure::Forbidden("a foreign host name; see --allowed-hosts"));
+            return Err(Failure::Forbidden("the host is not allowed; see --allowed-hosts"));
         }
         if let Some(host) = first {
             let _ = self.admitted.set(host.clone());
@@ -74,7 +75,7 @@ impl Gate {
     /// Refuses a change that a page of another site makes, where the browser alone lends it the right: by the user's
     /// cookie, or by standing where callers need not say who they are.
     pub fn admit_page(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
-        const FOREIGN: Failure = Failure::Forbidden("a foreign origin; see --allowed-origins");
+        const FOREIGN: Failure = Failure::Forbidden("the origin is not allowed; see --allowed-origins");
         if method.is_safe() {
             return Ok(());
         }

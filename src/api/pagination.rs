@@ -186,7 +186,7 @@ impl Text {
             if let Err(failure) = written {
                 let (failure, operation) = (Failure::from(failure), "list");
                 let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
-                tracing::warn!(operation, code, outcome, reason, "a list was broken off");
+                tracing::warn!(operation, code, outcome, reason, "list aborted");
                 let _ = chunks.send(Err(Broken)).await;
                 return;
             }

@@ -4,6 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
+use super::errors::Docs;
 use super::failure::{Failure, Queue};
 use super::native::HolderView;
 use super::wire::json;
@@ -14,7 +15,7 @@ use crate::server::Response;
 /// An error, as it is written.
 #[derive(Serialize)]
 pub struct Problem<'a> {
-    r#type: &'a str,
+    r#type: String,
     title: &'a str,
     status: u16,
     detail: String,
@@ -34,13 +35,13 @@ pub struct Problem<'a> {
 }
 
 /// What there is to say of a failure.
-pub fn of<'a>(failure: &'a Failure, status: StatusCode, code: &'a str, sentence: &str) -> Problem<'a> {
+pub fn of<'a>(failure: &'a Failure, status: StatusCode, code: &'a str, sentence: &str, docs: &Docs) -> Problem<'a> {
     let queue = match failure {
         Failure::WaitTimeout(queue) => queue.as_deref(),
         _ => None,
     };
     Problem {
-        r#type: "about:blank",
+        r#type: docs.type_of(code),
         title: status.canonical_reason().unwrap_or_default(),
         status: status.as_u16(),
         detail: detail(failure, sentence),
@@ -72,7 +73,7 @@ fn detail(failure: &Failure, sentence: &str) -> String {
         Failure::BadRequest(reason) => reason.clone(),
         // Of what Redis said the caller is told what to change, not the names that it says it with.
         Failure::RedisRefused { advice: Some(advice), .. } => {
-            format!("Redis refused this, and nothing was changed: {advice}")
+            format!("Redis refused the command; nothing was changed: {advice}")
         }
         Failure::Held(Holder::Lease(lease)) => {
             let Lease { key, owner, valid_for_ms, .. } = &**lease;
@@ -90,7 +91,7 @@ fn detail(failure: &Failure, sentence: &str) -> String {
             Queue { holder: Some(Holder::Lease(lease)), .. } => {
                 let Lease { key, owner, valid_for_ms, .. } = &**lease;
                 let owner = &owner.id;
-                format!("lock `{key}` was not free in time; it is held by `{owner}` for another {valid_for_ms} ms")
+                format!("timed out waiting for lock `{key}`; it is held by `{owner}` for another {valid_for_ms} ms")
             }
             _ => sentence.to_owned(),
         },

@@ -2,6 +2,7 @@
 //! refused.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::StatusCode;
@@ -25,13 +26,13 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 type Acquiring = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + Send>>;
 
 /// Answers with a stream; its last line before the lock's own says `acquired` or `refused`.
-pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit) -> Result<Response, Failure> {
+pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Permit>) -> Result<Response, Failure> {
     let (tell, mut progress) = watch::channel(None);
     let ttl = attempt.ttl;
     if let Some(wait) = &mut attempt.wait {
         wait.progress = Some(tell);
     }
-    let mut acquiring: Acquiring = Box::pin(acquire(cx.locks.clone(), key, attempt));
+    let mut acquiring: Acquiring = Box::pin(acquire(cx.locks.clone(), key, attempt, Arc::clone(&permit)));
     let outcome = tokio::select! {
         biased;
         outcome = &mut acquiring => Some(outcome),
@@ -44,7 +45,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit
         return Err(failure.clone());
     }
     let (lines, response) = Lines::open();
-    let keeper = Keeper::of(cx);
+    let (keeper, docs) = (Keeper::of(cx), cx.docs.clone());
     tokio::spawn(continued(async move {
         let outcome = match outcome {
             Some(outcome) => outcome,
@@ -56,8 +57,8 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Permit
         match outcome {
             Ok(granted) => keeper.keep(granted, permit, ttl, lines).await,
             Err(failure) => {
-                tracing::debug!(code = failure.code(), reason = failure.reason(), "a hold was refused");
-                lines.say(&Event::Refused(failure.problem()));
+                tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
+                lines.say(&Event::Refused(failure.problem(&docs)));
             }
         }
     }));

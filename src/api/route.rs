@@ -58,6 +58,7 @@ pub enum Operation {
     DaprMetadata,
     DaprHealth,
     Document,
+    Errors,
 }
 
 impl Operation {
@@ -83,6 +84,7 @@ impl Operation {
             Operation::DaprMetadata => "metadata",
             Operation::DaprHealth => "health",
             Operation::Document => "openapi",
+            Operation::Errors => "errors",
         }
     }
 }
@@ -103,8 +105,8 @@ const ANY_METHOD: &str = "GET, POST, PUT, DELETE";
 /// one of them is served from there elsewhere.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
-        Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Fence, Hold,
-        LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
+        Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Errors, Fence,
+        Hold, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
     };
     use Route::{Found, WrongMethod};
 
@@ -219,6 +221,13 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
             Dialect::None,
             match *method {
                 Method::GET => Found(Document),
+                _ => WrongMethod("GET"),
+            },
+        ),
+        ["errors"] => (
+            Dialect::None,
+            match *method {
+                Method::GET => Found(Errors),
                 _ => WrongMethod("GET"),
             },
         ),

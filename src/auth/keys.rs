@@ -3,14 +3,12 @@
 //! refuse everybody.
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519, ParsedPublicKey,
-    RSA_PKCS1_2048_8192_SHA256, RsaParameters, VerificationAlgorithm,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RsaParameters, VerificationAlgorithm,
 };
-use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use jsonwebtoken::{Algorithm, DecodingKey};
-use serde::de::IgnoredAny;
+
+use super::form;
 
 /// A key that verifies tokens, and the algorithms that it may do so with: they follow from the key, never from the
 /// token.
@@ -36,9 +34,9 @@ const SECRET_BYTES: usize = 32;
 impl JwtKeys {
     /// HS256, HS384, HS512. Refuses every form of a key pair's key.
     pub fn from_secret(bytes: &[u8]) -> Result<JwtKeys, String> {
-        if let Some(form) = form_of_a_key(bytes) {
+        if let Some(form) = form::of_a_key(bytes) {
             return Err(format!(
-                "is {form}, not a secret: whoever has a public key could sign tokens; give it as PEM to \
+                "is {form}, not a secret: with a public key anyone could sign tokens; pass it as PEM to \
                  --jwt-public-key-file"
             ));
         }
@@ -129,88 +127,9 @@ fn public_key(block: &str) -> Result<JwtKey, String> {
     }
 }
 
-fn is_on(curve: &'static dyn VerificationAlgorithm, point: &[u8]) -> bool {
+/// Whether these bytes are a public key of this curve.
+pub(super) fn is_on(curve: &'static dyn VerificationAlgorithm, point: &[u8]) -> bool {
     ParsedPublicKey::new(curve, point).is_ok()
-}
-
-/// The form in which `bytes` are a key of a key pair, if they are one: as a file, or as a text of it.
-fn form_of_a_key(bytes: &[u8]) -> Option<&'static str> {
-    // Without the zeros of UTF-16.
-    let text: String = String::from_utf8_lossy(bytes).chars().filter(|c| *c != '\0').collect();
-    let text = text.trim_start_matches('\u{feff}').trim();
-    if text.contains(BEGIN) {
-        return Some("a PEM file");
-    }
-    if text.contains("---- BEGIN ") {
-        return Some("an SSH public key");
-    }
-    if text.starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok() {
-        return Some("JSON, such as a JWK or a JWKS");
-    }
-    if text.starts_with('<') && text.contains("RSAKeyValue") {
-        return Some("a public key in XML");
-    }
-    let words = text.split_whitespace().map(|word| word.trim_matches(['"', '\'']));
-    let whole: String = words.clone().collect();
-    let texts = words.chain([&*whole]).flat_map(|word| [from_base64(word), from_hex(word)]).flatten();
-    [bytes.to_vec()].into_iter().chain(texts).find_map(|bytes| {
-        if is_der(&bytes) || is_point(&bytes) {
-            Some("a key in DER or its text")
-        } else {
-            is_ssh(&bytes).then_some("an SSH public key")
-        }
-    })
-}
-
-/// SubjectPublicKeyInfo, PKCS 1, PKCS 8 or a certificate: a sequence of just this length, of a sequence or an integer
-/// first.
-fn is_der(bytes: &[u8]) -> bool {
-    let [0x30, first, rest @ ..] = bytes else { return false };
-    let (length, content) = match usize::from(*first) {
-        short @ 0..0x80 => (short, rest),
-        long => match rest.split_at_checked(long & 0x7f) {
-            Some((digits, content)) if (1..=3).contains(&digits.len()) => {
-                (digits.iter().fold(0, |length, digit| length * 256 + usize::from(*digit)), content)
-            }
-            _ => return false,
-        },
-    };
-    // The newline that is cut off the end of a file may have been a part of it.
-    (content.len()..=content.len() + 2).contains(&length) && matches!(content.first(), Some(0x30 | 0x02))
-}
-
-/// A point of an elliptic curve, as it stands in an EC public key.
-fn is_point(bytes: &[u8]) -> bool {
-    match bytes.len() {
-        65 => is_on(&ECDSA_P256_SHA256_FIXED, bytes),
-        97 => is_on(&ECDSA_P384_SHA384_FIXED, bytes),
-        133 => is_on(&ECDSA_P521_SHA512_FIXED, bytes),
-        _ => false,
-    }
-}
-
-/// What stands behind `ssh-rsa` in an SSH public key: its length and `ssh-rsa` once more.
-fn is_ssh(bytes: &[u8]) -> bool {
-    let [0, 0, 0, _, name @ ..] = bytes else { return false };
-    [&b"ssh-"[..], b"ecdsa-", b"sk-"].iter().any(|kind| name.starts_with(kind))
-}
-
-/// Of either alphabet, padded or not.
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    const FORGIVING: GeneralPurpose = GeneralPurpose::new(
-        &STANDARD,
-        GeneralPurposeConfig::new()
-            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-            .with_decode_allow_trailing_bits(true),
-    );
-    FORGIVING.decode(text.replace('-', "+").replace('_', "/")).ok()
-}
-
-fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let text = text.replace(':', "");
-    let digits = text.bytes().map(|digit| char::from(digit).to_digit(16)).collect::<Option<Vec<_>>>()?;
-    let pairs = digits.chunks_exact(2).map(|pair| u8::try_from(pair[0] * 16 + pair[1]).ok());
-    (digits.len() % 2 == 0).then(|| pairs.collect())?
 }
 
 impl std::fmt::Debug for JwtKey {
@@ -226,7 +145,8 @@ mod tests {
         ECDSA_P256_SHA256_FIXED_SIGNING, ECDSA_P256K1_SHA256_ASN1_SIGNING, ECDSA_P521_SHA512_FIXED_SIGNING,
         EcdsaKeyPair, EcdsaSigningAlgorithm, KeyPair,
     };
-    use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
+    use base64::Engine;
+    use base64::prelude::BASE64_STANDARD;
 
     use super::*;
 
@@ -240,46 +160,8 @@ mod tests {
         format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64_STANDARD.encode(der))
     }
 
-    fn hex(bytes: &[u8], between: &str) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(between)
-    }
-
     #[test]
-    fn no_form_of_a_public_key_is_taken_for_a_secret() {
-        let (der, point) = ec(&ECDSA_P256_SHA256_FIXED_SIGNING);
-        let base64 = BASE64_STANDARD.encode(&der);
-        let ssh = BASE64_STANDARD.encode(b"\0\0\0\x07ssh-rsa\0\0\0\x03\x01\0\x01\0\0\0\x02\xaa\xbb");
-        let utf16: Vec<u8> = pem("PUBLIC KEY", &der).encode_utf16().flat_map(u16::to_le_bytes).collect();
-        for form in [
-            pem("PUBLIC KEY", &der).into_bytes(),
-            utf16,
-            der.clone(),
-            der[..der.len() - 1].to_vec(),
-            point.clone(),
-            base64.clone().into_bytes(),
-            format!("\"{base64}\"").into_bytes(),
-            format!("{}\n{}", &base64[..64], &base64[64..]).into_bytes(),
-            BASE64_URL_SAFE_NO_PAD.encode(&der).into_bytes(),
-            BASE64_STANDARD.encode(&point).into_bytes(),
-            hex(&der, "").into_bytes(),
-            hex(&point, ":").into_bytes(),
-            format!("ssh-rsa {ssh} alice@example").into_bytes(),
-            format!("from=\"10.0.0.0/8\" ssh-rsa {ssh}").into_bytes(),
-            ssh.into_bytes(),
-            b"---- BEGIN SSH2 PUBLIC KEY ----\nAAAA\n---- END SSH2 PUBLIC KEY ----".to_vec(),
-            b"{\"kty\":\"RSA\",\"n\":\"x\",\"e\":\"AQAB\"}".to_vec(),
-            b" {\n\"keys\": []}\n".to_vec(),
-            b"\xef\xbb\xbf[{\"kty\":\"OKP\"}]".to_vec(),
-            b"<RSAKeyValue><Modulus>x</Modulus></RSAKeyValue>".to_vec(),
-        ] {
-            let told = JwtKeys::from_secret(&form);
-            let shown = String::from_utf8_lossy(&form).into_owned();
-            assert!(told.is_err_and(|reason| reason.contains("not a secret")), "{shown}");
-        }
-    }
-
-    #[test]
-    fn secrets_of_every_kind_are_taken() {
+    fn a_secret_of_less_than_32_bytes_is_taken_with_a_warning() {
         for secret in [
             &b"x"[..],
             b"0123456789abcdef0123456789abcdef",

@@ -1,9 +1,13 @@
 //! From a request's headers to who is asking. Knows tokens and cookies; knows no lock and no route.
 
+mod anonymous;
+mod form;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/auth.rs"]
+pub mod fuzz;
 pub mod jwt;
 mod keys;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
+mod settings;
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
@@ -13,8 +17,10 @@ use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
 use subtle::ConstantTimeEq;
 
-use crate::config::{AuthConfig, Live, Secret};
+use crate::secret::{Reloaded, Secret};
+pub use anonymous::{Anonymous, Facts};
 use jwt::{Claims, Verifier};
+pub use settings::AuthConfig;
 
 /// The cookie that carries a user's JWT.
 const COOKIE_NAME: &str = "refreshToken";
@@ -64,8 +70,8 @@ pub enum Shown {
 /// Verifies what callers show. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
-    jwt: Option<Live<Verifier>>,
-    api_token: Option<Live<Secret>>,
+    jwt: Option<Reloaded<Verifier>>,
+    api_token: Option<Reloaded<Secret>>,
 }
 
 impl Authenticator {
@@ -73,7 +79,8 @@ impl Authenticator {
         Authenticator { jwt: config.jwt.clone(), api_token: config.api_token.clone() }
     }
 
-    /// Who is asking, by the `Authorization` header, else by the cookies. Anonymous only where neither was shown.
+    /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
+    /// anonymous only where nothing is shown.
     pub fn principal(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
         let mut authorizations = headers.get_all(AUTHORIZATION).iter();
         let Some(value) = authorizations.next() else { return self.by_cookies(cookies(headers)) };
@@ -81,11 +88,19 @@ impl Authenticator {
             return Err(Unauthorized("two Authorization headers".to_owned()));
         }
         let token = value.to_str().ok().and_then(bearer);
-        self.by_bearer(token.ok_or_else(|| Unauthorized("the Authorization header holds no bearer token".to_owned()))?)
+        let principal = self.by_bearer(
+            token.ok_or_else(|| Unauthorized("the Authorization header holds no bearer token".to_owned()))?,
+        )?;
+        match (&principal, self.by_cookies(cookies(headers))?) {
+            (Principal::User(user), Principal::User(other)) if user.id != other.id => {
+                Err(Unauthorized(format!("a bearer token and a cookie `{COOKIE_NAME}` of two users")))
+            }
+            _ => Ok(principal),
+        }
     }
 
-    /// Whether the API token stands in the header that Dapr's clients send it in; an error where something else does.
-    /// Without an API token the header is not for us.
+    /// Whether the API token stands in the header that Dapr's clients send it in; an error where something else does, or
+    /// where what is shown beside it is no good. Without an API token the header is not for us.
     pub fn is_dapr_system(&self, headers: &HeaderMap) -> Result<bool, Unauthorized> {
         let mut shown = headers.get_all(DAPR_API_TOKEN).iter();
         let (Some(token), Some(_)) = (shown.next(), &self.api_token) else { return Ok(false) };
@@ -93,7 +108,7 @@ impl Authenticator {
             return Err(Unauthorized(format!("two {DAPR_API_TOKEN} headers")));
         }
         match token.to_str() {
-            Ok(token) if self.is_api_token(token) => Ok(true),
+            Ok(token) if self.is_api_token(token) => self.principal(headers).map(|_| true),
             _ => Err(Unauthorized(format!("the header {DAPR_API_TOKEN} does not hold the API token"))),
         }
     }

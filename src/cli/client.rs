@@ -20,7 +20,7 @@ use tokio::net::{TcpStream, UnixStream};
 use url::Url;
 
 use super::failure::{Failure, Problem};
-use crate::config::{Live, Secret, Wary};
+use crate::secret::{Reloaded, Secret, Unwise};
 
 /// Longest time for a connection, and for an answer that waits for nothing but Redis.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,7 +34,7 @@ pub struct SidecarFlags {
     #[arg(long, env = "LOCKSIDE_URL", value_name = "URL", default_value = "http://127.0.0.1:7420")]
     url: Place,
 
-    /// File with the API token or a JWT to show as `Authorization: Bearer`; not needed where the sidecar asks nobody
+    /// File with the bearer token, an API token or a JWT; not needed if the sidecar does not require authentication
     #[arg(long, env = "LOCKSIDE_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
 }
@@ -49,7 +49,7 @@ impl SidecarFlags {
 }
 
 fn credential(file: &Path) -> Result<HeaderValue, String> {
-    let secret = Live::read("--token-file", file, Secret::parse, Wary::of_nothing());
+    let secret = Reloaded::read("--token-file", file, Secret::parse, Unwise::of_nothing());
     let (secret, _) = secret.map_err(|problem| format!("--token-file: {problem}"))?;
     let value = HeaderValue::from_str(&format!("Bearer {}", secret.now().expose()));
     let mut value = value.map_err(|_| format!("--token-file: `{}` holds no token on one line", file.display()))?;
@@ -126,8 +126,8 @@ impl Sidecar {
         let connected = tokio::time::timeout(TIMEOUT, self.open()).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let (sender, socket) = connected.map_err(|error| {
-            let step = "is `lockside serve` running? else see --url";
-            Failure::NoSidecar(format!("no sidecar at {}: {error}; {step}", self.place))
+            let step = "is `lockside serve` running? otherwise check --url";
+            Failure::NoSidecar(format!("cannot connect to lockside at {}: {error}; {step}", self.place))
         })?;
         Ok(Connection { sidecar: self, sender, socket })
     }
@@ -153,7 +153,7 @@ impl Sidecar {
 
     /// The failure that no answer is.
     pub fn silent(&self, error: &dyn fmt::Display) -> Failure {
-        Failure::Broken(format!("no answer from the sidecar at {}: {error}", self.place))
+        Failure::Broken(format!("no reply from lockside at {}: {error}", self.place))
     }
 }
 

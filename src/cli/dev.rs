@@ -10,8 +10,9 @@ use clap::Args;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use super::{complain, exit, log, parse, say, serve};
+use super::{complain, exit, parse, say, serve};
 use crate::config::{Config, Environment, Flags, ListenFlags, Mistake, ProcessFlags};
+use crate::log;
 
 /// How long the cookie that is printed is good for.
 const COOKIE_LIFE: Duration = Duration::from_secs(12 * 3600);
@@ -37,7 +38,7 @@ pub fn run(flags: &DevFlags) -> ExitCode {
 }
 
 fn start(flags: &DevFlags) -> Result<ExitCode, String> {
-    let home = Home::make().map_err(|error| format!("cannot make a directory for the try-out: {error}"))?;
+    let home = Home::make().map_err(|error| format!("cannot make a directory: {error}"))?;
     let secret = random_secret();
     let secret_file = home.path("jwt-secret");
     write_private(&secret_file, &secret)
@@ -83,16 +84,16 @@ fn welcome(api: &str, ops: &str, cookie: &str) {
     };
     say(format!(
         "\
-lockside dev: for this machine only. Redis is private to this process and forgets everything when it ends.
+lockside dev: for local use only. Redis is private to this process; all state is lost on exit.
 API {host}   ops http://{ops} (/metrics /healthz /readyz)   Ctrl-C ends it
 
-# for the lines of the README
+# for the commands in docs/quickstart.md
 export LOCKSIDE_URL={host} COOKIE='refreshToken={cookie}'
 
 # lock volume/1234 as the user `dev`
 {curl} -X POST {host}/admin/lock -H 'Cookie: refreshToken={cookie}' -H 'Content-Type: application/json' -d '{{\"route\":\"volume\",\"id\":\"1234\"}}'
 
-# list every lock
+# list all locks
 {curl} {host}/cmn/leasable-locks -H 'Cookie: refreshToken={cookie}'
 
 # remove the lock

@@ -68,7 +68,7 @@ impl Problem {
         let problem = problem.unwrap_or_else(|| Problem {
             status: 0,
             code: String::new(),
-            detail: "the answer is not lockside's; does --url name its API listener?".to_owned(),
+            detail: "not a lockside API response; check --url".to_owned(),
             holder: None,
             retry_after: None,
         });
@@ -77,10 +77,10 @@ impl Problem {
 
     fn next_step(&self) -> &'static str {
         match self.code.as_str() {
-            "unauthorized" => "; show who you are with --token-file",
-            "forbidden" => "; this needs other rights, see --token-file",
-            "redis-unavailable" | "redis-refused" | "overloaded" | "draining" | "too-late" => "; try again",
-            "outcome-unknown" => "; look with `lockside show`",
+            "unauthorized" => "; send credentials with --token-file",
+            "forbidden" => "; this needs other permissions, see --token-file",
+            "redis-unavailable" | "redis-refused" | "overloaded" | "draining" | "too-late" => "; retry later",
+            "outcome-unknown" => "; check with `lockside show`",
             _ => "",
         }
     }

@@ -16,11 +16,11 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Args, Debug)]
 pub struct HealthFlags {
-    /// The ops listener of the lockside to ask; the first where several are named
+    /// The metrics and health listener to ask; the first where several are named
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9420", value_parser = first)]
     ops_listen: Address,
 
-    /// Ask whether it is ready (locks can be granted), not only whether it is alive; prints its warnings
+    /// Check readiness (locks can be granted), not only liveness; prints the safety warnings
     #[arg(long)]
     ready: bool,
 }
@@ -37,7 +37,7 @@ pub fn run(flags: &HealthFlags) -> ExitCode {
             ExitCode::from(exit::UNAVAILABLE)
         }
         Err(error) => {
-            complain(format!("no lockside at {}: {error}", flags.ops_listen));
+            complain(format!("cannot connect to lockside at {}: {error}", flags.ops_listen));
             ExitCode::from(exit::UNAVAILABLE)
         }
     }
@@ -76,5 +76,5 @@ fn converse(mut stream: impl Read + Write, path: &str) -> std::io::Result<(u16, 
     stream.take(64 * 1024).read_to_string(&mut answer)?;
     let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok());
     let text = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body).to_owned();
-    status.map(|status| (status, text)).ok_or_else(|| std::io::Error::other("the answer is no HTTP"))
+    status.map(|status| (status, text)).ok_or_else(|| std::io::Error::other("the response is not HTTP"))
 }

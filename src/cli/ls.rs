@@ -13,11 +13,11 @@ use super::{run_client, say};
 
 #[derive(Args, Debug)]
 pub struct LsFlags {
-    /// Only keys that begin so
+    /// Only keys with this prefix
     #[arg(long, value_name = "TEXT")]
     prefix: Option<String>,
 
-    /// A JSON array of everything that is known of each lock, for machines
+    /// A JSON array of everything known of each lock, for machines
     #[arg(long)]
     json: bool,
 
@@ -118,5 +118,5 @@ async fn read(sidecar: &Sidecar, flags: &LsFlags, cursor: Option<&str>) -> Resul
 
 /// An answer that no sidecar gives.
 pub fn not_ours(error: &serde_json::Error) -> Failure {
-    Failure::NoSidecar(format!("the answer is not lockside's ({error}); does --url name its API listener?"))
+    Failure::NoSidecar(format!("not a lockside API response ({error}); check --url"))
 }

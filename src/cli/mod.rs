@@ -5,7 +5,6 @@ mod dev;
 mod exec;
 mod failure;
 mod health;
-mod log;
 mod ls;
 mod parse;
 mod release;
@@ -39,7 +38,7 @@ mod exit {
 
 /// A distributed lock sidecar: locks over HTTP on localhost, kept in a Redis that all sidecars share.
 #[derive(Parser, Debug)]
-#[command(name = "lockside", version, arg_required_else_help = true, args_override_self = true)]
+#[command(name = "lockside", version, arg_required_else_help = true)]
 #[command(max_term_width = 120, after_help = EXAMPLES)]
 struct Cli {
     #[command(subcommand)]
@@ -47,13 +46,13 @@ struct Cli {
 }
 
 const EXAMPLES: &str = "\
-Try it on this machine, with a private Redis and a ready-made cookie:
+Try it locally, with a private Redis and a ready-made cookie:
   lockside dev
 
-Run it beside an app:
+Run it next to an app:
   lockside serve --redis-url redis://redis:6379 --jwt-secret-file /run/secrets/jwt
 
-Look and act from a shell:
+Inspect locks and act on them from a shell:
   lockside ls
   lockside exec nightly-report -- ./report.sh
 
@@ -64,12 +63,12 @@ enum Command {
     /// Serve the lock APIs, for production
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Flags>),
-    /// Try lockside on this machine: a private redis-server, a JWT key, and curl lines to paste
+    /// Run lockside locally with a private Redis, a JWT key, and curl commands to paste
     #[command(mut_arg("ops_listen", |arg| {
         arg.default_value("127.0.0.1:9420").help("Listener for /metrics, /healthz and /readyz, nothing else")
     }))]
     Dev(Box<dev::DevFlags>),
-    /// Ask a running lockside whether it is alive or ready, for container probes: exit code 0 or 69
+    /// Liveness or readiness check, for container probes (exit 0 or 69)
     Health(health::HealthFlags),
     /// Run a command under a lock
     #[command(after_help = exec::HELP)]
@@ -83,20 +82,20 @@ enum Command {
     /// What `exec` becomes when Ctrl-C ended the command
     #[command(hide = true)]
     ExecInterrupted,
-    /// List who holds what
+    /// List locks and their holders
     #[command(after_help = ls::HELP)]
     Ls(ls::LsFlags),
-    /// Show who holds a lock, and how many wait for it
+    /// Show a lock's holder and number of waiters
     #[command(after_help = show::HELP)]
     Show(show::ShowFlags),
-    /// Let go of a lease, or take a lock away from whoever holds it
+    /// Release a lease, or force-release a lock
     #[command(after_help = release::HELP)]
     Release(release::ReleaseFlags),
 }
 
 const SERVE_HELP: &str = "\
-Settings are checked at start, and every mistake is told in one run (exit code 64). Redis need not be there yet:
-/healthz answers 200 and /readyz 503 until it is. SIGTERM drains and exits 0.
+Invalid settings are all reported at startup (exit 64). Redis may be down at startup: /healthz is 200 and /readyz 503
+until it is up. SIGTERM drains and exits 0.
 
 Example: lockside serve --redis-url redis://redis:6379 --redis-password-file /run/secrets/redis \\
            --jwt-public-key-file /etc/lockside/jwt.pem --user-directory --log-format json";
@@ -144,8 +143,16 @@ fn say(line: impl std::fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{line}");
 }
 
-/// Writes an error for people.
+/// Writes an error for people. What it quotes may hold anything: nothing of it is obeyed by a terminal.
 fn complain(line: impl std::fmt::Display) {
     use std::io::Write;
-    let _ = writeln!(std::io::stderr(), "lockside: {line}");
+    let mut text = String::new();
+    for c in line.to_string().chars() {
+        match c {
+            '\n' => text.push(c),
+            c if c.is_control() => text.extend(c.escape_default()),
+            c => text.push(c),
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "lockside: {text}");
 }

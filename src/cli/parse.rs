@@ -1,7 +1,9 @@
 //! Parsing that tells everything that is wrong with a command line in one run: flags that are unknown, lack their value
 //! or are no text, together with every wrong setting.
 
+use std::any::TypeId;
 use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -13,7 +15,7 @@ use super::{Cli, Command, complain, exit, serve};
 pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
     let mut args: Vec<OsString> = args.collect();
     drop_empty(&mut args);
-    let mut wrong = Vec::new();
+    let mut wrong = not_utf8(&args);
     loop {
         let parsed = without_empty_variables().try_get_matches_from(&args);
         match parsed.and_then(|matches| Cli::from_arg_matches(&matches)) {
@@ -49,12 +51,34 @@ pub fn variables() -> Vec<String> {
     args.filter_map(Arg::get_env).map(|name| name.to_string_lossy().into_owned()).collect()
 }
 
-/// The command line's grammar, to which an empty variable is an unset one.
+/// The command line's grammar, to which an empty variable is an unset one, and one that cannot be read is told elsewhere.
 fn without_empty_variables() -> clap::Command {
     let is_empty = |name: &OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
-    let unset = |arg: Arg| if arg.get_env().is_some_and(is_empty) { arg.env(None::<&str>) } else { arg };
+    let unset = |arg: Arg| {
+        if arg.get_env().is_some_and(is_empty) || is_no_text(&arg) { arg.env(None::<&str>) } else { arg }
+    };
     let names: Vec<String> = Cli::command().get_subcommands().map(|it| it.get_name().to_owned()).collect();
     names.into_iter().fold(Cli::command(), |command, name| command.mut_subcommand(name, |it| it.mut_args(unset)))
+}
+
+/// Whether an argument takes a text and its variable is none.
+fn is_no_text(arg: &Arg) -> bool {
+    let takes_any = arg.get_value_parser().type_id() == TypeId::of::<PathBuf>();
+    !takes_any && arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.to_str().is_none())
+}
+
+/// The variables of this command that are no text, a sentence each, unless a flag stands for them.
+fn not_utf8(args: &[OsString]) -> Vec<String> {
+    let command = Cli::command();
+    let Some(command) = args.get(1).and_then(|name| command.find_subcommand(name)) else { return Vec::new() };
+    let is_given = |arg: &Arg| {
+        let is_it = |given: &OsString| {
+            given.to_str().and_then(|given| given.strip_prefix("--")?.split('=').next()) == arg.get_long()
+        };
+        arg.get_long().is_some() && args.iter().any(is_it)
+    };
+    let unfit = command.get_arguments().filter(|arg| is_no_text(arg) && !is_given(arg));
+    unfit.filter_map(Arg::get_env).map(|name| format!("{}: not UTF-8 text", name.to_string_lossy())).collect()
 }
 
 /// Takes the settings out that are empty, `--flag=` or `--flag ''`: an empty one is an unset one.
@@ -96,6 +120,12 @@ fn mend(args: &mut Vec<OsString>, error: &clap::Error) -> Option<String> {
             args.remove(at);
             Some(format!("{flag}: no value; expected {flag} {value}"))
         }
+        ErrorKind::ArgumentConflict => {
+            let arg = context(error, ContextKind::InvalidArg)
+                .filter(|arg| context(error, ContextKind::PriorArg) == Some(arg))?;
+            let flag = arg.split([' ', '[', '=']).next()?.to_owned();
+            drop_repeated(args, &flag, arg.contains(" <")).then(|| format!("{flag}: given twice; expected once"))
+        }
         ErrorKind::InvalidUtf8 => {
             // Behind `--` stands another program's command line.
             let ours = args.iter().skip(1).take_while(|arg| *arg != "--");
@@ -108,6 +138,19 @@ fn mend(args: &mut Vec<OsString>, error: &clap::Error) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Takes a flag out wherever it stands but the first time, with its value where that is a word of its own.
+fn drop_repeated(args: &mut Vec<OsString>, flag: &str, has_value: bool) -> bool {
+    // Behind `--` stands another program's command line.
+    let end = args.iter().position(|arg| arg == "--").unwrap_or(args.len());
+    let is_it = |arg: &OsString| arg.to_str().is_some_and(|arg| arg.split('=').next() == Some(flag));
+    let all: Vec<usize> = (1..end).filter(|at| is_it(&args[*at])).collect();
+    for at in all.iter().skip(1).rev() {
+        let is_alone = has_value && args[*at] == flag && at + 1 < end;
+        args.drain(*at..=at + usize::from(is_alone));
+    }
+    all.len() > 1
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {
@@ -125,7 +168,7 @@ fn sentence(error: &clap::Error, args: &[OsString]) -> String {
             return "the command comes after `--`: lockside exec KEY -- CMD ARGS".to_owned();
         }
         // A value that lost its flag may be a url with a password.
-        return "a value without a flag, not shown since it may be a secret; see --help".to_owned();
+        return "unexpected argument (value hidden); see --help".to_owned();
     }
     match context(error, ContextKind::SuggestedArg) {
         Some(near) => format!("{flag}: no such flag; did you mean {near}?"),

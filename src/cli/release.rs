@@ -25,11 +25,11 @@ pub struct ReleaseFlags {
 #[derive(Args, Debug)]
 #[group(required = true, multiple = false)]
 struct How {
-    /// Let go of the lease with this token, and of no other
+    /// Release only if this token holds the lock
     #[arg(long, value_name = "N")]
     token: Option<u64>,
 
-    /// Take the lock away from whoever holds it, who is told; needs the right to manage locks
+    /// Force-release the lock; its holder is told. Needs the permission manage-locks
     #[arg(long)]
     force: bool,
 }
@@ -63,14 +63,14 @@ fn explained(failure: Failure, key: &str) -> Failure {
     match problem.code.as_str() {
         "lost" => {
             problem.detail = format!(
-                "the lease on `{key}` with this token has ended: it expired, was released or was taken away; \
-                 `lockside show` says who holds it now"
+                "the lease on `{key}` with this token has ended: it expired, was released or was force-released; \
+                 `lockside show` has the current holder"
             );
         }
         "held" => {
             problem.detail = format!(
-                "`{key}` is held by a stranger: the key in Redis is not lockside's, and is left alone; \
-                 whoever wrote it must remove it"
+                "`{key}` is held by another program: the key in Redis is not lockside's, and is left alone; \
+                 that program must remove it"
             );
         }
         _ => {}

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-use super::{complain, exit, log, parse, runtime};
+use super::{complain, exit, parse, runtime};
 use crate::app::App;
 use crate::config::{Address, Config, Environment, Flags, ListenConfig, Mistake};
+use crate::log;
 
 pub fn run(flags: &Flags) -> ExitCode {
     let config = match settings(flags) {
@@ -58,15 +59,15 @@ pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) 
     };
     when_bound(app.listen());
     let (api, ops, version) = (all(&app.listen().api), all(&app.listen().ops), env!("CARGO_PKG_VERSION"));
-    tracing::info!(%api, %ops, version, "lockside serves");
+    tracing::info!(%api, %ops, version, "listening");
     let ended = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(heed_signals(stop));
         app.run(stopped).await
     });
     match ended {
-        Ok(true) => tracing::info!("drained; bye"),
-        Ok(false) => tracing::warn!("the grace ended before every request did; bye"),
+        Ok(true) => tracing::info!("shutdown complete"),
+        Ok(false) => tracing::warn!("shutdown timed out with requests in progress"),
         Err(error) => {
             complain(format!("cannot serve: {error}"));
             return ExitCode::from(exit::FAILURE);
@@ -92,7 +93,7 @@ async fn heed_signals(stop: watch::Sender<bool>) {
             _ = interrupt.recv() => "SIGINT",
         };
         if count > 1 {
-            tracing::warn!(signal = name, "a second signal; ending at once");
+            tracing::warn!(signal = name, "second signal, exiting immediately");
             std::process::exit(1);
         }
         tracing::info!(signal = name, "draining");

@@ -13,11 +13,11 @@ use super::{run_client, say};
 
 #[derive(Args, Debug)]
 pub struct ShowFlags {
-    /// The lock to look at
+    /// The lock to show
     #[arg(value_name = "KEY")]
     key: String,
 
-    /// The answer as JSON, for machines
+    /// The response as JSON, for machines
     #[arg(long)]
     json: bool,
 
@@ -62,7 +62,7 @@ fn for_people(key: &str, shown: &Shown) -> String {
             let kind = holder.kind.as_ref().map(|kind| format!(" ({kind})")).unwrap_or_default();
             match &holder.owner {
                 Some(owner) => line("owner", format!("{owner}{kind}")),
-                None => line("owner", "a stranger: the key in Redis is not lockside's".to_owned()),
+                None => line("owner", "another program: the key in Redis is not lockside's".to_owned()),
             }
             let left = holder.valid_for_ms.map(|ms| format!(" ({})", span(ms))).unwrap_or_default();
             let known = [

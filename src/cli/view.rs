@@ -31,7 +31,7 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.owner {
             Some(owner) => write!(f, "`{}`", printable(owner))?,
-            None => write!(f, "a stranger (lockside did not write this key)")?,
+            None => write!(f, "another program (lockside did not write this key)")?,
         }
         match self.valid_for_ms {
             Some(ms) => write!(f, " for another {}", span(ms)),

@@ -43,7 +43,7 @@ pub struct RedisFlags {
     #[arg(long, env = "LOCKSIDE_REDIS_PASSWORD_FILE", value_name = "FILE")]
     pub redis_password_file: Option<String>,
 
-    /// PEM file with the certificates that vouch for Redis over TLS [default: those that this machine trusts]
+    /// PEM file with the CA certificates for Redis over TLS [default: the system's]
     #[arg(long, env = "LOCKSIDE_REDIS_CA_FILE", value_name = "FILE")]
     pub redis_ca_file: Option<String>,
 
@@ -59,7 +59,7 @@ pub struct RedisFlags {
     #[arg(long, env = "LOCKSIDE_REDIS_TIMEOUT", value_name = "DURATION", default_value = "1s")]
     pub redis_timeout: String,
 
-    /// Replicas that must have a grant or a renewal before it counts
+    /// Replicas that must acknowledge each grant or renewal
     #[arg(long, env = "LOCKSIDE_MIN_REPLICAS", value_name = "N", default_value = "0")]
     pub min_replicas: String,
 
@@ -67,7 +67,7 @@ pub struct RedisFlags {
     #[arg(long, env = "LOCKSIDE_REPLICA_TIMEOUT", value_name = "DURATION", default_value = "500ms")]
     pub replica_timeout: String,
 
-    /// Requests that may wait for Redis at once; more are answered 503 with Retry-After
+    /// Maximum concurrent requests to Redis; beyond it 503 with Retry-After
     #[arg(long, env = "LOCKSIDE_MAX_IN_FLIGHT", value_name = "N", default_value = "4096")]
     pub max_in_flight: String,
 }
@@ -80,30 +80,31 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
     pub listen: Vec<String>,
 
-    /// Listener for /metrics, /healthz and /readyz, nothing else; may be repeated or comma-separated [default:
-    /// 0.0.0.0:9420 and `[::]:9420`, those that this machine has]
+    /// Metrics and health listener: /metrics, /healthz and /readyz, nothing else; may be repeated or comma-separated
+    /// [default: 0.0.0.0:9420 and `[::]:9420`, those that this machine has]
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS")]
     pub ops_listen: Vec<String>,
 
-    /// Mode of the unix sockets that are listened on, octal [default: 0660]
+    /// Mode of the unix sockets, octal [default: 0660]
     #[arg(long, env = "LOCKSIDE_LISTEN_MODE", value_name = "MODE")]
     pub listen_mode: Option<String>,
 
-    /// Group of the unix sockets that are listened on, by name or number [default: that of the process]
+    /// Group of the unix sockets, by name or number [default: that of the process]
     #[arg(long, env = "LOCKSIDE_LISTEN_GROUP", value_name = "GROUP")]
     pub listen_group: Option<String>,
 
-    /// Host names, without a port, that every API listener answers to beside its own addresses, comma-separated; all
-    /// others are 403. Unset: a loopback listener answers to loopback names only, others to every name
+    /// Host names, without a port, accepted by every API listener besides its own addresses; may be repeated or
+    /// comma-separated; all others are 403. Unset: a loopback listener accepts loopback names only, others every name
     #[arg(long, env = "LOCKSIDE_ALLOWED_HOSTS", value_name = "LIST")]
-    pub allowed_hosts: Option<String>,
+    pub allowed_hosts: Vec<String>,
 
-    /// Other sites whose pages may change locks in the user's browser, comma-separated, such as `https://admin.example.com`
+    /// Origins allowed to send state-changing browser requests, such as `https://admin.example.com`; may be repeated or
+    /// comma-separated
     #[arg(long, env = "LOCKSIDE_ALLOWED_ORIGINS", value_name = "LIST")]
-    pub allowed_origins: Option<String>,
+    pub allowed_origins: Vec<String>,
 
-    /// Connections at once, on all API listeners and on all ops listeners; more are answered 503 and closed [default:
-    /// 16384, or as many as this machine's file descriptors allow]
+    /// Maximum connections on all API listeners; beyond it 503 [default: 16384, or as many as this machine's file
+    /// descriptors allow]
     #[arg(long, env = "LOCKSIDE_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<String>,
 
@@ -119,20 +120,24 @@ pub struct ListenFlags {
     )]
     pub insecure: String,
 
-    /// Lock stores that the Dapr API offers, comma-separated, each NAME or NAME=PREFIX, whose locks are named
-    /// PREFIX||resource; `none`: no store
+    /// Lock stores that the Dapr API offers, each NAME or NAME=PREFIX, whose locks are named PREFIX||resource; may be
+    /// repeated or comma-separated; `none`: no store
     #[arg(long, env = "LOCKSIDE_DAPR_STORES", value_name = "LIST", default_value = "lockstore")]
-    pub dapr_stores: String,
+    pub dapr_stores: Vec<String>,
+
+    /// Where /errors is served, for the `type` of errors, such as `https://docs.example.com` [default: the sidecar itself]
+    #[arg(long, env = "LOCKSIDE_DOCS_URL", value_name = "URL")]
+    pub docs_url: Option<String>,
 }
 
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Locks")]
 pub struct LockFlags {
-    /// First part of every Redis key; one prefix is one lock space
+    /// First part of every Redis key; one prefix is one namespace
     #[arg(long, env = "LOCKSIDE_KEY_PREFIX", value_name = "TEXT", default_value = "lockside")]
     pub key_prefix: String,
 
-    /// A lock's Redis key is its name, so that it holds against other programs' locks of that key; not on a cluster
+    /// A lock's Redis key is its name, so that it excludes other programs' locks of that key; not on a cluster
     #[arg(
         long,
         env = "LOCKSIDE_RAW_KEYS",
@@ -152,25 +157,25 @@ pub struct LockFlags {
     #[arg(long, env = "LOCKSIDE_DEFAULT_TTL", value_name = "DURATION", default_value = "30s")]
     pub default_ttl: String,
 
-    /// First part of the owner's name where a service caller does not give one [default: this machine's host name]
+    /// First part of the generated owner name of a service caller that sends none [default: this machine's host name]
     #[arg(long, env = "LOCKSIDE_OWNER_PREFIX", value_name = "TEXT")]
     pub owner_prefix: Option<String>,
 
-    /// Longest lease that anybody may ask for, at most 8760h
+    /// Maximum lease duration, at most 8760h
     #[arg(long, env = "LOCKSIDE_MAX_TTL", value_name = "DURATION", default_value = "24h")]
     pub max_ttl: String,
 
-    /// Longest time that anybody may wait for a lock, at most 24h
+    /// Maximum time in the queue, at most 24h
     #[arg(long, env = "LOCKSIDE_MAX_WAIT", value_name = "DURATION", default_value = "10m")]
     pub max_wait: String,
 
-    /// Requests that may wait for locks at once; more are answered 429 with Retry-After
+    /// Maximum waiting requests; beyond it 429 with Retry-After
     #[arg(long, env = "LOCKSIDE_MAX_WAITERS", value_name = "N", default_value = "4096")]
     pub max_waiters: String,
 }
 
 #[derive(Args, Clone, Debug, Default)]
-#[command(next_help_heading = "Who may do what")]
+#[command(next_help_heading = "Authentication")]
 pub struct AuthFlags {
     /// File with the secret of HS256, HS384 and HS512 tokens
     #[arg(long, env = "LOCKSIDE_JWT_SECRET_FILE", value_name = "FILE")]
@@ -188,18 +193,18 @@ pub struct AuthFlags {
     #[arg(long, env = "LOCKSIDE_JWT_AUDIENCE", value_name = "TEXT")]
     pub jwt_audience: Option<String>,
 
-    /// File with a bearer token that makes a caller a system caller, who may do everything
+    /// File with a bearer token that makes a caller a service caller with full access
     #[arg(long, env = "LOCKSIDE_API_TOKEN_FILE", value_name = "FILE")]
     pub api_token_file: Option<String>,
 
-    /// What callers without a credential may do: full (everything), lock (the native and the Dapr API, no force-release)
+    /// What callers without credentials may do: full (everything), lock (the native and the Dapr API, no force-release)
     /// or none. A request that came through a proxy is never served so. Beyond loopback and unix sockets full and lock
     /// need --insecure [default: full without a JWT key and an API token, lock with a JWT key only, none with an API token;
     /// beyond loopback none, without either full]
     #[arg(long, env = "LOCKSIDE_ANONYMOUS", value_name = "LEVEL")]
     pub anonymous: Option<String>,
 
-    /// Look every user up in the Redis hash PREFIX:users and refuse who is not there or not active
+    /// Look every user up in the Redis hash PREFIX:users; refuse those that are missing or inactive
     #[arg(
         long,
         env = "LOCKSIDE_USER_DIRECTORY",
@@ -219,11 +224,11 @@ pub struct ProcessFlags {
     #[arg(long, env = "LOCKSIDE_THREADS", value_name = "N", default_value = "1")]
     pub threads: String,
 
-    /// How long requests under way may take to end after SIGTERM
+    /// How long requests in progress may take to end after SIGTERM
     #[arg(long, env = "LOCKSIDE_SHUTDOWN_GRACE", value_name = "DURATION", default_value = "10s")]
     pub shutdown_grace: String,
 
-    /// error, warn, info, debug (a line a request) or trace
+    /// error, warn, info, debug (logs every request) or trace
     #[arg(long, env = "LOCKSIDE_LOG_LEVEL", value_name = "LEVEL", default_value = "info")]
     pub log_level: String,
 

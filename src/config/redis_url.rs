@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use percent_encoding::percent_decode_str;
 use url::Url;
 
-use super::{RedisServer, Secret};
+use super::RedisServer;
+use crate::secret::Secret;
 
 const EXPECTED: &str = "expected redis://host:6379, rediss://host:6379, redis+unix:///path/to/socket, \
                         redis-sentinel://host:26379,host:26379?master=NAME or redis-cluster://host:6379,host:6379";
@@ -75,8 +76,14 @@ impl<'a> Parts<'a> {
         if self.hosts.len() > 1 && !has_list {
             return Err(format!("several hosts; {EXPECTED}"));
         }
-        if has_list && self.credentials.split(':').next().is_some_and(|user| user.contains(',')) {
-            return Err(format!("user and password stand once, before the first host; {EXPECTED}"));
+        // All before the last `@` counts as the credentials: a host between two of them would be a part of the password.
+        let credentials = self.credentials.strip_suffix('@').unwrap_or_default();
+        let (has_comma, has_at) = (credentials.contains(','), credentials.contains('@'));
+        if (has_list && (has_comma || has_at)) || (has_comma && has_at) {
+            return Err(format!(
+                "user and password stand once, before all hosts; percent-encode a `,` in them as %2C and an `@` as %40; \
+                 {EXPECTED}"
+            ));
         }
         if self.scheme.eq_ignore_ascii_case("redis+unix") && !self.is_unix_path() {
             return Err(format!(
@@ -178,7 +185,7 @@ impl Parameters {
         let instead = match name.to_ascii_lowercase().as_str() {
             "password" | "pass" | "auth" => "use --redis-password-file",
             "username" | "user" => "use --redis-username",
-            "database" => "use `db`",
+            "database" | "db" => "use `db`",
             "master" | "mastername" | "sentinelservicename" => "it is for redis-sentinel://, as `master`",
             "timeout" | "socket_timeout" => "use --redis-timeout",
             "ssl" | "tls" => "use rediss://",

@@ -1,6 +1,7 @@
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use super::*;
+use crate::secret::Secret;
 
 #[derive(Parser)]
 struct Command {
@@ -136,7 +137,7 @@ fn every_part_of_a_redis_url_that_is_not_used_is_refused_by_name() {
         ("redis://x?username=me", "`username` is not used; use --redis-username"),
         ("rediss://x?ssl_cert_reqs=none", "`ssl_cert_reqs` is not used"),
         ("redis://x?timeout=5", "`timeout` is not used; use --redis-timeout"),
-        ("redis://x?DB=5", "`DB` is not used"),
+        ("redis://x?DB=5", "`DB` is not used; use `db`"),
         ("redis://x?protocol=3&db=1", "`protocol` is not used"),
         ("redis://x?master=m", "`master` is not used; it is for redis-sentinel://"),
         ("redis+unix:///s?master=m", "`master` is not used"),
@@ -169,6 +170,7 @@ fn every_part_of_a_redis_url_that_is_not_used_is_refused_by_name() {
 #[test]
 fn a_redis_url_that_is_typed_wrongly_says_how_it_is_typed() {
     const ENCODE: &str = "percent-encode it in the user and the password, as ";
+    let once = || "user and password stand once, before all hosts; percent-encode a `,` in them as %2C".to_owned();
     for (url, says) in [
         ("redis://:hunter2#ss@x", format!("a `#` before the `@`: {ENCODE}%23, or use --redis-password-file")),
         ("redis://:hunter2?ss@x", format!("a `?` before the `@`: {ENCODE}%3F")),
@@ -182,6 +184,16 @@ fn a_redis_url_that_is_typed_wrongly_says_how_it_is_typed() {
         ("redis-sentinel://me:hunter2@a?master=m@b?master=m", format!("{ENCODE}%3F")),
         ("redis-cluster://me:1/hunter2@a,b", format!("{ENCODE}%2F")),
         ("redis+unix://:hunter2/x@/s", format!("{ENCODE}%2F")),
+        ("redis-sentinel://:hunter2@h1,:hunter2@h2?master=m", once()),
+        ("redis-sentinel://me:hunter2@h1:26379,h2,me:hunter2@h3?master=m", once()),
+        ("redis-sentinel://me@h1,me@h2?master=m", once()),
+        ("redis-sentinel://me,you:hunter2@h?master=m", once()),
+        ("redis-sentinel://:hun,ter2@h?master=m", once()),
+        ("redis-sentinel://:hun@ter2@h?master=m", once()),
+        ("redis-sentinel://:hunter2@@h?master=m", once()),
+        ("rediss-cluster://:hunter2@h1,:hunter2@h2", once()),
+        ("redis-cluster://:hunter2,@h1,h2", once()),
+        ("redis://:hunter2@h1,:hunter2@h2", once()),
         ("redis://::1:6379", "put an IPv6 address in brackets".to_owned()),
         ("redis://2001:db8::1/0", "put an IPv6 address in brackets".to_owned()),
         ("redis://me:hunter2@fe80::1", "put an IPv6 address in brackets".to_owned()),
@@ -258,7 +270,7 @@ fn a_url_names_all_sentinels_and_their_master() {
 
 #[test]
 fn a_url_names_nodes_of_a_cluster() {
-    let config = Config::resolve(&flags(&["--redis-url=redis-cluster://me@a,b:7000/0"])).expect("a good url").redis;
+    let config = Config::resolve(&flags(&["--redis-url=redis-cluster://me:pw@a,b:7000/0"])).expect("a good url").redis;
     let hosts = [("a", 6379), ("b", 7000)].map(|(host, port)| (host.to_owned(), port)).to_vec();
     assert_eq!(config.server, RedisServer::Cluster { hosts });
     assert_eq!((config.username.as_deref(), config.database), (Some("me"), None));
@@ -277,6 +289,46 @@ fn what_is_for_another_redis_is_a_mistake() {
         assert!(all.len() == 1 && all[0].contains(says), "{given:?}: {all:?}");
     }
     assert!(Config::resolve(&flags(&["--redis-timeout=500ms"])).is_ok(), "nobody waits for replicas");
+}
+
+#[test]
+fn a_user_name_without_a_password_is_a_mistake_wherever_either_stands() {
+    let file = std::env::temp_dir().join(format!("lockside-password-{}", std::process::id()));
+    std::fs::write(&file, "hunter2").expect("a file");
+    let (password, empty) = (format!("--redis-password-file={}", file.display()), "--redis-password-file=");
+    let sentinels = "--redis-url=redis-sentinel://h?master=m";
+    let of_sentinels = format!("--redis-sentinel-password-file={}", file.display());
+    for (args, flag) in [
+        (&["--redis-username=nop"][..], Some("--redis-username")),
+        (&["--redis-username=nop", empty], Some("--redis-username")),
+        (&["--redis-username=nop", "--redis-url=redis://:@h"], Some("--redis-username")),
+        (&["--redis-url=redis://nop@h"], Some("--redis-url")),
+        (&["--redis-url=rediss://nop:@h"], Some("--redis-url")),
+        (&["--redis-url=redis-cluster://nop@h,i"], Some("--redis-url")),
+        (&["--redis-url=redis-sentinel://nop@h?master=m"], Some("--redis-url")),
+        (&[sentinels, "--redis-sentinel-username=nop"], Some("--redis-sentinel-username")),
+        (&[sentinels, "--redis-sentinel-username=nop", &password], Some("--redis-sentinel-username")),
+        (&["--redis-username=nop", &password], None),
+        (&["--redis-username=nop", "--redis-url=redis://:pw@h"], None),
+        (&["--redis-url=redis://nop@h", &password], None),
+        (&["--redis-url=redis://nop:pw@h"], None),
+        (&["--redis-url=redis://:pw@h"], None),
+        (&["--redis-url=redis://:@h"], None),
+        (&[sentinels, "--redis-sentinel-username=nop", &of_sentinels], None),
+        (&["--redis-username="], None),
+    ] {
+        match flag {
+            Some(flag) => {
+                let all = mistakes(args);
+                let says = format!("{flag}: a user name is given without a password; add --redis-");
+                assert!(all.len() == 1 && all[0].starts_with(&says), "{args:?}: {all:?}");
+            }
+            None => assert!(Config::resolve(&flags(args)).is_ok(), "{args:?}"),
+        }
+    }
+    let both = mistakes(&["--redis-username=nop", "--redis-password-file=/no/such"]);
+    assert!(both.len() == 1 && both[0].contains("cannot read"), "the file is what is wrong: {both:?}");
+    let _ = std::fs::remove_file(file);
 }
 
 #[test]
@@ -310,7 +362,7 @@ fn one_question_decides_who_is_served_without_a_credential() {
     let asked = Config::resolve(&flags(&["--anonymous=lock"])).expect("good");
     assert_eq!(levels(&asked), [Anonymous::Lock, Anonymous::None]);
     let mut guarded = insecure;
-    guarded.auth.api_token = Some(Live::fixed(Secret::new("x")));
+    guarded.auth.api_token = Some(Reloaded::fixed(Secret::new("x")));
     assert_eq!((guarded.auth.has_credential(), levels(&guarded)), (true, [Anonymous::None; 2]));
 }
 
@@ -322,7 +374,7 @@ fn each_listener_has_the_level_of_its_own_address() {
     let listeners = "--listen=127.0.0.1:1,unix:/s,10.0.0.1:1";
     let notes = |args: &[&str]| {
         let mut notes = Config::resolve(&flags(args)).expect("good").notes;
-        notes.retain(|note| note.contains("without a credential"));
+        notes.retain(|note| note.contains("without credentials"));
         notes
     };
     let told = notes(&[&key, listeners]);
@@ -346,8 +398,72 @@ fn lock_stores_are_names_that_make_no_two_locks_one() {
         |text: &str| Config::resolve(&flags(&[&format!("--dapr-stores={text}")])).map(|it| it.listen.dapr_stores);
     let store = |name: &str, prefix: &str| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() };
     assert_eq!(stores("a, b=lock||app,").ok(), Some(vec![store("a", "a"), store("b", "lock||app")]));
+    assert_eq!(stores("a=x,b=x").ok(), Some(vec![store("a", "x"), store("b", "x")]), "two names of one store");
     assert_eq!(stores("none").ok(), Some(Vec::new()));
-    for bad in ["", ",", "none,a", "a||b", "a\tb", "a=", "=a", "a|", "a=b|", "a=b||", &"x".repeat(65)] {
+    for bad in [
+        "",
+        ",",
+        "none,a",
+        "a||b",
+        "a\tb",
+        "a=",
+        "=a",
+        "a|",
+        "a=b|",
+        "a=b||",
+        "s=a,s=b",
+        "s,s",
+        "s,t,s=u",
+        &"x".repeat(65),
+    ] {
         assert!(mistakes(&[&format!("--dapr-stores={bad}")])[0].starts_with("--dapr-stores: "), "{bad}");
+    }
+}
+
+#[test]
+fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
+    let all = |config: Config| {
+        let ListenConfig { api, ops, allowed_hosts, allowed_origins, dapr_stores, .. } = config.listen;
+        let addresses = |all: Vec<Address>| all.iter().map(Address::to_string).collect::<Vec<_>>();
+        let stores = dapr_stores.into_iter().map(|store| store.name).collect();
+        [addresses(api), addresses(ops), allowed_hosts, allowed_origins, stores]
+    };
+    let mut command = Command::command();
+    let lists: Vec<String> = command
+        .get_arguments()
+        .filter(|arg| matches!(arg.get_action(), clap::ArgAction::Append))
+        .map(|arg| format!("--{}", arg.get_long().expect("a flag")))
+        .collect();
+    let known = [
+        ("--listen", ["127.0.0.1:1", "127.0.0.1:2"]),
+        ("--ops-listen", ["127.0.0.1:3", "127.0.0.1:4"]),
+        ("--allowed-hosts", ["a.test", "b.test"]),
+        ("--allowed-origins", ["https://a.test", "https://b.test"]),
+        ("--dapr-stores", ["a", "b"]),
+    ];
+    assert_eq!(lists, known.map(|(flag, _)| flag), "every flag that is a list");
+    for (at, (flag, [a, b])) in known.into_iter().enumerate() {
+        for args in [
+            &[format!("{flag}={a},{b}")][..],
+            &[format!("{flag}={a}"), format!("{flag}={b}")],
+            &[format!("{flag}={a},"), format!("{flag}= {b} ,")],
+        ] {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let config = Config::resolve(&flags(&args)).unwrap_or_else(|mistakes| panic!("{args:?}: {mistakes:?}"));
+            assert_eq!(all(config)[at], [a, b], "{args:?}");
+        }
+        for nothing in [",", " , ", " "] {
+            let told = mistakes(&[&format!("{flag}={nothing}")]);
+            assert!(told.len() == 1 && told[0].starts_with(&format!("{flag}: ")), "{flag}={nothing}: {told:?}");
+        }
+    }
+    command.build();
+    for arg in command.get_arguments().filter(|arg| arg.get_long().is_some_and(|flag| flag != "help")) {
+        let (flag, value) = (format!("--{}", arg.get_long().expect("a flag")), "=true");
+        if !lists.contains(&flag) {
+            let twice =
+                Command::try_parse_from(["lockside".to_owned(), format!("{flag}{value}"), format!("{flag}{value}")]);
+            assert!(twice.is_err(), "{flag} twice: the last would win without a word");
+        }
     }
 }

@@ -27,7 +27,7 @@ impl Locks {
                     let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
                     let (by, by_kind) = (by.id(), by.kind());
                     let (key, token) = (key.as_str(), taken.token.get());
-                    tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, "a lock was taken away");
+                    tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, "lock force-released");
                     Ok(Forced::Taken)
                 }
                 ForceRow::Free => Ok(Forced::Free),

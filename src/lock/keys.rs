@@ -14,6 +14,9 @@ use bytes::Bytes;
 use super::{Key, Shard};
 use crate::redis::{Patterns, Slot};
 
+/// A raw key as any other.
+const RAW_SAMPLE: &str = "any-other-key";
+
 /// The names of one lock space; two prefixes never meet.
 #[derive(Clone, Debug)]
 pub struct KeySpace {
@@ -111,6 +114,20 @@ impl KeySpace {
             format!("&{prefix}:push:[0-9a-f]*")
         };
         Patterns { keys: format!("{shards} ~{{{prefix}:raw}}:mark %R~{prefix}:users{names}"), channels }
+    }
+
+    /// A key of each kind and shard, which an ACL user of this space must be allowed to read and write; and those that it
+    /// had better be allowed: the mark of raw keys and, where there are any, a key that is none of this space.
+    pub fn samples(&self) -> (Vec<String>, Vec<String>) {
+        let of_a_shard = |keys: &ShardKeys| {
+            let begins =
+                [&keys.queue, &keys.forced, &keys.mark].into_iter().chain((!self.is_raw()).then_some(&keys.lock));
+            let whole = [&keys.sequence, &keys.tokens].map(|key| String::from_utf8_lossy(key).into_owned());
+            begins.map(|begin| join(begin, "a")).chain(whole).collect::<Vec<_>>()
+        };
+        let needed = self.shards.iter().flat_map(of_a_shard).collect();
+        let raw = self.is_raw().then(|| RAW_SAMPLE.to_owned());
+        (needed, [self.raw_mark.clone()].into_iter().chain(raw).collect())
     }
 
     /// Whether other programs' locks and ours are one.
@@ -246,6 +263,29 @@ mod tests {
             assert_ne!(one.tokens(shard), space.tokens(shard));
             assert_eq!((one.slot(shard), Slot::of(one.lock(&key))), (space.slot(shard), space.slot(shard)));
         }
+    }
+
+    #[test]
+    fn the_samples_of_a_space_are_of_each_kind_and_shard() {
+        let space = KeySpace::new("lockside");
+        let (needed, further) = space.samples();
+        assert_eq!(further, ["{lockside:raw}:mark"]);
+        let key = Key::parse("a").expect("a key");
+        let (shard, text) = (key.shard(), |key: &Bytes| String::from_utf8_lossy(key).into_owned());
+        for of_a_lock in [
+            space.lock(&key),
+            space.queue(&key),
+            space.forced(&key),
+            text(space.sequence(shard)),
+            text(space.tokens(shard)),
+        ] {
+            assert!(needed.contains(&of_a_lock), "{of_a_lock}");
+        }
+        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 6 * Shard::all().count());
+
+        let (needed, further) = KeySpace::raw("lockside", 0).samples();
+        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 5 * Shard::all().count());
+        assert_eq!(further, ["{lockside:raw}:mark", RAW_SAMPLE]);
     }
 
     #[test]

@@ -7,6 +7,9 @@ mod acquire;
 mod attempt;
 mod detached;
 mod force;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/lock.rs"]
+pub mod fuzz;
 mod high_water;
 mod index;
 mod key;
@@ -14,8 +17,6 @@ mod keys;
 mod lease;
 mod nonce;
 mod probe;
-#[cfg(any(test, fuzzing))]
-pub mod properties;
 mod queue;
 mod read;
 mod record;
@@ -23,12 +24,13 @@ mod release;
 mod renew;
 mod request;
 mod scripts;
+mod settings;
 mod token;
 mod undo;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, watch};
 
@@ -37,11 +39,12 @@ pub use index::{Counted, ListFailure, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
 pub use lease::{Claim, Lease, Owner, OwnerKind, Ttl};
-pub use probe::Prober;
+pub use probe::{Checks, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use request::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
 };
+pub use settings::LockConfig;
 pub use token::{SHARDS, Shard, Token};
 pub use undo::{Unconfirmed, Unsettled};
 
@@ -104,6 +107,7 @@ impl Locks {
         let scripts = Scripts { redis, space, high_water: Arc::clone(&shared.high_water) };
         let undoer = Undoer::new(scripts.clone());
         let queue = Queue::new(shared.nonces.next(), scripts.clone());
+        scripts.know_rights(queue.sidecar());
         Locks(Arc::new(Engine { scripts, shared, undoer, queue }))
     }
 
@@ -201,6 +205,15 @@ pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u
     let drift_ms = ttl_ms.div_ceil(100) + 2;
     lease.valid_for_ms = lease.valid_for_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
     if lease.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(lease) }
+}
+
+impl Lease {
+    /// What its owner can count on once it was kept back for so long. Nothing left is an error.
+    pub fn age(&mut self, by: Duration) -> Result<(), LockFailure> {
+        let by_ms = u64::try_from(by.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
+        self.valid_for_ms = self.valid_for_ms.saturating_sub(by_ms);
+        if self.valid_for_ms == 0 { Err(LockFailure::TooLate(by_ms)) } else { Ok(()) }
+    }
 }
 
 /// [`promised`], for a lease that its owner had already: `valid_for_ms` is what a renewal set, or what was left.

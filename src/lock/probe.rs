@@ -1,12 +1,12 @@
-//! Whether locks can be granted, found out by granting one: an acquire and its release, by the ordinary scripts, in one
-//! call, on a key that is no lock. So a probe fails for whatever reason an acquire does.
+//! Whether locks can be granted and kept, found out by doing so: an acquire, the same again by its owner, which renews the
+//! lease, and its release, by the ordinary scripts, in one call, on a key that is no lock. So a probe fails for whatever
+//! reason an acquire does. What only other keys need, or a lock that others wait for, Redis is asked about in the same
+//! call: whether it allows every key, command and channel.
 //!
 //! The key is this process's alone, lies in the slots of the locks, under their prefix, and is in none of their indexes:
-//! no list, count or metric of locks shows it. It ends with the call, or a second later.
+//! no list, count or metric of locks shows it. It ends with the call, or two seconds later.
 
 use std::sync::Arc;
-
-use futures_util::future::join;
 
 use super::keys::KeySpace;
 use super::record;
@@ -18,6 +18,7 @@ use crate::redis::{Purpose, RedisFailure, Server, Slot};
 
 /// How long what a probe acquires lasts where its release does not come to pass, milliseconds.
 const TTL_MS: u64 = 1_000;
+const RENEWED_TTL_MS: u64 = 2_000;
 
 /// Probes the masters of one Redis.
 pub struct Prober {
@@ -27,6 +28,27 @@ pub struct Prober {
     /// One of each shard, in their order, and the slots that they are in.
     keys: Vec<Key>,
     slots: Vec<Slot>,
+}
+
+/// What a probe finds out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checks {
+    Lock,
+    LockAndRights,
+}
+
+/// What a probe found that succeeded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Probed {
+    /// `None` where they were not asked about.
+    pub rights: Option<Rights>,
+}
+
+/// Redis allows all that locks need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rights {
+    /// What it refuses that they can do without.
+    pub refused: Option<String>,
 }
 
 impl Locks {
@@ -48,32 +70,50 @@ impl Prober {
         self.scripts.redis.servers(&self.slots)
     }
 
-    /// Acquires and releases a key of a shard.
-    pub async fn probe(&self, shard: usize) -> Result<(), RedisFailure> {
-        let Prober { scripts, shared, identity, keys, .. } = self;
-        let key = &keys[shard];
+    /// Acquires, renews and releases a key of a shard.
+    pub async fn probe(&self, shard: usize, checks: Checks) -> Result<Probed, RedisFailure> {
+        let key = &self.keys[shard];
+        let rights = async {
+            match checks {
+                Checks::Lock => Ok(None),
+                Checks::LockAndRights => self.scripts.check_rights(key.shard()).await.map(Some),
+            }
+        };
+        let release = self.scripts.release(key, None, &self.identity, "");
+        // All in one turn of the event loop, and so in one call, in this order.
+        let (acquired, renewed, released, rights) =
+            tokio::join!(self.acquire(key, TTL_MS), self.acquire(key, RENEWED_TTL_MS), release, rights);
+        // What it says is more than that an acquire fails, where it says anything.
+        let rights = match rights {
+            Err(failure) if failure.is_of_rights() => return Err(failure),
+            rights => rights,
+        };
+        acquired?;
+        renewed?;
+        match released? {
+            // Lost: they went apart, as after a cluster moved the slot.
+            ReleaseRow::Released | ReleaseRow::Lost => {}
+            ReleaseRow::Told | ReleaseRow::Other(_) | ReleaseRow::Stranger => {
+                return Err(RedisFailure::Nonsense("a key of lockside's own was not released".to_owned()));
+            }
+        }
+        Ok(Probed { rights: rights?.map(|refused| Rights { refused }) })
+    }
+
+    async fn acquire(&self, key: &Key, ttl_ms: u64) -> Result<(), RedisFailure> {
         let acquire = AcquireArgs {
-            ttl: Ttl::from_ms(TTL_MS, TTL_MS).expect("a second is no less than the shortest ttl"),
-            identity,
-            nonce: &record::nonce(&shared.nonces.next()),
+            ttl: Ttl::from_ms(ttl_ms, ttl_ms).expect("a second is no less than the shortest ttl"),
+            identity: &self.identity,
+            nonce: &record::nonce(&self.shared.nonces.next()),
             further: "",
             // What the last probe left behind is no hindrance.
             own: Own::Extend,
             request: "",
         };
-        // Both in one turn of the event loop, and so in one call.
-        let (acquired, released) = join(scripts.acquire(key, acquire), scripts.release(key, None, identity, "")).await;
-        match acquired? {
-            AcquireRow::Granted { .. } | AcquireRow::Renewed(_) | AcquireRow::Replayed(_) => {}
+        match self.scripts.acquire(key, acquire).await? {
+            AcquireRow::Granted { .. } | AcquireRow::Renewed(_) | AcquireRow::Replayed(_) => Ok(()),
             AcquireRow::Held(_) | AcquireRow::Stranger | AcquireRow::Rejoining { .. } => {
-                return Err(RedisFailure::Nonsense("a key of lockside's own is held by another".to_owned()));
-            }
-        }
-        match released? {
-            // Lost: the two went apart, as after a cluster moved the slot.
-            ReleaseRow::Released | ReleaseRow::Lost => Ok(()),
-            ReleaseRow::Told | ReleaseRow::Other(_) | ReleaseRow::Stranger => {
-                Err(RedisFailure::Nonsense("a key of lockside's own was not released".to_owned()))
+                Err(RedisFailure::Nonsense("a key of lockside's own is held by another".to_owned()))
             }
         }
     }

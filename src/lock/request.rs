@@ -171,13 +171,13 @@ pub enum LockFailure {
     #[error(transparent)]
     Redis(#[from] RedisFailure),
     /// It was granted, or told of again, but nothing was left of its validity when the answer came. It is undone.
-    #[error("granted, but too late to be of use: redis took {0} ms of the ttl")]
+    #[error("granted too late: redis took {0} ms of the TTL")]
     TooLate(u64),
     /// It was granted, but too few replicas have it. It is undone.
-    #[error("granted, and taken back: {0}")]
+    #[error("granted, and rolled back: {0}")]
     TakenBack(String),
     /// It was renewed, but nothing was left of its validity when the answer came.
-    #[error("renewed, but too late to be of use: redis took {0} ms of the ttl")]
+    #[error("renewed too late to rely on: redis took {0} ms of the TTL")]
     RenewedTooLate(u64),
     /// It was not this waiter's turn in time.
     #[error("not granted within the time to wait")]
@@ -185,7 +185,7 @@ pub enum LockFailure {
     #[error("{0} requests wait for locks already")]
     TooManyWaiters(usize),
     /// The process is being stopped, and waits for nothing any more.
-    #[error("being stopped")]
+    #[error("shutting down")]
     Draining,
 }
 

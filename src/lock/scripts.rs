@@ -1,5 +1,6 @@
 //! Typed calls of `lua/`: one method a script, one enum variant a row of its header. Nothing is decided here.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use super::high_water::HighWater;
 use super::keys::KeySpace;
 use super::request::Own;
 use super::{Key, Shard, Token, Ttl};
-use crate::redis::{Args, Call, Redis, RedisFailure, Reply, Script, Slot};
+use crate::redis::{Args, Call, Needs, Redis, RedisFailure, Reply, Script, Slot};
 
 macro_rules! lua {
     ($name:literal) => {
@@ -20,10 +21,17 @@ macro_rules! lua {
 const PROMISES: &[&str] = &["granted", "replayed", "renewed"];
 
 macro_rules! script {
-    ($($before:literal)* => $name:literal $(in $batch:ident)? $(, promising $words:ident)?) => {
+    ($($before:literal)* => $name:literal $(in $batch:ident)? $(, promising $words:ident)? $(; $how:ident)?) => {
         LazyLock::new(|| {
-            Script::new($name, concat!($(lua!($before),)* lua!($name)))$(.batched_by(&$batch))?$(.promising($words))?
+            Script::new($name, concat!($(lua!($before),)* lua!($name)))$(.batched_by(&$batch))?$(.promising($words))?$(.$how())?
         })
+    };
+}
+
+/// Asks what Redis refuses.
+macro_rules! rights {
+    () => {
+        include_str!("../redis/rights.lua")
     };
 }
 
@@ -35,6 +43,7 @@ macro_rules! batch {
                 $(lua!($before),)*
                 "local operations = {}\n",
                 $("operations.", $name, " = function(KEYS, ARGV)\n", lua!($name), "end\n",)*
+                "operations.rights = function(KEYS, ARGV)\n", rights!(), "end\n",
                 lua!("batch")
             );
             Script::new("batch", text).promising(PROMISES)
@@ -42,18 +51,23 @@ macro_rules! batch {
     };
 }
 
-static ACQUIRE: LazyLock<Script> = script!("lease" "queue" => "acquire" in BATCH, promising PROMISES);
+static ACQUIRE: LazyLock<Script> = script!("lease" "queue" => "acquire" in BATCH, promising PROMISES; all_or_nothing);
 static RENEW: LazyLock<Script> = script!("lease" => "renew" in BATCH, promising PROMISES);
 static RELEASE: LazyLock<Script> = script!("lease" "queue" => "release" in BATCH);
 static FORCE: LazyLock<Script> = script!("lease" "queue" => "force");
 static UNDO: LazyLock<Script> = script!("lease" "queue" => "undo");
-static JOIN: LazyLock<Script> = script!("lease" "queue" => "queue_join" in BATCH);
+static JOIN: LazyLock<Script> = script!("lease" "queue" => "queue_join" in BATCH; all_or_nothing);
 static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in BATCH);
 static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
 static READ: LazyLock<Script> = script!("lease" => "read");
 static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
+static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", rights!()).batched_by(&BATCH));
 static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", lua!("census")).across_slots());
 static BATCH: LazyLock<Script> = batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
+
+/// All that lie in `lua/`, but for what they are made of.
+static ALL: [&LazyLock<Script>; 12] =
+    [&ACQUIRE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &SWEEP, &CENSUS, &BATCH];
 
 /// What lies under a lock's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -415,6 +429,22 @@ impl Scripts {
         }
     }
 
+    /// Says what Redis must allow where `sidecar` is one that waits or holds.
+    pub fn know_rights(&self, sidecar: &str) {
+        let (keys, further) = self.space.samples();
+        let channels: BTreeSet<&str> = Shard::all().map(|shard| self.space.push(shard)).collect();
+        let channels = channels.into_iter().flat_map(|push| [[push, "all"].concat(), [push, sidecar].concat()]);
+        let (patterns, channels) = (self.space.patterns(), channels.collect());
+        let scripts = ALL.iter().map(|script| &***script).collect();
+        self.redis.know(Needs { patterns, scripts, keys, further, channels });
+    }
+
+    /// Whether Redis allows all of that, asked of the master of a shard; `Ok` says what it refuses that locks can do
+    /// without.
+    pub async fn check_rights(&self, shard: Shard) -> Result<Option<String>, RedisFailure> {
+        self.redis.check_rights(&RIGHTS, self.space.slot(shard)).await
+    }
+
     fn slot(&self, key: &Key) -> Slot {
         self.space.slot(key.shard())
     }
@@ -481,5 +511,24 @@ impl Row {
 
     fn unknown(&self, script: &Script) -> RedisFailure {
         RedisFailure::Nonsense(format!("{}: a row {:?}", script.name, self.word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_of_every_script_are_asked_about() {
+        let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/lua"))
+            .expect("the scripts")
+            .map(|file| file.expect("a file").path())
+            .filter(|path| !std::fs::read_to_string(path).expect("a text").starts_with("-- Not a script"))
+            .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
+            .collect();
+        files.sort_unstable();
+        let mut named: Vec<&str> = ALL.iter().map(|script| script.name).collect();
+        named.sort_unstable();
+        assert_eq!(files, named);
     }
 }

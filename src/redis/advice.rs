@@ -15,7 +15,7 @@ pub(super) const UNCONNECTED: &str = "no connection: ";
 /// Stands in no advice.
 const SEPARATOR: &str = "; ";
 /// Where all rights stand together.
-const SHIPPED: &str = "(all that it needs stands in deploy/redis/lockside.acl)";
+const SHIPPED: &str = "(deploy/redis/lockside.acl has all that it needs)";
 
 /// The refusal with its advice, where there is one and it is not there yet.
 pub(super) fn attach(text: &str, patterns: &Patterns) -> String {
@@ -81,6 +81,9 @@ pub(super) fn of(text: &str, patterns: &Patterns) -> Option<String> {
         "NOAUTH" => "name the file of its password with --redis-password-file",
         "WRONGPASS" => "correct --redis-username or --redis-password-file",
         "UNFIT" => "install Redis 7.0 or later",
+        "ERR" if text.contains("DB index is out of range") => {
+            "it has fewer databases: name a lower one in --redis-url, or raise databases in its configuration"
+        }
         _ => return None,
     };
     Some(advice.to_owned())
@@ -88,17 +91,24 @@ pub(super) fn of(text: &str, patterns: &Patterns) -> Option<String> {
 
 fn of_rights(text: &str, Patterns { keys, channels }: &Patterns) -> String {
     let commands = text.split_once("run the '").map(|(_, rest)| quoted(&format!("'{rest}"))).unwrap_or_default();
+    let mut wanted = Vec::new();
     if !commands.is_empty() {
         let commands: Vec<String> = commands.iter().map(|command| format!("+{command}")).collect();
-        return format!("allow its ACL user the command{}: {}", plural(&commands), commands.join(" "));
+        wanted.push(format!("the command{}: {}", plural(&commands), commands.join(" ")));
     }
-    if text.contains("channel") {
-        return format!("allow its ACL user the channels: {channels}");
+    // A refusal of Redis is of one thing; ours may be of several.
+    let is_ours = ["key", "channel"].map(|what| text.contains(&format!("access the {what} `")));
+    let [of_keys, of_channels] = match is_ours {
+        [false, false] if wanted.is_empty() && text.contains("channel") => [false, true],
+        [false, false] if wanted.is_empty() => [text.contains("key"), false],
+        ours => ours,
+    };
+    wanted.extend(of_channels.then(|| format!("the channels: {channels}")));
+    wanted.extend(of_keys.then(|| format!("the keys: {keys}")));
+    if wanted.is_empty() {
+        wanted.push("the commands of the scripts".to_owned());
     }
-    if text.contains("key") {
-        return format!("allow its ACL user the keys: {keys}");
-    }
-    "allow its ACL user the commands of the scripts".to_owned()
+    format!("allow its ACL user {}", wanted.join(", and "))
 }
 
 fn plural(things: &[String]) -> &'static str {
@@ -110,8 +120,13 @@ fn quoted(text: &str) -> Vec<String> {
     let is_command =
         |name: &&str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic() || byte == b'|');
     // `args beginning with: 'a' 'b'` are what the caller said.
-    let text = text.split("with args").next().unwrap_or_default().split("args beginning").next().unwrap_or_default();
-    text.split('\'').skip(1).step_by(2).filter(is_command).map(str::to_ascii_lowercase).collect()
+    without_args(text).split('\'').skip(1).step_by(2).filter(is_command).map(str::to_ascii_lowercase).collect()
+}
+
+/// What Redis says, without what it repeats of a command that it does not know: a script's name and keys help nobody.
+pub(super) fn without_args(text: &str) -> &str {
+    let end = text.find("with args beginning with").or_else(|| text.find("args beginning with"));
+    end.map_or(text, |end| text[..end].trim_end_matches([' ', ',']))
 }
 
 #[cfg(test)]
@@ -163,6 +178,7 @@ mod tests {
             "ERR unknown command 'EVALSHA', with args beginning with: 'b1' '4'",
             "UNFIT this redis is too old for the scripts",
             "LOADING Redis is loading the dataset in memory",
+            "ERR DB index is out of range",
         ] {
             let advice = of(reason, &patterns()).expect("an advice");
             assert!(!advice.contains(SEPARATOR), "{advice}");

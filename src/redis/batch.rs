@@ -9,8 +9,8 @@ use tokio::sync::oneshot;
 use super::node::Node;
 use super::script::Call;
 use super::{RedisFailure, Reply, Script, Slot, Status};
-use crate::config::RedisServer;
-use crate::metrics::RedisOperation;
+use crate::redis::operation::RedisOperation;
+use crate::redis::settings::RedisServer;
 
 /// Scripts in one call at most: Redis serves nobody else while it runs them.
 const LARGEST: usize = 64;
@@ -88,10 +88,14 @@ impl Node {
             return self.run_each_alone(jobs).await;
         };
         let operations: Vec<_> = jobs.iter().map(|job| job.operation).collect();
-        let rows = self.evalsha(&operations, batch, together(&jobs)).await.and_then(Reply::into_rows);
-        if rows.as_ref().is_err_and(RedisFailure::is_unknown_script) {
-            let _ = self.load(RedisOperation::Script(batch.name), batch).await;
+        let mut answer = self.evalsha(&operations, batch, together(&jobs)).await;
+        // Together again, for each alone they might change places.
+        if answer.as_ref().is_err_and(RedisFailure::is_unknown_script)
+            && self.load(RedisOperation::Script(batch.name), batch).await.is_ok()
+        {
+            answer = self.evalsha(&operations, batch, together(&jobs)).await;
         }
+        let rows = answer.and_then(Reply::into_rows);
         match rows {
             Ok(rows) if rows.len() == jobs.len() => {
                 for (job, row) in jobs.into_iter().zip(rows) {
@@ -121,7 +125,7 @@ impl Node {
         let failure = self.status.advised(failure);
         // Counted already.
         if !matches!(failure, RedisFailure::Unreplicated { .. }) {
-            self.metrics.redis_error(operation, &failure);
+            self.metrics.redis_error(&operation, &failure);
         }
         if failure.wants_reconnection() {
             Status::learn(&self.status, &self.client, Some(&failure));

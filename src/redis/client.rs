@@ -5,7 +5,7 @@ use std::time::Duration;
 use fred::types::config::{Config, ConnectionConfig, ServerConfig, TcpConfig, TlsConnector, UnresponsiveConfig};
 
 use super::credentials::Credentials;
-use crate::config::{RedisConfig, RedisServer};
+use crate::redis::settings::{RedisConfig, RedisServer};
 
 /// Pause between two attempts to connect, milliseconds.
 pub(super) const RECONNECT_DELAY_MS: u32 = 100;

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use fred::error::Error;
 use fred::types::config::{CredentialProvider, Server};
 
-use crate::config::{Live, RedisConfig, Secret};
+use crate::redis::settings::RedisConfig;
+use crate::secret::{Reloaded, Secret};
 
 /// Asked by the client for each connection that it makes.
 #[derive(Debug)]
 pub(super) struct Credentials {
     username: Option<String>,
-    password: Live<Secret>,
+    password: Reloaded<Secret>,
 }
 
 type Pair = (Option<String>, Option<String>);

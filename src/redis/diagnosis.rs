@@ -6,15 +6,21 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use fred::error::{Error, ErrorKind};
+use fred::interfaces::ClientLike;
+use fred::types::config::Config;
+use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
+use super::link::Link;
 use super::{Patterns, advice};
-use crate::config::{RedisConfig, RedisServer};
+use crate::redis::settings::{RedisConfig, RedisServer};
 
 /// How long the other side may take to show what it speaks.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How long Redis may take to let us in and to say what it has against a name.
+const NAMING_PATIENCE: Duration = Duration::from_secs(1);
 /// The beginning of a TLS handshake that goes nowhere: who speaks TLS answers with an alert.
 const BAD_HELLO: [u8; 10] = [0x16, 0x03, 0x01, 0x00, 0x05, 0x01, 0x00, 0x00, 0x01, 0x00];
 const TLS_RECORDS: std::ops::RangeInclusive<u8> = 0x14..=0x17;
@@ -58,8 +64,8 @@ impl Target {
     }
 }
 
-/// What an error means that came of connecting to `target`.
-pub(super) async fn explain(error: &Error, target: &Target) -> String {
+/// What an error means that came of connecting to `target`, as `config` says.
+pub(super) async fn explain(error: &Error, target: &Target, config: &Config) -> String {
     let text = error.details();
     if let Some(problem) = text.split("InvalidCertificate(").nth(1) {
         return of_the_certificate(problem, target);
@@ -72,15 +78,17 @@ pub(super) async fn explain(error: &Error, target: &Target) -> String {
         return format!("cannot connect to {target}: the host name `{host}` does not resolve ({})", plain(error));
     }
     if text.contains("Invalid frame") || *error.kind() == ErrorKind::Protocol {
-        return match unasked(target).await {
+        let is_nameless = text.contains("Failed to set client name");
+        let said = if is_nameless { of_the_name(config).await } else { unasked(target).await };
+        return match said {
             Some(said) => refused(target, &said),
-            // What Redis said to that, the client library keeps to itself.
-            None if text.contains("Failed to set client name") => {
-                refused(target, "NOPERM no permissions to run the 'client|setname' command")
-            }
+            None if is_nameless => format!(
+                "{target} does not let lockside name its connection: allow its ACL user the command +client|setname, or, \
+                 while a script of another client runs there, end it with SCRIPT KILL"
+            ),
             None => format!(
-                "cannot connect to {target}: what answers there does not speak Redis's protocol; does --redis-url name \
-                 the right port? ({})",
+                "cannot connect to {target}: it does not use Redis's protocol; does --redis-url have the \
+                 right port? ({})",
                 plain(error)
             ),
         };
@@ -91,12 +99,12 @@ pub(super) async fn explain(error: &Error, target: &Target) -> String {
         match target {
             Target::Host { is_tls: true, .. } if speaks_otherwise(target).await => {
                 return format!(
-                    "{target} speaks no TLS; say redis instead of rediss in --redis-url, or name the TLS port"
+                    "{target} does not use TLS; use redis:// instead of rediss:// in --redis-url, or the TLS port"
                 );
             }
             Target::Host { is_tls: false, .. } if speaks_otherwise(target).await => {
                 return format!(
-                    "{target} speaks TLS; say rediss instead of redis in --redis-url, or name the plain port"
+                    "{target} uses TLS; use rediss:// instead of redis:// in --redis-url, or the plain port"
                 );
             }
             _ => {}
@@ -104,7 +112,7 @@ pub(super) async fn explain(error: &Error, target: &Target) -> String {
     }
     match text.split(' ').next() {
         Some("WRONGPASS") => format!(
-            "{target} does not accept this user with this password; mend --redis-username or --redis-password-file \
+            "{target}: wrong redis user or password; fix --redis-username or --redis-password-file \
              ({text})"
         ),
         Some("NOAUTH") => format!("{target} asks for a password; name its file with --redis-password-file ({text})"),
@@ -148,13 +156,13 @@ fn plain(error: &Error) -> String {
 fn of_the_alert(alert: &str, target: &Target) -> String {
     let advice = match alert {
         "CertificateRequired" => {
-            "asks for a client certificate, and lockside shows none; set tls-auth-clients to no or optional in its \
+            "requires a client certificate, and lockside sends none; set tls-auth-clients to no or optional in its \
              configuration"
         }
         "HandshakeFailure" | "ProtocolVersion" | "InsufficientSecurity" => {
             "and lockside have no version or cipher of TLS in common; allow TLS 1.2 or 1.3 in its configuration"
         }
-        "UnrecognisedName" => "has no certificate for this name; say another name of it in --redis-url",
+        "UnrecognisedName" => "has no certificate for this name; use another of its names in --redis-url",
         _ => "ended the TLS handshake; its log says why",
     };
     format!("{target} {advice} ({alert})")
@@ -163,11 +171,9 @@ fn of_the_alert(alert: &str, target: &Target) -> String {
 fn of_the_certificate(problem: &str, target: &Target) -> String {
     let kind = problem.split(['(', ')', ' ']).next().unwrap_or_default();
     let advice = match kind {
-        "UnknownIssuer" | "BadSignature" => {
-            "is vouched for by nobody whom lockside trusts; name the file of its CA with --redis-ca-file"
-        }
+        "UnknownIssuer" | "BadSignature" => "is signed by an unknown CA; pass the CA file with --redis-ca-file",
         "NotValidForName" | "NotValidForNameContext" => {
-            "is not for this name; say another name of it in --redis-url, or give it a certificate for this one"
+            "is not for this name; use another of its names in --redis-url, or give it a certificate for this one"
         }
         "Expired" | "ExpiredContext" => "has expired; renew it",
         "NotValidYet" | "NotValidYetContext" => "is not valid yet; is this machine's clock right?",
@@ -208,6 +214,18 @@ async fn unasked(target: &Target) -> Option<String> {
     said.await.ok().flatten()
 }
 
+/// What Redis says when a connection is to have a name: the client library keeps that to itself.
+async fn of_the_name(config: &Config) -> Option<String> {
+    let asked = timeout(NAMING_PATIENCE, async {
+        let link = Link::unnamed(config.clone(), PATIENCE).await?;
+        let command = CustomCommand::new_static("CLIENT", ClusterHash::Random, false);
+        link.client.custom::<Value, _>(command, vec!["SETNAME", "lockside"]).await
+    });
+    let error = Box::pin(asked).await.ok()?.err()?;
+    let word = error.details().split(' ').next()?;
+    (word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase())).then(|| error.details().to_owned())
+}
+
 /// Whether the other side speaks TLS where we do not, or the other way round.
 async fn speaks_otherwise(target: &Target) -> bool {
     let Target::Host { host, port, is_tls } = target else { return false };
@@ -228,9 +246,15 @@ async fn speaks_otherwise(target: &Target) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redis::client::one_server;
 
     fn target() -> Target {
         Target::Host { host: "redis.test".to_owned(), port: 6379, is_tls: true }
+    }
+
+    /// Where nothing answers.
+    fn nowhere() -> Config {
+        Config { server: one_server("127.0.0.1", 1), ..Config::default() }
     }
 
     #[tokio::test]
@@ -243,14 +267,19 @@ mod tests {
         for (kind, text, expected) in [
             (ErrorKind::IO, refused, "cannot connect to `redis.test:6379`: connection refused"),
             (ErrorKind::IO, unresolved, "`redis.test:6379`: the host name `redis.test` does not resolve"),
-            (ErrorKind::IO, required, "`redis.test:6379` asks for a client certificate"),
+            (ErrorKind::IO, required, "`redis.test:6379` requires a client certificate"),
             (ErrorKind::IO, own, "the certificate of `redis.test:6379` is that of a CA"),
             (ErrorKind::IO, own, "(CaUsedAsEndEntity)"),
-            (ErrorKind::Protocol, "frame_type: Invalid frame type.", "does not speak Redis's protocol"),
+            (ErrorKind::Protocol, "frame_type: Invalid frame type.", "does not use Redis's protocol"),
             (ErrorKind::Protocol, "Failed to set client name.", "+client|setname"),
-            (ErrorKind::Auth, "WRONGPASS invalid username-password pair", "`redis.test:6379` does not accept"),
+            (ErrorKind::Protocol, "Failed to set client name.", "SCRIPT KILL"),
+            (
+                ErrorKind::Auth,
+                "WRONGPASS invalid username-password pair",
+                "`redis.test:6379`: wrong redis user or password",
+            ),
         ] {
-            let said = explain(&Error::new(kind, text), &target()).await;
+            let said = explain(&Error::new(kind, text), &target(), &nowhere()).await;
             assert!(said.contains(expected), "{said}");
             assert!(!["Os {", "Custom {", "kind:", "IO Error"].iter().any(|debug| said.contains(debug)), "{said}");
             assert_eq!(said.matches("redis.test:6379").count(), 1, "{said}");
@@ -258,7 +287,7 @@ mod tests {
         let missing = r#"Os { code: 2, kind: NotFound, message: "No such file or directory" }"#;
         let socket = Target::Socket("/run/redis.sock".into());
         assert_eq!(
-            explain(&Error::new(ErrorKind::IO, missing), &socket).await,
+            explain(&Error::new(ErrorKind::IO, missing), &socket, &nowhere()).await,
             "cannot connect to `/run/redis.sock`: no such file or directory"
         );
     }

@@ -3,6 +3,7 @@
 use fred::error::{Error, ErrorKind};
 
 use super::{advice, replicas};
+use crate::metrics::Label;
 
 /// Why a command has no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -11,28 +12,28 @@ pub enum RedisFailure {
     #[error("not sent to redis: {0}")]
     NotSent(String),
     /// Came to Redis past its deadline, and so was not done.
-    #[error("reached redis too late, and was not done")]
+    #[error("reached redis past its deadline, and was not applied")]
     Late,
     /// Redis answered with an error before it changed anything.
     #[error("Redis refused the command: {0}")]
     Refused(String),
     /// Redis stopped a script at one of its commands, behind what it was to do, or nobody knows.
-    #[error("Redis stopped the command in its middle: {0}")]
+    #[error("Redis aborted the command: {0}")]
     Stopped(String),
     /// Sent, and no answer within the deadline, or the connection broke: nobody knows.
-    #[error("no answer from redis: {0}")]
+    #[error("no reply from redis: {0}")]
     NoAnswer(String),
     /// It was done, and was to promise something (`word`), but too few replicas have it: a failover may forget it.
-    #[error("too few replicas took part: {why}")]
+    #[error("too few replicas acknowledged: {why}")]
     Unreplicated { word: String, why: String },
     /// A read without an answer: whatever becomes of it, it changed nothing.
-    #[error("no answer from redis to a read: {0}")]
+    #[error("no reply from redis to a read: {0}")]
     Unread(String),
     /// Too many requests wait for Redis already.
-    #[error("{0} requests wait for redis already")]
+    #[error("{0} requests already wait for redis")]
     Overloaded(usize),
     /// An answer that no version of our scripts gives.
-    #[error("an answer from redis that makes no sense: {0}")]
+    #[error("a reply from redis that makes no sense: {0}")]
     Nonsense(String),
 }
 
@@ -153,9 +154,10 @@ impl RedisFailure {
         // checks what it writes to first, and what Redis refuses (OOM, READONLY, MISCONF …), it refuses there.
         if begins_with_code(&text) { RedisFailure::Refused(text) } else { RedisFailure::NoAnswer(text) }
     }
+}
 
-    /// The failure as a metric label.
-    pub fn label(&self) -> &'static str {
+impl Label for RedisFailure {
+    fn label(&self) -> &'static str {
         match self {
             RedisFailure::NotSent(_) => "not_sent",
             RedisFailure::Late => "late",
@@ -172,7 +174,7 @@ impl RedisFailure {
 
 impl From<Error> for RedisFailure {
     fn from(error: Error) -> RedisFailure {
-        let text = error.details().to_owned();
+        let text = advice::without_args(error.details()).to_owned();
         match error.kind() {
             ErrorKind::Backpressure => RedisFailure::NotSent(text),
             // The client library answers all that is under way with the refusal of one.

@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::RedisFailure;
+use super::rights::Verdicts;
 
 /// How many requests wait for Redis, and how many may. Shared by all threads.
 pub struct InFlight {
@@ -12,12 +13,14 @@ pub struct InFlight {
     is_closed: AtomicBool,
     /// Why nothing is let through, while nothing is.
     closed: Mutex<String>,
+    /// What each master is known to refuse.
+    pub(super) verdicts: Verdicts,
 }
 
 impl InFlight {
     pub fn new(max: usize) -> Arc<InFlight> {
         let (is_closed, closed) = (AtomicBool::new(false), Mutex::default());
-        Arc::new(InFlight { now: AtomicUsize::new(0), max, is_closed, closed })
+        Arc::new(InFlight { now: AtomicUsize::new(0), max, is_closed, closed, verdicts: Verdicts::default() })
     }
 
     /// Lets nothing through any more, and why; or all again.

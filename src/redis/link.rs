@@ -5,7 +5,7 @@ use std::time::Duration;
 use fred::clients::Client;
 use fred::error::Error;
 use fred::interfaces::ClientLike;
-use fred::types::config::{Config, PerformanceConfig};
+use fred::types::config::{Config, ConnectionConfig, PerformanceConfig};
 use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value};
 
 use super::client::connection;
@@ -25,13 +25,25 @@ impl Link {
 
     /// The same, where so many messages may wait for us.
     pub async fn listening(config: Config, timeout: Duration, backlog: usize) -> Result<Link, Error> {
-        let performance = PerformanceConfig {
-            default_command_timeout: timeout,
-            broadcast_channel_capacity: backlog,
-            ..PerformanceConfig::default()
-        };
+        let performance = PerformanceConfig { broadcast_channel_capacity: backlog, ..PerformanceConfig::default() };
+        Link::of(config, timeout, performance, connection()).await
+    }
+
+    /// The same without a name, which Redis may have something against.
+    pub async fn unnamed(config: Config, timeout: Duration) -> Result<Link, Error> {
+        let connection = ConnectionConfig { auto_client_setname: false, ..connection() };
+        Link::of(config, timeout, PerformanceConfig::default(), connection).await
+    }
+
+    async fn of(
+        config: Config,
+        timeout: Duration,
+        performance: PerformanceConfig,
+        connection: ConnectionConfig,
+    ) -> Result<Link, Error> {
+        let performance = PerformanceConfig { default_command_timeout: timeout, ..performance };
         // Without a policy nothing is ever connected again.
-        let client = Client::new(Config { fail_fast: true, ..config }, Some(performance), Some(connection()), None);
+        let client = Client::new(Config { fail_fast: true, ..config }, Some(performance), Some(connection), None);
         // Ours from the beginning: a connection that is given up while it is being made is not left behind. Its task runs
         // on our thread, and so not before we wait for it.
         let link = Link { task: client.connect(), client };

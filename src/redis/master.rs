@@ -11,8 +11,8 @@ use super::diagnosis::{Target, explain};
 use super::link::Link;
 use super::node::Node;
 use super::{InFlight, Reply, Status};
-use crate::config::RedisConfig;
 use crate::metrics::Metrics;
+use crate::redis::settings::RedisConfig;
 
 /// Host and port.
 pub(super) type Address = (String, u16);
@@ -37,7 +37,7 @@ impl Master {
         let link = match Link::open(server(&config), config.timeout).await {
             Ok(link) => link,
             Err(error) => {
-                return Err(format!("the master: {}", explain(&error, &Target::of(&config)).await));
+                return Err(format!("the master: {}", explain(&error, &Target::of(&config), &server(&config)).await));
             }
         };
         let role = link.command("ROLE", &[]).await.inspect_err(|failure| status.refused(failure));

@@ -18,8 +18,9 @@ use super::client::{RECONNECT_DELAY_MS, connection, server};
 use super::clock::Clock;
 use super::diagnosis::Target;
 use super::{Call, InFlight, Info, Purpose, RedisFailure, Reply, Sample, Script, Slot, Status, watch};
-use crate::config::RedisConfig;
-use crate::metrics::{Metrics, RedisOperation};
+use crate::metrics::Metrics;
+use crate::redis::operation::RedisOperation;
+use crate::redis::settings::RedisConfig;
 
 /// Above it not every integer is a score of its own.
 const SCORES_END: u64 = 1 << 53;
@@ -36,7 +37,7 @@ pub(super) struct Node {
     pub batch: Batch,
     pub beside: Beside,
     pub metrics: Arc<Metrics>,
-    in_flight: Arc<InFlight>,
+    pub in_flight: Arc<InFlight>,
     pub config: RedisConfig,
 }
 
@@ -139,6 +140,12 @@ impl Node {
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
         let operation = purpose.of(script);
+        if purpose == Purpose::Locks
+            && let Some(failure) = self.refused_beforehand(script)
+        {
+            self.metrics.redis_error(&operation, &failure);
+            return Err(failure);
+        }
         // One wait for replicas serves all who ask meanwhile.
         let others = self.in_flight.others() || self.config.min_replicas > 0 || purpose != Purpose::Locks;
         let first = match script.batch {
@@ -153,7 +160,7 @@ impl Node {
             other => other,
         };
         match outcome {
-            Err(failure) => Err(Box::pin(self.explained(script, failure, call())).await),
+            Err(failure) => Err(Box::pin(self.explained(script, failure, operation)).await),
             reply => reply,
         }
     }
@@ -258,9 +265,14 @@ impl Node {
     }
 
     /// A field of a hash, where there is one.
-    pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<Bytes>, RedisFailure> {
+    pub async fn hash_field(
+        &self,
+        operation: RedisOperation,
+        hash: &str,
+        field: &str,
+    ) -> Result<Option<Bytes>, RedisFailure> {
         let command = Box::pin(self.client.hget::<Value, _, _>(hash, field));
-        match self.call(&[RedisOperation::Directory], command).await? {
+        match self.call(&[operation], command).await? {
             Reply::Nil => Ok(None),
             other => other.into_text().map(Some),
         }
@@ -273,8 +285,11 @@ impl Node {
                 let sent = Instant::now();
                 let outcome = command.await.map(Reply::from).map_err(RedisFailure::from);
                 let took = sent.elapsed();
-                operations.iter().for_each(|operation| self.metrics.redis_round_trip(*operation, took));
+                operations.iter().for_each(|operation| self.metrics.redis_round_trip(operation, took));
                 Status::learn(&self.status, &self.client, outcome.as_ref().err());
+                if outcome.is_ok() {
+                    operations.iter().for_each(|operation| self.status.rights().succeeded(*operation));
+                }
                 outcome
             }
             Err(failure) => Err(failure),
@@ -283,7 +298,10 @@ impl Node {
             && !failure.is_unknown_script()
         {
             *failure = self.status.advised(failure.clone());
-            operations.iter().for_each(|operation| self.metrics.redis_error(*operation, failure));
+            if let (true, Some(operation)) = (failure.is_of_rights(), operations.first()) {
+                self.were_refused_to(*operation);
+            }
+            operations.iter().for_each(|operation| self.metrics.redis_error(operation, failure));
         }
         outcome
     }

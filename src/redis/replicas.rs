@@ -7,7 +7,7 @@ use fred::types::{ClusterHash, CustomCommand, Value};
 
 use super::node::{Command, Node};
 use super::{Call, RedisFailure, Reply, Script};
-use crate::metrics::RedisOperation;
+use crate::redis::operation::RedisOperation;
 
 /// How an error begins that is ours: the script was done, and too few replicas have it.
 const UNREPLICATED: &str = "UNREPLICATED";
@@ -28,9 +28,9 @@ impl Node {
         if acknowledged >= wanted {
             return Ok(reply);
         }
-        let why = format!("{acknowledged} of {wanted} replicas have it");
+        let why = format!("{acknowledged} of {wanted} replicas acknowledged");
         let short = RedisFailure::Unreplicated { word: String::new(), why: why.clone() };
-        operations.iter().for_each(|operation| self.metrics.redis_error(*operation, &short));
+        operations.iter().for_each(|operation| self.metrics.redis_error(operation, &short));
         let reply = withheld(reply, script.promises, &why);
         match reply.refusal() {
             Some(failure) => Err(failure),

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
-use crate::metrics::RedisOperation;
+use crate::redis::operation::RedisOperation;
 
 /// Stands before every script: a server without all of its commands does none of it, and what [`Args`] packed.
 const PRELUDE: &str = "if not redis.acl_check_cmd then \
@@ -21,13 +21,15 @@ pub struct Script {
     pub batch: Option<&'static LazyLock<Script>>,
     /// The words of rows on which somebody will count: they wait for replicas, where those are asked for.
     pub promises: &'static [&'static str],
+    /// Whether it is refused before it is sent where Redis is known to refuse any of its commands.
+    pub(super) is_all_or_nothing: bool,
     pub(super) sha1: String,
 }
 
 impl Script {
     pub fn new(name: &'static str, text: &str) -> Script {
         let text = format!("{PRELUDE}{text}");
-        Script { name, batch: None, promises: &[], sha1: fred::util::sha1_hash(&text), text }
+        Script { name, batch: None, promises: &[], is_all_or_nothing: false, sha1: fred::util::sha1_hash(&text), text }
     }
 
     /// One that changes nothing and is told in ARGV which keys to read, since on a cluster they are of several slots.
@@ -38,6 +40,11 @@ impl Script {
 
     pub fn batched_by(self, batch: &'static LazyLock<Script>) -> Script {
         Script { batch: Some(batch), ..self }
+    }
+
+    /// One that begins something, and so had better not begin what it cannot end.
+    pub fn all_or_nothing(self) -> Script {
+        Script { is_all_or_nothing: true, ..self }
     }
 
     pub fn promising(self, promises: &'static [&'static str]) -> Script {

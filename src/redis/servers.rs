@@ -10,11 +10,12 @@ use tokio::sync::{mpsc, watch};
 use super::masters::{Masters, Slot};
 use super::node::{CONNECTION_PATIENCE, Node};
 use super::{
-    Call, Flight, Heard, InFlight, Info, Patterns, Purpose, Push, RedisFailure, Reply, Sample, Script, Status, cluster,
+    Call, Flight, Heard, InFlight, Info, Needs, Purpose, Push, RedisFailure, Reply, Sample, Script, Status, cluster,
     sentinel,
 };
-use crate::config::{RedisConfig, RedisServer};
 use crate::metrics::Metrics;
+use crate::redis::operation::RedisOperation;
+use crate::redis::settings::{RedisConfig, RedisServer};
 
 /// How long one that was sent to the wrong master waits to hear of the right one, before it asks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
@@ -40,6 +41,10 @@ pub struct Server {
     pub place: String,
     /// Why it does not answer, where it does not.
     pub answers: Result<(), String>,
+    /// A number that changes with the connection to it.
+    pub connection: u64,
+    /// Whether it may refuse a right that it granted when it was asked.
+    pub is_in_doubt: bool,
     /// The first of the slots that were asked about which it serves, an index into them.
     pub first: Option<usize>,
 }
@@ -65,9 +70,14 @@ impl Health {
         }
     }
 
-    /// A right that Redis refused us within the last minute, and what to change.
+    /// A right that Redis refused us within the last minute, on this connection, and what to change.
     pub fn lacks_a_right(&self) -> Option<String> {
         self.status.lacks_a_right()
+    }
+
+    /// The same, where a script was refused it.
+    pub fn refuses_a_script(&self) -> bool {
+        self.status.rights().refuses_a_script()
     }
 }
 
@@ -126,9 +136,15 @@ impl Redis {
         Redis { is_beside: true, ..self.clone() }
     }
 
-    /// What lockside's ACL user must be allowed in this lock space, for the advice that goes with a refusal.
-    pub fn know(&self, patterns: Patterns) {
-        self.status.rights().know(patterns);
+    /// What lockside's ACL user must be allowed in this lock space.
+    pub fn know(&self, needs: Needs) {
+        self.status.rights().know(needs);
+    }
+
+    /// Asks the master of a slot, by the script that is made for it, whether it allows all that [`Redis::know`] was told.
+    /// `Ok` says what it refuses that locks can do without.
+    pub async fn check_rights(&self, script: &'static Script, slot: Slot) -> Result<Option<String>, RedisFailure> {
+        on!(self, slot, node => node.check_rights(script, slot))
     }
 
     /// Refuses every request with this reason, on all threads, before anything is sent; or no longer.
@@ -147,6 +163,8 @@ impl Redis {
         let server = |node: &Arc<Node>| Server {
             place: node.config.place(),
             answers: node.status.ready(),
+            connection: node.status.connection(),
+            is_in_doubt: node.is_in_doubt(),
             first: slots.iter().position(|slot| masters.of(*slot).is_some_and(|owner| Arc::ptr_eq(owner, node))),
         };
         masters.nodes().iter().map(server).collect()
@@ -310,7 +328,11 @@ impl Redis {
 
     /// A field of a hash, where there is one.
     pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<Bytes>, RedisFailure> {
-        on!(self, Slot::of(hash), node => node.hash_field(hash, field))
+        let operation = match self.purpose {
+            Purpose::Probe => RedisOperation::Probe,
+            Purpose::Locks | Purpose::Queues => RedisOperation::Directory,
+        };
+        on!(self, Slot::of(hash), node => node.hash_field(operation, hash, field))
     }
 
     /// Who serves a slot; waits a little where there is nobody.

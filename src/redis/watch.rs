@@ -1,7 +1,7 @@
 //! Whether Redis is there. A probe asks when nobody else does; every outcome teaches; and a connection on which
 //! nothing is answered any more is made anew, one attempt at a time.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -15,7 +15,8 @@ use super::clock::Clock;
 use super::diagnosis::{Target, explain};
 use super::rights::Rights;
 use super::{RedisFailure, Reply, advice};
-use crate::metrics::{Metrics, Reconnection};
+use crate::metrics::{Label, Metrics};
+use crate::redis::operation::Reconnection;
 
 /// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
 /// that readiness follows Redis that fast.
@@ -25,6 +26,8 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// So many unanswered commands in a row make a connection suspect.
 const SILENCES: u32 = 3;
+/// The number of the last connection of this process.
+static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 /// Between two forced reconnections. Without a pause, the commands lost in one would ask for the next.
 const COOL_DOWN: Duration = Duration::from_millis(1500);
 
@@ -32,6 +35,8 @@ const COOL_DOWN: Duration = Duration::from_millis(1500);
 pub struct Status {
     state: Mutex<State>,
     silences: AtomicU32,
+    /// A number that no other connection of this process has.
+    connection: AtomicU64,
     reconnecting: AtomicBool,
     rights: Arc<Rights>,
     /// Which of several servers this is of, as people say it.
@@ -132,6 +137,7 @@ impl Status {
                 last_reconnection: None,
             }),
             silences: AtomicU32::new(0),
+            connection: AtomicU64::new(another()),
             reconnecting: AtomicBool::new(false),
             rights: Arc::new(Rights::new()),
             server: None,
@@ -145,7 +151,7 @@ impl Status {
         self.lock().ready.clone()
     }
 
-    /// A right that Redis refused us within the last minute, and what to change.
+    /// A right that Redis refused us within the last minute, on this connection, and what to change.
     pub fn lacks_a_right(&self) -> Option<String> {
         self.rights.refused()
     }
@@ -170,6 +176,17 @@ impl Status {
             }
             _ => failure,
         }
+    }
+
+    /// A number that changes with the connection.
+    pub(super) fn connection(&self) -> u64 {
+        self.connection.load(Ordering::Relaxed)
+    }
+
+    /// What was refused on the connection before may be allowed on this one.
+    fn is_another(&self) {
+        self.connection.store(another(), Ordering::Relaxed);
+        self.rights.forget();
     }
 
     /// Why Redis is not there, as far as is known.
@@ -200,7 +217,8 @@ impl Status {
         if state.ready.is_err() {
             (state.ready, state.was_ready) = (Ok(()), true);
             drop(state);
-            tracing::info!(server = self.server, "redis answers");
+            self.is_another();
+            tracing::info!(server = self.server, "connected to redis");
         }
     }
 
@@ -216,11 +234,11 @@ impl Status {
             state.ready = Err(reason.clone());
             drop(state);
             if answered {
-                tracing::error!(server = self.server, reason, "redis is unavailable");
+                tracing::error!(server = self.server, reason, "lost connection to redis");
             } else if was_ready {
-                tracing::warn!(server = self.server, reason, "redis is still unavailable");
+                tracing::warn!(server = self.server, reason, "still cannot connect to redis; retrying");
             } else {
-                tracing::warn!(server = self.server, reason, "redis is not available yet; trying again");
+                tracing::warn!(server = self.server, reason, "cannot connect to redis yet; retrying");
             }
         }
     }
@@ -246,8 +264,9 @@ impl Status {
         state.last_reconnection = Some(Instant::now());
         drop(state);
         self.silences.store(0, Ordering::Relaxed);
+        self.is_another();
         let server = self.server.as_deref();
-        tracing::warn!(server, reason = reason.label(), "redis does not answer on this connection; connecting anew");
+        tracing::warn!(server, reason = reason.label(), "no reply on this connection; reconnecting");
         if let Some(replacer) = &self.replacer {
             *replacer.reason.lock().expect("no holder of this lock panics") = Some(reason);
             replacer.wanted.notify_one();
@@ -272,8 +291,9 @@ impl Status {
 pub(super) fn spawn(client: Client, target: Target, errors: Arc<Status>) {
     // The last error, and what it means: the same one is explained once.
     let last = Arc::new(tokio::sync::Mutex::new((String::new(), String::new())));
+    let config = client.client_config();
     client.on_error(move |(error, _server)| {
-        let (errors, target, last) = (Arc::clone(&errors), target.clone(), Arc::clone(&last));
+        let (errors, target, config, last) = (Arc::clone(&errors), target.clone(), config.clone(), Arc::clone(&last));
         async move {
             let text = error.to_string();
             if errors.ready().is_ok() {
@@ -284,7 +304,7 @@ pub(super) fn spawn(client: Client, target: Target, errors: Arc<Status>) {
             }
             let mut last = last.lock().await;
             if last.0 != text {
-                *last = (text, explain(&error, &target).await);
+                *last = (text, explain(&error, &target, &config).await);
             }
             errors.silent(last.1.clone());
             Ok(())
@@ -314,7 +334,7 @@ pub(super) async fn probe_on(client: Client, timeout: Duration, status: Arc<Stat
 async fn keep_connecting(client: Client) {
     loop {
         let ended = client.connect().await;
-        tracing::warn!(?ended, "the connection task of redis ended; starting it again");
+        tracing::warn!(?ended, "the redis connection task ended; restarting it");
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -336,7 +356,7 @@ async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>, clock: 
             status.refused(&failure);
             status.silent(match &failure {
                 RedisFailure::Refused(reason) if reason.contains("unknown command") => format!(
-                    "this is no redis that knows TIME, but a sentinel perhaps; say redis-sentinel://…?master=NAME \
+                    "this is no redis that knows TIME, but perhaps a sentinel; use redis-sentinel://…?master=NAME \
                      ({reason})"
                 ),
                 _ => failure.to_string(),
@@ -344,6 +364,10 @@ async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>, clock: 
             status.learn(client, Some(&failure));
         }
     }
+}
+
+fn another() -> u64 {
+    CONNECTIONS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Asks what time it is there.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::CONTENT_LENGTH;
 use tokio::sync::mpsc;
@@ -29,11 +30,17 @@ pub enum BodyError {
 
 /// Reads a request's body whole.
 pub async fn read(request: hyper::Request<Incoming>) -> Result<Bytes, BodyError> {
-    let announced = request.headers().get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    let (parts, body) = request.into_parts();
+    read_behind(&parts.headers, body).await
+}
+
+/// Reads the body behind these headers whole, for whom they are of use afterwards.
+pub async fn read_behind(headers: &HeaderMap, body: Incoming) -> Result<Bytes, BodyError> {
+    let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(BodyError::TooLarge);
     }
-    let mut body = pin!(Limited::new(request.into_body(), MAX_BODY_BYTES).collect());
+    let mut body = pin!(Limited::new(body, MAX_BODY_BYTES).collect());
     // Most bodies come together with their head: then there is no need of a timer.
     let collected = match body.as_mut().now_or_never() {
         Some(collected) => Ok(collected),

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::peer::Transport;
 use super::unix::{self, SocketFile};
-use crate::config::{Address, SocketAccess};
+use crate::server::address::{Address, SocketAccess};
 
 /// Connections that the kernel holds for us while we accept.
 pub(super) const BACKLOG: i32 = 4096;

@@ -1,5 +1,6 @@
 //! HTTP plumbing: accept, limit, serve, drain. Knows hyper; knows no lock and no path.
 
+mod address;
 mod body;
 mod fd_limit;
 mod head;
@@ -16,10 +17,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use hyper::body::{Body as _, Incoming};
-use hyper::header::{CONNECTION, HeaderValue};
+use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, StatusCode};
+use hyper::{HeaderMap, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use prometheus::{IntCounter, IntCounterVec, IntGauge};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -27,7 +28,8 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, Sleep};
 
-pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body};
+pub use address::{Address, SocketAccess};
+pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body, read_behind as read_body_behind};
 pub use fd_limit::{Shares, raise_limit, share};
 use head::{Gathered, Gathering};
 pub use head::{Heads, Unfinished};
@@ -36,6 +38,8 @@ use listener::{PeerCheck, Stream};
 pub use peer::Peer;
 use peer::{Shared, Transport};
 use timeouts::{Activity, TimedStream, Timeout};
+
+use crate::request;
 
 /// A response as every handler makes it.
 pub type Response = hyper::Response<Body>;
@@ -228,11 +232,11 @@ where
     match ended {
         Ok(Ok(())) => None,
         Ok(Err(error)) => {
-            tracing::debug!(error, "a connection ended early");
+            tracing::debug!(error, "connection ended early");
             None
         }
         Err(cut) => {
-            tracing::debug!(why = cut.label(), "a connection was cut: its client kept us waiting");
+            tracing::debug!(why = cut.label(), "connection closed: client too slow");
             Some(cut)
         }
     }
@@ -266,7 +270,7 @@ where
         beats.request(!request.body().is_end_stream());
         async move {
             let response = if head::length(&request) > heads.longest {
-                head_too_long()
+                named(request.headers(), head_too_long())
             } else {
                 handler.handle(request, &peer).await
             };
@@ -315,6 +319,18 @@ where
         shared.linger().await;
     }
     ended.map(|ended| ended.map_err(|error| error.to_string()))
+}
+
+/// What a caller names its request by.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// An answer with the name that its request came with, for what no handler serves that writes of it in the log.
+pub fn named(headers: &HeaderMap, mut response: Response) -> Response {
+    let ids = headers.get_all(&REQUEST_ID).iter().map(HeaderValue::as_bytes);
+    if let Some(id) = request::fit(ids).and_then(|id| HeaderValue::from_str(id).ok()) {
+        response.headers_mut().insert(REQUEST_ID.clone(), id);
+    }
+    response
 }
 
 /// The answer to a head that is longer than it may be; hyper gives the same where it has no room for it.

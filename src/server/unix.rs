@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::listener::BACKLOG;
-use crate::config::SocketAccess;
+use crate::server::address::SocketAccess;
 
 /// Longest time to wait for another process that starts or stops at a socket in the same directory.
 const TURN: Duration = Duration::from_secs(1);
@@ -79,10 +79,10 @@ fn make_way(path: &Path) -> io::Result<()> {
     };
     if !kind.is_socket() {
         return taken(match () {
-            () if kind.is_symlink() => "a symbolic link is there, and is left alone",
-            () if kind.is_dir() => "a directory is there, and is left alone",
-            () if kind.is_fifo() => "a FIFO is there, and is left alone",
-            () => "a file is there, and is left alone",
+            () if kind.is_symlink() => "a symbolic link stands there, which lockside does not replace",
+            () if kind.is_dir() => "a directory stands there, which lockside does not replace",
+            () if kind.is_fifo() => "a FIFO stands there, which lockside does not replace",
+            () => "a file stands there, which lockside does not replace",
         });
     }
     let probe = Socket::new(Domain::UNIX, Type::STREAM, None)?;

@@ -16,7 +16,8 @@ use tokio::time::sleep;
 
 pub use warning::{Finding, Warning};
 
-use crate::lock::{Locks, Prober, Walk};
+use crate::directory::Directory;
+use crate::lock::{Checks, Locks, Probed, Prober, Walk};
 use crate::metrics::Metrics;
 use crate::redis::{Health, Info, Redis, RedisFailure, Role};
 use clock::Clocks;
@@ -61,6 +62,7 @@ struct Known {
 }
 
 /// What one look found.
+#[derive(Clone)]
 struct Looked {
     of_servers: Vec<(String, Vec<Finding>)>,
     /// Of Redis as a whole.
@@ -108,9 +110,19 @@ impl Worth {
         findings.extend(silence.map(|silence| Finding::blocking(Warning::Probe, silence)));
         findings.extend(further);
         if !findings.iter().any(|finding| finding.warning == Warning::Rights) {
-            findings.extend(self.health.lacks_a_right().map(|text| Finding::new(Warning::Rights, text)));
+            findings.extend(self.refusal(known.probes.refused()));
         }
         Some(findings)
+    }
+
+    /// A right that Redis refuses, where no probe fails for it: the last that it refused, or one that locks can do without.
+    /// With raw keys that is perhaps the right to some keys, and the user is meant to have other ones; but where a lock
+    /// was refused, too, and none was granted since, it is that to all.
+    fn refusal(&self, further: Option<String>) -> Option<Finding> {
+        let last = self.health.lacks_a_right();
+        let blocks = last.is_some() && further.is_some() && self.health.refuses_a_script();
+        let text = last.or_else(|| further.map(|text| format!("redis ACL: permission denied: {text}")))?;
+        Some(if blocks { Finding::blocking(Warning::Rights, text) } else { Finding::new(Warning::Rights, text) })
     }
 
     /// The right without which nothing else can be found out.
@@ -128,27 +140,28 @@ impl Worth {
         self.redis.away().is_empty()
     }
 
-    /// Looks and probes for as long as the runtime lives. Leases above `max_ttl_ms` are too long. One a process.
-    pub async fn watch(self: Arc<Worth>, locks: Locks, max_ttl_ms: u64) {
-        let prober = Arc::new(locks.prober());
-        tokio::join!(self.probe(prober), self.look(locks, max_ttl_ms));
+    /// Looks and probes for as long as the runtime lives; probes the `directory`, too, where there is one. Leases above
+    /// `max_ttl_ms` are too long. One a process.
+    pub async fn watch(self: Arc<Worth>, locks: Locks, directory: Option<Directory>, max_ttl_ms: u64) {
+        let probe = Arc::new(Probe { prober: locks.prober(), directory });
+        tokio::join!(self.probe(probe), self.look(locks, max_ttl_ms));
     }
 
     /// Does what an acquire does, at each master by itself: one that is silent holds up no other.
-    async fn probe(&self, prober: Arc<Prober>) {
+    async fn probe(&self, probe: Arc<Probe>) {
         let mut under_way = JoinSet::new();
         loop {
-            let due = self.known().probes.due(prober.servers(), Instant::now());
-            for (place, shard) in due {
-                let prober = Arc::clone(&prober);
-                under_way.spawn(async move { (place, prober.probe(shard).await) });
+            let due = self.known().probes.due(probe.prober.servers(), Instant::now());
+            for (place, shard, checks) in due {
+                let probe = Arc::clone(&probe);
+                under_way.spawn(async move { (place, probe.run(shard, checks).await) });
             }
             self.tell();
             let pause = if self.findings().is_some() { INTERVAL_BLOCKED } else { INTERVAL_UNKNOWN };
             tokio::select! {
                 Some(Ok((place, outcome))) = under_way.join_next(), if !under_way.is_empty() => {
                     if let Err(failure) = &outcome {
-                        tracing::debug!(%failure, place, "a probe failed");
+                        tracing::debug!(%failure, place, "probe failed");
                     }
                     self.known().probes.ended(&place, outcome, Instant::now());
                 }
@@ -167,19 +180,26 @@ impl Worth {
             hurries: true,
             clocks: Clocks::default(),
             steps: HashMap::new(),
+            further: Vec::new(),
         };
         loop {
             let (away, masters) = (self.redis.away(), self.redis.place());
-            let looked = watch.look(&self.metrics, &away).await;
+            let looked = watch.look_at_servers(&self.metrics, &away).await;
             let mut pause = INTERVAL;
             match looked {
-                Ok(looked) => {
+                Ok(mut looked) => {
                     self.judge_version(&looked);
+                    // Known at once, whatever becomes of the rest; but for the first time only all together.
+                    if self.known().has_looked {
+                        self.known().looked = Some(looked.clone());
+                        self.tell();
+                    }
+                    watch.look_at_leases(&away, &mut looked).await;
                     self.known().looked = Some(looked);
                 }
                 // Redis is unavailable, and its status says so: what was known of it stays.
                 Err(failure) => {
-                    tracing::debug!(%failure, "redis was not looked at; trying again");
+                    tracing::debug!(%failure, "cannot check redis; retrying");
                     pause = INTERVAL_BLOCKED;
                 }
             }
@@ -232,15 +252,34 @@ impl Worth {
                     tracing::error!(warning = code, "locks cannot be granted: {text}");
                 }
                 Some(Finding { text, .. }) => {
-                    tracing::warn!(warning = code, "locks are worth less on this redis: {text}");
+                    tracing::warn!(warning = code, "safety warning: {text}");
                 }
-                None => tracing::info!(warning = code, "this warning no longer applies"),
+                None => tracing::info!(warning = code, "safety warning cleared"),
             }
         }
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().expect("no holder of this lock panics")
+    }
+}
+
+/// All that is tried.
+struct Probe {
+    prober: Prober,
+    directory: Option<Directory>,
+}
+
+impl Probe {
+    async fn run(&self, shard: usize, checks: Checks) -> Result<Probed, RedisFailure> {
+        let users = async {
+            match &self.directory {
+                Some(directory) => directory.probe().await,
+                None => Ok(()),
+            }
+        };
+        let (probed, users) = tokio::join!(self.prober.probe(shard, checks), users);
+        probed.and_then(|probed| users.map(|()| probed))
     }
 }
 
@@ -256,17 +295,25 @@ struct Watch {
     clocks: Clocks,
     /// When each server's clock stepped last, and by how much, microseconds.
     steps: HashMap<String, (Instant, i64)>,
+    /// What the last look found of Redis as a whole.
+    further: Vec<Finding>,
 }
 
 impl Watch {
-    async fn look(&mut self, metrics: &Metrics, away: &[String]) -> Result<Looked, RedisFailure> {
+    /// What it finds of Redis as a whole is what was found last.
+    async fn look_at_servers(&mut self, metrics: &Metrics, away: &[String]) -> Result<Looked, RedisFailure> {
         // First: without the time nothing can be asked of Redis, and it counts as away.
         self.read_clocks(metrics).await?;
         let (of_servers, are_several) = self.judge_servers(metrics, !away.is_empty()).await?;
+        Ok(Looked { of_servers, further: self.further.clone(), are_several })
+    }
+
+    /// What is wrong with Redis as a whole. What fails is passed over until the next look.
+    async fn look_at_leases(&mut self, away: &[String], looked: &mut Looked) {
         let mut findings = Vec::new();
         if !away.is_empty() {
             let text = format!(
-                "{}; nothing can be done with its locks, and all others are as ever; bring it back, or give it a \
+                "{}; its locks are unavailable, all others are unaffected; bring it back, or give it a \
                  replica that takes over",
                 away.join("; ")
             );
@@ -276,32 +323,33 @@ impl Watch {
             let pages = if self.hurries { PAGES_IN_A_HURRY } else { 1 };
             match self.locks.look_for_overlong(&mut self.walk, self.cap_ms, pages).await {
                 Ok(()) => self.hurries = self.walk.longest().is_some(),
-                Err(failure) => tracing::debug!(%failure, "the leases were not looked at; trying again"),
+                Err(failure) => tracing::debug!(%failure, "cannot check the leases; retrying"),
             }
             self.walked = Some(Instant::now());
         }
         // Not where Redis takes no writes: one more that is refused would count against its connection.
-        let is_blocked = of_servers.iter().any(|(_, findings)| findings.iter().any(|finding| finding.blocks));
+        let is_blocked = looked.of_servers.iter().any(|(_, findings)| findings.iter().any(|finding| finding.blocks));
         if !is_blocked {
             match self.locks.is_mixed(RAW_MARK_KEPT_MS).await {
                 Ok(false) => {}
                 Ok(true) => findings.push(Finding::new(
                     Warning::RawKeys,
-                    "another sidecar of this lock space has --raw-keys and this one has not, so that one key is two \
-                     locks; give it to all or to none",
+                    "another sidecar of this namespace has --raw-keys and this one has not, so that one key is two \
+                     locks; set it on all or on none",
                 )),
-                Err(failure) => tracing::debug!(%failure, "nobody knows who has raw keys; trying again"),
+                Err(failure) => tracing::debug!(%failure, "cannot check which sidecars have --raw-keys; retrying"),
             }
         }
         if let Some(longest) = self.walk.longest() {
             let text = format!(
                 "a lease lasts for another {} s, longer than --max-ttl; did redis's clock step back, or has another \
-                 sidecar a higher --max-ttl? take the lock away if nobody is at it",
+                 sidecar a higher --max-ttl? force-release the lock if unused",
                 longest.left_ms / 1000
             );
             findings.push(Finding::new(Warning::LongLease, text));
         }
-        Ok(Looked { of_servers, further: findings, are_several })
+        self.further.clone_from(&findings);
+        looked.further = findings;
     }
 
     /// Judges each server by what it says of itself, and by its clock.
@@ -323,10 +371,9 @@ impl Watch {
                     let (min_replicas, failover) = (self.redis.min_replicas(), self.redis.fails_over());
                     warning::judge(&info, Demands { min_replicas, failover })
                 }
-                Err(RedisFailure::Refused(reason)) => vec![Finding::new(
-                    Warning::Unknown,
-                    format!("redis refused INFO ({reason}), so nobody knows; let its user do it"),
-                )],
+                Err(RedisFailure::Refused(reason)) => {
+                    vec![Finding::new(Warning::Unknown, format!("redis refused INFO ({reason}); allow its user +info"))]
+                }
                 Err(failure) => {
                     silence = Some(failure);
                     continue;
@@ -335,7 +382,7 @@ impl Watch {
             if let Some((_, step_us)) = self.steps.get(&server) {
                 let text = format!(
                     "redis's clock stepped by {:+.1} s, so that leases end that much early or late; \
-                     let its host's clock be slewed, not stepped",
+                     slew its host's clock, do not step it",
                     *step_us as f64 / 1e6
                 );
                 findings.push(Finding::new(Warning::ClockStep, text));

@@ -100,7 +100,7 @@ impl Finding {
         Finding { warning, text: text.into(), blocks: true }
     }
 
-    /// Why an acquire fails, and under which warning that is best known.
+    /// Why a probe fails, and under which warning that is best known.
     pub fn of_a_probe(failure: &RedisFailure) -> Finding {
         let warning = match failure {
             RedisFailure::Unreplicated { .. } => Warning::NoGoodReplica,
@@ -113,7 +113,14 @@ impl Finding {
                 _ => Warning::Probe,
             },
         };
-        Finding::blocking(warning, format!("an acquire fails: {failure}"))
+        let text = match failure {
+            // It may be the next renewal that fails.
+            RedisFailure::Refused(text) | RedisFailure::Stopped(text) if warning == Warning::Rights => {
+                format!("redis ACL: permission denied: {text}")
+            }
+            failure => format!("a probe fails: {failure}"),
+        };
+        Finding::blocking(warning, text)
     }
 }
 
@@ -133,7 +140,7 @@ pub fn judge(info: &Info, Demands { min_replicas, failover }: Demands) -> Vec<Fi
     if info.in_cluster {
         find(
             Warning::Cluster,
-            "this is a node of a Redis Cluster, which has only a part of the keys; say redis-cluster:// in --redis-url"
+            "this is a node of a Redis Cluster, which has only a part of the keys; use redis-cluster:// in --redis-url"
                 .to_owned(),
         );
     }
@@ -149,15 +156,15 @@ pub fn judge(info: &Info, Demands { min_replicas, failover }: Demands) -> Vec<Fi
         find(
             Warning::NoGoodReplica,
             format!(
-                "--min-replicas asks for {min_replicas} replicas, and redis has {replicas}, so that no grant counts; \
-                 bring them back"
+                "--min-replicas asks for {min_replicas} replicas, and redis has {replicas}, so no grant can succeed; \
+                 restore the replicas"
             ),
         );
     } else if info.good_replicas == Some(0) {
         find(
             Warning::NoGoodReplica,
             "min-replicas-to-write asks for replicas, none keeps up, and so redis takes no writes; \
-             bring a replica back"
+             restore a replica"
                 .to_owned(),
         );
     }
@@ -165,7 +172,7 @@ pub fn judge(info: &Info, Demands { min_replicas, failover }: Demands) -> Vec<Fi
     if failover && is_lone && !findings.iter().any(|finding| finding.warning == Warning::NoGoodReplica) {
         findings.push(Finding::new(
             Warning::NoReplica,
-            "this master has no replica, so that none can take its place, and its locks end with it; bring a replica back",
+            "this master has no replica, so that none can take its place, and its locks end with it; restore a replica",
         ));
     }
     let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
@@ -192,13 +199,13 @@ pub fn judge(info: &Info, Demands { min_replicas, failover }: Demands) -> Vec<Fi
     if info.appends == Some(false) {
         find(
             Warning::Persistence,
-            "a restart of redis forgets locks, all or those since its last snapshot; set appendonly to yes".to_owned(),
+            "a restart of redis loses locks, all or those since its last snapshot; set appendonly to yes".to_owned(),
         );
     }
     if info.replicas.is_some_and(|replicas| replicas > 0) && info.good_replicas.is_none() {
         find(
             Warning::MinReplicas,
-            "a master that lost its replicas goes on granting locks that a failover forgets; \
+            "a master that lost its replicas goes on granting locks that a failover loses; \
              set min-replicas-to-write to 1 and min-replicas-max-lag to 2"
                 .to_owned(),
         );
@@ -213,7 +220,7 @@ pub fn judge(info: &Info, Demands { min_replicas, failover }: Demands) -> Vec<Fi
     }
     let unsaid = unsaid(info);
     if !unsaid.is_empty() {
-        find(Warning::Unknown, format!("redis does not tell {}, so nobody knows what it means", unsaid.join(", ")));
+        find(Warning::Unknown, format!("redis does not report {}", unsaid.join(", ")));
     }
     findings
 }
@@ -342,6 +349,6 @@ mod tests {
         let findings = judge(&Info { maxmemory_policy: None, ..good() }, Demands::default());
         assert_eq!(findings.len(), 1);
         assert_eq!(findings[0].warning, Warning::Unknown);
-        assert!(findings[0].text.contains("tell maxmemory_policy,"), "{}", findings[0].text);
+        assert!(findings[0].text.contains("report maxmemory_policy"), "{}", findings[0].text);
     }
 }

@@ -137,7 +137,7 @@ pub fn print(lines: &[Line]) {
     }
 }
 
-/// For the README.
+/// For docs/internals/performance.md.
 pub fn print_markdown(lines: &[Line]) {
     println!("|{}|\n|{}", HEADINGS.join("|"), "---|".repeat(HEADINGS.len()));
     for line in lines {

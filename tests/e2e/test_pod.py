@@ -31,7 +31,7 @@ class Example(unittest.TestCase):
     def setUpClass(cls):
         cls.podman = podman = Podman()
         cls.addClassCleanup(podman.close)
-        podman.run("tag", podman.make_image(), "docker.io/library/lockside:0.1.0")
+        podman.run("tag", podman.make_image(), "docker.io/library/lockside:0.2.0-dev")
         podman.redis_image("docker.io/library/redis:7.4-alpine")
         podman.busybox_image("docker.io/library/busybox:1.37")
         cls.network = Network()

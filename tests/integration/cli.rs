@@ -134,7 +134,11 @@ async fn no_sidecar_is_69_with_a_next_step() {
     for args in [&["ls"][..], &["show", "k"], &["release", "k", "--token", "1"]] {
         let run = lockside(&[args, &["--url", &socket]].concat()).await;
         assert_eq!(run.code, Some(69), "{args:?}: {}", run.stderr);
-        assert!(run.stderr.contains("no sidecar at") && run.stderr.contains("lockside serve"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("cannot connect to lockside at") && run.stderr.contains("lockside serve"),
+            "{}",
+            run.stderr
+        );
     }
 }
 

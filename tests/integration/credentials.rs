@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::admin::{FORBIDDEN, SUCCESS, said, target};
 use crate::harness::jwt::{Pair, SECRET, editor, editor_claims, seconds, sign, signed};
-use crate::harness::{Scratch, Sidecar, TestRedis, unique};
+use crate::harness::{API_TOKEN, Scratch, Sidecar, TestRedis, unique};
 
 /// Each token is good as the admin dialect's cookie and as a bearer token of the leases dialect.
 async fn accepts(sidecar: &Sidecar, token: &str, what: &str) {
@@ -181,7 +181,51 @@ async fn a_bad_credential_is_refused_and_never_anonymous() {
     assert_eq!(list(&open, std::slice::from_ref(&cookie)).await, 200, "without a JWT key the cookie is not for us");
     assert_eq!(list(&guarded, &[]).await, 401);
     assert_eq!(list(&guarded, &[bearer, good_cookie]).await, 401, "a good cookie does not mend a bad header");
-    assert_eq!(list(&guarded, &[good_bearer, cookie]).await, 200, "the header is looked at first");
+    assert_eq!(list(&guarded, &[good_bearer, cookie]).await, 401, "nor a good header a bad cookie");
+}
+
+#[tokio::test]
+async fn all_credentials_that_are_shown_must_be_good_and_name_one_user() {
+    let scratch = Scratch::new();
+    let api_token = scratch.file("token", API_TOKEN);
+    let sidecar = Sidecar::with_secret(&["--api-token-file", &api_token]).await;
+    let (alice, bob) = (editor("alice"), editor("bob"));
+    // (the bearer token, the cookies, who is served)
+    for (bearer, cookies, served) in [
+        (Some(&*alice), &[&*alice][..], Some("alice")),
+        (Some(&*alice), &[&*alice, "stale"], Some("alice")),
+        (Some(&*alice), &[&*bob], None),
+        (Some(&*alice), &["stale"], None),
+        (Some(&*alice), &[""], None),
+        (Some(API_TOKEN), &[&*alice], Some("it")),
+        (Some(API_TOKEN), &["stale"], None),
+        (Some(API_TOKEN), &[&*alice, &*bob], None),
+        (Some("zzz"), &[&*alice], None),
+        (None, &[&*alice, "stale"], Some("alice")),
+    ] {
+        let body = json!({"ttlMs": 60_000, "owner": "it"});
+        let call = sidecar.call("POST", &format!("/v1/locks/{}", unique("shown"))).json(&body);
+        let call = bearer.into_iter().fold(call, |call, token| call.bearer(token));
+        let answer = cookies.iter().fold(call, |call, token| call.cookie(token)).send().await;
+        let expected = if served.is_some() { 201 } else { 401 };
+        assert_eq!(answer.status, expected, "{bearer:?} {cookies:?}: {}", answer.text());
+        if let Some(owner) = served {
+            assert_eq!(answer.json()["owner"], owner, "{bearer:?} {cookies:?}");
+        }
+    }
+    let body = json!({"resourceId": unique("shown"), "lockOwner": "o", "expiryInSeconds": 60});
+    for (name, value, status) in [
+        ("authorization", "Bearer zzz".to_owned(), 401),
+        ("authorization", "Basic eDp5".to_owned(), 401),
+        ("authorization", format!("Bearer {API_TOKEN}"), 200),
+        ("cookie", "refreshToken=stale".to_owned(), 401),
+        ("cookie", format!("refreshToken={alice}"), 200),
+        ("x-other", "zzz".to_owned(), 200),
+    ] {
+        let call = sidecar.call("POST", "/v1.0-alpha1/lock/lockstore").header("dapr-api-token", API_TOKEN);
+        let answer = call.header(name, &value).json(&body).send().await;
+        assert_eq!(answer.status, status, "{name}: {value}: {}", answer.text());
+    }
 }
 
 #[tokio::test]
@@ -233,7 +277,8 @@ async fn of_several_cookies_those_that_verify_must_name_one_user() {
         let pairs: Vec<String> = cookies.iter().map(|cookie| format!("refreshToken={cookie}")).collect();
         for lines in [vec![pairs.join("; ")], vec![format!("a=b; {}; c=d", pairs.join(";"))], pairs.clone()] {
             let call = |method: &str, path: &str| {
-                let call = sidecar.call(method, path).json(&target());
+                let call = sidecar.call(method, path);
+                let call = if method == "POST" { call.json(&target()) } else { call };
                 lines.iter().fold(call, |call, line| call.header("cookie", line))
             };
             let list = call("GET", "/cmn/leasable-locks").send().await;

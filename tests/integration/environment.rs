@@ -26,7 +26,7 @@ async fn an_empty_setting_is_an_unset_one_on_loopback_and_beyond() {
     for (flag, variable) in settings().await {
         for (listen, credential, code, says) in [
             ("127.0.0.1:0", false, 1, "cannot listen on"),
-            ("0.0.0.0:0", false, 64, "no credential is configured"),
+            ("0.0.0.0:0", false, 64, "no authentication is configured"),
             ("0.0.0.0:0", true, 1, "cannot listen on"),
         ] {
             let mut flags = vec!["serve".to_owned()];
@@ -47,7 +47,7 @@ async fn an_empty_setting_is_an_unset_one_on_loopback_and_beyond() {
             let (code, says) = match flag.as_str() {
                 // On loopback, then.
                 "--listen" => (1, "cannot listen on"),
-                "--api-token-file" if listen == "0.0.0.0:0" => (64, "no credential is configured"),
+                "--api-token-file" if listen == "0.0.0.0:0" => (64, "no authentication is configured"),
                 _ => (code, says),
             };
             let given = |more: &[&str]| {

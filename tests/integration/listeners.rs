@@ -230,11 +230,11 @@ async fn only_a_socket_that_refuses_connections_is_replaced() {
         waiting.push(one);
     }
     for (name, what) in [
-        ("file", "a file is there"),
-        ("directory", "a directory is there"),
-        ("fifo", "a FIFO is there"),
-        ("link", "a symbolic link is there"),
-        ("dangling", "a symbolic link is there"),
+        ("file", "a file stands there"),
+        ("directory", "a directory stands there"),
+        ("fifo", "a FIFO stands there"),
+        ("link", "a symbolic link stands there"),
+        ("dangling", "a symbolic link stands there"),
         ("listening", "a process listens there"),
         ("full", "a process listens there"),
         ("datagram", "a socket of another kind"),

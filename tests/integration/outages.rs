@@ -173,13 +173,13 @@ async fn a_redis_that_was_never_there_is_said_plainly_with_its_address() {
         eventually(&said, Duration::from_secs(10), async || ready().await.starts_with(&said)).await;
         let refused = sidecar.call("POST", "/v1/locks/a").json(&json!({})).send().await;
         assert_eq!(refused.json()["code"], "redis-unavailable", "{}", refused.text());
-        let first = async || sidecar.log().lines().any(|line| line.contains("redis is not available yet"));
+        let first = async || sidecar.log().lines().any(|line| line.contains("cannot connect to redis yet"));
         eventually("the log says so", Duration::from_secs(5), first).await;
         let log = sidecar.log();
         for bad in ["still", "Os {", "Custom {", "IO Error", "\"ERROR\""] {
             assert!(!log.contains(bad), "{url}: {bad}: {log}");
         }
-        let line = log.lines().find(|line| line.contains("redis is not available yet")).unwrap();
+        let line = log.lines().find(|line| line.contains("cannot connect to redis yet")).unwrap();
         let address = url.split("://").nth(1).unwrap().split('?').next().unwrap();
         assert_eq!(line.matches(address).count(), 1, "the address once: {line}");
     }
@@ -199,16 +199,48 @@ async fn what_is_no_redis_or_refuses_the_greeting_is_named_with_what_to_change()
         }
     });
     let url = format!("redis://127.0.0.1:{port}");
-    let sentence = format!("cannot connect to `127.0.0.1:{port}`: what answers there does not speak Redis's protocol");
+    let sentence = format!("cannot connect to `127.0.0.1:{port}`: it does not use Redis's protocol");
     Sidecar::says_why_not(&["--redis-url", &url], &sentence).await;
 
     let redis = TestRedis::start(&["--rename-command", "CLIENT", ""]);
-    Sidecar::says_why_not(&["--redis-url", &redis.url()], "allow its ACL user the command: +client|setname").await;
+    Sidecar::says_why_not(&["--redis-url", &redis.url()], "give redis back client: remove its rename-command").await;
 
     let port = free_port();
     let full = TestRedis::start(&["--port", &port, "--maxclients", "1"]);
     let _only = full.connection();
     Sidecar::says_why_not(&["--redis-url", &format!("redis://127.0.0.1:{port}")], "max number of clients").await;
+}
+
+/// The client library keeps to itself what Redis says to the name of a connection: it is asked again, by every way there is.
+#[tokio::test]
+async fn what_redis_has_against_the_name_of_a_connection_is_said_in_its_own_words() {
+    let (scratch, port) = (Scratch::new(), free_port());
+    let redis = TestRedis::with_tls(&["localhost"], &["--port", &port, "--busy-reply-threshold", "50"]);
+    let rights = ["on", ">a word of the test", "~*", "&*", "+@all"];
+    redis.ask::<String>("ACL", &[&["SETUSER", "named"], &rights[..]].concat());
+    redis.ask::<String>("ACL", &[&["SETUSER", "nameless"], &rights[..], &["-client|setname"]].concat());
+    let password = scratch.file("password", "a word of the test");
+    let urls = [
+        format!("redis://127.0.0.1:{port}"),
+        format!("redis://127.0.0.1:{port}/3"),
+        format!("redis+unix://{}", redis.socket()),
+        format!("rediss://localhost:{}", redis.tls_port()),
+    ];
+    let says = async |user: &str, expected: &str| {
+        for url in &urls {
+            let flags = ["--redis-url", url, "--redis-username", user, "--redis-password-file", &password];
+            Sidecar::says_why_not(&flags, expected).await;
+        }
+    };
+    says("nameless", "allow its ACL user the command: +client|setname").await;
+    let (mut busy, mut other) = (redis.connection(), redis.connection());
+    let script = std::thread::spawn(move || {
+        let _ = redis::cmd("EVAL").arg("while true do end").arg(0).query::<()>(&mut busy);
+    });
+    says("named", "(BUSY Redis is busy running a script").await;
+    says("named", "end it with SCRIPT KILL").await;
+    redis::cmd("SCRIPT").arg("KILL").query::<()>(&mut other).expect("the script is killed");
+    script.join().expect("the script has ended");
 }
 
 /// A user whom Redis does not let in: it was reached, and said what is wrong.

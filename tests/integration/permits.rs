@@ -1,4 +1,4 @@
-//! A hold goes on only while the credential that it was asked for with is good.
+//! A hold goes on, and a waiter waits, only while the credential that was shown is good.
 
 use std::time::{Duration, Instant};
 
@@ -136,5 +136,105 @@ async fn a_hold_without_a_credential_goes_on_where_such_callers_are_served() {
     let mut lines = held(hold(&sidecar, &unique("anonymous")), 600).await;
     for _ in 0..5 {
         assert_eq!(lines.next().await.expect("a line")["event"], "renewed");
+    }
+}
+
+/// What takes the credential of the one who waits from them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Loss {
+    Expired,
+    Rotated,
+    Gone,
+}
+
+#[tokio::test]
+async fn a_waiter_whose_credential_ends_before_its_turn_is_unauthorized_and_leaves_nothing_behind() {
+    const NEXT: &str = "another secret of thirty-two byt";
+    for loss in [Loss::Expired, Loss::Rotated, Loss::Gone] {
+        let (scratch, prefix) = (Scratch::new(), unique("waiter"));
+        let (secret, token) = (scratch.file("secret", jwt::SECRET), scratch.file("token", API_TOKEN));
+        let flags =
+            ["--jwt-secret-file", &secret, "--api-token-file", &token, "--user-directory", "--key-prefix", &prefix];
+        let sidecar = Sidecar::start(TestRedis::shared(), &flags).await;
+        let enter = |active: bool| {
+            let entry = json!({"active": active}).to_string();
+            let _: i64 = TestRedis::shared().ask("HSET", &[&format!("{prefix}:users"), "alice", &entry]);
+        };
+        enter(true);
+        let keys = ["acquire", "hold", "progress"].map(unique);
+        let ours = |key: &str| format!("/v1/locks/{key}");
+        let mut tokens = Vec::new();
+        for key in &keys {
+            let body = json!({"ttlMs": 600_000, "owner": "before"});
+            let lease = sidecar.call("POST", &ours(key)).bearer(API_TOKEN).json(&body).send().await;
+            assert_eq!(lease.status, 201, "{}", lease.text());
+            tokens.push(lease.json()["token"].clone());
+        }
+        let end = jwt::seconds(if loss == Loss::Expired { 4 } else { 600 });
+        let credential = signed_until("alice", end - 30, jwt::SECRET);
+        let body = json!({"ttlMs": 600_000, "waitMs": 60_000});
+        let waits = |path: String| sidecar.call("POST", &path).bearer(&credential).json(&body);
+        let progress = json!({"ttlMs": 600_000, "waitMs": 60_000, "progress": true});
+        let streamed = sidecar.call("POST", &format!("{}/hold", ours(&keys[2]))).bearer(&credential).json(&progress);
+        let decided = async {
+            let mut lines = streamed.open().await;
+            loop {
+                let line = lines.next().await.expect("a line");
+                if line["event"] != "waiting" {
+                    return line;
+                }
+            }
+        };
+        let change = async {
+            for key in &keys {
+                eventually("it waits", Duration::from_secs(5), async || {
+                    sidecar.call("GET", &ours(key)).bearer(API_TOKEN).send().await.json()["waiters"] == 1
+                })
+                .await;
+            }
+            match loss {
+                // Its end is reason enough, whoever has the key.
+                Loss::Expired => return,
+                Loss::Rotated => {
+                    scratch.file("secret", NEXT);
+                    let good = signed_until("alice", jwt::seconds(600), NEXT);
+                    eventually("the new key counts", SOON, async || {
+                        sidecar.call("GET", "/v1/locks").bearer(&good).send().await.status == 200
+                    })
+                    .await;
+                }
+                Loss::Gone => enter(false),
+            }
+            // What was verified within the last second is good still.
+            tokio::time::sleep(Duration::from_millis(1100)).await;
+            for (key, token) in keys.iter().zip(&tokens) {
+                let path = format!("{}?token={token}", ours(key));
+                assert_eq!(sidecar.call("DELETE", &path).bearer(API_TOKEN).send().await.status, 204);
+            }
+        };
+        let (acquired, held, decided, ()) = tokio::join!(
+            waits(ours(&keys[0])).send(),
+            waits(format!("{}/hold", ours(&keys[1]))).send(),
+            decided,
+            change
+        );
+        for answer in [&acquired, &held] {
+            let code = answer.json()["code"].clone();
+            assert_eq!((answer.status, code), (401, json!("unauthorized")), "{loss:?}: {}", answer.text());
+        }
+        let said = (decided["event"].as_str(), decided["status"].as_u64(), decided["code"].as_str());
+        assert_eq!(said, (Some("refused"), Some(401), Some("unauthorized")), "{loss:?}: {decided}");
+        if loss == Loss::Expired {
+            let late = jwt::seconds(0) - end;
+            assert!((0..=5).contains(&late), "at its end: {late} s late");
+        }
+        for key in &keys {
+            eventually("nobody holds or waits", Duration::from_secs(5), async || {
+                let state = sidecar.call("GET", &ours(key)).bearer(API_TOKEN).send().await.json();
+                let is_before = state["holder"]["owner"] == "before";
+                state["waiters"] == 0 && (is_before || state["state"] == "free")
+            })
+            .await;
+        }
     }
 }

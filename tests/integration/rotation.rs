@@ -76,13 +76,13 @@ async fn a_rotated_jwt_secret_counts_on_every_thread_and_an_unfit_one_does_not()
     volume.swap("jwt", &second);
     counts(&sidecar, &new, &old).await;
     for bad in ["", jwt::Pair::ed25519().public_pem.as_str()] {
-        let told = sidecar.log().matches("still counts").count();
+        let told = sidecar.log().matches("keeping the previous one").count();
         volume.swap("jwt", bad);
-        eventually("told", SOON, async || sidecar.log().matches("still counts").count() > told).await;
+        eventually("told", SOON, async || sidecar.log().matches("keeping the previous one").count() > told).await;
         unfit(&sidecar, "jwt-secret-file", 1).await;
         counts(&sidecar, &new, &old).await;
         tokio::time::sleep(Duration::from_millis(1500)).await;
-        assert_eq!(sidecar.log().matches("still counts").count(), told + 1, "once: {}", sidecar.log());
+        assert_eq!(sidecar.log().matches("keeping the previous one").count(), told + 1, "once: {}", sidecar.log());
     }
     std::fs::remove_file(volume.path("jwt")).unwrap();
     eventually("told", SOON, async || sidecar.log().contains("cannot read")).await;
@@ -147,7 +147,7 @@ async fn a_rotated_redis_password_opens_the_next_connection() {
 
     volume.swap("password", "second");
     redis.ask::<()>("ACL", &["SETUSER", "lockside", "resetpass", ">second"]);
-    eventually("the new password was read", SOON, async || sidecar.log().contains("now counts")).await;
+    eventually("the new password was read", SOON, async || sidecar.log().contains("secret reloaded")).await;
     for kind in ["normal", "pubsub"] {
         redis.ask::<i64>("CLIENT", &["KILL", "TYPE", kind, "SKIPME", "yes"]);
     }
@@ -186,7 +186,7 @@ async fn what_start_warns_of_or_refuses_a_rotation_warns_of_or_refuses() {
 
     let der = b"\x30\x2a\x30\x05\x06\x03\x2b\x65\x70\x03\x21\x00".iter().chain(&[7; 32]).copied().collect::<Vec<u8>>();
     for unfit in [&b""[..], b"{\"keys\":[]}", b"ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAAgCq", &der] {
-        let told = || sidecar.log().matches("still counts").count();
+        let told = || sidecar.log().matches("keeping the previous one").count();
         let before = told();
         scratch.file("secret", unfit);
         eventually("it is refused", SOON, async || told() > before).await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::harness::{Scratch, Sidecar, TestRedis, eventually, http::raw, jwt, lockside, unique};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, http::raw, jwt, lockside, lockside_with, unique};
 
 const PASSWORD: &str = "hunter2-of-redis";
 const API_TOKEN: &str = "hunter2-of-the-api";
@@ -136,7 +136,7 @@ async fn nothing_secret_is_seen_while_requests_are_malformed_and_secrets_rotate(
         ("token", b"hunter2 \xff", "hunter2-next"),
         ("password", b"hunter2 \xff", "hunter2-next-of-redis"),
     ] {
-        let (told, taken) = ("still counts", "now counts");
+        let (told, taken) = ("keeping the previous one", "secret reloaded");
         let count = |word| sidecar.log().matches(word).count();
         let (unfits, takens) = (count(told), count(taken));
         scratch.file(file, unfit);
@@ -234,6 +234,30 @@ async fn a_mistake_shows_no_secret() {
 }
 
 #[tokio::test]
+async fn a_secret_that_is_set_where_the_path_of_its_file_belongs_is_not_shown() {
+    for setting in [
+        "API_TOKEN_FILE",
+        "JWT_SECRET_FILE",
+        "JWT_PUBLIC_KEY_FILE",
+        "REDIS_PASSWORD_FILE",
+        "REDIS_SENTINEL_PASSWORD_FILE",
+    ] {
+        let flag = format!("--{}", setting.to_lowercase().replace('_', "-"));
+        let more =
+            ["serve", "--listen=127.0.0.1:0", "--ops-listen=127.0.0.1:0", "--redis-url=redis-sentinel://h?master=m"];
+        for secret in ["hunter2", "hunter2 with spaces", "hunter2\u{1b}[31m", "hunter2\nand more"] {
+            let by_variable = lockside_with(&more, &[(&format!("LOCKSIDE_{setting}"), secret)]).await;
+            let by_flag = lockside(&[&more[..], &[&format!("{flag}={secret}")]].concat()).await;
+            for run in [by_variable, by_flag] {
+                assert_eq!(run.code, Some(64), "{flag}: {}", run.stderr);
+                assert!(run.stderr.contains(&format!("lockside: {flag}: cannot read the file")), "{}", run.stderr);
+                assert!(!run.output().contains("hunter2"), "{flag}: {}", run.output());
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_file_that_others_may_read_or_change_is_a_warning_with_its_mode() {
     let scratch = Scratch::new();
     let (secret, public) = (("--jwt-secret-file", jwt::SECRET), jwt::Pair::ed25519().public_pem);
@@ -322,3 +346,21 @@ dL75jrj1JntLIzGkQF9REI+dEORGXAXvax3FSLngEEQT+HTcDFanwcJL/NvN3OTs
 lcObHYN4i04GpcC5HwIDAQAB
 -----END PUBLIC KEY-----
 ";
+
+#[tokio::test]
+async fn an_api_token_that_may_be_guessed_is_a_warning_at_start_and_when_it_is_rotated_to() {
+    let scratch = Scratch::new();
+    let warnings = |sidecar: &Sidecar| {
+        let is_it = |line: &&str| line.contains("WARN") && line.contains("--api-token-file is shorter than 16 bytes");
+        sidecar.log().lines().filter(is_it).count()
+    };
+    for (token, is_short) in [("s", true), ("fifteen letters", true), ("sixteen letters!", false)] {
+        let file = scratch.file("token", token);
+        let sidecar = Sidecar::start(TestRedis::shared(), &["--api-token-file", &file]).await;
+        assert_eq!(warnings(&sidecar), usize::from(is_short), "{token}: {}", sidecar.log());
+        if !is_short {
+            scratch.file("token", "x");
+            eventually("a warning", Duration::from_secs(15), async || warnings(&sidecar) == 1).await;
+        }
+    }
+}

@@ -185,6 +185,34 @@ async fn every_mistake_is_told_in_one_run() {
 }
 
 #[tokio::test]
+async fn a_single_valued_flag_that_is_given_twice_is_a_mistake_that_names_it() {
+    for (args, flag) in [
+        (&["serve", "--threads=1", "--threads=2"][..], "--threads"),
+        (&["serve", "--threads", "1", "--log-level=info", "--threads", "1"], "--threads"),
+        (&["serve", "--redis-url", "redis://a", "--redis-url=redis://b", "--redis-url", "redis://c"], "--redis-url"),
+        (&["serve", "--jwt-secret-file=/a", "--jwt-secret-file=/b"], "--jwt-secret-file"),
+        (&["serve", "--insecure", "--insecure"], "--insecure"),
+        (&["serve", "--insecure=true", "--insecure=false"], "--insecure"),
+        (&["ls", "--prefix", "a", "--prefix", "b"], "--prefix"),
+        (&["ls", "--json", "--json"], "--json"),
+        (&["show", "--url=http://localhost:1", "k", "--url=http://localhost:2"], "--url"),
+        (&["health", "--ops-listen=127.0.0.1:1", "--ops-listen=127.0.0.1:2"], "--ops-listen"),
+        (&["exec", "--ttl=1s", "--ttl", "2s", "k", "--", "true", "--ttl", "--ttl"], "--ttl"),
+    ] {
+        let run = lockside(args).await;
+        assert_eq!(run.code, Some(64), "{args:?}: {}", run.stderr);
+        let told = format!("lockside: {flag}: given twice; expected once\n");
+        assert_eq!(run.stderr.matches(&told).count(), 1, "{args:?}: {}", run.stderr);
+    }
+    let run = lockside(&["serve", "--threads=1", "--threads=2", "--no-such", "--max-ttl=x"]).await;
+    for flag in ["--threads", "--no-such", "--max-ttl"] {
+        assert!(run.stderr.contains(&format!("lockside: {flag}: ")), "{flag}: {}", run.stderr);
+    }
+    let run = lockside_with(&["serve", "--threads=0"], &[("LOCKSIDE_THREADS", "1")]).await;
+    assert!(run.stderr.contains("--threads: `0`"), "the flag wins over its variable: {}", run.stderr);
+}
+
+#[tokio::test]
 async fn a_value_that_is_no_text_hides_no_other_mistake() {
     let bytes = std::ffi::OsStr::from_bytes(b"\xff");
     let glued = std::ffi::OsStr::from_bytes(b"--key-prefix=\xff");
@@ -195,6 +223,39 @@ async fn a_value_that_is_no_text_hides_no_other_mistake() {
     assert_eq!(output.status.code(), Some(64), "{told}");
     for flag in ["--threads", "--redis-username", "--key-prefix", "--no-such-flag"] {
         assert!(told.lines().any(|line| line.starts_with(&format!("lockside: {flag}: "))), "{flag}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_variable_that_is_no_text_is_named_unless_a_flag_stands_for_it() {
+    let bytes = std::ffi::OsStr::from_bytes(b"\xff");
+    let run = |args: &[&str], variable: &str| {
+        let output = Command::new(env!("CARGO_BIN_EXE_lockside")).args(args).env(variable, bytes).output().unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    for (args, variable) in [
+        (&["serve", "--threads=0"][..], "LOCKSIDE_KEY_PREFIX"),
+        (&["serve", "--threads=0"], "LOCKSIDE_LISTEN"),
+        (&["serve", "--threads=0"], "LOCKSIDE_API_TOKEN_FILE"),
+        (&["ls"], "LOCKSIDE_URL"),
+        (&["health"], "LOCKSIDE_OPS_LISTEN"),
+    ] {
+        let (code, told) = run(args, variable);
+        assert_eq!(code, Some(64), "{variable}: {told}");
+        assert!(told.lines().any(|line| line == format!("lockside: {variable}: not UTF-8 text")), "{variable}: {told}");
+        assert_eq!(told.contains("--threads"), args[0] == "serve", "no other mistake is hidden: {told}");
+    }
+    let (_, told) = run(&["serve", "--key-prefix=x", "--threads=0"], "LOCKSIDE_KEY_PREFIX");
+    assert_eq!(told, "lockside: --threads: `0`; expected a number from 1 to 64\n");
+}
+
+#[tokio::test]
+async fn nothing_that_a_mistake_quotes_is_obeyed_by_a_terminal() {
+    for flag in ["--log-level", "--listen", "--allowed-hosts", "--dapr-stores", "--max-ttl"] {
+        let run = serve(&[&format!("{flag}=\u{1b}]0;x\u{7}\u{9b}31m||\r")]).await;
+        assert_eq!(run.code, Some(64), "{flag}: {}", run.stderr);
+        assert!(run.stderr.contains("\\u{1b}"), "{flag}: {}", run.stderr);
+        assert!(!run.stderr.chars().any(|c| c.is_control() && c != '\n'), "{flag}: {:?}", run.stderr);
     }
 }
 

@@ -28,7 +28,7 @@ async fn whoever_is_not_vouched_for_is_not_spoken_to() {
     let other = scratch.file("other.pem", Authority::new().pem());
     Sidecar::says_why_not(
         &["--redis-url", &redis.url(), "--redis-ca-file", &other],
-        "name the file of its CA with --redis-ca-file",
+        "pass the CA file with --redis-ca-file",
     )
     .await;
     let url = format!("rediss://127.0.0.1:{}", redis.tls_port());
@@ -41,7 +41,7 @@ async fn whoever_is_not_vouched_for_is_not_spoken_to() {
 async fn a_server_that_asks_for_a_client_certificate_is_named_with_what_to_change() {
     let redis = TestRedis::with_tls(&["localhost"], &[]);
     redis.ask::<String>("CONFIG", &["SET", "tls-auth-clients", "yes"]);
-    let sentence = format!("`localhost:{}` asks for a client certificate", redis.tls_port());
+    let sentence = format!("`localhost:{}` requires a client certificate", redis.tls_port());
     Sidecar::says_why_not(&["--redis-url", &redis.url()], &sentence).await;
 }
 
@@ -64,7 +64,7 @@ async fn a_wrong_password_says_what_to_mend() {
     let redis = TestRedis::with_tls(&["localhost"], &[]);
     let scratch = Scratch::new();
     let wrong = scratch.file("password", "a wrong one");
-    let expected = "mend --redis-username or --redis-password-file (WRONGPASS";
+    let expected = "fix --redis-username or --redis-password-file (WRONGPASS";
     Sidecar::says_why_not(&["--redis-url", &redis.url(), "--redis-password-file", &wrong], expected).await;
 }
 
@@ -74,11 +74,11 @@ async fn a_port_that_speaks_otherwise_says_which_scheme_to_use() {
     let redis = TestRedis::with_tls(&["localhost"], &["--port", &port]);
     Sidecar::says_why_not(
         &["--redis-url", &format!("rediss://localhost:{port}")],
-        "speaks no TLS; say redis instead of rediss",
+        "does not use TLS; use redis:// instead of rediss://",
     )
     .await;
     let url = format!("redis://localhost:{}", redis.tls_port());
-    Sidecar::says_why_not(&["--redis-url", &url], "speaks TLS; say rediss instead of redis").await;
+    Sidecar::says_why_not(&["--redis-url", &url], "uses TLS; use rediss:// instead of redis://").await;
 }
 
 #[tokio::test]

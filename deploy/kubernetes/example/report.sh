@@ -1,7 +1,7 @@
-# Works while it holds the lock `nightly-report`, which one replica at a time does.
+# Works while it holds the lock `nightly-report`: one replica at a time.
 #
 # The lock lives as long as the connection to lockside. A line comes at least every third of the ttl; when none has come
-# for 4 s, the lease of 5 s is about to end, whatever has become of lockside, and the work stops.
+# for 4 s, the lease of 5 s is about to end, even if lockside is gone, and the work stops.
 hold() {
     exec wget -q -O - --post-data '{"ttlMs":5000,"waitMs":600000}' http://127.0.0.1:7420/v1/locks/nightly-report/hold
 }
@@ -19,7 +19,7 @@ stop() {
         wait "$worker" 2>/dev/null
         echo "stopped: $1"
     fi
-    # Only now: this lets go of the lock.
+    # Only now: this releases the lock.
     kill "$holder" 2>/dev/null
     wait "$holder" 2>/dev/null
     worker=

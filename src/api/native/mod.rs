@@ -17,8 +17,9 @@ use super::caller::Caller;
 use super::failure::{Failure, Queue};
 use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
+use super::permit::{Permit, Turn, turn};
 use super::wire::{confirming, flag, json, no_content};
-use crate::config::Anonymous;
+use crate::auth::{Anonymous, Shown};
 use crate::lock::{
     Acquired, Attempt, Changed, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Unconfirmed,
     Which,
@@ -27,7 +28,7 @@ use crate::server::{Peer, Response, read_body};
 #[cfg(any(test, fuzzing))]
 pub use request::name_in;
 pub use request::{AcquireBody, check_owner, idempotency_key, key_in};
-use request::{given, token_in, ttl_of};
+use request::{given, no_body, token_in, ttl_of};
 pub use view::{HolderView, LeaseView};
 
 /// Locks on a page of the list, unless fewer or more are asked for.
@@ -42,12 +43,16 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
     let name = idempotency_key(&request)?;
-    let body = AcquireBody::read(request).await?;
+    let (head, body) = request.into_parts();
+    let body = AcquireBody::read(&head, body).await?;
     let attempt = body.attempt(cx, caller, name)?;
     let acquired = if attempt.wait.is_some() {
         peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
-        Box::pin(acquire_in_turn(cx, key, attempt)).await?
+        let shown = cx.authenticator.shown(&head.headers);
+        drop(head);
+        Box::pin(acquire_in_turn(cx, key, attempt, shown)).await?
     } else {
+        drop(head);
         cx.locks.acquire(key, attempt).await?
     };
     let (content, unconfirmed) = acquired;
@@ -59,11 +64,25 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     }
 }
 
-async fn acquire_in_turn(cx: &Context, key: Key, attempt: Attempt) -> Result<(Acquired, Unconfirmed), Failure> {
-    match cx.locks.acquire(key.clone(), attempt).await {
-        Ok(acquired) => Ok(acquired),
-        Err(failure) => Err(explained(&cx.locks, &key, failure).await),
+async fn acquire_in_turn(
+    cx: &Context,
+    key: Key,
+    attempt: Attempt,
+    shown: Shown,
+) -> Result<(Acquired, Unconfirmed), Failure> {
+    let owner = attempt.owner.clone();
+    let acquiring = async {
+        match cx.locks.acquire(key.clone(), attempt).await {
+            Ok(acquired) => Ok(acquired),
+            Err(failure) => Err(explained(&cx.locks, &key, failure).await),
+        }
+    };
+    let Turn { content: (mut acquired, unconfirmed), checked_for } =
+        turn(&owner, || Permit::of(cx, shown), acquiring).await?;
+    if let Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) = &mut acquired {
+        lease.age(checked_for)?;
     }
+    Ok((acquired, unconfirmed))
 }
 
 /// A failure to acquire `key`; of a wait in vain it says who holds the key, unless that takes long.
@@ -112,9 +131,12 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), &["token", "force"], known::no_fields)?;
+    const PARAMETERS: &[&str] = &["token", "force"];
+    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let force = flag(request.uri().query().unwrap_or_default(), "force")?;
-    match (token_in(&request)?, force) {
+    let token = token_in(&request)?;
+    no_body(request, PARAMETERS).await?;
+    match (token, force) {
         (Some(token), false) => {
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
             match cx.release(which, caller.claimant()).await? {
@@ -149,6 +171,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     caller(cx, &request).await?;
     let key = key_in(&key)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
+    no_body(request, &[]).await?;
     let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
@@ -168,8 +191,10 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
     caller(cx, &request).await?;
     let key = key_in(&key)?;
-    known::parameters(request.uri().query(), &["token"], known::no_fields)?;
+    const PARAMETERS: &[&str] = &["token"];
+    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
+    no_body(request, PARAMETERS).await?;
     let holder = match cx.locks.look(key.clone()).await? {
         State::Held(Holder::Lease(lease)) => Some(lease.token),
         State::Held(Holder::Stranger(_) | Holder::Queue(_)) | State::Free => None,
@@ -183,8 +208,10 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
 /// `GET /v1/locks`: a page of the locks of every dialect, oldest grant first.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     caller(cx, &request).await?;
-    known::parameters(request.uri().query(), &["prefix", "limit", "cursor"], known::no_fields)?;
+    const PARAMETERS: &[&str] = &["prefix", "limit", "cursor"];
+    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
+    no_body(request, PARAMETERS).await?;
     let bounds =
         Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: pagination::LOOKING };
     let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;

@@ -3,8 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::HeaderName;
+use hyper::http::request::Parts;
 use hyper::{HeaderMap, Request};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -16,10 +17,10 @@ use crate::api::caller::Caller;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::wire::{self, number};
-use crate::config::LockConfig;
+use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
 use crate::request;
-use crate::server::read_body;
+use crate::server::{read_body, read_body_behind};
 
 /// Longest owner, bytes.
 const MAX_OWNER_BYTES: usize = 256;
@@ -35,6 +36,7 @@ pub struct AcquireBody {
     ttl_ms: Option<Box<RawValue>>,
     #[serde(deserialize_with = "given")]
     wait_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
@@ -48,17 +50,19 @@ struct HoldBody {
     ttl_ms: Option<Box<RawValue>>,
     #[serde(deserialize_with = "given")]
     wait_ms: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     owner: Option<String>,
     reentrant: bool,
     meta: Option<Box<RawValue>>,
+    #[serde(deserialize_with = "given")]
     progress: Option<bool>,
 }
 
 impl AcquireBody {
     /// The body of an acquire, which takes nothing in its query.
-    pub async fn read(request: Request<Incoming>) -> Result<AcquireBody, Failure> {
-        known::parameters(request.uri().query(), &[], known::fields_of::<AcquireBody>)?;
-        AcquireBody::of(&read_body(request).await?)
+    pub async fn read(head: &Parts, body: Incoming) -> Result<AcquireBody, Failure> {
+        known::parameters(head.uri.query(), &[], known::fields_of::<AcquireBody>)?;
+        AcquireBody::of(&read_body_behind(&head.headers, body).await?)
     }
 
     /// The body of a hold, which takes nothing in its query either, and whether it asks for progress.
@@ -106,7 +110,7 @@ impl AcquireBody {
                 Owner::system(given)
             }
             (None, None) if self.reentrant => {
-                return Err(Failure::BadRequest("reentrant: needs an `owner`, else nobody can come again".to_owned()));
+                return Err(Failure::BadRequest("reentrant: needs an `owner`".to_owned()));
             }
             // Two callers may come by the same name of an attempt: only their own names tell them apart.
             (None, None) if name.is_some() => {
@@ -118,6 +122,22 @@ impl AcquireBody {
         };
         let own = if self.reentrant { Own::Extend } else { Own::Refuse };
         Ok(Attempt { owner, ttl, own, meta, name, wait, is_hold: false })
+    }
+}
+
+/// Refuses what stands in the body of an operation that takes none: an empty one, `{}` and `null` say nothing.
+/// `parameters` are those of its query.
+pub async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<(), Failure> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Nothing {}
+    if request.body().is_end_stream() {
+        return Ok(());
+    }
+    let body = read_body(request).await?;
+    match body.trim_ascii() {
+        b"" | b"null" => Ok(()),
+        body => body::strict::<Nothing>(body, parameters).map(|Nothing {}| ()),
     }
 }
 
@@ -163,8 +183,8 @@ pub fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
 }
 
 /// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
-pub fn given<'de, D: Deserializer<'de>>(field: D) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::deserialize(field).map(Some)
+pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(field).map(Some)
 }
 
 pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {

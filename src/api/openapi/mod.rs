@@ -8,7 +8,8 @@ use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use crate::config::{DaprStore, LockConfig};
+use crate::api::settings::DaprStore;
+use crate::lock::LockConfig;
 use crate::server::{Body, Response};
 
 /// With the settings of a process that is started without flags.

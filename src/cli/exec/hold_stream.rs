@@ -159,7 +159,7 @@ async fn explain(failure: Failure, sidecar: &Sidecar, flags: &ExecFlags) -> u8 {
                     Some(holder) => Some(holder),
                     None => holder(sidecar, flags).await,
                 };
-                let holder = holder.map_or_else(|| "somebody else".to_owned(), |holder| holder.to_string());
+                let holder = holder.map_or_else(|| "another owner".to_owned(), |holder| holder.to_string());
                 let step = if flags.wait.r#try { "wait for it with --wait 1m" } else { "wait longer with --wait" };
                 complain(format!("`{key}` is held by {holder}; {step}"));
                 exit::NOT_ACQUIRED
@@ -169,7 +169,7 @@ async fn explain(failure: Failure, sidecar: &Sidecar, flags: &ExecFlags) -> u8 {
                 exit::USAGE
             }
             (_, 404 | 405) => {
-                complain(format!("no sidecar there that can hold a lock: {problem}"));
+                complain(format!("not a lockside API that can hold a lock; check --url: {problem}"));
                 exit::UNAVAILABLE
             }
             _ => {

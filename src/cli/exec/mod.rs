@@ -36,7 +36,7 @@ pub use supervisor::run as guard;
 
 #[derive(Args, Debug)]
 pub struct ExecFlags {
-    /// How long the lock outlives a sidecar that is lost; renewed all the time until then. At least 100ms
+    /// Lease duration, at least 100ms; renewed automatically. How long the lock survives if the sidecar dies
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = ttl)]
     ttl: Duration,
 
@@ -58,11 +58,11 @@ pub struct ExecFlags {
 #[derive(Args, Debug)]
 #[group(multiple = false)]
 struct WaitFlags {
-    /// Wait so long for the lock [default: until it is there]
+    /// Maximum time to wait for the lock [default: forever]
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
 
-    /// Do not wait: exit with 75 when somebody has it
+    /// Do not wait; exit 75 if the lock is held
     #[arg(long)]
     r#try: bool,
 }
@@ -75,11 +75,10 @@ impl WaitFlags {
 }
 
 pub const HELP: &str = "\
-The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (hand it to what the lock protects, which refuses a lower
-one) and LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go to its whole process group. When the
-lock is about to be lost, the group gets SIGTERM, and a fifth of the ttl later (10 s at most) SIGKILL, before the lease
-ends; when somebody took the lock by force, SIGKILL comes within a second. What the command leaves running in the
-background when it ends runs on without the lock.
+The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (fencing token; pass it to the protected resource)
+and LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go to its whole process group. When the lock
+is about to be lost, the group gets SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL, before the lease ends;
+after a force-release SIGKILL comes within a second. Background processes left by the command continue without the lock.
 
 Exit code: the command's (128 + n when signal n ended it), or
   64  wrong usage            69  no sidecar                  75  not acquired

@@ -96,7 +96,7 @@ async fn acquire(
                 Ok((hold, Lease { token, valid_for: Duration::from_millis(valid_for_ms), valid_until }))
             }
             _ => {
-                complain("the stream of the lock ended before it began; is this sidecar about to end?");
+                complain("the sidecar closed the connection before granting the lock; is it shutting down?");
                 Err(exit::NOT_ACQUIRED)
             }
         }
@@ -166,7 +166,7 @@ impl Supervisor {
             Some(Event::Lost { reason }) => self.lose(&printable(&reason)),
             Some(Event::Released) => self.lose("released"),
             Some(Event::Acquired { .. } | Event::Unknown) => {}
-            None => self.lose("the sidecar is gone"),
+            None => self.lose("the connection to the sidecar was lost"),
         }
     }
 
@@ -220,7 +220,7 @@ impl Supervisor {
     fn terminate(&mut self) {
         if self.wrapper.is_some() && !self.is_lost && self.ended.is_none() {
             self.is_lost = true;
-            complain(format!("`{}` is not renewed any more; stopping the command before the lease ends", self.key));
+            complain(format!("cannot renew `{}`; stopping the command before the lease expires", self.key));
         }
         self.group.signal(Number::TERM);
         // A stopped command must run to see it.

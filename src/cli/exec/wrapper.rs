@@ -135,7 +135,7 @@ impl Wrapper {
 
     /// Kills the command of a supervisor that was killed. Once this process ends, the lock is released.
     async fn replace_supervisor(&mut self) {
-        complain("the supervisor was killed, so the command is, too");
+        complain("the supervisor process was killed; killing the command");
         let Some(running) = &self.running else { return };
         let deadline = Instant::now() + DYING;
         while test_kill_process_group(running.group).is_ok() && Instant::now() < deadline {

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use url::Url;
 
-use super::{Check, given, list, names};
+use super::{Check, given, names, of_nothing};
 use crate::config::flags::ListenFlags;
 use crate::config::{Address, DaprStore, ListenConfig, SocketAccess};
 
@@ -34,20 +34,20 @@ impl Check {
             max_connections.map_or(Some(CONNECTIONS), |text| self.count("--max-connections", text, 1, 1_000_000));
         let insecure = self.switch("--insecure", &flags.insecure);
         let mut allowed_hosts = Vec::new();
-        let hosts = list(&flags.allowed_hosts);
-        if let Some(text) = given(&flags.allowed_hosts).filter(|_| hosts.is_empty()) {
-            self.mistake("--allowed-hosts", no_host(text));
+        if let Some(text) = of_nothing(&flags.allowed_hosts) {
+            self.mistake("--allowed-hosts", no_host(&text));
         }
-        for text in hosts {
+        for text in names(&flags.allowed_hosts) {
             allowed_hosts.extend(self.take("--allowed-hosts", host(&text)));
         }
-        let allowed_origins = list(&flags.allowed_origins);
+        let no_origin = |text: &str| format!("`{text}` is no origin; expected scheme://host[:port] without a path");
+        if let Some(text) = of_nothing(&flags.allowed_origins) {
+            self.mistake("--allowed-origins", no_origin(&text));
+        }
+        let allowed_origins = names(&flags.allowed_origins);
         for origin in &allowed_origins {
             if Url::parse(origin).map(|url| url.origin().ascii_serialization()).as_ref() != Ok(origin) {
-                self.mistake(
-                    "--allowed-origins",
-                    format!("`{origin}` is no origin; expected scheme://host[:port] without a path"),
-                );
+                self.mistake("--allowed-origins", no_origin(origin));
             }
         }
         ListenConfig {
@@ -61,13 +61,14 @@ impl Check {
             max_connections_is_set,
             insecure: insecure.unwrap_or_default(),
             dapr_stores: self.dapr_stores(&flags.dapr_stores),
+            docs_url: given(&flags.docs_url).and_then(|text| self.take("--docs-url", docs_url(text))),
         }
     }
 
     /// Every address that was asked for, once.
     fn addresses(&mut self, flag: &str, texts: &[String]) -> Vec<Address> {
         let mut addresses = Vec::new();
-        let texts: Vec<String> = texts.iter().flat_map(|text| names(text)).collect();
+        let texts = names(texts);
         if texts.is_empty() {
             self.mistake(flag, format!("no address; {EXPECTED}"));
         }
@@ -95,14 +96,17 @@ impl Check {
         }
     }
 
-    fn dapr_stores(&mut self, text: &str) -> Vec<DaprStore> {
+    fn dapr_stores(&mut self, texts: &[String]) -> Vec<DaprStore> {
         const FLAG: &str = "--dapr-stores";
-        let names = names(text);
+        let (names, text) = (names(texts), texts.join(","));
         if names.is_empty() || (names.len() > 1 && names.iter().any(|name| name == "none")) {
             self.mistake(FLAG, format!("`{text}`; expected NAME or NAME=PREFIX, comma-separated, or `none` alone"));
         }
         let stores: Vec<DaprStore> = names.iter().filter(|name| *name != "none").map(|text| dapr_store(text)).collect();
-        for DaprStore { name, prefix } in &stores {
+        for (at, DaprStore { name, prefix }) in stores.iter().enumerate() {
+            if stores[..at].iter().any(|other| other.name == *name) {
+                self.mistake(FLAG, format!("`{name}` is named twice; expected each store once"));
+            }
             let fits = |text: &str| (1..=LONGEST_STORE).contains(&text.len()) && !text.chars().any(char::is_control);
             // Behind a prefix that ends in one, a resource that begins with one would be another's.
             if !fits(name) || !fits(prefix) || name.contains("||") || prefix.ends_with('|') {
@@ -147,6 +151,18 @@ fn host(text: &str) -> Result<String, String> {
         return Err(no_host(text));
     }
     Ok(text.to_ascii_lowercase())
+}
+
+/// An address that `/errors` can follow.
+fn docs_url(text: &str) -> Result<String, String> {
+    let problem = || format!("`{text}`; expected http://host/path or https://host/path, without query and fragment");
+    let url = Url::parse(text).map_err(|_| problem())?;
+    let is_plain =
+        url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();
+    match url.scheme() {
+        "http" | "https" if is_plain && url.has_host() => Ok(url.as_str().trim_end_matches('/').to_owned()),
+        _ => Err(problem()),
+    }
 }
 
 fn no_host(text: &str) -> String {

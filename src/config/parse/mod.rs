@@ -8,10 +8,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use super::flags::{AuthFlags, LockFlags, ProcessFlags};
-use super::live::{OPEN_TO_OTHERS, WRITABLE_BY_OTHERS, Wary};
-use super::{Anonymous, AuthConfig, Live, LockConfig, LogConfig, Mistake, ProcessConfig, Secret};
+use super::{Anonymous, AuthConfig, LockConfig, LogConfig, Mistake, ProcessConfig};
 use crate::auth::jwt::{JwtKeys, Verifier};
 use crate::lock::Ttl;
+use crate::secret::{OPEN_TO_OTHERS, Reloaded, Secret, Unwise, WRITABLE_BY_OTHERS};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
@@ -86,7 +86,7 @@ impl Check {
                 Ok(Verifier::new(keys(content)?, issuer.as_deref(), audience.as_deref()))
             }
         };
-        let wary = |mode| Wary { mode, value: Verifier::warning };
+        let wary = |mode| Unwise { mode, value: Verifier::warning };
         let secret = secret_file
             .map(|file| self.followed("--jwt-secret-file", file, verifier(JwtKeys::from_secret), wary(OPEN_TO_OTHERS)));
         let public = public_file.map(|file| {
@@ -95,8 +95,8 @@ impl Check {
         let jwt = secret.or(public);
         if jwt.is_some() && issuer.is_none() && audience.is_none() {
             self.notes.push(
-                "--jwt-issuer and --jwt-audience are not set: every token that the JWT key verifies is accepted, whoever \
-                 issued it and for whatever service"
+                "--jwt-issuer and --jwt-audience are not set: every token that the JWT key verifies is accepted, of any \
+                 issuer and for any service"
                     .to_owned(),
             );
         }
@@ -108,7 +108,7 @@ impl Check {
             }
         }
         let api_token = given(&flags.api_token_file)
-            .map(|file| self.secret_file("--api-token-file", Path::new(file), bearer_token));
+            .map(|file| self.followed("--api-token-file", Path::new(file), bearer_token, unwise_if_short()));
         let user_directory = self.switch("--user-directory", &flags.user_directory);
         let anonymous = given(&flags.anonymous).map(|text| self.take("--anonymous", Anonymous::parse(text)));
         // Whether a credential is configured is known even where the switch is a mistake, so that both are told.
@@ -141,8 +141,8 @@ impl Check {
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-    ) -> Option<Live<T>> {
-        self.followed(flag, path, parse, Wary { mode: OPEN_TO_OTHERS, value: |_| None })
+    ) -> Option<Reloaded<T>> {
+        self.followed(flag, path, parse, Unwise { mode: OPEN_TO_OTHERS, value: |_| None })
     }
 
     /// A file that is read now and followed from then on, with a warning of what is unwise about it.
@@ -151,9 +151,9 @@ impl Check {
         flag: &'static str,
         path: &Path,
         parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
-        wary: Wary<T>,
-    ) -> Option<Live<T>> {
-        let (live, warnings) = self.take(flag, Live::read(flag, path, parse, wary))?;
+        wary: Unwise<T>,
+    ) -> Option<Reloaded<T>> {
+        let (live, warnings) = self.take(flag, Reloaded::read(flag, path, parse, wary))?;
         self.warnings.extend(warnings);
         Some(live)
     }
@@ -202,13 +202,16 @@ fn switch(text: &str) -> Result<bool, String> {
     }
 }
 
-fn list(value: &Option<String>) -> Vec<String> {
-    names(given(value).unwrap_or_default())
+/// What a list names, which may come in several flags, in one with commas, or both.
+fn names(texts: &[String]) -> Vec<String> {
+    let parts = texts.iter().flat_map(|text| text.split(',')).map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
-fn names(text: &str) -> Vec<String> {
-    let parts = text.split(',').map(str::trim);
-    parts.filter(|part| !part.is_empty()).map(str::to_owned).collect()
+/// A list as it is typed, where it names nothing though something was typed.
+fn of_nothing(texts: &[String]) -> Option<String> {
+    let is_typed = texts.iter().any(|text| !text.is_empty());
+    (is_typed && names(texts).is_empty()).then(|| texts.join(","))
 }
 
 fn millis(span: Duration) -> u64 {
@@ -225,6 +228,17 @@ fn written(span: Duration) -> String {
 
 fn log_level(text: &str) -> Result<tracing::Level, String> {
     text.parse().map_err(|_| format!("`{text}`; expected error, warn, info, debug or trace"))
+}
+
+/// Fewest bytes of a token: fewer can be guessed, whatever they are.
+const TOKEN_BYTES: usize = 16;
+
+fn unwise_if_short() -> Unwise<Secret> {
+    let value = |token: &Secret| {
+        let is_short = token.expose().len() < TOKEN_BYTES;
+        is_short.then_some("the token in --api-token-file is shorter than 16 bytes and may be guessed")
+    };
+    Unwise { mode: OPEN_TO_OTHERS, value }
 }
 
 /// A token that a header can carry.

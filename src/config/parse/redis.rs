@@ -6,7 +6,11 @@ use std::time::Duration;
 use super::{Check, given, or_none, written};
 use crate::config::flags::RedisFlags;
 use crate::config::redis_url::redis_url;
-use crate::config::{Live, RedisConfig, RedisServer, Secret, Tls};
+use crate::config::{RedisConfig, RedisServer, Tls};
+use crate::secret::{Reloaded, Secret};
+
+const ADD: &str = "add --redis-password-file, with any text for a user that needs none";
+const ADD_SENTINELS: &str = "add --redis-sentinel-password-file, with any text for a user that needs none";
 
 impl Check {
     pub fn redis(&mut self, flags: &RedisFlags) -> Option<RedisConfig> {
@@ -56,7 +60,7 @@ impl Check {
         let url = url?;
         if url.password.is_some() {
             self.warnings.push(
-                "the password in --redis-url is seen by whoever lists processes; use --redis-password-file".to_owned(),
+                "the password in --redis-url is visible in the process list; use --redis-password-file".to_owned(),
             );
         }
         for (flag, is_given, is_in_url) in [
@@ -67,7 +71,22 @@ impl Check {
                 self.mistake(flag, "given, and --redis-url has one, too; expected one of them");
             }
         }
-        let password = or_none(file)?.or(url.password.map(Live::fixed));
+        for (flag, is_user, is_password, missing) in [
+            ("--redis-username", given(&flags.redis_username).is_some(), file.is_some() || url.password.is_some(), ADD),
+            ("--redis-url", url.username.is_some(), file.is_some() || url.password.is_some(), ADD),
+            (
+                "--redis-sentinel-username",
+                has_sentinels && sentinel_username.is_some(),
+                sentinel_file.is_some(),
+                ADD_SENTINELS,
+            ),
+        ] {
+            // Redis would take us for its default user.
+            if is_user && !is_password {
+                self.mistake(flag, format!("a user name is given without a password; {missing}"));
+            }
+        }
+        let password = or_none(file)?.or(url.password.map(Reloaded::fixed));
         Some(RedisConfig {
             server: url.server,
             tls: or_none(tls)?,

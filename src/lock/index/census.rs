@@ -48,7 +48,7 @@ impl Census {
             last.counted = None;
             let looked = last.look(scripts).await;
             last.counted = looked.unwrap_or_else(|failure| {
-                tracing::debug!(%failure, "the locks are not counted");
+                tracing::debug!(%failure, "locks not counted");
                 None
             });
         }

@@ -146,7 +146,7 @@ impl Sweep {
                         }
                     }
                     Ok(false) => {}
-                    Err(failure) => tracing::debug!(%failure, "the mark of a tour was not set; trying again"),
+                    Err(failure) => tracing::debug!(%failure, "the mark of a sweep was not set; retrying"),
                 }
             });
             futures_util::future::join_all(tours).await;
@@ -160,7 +160,7 @@ impl Sweep {
                 Done::Yes
             }
             Err(failure) => {
-                tracing::debug!(%failure, %shard, "the index was not swept; trying again");
+                tracing::debug!(%failure, %shard, "the index was not swept; retrying");
                 self.ledger.owe_a_pass(shard);
                 Done::No
             }

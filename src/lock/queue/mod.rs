@@ -300,7 +300,7 @@ impl Driver {
                 let sidecar = self.sidecar.clone();
                 self.work.push(Box::pin(async move {
                     if let Err(failure) = scripts.decline(&key, token, &sidecar).await {
-                        tracing::debug!(%key, %failure, "an offer to a waiter that left was not declined; it lapses");
+                        tracing::debug!(%key, %failure, "an offer to a waiter that left was not declined; it will expire");
                     }
                     None
                 }));
@@ -308,7 +308,7 @@ impl Driver {
             Effect::Remove { key, entry: Entry { text, identity, .. } } => {
                 self.work.push(Box::pin(async move {
                     if let Err(failure) = scripts.undo(&key, &identity, "", &text).await {
-                        tracing::debug!(%key, %failure, "the entry of a waiter that left was not removed yet");
+                        tracing::debug!(%key, %failure, "the queue entry of a waiter that left is not removed yet; retrying");
                     }
                     None
                 }));
@@ -332,7 +332,7 @@ async fn look(
             Input::Looked { key, ids, row }
         }
         Err(failure) => {
-            tracing::debug!(%key, %failure, "cannot see how the queue stands; looking again");
+            tracing::debug!(%key, %failure, "cannot read the queue; retrying");
             // Whether other keys may fare better.
             let is_of_this_key =
                 matches!(failure, RedisFailure::Refused(_) | RedisFailure::Nonsense(_)) && !failure.is_elsewhere();
@@ -350,7 +350,7 @@ async fn rejoin(scripts: Scripts, key: Key, entry: Entry, position: String) -> I
         Ok(JoinRow::Turn(token)) => Input::Called { key, id: entry.id, turn: Turn::Offered(token) },
         Ok(JoinRow::Own) => Input::Called { key, id: entry.id, turn: Turn::AskAgain },
         Err(failure) => {
-            tracing::debug!(%key, %failure, "a waiter is not in the queue again yet; trying again");
+            tracing::debug!(%key, %failure, "re-queueing a waiter failed; retrying");
             Input::NotRejoined { key }
         }
     }

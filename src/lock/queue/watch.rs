@@ -35,7 +35,7 @@ impl Watch {
     /// Ends when messages about the lease come through: at once, but for the first lease of a shard.
     pub async fn listens(&self) {
         if let Err(failure) = self.queue.0.push.hear(&self.queue.channels(&self.lease.0)).await {
-            tracing::debug!(%failure, "cannot listen for what happens to a lease yet; the next renewal tells");
+            tracing::debug!(%failure, "cannot subscribe to a lease's events yet; the next renewal will tell");
         }
     }
 

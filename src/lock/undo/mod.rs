@@ -15,7 +15,7 @@ use tokio::sync::watch;
 
 use super::Key;
 use super::scripts::{Scripts, UndoRow};
-use crate::flood::{Flood, Room};
+use crate::log::{LogThrottle, Suppressed};
 use crate::redis::RedisFailure;
 use shards::Shards;
 pub use unconfirmed::Unconfirmed;
@@ -73,20 +73,20 @@ struct Parts {
     shards: Shards,
     /// How many are queued or being worked on.
     pending: watch::Sender<usize>,
-    left: Flood,
+    left: LogThrottle,
 }
 
 /// What does the work.
 struct Worker {
     scripts: Scripts,
-    undone: Flood,
-    refused: Flood,
+    undone: LogThrottle,
+    refused: LogThrottle,
 }
 
 impl Undoer {
     /// Must be called inside the runtime that is to do the work.
     pub fn new(scripts: Scripts) -> Undoer {
-        let worker = Arc::new(Worker { scripts, undone: Flood::new(), refused: Flood::new() });
+        let worker = Arc::new(Worker { scripts, undone: LogThrottle::new(), refused: LogThrottle::new() });
         let work = move |job: Job| -> BoxFuture<'static, ()> {
             let worker = Arc::clone(&worker);
             Box::pin(async move { worker.undo(&job.undo, job.moot_after).await })
@@ -94,7 +94,7 @@ impl Undoer {
         Undoer(Arc::new(Parts {
             shards: Shards::new(Handle::current(), LONGEST_QUEUE, Box::new(work)),
             pending: watch::Sender::new(0),
-            left: Flood::new(),
+            left: LogThrottle::new(),
         }))
     }
 
@@ -113,9 +113,9 @@ impl Undoer {
         let key = undo.key.clone();
         let job = Job { moot_after: undo.moot_after(), undo, _unsettled: self.unsettled() };
         if !self.0.shards.push(job)
-            && let Some(Room { withheld }) = self.0.left.room(Instant::now())
+            && let Some(Suppressed(withheld)) = self.0.left.admit(Instant::now())
         {
-            tracing::error!(%key, withheld, "too many grants to undo; this one may keep its lock until its ttl ends");
+            tracing::error!(%key, withheld, "too many grants to roll back; this one may keep its lock until its TTL ends");
         }
     }
 }
@@ -125,14 +125,14 @@ impl Worker {
         while Instant::now() < moot_after {
             match self.scripts.undo(&undo.key, &undo.identity, &undo.sending, &undo.entry).await {
                 Ok(UndoRow::Undone) => {
-                    if let Some(Room { withheld }) = self.undone.room(Instant::now()) {
-                        tracing::info!(key = %undo.key, withheld, "undid a grant that no caller was told of");
+                    if let Some(Suppressed(withheld)) = self.undone.admit(Instant::now()) {
+                        tracing::info!(key = %undo.key, withheld, "rolled back an undelivered grant");
                     }
                 }
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}
                 Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {
-                    if let Some(Room { withheld }) = self.refused.room(Instant::now()) {
-                        tracing::error!(key = %undo.key, reason, withheld, "cannot undo a grant that no caller was told of");
+                    if let Some(Suppressed(withheld)) = self.refused.admit(Instant::now()) {
+                        tracing::error!(key = %undo.key, reason, withheld, "cannot roll back an undelivered grant");
                     }
                 }
                 Err(_) => {

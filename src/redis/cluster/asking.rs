@@ -7,12 +7,12 @@ use fred::interfaces::ClientLike;
 use fred::types::config::Options;
 
 use super::view::View;
-use crate::config::{RedisConfig, RedisServer};
 use crate::metrics::Metrics;
 use crate::redis::client::{CONNECT_TIMEOUT, server};
 use crate::redis::diagnosis::{Target, explain};
 use crate::redis::link::{Link, command};
 use crate::redis::master::{Address, Master};
+use crate::redis::settings::{RedisConfig, RedisServer};
 use crate::redis::{InFlight, RedisFailure, Reply, Status};
 
 fn node_config(config: &RedisConfig, (host, port): &Address) -> RedisConfig {
@@ -45,7 +45,7 @@ pub(super) async fn ask_anew(address: &Address, config: &RedisConfig, status: &S
     let link = match Link::open(server(&config), CONNECT_TIMEOUT).await {
         Ok(link) => link,
         Err(error) => {
-            return Err(format!("a node: {}", explain(&error, &Target::of(&config)).await));
+            return Err(format!("a node: {}", explain(&error, &Target::of(&config), &server(&config)).await));
         }
     };
     ask(&link.client, address, config.tls.is_some(), status).await
@@ -63,10 +63,10 @@ pub(super) async fn ask(
     match said.inspect_err(|failure| status.refused(failure)).and_then(Reply::into_text) {
         Ok(text) => Ok(View::parse(&String::from_utf8_lossy(&text), host, is_tls)),
         Err(RedisFailure::Refused(reason)) if reason.contains("cluster support disabled") => {
-            Err(format!("`{host}:{port}` is no node of a cluster; say redis:// for one redis"))
+            Err(format!("`{host}:{port}` is no node of a cluster; use redis:// for one redis"))
         }
         Err(RedisFailure::Refused(reason)) if reason.contains("unknown command") => Err(format!(
-            "`{host}:{port}` is no node of a cluster, but a sentinel perhaps; say redis-sentinel://…?master=NAME \
+            "`{host}:{port}` is no node of a cluster, but perhaps a sentinel; use redis-sentinel://…?master=NAME \
              ({reason})"
         )),
         Err(RedisFailure::Refused(reason)) if reason.starts_with("NOPERM") => {

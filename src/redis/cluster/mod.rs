@@ -22,8 +22,9 @@ use tokio::time::sleep;
 use super::master::{Address, Master};
 use super::masters::Masters;
 use super::{InFlight, Status};
-use crate::config::RedisConfig;
-use crate::metrics::{Metrics, Reconnection};
+use crate::metrics::{Label, Metrics};
+use crate::redis::operation::Reconnection;
+use crate::redis::settings::RedisConfig;
 use asking::{ask, ask_anew, take};
 use view::{Map, View};
 
@@ -216,7 +217,7 @@ impl Follower {
             Event::Taken(address, Ok(master)) => {
                 let Some(Missing { reason, .. }) = self.missing.remove(&address) else { return };
                 let (host, port) = &address;
-                tracing::info!(reason = reason.label(), "redis: `{host}:{port}` is a master of the cluster");
+                tracing::info!(reason = reason.label(), "connected to a master of the cluster: `{host}:{port}`");
                 self.metrics.redis_reconnections.with_label_values(&[reason.label()]).inc();
                 self.status.answered();
                 self.held.insert(address, master);
@@ -224,7 +225,7 @@ impl Follower {
             }
             Event::Taken(address, Err(problem)) => {
                 if let Some(missing) = self.missing.get_mut(&address) {
-                    tracing::debug!(problem, "a master is not taken");
+                    tracing::debug!(problem, "a master was rejected");
                     (missing.problem, missing.is_tried) = (Some(problem), false);
                     self.publish();
                 }

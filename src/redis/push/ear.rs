@@ -79,9 +79,14 @@ impl Listener {
         for attempt in 0_u32.. {
             let begun = Instant::now();
             let problem = self.listen().await;
-            tracing::debug!(problem, place = self.node.config.place(), "redis: not listening; connecting anew");
+            tracing::debug!(%problem, place = self.node.config.place(), "redis: not subscribed; reconnecting");
             self.hearing.is_deaf(self.number);
-            self.hearing.learn(problem);
+            self.hearing.learn(problem.to_string());
+            // The connection itself, perhaps.
+            if matches!(problem, RedisFailure::Refused(_)) && !problem.is_elsewhere() {
+                let wanted = self.wanted.borrow().iter().cloned().collect();
+                self.hearing.refuses(self.number, wanted, &self.hearing.status.advised(problem));
+            }
             if attempt.is_multiple_of(ATTEMPTS_FOR_A_GAP) {
                 self.hearing.tell(Heard::Gap);
             }
@@ -90,30 +95,30 @@ impl Listener {
     }
 
     /// Listens by one connection until it is no good any more: why.
-    async fn listen(&mut self) -> String {
+    async fn listen(&mut self) -> RedisFailure {
         let mut link = match Link::listening(server(&self.node.config), BEAT, BACKLOG).await {
             Ok(link) => link,
-            Err(error) => return error.to_string(),
+            Err(error) => return error.into(),
         };
         let (client, hearing) = (link.client.clone(), Arc::clone(&self.hearing));
         tokio::select! {
-            problem = link.ended() => problem,
-            problem = relay(client.message_rx(), &hearing) => problem,
+            problem = link.ended() => RedisFailure::NoAnswer(problem),
+            problem = relay(client.message_rx(), &hearing) => RedisFailure::NoAnswer(problem),
             problem = self.keep(&client) => problem,
         }
     }
 
     /// Subscribes to what is wanted, and makes sure that it stays so; until it does not: why.
-    async fn keep(&mut self, client: &Client) -> String {
+    async fn keep(&mut self, client: &Client) -> RedisFailure {
         let (mut ours, mut attention) = (BTreeSet::new(), self.hearing.attention.subscribe());
         let mut next = Instant::now() + BEAT;
         loop {
             let wanted = self.wanted.borrow_and_update().clone();
             if !ours.is_subset(&wanted) {
-                return "some channels are another server's now".to_owned();
+                return RedisFailure::NotSent("some channels have moved to another server".to_owned());
             }
             if let Err(failure) = self.subscribe(client, wanted.difference(&ours).cloned().collect(), &mut ours).await {
-                return failure.to_string();
+                return failure;
             }
             let is_due = async {
                 if ours.len() < wanted.len() {
@@ -147,7 +152,7 @@ impl Listener {
         for (channel, answer) in further.into_iter().zip(answers) {
             match answer {
                 Ok(_) => heard.push(channel),
-                Err(failure @ RedisFailure::Refused(_)) => self.refused(&failure),
+                Err(failure @ RedisFailure::Refused(_)) => self.refused(channel, failure),
                 Err(failure) => return Err(failure),
             }
         }
@@ -158,28 +163,37 @@ impl Listener {
         Ok(())
     }
 
-    fn refused(&self, failure: &RedisFailure) {
-        self.hearing.status.refused(failure);
+    fn refused(&self, channel: String, failure: RedisFailure) {
+        let failure = self.hearing.status.advised(failure);
+        self.hearing.learn(failure.to_string());
         if failure.is_elsewhere() {
             self.hearing.status.wants_news();
+        } else {
+            self.node.in_flight.verdicts.doubt();
+            self.hearing.refuses(self.number, vec![channel], &failure);
         }
-        self.hearing.learn(failure.to_string());
     }
 
     /// Subscribes once more to what is subscribed to: the answer counts all channels that are, and a server that gave
     /// some of them away, or is frozen, or is not there any more, tells nobody.
-    async fn beat(&self, client: &Client, ours: &BTreeSet<String>) -> Result<(), String> {
+    async fn beat(&self, client: &Client, ours: &BTreeSet<String>) -> Result<(), RedisFailure> {
         let Some(first) = ours.first() else { return Ok(()) };
         match subscribe(client, first).await {
             Ok(count) if count == ours.len() => {}
-            Ok(count) => return Err(format!("redis knows of {count} subscriptions, and not of {}", ours.len())),
-            Err(failure @ RedisFailure::Refused(_)) if !failure.is_elsewhere() => self.refused(&failure),
+            Ok(count) => {
+                let problem = format!("redis has {count} subscriptions instead of {}", ours.len());
+                return Err(RedisFailure::NoAnswer(problem));
+            }
+            // What is subscribed to stays so.
+            Err(failure @ RedisFailure::Refused(_)) if !failure.is_elsewhere() => {
+                self.hearing.status.refused(&failure);
+            }
             Err(failure @ RedisFailure::NoAnswer(_)) => {
                 let place = self.node.config.place();
-                tracing::warn!(%failure, place, "redis's messages are not heard; listening anew");
-                return Err(failure.to_string());
+                tracing::warn!(%failure, place, "pub/sub connection lost; resubscribing");
+                return Err(failure);
             }
-            Err(failure) => return Err(failure.to_string()),
+            Err(failure) => return Err(failure),
         }
         self.node.status.is_alive();
         Ok(())

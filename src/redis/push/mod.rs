@@ -36,8 +36,7 @@ pub struct Push {
 
 /// What the ears have in common.
 struct Hearing {
-    /// The channels that are listened to now, and the number of the ear that does.
-    heard: watch::Sender<BTreeMap<String, u64>>,
+    heard: watch::Sender<Channels>,
     /// Why the last attempt to listen failed.
     problem: Mutex<String>,
     /// How many count on being told.
@@ -45,6 +44,25 @@ struct Hearing {
     /// Of all servers together.
     status: Arc<Status>,
     tell: mpsc::UnboundedSender<Heard>,
+}
+
+/// How it stands with channels that are wanted, each with the number of the ear that knows it.
+#[derive(Default)]
+struct Channels {
+    /// Those that are listened to now.
+    heard: BTreeMap<String, u64>,
+    /// Those that Redis refuses, and why. They are asked for again and again.
+    refused: BTreeMap<String, (u64, RedisFailure)>,
+}
+
+impl Channels {
+    fn hear(&self, channels: &[String]) -> bool {
+        channels.iter().all(|channel| self.heard.contains_key(channel))
+    }
+
+    fn refusal(&self, channels: &[String]) -> Option<RedisFailure> {
+        channels.iter().find_map(|channel| self.refused.get(channel)).map(|(_, failure)| failure.clone())
+    }
 }
 
 /// Somebody counts on being told: while there is one, it is made sure every moment that all is heard.
@@ -73,11 +91,10 @@ impl Push {
 
     /// Whether all these channels are listened to now.
     pub fn hears(&self, channels: &[String]) -> bool {
-        let heard = self.hearing.heard.borrow();
-        channels.iter().all(|channel| heard.contains_key(channel))
+        self.hearing.heard.borrow().hear(channels)
     }
 
-    /// Listens to these channels from now on; waits a little until it does.
+    /// Listens to these channels from now on; waits a little until it does, or until Redis refuses.
     pub async fn hear(&self, channels: &[String]) -> Result<(), RedisFailure> {
         if self.hears(channels) {
             return Ok(());
@@ -88,9 +105,9 @@ impl Push {
             wanted.len() > before
         });
         let mut heard = self.hearing.heard.subscribe();
-        let all = heard.wait_for(|heard| channels.iter().all(|channel| heard.contains_key(channel)));
+        let all = heard.wait_for(|known| known.hear(channels) || known.refusal(channels).is_some());
         match tokio::time::timeout(CONNECT_TIMEOUT + self.patience, all).await {
-            Ok(Ok(_)) => Ok(()),
+            Ok(Ok(known)) => known.refusal(channels).map_or(Ok(()), Err),
             _ => Err(RedisFailure::NotSent(self.problem(channels))),
         }
     }
@@ -129,13 +146,27 @@ impl Hearing {
 
     /// The ear of this number listens to them.
     fn listens(&self, ear: u64, channels: Vec<String>) {
-        self.heard.send_modify(|heard| heard.extend(channels.into_iter().map(|channel| (channel, ear))));
+        self.heard.send_modify(|known| {
+            for channel in channels {
+                known.refused.remove(&channel);
+                known.heard.insert(channel, ear);
+            }
+        });
         self.tell(Heard::Gap);
     }
 
-    /// The ear of this number listens to nothing now.
+    /// Redis refuses these channels to the ear of this number.
+    fn refuses(&self, ear: u64, channels: Vec<String>, failure: &RedisFailure) {
+        let refused = channels.into_iter().map(|channel| (channel, (ear, failure.clone())));
+        self.heard.send_modify(|known| known.refused.extend(refused));
+    }
+
+    /// The ear of this number listens to nothing now, and nothing is refused to it.
     fn is_deaf(&self, ear: u64) {
-        self.heard.send_modify(|heard| heard.retain(|_, by| *by != ear));
+        self.heard.send_modify(|known| {
+            known.heard.retain(|_, by| *by != ear);
+            known.refused.retain(|_, (by, _)| *by != ear);
+        });
     }
 
     fn learn(&self, problem: String) {

@@ -7,12 +7,12 @@ use fred::types::config::Config;
 use tokio::sync::{broadcast, mpsc};
 use tokio::time::sleep;
 
-use crate::config::RedisConfig;
 use crate::redis::client::{CONNECT_TIMEOUT, one_server, server};
 use crate::redis::credentials::Credentials;
 use crate::redis::diagnosis::{Target, explain};
 use crate::redis::link::Link;
 use crate::redis::master::Address;
+use crate::redis::settings::RedisConfig;
 use crate::redis::{RedisFailure, Reply};
 
 /// Between two attempts to hear a sentinel.
@@ -76,7 +76,7 @@ impl Sentinel {
         answer.map_err(|failure| match failure {
             RedisFailure::Refused(reason) if reason.contains("unknown command") => {
                 format!(
-                    "`{host}:{port}` is no sentinel; name the sentinels in --redis-url, or say redis:// for one redis"
+                    "`{host}:{port}` is no sentinel; list the sentinels in --redis-url, or use redis:// for one redis"
                 )
             }
             RedisFailure::Refused(reason) if reason.contains("No such master") => self.unknown(),
@@ -85,7 +85,7 @@ impl Sentinel {
                  ({reason})"
             ),
             RedisFailure::Refused(reason) if reason.starts_with("NOPERM") => format!(
-                "the sentinel `{host}:{port}` refuses its user a right; allow +sentinel|master and \
+                "the sentinel `{host}:{port}` denies its user a command; allow +sentinel|master and \
                  +sentinel|get-master-addr-by-name ({reason})"
             ),
             other => format!("the sentinel `{host}:{port}`: {other}"),
@@ -94,7 +94,7 @@ impl Sentinel {
 
     fn unknown(&self) -> String {
         let (host, port) = &self.address;
-        format!("the sentinel `{host}:{port}` watches no master named `{}`; mend ?master= in --redis-url", self.name)
+        format!("the sentinel `{host}:{port}` watches no master named `{}`; fix ?master= in --redis-url", self.name)
     }
 
     /// How the client library connects to it.
@@ -114,11 +114,11 @@ impl Sentinel {
                 let (host, port) = &self.address;
                 Err(match error.details().split(' ').next() {
                     Some("WRONGPASS" | "NOAUTH") => format!(
-                        "the sentinel `{host}:{port}` does not let us in; mend --redis-sentinel-username or \
+                        "the sentinel `{host}:{port}` rejects the user or the password; fix --redis-sentinel-username or \
                          --redis-sentinel-password-file ({})",
                         error.details()
                     ),
-                    _ => format!("a sentinel: {}", explain(&error, &self.target).await),
+                    _ => format!("a sentinel: {}", explain(&error, &self.target, &self.config_of_its_own()).await),
                 })
             }
         }

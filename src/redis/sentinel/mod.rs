@@ -17,8 +17,9 @@ use tokio::time::sleep;
 use super::master::{Address, Master};
 use super::masters::Masters;
 use super::{InFlight, Status};
-use crate::config::{RedisConfig, RedisServer};
-use crate::metrics::{Metrics, Reconnection};
+use crate::metrics::{Label, Metrics};
+use crate::redis::operation::Reconnection;
+use crate::redis::settings::{RedisConfig, RedisServer};
 use asking::{Event, Sentinel, Word, hear};
 
 /// How long locks wait for the end of a failover that the sentinels have begun, although the master answers: what it
@@ -109,14 +110,14 @@ impl Follower {
                         Some(reason) => match self.take(word, reason).await {
                             Ok(taken) => (held, wanted, paused) = (Some(taken), None, None),
                             // The one that is held may yet answer.
-                            Err(problem) if held.is_some() => tracing::debug!(problem, "the master is not taken"),
+                            Err(problem) if held.is_some() => tracing::debug!(problem, "the master was rejected"),
                             Err(problem) => self.status.silent(problem),
                         },
                         None => held.iter_mut().for_each(|held| held.word.epoch = held.word.epoch.max(word.epoch)),
                     }
                 }
                 Err(problem) if held.is_none() => self.status.silent(problem),
-                Err(problem) => tracing::debug!(problem, "no sentinel says where the master is; going on with it"),
+                Err(problem) => tracing::debug!(problem, "no sentinel names the master; keeping the current one"),
             }
             let pause = if wanted.is_some() || paused.is_some() { ASK_AGAIN } else { ASK_INTERVAL };
             let broken = async {
@@ -147,7 +148,7 @@ impl Follower {
     /// Nothing is asked of the master until its failover has ended.
     fn pause(&self, address: &Address) -> Pause {
         self.give.send_replace(Masters::none("the sentinels have begun a failover"));
-        tracing::info!(name = self.name, "redis: the sentinels have begun a failover; waiting for its end");
+        tracing::info!(name = self.name, "the sentinels have begun a failover; waiting for its end");
         Pause::begun(address)
     }
 
@@ -181,7 +182,7 @@ impl Follower {
         let master = Master::take(config, status, in_flight, metrics).await?;
         self.give.send_replace(Masters::all_of(Arc::clone(&master.node)));
         self.metrics.redis_reconnections.with_label_values(&[reason.label()]).inc();
-        tracing::info!(reason = reason.label(), name = self.name, "redis: the master is `{host}:{port}`");
+        tracing::info!(reason = reason.label(), name = self.name, "connected to the master: `{host}:{port}`");
         Ok(Held { word, master })
     }
 }

@@ -37,7 +37,7 @@ async fn a_plain_redis_is_no_cluster() {
     let port = free_port();
     let _redis = TestRedis::start_with(&["--port", &port], None);
     let url = format!("redis-cluster://127.0.0.1:{port}");
-    Sidecar::says_why_not(&["--redis-url", &url], "is no node of a cluster; say redis:// for one redis").await;
+    Sidecar::says_why_not(&["--redis-url", &url], "is no node of a cluster; use redis:// for one redis").await;
 }
 
 #[tokio::test]
@@ -91,10 +91,10 @@ async fn a_cluster_speaks_tls_and_knows_its_user() {
     let cluster = Cluster::with_tls(&[]);
     let (url, scratch) = (cluster.url(), Scratch::new());
     let wrong = scratch.file("password", "a wrong one");
-    let expected = "mend --redis-username or --redis-password-file (WRONGPASS";
+    let expected = "fix --redis-username or --redis-password-file (WRONGPASS";
     Sidecar::says_why_not(&["--redis-url", &url, "--redis-password-file", &wrong], expected).await;
     let other = scratch.file("other.pem", Authority::new().pem());
-    let expected = "name the file of its CA with --redis-ca-file";
+    let expected = "pass the CA file with --redis-ca-file";
     Sidecar::says_why_not(&["--redis-url", &url, "--redis-ca-file", &other], expected).await;
 
     let sidecar = Sidecar::start_at(&url, &[]).await;

@@ -74,7 +74,7 @@ async fn what_is_to_be_taken_back_at_one_master_holds_up_no_other() {
     for master in [1, 2] {
         let path = path_at(&cluster, master);
         let key = path.rsplit('/').next().unwrap();
-        let is_told = |line: &str| line.contains("undid a grant") && line.contains(key);
+        let is_told = |line: &str| line.contains("rolled back an undelivered grant") && line.contains(key);
         let took = eventually("some are taken back", SOON, async || {
             // Some are gone before they are heard.
             hang_up(&sidecar, &path);

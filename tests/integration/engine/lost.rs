@@ -34,7 +34,7 @@ impl Held {
     fn delete(&self, redis: &TestRedis, kind: &str) {
         let names: Vec<String> = self.keys.iter().map(|key| self.world.redis_key(kind, key)).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
-        assert_eq!(redis.ask::<usize>("DEL", &names), names.len(), "the {kind} keys that the README names");
+        assert_eq!(redis.ask::<usize>("DEL", &names), names.len(), "the {kind} keys that the documents name");
     }
 
     async fn are_served(self, since: Instant, what: &str) {

@@ -54,7 +54,7 @@ async fn a_killed_sidecar_stops_the_command_before_the_lease_ends() {
     let stubborn = Stubborn::start(&mine).await;
     mine.signal("KILL");
     stubborn.assert_dead_before(&other).await;
-    stubborn.assert_ends_lost("the sidecar is gone").await;
+    stubborn.assert_ends_lost("the connection to the sidecar was lost").await;
 }
 
 #[tokio::test]
@@ -63,7 +63,7 @@ async fn a_frozen_sidecar_stops_the_command_before_the_lease_ends() {
     let stubborn = Stubborn::start(&mine).await;
     mine.signal("STOP");
     stubborn.assert_dead_before(&other).await;
-    stubborn.assert_ends_lost("is not renewed any more").await;
+    stubborn.assert_ends_lost("cannot renew").await;
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn a_frozen_front_does_not_keep_the_command_alive() {
     mine.signal("KILL");
     stubborn.assert_dead_before(&other).await;
     signal("CONT", stubborn.exec.id());
-    stubborn.assert_ends_lost("the sidecar is gone").await;
+    stubborn.assert_ends_lost("the connection to the sidecar was lost").await;
 }
 
 #[tokio::test]
@@ -138,7 +138,7 @@ async fn a_frozen_supervisor_is_woken() {
     signal("STOP", stubborn.supervisor());
     mine.signal("KILL");
     stubborn.assert_dead_before(&other).await;
-    stubborn.assert_ends_lost("the sidecar is gone").await;
+    stubborn.assert_ends_lost("the connection to the sidecar was lost").await;
 }
 
 #[tokio::test]

@@ -128,7 +128,7 @@ async fn a_wrong_command_line_is_64_and_no_sidecar_69() {
     }
     let run = lockside(&["exec", "--url", "unix:/nowhere/lockside.sock", "k", "--", "true"]).await;
     assert_eq!(run.code, Some(69), "{}", run.stderr);
-    assert!(run.stderr.contains("no sidecar at unix:/nowhere/lockside.sock"), "{}", run.stderr);
+    assert!(run.stderr.contains("cannot connect to lockside at unix:/nowhere/lockside.sock"), "{}", run.stderr);
 
     let sidecar = sidecar().await;
     let long = exec(&sidecar, &["--ttl", "8000h", &unique("exec"), "--", "true"]).await;

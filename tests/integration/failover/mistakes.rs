@@ -12,7 +12,7 @@ fn url(port: &str, master: &str) -> String {
 async fn a_plain_redis_is_no_sentinel() {
     let port = free_port();
     let _redis = TestRedis::start_with(&["--port", &port], None);
-    Sidecar::says_why_not(&["--redis-url", &url(&port, MASTER)], "is no sentinel; name the sentinels").await;
+    Sidecar::says_why_not(&["--redis-url", &url(&port, MASTER)], "is no sentinel; list the sentinels").await;
 }
 
 #[tokio::test]
@@ -34,8 +34,8 @@ async fn sentinels_have_credentials_of_their_own() {
     let url = url(&sentinel.port, MASTER);
     let with =
         |file| ["--redis-url", &url, "--redis-sentinel-username", "watcher", "--redis-sentinel-password-file", file];
-    Sidecar::says_why_not(&with(&wrong), "mend --redis-sentinel-username or --redis-sentinel-password-file").await;
-    Sidecar::says_why_not(&["--redis-url", &url], "mend --redis-sentinel-username or --redis-sentinel-password").await;
+    Sidecar::says_why_not(&with(&wrong), "fix --redis-sentinel-username or --redis-sentinel-password-file").await;
+    Sidecar::says_why_not(&["--redis-url", &url], "fix --redis-sentinel-username or --redis-sentinel-password").await;
     let sidecar = Sidecar::start_at(&url, &with(&right)[2..]).await;
     assert!(!sidecar.log().contains("secret-of-sentinels"));
 }

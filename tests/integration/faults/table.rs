@@ -1,4 +1,4 @@
-//! The README's table "When something fails": every code in it, provoked.
+//! The table "When something fails" in `docs/operations/troubleshooting.md`: every code in it, provoked.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 
 use crate::harness::{Answer, Fault, Proxy, Scratch, Sidecar, TestRedis, eventually, jwt, unique};
 
-const README: &str = include_str!("../../../README.md");
+const PAGE: &str = include_str!("../../../docs/operations/troubleshooting.md");
 
 /// Status and code, as answers have them.
 type Seen = BTreeSet<(u16, String)>;
 
 /// Each `status … code` in the first column of the table.
 fn promised() -> Seen {
-    let section = README.split("## When something fails").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    let section = PAGE.split("## When something fails").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
     let mut promised = Seen::new();
     for cell in section.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(1)) {
         let mut status = None;
@@ -36,7 +36,7 @@ fn code(answer: &Answer) -> (u16, String) {
 }
 
 #[tokio::test]
-async fn every_code_in_the_readmes_table_of_failures_is_given_when_it_says_so() {
+async fn every_code_in_the_documents_table_of_failures_is_given_when_it_says_so() {
     let mut redis = TestRedis::start(&[]);
     let (proxy, scratch) = (Proxy::start(&redis), Scratch::new());
     let secret = scratch.file("secret", jwt::SECRET);

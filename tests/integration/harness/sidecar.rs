@@ -47,10 +47,10 @@ impl Sidecar {
     /// Starts a sidecar, ready or not. Ports are the kernel's choice, unless a flag says where to listen.
     pub fn spawn(flags: &[String]) -> Sidecar {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockside"));
-        command.args(["serve", "--log-format", "json"]).args(flags);
-        for (flag, address) in [("--listen", "127.0.0.1:0"), ("--ops-listen", "127.0.0.1:0")] {
+        command.arg("serve").args(flags);
+        for (flag, value) in [("--listen", "127.0.0.1:0"), ("--ops-listen", "127.0.0.1:0"), ("--log-format", "json")] {
             if !flags.iter().any(|given| given.split('=').next() == Some(flag)) {
-                command.args([flag, address]);
+                command.args([flag, value]);
             }
         }
         let scratch = Scratch::new();
@@ -152,7 +152,7 @@ fn addresses(log: &Mutex<Vec<String>>) -> (String, String) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
         let lines = log.lock().expect("no panic while held").clone();
-        if let Some(line) = lines.iter().find(|line| line.contains("lockside serves")) {
+        if let Some(line) = lines.iter().find(|line| line.contains("listening")) {
             let field = |name: &str| match serde_json::from_str::<serde_json::Value>(line) {
                 Ok(line) => line[name].as_str().expect("an address").to_owned(),
                 Err(_) => {

@@ -34,7 +34,7 @@ async fn what_is_taken_away_is_told_with_who_whose_key_token_and_request_and_can
                     for (name, value) in [
                         ("level", "WARN"),
                         ("target", "lockside.audit"),
-                        ("message", "a lock was taken away"),
+                        ("message", "lock force-released"),
                         ("by", by),
                         ("by_kind", by_kind),
                         ("holder", owner),

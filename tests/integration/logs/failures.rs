@@ -311,7 +311,7 @@ async fn a_held_lock_that_is_not_renewed_is_told_with_who_key_request_and_outcom
     line.assert_harmless();
     for (name, value) in [
         ("target", "lockside.api"),
-        ("message", "a held lock was not renewed; trying again"),
+        ("message", "renewal failed; retrying"),
         ("key", &key),
         ("token", &token),
         ("caller", "alice"),
@@ -332,7 +332,7 @@ async fn the_line_after_those_that_were_withheld_says_how_many() {
     let path = format!("/v1/locks/{}", unique("flood"));
     let failed = || {
         let log = sidecar.log();
-        log.lines().filter(|line| line.contains("a request failed")).map(Line::of).collect::<Vec<_>>()
+        log.lines().filter(|line| line.contains("request failed")).map(Line::of).collect::<Vec<_>>()
     };
     let withheld = |line: &Line| line.get("withheld").and_then(|count| count.parse::<usize>().ok());
     let (begun, mut sent) = (Instant::now(), 0);
@@ -373,7 +373,7 @@ async fn a_sidecar_that_is_stopped_warns_of_nothing() {
         assert_eq!(tokio::join!(waiter, stop).0.json()["code"], "draining");
     }
     assert_eq!(sidecar.exit_code(Duration::from_secs(15)).await, Some(0));
-    eventually("it is told", Duration::from_secs(5), async || sidecar.log().contains("drained")).await;
+    eventually("it is told", Duration::from_secs(5), async || sidecar.log().contains("shutdown complete")).await;
     let log = sidecar.log();
     let lines = log.lines().map(Line::of).filter(|line| line.get("code") == Some("draining")).collect::<Vec<_>>();
     assert_eq!(lines.len(), 1, "{log}");

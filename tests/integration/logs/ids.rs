@@ -35,6 +35,34 @@ fn is_problem(answer: &Answer) -> bool {
 }
 
 #[tokio::test]
+async fn the_id_that_a_caller_sends_comes_back_from_the_ops_listener_and_with_a_head_that_is_too_long() {
+    let sidecar = Sidecar::start(TestRedis::shared(), &[]).await;
+    let ask = |address: &str, head: &str| raw(address, &format!("{head}Host: localhost\r\nConnection: close\r\n\r\n"));
+    for (line, status) in [
+        ("GET /healthz", 200),
+        ("GET /readyz", 200),
+        ("GET /metrics", 200),
+        ("HEAD /healthz", 200),
+        ("GET /nowhere", 404),
+        ("POST /healthz", 405),
+    ] {
+        let with = |ids: &str| ask(sidecar.ops_address(), &format!("{line} HTTP/1.1\r\n{ids}"));
+        let told = with("X-Request-Id: probe-7\r\n");
+        assert!(told.starts_with(&format!("HTTP/1.1 {status} ")), "{line}: {told}");
+        assert!(told.contains("\r\nx-request-id: probe-7\r\n"), "{line}: {told}");
+        for unfit in ["", "X-Request-Id: a b\r\n", "X-Request-Id: a\r\nX-Request-Id: b\r\n"] {
+            assert!(!with(unfit).to_lowercase().contains("x-request-id"), "{line}: {unfit}");
+        }
+    }
+    // The first head of a connection is refused before it is read; this is the second.
+    let long = "y".repeat(5 * 1024);
+    let first = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let both = format!("{first}GET /healthz HTTP/1.1\r\nX-Request-Id: probe-8\r\nX-Long: {long}\r\n");
+    let told = ask(sidecar.ops_address(), &both);
+    assert!(told.contains("HTTP/1.1 431 ") && told.contains("\r\nx-request-id: probe-8\r\n"), "{told}");
+}
+
+#[tokio::test]
 async fn the_id_that_a_caller_sends_comes_back_in_every_answer_and_in_problems() {
     let sidecar = Sidecar::who_knows(&TestRedis::shared().url(), &[]).await;
     let longest = "~".repeat(64);
@@ -132,7 +160,7 @@ async fn a_failure_that_a_line_tells_of_has_the_id_of_the_line_in_every_dialect(
         let answer = sidecar.ask(&who, "POST", path).json(&body).send().await;
         assert!(answer.status >= 500, "{}", answer.text());
         let id = answer.header("x-request-id").expect("the id of the line").to_owned();
-        answer_of(&sidecar, &id).await.assert("message", "a request failed");
+        answer_of(&sidecar, &id).await.assert("message", "request failed");
         ids.push(id);
     }
     ids.dedup();

@@ -283,3 +283,75 @@ async fn a_bad_header_or_body_is_told_whether_or_not_the_key_is_held() {
     assert_problem(&of_free, 400, "bad-request");
     assert_eq!(without_id(&of_free), without_id(&of_held));
 }
+
+#[tokio::test]
+async fn nothing_in_the_body_of_an_operation_that_takes_none_is_ignored() {
+    let native = Native::start(&[]).await;
+    let key = unique("bodiless");
+    // In this order they succeed one after the other.
+    let operations = async || {
+        let lease = native.ask(&Who::System, "POST", &path(&key)).json(&json!({"ttlMs": 60_000})).send().await;
+        assert_eq!(lease.status, 201, "{}", lease.text());
+        let (path, token) = (path(&key), token_of(&lease.json()));
+        [
+            ("GET", path.clone(), 200),
+            ("GET", format!("{path}/fence?token={token}"), 200),
+            ("GET", format!("/v1/locks?prefix={key}"), 200),
+            ("DELETE", format!("{path}?token={token}"), 204),
+            ("DELETE", format!("{path}?force=true"), 204),
+        ]
+    };
+    for body in ["", "{}", " null\n", "{ }"] {
+        for (method, path, status) in operations().await {
+            let answer = native.ask(&Who::System, method, &path).body(body).send().await;
+            assert_eq!(answer.status, status, "{method} {path} {body}: {}", answer.text());
+        }
+    }
+    for (method, path, _) in operations().await {
+        for (body, says) in [
+            ("{\"dryRun\":true}", "unknown field `dryRun`; expected none"),
+            (" { \"x\" : null } ", "unknown field `x`; expected none"),
+            ("[]", "expected a JSON object"),
+            ("true", "expected a JSON object"),
+            ("dryRun=true", "expected a JSON object"),
+            ("{", "EOF"),
+        ] {
+            let answer = native.ask(&Who::System, method, &path).body(body).send().await;
+            assert_eq!(answer.status, 400, "{method} {path} {body}: {}", answer.text());
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.contains(says), "{method} {path} {body}: {detail}");
+        }
+    }
+    let state = native.ask(&Who::System, "GET", &path(&key)).send().await.json();
+    assert_eq!(state["state"], "held", "nothing that was refused was done");
+    let misplaced = native.ask(&Who::System, "DELETE", &path(&key)).body("{\"token\":1}").send().await;
+    let detail = misplaced.json()["detail"].as_str().unwrap().to_owned();
+    assert!(detail.contains("`token` is a query parameter"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_field_that_is_null_or_of_another_type_is_refused_by_its_name() {
+    let native = Native::start(&[]).await;
+    for (field, value) in [
+        ("ttlMs", json!(null)),
+        ("ttlMs", json!("5")),
+        ("waitMs", json!(null)),
+        ("owner", json!(null)),
+        ("owner", json!(5)),
+        ("reentrant", json!(null)),
+        ("reentrant", json!("true")),
+        ("progress", json!(null)),
+        ("progress", json!("true")),
+    ] {
+        for end in ["", "/hold"] {
+            if field == "progress" && end.is_empty() {
+                continue;
+            }
+            let call = native.ask(&Who::System, "POST", &format!("{}{end}", path(&unique("null"))));
+            let answer = call.json(&json!({field: value})).send().await;
+            assert_problem(&answer, 400, "bad-request");
+            let detail = answer.json()["detail"].as_str().unwrap().to_owned();
+            assert!(detail.starts_with(&format!("{field}: ")), "{field} {value}: {detail}");
+        }
+    }
+}

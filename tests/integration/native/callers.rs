@@ -77,10 +77,10 @@ async fn assert_may_everything(native: &Native) {
     assert_eq!(removal.send().await.status, 200);
 }
 
-/// The line that is said at start of callers without a credential.
+/// The line that is said at start of callers without credentials.
 fn said(native: &Native) -> Vec<String> {
     let log = native.log();
-    log.lines().filter(|line| line.contains("callers without a credential")).map(str::to_owned).collect()
+    log.lines().filter(|line| line.contains("callers without credentials")).map(str::to_owned).collect()
 }
 
 #[tokio::test]

@@ -221,7 +221,7 @@ async fn many_that_are_taken_back_at_once_do_not_fill_the_log() {
     let proxy = Proxy::start(TestRedis::alone());
     let native = Native::start_at(&proxy.url(), &["--redis-timeout=10s"]).await;
     let keys: Vec<String> = (0..CALLERS).map(|_| unique("many")).collect();
-    let lines = || native.log().lines().filter(|line| line.contains("undid a grant")).count();
+    let lines = || native.log().lines().filter(|line| line.contains("rolled back an undelivered grant")).count();
     // Redis knows the script for many at once from then on, and need not be taught it while nothing is heard of it.
     let warm: Vec<String> = (0..8).map(|_| unique("warm")).collect();
     join_all(warm.iter().map(|key| native.granted(&Who::System, key))).await;
@@ -236,7 +236,10 @@ async fn many_that_are_taken_back_at_once_do_not_fill_the_log() {
     assert!(lines() <= 150, "{} lines", lines());
     eventually("it says how many it did not tell", RECOVERY, async || {
         drop(caller(&native, &unique("one-more")));
-        native.log().lines().any(|line| line.contains("undid a grant") && line.contains("\"withheld\":"))
+        native
+            .log()
+            .lines()
+            .any(|line| line.contains("rolled back an undelivered grant") && line.contains("\"withheld\":"))
     })
     .await;
 }

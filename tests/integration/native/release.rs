@@ -1,8 +1,6 @@
 //! `DELETE ?token=`: a holder lets go.
 
-use serde_json::json;
-
-use super::{Native, Who, assert_done, assert_problem, path, reader, token_of};
+use super::{Native, Who, assert_done, assert_problem, reader, token_of};
 use crate::harness::unique;
 
 #[tokio::test]
@@ -53,13 +51,4 @@ async fn what_is_no_token_is_400_and_what_no_lease_can_have_is_lost() {
         assert_problem(&native.release(&Who::System, &key, impossible).await, 410, "lost");
     }
     assert!(!native.is_free(&key).await);
-}
-
-#[tokio::test]
-async fn a_body_of_a_delete_is_not_looked_at() {
-    let native = Native::start(&[]).await;
-    let key = unique("body");
-    let token = token_of(&native.granted(&Who::System, &key).await);
-    let call = native.ask(&Who::System, "DELETE", &format!("{}?token={token}", path(&key)));
-    assert_done(&call.json(&json!({"token": 7})).send().await);
 }

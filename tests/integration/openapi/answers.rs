@@ -159,6 +159,7 @@ impl Checked<'_> {
             assert_eq!(answer.status, 200, "{path}");
             self.document.check(id, &answer);
         }
+        self.ask("getErrors", &Who::Nobody, "/errors", None, 200).await;
         self.ask("getOpenApi", &Who::Nobody, "/openapi.json", None, 200).await;
         let known = self.sidecar.call("GET", "/openapi.json").header("if-none-match", "*").send().await;
         assert_eq!(known.status, 304);

@@ -11,7 +11,7 @@ const CAPPED: [&str; 3] = ["--max-ttl=60s", "--default-ttl=30s", "--admin-ttl=30
 #[tokio::test]
 async fn a_lease_above_the_cap_is_a_warning_until_it_is_gone_and_names_no_key() {
     let redis = TestRedis::start(&GOOD);
-    let (key, lens) = (unique("long"), Lens::before(&redis, ahead(0)));
+    let (key, lens) = (unique("long"), Lens::before(&redis, ahead(600)));
     let path = format!("/v1/locks/{key}");
     let other = Sidecar::start(&redis, &["--max-ttl=1h"]).await;
     for index in 0..300 {
@@ -28,7 +28,7 @@ async fn a_lease_above_the_cap_is_a_warning_until_it_is_gone_and_names_no_key() 
     assert_warnings(&late, &["long-lease"]).await;
     let ready = late.ops("/readyz").await;
     assert!(ready.text().contains("--max-ttl") && !ready.text().contains(&key), "{}", ready.text());
-    lens.turn(ahead(-5));
+    lens.turn(ahead(595));
     let both = ["clock-step", "long-lease"];
     let took = eventually("it is seen", SEEN, async || warnings(&running).await == both).await;
     println!("seen after {took:.1?}");

@@ -52,7 +52,7 @@ async fn is_refused(sidecar: &Sidecar, change: &str) {
     assert!(problem["detail"].as_str().unwrap().contains(change), "{change}: {}", refused.text());
     assert_eq!(refused.header("retry-after"), Some("1"));
     let is_told =
-        |line: &str| line.contains("Redis refused the command: ") || line.contains("granted, and taken back: ");
+        |line: &str| line.contains("Redis refused the command: ") || line.contains("granted, and rolled back: ");
     let logged = async || sidecar.log().lines().any(|line| line.contains("redis-refused") && is_told(line));
     eventually("the log says so", Duration::from_secs(2), logged).await;
 }
@@ -272,6 +272,20 @@ async fn a_server_that_is_frozen_is_not_ready() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_frozen_for_long_is_ready_again_without_an_error_in_the_log() {
+    let redis = TestRedis::start(&GOOD);
+    let sidecar = Sidecar::start(&redis, &[]).await;
+    redis.signal("STOP");
+    says_so(&sidecar, "probe", "").await;
+    // Longer than a probe that succeeded vouches.
+    tokio::time::sleep(Duration::from_secs(12)).await;
+    redis.signal("CONT");
+    is_over(&sidecar).await;
+    let log = sidecar.log();
+    assert!(!log.lines().any(|line| line.contains("locks cannot be granted")), "{log}");
+}
+
+#[tokio::test]
 async fn a_server_that_is_gone_is_not_ready_and_is_named() {
     let mut redis = TestRedis::start(&GOOD);
     let sidecar = Sidecar::start(&redis, &[]).await;
@@ -315,8 +329,8 @@ async fn too_few_replicas_for_a_grant_are_not_ready() {
     let sidecar = Sidecar::start(&master, &flags).await;
     // It is connected, and acknowledges nothing.
     replica.signal("STOP");
-    says_so(&sidecar, "no-good-replica", "0 of 1 replicas have it").await;
-    is_refused(&sidecar, "bring them back").await;
+    says_so(&sidecar, "no-good-replica", "0 of 1 replicas acknowledged").await;
+    is_refused(&sidecar, "restore them").await;
     replica.signal("CONT");
     is_over(&sidecar).await;
     nothing_was_granted(&master);

@@ -1,0 +1,144 @@
+//! `GET /errors`: what each code of an error means, the page that the `type` of a problem names. It is the page of the
+//! documentation, as HTML for browsers and as Markdown for everything else. Anybody may read it.
+
+use std::fmt::Write;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+use hyper::HeaderMap;
+use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
+
+use crate::server::{Body, Response};
+
+/// Its headings of the second level are the codes.
+const PAGE: &str = include_str!("../../docs/reference/errors.md");
+
+const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Errors of lockside</title>\n\
+    <meta name=\"viewport\" content=\"width=device-width\">\n<style>:root{color-scheme:light dark}\
+    body{max-width:45em;margin:2em auto;padding:0 1em;font:1em/1.5 sans-serif}:target{text-decoration:underline}</style>\n";
+
+/// What a problem's `type` begins with: nothing, for a reference to the sidecar itself, or where else the page is.
+#[derive(Clone, Debug, Default)]
+pub struct Docs(Arc<str>);
+
+impl Docs {
+    /// `url` is --docs-url, under which `/errors` is served.
+    pub fn at(url: Option<&str>) -> Docs {
+        Docs(url.unwrap_or_default().into())
+    }
+
+    /// The `type` of a problem with this code.
+    pub fn type_of(&self, code: &str) -> String {
+        format!("{}/errors#{code}", self.0)
+    }
+}
+
+/// The page, in the form that the caller asks for.
+pub fn page(asked: &HeaderMap) -> Response {
+    static HTML: OnceLock<Bytes> = OnceLock::new();
+    let accepts = asked.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let is_html = accepts.flat_map(|value| value.split(',')).any(|range| range.trim_start().starts_with("text/html"));
+    let (body, content_type) = if is_html {
+        (HTML.get_or_init(|| Bytes::from(html(PAGE))).clone(), "text/html; charset=utf-8")
+    } else {
+        (Bytes::from_static(PAGE.as_bytes()), "text/markdown; charset=utf-8")
+    };
+    let mut response = Response::new(Body::whole(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// The page as HTML. It is headings and paragraphs, with code, bold words and links in them; a link leads to another
+/// page of the documentation, which is not here, so that its words remain.
+fn html(page: &str) -> String {
+    let mut made = HEAD.to_owned();
+    for block in page.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
+        let written = match block.split_once(' ') {
+            Some(("#", title)) => writeln!(made, "<h1>{}</h1>", inline(title)),
+            Some(("##", code)) => {
+                writeln!(made, "<h2 id=\"{0}\"><a href=\"#{0}\">{0}</a></h2>", escaped(code))
+            }
+            _ => writeln!(made, "<p>{}</p>", inline(block)),
+        };
+        written.expect("memory takes all that is written");
+    }
+    made
+}
+
+/// A text with its code, bold words and links.
+fn inline(text: &str) -> String {
+    let mut made = String::new();
+    for (number, part) in text.split('`').enumerate() {
+        if number % 2 == 1 {
+            write!(made, "<code>{}</code>", escaped(part)).expect("memory takes all that is written");
+            continue;
+        }
+        for (number, part) in part.split("**").enumerate() {
+            let words = escaped(&without_links(part));
+            let written = if number % 2 == 1 { write!(made, "<b>{words}</b>") } else { write!(made, "{words}") };
+            written.expect("memory takes all that is written");
+        }
+    }
+    made
+}
+
+/// `[words](target)` as its words.
+fn without_links(text: &str) -> String {
+    let mut made = String::new();
+    let mut rest = text;
+    while let Some((before, link)) = rest.split_once('[')
+        && let Some((words, after)) = link.split_once("](")
+        && let Some((_, after)) = after.split_once(')')
+    {
+        made.push_str(before);
+        made.push_str(words);
+        rest = after;
+    }
+    made + rest
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_of_a_failure_has_its_anchor() {
+        const FAILURES: &str = include_str!("failure.rs");
+        let page = html(PAGE);
+        let codes: Vec<&str> = FAILURES.split("=> row(\"").skip(1).filter_map(|row| row.split('"').next()).collect();
+        assert!(codes.len() > 10, "{codes:?}");
+        for code in codes {
+            assert_eq!(page.matches(&format!("<h2 id=\"{code}\">")).count(), 1, "{code}");
+        }
+    }
+
+    #[test]
+    fn the_page_is_html_of_what_the_markdown_says() {
+        let page = html("# A\n\n## held\n\nIs `a<b` & **Do:** see [there](../x.md), and\n[here](y).\n");
+        let body = page.strip_prefix(HEAD).expect("its head");
+        assert_eq!(
+            body,
+            "<h1>A</h1>\n<h2 id=\"held\"><a href=\"#held\">held</a></h2>\n\
+             <p>Is <code>a&lt;b</code> &amp; <b>Do:</b> see there, and\nhere.</p>\n"
+        );
+        let page = html(PAGE);
+        for left in ["**", "](", "`", "\n#"] {
+            assert!(!page.contains(left), "`{left}` is left of the Markdown");
+        }
+    }
+
+    #[test]
+    fn a_type_is_relative_unless_the_documents_are_elsewhere() {
+        assert_eq!(Docs::default().type_of("held"), "/errors#held");
+        assert_eq!(Docs::at(Some("https://docs.test/l")).type_of("held"), "https://docs.test/l/errors#held");
+    }
+}

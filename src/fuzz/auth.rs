@@ -1,0 +1,82 @@
+//! What holds of every credential.
+
+use std::sync::LazyLock;
+
+use hyper::HeaderMap;
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
+use jsonwebtoken::{EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::jwt::{JwtKeys, Verifier};
+use super::{Authenticator, Principal};
+use crate::auth::AuthConfig;
+use crate::fuzz::{parts, text};
+use crate::secret::{Reloaded, Secret};
+
+const SECRET: &str = "a secret of at least thirty-two bytes";
+const API_TOKEN: &str = "an api token that nobody guesses";
+
+static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
+    let keys = JwtKeys::from_secret(SECRET.as_bytes()).expect("a secret");
+    Authenticator::new(&AuthConfig {
+        jwt: Some(Reloaded::fixed(Verifier::new(keys, None, None))),
+        api_token: Some(Reloaded::fixed(Secret::new(API_TOKEN))),
+        user_directory: false,
+        anonymous: None,
+    })
+});
+
+/// `claims`, `cookies`, `place`: no bytes that we did not sign are a principal; a token of ours with any claims is a
+/// user within bounds or nobody, is found among whatever cookies, and is nobody's with one bit changed.
+pub fn credentials(data: &[u8]) {
+    let [claims, cookies, place] = parts(data);
+    for header in [AUTHORIZATION, COOKIE] {
+        for shown in [claims.to_vec(), [b"Bearer ", claims].concat(), [b"refreshToken=", claims].concat()] {
+            let principal = principal(&header, &shown);
+            assert!(shown.ends_with(API_TOKEN.as_bytes()) || !is_somebody(principal.as_ref()), "{shown:?}");
+        }
+    }
+    let Ok(claims @ Value::Object(_)) = serde_json::from_slice::<Value>(claims) else { return };
+    let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("signed");
+    let shown = principal(&AUTHORIZATION, format!("Bearer {token}").as_bytes());
+    if let Some(Principal::User(user)) = &shown {
+        let sub = &claims["sub"];
+        assert!(*sub == json!(user.id) || sub.is_number(), "{sub} is not {}", user.id);
+        assert!((1..=256).contains(&user.id.len()) && !user.id.chars().any(char::is_control), "{:?}", user.id);
+        let bounded = |text: &Option<String>| text.as_ref().is_none_or(|text| (1..=1024).contains(&text.len()));
+        assert!(bounded(&user.label) && bounded(&user.description));
+        let granted = [&claims["permissions"], &claims["scope"]]
+            .into_iter()
+            .any(|granted| granted.to_string().contains("manage-locks"));
+        assert!(granted || !user.manages_locks, "{claims}");
+    }
+    assert_ne!(shown, Some(Principal::System));
+
+    // Other cookies before ours, whatever is in them, do not hide it; nor do quotes.
+    let others: String = text(cookies).chars().filter(|c| !c.is_control()).collect();
+    if !others.contains("refreshToken") {
+        for ours in [format!("refreshToken={token}"), format!("refreshToken=\"{token}\"")] {
+            let found = principal(&COOKIE, format!("{others}; {ours}").as_bytes());
+            assert_eq!(is_somebody(found.as_ref()), is_somebody(shown.as_ref()), "{others}");
+        }
+    }
+    let mut forged = token.clone().into_bytes();
+    let at = place.iter().fold(0_usize, |at, byte| at * 256 % forged.len() + usize::from(*byte)) % forged.len();
+    forged[at] ^= 1;
+    // The last character of the signature has bits that stand for nothing.
+    if at + 1 < forged.len() {
+        let forged = principal(&AUTHORIZATION, &[b"Bearer ", &forged[..]].concat());
+        assert!(!is_somebody(forged.as_ref()), "the byte {at} of {token} is not signed");
+    }
+}
+
+/// Who shows this; `None` for a credential that is refused, or that no header can hold.
+fn principal(header: &HeaderName, shown: &[u8]) -> Option<Principal> {
+    let mut headers = HeaderMap::new();
+    headers.insert(header.clone(), HeaderValue::from_bytes(shown).ok()?);
+    AUTHENTICATOR.principal(&headers).ok()
+}
+
+fn is_somebody(principal: Option<&Principal>) -> bool {
+    matches!(principal, Some(Principal::User(_) | Principal::System))
+}

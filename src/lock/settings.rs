@@ -1,0 +1,21 @@
+//! How locks are named, how long they last, and how long callers may wait for them.
+
+use super::lease::Ttl;
+
+#[derive(Clone, Debug)]
+pub struct LockConfig {
+    pub key_prefix: String,
+    /// Whether a lock's Redis key is its name.
+    pub raw_keys: bool,
+    /// What the name of an owner begins with that a service caller did not name.
+    pub owner_prefix: String,
+    pub admin_ttl: Ttl,
+    /// Where a native acquire names none.
+    pub default_ttl: Ttl,
+    /// Longest ttl that may be asked for, milliseconds.
+    pub max_ttl_ms: u64,
+    /// Longest time that anybody may wait for a lock, milliseconds.
+    pub max_wait_ms: u64,
+    /// Requests that may wait for locks at once.
+    pub max_waiters: usize,
+}

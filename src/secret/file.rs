@@ -1,0 +1,355 @@
+//! Settings that come from files and follow them while we run: a rotated secret counts without a restart.
+//!
+//! A file is looked at by its content, since a secret may be rotated in many ways: written in place, renamed over, or
+//! reached by a symlink that is swapped. A new content counts once two looks in a row have found it, so that a file
+//! which is half written is never taken; one that is unfit leaves the last good one in use. What is unwise about a file,
+//! such as its mode, is told whenever it is read: at start, and when it changes.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// Longest content of a file with a secret, bytes.
+const LONGEST: usize = 64 * 1024;
+/// Bits of a file's mode.
+pub const OPEN_TO_OTHERS: u32 = 0o006;
+pub const WRITABLE_BY_OTHERS: u32 = 0o002;
+
+/// A setting as it is now. Clones share it.
+pub struct Reloaded<T>(Arc<Inner<T>>);
+
+struct Inner<T> {
+    flag: &'static str,
+    now: RwLock<Arc<T>>,
+    source: Option<Source<T>>,
+}
+
+struct Source<T> {
+    path: PathBuf,
+    parse: Parse<T>,
+    wary: Unwise<T>,
+    looks: Mutex<Looks>,
+}
+
+/// What is unwise about a file, but allowed.
+pub struct Unwise<T> {
+    /// Bits that its mode should not have.
+    pub mode: u32,
+    /// What is unwise about what it holds.
+    pub value: fn(&T) -> Option<&'static str>,
+}
+
+/// From a content to a setting; the error says what is wrong with the file, and shows nothing of it.
+type Parse<T> = Box<dyn Fn(&[u8]) -> Result<T, String> + Send + Sync>;
+
+/// A content, or why there is none.
+type Content = Result<Vec<u8>, String>;
+
+/// A file as one look finds it.
+#[derive(Clone, PartialEq, Eq)]
+struct Found {
+    content: Content,
+    /// `None` where it cannot be had.
+    mode: Option<u32>,
+}
+
+struct Looks {
+    /// What was last acted upon.
+    settled: Found,
+    last: Found,
+}
+
+/// What a look at a file has shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing new.
+    Same,
+    /// The file changed, and what it holds now counts; what is unwise about it.
+    Taken(Vec<String>),
+    /// The file holds what it held, and its mode has become unwise.
+    Unwise(String),
+    /// The file changed, and what it held before still counts: why.
+    Unfit(String),
+}
+
+/// A file that is looked at while we run.
+pub trait Watched: Send + Sync {
+    /// The flag that names the file.
+    fn flag(&self) -> &'static str;
+    /// Reads the file, which may take long on a network's file system.
+    fn look(&self) -> Change;
+}
+
+impl<T> Reloaded<T> {
+    /// A setting that does not change.
+    pub fn fixed(value: T) -> Reloaded<T> {
+        Reloaded(Arc::new(Inner { flag: "", now: RwLock::new(Arc::new(value)), source: None }))
+    }
+
+    /// Reads a file; one trailing newline is cut off. With it comes what is unwise about it. Errors and warnings name the
+    /// file, never what is in it.
+    pub fn read(
+        flag: &'static str,
+        path: &Path,
+        parse: impl Fn(&[u8]) -> Result<T, String> + Send + Sync + 'static,
+        wary: Unwise<T>,
+    ) -> Result<(Reloaded<T>, Vec<String>), String> {
+        let mode = mode_of(path);
+        let content = read(path)?;
+        let value = fit(path, &content, &parse)?;
+        let warnings = wary.warnings(flag, path, mode, &value);
+        let found = Found { content: Ok(content), mode };
+        // What is no file, such as a shell's `<(…)`, can be read only once.
+        let source = path.is_file().then(|| Source {
+            path: path.to_owned(),
+            parse: Box::new(parse),
+            wary,
+            looks: Mutex::new(Looks { settled: found.clone(), last: found }),
+        });
+        Ok((Reloaded(Arc::new(Inner { flag, now: RwLock::new(Arc::new(value)), source })), warnings))
+    }
+
+    /// What counts now.
+    pub fn now(&self) -> Arc<T> {
+        Arc::clone(&self.0.now.read().expect("no holder of this lock panics"))
+    }
+}
+
+impl<T: Send + Sync + 'static> Reloaded<T> {
+    /// The file behind it, where there is one to follow.
+    pub fn file(&self) -> Option<Box<dyn Watched>> {
+        self.0.source.is_some().then(|| Box::new(self.clone()) as Box<dyn Watched>)
+    }
+}
+
+impl<T: Send + Sync> Watched for Reloaded<T> {
+    fn flag(&self) -> &'static str {
+        self.0.flag
+    }
+
+    fn look(&self) -> Change {
+        let Some(source) = &self.0.source else { return Change::Same };
+        let content = match source.path.metadata() {
+            // To open a pipe could take for ever.
+            Ok(metadata) if !metadata.is_file() => Err(format!("`{}` is no longer a file", source.path.display())),
+            _ => read(&source.path),
+        };
+        let found = Found { content, mode: mode_of(&source.path) };
+        let mut looks = source.looks.lock().expect("no holder of this lock panics");
+        let before = std::mem::replace(&mut looks.last, found.clone());
+        if before != found || looks.settled == found {
+            return Change::Same;
+        }
+        let settled = std::mem::replace(&mut looks.settled, found.clone());
+        let warnings = |value: &T| source.wary.warnings(self.0.flag, &source.path, found.mode, value);
+        if settled.content == found.content {
+            return match source.wary.of_the_mode(self.0.flag, &source.path, found.mode) {
+                Some(warning) => Change::Unwise(warning),
+                None => Change::Same,
+            };
+        }
+        match found.content.as_ref().map_err(Clone::clone).and_then(|it| fit(&source.path, it, &source.parse)) {
+            Ok(value) => {
+                let warnings = warnings(&value);
+                *self.0.now.write().expect("no holder of this lock panics") = Arc::new(value);
+                Change::Taken(warnings)
+            }
+            Err(problem) => Change::Unfit(problem),
+        }
+    }
+}
+
+impl<T> Unwise<T> {
+    pub fn of_nothing() -> Unwise<T> {
+        Unwise { mode: 0, value: |_| None }
+    }
+
+    fn of_the_mode(&self, flag: &str, path: &Path, mode: Option<u32>) -> Option<String> {
+        mode.filter(|mode| mode & self.mode != 0).map(|mode| {
+            let may = if mode & WRITABLE_BY_OTHERS != 0 { "change" } else { "read" };
+            format!(
+                "every user of this machine may {may} `{}` of {flag} (mode {mode:04o}); 0600 or 0440 is enough, in a \
+                 Kubernetes volume by defaultMode",
+                path.display()
+            )
+        })
+    }
+
+    fn warnings(&self, flag: &str, path: &Path, mode: Option<u32>, value: &T) -> Vec<String> {
+        let of_the_mode = self.of_the_mode(flag, path, mode).into_iter();
+        of_the_mode.chain((self.value)(value).map(str::to_owned)).collect()
+    }
+}
+
+impl<T> Clone for Reloaded<T> {
+    fn clone(&self) -> Reloaded<T> {
+        Reloaded(Arc::clone(&self.0))
+    }
+}
+
+impl<T> std::fmt::Debug for Reloaded<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reloaded({})", self.0.flag)
+    }
+}
+
+/// The mode of a file, or of what a link leads to.
+fn mode_of(path: &Path) -> Option<u32> {
+    path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.mode() & 0o7777)
+}
+
+fn read(path: &Path) -> Content {
+    let mut content = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(LONGEST as u64 + 1).read_to_end(&mut content));
+    read.map_err(|error| match is_a_path(path) {
+        true => format!("cannot read `{}`: {error}", path.display()),
+        false => format!(
+            "cannot read the file that it names: {error}; expected a path, such as /run/secrets/name (what is set is not \
+             shown: it may be the secret itself)"
+        ),
+    })?;
+    if content.len() > LONGEST {
+        return Err(format!("`{}` is longer than {LONGEST} bytes, too long for a secret", path.display()));
+    }
+    if content.ends_with(b"\n") {
+        let newline = if content.ends_with(b"\r\n") { 2 } else { 1 };
+        content.truncate(content.len() - newline);
+    }
+    Ok(content)
+}
+
+/// Whether it is surely meant as a path: it leads somewhere, or looks so.
+fn is_a_path(path: &Path) -> bool {
+    path.symlink_metadata().is_ok() || path.as_os_str().as_bytes().contains(&b'/')
+}
+
+fn fit<T>(path: &Path, content: &[u8], parse: &dyn Fn(&[u8]) -> Result<T, String>) -> Result<T, String> {
+    if content.is_empty() {
+        return Err(format!("`{}` is empty", path.display()));
+    }
+    parse(content).map_err(|problem| format!("`{}` {problem}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    struct Scratch(PathBuf);
+
+    impl Scratch {
+        fn new(name: &str) -> Scratch {
+            let path = std::env::temp_dir().join(format!("lockside-live-{}-{name}", std::process::id()));
+            std::fs::create_dir_all(&path).expect("a scratch directory");
+            Scratch(path)
+        }
+
+        fn write(&self, content: &[u8]) -> PathBuf {
+            let path = self.0.join("secret");
+            std::fs::write(&path, content).expect("a scratch file");
+            set_mode(&path, 0o600);
+            path
+        }
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("a mode");
+    }
+
+    impl Drop for Scratch {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_dir_all(&self.0);
+        }
+    }
+
+    fn live(path: &Path) -> Result<Reloaded<Vec<u8>>, String> {
+        let parse =
+            |content: &[u8]| if content == b"unfit" { Err("is unfit".to_owned()) } else { Ok(content.to_vec()) };
+        let wary =
+            Unwise { mode: OPEN_TO_OTHERS, value: |content: &Vec<u8>| (content.len() < 3).then_some("is short") };
+        Reloaded::read("--flag", path, parse, wary).map(|(live, _)| live)
+    }
+
+    fn taken() -> Change {
+        Change::Taken(Vec::new())
+    }
+
+    #[test]
+    fn one_trailing_newline_is_cut_off_and_nothing_else() {
+        let scratch = Scratch::new("newline");
+        for (content, expected) in [
+            (&b"x"[..], &b"x"[..]),
+            (b"x\n", b"x"),
+            (b"x\r\n", b"x"),
+            (b"x\n\n", b"x\n"),
+            (b"x\r", b"x\r"),
+            (b"x\n\r", b"x\n\r"),
+            (b" x ", b" x "),
+            (b"\xff\n", b"\xff"),
+        ] {
+            let live = live(&scratch.write(content)).expect("a fit file");
+            assert_eq!(*live.now(), expected, "{content:?}");
+        }
+        for empty in [&b""[..], b"\n", b"\r\n"] {
+            assert!(live(&scratch.write(empty)).is_err(), "{empty:?}");
+        }
+        assert!(live(&scratch.write(&vec![b'x'; LONGEST + 1])).is_err());
+    }
+
+    #[test]
+    fn a_change_counts_once_two_looks_have_found_it() {
+        let scratch = Scratch::new("change");
+        let path = scratch.write(b"old");
+        let live = live(&path).expect("a fit file");
+        assert_eq!(live.look(), Change::Same);
+        scratch.write(b"half");
+        assert_eq!(live.look(), Change::Same);
+        scratch.write(b"whole");
+        assert_eq!((live.look(), &**live.now()), (Change::Same, &b"old"[..]));
+        assert_eq!((live.look(), &**live.now()), (taken(), &b"whole"[..]));
+        assert_eq!(live.look(), Change::Same);
+
+        for (unfit, says) in [(&b"unfit"[..], "is unfit"), (b"", "is empty")] {
+            scratch.write(unfit);
+            assert_eq!(live.look(), Change::Same);
+            assert!(matches!(live.look(), Change::Unfit(problem) if problem.ends_with(says)));
+            assert_eq!((live.look(), &**live.now()), (Change::Same, &b"whole"[..]), "told once");
+        }
+        std::fs::remove_file(&path).expect("a scratch file");
+        assert_eq!(live.look(), Change::Same);
+        assert!(matches!(live.look(), Change::Unfit(problem) if problem.starts_with("cannot read")));
+        scratch.write(b"whole");
+        assert_eq!((live.look(), live.look()), (Change::Same, taken()));
+    }
+
+    #[test]
+    fn what_start_warns_of_a_change_warns_of() {
+        let scratch = Scratch::new("unwise");
+        let path = scratch.write(b"long");
+        let live = live(&path).expect("a fit file");
+        let settled = || (live.look(), live.look());
+        scratch.write(b"x");
+        assert_eq!(settled(), (Change::Same, Change::Taken(vec!["is short".to_owned()])));
+        let says = |look: Change, may: &str| {
+            let told = match look {
+                Change::Taken(told) => told,
+                Change::Unwise(told) => vec![told],
+                other => panic!("{other:?}"),
+            };
+            assert!(told.iter().any(|line| line.contains(&format!("may {may} `{}`", path.display()))), "{told:?}");
+        };
+        set_mode(&path, 0o666);
+        says(settled().1, "change");
+        assert_eq!(settled(), (Change::Same, Change::Same), "told once");
+        std::fs::write(&path, b"again").expect("a scratch file");
+        says(settled().1, "change");
+        set_mode(&path, 0o644);
+        says(settled().1, "read");
+        set_mode(&path, 0o600);
+        assert_eq!((settled(), &**live.now()), ((Change::Same, Change::Same), &b"again"[..]));
+    }
+}

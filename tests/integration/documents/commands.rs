@@ -1,0 +1,200 @@
+//! Every command and every sample of code in the documents runs.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use super::{Document, blocks, documents, read, root};
+use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, unique};
+
+/// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build.
+const ELSEWHERE: [&str; 11] =
+    [".ci/run", "cd", "docker", "install", "kubectl", "kustomize", "make", "npm", "pip", "promtool", "systemctl"];
+
+/// The command of each line; a line that goes on has no command of its own.
+fn commands(block: &str) -> impl Iterator<Item = &str> {
+    let joined = |before: &&str| !before.trim_end().ends_with('\\') && !before.trim_end().ends_with("&&");
+    let mut before = "";
+    block.lines().filter(move |line| {
+        let is_new = joined(&before);
+        before = line;
+        is_new && !line.trim().is_empty() && !line.trim_start().starts_with('#')
+    })
+}
+
+fn first_word(command: &str) -> &str {
+    command.split_whitespace().next().unwrap_or_default()
+}
+
+fn is_for_elsewhere(block: &str) -> bool {
+    commands(block).any(|command| ELSEWHERE.contains(&first_word(command)))
+}
+
+/// A sidecar with a user's cookie, a directory with a token, and `lockside` in the PATH.
+struct Desk {
+    sidecar: Sidecar,
+    scratch: Scratch,
+}
+
+impl Desk {
+    async fn new() -> Desk {
+        let scratch = Scratch::new();
+        let secret = scratch.file("secret", jwt::SECRET);
+        scratch.file("token", jwt::editor("dev"));
+        let prefix = unique("documents");
+        let flags = ["--jwt-secret-file", &secret, "--key-prefix", &prefix];
+        let sidecar = Sidecar::start(TestRedis::shared(), &flags).await;
+        Desk { sidecar, scratch }
+    }
+
+    async fn run(&self, program: &str, args: &[&str]) -> Output {
+        let binary = Path::new(env!("CARGO_BIN_EXE_lockside")).parent().unwrap();
+        let path = std::env::var("PATH").unwrap();
+        tokio::process::Command::new(program)
+            .args(args)
+            .env("LOCKSIDE_URL", format!("http://{}", self.sidecar.api_address()))
+            .env("COOKIE", format!("refreshToken={}", jwt::editor("dev")))
+            .env("PATH", format!("{}:{path}", binary.display()))
+            .current_dir(self.scratch.path(""))
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap()
+    }
+}
+
+fn assert_ran(output: &Output, of: &Document, code: &str) {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}:\n{code}\n{out}\n{err}", of.path);
+}
+
+#[tokio::test]
+async fn every_sh_block_works() {
+    let ran = join_all(documents().into_iter().map(async |document| {
+        let runnable: Vec<_> =
+            blocks(&document.text, "sh").into_iter().filter(|code| !is_for_elsewhere(code)).collect();
+        if runnable.is_empty() {
+            return 0;
+        }
+        let desk = Desk::new().await;
+        for code in &runnable {
+            let script = format!("set -euo pipefail\ncurl() {{ command curl --fail-with-body \"$@\"; }}\n{code}");
+            assert_ran(&desk.run("bash", &["-c", &script]).await, &document, code);
+        }
+        runnable.len()
+    }));
+    let ran = ran.await;
+    assert!(ran.iter().sum::<usize>() >= 12, "each API and the command line are shown: {ran:?}");
+}
+
+#[tokio::test]
+async fn every_python_sample_works() {
+    let mut count = 0;
+    // Those of the clients run in the clients' own tests, which install them.
+    for document in documents().into_iter().filter(|document| !document.path.starts_with("docs/clients/")) {
+        for code in blocks(&document.text, "python") {
+            let desk = Desk::new().await;
+            assert!(code.contains("127.0.0.1:7420"), "where lockside is by default");
+            let code = code.replace("127.0.0.1:7420", desk.sidecar.api_address());
+            let output = desk.run("python3", &["-c", &code]).await;
+            assert_ran(&output, &document, &code);
+            assert!(String::from_utf8_lossy(&output.stdout).contains("fencing token"), "{output:?}");
+            count += 1;
+        }
+    }
+    assert!(count > 0, "the README shows how to lock");
+}
+
+#[tokio::test]
+async fn every_block_for_elsewhere_names_what_exists() {
+    let makefile = read("Makefile");
+    let mut count = 0;
+    for document in documents() {
+        for code in blocks(&document.text, "sh").into_iter().filter(|code| is_for_elsewhere(code)) {
+            for command in commands(code) {
+                let word = first_word(command.trim_start_matches('('));
+                let is_known = ELSEWHERE.contains(&word) || word == "umask";
+                assert!(is_known, "{}: `{word}` in a block that is not run", document.path);
+                if word == "make" {
+                    let target = command.split_whitespace().nth(1).unwrap();
+                    assert!(makefile.contains(&format!("\n{target}: ")), "{}: make {target}", document.path);
+                }
+            }
+            let paths = code
+                .split(|c: char| c.is_whitespace() || c == '=')
+                .filter(|word| word.starts_with("deploy/") || word.starts_with("./"));
+            for path in paths.filter(|path| !path.contains("/secrets")) {
+                assert!(root(path).exists(), "{}: {path}", document.path);
+            }
+            for call in code.replace("\\\n", " ").lines().filter_map(|line| line.split_once("/lockside ")) {
+                let Some(subcommand) = call.1.split_whitespace().next().filter(|word| *word != "...") else { continue };
+                if !call.0.ends_with(' ') {
+                    continue;
+                }
+                let help = lockside(&[subcommand, "--help"]).await;
+                assert_eq!(help.code, Some(0), "{}: lockside {subcommand}", document.path);
+                for flag in call.1.split_whitespace().filter(|word| word.starts_with("--")) {
+                    assert!(help.stdout.contains(flag), "{}: lockside {subcommand} {flag}", document.path);
+                }
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 8, "{count} blocks");
+}
+
+#[tokio::test]
+async fn every_call_that_replaces_another_librarys_leads_somewhere() {
+    let page = read("docs/coming-from.md");
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--key-prefix", &unique("coming")]).await;
+    let mut count = 0;
+    for quoted in super::quoted(&page) {
+        let Some((method, path)) = quoted.split_once(' ') else { continue };
+        if path.starts_with("/v1/locks") {
+            let path = path.replace("KEY", "key").replace("=N", "=64");
+            // No JSON: let in, and nothing is done.
+            let status = sidecar.call(method, &path).body("{").send().await.status;
+            assert!(!matches!(status, 404 | 405), "{quoted}: {status}");
+            count += 1;
+        }
+    }
+    assert!(count > 20, "{count} calls");
+}
+
+#[test]
+fn lockside_dev_prints_curl_lines_that_work() {
+    let mut dev = Command::new(env!("CARGO_BIN_EXE_lockside"))
+        .args(["dev", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let printed = {
+        use std::io::{BufRead, BufReader};
+        let lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+        let mut printed = Vec::new();
+        for line in lines {
+            let is_last = line.starts_with("curl") && line.contains("DELETE");
+            printed.push(line);
+            if is_last {
+                break;
+            }
+        }
+        printed
+    };
+    let answers: Vec<Value> = printed
+        .iter()
+        .filter(|line| line.starts_with("curl"))
+        .map(|line| {
+            let output = Command::new("bash").args(["-c", &format!("{line} --retry 20 --retry-all-errors")]).output();
+            serde_json::from_slice(&output.unwrap().stdout).unwrap()
+        })
+        .collect();
+    Command::new("kill").args(["-TERM", &dev.id().to_string()]).status().unwrap();
+    assert!(dev.wait().unwrap().success(), "SIGTERM ends it with 0");
+    assert_eq!(answers[0], serde_json::json!({"data": "Success", "code": 200}));
+    assert_eq!(answers[1][0]["key"], "volume:1234");
+    assert_eq!(answers[2], serde_json::json!({"data": "Success", "code": 200}));
+}
