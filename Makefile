@@ -54,7 +54,7 @@ CLIENTS := target/clients
 PLAY = LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside python3 -B clients/conformance/run.py
 
 .PHONY: test-clients
-test-clients: test-client-python test-client-node test-client-java ## Test the clients in clients/, each one's own tests and the conformance suite
+test-clients: test-client-python test-client-node test-client-go test-client-java ## Test the clients in clients/, each one's own tests and the conformance suite
 
 .PHONY: client-binary
 client-binary: cc redis
@@ -78,6 +78,25 @@ test-client-node: client-binary clients/node/node_modules/.package-lock.json
 	cd clients/node && export PATH="$(NODE):$$PATH" LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside && \
 	  npm run --silent build && python3 -B ../conformance/with_sidecar.py npm test
 	$(PLAY) -- $(NODE)/node --expose-gc clients/node/test/driver.mjs
+
+GO = $(CURDIR)/$(CLIENT)/go/bin
+
+.PHONY: test-client-go
+test-client-go: client-binary $(CLIENT)/go/bin/gofmt
+	cd clients/go && export PATH="$(GO):$$PATH" GOTOOLCHAIN=local GOPROXY=off GOFLAGS=-race LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside && \
+	  unformatted=$$(gofmt -l .) && { [ -z "$$unformatted" ] || { echo "gofmt -l: $$unformatted" >&2; exit 1; }; } && \
+	  go vet ./... && GOFLAGS= GOOS=darwin go build . && GOFLAGS= GOOS=windows go build . && \
+	  python3 -B ../conformance/with_sidecar.py go test -vet=off -count=1 ./... && \
+	  go build -o $(CURDIR)/$(CLIENT)/go/driver ./internal/driver
+	GORACE=halt_on_error=1 $(PLAY) -- $(CLIENT)/go/driver
+
+# What is written last, so that what was broken off is begun again.
+$(CLIENT)/go/bin/gofmt: clients/go/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear $(CLIENT)/go
+	$(CLIENT)/go/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	root=$$($(CLIENT)/go/bin/go env GOROOT) && ln -sf "$$root/bin/go" $(CLIENT)/go/bin/go && ln -sf "$$root/bin/gofmt" $@
+	@touch $@
 
 clients/node/node_modules/.package-lock.json: clients/node/package.json $(CLIENTS)/python/bin/npm
 	cd clients/node && PATH="$(NODE):$$PATH" npm install --silent --ignore-scripts --no-package-lock

@@ -1,0 +1,54 @@
+package lockside
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestWhatIsNoAddressIsRefusedAndNotRepeated(t *testing.T) {
+	for _, url := range []string{
+		"ftp://x", "http://user:secret@x", "unix:relative", "http://x/path", "http://x?a=secret", "127.0.0.1:7420", "http://",
+		"http://x:secret",
+	} {
+		if _, err := New(Config{URL: url}); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
+
+func TestTheFormsThatTheCommandLineTakesAreTaken(t *testing.T) {
+	for url, expected := range map[string]address{
+		"":                       {"tcp", "127.0.0.1:7420", "127.0.0.1:7420"},
+		"http://127.0.0.1:7420":  {"tcp", "127.0.0.1:7420", "127.0.0.1:7420"},
+		"http://[::1]:7420/":     {"tcp", "[::1]:7420", "[::1]:7420"},
+		"http://localhost":       {"tcp", "localhost:80", "localhost"},
+		"unix:/run/lockside":     {"unix", "/run/lockside", "localhost"},
+		"unix:///run/lockside/x": {"unix", "/run/lockside/x", "localhost"},
+	} {
+		if parsed, err := parseAddress(url); err != nil || parsed != expected {
+			t.Errorf("%s: %+v, %v", url, parsed, err)
+		}
+	}
+}
+
+func TestACredentialIsOneLineAndIsReadAgainForEachRequest(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "token")
+	sidecar := &sidecar{tokenFile: path}
+	if _, err := sidecar.headers(); err == nil {
+		t.Fatal("no file is no credential")
+	}
+	for content, expected := range map[string]string{"first\n": "Bearer first", " second": "Bearer second", "a\nb": "", " \n": "", "ü": ""} {
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		headers, err := sidecar.headers()
+		if headers["Authorization"] != expected || (err == nil) != (expected != "") {
+			t.Errorf("%q: %v, %v", content, headers, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "ü") {
+			t.Errorf("the error shows the credential: %v", err)
+		}
+	}
+}

@@ -1,0 +1,239 @@
+package lockside
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/url"
+	"strings"
+	"time"
+)
+
+const (
+	// How long one request waits; a longer wait is made of several.
+	longestWait = 10 * time.Minute
+	// Between two tries.
+	shortPause = 100 * time.Millisecond
+	// A wait that is this short is not begun.
+	leastWait = 20 * time.Millisecond
+)
+
+// An order is what is asked for. Its wait is forever where it is bounded by the context alone.
+type order struct {
+	key    string
+	ttl    time.Duration
+	wait   time.Duration
+	owner  string
+	meta   json.RawMessage
+	onWait func(position int, holder *Holder)
+}
+
+const forever = time.Duration(math.MaxInt64)
+
+// A lease is what was granted.
+type lease struct {
+	token      int64
+	owner      string
+	validUntil moment
+}
+
+// A grant is a lease, and the connection that holds it.
+type grant struct {
+	lease    lease
+	exchange *exchange
+}
+
+// An attempt to acquire a key has one Idempotency-Key and one owner, and is sent as often as it takes to know its outcome.
+type attempt struct {
+	sidecar *sidecar
+	order   order
+	name    string
+	path    string
+}
+
+func newAttempt(sidecar *sidecar, order order) (*attempt, error) {
+	var name [16]byte
+	if _, err := rand.Read(name[:]); err != nil {
+		return nil, err
+	}
+	key := url.PathEscape(order.key)
+	if strings.Trim(key, ".") == "" {
+		// Else it is a path for what normalizes URLs on the way.
+		key = strings.ReplaceAll(key, ".", "%2E")
+	}
+	return &attempt{sidecar, order, hex.EncodeToString(name[:]), "/v1/locks/" + key}, nil
+}
+
+// acquire sends the attempt until it is granted, refused, or its time has passed.
+func (a *attempt) acquire(ctx context.Context) (*grant, error) {
+	start := now()
+	patience := start.after(a.order.wait)
+	// An unknown outcome is asked for again for a while, also where nothing was to be waited for.
+	asking := max(patience, start.after(a.sidecar.timeout))
+	longest := longestWait
+	var unknown *UnknownOutcomeError
+	for {
+		wait := min(max(patience.left(), 0), longest)
+		granted, err := a.send(ctx, wait, a.sidecar.timeout, never)
+		if ctx.Err() != nil {
+			if err == nil {
+				a.giveBack(granted)
+			}
+			return nil, cancelled(ctx, a.order.key)
+		}
+		if err == nil {
+			return granted, nil
+		}
+		span, until := shortPause, patience
+		switch failure := err.(type) {
+		case *HeldError:
+			unknown = nil
+			span = 0
+			if failure.Code != "wait-timeout" {
+				span = retryAfter(failure.RetryAfter, time.Second)
+			}
+		case *UnknownOutcomeError:
+			if unknown == nil {
+				unknown = failure
+			}
+			err, until = unknown, asking
+		case *UnavailableError:
+			span = retryAfter(failure.RetryAfter, shortPause)
+			if unknown != nil {
+				err, until = unknown, asking
+			}
+		case *RefusedError:
+			// The sidecar's --max-wait may be shorter.
+			isAboutWait := strings.HasPrefix(failure.Message, fmt.Sprintf("`%s`: waitMs", a.order.key))
+			if !isAboutWait || wait <= time.Second {
+				return nil, err
+			}
+			longest, span = wait/2, 0
+		default:
+			return nil, err
+		}
+		left := until.left()
+		if left < leastWait {
+			return nil, err
+		}
+		pause(ctx, min(span, left))
+	}
+}
+
+func retryAfter(said, otherwise time.Duration) time.Duration {
+	if said > 0 {
+		return said
+	}
+	return otherwise
+}
+
+// send sends it once. The sidecar may be silent for so long, and must have granted it before until.
+func (a *attempt) send(ctx context.Context, wait, silence time.Duration, until moment) (*grant, error) {
+	headers, err := a.sidecar.headers()
+	if err != nil {
+		return nil, &RefusedError{a.failure(err, "the token file: %v", err)}
+	}
+	headers["Content-Type"] = "application/json"
+	headers["Idempotency-Key"] = a.name
+	content, err := a.content(wait)
+	if err != nil {
+		return nil, err
+	}
+	exchange, err := dial(ctx, a.sidecar.address, min(now().after(silence), until), a.order.ttl/10)
+	if err != nil {
+		return nil, &UnavailableError{a.failure(err, "cannot connect to lockside at %v: %v; is it running?", a.sidecar.address, err)}
+	}
+	stop := context.AfterFunc(ctx, exchange.close)
+	defer stop()
+	if err = exchange.send("POST", a.path+"/hold", headers, content, min(now().after(silence), until)); err == nil {
+		var lease lease
+		if lease, err = a.listen(exchange, silence, until); err == nil {
+			return &grant{lease, exchange}, nil
+		}
+	}
+	exchange.close()
+	if isFailure(err) {
+		return nil, err
+	}
+	failure := a.failure(err, "no answer from lockside at %v: %v", a.sidecar.address, err)
+	failure.Outcome = Unknown
+	return nil, &UnknownOutcomeError{failure}
+}
+
+func (a *attempt) content(wait time.Duration) ([]byte, error) {
+	var body struct {
+		TTLMs    int64           `json:"ttlMs"`
+		Owner    string          `json:"owner"`
+		WaitMs   int64           `json:"waitMs,omitempty"`
+		Progress bool            `json:"progress,omitempty"`
+		Meta     json.RawMessage `json:"meta,omitempty"`
+	}
+	body.TTLMs, body.Owner, body.Meta = a.order.ttl.Round(time.Millisecond).Milliseconds(), a.order.owner, a.order.meta
+	if wait > 0 {
+		body.WaitMs, body.Progress = (wait + time.Millisecond - 1).Milliseconds(), true
+	}
+	return json.Marshal(body)
+}
+
+// listen hears the answer up to the grant. Lines that came with it stay for whoever holds the lock.
+func (a *attempt) listen(exchange *exchange, silence time.Duration, until moment) (lease, error) {
+	status, header, err := exchange.head(min(now().after(silence), until))
+	if err != nil {
+		return lease{}, err
+	}
+	if status != 200 {
+		var answer problem
+		_ = json.Unmarshal(exchange.rest(min(now().after(silence), until)), &answer)
+		answer.Status = status
+		return lease{}, answer.failure(a.order.key, header.Get("Retry-After"))
+	}
+	for {
+		text, err := exchange.line(min(now().after(silence), until))
+		if err != nil {
+			return lease{}, err
+		}
+		var said event
+		if err = text.decode(&said); err != nil {
+			return lease{}, err
+		}
+		switch said.Event {
+		case "acquired":
+			granted := lease{said.Token, said.Owner, text.since.after(milliseconds(said.ValidForMs))}
+			if granted.validUntil.left() > 0 {
+				return granted, nil
+			}
+			a.release(granted.token, min(longestRelease, a.sidecar.timeout))
+			failure := a.failure(nil, "it was granted too late to be of use")
+			failure.Code = "too-late"
+			return lease{}, &UnavailableError{failure}
+		case "refused":
+			var answer problem
+			if err = text.decode(&answer); err != nil {
+				return lease{}, err
+			}
+			return lease{}, answer.failure(a.order.key, "")
+		case "waiting":
+			if a.order.onWait != nil {
+				a.order.onWait(said.Position, said.Holder.holder())
+			}
+		}
+	}
+}
+
+func (a *attempt) failure(cause error, format string, arguments ...any) Failure {
+	message := fmt.Sprintf("`%s`: ", a.order.key) + fmt.Sprintf(format, arguments...)
+	return Failure{Key: a.order.key, Outcome: NotApplied, Message: message, cause: cause}
+}
+
+// cancelled is the error of a caller who gave up.
+func cancelled(ctx context.Context, key string) error {
+	err, cause := ctx.Err(), context.Cause(ctx)
+	if errors.Is(cause, err) {
+		return fmt.Errorf("lockside: gave up waiting for `%s`: %w", key, cause)
+	}
+	return fmt.Errorf("lockside: gave up waiting for `%s`: %w: %w", key, err, cause)
+}

@@ -1,0 +1,90 @@
+package lockside
+
+import (
+	"context"
+	"time"
+)
+
+// A fakeHold is one lock of a fake, from acquire to release. What changes is under the fake's mu.
+type fakeHold struct {
+	fake  *Fake
+	order order
+	// Closed when it is granted, if it had to wait.
+	granted    chan struct{}
+	token      int64
+	signal     *signal
+	reason     Reason
+	isReleased bool
+}
+
+// await waits in the queue.
+func (h *fakeHold) await(ctx context.Context) error {
+	if h.order.onWait != nil {
+		h.order.onWait(h.fake.Waiters(h.order.key), h.fake.Holder(h.order.key))
+	}
+	timer := time.NewTimer(h.order.wait)
+	defer timer.Stop()
+	select {
+	case <-h.granted:
+		return nil
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+	h.fake.mu.Lock()
+	defer h.fake.mu.Unlock()
+	hasLeft := h.fake.leave(h)
+	switch {
+	case ctx.Err() != nil:
+		if !hasLeft {
+			h.fake.next(h.order.key)
+		}
+		return cancelled(ctx, h.order.key)
+	case hasLeft:
+		return h.fake.refusal(h.order.key, "wait-timeout")
+	}
+	return nil
+}
+
+func (h *fakeHold) view() (token int64, owner string, ends *signal) {
+	return h.token, h.order.owner, h.signal
+}
+
+func (h *fakeHold) isHeld() bool {
+	return h.check() == nil
+}
+
+func (h *fakeHold) check() error {
+	h.fake.mu.Lock()
+	defer h.fake.mu.Unlock()
+	if h.reason == "" {
+		return nil
+	}
+	return lost(h.order.key, h.reason)
+}
+
+func (h *fakeHold) release() error {
+	h.fake.mu.Lock()
+	defer h.fake.mu.Unlock()
+	if h.isReleased {
+		return nil
+	}
+	if h.reason != "" {
+		return lost(h.order.key, h.reason)
+	}
+	h.reason, h.isReleased = Released, true
+	h.signal.release(h.order.key)
+	h.fake.next(h.order.key)
+	return nil
+}
+
+func (h *fakeHold) lose(reason Reason) {
+	h.fake.mu.Lock()
+	defer h.fake.mu.Unlock()
+	if h.reason != "" {
+		return
+	}
+	h.reason = reason
+	// The loss is told before another owner has the key.
+	h.signal.lose(lost(h.order.key, reason))
+	h.fake.next(h.order.key)
+}

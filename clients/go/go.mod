@@ -1,0 +1,3 @@
+module lockside.example/go
+
+go 1.21

@@ -1,0 +1,92 @@
+package lockside
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+)
+
+// A holding is what a lock needs of what it stands for: a session at a sidecar, or one of a fake.
+type holding interface {
+	view() (token int64, owner string, ends *signal)
+	isHeld() bool
+	check() error
+	release() error
+}
+
+// A Lock is held from the acquire to [Lock.Release], and renewed all the time. It may be used by many goroutines at once.
+//
+// A lock that is forgotten while it is held is not released by the garbage collector: it stays held until the process ends,
+// and a warning with its key is logged. Use [Client.Do], or defer Release.
+type Lock struct {
+	key     string
+	token   int64
+	owner   string
+	holding holding
+	signal  *signal
+	logger  *slog.Logger
+}
+
+func newLock(key string, holding holding, logger *slog.Logger) *Lock {
+	token, owner, ends := holding.view()
+	lock := &Lock{key, token, owner, holding, ends, logger}
+	runtime.SetFinalizer(lock, (*Lock).forgotten)
+	return lock
+}
+
+// Key is what the lock is for.
+func (l *Lock) Key() string { return l.key }
+
+// Token is the fencing token: each grant of a key has a higher one. Hand it to what the lock protects, and have it refuse a
+// lower one than the highest it has seen.
+func (l *Lock) Token() int64 { return l.token }
+
+// Owner is the name of the holder.
+func (l *Lock) Owner() string { return l.owner }
+
+// Check returns a [*LostError] unless the lock is held. It compares the clock and sends nothing: call it as often as you
+// like, above all before what must not be done without the lock.
+func (l *Lock) Check() error {
+	defer runtime.KeepAlive(l)
+	return l.holding.check()
+}
+
+// Lost is closed when the lock is lost, before its lease ends: stop the work. It is not closed by [Lock.Release].
+func (l *Lock) Lost() <-chan struct{} { return l.signal.lost }
+
+// Reason is why the lock is not held any more; empty while it is.
+func (l *Lock) Reason() Reason {
+	var loss *LostError
+	if errors.As(l.Check(), &loss) {
+		return loss.Reason
+	}
+	return ""
+}
+
+// Context returns a context for the work under the lock. It is cancelled with the parent, when the lock is lost, before its
+// lease ends, and when it is released: then [context.Cause] is a [*LostError] with the reason.
+func (l *Lock) Context(parent context.Context) (context.Context, context.CancelFunc) {
+	return l.signal.context(parent)
+}
+
+// Release releases the lock: when it returns nil, the key is free, or its next owner's. It takes no context, since a lock is
+// released also after the work was cancelled, and needs no more than 3 s.
+//
+// The error is a [*LostError] if the lock was lost before, and an [*UnknownOutcomeError] if the sidecar could not be asked:
+// then the lock ends with its connection, or with its lease at the latest. It may be called again, and returns the same.
+func (l *Lock) Release() error {
+	defer runtime.KeepAlive(l)
+	return l.holding.release()
+}
+
+func (l *Lock) forgotten() {
+	if !l.holding.isHeld() {
+		return
+	}
+	logger := l.logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	logger.Warn("lockside: a lock was forgotten while it is held; it stays held until the process ends: defer its Release", "key", l.key)
+}

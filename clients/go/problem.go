@@ -1,0 +1,111 @@
+package lockside
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// A Holder is who holds a key. Of another program than lockside only the expiry is known.
+type Holder struct {
+	Owner string
+	// Kind is "user" or "system".
+	Kind  string
+	Token int64
+	// Since is when it was granted.
+	Since time.Time
+	// ValidFor is how long the lease lasts unless it is renewed, and ValidUntil when it ends by the clock of Redis.
+	ValidFor   time.Duration
+	ValidUntil time.Time
+	// Meta is what the holder gave as [Meta].
+	Meta json.RawMessage
+}
+
+// A holderView is a holder as the sidecar writes it.
+type holderView struct {
+	Owner      *string         `json:"owner"`
+	Kind       string          `json:"kind"`
+	Token      int64           `json:"token"`
+	Since      string          `json:"since"`
+	ValidForMs float64         `json:"validForMs"`
+	ValidUntil string          `json:"validUntil"`
+	Meta       json.RawMessage `json:"meta"`
+}
+
+func (v *holderView) holder() *Holder {
+	if v == nil {
+		return nil
+	}
+	holder := Holder{
+		Kind: v.Kind, Token: v.Token, Since: instant(v.Since), ValidFor: milliseconds(v.ValidForMs),
+		ValidUntil: instant(v.ValidUntil),
+	}
+	if v.Owner != nil {
+		holder.Owner = *v.Owner
+	}
+	if string(v.Meta) != "null" {
+		holder.Meta = v.Meta
+	}
+	return &holder
+}
+
+// A problem is an error as the sidecar writes it, as an answer or as the last line of a stream.
+type problem struct {
+	Code      string      `json:"code"`
+	Detail    string      `json:"detail"`
+	Outcome   Outcome     `json:"outcome"`
+	Status    int         `json:"status"`
+	RequestID string      `json:"requestId"`
+	Holder    *holderView `json:"holder"`
+	Waiters   int         `json:"waiters"`
+}
+
+func (p *problem) failure(key string, retryAfter string) error {
+	failure := Failure{Key: key, Code: p.Code, Outcome: p.Outcome, Status: p.Status, RequestID: p.RequestID}
+	if failure.Outcome == "" {
+		failure.Outcome = NotApplied
+		if p.Status >= 500 {
+			failure.Outcome = Unknown
+		}
+	}
+	if seconds, err := strconv.ParseUint(retryAfter, 10, 31); err == nil {
+		failure.RetryAfter = time.Duration(seconds) * time.Second
+	}
+	detail := p.Detail
+	if detail == "" {
+		detail = fmt.Sprintf("status %d; does the URL name lockside's API?", p.Status)
+	}
+	failure.Message = fmt.Sprintf("`%s`: %s", key, detail)
+	switch {
+	case p.Code == "held" || p.Code == "wait-timeout":
+		holder := p.Holder.holder()
+		if holder != nil && holder.Owner != "" {
+			failure.Message = fmt.Sprintf("`%s` is held by %s", key, holder.Owner)
+		}
+		return &HeldError{failure, holder, p.Waiters}
+	case failure.Outcome == Unknown:
+		return &UnknownOutcomeError{failure}
+	case isUnavailable(p.Code):
+		return &UnavailableError{failure}
+	}
+	return &RefusedError{failure}
+}
+
+func isUnavailable(code string) bool {
+	switch code {
+	case "too-many-waiters", "too-many-requests", "overloaded", "draining", "redis-unavailable", "redis-refused", "too-late":
+		return true
+	}
+	return false
+}
+
+func milliseconds(count float64) time.Duration {
+	return time.Duration(count * float64(time.Millisecond))
+}
+
+// instant is zero where nothing is said.
+func instant(text string) time.Time {
+	instant, _ := time.Parse(time.RFC3339, text)
+	return instant
+}

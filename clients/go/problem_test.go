@@ -1,0 +1,64 @@
+package lockside
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+)
+
+func TestEachProblemIsOneKindOfError(t *testing.T) {
+	for _, row := range []struct {
+		status   int
+		text     string
+		expected error
+		outcome  Outcome
+	}{
+		{409, `{"code":"held","outcome":"not-applied","holder":{"owner":"web-3","token":7,"since":"2026-01-02T03:04:05.678Z"}}`, ErrHeld, NotApplied},
+		{409, `{"code":"held","holder":{"owner":null,"validForMs":1200.5,"validUntil":null}}`, ErrHeld, NotApplied},
+		{409, `{"code":"wait-timeout","holder":null,"waiters":3}`, ErrHeld, NotApplied},
+		{429, `{"code":"too-many-waiters","outcome":"not-applied"}`, ErrUnavailable, NotApplied},
+		{503, `{"code":"redis-unavailable","outcome":"not-applied"}`, ErrUnavailable, NotApplied},
+		{503, `{"code":"draining","outcome":"not-applied"}`, ErrUnavailable, NotApplied},
+		{504, `{"code":"redis-timeout","outcome":"unknown"}`, ErrUnknownOutcome, Unknown},
+		{502, `<html>`, ErrUnknownOutcome, Unknown},
+		{404, `[]`, ErrRefused, NotApplied},
+		{400, `{"code":"bad-request","outcome":"not-applied","detail":"ttlMs: too long"}`, ErrRefused, NotApplied},
+		{401, `{"code":"unauthorized","outcome":"not-applied"}`, ErrRefused, NotApplied},
+	} {
+		var answer problem
+		_ = json.Unmarshal([]byte(row.text), &answer)
+		answer.Status = row.status
+		err := answer.failure("x", "2")
+		var failure *Failure
+		if !errors.Is(err, row.expected) || !errors.As(err, &failure) {
+			t.Errorf("%s: %#v", row.text, err)
+			continue
+		}
+		if failure.Outcome != row.outcome || failure.Status != row.status || failure.RetryAfter != 2*time.Second || failure.Key != "x" {
+			t.Errorf("%s: %#v", row.text, failure)
+		}
+		for _, other := range []error{ErrHeld, ErrUnavailable, ErrUnknownOutcome, ErrRefused, ErrLost} {
+			if other != row.expected && errors.Is(err, other) {
+				t.Errorf("%s is also %v", row.text, other)
+			}
+		}
+	}
+}
+
+func TestAHolderHasWhatTheSidecarTells(t *testing.T) {
+	text := `{"owner":"web-3","kind":"user","token":9007199254740991,"since":"2026-01-02T03:04:05.678Z","validForMs":1200,
+		"validUntil":"2026-01-02T03:04:06.878Z","meta":{"a":[1]}}`
+	var view holderView
+	if err := json.Unmarshal([]byte(text), &view); err != nil {
+		t.Fatal(err)
+	}
+	holder := view.holder()
+	if holder.Owner != "web-3" || holder.Kind != "user" || holder.Token != 1<<53-1 || holder.ValidFor != 1200*time.Millisecond ||
+		holder.ValidUntil.Sub(holder.Since) != 1200*time.Millisecond || string(holder.Meta) != `{"a":[1]}` {
+		t.Fatalf("%+v", holder)
+	}
+	if (*holderView)(nil).holder() != nil {
+		t.Fatal("a holder of nothing")
+	}
+}
