@@ -10,10 +10,11 @@ use super::{Document, blocks, documents, read, root};
 use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, unique};
 
 /// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build.
-const ELSEWHERE: [&str; 12] = [
+const ELSEWHERE: [&str; 13] = [
     ".ci/run",
     "cd",
     "docker",
+    "go",
     "install",
     "kubectl",
     "kustomize",
