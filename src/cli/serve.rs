@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use super::{complain, exit, parse, runtime};
@@ -62,7 +62,11 @@ pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) 
     tracing::info!(%api, %ops, version, "listening");
     let ended = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(heed_signals(stop));
+        // Before anything is served: who was answered may send a signal.
+        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+            (Ok(terminate), Ok(interrupt)) => drop(tokio::spawn(heed_signals(terminate, interrupt, stop))),
+            _ => tracing::error!("cannot listen for signals"),
+        }
         app.run(stopped).await
     });
     match ended {
@@ -81,12 +85,7 @@ fn all(addresses: &[Address]) -> String {
     addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
 }
 
-async fn heed_signals(stop: watch::Sender<bool>) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("cannot listen for signals");
-        return;
-    };
+async fn heed_signals(mut terminate: Signal, mut interrupt: Signal, stop: watch::Sender<bool>) {
     for count in 1.. {
         let name = tokio::select! {
             _ = terminate.recv() => "SIGTERM",
