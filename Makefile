@@ -54,7 +54,7 @@ CLIENTS := target/clients
 PLAY = LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside python3 -B clients/conformance/run.py
 
 .PHONY: test-clients
-test-clients: test-client-python test-client-node test-client-go ## Test the clients in clients/, each one's own tests and the conformance suite
+test-clients: test-client-python test-client-node test-client-go test-client-java ## Test the clients in clients/, each one's own tests and the conformance suite
 
 .PHONY: client-binary
 client-binary: cc redis
@@ -101,6 +101,18 @@ $(CLIENT)/go/bin/gofmt: clients/go/requirements.txt
 clients/node/node_modules/.package-lock.json: clients/node/package.json $(CLIENTS)/python/bin/npm
 	cd clients/node && PATH="$(NODE):$$PATH" npm install --silent --ignore-scripts --no-package-lock
 	@touch $@
+
+# The conformance suite starts many: a JVM that starts fast, and takes little.
+JAVA = java -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+JAVA_CLASSES = clients/java/target/lockside-$(VERSION).jar:clients/java/target/test-classes
+
+.PHONY: test-client-java
+test-client-java: client-binary
+	@$(call need,javac,openjdk-17-jdk-headless)
+	@$(call need,mvn,maven)
+	cd clients/java && LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside python3 -B ../conformance/with_sidecar.py \
+	  mvn --batch-mode --no-transfer-progress clean verify
+	$(PLAY) -- $(JAVA) -cp $(JAVA_CLASSES) lockside.ConformanceDriver
 
 # What is written last, so that what was broken off is begun again.
 $(CLIENT)/python/bin/mypy: clients/python/tests/requirements.txt

@@ -15,7 +15,7 @@ import urllib.parse
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 LINKED = ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "docs", "deploy",
-          "src/api/openapi/openapi.json"]
+          "src/lib.rs", "src/api/openapi/openapi.json"]
 
 
 def stage(directory: pathlib.Path) -> None:

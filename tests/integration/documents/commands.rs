@@ -10,8 +10,20 @@ use super::{Document, blocks, documents, read, root};
 use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, unique};
 
 /// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build.
-const ELSEWHERE: [&str; 11] =
-    [".ci/run", "cd", "docker", "install", "kubectl", "kustomize", "make", "npm", "pip", "promtool", "systemctl"];
+const ELSEWHERE: [&str; 12] = [
+    ".ci/run",
+    "cd",
+    "docker",
+    "install",
+    "kubectl",
+    "kustomize",
+    "make",
+    "mvn",
+    "npm",
+    "pip",
+    "promtool",
+    "systemctl",
+];
 
 /// The command of each line; a line that goes on has no command of its own.
 fn commands(block: &str) -> impl Iterator<Item = &str> {

@@ -16,7 +16,7 @@ from ._lock import Lock
 from ._locked import Key, decorator
 from .errors import Holder, LockHeld, LockLost, LocksideError, OutcomeUnknown, Refused, Unavailable
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"
 __all__ = [
     "AsyncLock",
     "Holder",

@@ -1,0 +1,173 @@
+package lockside;
+
+import java.util.ArrayDeque;
+import java.util.ArrayList;
+import java.util.Deque;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+
+/**
+ * A lockside in memory, for the tests of an application: the same locks, without a sidecar. Keys are granted first come, first
+ * served; fencing tokens rise; nothing expires.
+ *
+ * <pre>{@code
+ * var locks = new FakeLockside();
+ * locks.hold("volume/7", "importer-7");
+ * assertThrows(LockHeldException.class, () -> new Editor(locks).edit(7));
+ * }</pre>
+ */
+public final class FakeLockside implements Lockside {
+    private final Map<String, FakeSession> holders = new HashMap<>();
+    private final Map<String, Deque<FakeSession>> queues = new HashMap<>();
+    private final Deque<LocksideException> failures = new ArrayDeque<>();
+    private final List<String> acquired = new ArrayList<>();
+    private long token;
+
+    /** Makes one in which every key is free. */
+    public FakeLockside() {}
+
+    @Override
+    public LockRequest lock(String key) {
+        return new LockRequest((order, listener) -> new FakeSession(this, order, listener), key, null);
+    }
+
+    /**
+     * Another owner holds the key, until {@link #free}.
+     *
+     * @param key that is free now
+     * @param owner the name of the other owner
+     */
+    public void hold(String key, String owner) {
+        new FakeSession(this, new Order(key, 0, 0, owner, null, null), new Stranger()).start();
+    }
+
+    /**
+     * The holder of the key releases it; the first in the queue gets it.
+     *
+     * @param key that is held
+     */
+    public void free(String key) {
+        session(key).release();
+    }
+
+    /**
+     * The holder of the key loses it.
+     *
+     * @param key that is held
+     * @param reason as in {@link LockLostException#reason}
+     */
+    public void lose(String key, String reason) {
+        session(key).lose(reason);
+    }
+
+    /** The next acquire fails with {@link UnavailableException}. */
+    public void fail() {
+        fail(new UnavailableException("", "the fake is told to fail"));
+    }
+
+    /**
+     * The next acquire fails.
+     *
+     * @param error with which it fails
+     */
+    public synchronized void fail(LocksideException error) {
+        failures.add(error);
+    }
+
+    /**
+     * The holder of a key.
+     *
+     * @param key of a lock
+     * @return the holder; null: the key is free
+     */
+    public synchronized Holder holder(String key) {
+        FakeSession session = holders.get(key);
+        return session == null ? null : session.view();
+    }
+
+    /**
+     * How many wait for a key.
+     *
+     * @param key of a lock
+     * @return the number
+     */
+    public synchronized int waiters(String key) {
+        return queues.getOrDefault(key, new ArrayDeque<>()).size();
+    }
+
+    /**
+     * The keys that were acquired, in the order of their grants.
+     *
+     * @return the keys
+     */
+    public synchronized List<String> acquired() {
+        return List.copyOf(acquired);
+    }
+
+    private synchronized FakeSession session(String key) {
+        FakeSession session = holders.get(key);
+        if (session == null) {
+            throw new IllegalStateException("`" + key + "` is free");
+        }
+        return session;
+    }
+
+    // What sessions ask for.
+
+    /** The error with which the next acquire is to fail; null: none. */
+    synchronized LocksideException failure() {
+        return failures.poll();
+    }
+
+    /** Whether the key was free, and is the session's now; where not it is queued, if it is to wait. */
+    synchronized boolean enter(FakeSession session) {
+        String key = session.order().key();
+        if (!holders.containsKey(key)) {
+            grant(session);
+            return true;
+        }
+        if (session.order().patience() > 0) {
+            queues.computeIfAbsent(key, any -> new ArrayDeque<>()).add(session);
+        }
+        return false;
+    }
+
+    /** Whether it was in the queue, and is no more. */
+    synchronized boolean leave(FakeSession session) {
+        return queues.getOrDefault(session.order().key(), new ArrayDeque<>()).remove(session);
+    }
+
+    /** Ends the session's hold. The session that has the key now; null: it is free. */
+    synchronized FakeSession next(FakeSession session) {
+        String key = session.order().key();
+        holders.remove(key, session);
+        FakeSession heir = queues.getOrDefault(key, new ArrayDeque<>()).poll();
+        if (heir != null) {
+            grant(heir);
+        }
+        return heir;
+    }
+
+    private void grant(FakeSession session) {
+        token++;
+        String key = session.order().key();
+        holders.put(key, session);
+        acquired.add(key);
+        session.grant(token);
+    }
+
+    /** Hears for {@link #hold}, which has no caller to tell. */
+    private static final class Stranger implements Session.Listener {
+        @Override
+        public void granted() {}
+
+        @Override
+        public void failed(Throwable error) {
+            throw (RuntimeException) error;
+        }
+
+        @Override
+        public void lost(String reason) {}
+    }
+}

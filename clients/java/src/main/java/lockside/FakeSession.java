@@ -1,0 +1,130 @@
+package lockside;
+
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.TimeUnit;
+
+/** A lock of the fake from acquire to release. */
+final class FakeSession implements Session {
+    private final FakeLockside fake;
+    private final Order order;
+    private final Listener listener;
+    private volatile Lease lease;
+    private volatile String reason;
+    private boolean isReleased;
+
+    FakeSession(FakeLockside fake, Order order, Listener listener) {
+        this.fake = fake;
+        this.order = order;
+        this.listener = listener;
+    }
+
+    Order order() {
+        return order;
+    }
+
+    @Override
+    public void start() {
+        LocksideException failure = fake.failure();
+        if (failure != null) {
+            listener.failed(failure);
+        } else if (fake.enter(this)) {
+            listener.granted();
+        } else if (order.patience() == 0) {
+            listener.failed(held("held"));
+        } else {
+            if (order.onWait() != null) {
+                order.onWait().accept(fake.waiters(order.key()), fake.holder(order.key()));
+            }
+            if (order.patience() < Clock.FOREVER) {
+                CompletableFuture.delayedExecutor(order.patience(), TimeUnit.NANOSECONDS).execute(() -> giveUp(held("wait-timeout")));
+            }
+        }
+    }
+
+    /** Called by the fake, which keeps others out meanwhile. */
+    void grant(long token) {
+        lease = new Lease(order.key(), token, order.owner(), Clock.FOREVER);
+    }
+
+    Holder view() {
+        Object meta = order.meta() == null ? null : Json.read(order.meta().json());
+        return new Holder(order.owner(), "system", lease.token(), null, null, null, meta);
+    }
+
+    private LockHeldException held(String code) {
+        String message = "`" + order.key() + "` is held by another owner";
+        Problem problem = new Problem(order.key(), code, Outcome.NOT_APPLIED, 409, null, null);
+        return new LockHeldException(message, problem, fake.holder(order.key()), fake.waiters(order.key()));
+    }
+
+    private void giveUp(Throwable error) {
+        if (fake.leave(this)) {
+            listener.failed(error);
+        }
+    }
+
+    @Override
+    public Lease lease() {
+        return lease;
+    }
+
+    @Override
+    public String reason() {
+        return reason;
+    }
+
+    @Override
+    public boolean isHeld() {
+        return lease != null && reason == null;
+    }
+
+    @Override
+    public void check() {
+        if (!isHeld()) {
+            throw new LockLostException(order.key(), reason == null ? "released" : reason);
+        }
+    }
+
+    @Override
+    public boolean release() {
+        synchronized (this) {
+            if (isReleased) {
+                return true;
+            }
+            if (reason != null) {
+                throw new LockLostException(order.key(), reason);
+            }
+            isReleased = true;
+            reason = "released";
+        }
+        handOver();
+        return true;
+    }
+
+    void lose(String why) {
+        synchronized (this) {
+            if (!isHeld()) {
+                return;
+            }
+            reason = why;
+        }
+        // The loss is told before another one has the key.
+        listener.lost(why);
+        handOver();
+    }
+
+    private void handOver() {
+        FakeSession heir = fake.next(this);
+        if (heir != null) {
+            heir.listener.granted();
+        }
+    }
+
+    @Override
+    public void abandon() {
+        giveUp(new Attempt.GivenUp());
+        if (isHeld()) {
+            release();
+        }
+    }
+}

@@ -1,0 +1,49 @@
+package lockside;
+
+import java.time.Duration;
+import java.time.Instant;
+import java.time.format.DateTimeParseException;
+import java.util.Map;
+
+/**
+ * The holder of a key. Whatever is not known is null: of another program than lockside only the expiry is.
+ *
+ * @param owner the owner's name
+ * @param kind {@code system} or {@code user}
+ * @param token the fencing token
+ * @param since when it was acquired
+ * @param validFor how long the lease lasts unless it is renewed
+ * @param validUntil when the lease ends unless it is renewed
+ * @param meta what the holder gave with it: JSON as maps, lists, strings, numbers and booleans
+ */
+public record Holder(
+        String owner, String kind, Long token, Instant since, Duration validFor, Instant validUntil, Object meta) {
+
+    /** The holder in an answer; null where there is none. */
+    static Holder of(Object view) {
+        if (!(view instanceof Map<?, ?> members)) {
+            return null;
+        }
+        Object left = members.get("validForMs");
+        return new Holder(
+                text(members.get("owner")),
+                text(members.get("kind")),
+                members.get("token") instanceof Number token ? (Long) token.longValue() : null,
+                instant(members.get("since")),
+                left instanceof Number millis ? Duration.ofMillis(millis.longValue()) : null,
+                instant(members.get("validUntil")),
+                members.get("meta"));
+    }
+
+    private static String text(Object value) {
+        return value instanceof String text ? text : null;
+    }
+
+    private static Instant instant(Object value) {
+        try {
+            return value instanceof String text ? Instant.parse(text) : null;
+        } catch (DateTimeParseException notOne) {
+            return null;
+        }
+    }
+}

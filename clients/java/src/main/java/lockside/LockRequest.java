@@ -1,0 +1,172 @@
+package lockside;
+
+import java.nio.charset.CharacterCodingException;
+import java.nio.charset.StandardCharsets;
+import java.nio.CharBuffer;
+import java.time.Duration;
+import java.util.Optional;
+import java.util.function.BiConsumer;
+import java.util.function.Consumer;
+
+/**
+ * What is asked for, made by {@link Lockside#lock}: a key, and how to acquire it. {@link #acquire} may be called more than once, and
+ * each call is an attempt of its own. Not for several threads at once.
+ */
+public final class LockRequest {
+    private static final Duration TTL = Duration.ofSeconds(30);
+
+    private final Session.Opener opener;
+    private final String key;
+    private long ttl = Clock.nanos(TTL);
+    private long wait;
+    private String owner;
+    private Json.Text meta;
+    private BiConsumer<Integer, Holder> onWait;
+    private Consumer<String> onLost;
+
+    LockRequest(Session.Opener opener, String key, String owner) {
+        if (key.isEmpty() || !isText(key)) {
+            throw new IllegalArgumentException("key: expected text that is not empty");
+        }
+        this.opener = opener;
+        this.key = key;
+        this.owner = owner;
+    }
+
+    /** Whether it has bytes in UTF-8: half of a character would become another key. */
+    private static boolean isText(String text) {
+        try {
+            StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(text));
+            return true;
+        } catch (CharacterCodingException incomplete) {
+            return false;
+        }
+    }
+
+    /**
+     * How long the lock outlives a sidecar or a machine that is lost. lockside renews it until the release, so that a short one goes
+     * with long work. By default 30 s.
+     *
+     * @param ttl above zero
+     * @return this
+     */
+    public LockRequest ttl(Duration ttl) {
+        if (ttl.isNegative() || ttl.isZero()) {
+            throw new IllegalArgumentException("ttl: expected a duration above zero");
+        }
+        this.ttl = Clock.nanos(ttl);
+        return this;
+    }
+
+    /**
+     * How long to wait for a lock that is held, and for a sidecar that is not there. By default zero: {@link #acquire} fails at once.
+     *
+     * @param wait from zero
+     * @return this
+     */
+    public LockRequest waitFor(Duration wait) {
+        if (wait.isNegative()) {
+            throw new IllegalArgumentException("waitFor: expected a duration from zero");
+        }
+        this.wait = Clock.nanos(wait);
+        return this;
+    }
+
+    /**
+     * Waits as long as it takes.
+     *
+     * @return this
+     */
+    public LockRequest waitForever() {
+        wait = Clock.FOREVER;
+        return this;
+    }
+
+    /**
+     * The name of the holder, shown to others. By default HOST/PID.
+     *
+     * @param owner the name
+     * @return this
+     */
+    public LockRequest owner(String owner) {
+        this.owner = owner;
+        return this;
+    }
+
+    /**
+     * Anything that others are to see with the holder.
+     *
+     * @param meta JSON: maps, iterables, strings, numbers, booleans, null
+     * @return this
+     */
+    public LockRequest meta(Object meta) {
+        this.meta = meta == null ? null : new Json.Text(Json.write(meta));
+        return this;
+    }
+
+    /**
+     * Called while it waits, at least every 2 s, with the position in the queue and the holder. Each may be null. It is called in a
+     * thread of the client, and is to return soon; what it throws, {@link #acquire} throws.
+     *
+     * @param onWait what to call
+     * @return this
+     */
+    public LockRequest onWait(BiConsumer<Integer, Holder> onWait) {
+        this.onWait = onWait;
+        return this;
+    }
+
+    /**
+     * Called once if the lock is lost, before its lease ends, with the reason: see {@link LockLostException#reason}. It is called in
+     * a thread of its own. If it refers to the lock, a lock that is forgotten is not noticed.
+     *
+     * @param onLost what to call
+     * @return this
+     */
+    public LockRequest onLost(Consumer<String> onLost) {
+        this.onLost = onLost;
+        return this;
+    }
+
+    /**
+     * Acquires the lock, waiting as long as was said. Use it in {@code try (...)}: the end of the block releases the lock.
+     *
+     * @return the lock, which is held
+     * @throws LockHeldException if another owner holds the lock, and it was not free in time
+     * @throws UnavailableException if there is no sidecar, or its Redis cannot do it
+     * @throws OutcomeUnknownException if there was no answer, also to repetitions
+     * @throws RefusedException if the request is not valid or not allowed
+     * @throws InterruptedException if the thread is interrupted: the wait has left the queue then, and nothing is held
+     */
+    public HeldLock acquire() throws InterruptedException {
+        if (Thread.interrupted()) {
+            throw new InterruptedException();
+        }
+        Signals signals = new Signals(onLost);
+        String name = owner == null ? Sidecar.defaultOwner() : owner;
+        Session session = opener.open(new Order(key, ttl, wait, name, meta, onWait), signals);
+        session.start();
+        try {
+            signals.await();
+        } catch (InterruptedException givenUp) {
+            session.abandon();
+            throw givenUp;
+        }
+        return new HeldLock(session, signals.lost());
+    }
+
+    /**
+     * Acquires the lock, or says that another owner holds it.
+     *
+     * @return the lock, which is held; empty if another owner holds it, and it was not free in time
+     * @throws InterruptedException if the thread is interrupted
+     * @see #acquire
+     */
+    public Optional<HeldLock> tryAcquire() throws InterruptedException {
+        try {
+            return Optional.of(acquire());
+        } catch (LockHeldException held) {
+            return Optional.empty();
+        }
+    }
+}

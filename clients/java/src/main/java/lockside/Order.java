@@ -1,0 +1,25 @@
+package lockside;
+
+import java.nio.charset.StandardCharsets;
+import java.util.function.BiConsumer;
+
+/**
+ * What is asked for. Spans are in nanoseconds.
+ *
+ * @param patience how long it may wait; FOREVER: as long as it takes
+ * @param meta null: none
+ * @param onWait is told the position in the queue and the holder; or null
+ */
+record Order(String key, long ttl, long patience, String owner, Json.Text meta, BiConsumer<Integer, Holder> onWait) {
+    private static final String UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+
+    /** The path of the lock. A key is one segment of it, whatever characters it has. */
+    String path() {
+        StringBuilder path = new StringBuilder("/v1/locks/");
+        for (byte b : key.getBytes(StandardCharsets.UTF_8)) {
+            boolean isPlain = b > 0 && UNRESERVED.indexOf(b) >= 0;
+            path.append(isPlain ? String.valueOf((char) b) : String.format("%%%02X", b));
+        }
+        return path.toString();
+    }
+}

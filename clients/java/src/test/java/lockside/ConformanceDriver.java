@@ -1,0 +1,226 @@
+package lockside;
+
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.io.InputStreamReader;
+import java.nio.charset.StandardCharsets;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.logging.Handler;
+import java.util.logging.LogRecord;
+import java.util.logging.Logger;
+
+/** The driver of the conformance suite: lines of JSON on standard input and output, see clients/conformance/README.md. */
+public final class ConformanceDriver {
+    private static final Logger LOG = Logger.getLogger("lockside");
+
+    private final Map<String, HeldLock> locks = new ConcurrentHashMap<>();
+    private final Map<String, Thread> waiting = new ConcurrentHashMap<>();
+    private Lockside client;
+
+    private ConformanceDriver() {}
+
+    /** Plays until the input ends: then the process ends, with what it holds. */
+    public static void main(String[] arguments) throws IOException {
+        LOG.addHandler(new Leaks());
+        ConformanceDriver driver = new ConformanceDriver();
+        var input = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = input.readLine(); line != null; line = input.readLine()) {
+            Map<?, ?> request = (Map<?, ?>) Json.read(line);
+            Thread thread = new Thread(() -> driver.answer(request), "request " + request.get("id"));
+            thread.setDaemon(true);
+            thread.start();
+        }
+    }
+
+    private static synchronized void say(Map<String, ?> message) {
+        byte[] line = (Json.write(message) + "\n").getBytes(StandardCharsets.UTF_8);
+        System.out.write(line, 0, line.length);
+        System.out.flush();
+    }
+
+    /** Hears the warnings of locks that were forgotten. */
+    private static final class Leaks extends Handler {
+        @Override
+        public void publish(LogRecord record) {
+            if (record.getMessage().contains("forgotten")) {
+                say(Map.of("event", "leaked", "key", record.getParameters()[0]));
+            }
+        }
+
+        @Override
+        public void flush() {}
+
+        @Override
+        public void close() {}
+    }
+
+    private void answer(Map<?, ?> request) {
+        Map<String, Object> answer = new LinkedHashMap<>();
+        answer.put("id", request.get("id"));
+        try {
+            answer.putAll(play(request));
+            answer.put("ok", true);
+        } catch (Exception | Error error) {
+            answer.put("ok", false);
+            answer.put("error", view(error));
+        }
+        say(answer);
+    }
+
+    private static Map<String, Object> view(Throwable error) {
+        Map<String, Object> view = new HashMap<>();
+        view.put("type", type(error));
+        view.put("detail", error.toString());
+        if (error instanceof LocksideException known) {
+            view.put("code", known.code());
+            view.put("outcome", known.outcome().toString());
+        }
+        if (error instanceof LockLostException lost) {
+            view.put("reason", lost.reason());
+        }
+        if (error instanceof LockHeldException held && held.holder() != null) {
+            Map<String, Object> holder = new HashMap<>();
+            holder.put("owner", held.holder().owner());
+            holder.put("token", held.holder().token());
+            view.put("holder", holder);
+        }
+        return view;
+    }
+
+    private static String type(Throwable error) {
+        if (error instanceof LockHeldException) {
+            return "held";
+        } else if (error instanceof UnavailableException) {
+            return "unavailable";
+        } else if (error instanceof OutcomeUnknownException) {
+            return "unknown";
+        } else if (error instanceof LockLostException) {
+            return "lost";
+        } else if (error instanceof RefusedException) {
+            return "refused";
+        }
+        return error instanceof InterruptedException ? "cancelled" : "other";
+    }
+
+    private Map<String, ?> play(Map<?, ?> request) throws Exception {
+        String lock = (String) request.get("lock");
+        String operation = (String) request.get("op");
+        switch (operation) {
+            case "configure" -> {
+                return configure(request);
+            }
+            case "acquire" -> {
+                return acquire(lock, request);
+            }
+            case "cancel" -> waiting.get(lock).interrupt();
+            case "check" -> locks.get(lock).check();
+            case "release" -> {
+                return Map.of("confirmed", locks.get(lock).release());
+            }
+            case "cycle" -> {
+                return cycle(request);
+            }
+            case "drop" -> {
+                locks.remove(lock);
+                System.gc();
+            }
+            case "fork" -> {
+                // A JVM does not fork: a child has what a program that is started has.
+                String seconds = String.valueOf(number(request, "ms") / 1000.0);
+                Map<String, Object> child = new HashMap<>(start(List.of("sleep", seconds)));
+                child.put("childHolds", null);
+                return child;
+            }
+            case "exec" -> {
+                List<String> command = new ArrayList<>();
+                ((List<?>) request.get("command")).forEach(word -> command.add((String) word));
+                return start(command);
+            }
+            case "block" -> block(number(request, "ms"), (String) request.get("thenCheck"));
+            default -> throw new IllegalArgumentException("no such operation: " + operation);
+        }
+        return Map.of();
+    }
+
+    private Map<String, ?> configure(Map<?, ?> request) {
+        if (request.get("idleTimeoutMs") != null) {
+            String millis = String.valueOf(number(request, "idleTimeoutMs"));
+            System.setProperty("sun.net.client.defaultReadTimeout", millis);
+            System.setProperty("sun.net.client.defaultConnectTimeout", millis);
+            System.setProperty("jdk.httpclient.keepalive.timeout", "1");
+        }
+        Lockside.Builder builder = Lockside.builder();
+        if (request.get("url") instanceof String url) {
+            builder.url(url);
+        }
+        client = builder.build();
+        return Map.of();
+    }
+
+    private Map<String, ?> acquire(String name, Map<?, ?> request) throws InterruptedException {
+        LockRequest wanted = client.lock((String) request.get("key"))
+                .ttl(Duration.ofMillis(number(request, "ttlMs")))
+                .waitFor(Duration.ofMillis(number(request, "waitMs")))
+                .meta(request.get("meta"))
+                .onLost(reason -> say(Map.of("event", "lost", "lock", name, "reason", reason)));
+        if (request.get("owner") instanceof String owner) {
+            wanted.owner(owner);
+        }
+        waiting.put(name, Thread.currentThread());
+        HeldLock lock = wanted.acquire();
+        locks.put(name, lock);
+        return Map.of("token", lock.token(), "owner", lock.owner());
+    }
+
+    private Map<String, ?> cycle(Map<?, ?> request) throws InterruptedException {
+        LockTemplate template = new LockTemplate(client, wanted -> wanted.ttl(Duration.ofMillis(number(request, "ttlMs"))));
+        int refusals = 0;
+        for (long left = number(request, "count"); left > 0; left--) {
+            try {
+                template.executeWithoutResult((String) request.get("key"), HeldLock::check);
+            } catch (LocksideException refused) {
+                refusals++;
+            }
+        }
+        return Map.of("refusals", refusals);
+    }
+
+    private static Map<String, Object> start(List<String> command) throws IOException {
+        ProcessBuilder builder = new ProcessBuilder(command);
+        builder.redirectOutput(ProcessBuilder.Redirect.DISCARD).redirectError(ProcessBuilder.Redirect.DISCARD);
+        return Map.of("pid", builder.start().pid());
+    }
+
+    /** As many threads compute as there are processors. */
+    private void block(long millis, String thenCheck) throws InterruptedException {
+        long end = System.nanoTime() + millis * 1_000_000;
+        List<Thread> threads = new ArrayList<>();
+        for (int i = Runtime.getRuntime().availableProcessors(); i > 1; i--) {
+            threads.add(new Thread(() -> spin(end)));
+        }
+        threads.forEach(Thread::start);
+        spin(end);
+        if (thenCheck != null) {
+            locks.get(thenCheck).check();
+        }
+        for (Thread thread : threads) {
+            thread.join();
+        }
+    }
+
+    private static void spin(long end) {
+        while (System.nanoTime() - end < 0) {
+            Thread.onSpinWait();
+        }
+    }
+
+    private static long number(Map<?, ?> request, String name) {
+        return ((Number) request.get(name)).longValue();
+    }
+}
