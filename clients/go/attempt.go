@@ -179,7 +179,7 @@ func (a *attempt) content(wait time.Duration) ([]byte, error) {
 	return json.Marshal(body)
 }
 
-// listen hears the answer up to the grant. Lines that came with it stay for whoever holds the lock.
+// listen hears the answer up to the grant. Lines that came with it stay for the session.
 func (a *attempt) listen(exchange *exchange, silence time.Duration, until moment) (lease, error) {
 	status, header, err := exchange.head(min(now().after(silence), until))
 	if err != nil {

@@ -37,7 +37,7 @@ func (f *Fake) Hold(key, owner string) {
 	f.grant(&fakeHold{fake: f, order: order{key: key, owner: owner}})
 }
 
-// Free releases a key, whoever holds it, as its holder does. The first in the queue gets it.
+// Free releases a key, as its holder does, who may be the code under test. The first in the queue gets it.
 func (f *Fake) Free(key string) {
 	_ = f.holding(key).release()
 }
