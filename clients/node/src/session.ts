@@ -142,7 +142,13 @@ export class Session implements SessionLike {
         void this.#takeUpAgain();
         break;
       case "lost":
-        this.#lose(said.reason);
+        if (said.reason === "superseded" && this.#isTakingUp) {
+          // By our own repetition, perhaps, whose answer is to come: that decides.
+          this.#exchange?.destroy();
+          this.#exchange = undefined;
+        } else {
+          this.#lose(said.reason);
+        }
         break;
       case "released":
         this.#lose("released");
