@@ -21,7 +21,7 @@ use crate::server::{BodyError, Response};
 pub enum Failure {
     BadRequest(String),
     Unauthorized(String),
-    /// It came through a proxy and shows no credential: nobody knows whose it is.
+    /// It came through a proxy without credentials: its sender is unknown.
     Proxied,
     Forbidden(&'static str),
     /// The token is good, and its user is not (any more).

@@ -262,7 +262,7 @@ impl Hold {
                 Input::NotRenewed
             };
             let renewed = async {
-                // Whoever may hold it no longer gets no more time.
+                // The lease of an owner whose credential is no longer valid is not renewed.
                 match permit.is_valid(&lease.owner).await {
                     Ok(true) => {}
                     Ok(false) => return Err(Input::Over(End::Unauthorized)),

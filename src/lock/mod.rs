@@ -23,6 +23,7 @@ mod record;
 mod release;
 mod renew;
 mod request;
+mod rows;
 mod scripts;
 mod settings;
 mod token;

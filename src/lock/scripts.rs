@@ -1,15 +1,13 @@
-//! Typed calls of `lua/`: one method a script, one enum variant a row of its header. Nothing is decided here.
+//! Typed calls of `lua/`: one method a script; its rows stand in `rows`. Nothing is decided here.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
-use bytes::Bytes;
-
 use super::high_water::HighWater;
 use super::keys::KeySpace;
-use super::request::Own;
+pub use super::rows::*;
 use super::{Key, Shard, Token, Ttl};
-use crate::redis::{Args, Call, Needs, Redis, RedisFailure, Reply, Script, Slot};
+use crate::redis::{Args, Call, Needs, Redis, RedisFailure, Script, Slot};
 
 macro_rules! lua {
     ($name:literal) => {
@@ -68,151 +66,6 @@ static BATCH: LazyLock<Script> = batch!("lease" "queue" => "acquire" "renew" "re
 /// All that lie in `lua/`, but for what they are made of.
 static ALL: [&LazyLock<Script>; 12] =
     [&ACQUIRE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &SWEEP, &CENSUS, &BATCH];
-
-/// What lies under a lock's key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub text: Bytes,
-    /// Below 0: no expiry.
-    pub valid_until_ms: i64,
-    /// What Redis had left of it when it answered; below 0: no expiry.
-    pub left_ms: i64,
-}
-
-/// What `read.lua` sees under a key.
-pub enum Seen {
-    Text(Found),
-    Nothing,
-    Stranger,
-}
-
-/// ARGV of `acquire.lua`, spelled as the header says.
-pub struct AcquireArgs<'a> {
-    pub ttl: Ttl,
-    pub identity: &'a str,
-    pub nonce: &'a str,
-    pub further: &'a str,
-    pub own: Own,
-    pub request: &'a str,
-}
-
-/// ARGV of `renew.lua`: how the time is set.
-#[derive(Clone, Copy, Debug)]
-pub enum How<'a> {
-    /// As a caller says that has the token.
-    Set,
-    /// By the hold of a sending: a time that is longer stays.
-    Extend(&'a str),
-    /// By the waiter of a sending whose turn it is.
-    Take(&'a str),
-}
-
-/// ARGV of `queue_join.lua`.
-pub struct JoinArgs<'a> {
-    /// As the queue is to have it.
-    pub entry: &'a str,
-    pub sending: &'a str,
-    /// How long it waits at most, milliseconds.
-    pub wait_ms: u64,
-    /// The position that it had; the end of the queue where it had none.
-    pub position: Option<&'a str>,
-    pub own: Own,
-}
-
-pub enum AcquireRow {
-    Granted {
-        token: Token,
-        since_ms: u64,
-        valid_until_ms: u64,
-    },
-    Replayed(Found),
-    Renewed(Found),
-    Held(Found),
-    Stranger,
-    /// The key is free, and those who waited for it come back to their positions until then.
-    Rejoining {
-        valid_until_ms: u64,
-        left_ms: u64,
-    },
-}
-
-pub enum RenewRow {
-    Renewed(Found),
-    Lost,
-    Forced,
-    /// Another sending of the attempt holds it now.
-    Superseded,
-    Other(Bytes),
-    Stranger,
-}
-
-pub enum ReleaseRow {
-    Released,
-    Lost,
-    /// Another sending was told of the lease later, and it stays.
-    Told,
-    Other(Bytes),
-    Stranger,
-}
-
-pub enum ForceRow {
-    Forced(Bytes),
-    Free,
-    Other,
-    Stranger,
-}
-
-pub enum UndoRow {
-    Undone,
-    Nothing,
-    Told,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeclineRow {
-    Declined,
-    Nothing,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum JoinRow {
-    Waiting {
-        position: String,
-        /// Of the lease before it, milliseconds; -1: no expiry, -2: the key is free.
-        left_ms: i64,
-    },
-    /// Its turn has come already.
-    Turn(Token),
-    /// Its owner has the key.
-    Own,
-}
-
-/// What a look at a queue is to tell of each entry: whether it is there, or how many are before it, too.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Precision {
-    Presence,
-    Rank,
-}
-
-/// How a queue stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdvanceRow {
-    pub key: KeyState,
-    /// How many wait before each entry that was asked about; `None` where it is not in the queue.
-    pub ranks: Vec<Option<u64>>,
-}
-
-/// What the first waiter waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KeyState {
-    Held(Found),
-    /// Something that is no string.
-    Stranger,
-    /// `left_ms`: how long those who waited may come back to their positions; below 0 where they do not.
-    Free {
-        left_ms: i64,
-    },
-}
 
 /// The scripts, bound to a connection, a key space, and what this process has seen.
 #[derive(Clone)]
@@ -464,54 +317,6 @@ impl Scripts {
 
 fn spelled(token: Option<Token>) -> String {
     token.map(|token| token.to_string()).unwrap_or_default()
-}
-
-/// One row that a script returned: a word, and what belongs to it.
-pub(super) struct Row {
-    word: Bytes,
-    rest: std::vec::IntoIter<Reply>,
-}
-
-impl Row {
-    pub(super) fn of(reply: Reply) -> Result<Row, RedisFailure> {
-        let mut rest = reply.into_rows()?.into_iter();
-        let word = rest.next().ok_or_else(|| RedisFailure::Nonsense("an empty row".to_owned()))?.into_text()?;
-        Ok(Row { word, rest })
-    }
-
-    /// A cheap handle on the word, so that a row can be matched while its rest is read.
-    pub(super) fn word(&self) -> Bytes {
-        self.word.clone()
-    }
-
-    fn next(&mut self) -> Result<Reply, RedisFailure> {
-        self.rest.next().ok_or_else(|| RedisFailure::Nonsense(format!("a short row {:?}", self.word)))
-    }
-
-    pub(super) fn text(&mut self) -> Result<Bytes, RedisFailure> {
-        self.next()?.into_text()
-    }
-
-    fn string(&mut self) -> Result<String, RedisFailure> {
-        Ok(String::from_utf8_lossy(&self.text()?).into_owned())
-    }
-
-    pub(super) fn number<N: std::str::FromStr>(&mut self) -> Result<N, RedisFailure> {
-        self.next()?.number()
-    }
-
-    pub(super) fn token(&mut self) -> Result<Token, RedisFailure> {
-        let number = self.number()?;
-        Token::new(number).ok_or_else(|| RedisFailure::Nonsense(format!("the token {number}")))
-    }
-
-    pub(super) fn found(&mut self) -> Result<Found, RedisFailure> {
-        Ok(Found { text: self.text()?, valid_until_ms: self.number()?, left_ms: self.number()? })
-    }
-
-    fn unknown(&self, script: &Script) -> RedisFailure {
-        RedisFailure::Nonsense(format!("{}: a row {:?}", script.name, self.word))
-    }
 }
 
 #[cfg(test)]
