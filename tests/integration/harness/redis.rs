@@ -1,5 +1,7 @@
 //! Real redis-servers on unix sockets: one that all tests share, and others that a test may stop, flush and restart.
 
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -167,6 +169,25 @@ impl TestRedis {
         let stats: String = self.ask("INFO", &["commandstats"]);
         let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
         line.map_or(0, |rest| rest.split(',').next().unwrap_or_default().parse().expect("a number of calls"))
+    }
+
+    /// The commands that clients send within `time`; not those that scripts call.
+    pub fn sent_within(&self, time: Duration) -> Vec<String> {
+        let mut socket = UnixStream::connect(self.socket()).expect("a connection to redis-server");
+        socket.write_all(b"MONITOR\r\n").expect("redis-server takes a command");
+        let (mut seen, ends) = (Vec::new(), Instant::now() + time);
+        while let Some(left) = ends.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            socket.set_read_timeout(Some(left)).expect("a time to wait for");
+            let mut buffer = [0; 16_384];
+            match socket.read(&mut buffer) {
+                Ok(0) => panic!("redis-server closed the connection"),
+                Ok(length) => seen.extend_from_slice(&buffer[..length]),
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                Err(error) => panic!("{error}"),
+            }
+        }
+        let lines = String::from_utf8_lossy(&seen).lines().skip(1).map(str::to_owned).collect::<Vec<_>>();
+        lines.into_iter().filter(|line| !line.contains(" lua] ")).collect()
     }
 }
 
