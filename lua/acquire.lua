@@ -34,7 +34,7 @@ local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]
 
 local function found(word, lease)
   local valid_until = redis.call('PEXPIRETIME', lock)
-  return {word, lease, valid_until, valid_until < 0 and valid_until or math.max(valid_until - clock_ms(), 0)}
+  return {word, lease, valid_until, valid_until < 0 and valid_until or math.max(valid_until - now_ms, 0)}
 end
 
 local refusal = late(not_after)
@@ -78,7 +78,7 @@ if lease then
   end
 
   if not is_replay or is_on_offer then
-    valid_until = math.max(expires, clock_ms() + ttl_ms)
+    valid_until = math.max(expires, now_ms + ttl_ms)
   end
   if not is_replay then
     local own_ttl_ms = tonumber(string.match(text, '"ttl":(%d+)'))
@@ -97,7 +97,7 @@ if lease then
   if is_replay and text ~= lease and string.find(lease, ',"hold":"', 1, true) then
     redis.call('SPUBLISH', push .. 'all', 'repeated\n' .. key .. '\n' .. token_of(lease))
   end
-  local left_ms = math.max(valid_until - clock_ms(), 0)
+  local left_ms = math.max(valid_until - now_ms, 0)
   if is_replay then
     return {'replayed', text, valid_until, left_ms}
   end
@@ -107,7 +107,7 @@ end
 if is_taken then
   local handed, left_ms = hand_over(KEYS, ARGV)
   if left_ms then
-    return {'rejoining', clock_ms() + left_ms, left_ms}
+    return {'rejoining', now_ms + left_ms, left_ms}
   end
   if handed then
     return found('held', look(lock))

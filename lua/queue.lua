@@ -17,8 +17,6 @@
 -- left_ms: this lease ends so soon, and sooner than it did); and of a lease that a connection to a sidecar holds: released
 -- (key, token: by its token), repeated (key, token: another sending of its attempt was told of it, and may hold it now).
 
-local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
-local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
 -- A waiter's grant counts when its sidecar has taken it within this time.
 local OFFER_MS = 1500
 -- The time where that sidecar does not listen just now. It may have lost its connection and find the offer by itself
@@ -32,8 +30,7 @@ local TOLD_BEHIND = 4
 
 -- The next sequence of the shard, or nil and an error; nothing is changed then.
 local function next_sequence(keys, args)
-  -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
-  local sequence = math.max(math.floor((clock_us() - TOKEN_EPOCH_MS * 1000) * 64 / 1000), args[3] + 1)
+  local sequence = math.max(now_sequence, args[3] + 1)
   if sequence < SEQUENCE_END then
     local stored = redis.pcall('SET', keys[2], whole(sequence), 'GET')
     if type(stored) == 'table' then
@@ -41,7 +38,7 @@ local function next_sequence(keys, args)
     end
     local last = math.floor(tonumber(stored or 0) or 0)
     if last >= sequence then
-      sequence = last + 1
+      sequence = math.min(last + 1, SEQUENCE_END)
       redis.call('SET', keys[2], whole(sequence))
     end
   end
@@ -58,7 +55,7 @@ local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
     return nil, nil, nil, refusal
   end
   local token = whole(sequence * 64 + args[2])
-  local since = clock_ms()
+  local since = now_ms
   local valid_until = since + valid_ms
   -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
   local indexed = redis.pcall('ZADD', keys[3], token, args[1])
@@ -103,7 +100,7 @@ local function hand_over(keys, args, freed, awake)
   end
   for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
     local rejoin_until = tonumber(string.match(mark, '^rejoin\n(%d+)$'))
-    local left_ms = (rejoin_until or 0) - clock_ms()
+    local left_ms = (rejoin_until or 0) - now_ms
     -- More is left only where the clock went back.
     if left_ms > 0 and left_ms <= REJOIN_MS then
       return 'rejoining', left_ms

@@ -57,7 +57,7 @@ if redis.call('PEXPIRE', queue, keep_ms, 'NX') == 0 then
   redis.call('PEXPIRE', queue, keep_ms, 'GT')
 end
 if comes_back and is_new and redis.call('ZCARD', queue) == 1 then
-  redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(clock_ms() + REJOIN_MS))
+  redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
   redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end
 if not lease and not comes_back then

@@ -6,31 +6,48 @@ use super::{Attempt, BATCH, SHARD, Space, identity_of, row};
 
 /// The operations of one call.
 #[derive(Default)]
-struct Together {
+pub struct Together {
     keys: Vec<String>,
     operations: Vec<serde_json::Value>,
 }
 
 impl Together {
-    fn operation(&mut self, space: &Space, name: &str, key: &str, further: &[&str]) {
+    pub fn operation(&mut self, space: &Space, name: &str, key: &str, further: &[&str]) {
         let keys = [space.lock(key), space.sequence(), space.tokens(), space.queue(key)];
         let (shard, push) = (SHARD.to_string(), space.push());
-        let args = [&[key, &shard, "0", &push][..], further, &[""]].concat();
-        self.operations.push(serde_json::json!([name, keys.len(), args]));
-        self.keys.extend(keys);
+        self.any(name, &keys, &[&[key, &shard, "0", &push][..], further, &[""]].concat());
     }
 
-    fn acquire(&mut self, space: &Space, attempt: &Attempt) {
+    fn any(&mut self, name: &str, keys: &[String], args: &[&str]) {
+        self.operations.extend([serde_json::json!(name), keys.len().into(), args.len().into()]);
+        self.operations.extend(args.iter().copied().map(serde_json::Value::from));
+        self.keys.extend_from_slice(keys);
+    }
+
+    pub fn acquire(&mut self, space: &Space, attempt: &Attempt) {
         let Attempt { key, identity, nonce, further, own, request, .. } = attempt;
         self.operation(space, "acquire", key, &[identity, nonce, request, &attempt.ttl_ms.to_string(), further, own]);
     }
 
-    fn run(&self, space: &mut Space) -> Vec<Vec<String>> {
+    pub fn renew(&mut self, space: &Space, [key, token, identity, ttl_ms, how, sending]: [&str; 6]) {
+        let keys = [space.lock(key), space.queue(key), space.forced(key)];
+        self.any("renew", &keys, &[key, token, identity, ttl_ms, &space.push(), how, sending, ""]);
+    }
+
+    pub fn run(&self, space: &mut Space) -> Vec<Vec<String>> {
         let operations = serde_json::to_string(&self.operations).unwrap();
         match space.eval(BATCH, &self.keys, &[&operations]).unwrap() {
-            Value::Array(rows) => rows.into_iter().map(row).collect(),
+            Value::Array(rows) => rows.into_iter().map(row_of_several).collect(),
             other => panic!("{other:?}"),
         }
+    }
+}
+
+/// A row, which may be a text of words.
+fn row_of_several(value: Value) -> Vec<String> {
+    match value {
+        Value::BulkString(words) => String::from_utf8(words).unwrap().split(' ').map(str::to_owned).collect(),
+        other => row(other),
     }
 }
 

@@ -11,6 +11,7 @@ mod late;
 mod queue;
 mod refusals;
 mod repetitions;
+mod short;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -27,28 +28,32 @@ macro_rules! script {
     };
 }
 
-const ACQUIRE: &str = script!("lease" "queue" "acquire");
-const RENEW: &str = script!("lease" "renew");
-const RELEASE: &str = script!("lease" "queue" "release");
-const FORCE: &str = script!("lease" "queue" "force");
-const UNDO: &str = script!("lease" "queue" "undo");
-const JOIN: &str = script!("lease" "queue" "queue_join");
-const ADVANCE: &str = script!("lease" "queue" "queue_advance");
-const DECLINE: &str = script!("lease" "queue" "queue_decline");
+const ACQUIRE: &str = script!("head" "lease" "queue" "acquire");
+const RENEW: &str = script!("head" "lease" "renew");
+const RELEASE: &str = script!("head" "lease" "queue" "release");
+const FORCE: &str = script!("head" "lease" "queue" "force");
+const UNDO: &str = script!("head" "lease" "queue" "undo");
+const JOIN: &str = script!("head" "lease" "queue" "queue_join");
+const ADVANCE: &str = script!("head" "lease" "queue" "queue_advance");
+const DECLINE: &str = script!("head" "lease" "queue" "queue_decline");
 const BATCH: &str = concat!(
     include_str!("numbers.lua"),
     "local ARGV = cjson.decode(ARGV[1])\n",
+    include_str!("../../../lua/head.lua"),
+    "local function whole_operations()\n",
     include_str!("../../../lua/lease.lua"),
     include_str!("../../../lua/queue.lua"),
     "local operations = {}\noperations.acquire = function(KEYS, ARGV)\n",
     include_str!("../../../lua/acquire.lua"),
     "end\noperations.release = function(KEYS, ARGV)\n",
     include_str!("../../../lua/release.lua"),
-    "end\n",
+    "end\noperations.renew = function(KEYS, ARGV)\n",
+    include_str!("../../../lua/renew.lua"),
+    "end\nreturn operations\nend\n",
     include_str!("../../../lua/batch.lua")
 );
-const READ: &str = script!("lease" "read");
-const SWEEP: &str = script!("lease" "sweep");
+const READ: &str = script!("head" "lease" "read");
+const SWEEP: &str = script!("head" "lease" "sweep");
 const CENSUS: &str = script!("census");
 
 const SHARD: u64 = 17;
@@ -70,7 +75,7 @@ struct Space {
 }
 
 /// What an acquire asks for; `Attempt::of` says who, what and which, the rest is usual.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Attempt {
     key: String,
     identity: String,
