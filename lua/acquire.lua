@@ -1,6 +1,6 @@
 -- Grants a key to an owner, unless it is held or others wait for it.
--- KEYS[1] lock      the lease, JSON         KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens    zset key -> token       KEYS[4] queue   zset entry -> position
+-- KEYS[1] lock      the lease, JSON         KEYS[2] tokens  zset key -> token, and the last token of the shard
+-- KEYS[3] queue     zset entry -> position
 -- ARGV[1] key       ARGV[2] shard   0 to 63
 -- ARGV[3] floor     a sequence that every new one must exceed: the highest the caller has seen in this shard
 -- ARGV[4] push      first part of the channels on which sidecars hear of their waiters' turns
@@ -27,7 +27,7 @@
 -- takes it: it is valid for ttl_ms from now where that is longer.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
-local lock, queue                          = KEYS[1], KEYS[4]
+local lock, queue                          = KEYS[1], KEYS[3]
 local key, push                            = ARGV[1], ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]

@@ -9,13 +9,15 @@
 -- is the script <name>.lua as a function of its KEYS and ARGV.
 -- A short way changes nothing before it knows that its operation is plain: a free key without a queue; a key that another
 -- attempt has; a release or a renewal by the token. Where it is not, or Redis refuses a command, the whole operation
--- follows as if nothing had been looked at, and says what there is to say.
+-- follows as if nothing had been looked at, and says what there is to say; of a token that was not above the last one it
+-- finds the entry in the index, and draws another.
 -- Redis looks for room and for replicas before a call's first write only: what one operation may write, all may.
 -- A script, because entering one and reading from a socket cost Redis more than an operation does.
 local rows, count      = {}, 0
 local next_key, at     = 1, 1
 local since            = whole(now_ms)
 local until_of, timely = {}, ''
+local drawn            = {} -- The last sequence of each shard that was drawn here: their clock is one.
 local operations
 
 while at < #ARGV do
@@ -30,25 +32,18 @@ while at < #ARGV do
   if not_after ~= timely then
     -- No hot one, or late.
   elseif name == 'acquire' then
-    local lock, seq, tokens, queue = unpack(KEYS, next_key, next_key + 3)
+    local lock, tokens, queue = unpack(KEYS, next_key, next_key + 2)
     local key, shard, floor, _, identity, nonce, request, ttl_ms, further, own = unpack(ARGV, at + 3, last)
     local taken = redis.pcall('EXISTS', lock, queue)
     if taken == 0 then
-      local sequence = floor + 1
-      if sequence < now_sequence then
-        sequence = now_sequence
-      end
-      local stored = sequence < SEQUENCE_END and redis.pcall('SET', seq, whole(sequence), 'GET')
-      local last_one = type(stored) == 'string' and math.floor(tonumber(stored) or 0)
-      if last_one and last_one >= sequence then
-        sequence = math.min(last_one + 1, SEQUENCE_END)
-        stored = redis.pcall('SET', seq, whole(sequence)).ok
-      end
-      if sequence < SEQUENCE_END and stored ~= nil and type(stored) ~= 'table' then
+      local sequence = math.max(now_sequence, floor + 1, (drawn[shard] or 0) + 1)
+      if sequence < SEQUENCE_END then
+        drawn[shard] = sequence
         local token = whole(sequence * 64 + shard)
         until_of[ttl_ms] = until_of[ttl_ms] or whole(now_ms + ttl_ms)
         local by = request == '' and '' or '"by":"' .. request .. '",'
-        local set = type(redis.pcall('ZADD', tokens, token, key)) == 'number' and redis.pcall('SET', lock,
+        -- Both change only where the token is above the last one.
+        local set = redis.pcall('ZADD', tokens, 'GT', 'CH', token, LAST, token, key) == 2 and redis.pcall('SET', lock,
           LEASE .. token .. '",' .. identity .. nonce .. by .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
           'NX', 'PXAT', until_of[ttl_ms])
         if set and set.ok then
@@ -70,7 +65,7 @@ while at < #ARGV do
       end
     end
   elseif name == 'release' then
-    local lock, _, tokens, queue = unpack(KEYS, next_key, next_key + 3)
+    local lock, tokens, queue = unpack(KEYS, next_key, next_key + 2)
     local key, token, identity, sending = ARGV[at + 3], unpack(ARGV, at + 7, at + 9)
     local lease = token ~= '' and sending == '' and redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
     local mine = LEASE .. token .. '",' .. identity

@@ -6,8 +6,9 @@
 local count, oldest = 0, false
 local function add(tokens)
   local first = redis.call('ZRANGE', tokens, 0, 0, 'WITHSCORES')
-  if first[1] then
-    count = count + redis.call('ZCARD', tokens)
+  -- The last token of the shard is there, too: see LAST in head.lua.
+  if first[1] and first[1] ~= '\255' then
+    count = count + redis.call('ZCARD', tokens) - 1
     local token = tonumber(first[2])
     oldest = oldest and math.min(oldest, token) or token
   end

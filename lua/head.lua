@@ -11,6 +11,10 @@ local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be 
 -- The clock's own position among sequences: there are 64 a millisecond, so that the last one seldom has to be moved on.
 local now_sequence = math.floor((now_us - TOKEN_EPOCH_MS * 1000) * 64 / 1000)
 
+-- The member of an index that has the last token of the shard, so that tokens rise whatever is released. It sorts behind
+-- every key, for no key has this byte: it stays in its place where it is raised, and a key is found before it.
+local LAST = '\255'
+
 -- How a lease begins, and nothing that other programs are likely to write.
 local LEASE = '{"token":"'
 -- The mark at the end of a lease that its owner renewed by its token: a caller counts on it, so no undo frees the key.

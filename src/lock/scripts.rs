@@ -309,8 +309,7 @@ impl Scripts {
     fn line(&self, key: &Key, further: &[&str]) -> Call {
         let Scripts { space, high_water, .. } = self;
         let shard = key.shard();
-        let (sequence, tokens) = (space.sequence(shard).clone(), space.tokens(shard).clone());
-        let keys = vec![space.lock(key).into(), sequence, tokens, space.queue(key).into()];
+        let keys = vec![space.lock(key).into(), space.tokens(shard).clone(), space.queue(key).into()];
         let floor = high_water.floor(shard).to_string();
         let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push(shard)]);
         args.extend(further.iter().copied());

@@ -75,6 +75,9 @@ fn census_counts_the_entries_of_all_indexes_and_finds_the_oldest() {
     };
     // The highest of all tokens, and the lowest.
     space.ask::<i64>("ZADD", &[&full, "9007199254740991", "a", "9007199254740990", "b"]);
+    for (index, last) in [(&full, "9007199254740991"), (&other, "7"), (&none, "5")] {
+        redis::cmd("ZADD").arg(index).arg(last).arg(super::LAST).exec(&mut space.connection).unwrap();
+    }
 
     assert_eq!(census(&mut space, &[&none]), ["counted", "0", "0"]);
     assert_eq!(census(&mut space, &[&none, &full]), ["counted", "2", "9007199254740990"]);

@@ -57,6 +57,8 @@ const SWEEP: &str = script!("head" "lease" "sweep");
 const CENSUS: &str = script!("census");
 
 const SHARD: u64 = 17;
+/// The member of the index that has the last token.
+const LAST: &[u8] = b"\xff";
 
 /// One row of a script, or the error that Redis gave instead.
 type Answer = Result<Vec<String>, String>;
@@ -130,10 +132,6 @@ impl Space {
         format!("{}:lock:{key}", self.tag)
     }
 
-    fn sequence(&self) -> String {
-        format!("{}:seq", self.tag)
-    }
-
     fn tokens(&self) -> String {
         format!("{}:tokens", self.tag)
     }
@@ -192,7 +190,7 @@ impl Space {
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.forced(key)];
+        let keys = [self.lock(key), self.tokens(), self.queue(key), self.forced(key)];
         let (shard, push) = (SHARD.to_string(), self.push());
         self.run(FORCE, &keys, &[key, &shard, "0", &push, &token, self.not_after])
     }
@@ -208,7 +206,7 @@ impl Space {
 
     /// Runs a script that may grant `key`: the slots that all of those begin with, then `args`.
     fn run_in_line(&mut self, script: &str, key: &str, floor: u64, args: &[&str]) -> Answer {
-        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key)];
+        let keys = [self.lock(key), self.tokens(), self.queue(key)];
         let (shard, floor, push) = (SHARD.to_string(), floor.to_string(), self.push());
         self.run(script, &keys, &[&[key, &shard, &floor, &push][..], args].concat())
     }
@@ -251,6 +249,16 @@ impl Space {
     fn indexed(&mut self, key: &str) -> Option<u64> {
         let tokens = self.tokens();
         self.ask("ZSCORE", &[&tokens, key])
+    }
+
+    /// The last token of the shard.
+    fn last(&mut self) -> Option<u64> {
+        redis::cmd("ZSCORE").arg(self.tokens()).arg(LAST).query(&mut self.connection).unwrap()
+    }
+
+    /// Gives the last token of the shard a score.
+    fn set_last(&mut self, score: &str) {
+        redis::cmd("ZADD").arg(self.tokens()).arg(score).arg(LAST).exec(&mut self.connection).unwrap();
     }
 
     /// Milliseconds since 1970; below 0: none.
