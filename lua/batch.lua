@@ -81,7 +81,9 @@ while at < #ARGV do
     local mine = LEASE .. token .. '",' .. identity
     if type(lease) == 'string' and #lease < FIRST_READ and string.sub(lease, 1, #mine) == mine then
       until_of[ttl_ms] = until_of[ttl_ms] or whole(now_ms + ttl_ms)
-      if redis.pcall('PEXPIREAT', lock, until_of[ttl_ms], 'GT') == 1 then
+      -- In the millisecond in which it was set it ends then already.
+      if redis.pcall('PEXPIREAT', lock, until_of[ttl_ms], 'GT') == 1
+        or redis.pcall('PEXPIRETIME', lock) == now_ms + ttl_ms then
         local set = string.sub(lease, -#RENEWED) == RENEWED
         if not set then
           lease = string.sub(lease, 1, -2) .. RENEWED
