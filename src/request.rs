@@ -4,7 +4,7 @@
 //! Nothing is made for a request that no line and no problem speaks of: an id is a number until it is written.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt::Write;
+use std::fmt::{self, Display, Formatter, Write};
 use std::num::NonZeroU128;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -20,7 +20,7 @@ const LONGEST_ID: usize = 64;
 #[derive(Default)]
 pub struct Request {
     /// What the caller sent to name it; most send nothing.
-    sent: Option<Box<Sent>>,
+    sent: Option<Arc<Sent>>,
     /// Its number in this process; 0 until one is needed.
     number: Cell<u64>,
     named: RefCell<Named>,
@@ -30,7 +30,6 @@ pub struct Request {
     is_written_elsewhere: OnceCell<Arc<AtomicBool>>,
 }
 
-#[derive(Clone)]
 struct Sent {
     /// `None` where none was sent, or one that is not fit.
     id: Option<Box<str>>,
@@ -92,7 +91,7 @@ impl Request {
         let wants_id = ids.peek().is_some();
         let id = fit(ids).map(Box::from);
         let sent = Sent { id, wants_id, trace_id: only(traces).and_then(trace_id) };
-        Request { sent: Some(Box::new(sent)), ..Request::default() }
+        Request { sent: Some(Arc::new(sent)), ..Request::default() }
     }
 
     /// Runs what serves the request.
@@ -105,10 +104,11 @@ impl Request {
         if let Some(written) = self.is_written_elsewhere.get() {
             written.store(true, Ordering::Relaxed);
         }
-        match self.sent.as_ref().and_then(|sent| sent.id.as_deref()) {
-            Some(id) => id.to_owned(),
-            None => made(self.number()),
-        }
+        self.name().to_string()
+    }
+
+    fn name(&self) -> Name {
+        Name { sent: self.sent.clone(), number: self.number() }
     }
 
     fn number(&self) -> u64 {
@@ -130,6 +130,27 @@ impl Request {
             is_written_elsewhere: OnceCell::from(Arc::clone(written)),
         }
     }
+}
+
+/// Names a request in lines that are written after it was served. Cheap to make: its text is made when it is written.
+#[derive(Clone, Default)]
+pub struct Name {
+    sent: Option<Arc<Sent>>,
+    number: u64,
+}
+
+impl Display for Name {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self.sent.as_ref().and_then(|sent| sent.id.as_deref()) {
+            Some(id) => f.write_str(id),
+            None => f.write_str(&made(self.number)),
+        }
+    }
+}
+
+/// The name of the request that is being served.
+pub fn name() -> Name {
+    CURRENT.try_with(Request::name).unwrap_or_default()
 }
 
 /// The id that a caller sent, of the values of `X-Request-Id`, where it may come back as it is.

@@ -17,6 +17,7 @@ use super::Key;
 use super::scripts::{Scripts, UndoRow};
 use crate::log::{LogThrottle, Suppressed};
 use crate::redis::RedisFailure;
+use crate::request;
 use shards::Shards;
 pub use unconfirmed::Unconfirmed;
 
@@ -38,12 +39,13 @@ pub struct Undo {
     entry: String,
     /// How long the lease may last.
     longest: Duration,
+    request: request::Name,
 }
 
 impl Undo {
     /// `longest`: how long a lease may last that it was granted or told of.
     pub fn new(key: Key, identity: String, sending: String, longest: Duration) -> Undo {
-        Undo { key, identity, sending, entry: String::new(), longest }
+        Undo { key, identity, sending, entry: String::new(), longest, request: request::name() }
     }
 
     /// With the sending's entry in the queue, as the queue has it, or an empty one where it has none.
@@ -110,29 +112,30 @@ impl Undoer {
     }
 
     pub fn push(&self, undo: Undo) {
-        let key = undo.key.clone();
+        let (key, request_id) = (undo.key.clone(), undo.request.clone());
         let job = Job { moot_after: undo.moot_after(), undo, _unsettled: self.unsettled() };
         if !self.0.shards.push(job)
             && let Some(Suppressed(withheld)) = self.0.left.admit(Instant::now())
         {
-            tracing::error!(%key, withheld, "too many grants to roll back; this one may keep its lock until its TTL ends");
+            tracing::error!(%key, %request_id, withheld, "too many grants to roll back; this one may keep its lock until its TTL ends");
         }
     }
 }
 
 impl Worker {
     async fn undo(&self, undo: &Undo, moot_after: Instant) {
+        let Undo { key, identity, sending, entry, request: request_id, .. } = undo;
         while Instant::now() < moot_after {
-            match self.scripts.undo(&undo.key, &undo.identity, &undo.sending, &undo.entry).await {
+            match self.scripts.undo(key, identity, sending, entry).await {
                 Ok(UndoRow::Undone) => {
                     if let Some(Suppressed(withheld)) = self.undone.admit(Instant::now()) {
-                        tracing::info!(key = %undo.key, withheld, "rolled back an undelivered grant");
+                        tracing::info!(%key, %request_id, withheld, "rolled back an undelivered grant");
                     }
                 }
                 Ok(UndoRow::Nothing | UndoRow::Told) => {}
                 Err(RedisFailure::Refused(reason)) if !is_transient(&reason) => {
                     if let Some(Suppressed(withheld)) = self.refused.admit(Instant::now()) {
-                        tracing::error!(key = %undo.key, reason, withheld, "cannot roll back an undelivered grant");
+                        tracing::error!(%key, %request_id, reason, withheld, "cannot roll back an undelivered grant");
                     }
                 }
                 Err(_) => {

@@ -36,7 +36,7 @@ fn caller(native: &Native, key: &str) -> TcpStream {
     let mut caller = TcpStream::connect(native.api_address()).unwrap();
     let request = format!(
         "POST {} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {API_TOKEN}\r\nIdempotency-Key: n-1\r\n\
-         Content-Length: 17\r\n\r\n{{\"owner\":\"web-3\"}}",
+         X-Request-Id: of-{key}\r\nContent-Length: 17\r\n\r\n{{\"owner\":\"web-3\"}}",
         path(key)
     );
     caller.write_all(request.as_bytes()).unwrap();
@@ -211,6 +211,9 @@ async fn a_caller_who_hangs_up_leaves_no_lock_unless_an_earlier_one_was_told() {
     }
     proxy.mend();
     eventually("the lock is taken back", RECOVERY, async || !exists(&nobodys)).await;
+    let id = format!("\"request_id\":\"of-{nobodys}\"");
+    let is_told = |line: &str| line.contains("rolled back an undelivered grant") && line.contains(&id);
+    eventually("it says whose request", RECOVERY, async || native.log().lines().any(is_told)).await;
     ended(native).await;
     assert_eq!(elsewhere.fence(&Who::System, &somebodys, token_of(&lease)).await.status, 200);
 }
