@@ -114,6 +114,22 @@ test-client-java: client-binary
 	  mvn --batch-mode --no-transfer-progress clean verify
 	$(PLAY) -- $(JAVA) -cp $(JAVA_CLASSES) lockside.ConformanceDriver
 
+FENCING := target/fencing
+
+.PHONY: test-fencing
+test-fencing: client-binary $(FENCING)/installed ## Run each check of docs/fencing.md as it is printed, on the real storage
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || $(call install,postgresql)
+	@[ -x /usr/sbin/mariadbd ] || $(call install,mariadb-server)
+	cd tests/fencing && LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside \
+	  $(CURDIR)/$(FENCING)/bin/python -B -m unittest $(or $(TEST),discover)
+
+# What is written last, so that what was broken off is begun again.
+$(FENCING)/installed: tests/fencing/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear $(FENCING)
+	$(FENCING)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
 # What is written last, so that what was broken off is begun again.
 $(CLIENT)/python/bin/mypy: clients/python/tests/requirements.txt
 	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
