@@ -7,11 +7,12 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::Context;
 use super::body::object;
+use super::context::Context;
 use super::failure::Failure;
 use super::wire::{confirming, number, parameter};
 use crate::auth::{Credential, User};
+use crate::json::string_or_integer;
 use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, Own, Owner, State, Token, Which};
 use crate::request::{self, Caller};
 use crate::server::{Body, Response, read_body};
@@ -57,7 +58,7 @@ async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner) -> Res
 pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
     let key = target(request).await?.key()?;
-    match cx.release_key(key, user.into()).await? {
+    match cx.holds.release_key(&cx.locks, key, user.into()).await? {
         Changed::Done(()) => Ok(success()),
         Changed::NotYours => Err(Failure::NotYours),
         Changed::Lost(_) => Err(Failure::NoSuchLease),
@@ -135,14 +136,8 @@ async fn target(request: Request<Incoming>) -> Result<Target, Failure> {
     Target::read(query.as_deref(), &body)
 }
 
-/// A string, or an integer as its decimal text, however long.
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
-    match <&RawValue>::deserialize(deserializer)?.get() {
-        "-0" => Ok("0".to_owned()),
-        text if text.starts_with('"') => serde_json::from_str(text).map_err(serde::de::Error::custom),
-        number if number.bytes().all(|byte| byte == b'-' || byte.is_ascii_digit()) => Ok(number.to_owned()),
-        _ => Err(serde::de::Error::custom("expected a string or an integer")),
-    }
+    string_or_integer(<&RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
 fn locked(lease: &Lease, how: &'static str) -> Response {

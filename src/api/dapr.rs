@@ -9,15 +9,15 @@ use hyper::{Request, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::Context;
 use super::body::object;
+use super::context::Context;
 use super::failure::Failure;
-use super::native::{caller, check_owner};
+use super::owner_names;
 use super::route::DaprCall;
+use super::settings::DaprStore;
 use super::wire::{confirming, json, no_content, segment};
-use crate::api::settings::DaprStore;
-use crate::lock::LockConfig;
-use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, Ttl};
+use crate::auth::Anonymous;
+use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Own, Owner, Ttl};
 use crate::request::{self, Caller};
 use crate::server::{Response, read_body};
 
@@ -50,7 +50,7 @@ pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> 
     admit(cx, &request).await?;
     let body = read_body(request).await?;
     let (key, owner) = LockBody::of(&body)?.into_lock(&segment(&store, "store")?, &cx.dapr_stores)?;
-    let status = match cx.release_key(key, owner).await? {
+    let status = match cx.holds.release_key(&cx.locks, key, owner).await? {
         Changed::Done(()) => 0,
         Changed::Lost(_) => 1,
         Changed::NotYours => 2,
@@ -95,7 +95,7 @@ async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure>
         request::asked_by(Caller::System);
         return Ok(());
     }
-    if caller(cx, request).await?.is_user() {
+    if cx.caller(request, Anonymous::Lock).await?.is_user() {
         return Err(Failure::Forbidden("a user; the owners of the Dapr API are service callers"));
     }
     Ok(())
@@ -161,7 +161,7 @@ impl LockBody {
         if resource.contains(SEPARATOR) {
             return Err(Failure::BadRequest(format!("resourceId: expected a text without `{SEPARATOR}`")));
         }
-        check_owner("lockOwner", &owner)?;
+        owner_names::check("lockOwner", &owner)?;
         request::speaks_for(&owner);
         let key = Key::parse(&format!("{prefix}{SEPARATOR}{resource}"));
         let key = key.map_err(|error| Failure::BadRequest(error.to_string()))?;

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-use super::Context;
 use crate::lock::{Changed, Key, Lease, LockFailure, Locks, Owner, Shard, Token, Which};
 
 /// All of a process, over its threads; by shard, so that few are looked at for a release.
@@ -45,6 +44,22 @@ impl Holds {
         Entry { held, holds: Arc::clone(self) }
     }
 
+    /// Releases a lease, and tells its hold, if it has one here.
+    pub async fn release(&self, locks: &Locks, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let (Which::Token(token) | Which::Of(_, token)) = which;
+        let holds = self.releasing(token.shard(), |held| held.token == token);
+        settled(&holds, locks.release(which, owner).await)
+    }
+
+    /// Releases the lease that this owner has of `key`, and tells its hold, if it has one here.
+    pub async fn release_key(&self, locks: &Locks, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let is_meant = |held: &Held| {
+            held.key == key && (held.owner.kind, held.owner.id.as_str()) == (owner.kind, owner.id.as_str())
+        };
+        let holds = self.releasing(key.shard(), is_meant);
+        settled(&holds, locks.release_key(key, owner).await)
+    }
+
     /// Marks those that a release is about, before it is asked for: a renewal may meet it.
     fn releasing(&self, shard: Shard, is_meant: impl Fn(&Held) -> bool) -> Vec<Arc<Held>> {
         let meant: Vec<Arc<Held>> = self.of(shard).iter().filter(|held| is_meant(held)).cloned().collect();
@@ -74,24 +89,6 @@ impl Entry {
 impl Drop for Entry {
     fn drop(&mut self) {
         self.holds.of(self.held.token.shard()).retain(|held| !Arc::ptr_eq(held, &self.held));
-    }
-}
-
-impl Context {
-    /// Releases a lease, and tells its hold, if it has one here.
-    pub async fn release(&self, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
-        let (Which::Token(token) | Which::Of(_, token)) = which;
-        let holds = self.holds.releasing(token.shard(), |held| held.token == token);
-        settled(&holds, Locks::release(&self.locks, which, owner).await)
-    }
-
-    /// Releases the lease that this owner has of `key`, and tells its hold, if it has one here.
-    pub async fn release_key(&self, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
-        let is_meant = |held: &Held| {
-            held.key == key && (held.owner.kind, held.owner.id.as_str()) == (owner.kind, owner.id.as_str())
-        };
-        let holds = self.holds.releasing(key.shard(), is_meant);
-        settled(&holds, self.locks.release_key(key, owner).await)
     }
 }
 

@@ -84,15 +84,7 @@ fn distance(name: &str, known: &str) -> usize {
     if begins || SAME.iter().any(is_same) {
         return 1;
     }
-    let mut row: Vec<usize> = (0..=known.len()).collect();
-    for (at, letter) in name.iter().enumerate() {
-        let mut before = std::mem::replace(&mut row[0], at + 1);
-        for (to, other) in known.iter().enumerate() {
-            let least = (before + usize::from(letter != other)).min(row[to] + 1).min(row[to + 1] + 1);
-            before = std::mem::replace(&mut row[to + 1], least);
-        }
-    }
-    row[known.len()]
+    strsim::generic_levenshtein(&name, &known)
 }
 
 /// The names of an object's members.

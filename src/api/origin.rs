@@ -9,7 +9,7 @@ use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Version};
 
 use super::failure::Failure;
-use crate::api::settings::ListenConfig;
+use super::settings::ListenConfig;
 use crate::server::Address;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");

@@ -1,6 +1,11 @@
-//! Names for owners that service callers did not name: the machine, and a number that is no other request's.
+//! Names of owners: which ones service callers may send, and the unique ones that are made for callers who send none.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::failure::Failure;
+
+/// Longest owner, bytes.
+const MAX_OWNER_BYTES: usize = 256;
 
 /// Makes the names of one thread.
 pub struct OwnerNames {
@@ -20,6 +25,14 @@ impl OwnerNames {
     pub fn next(&self) -> String {
         format!("{}-{:016x}", self.prefix, self.next.fetch_add(1, Ordering::Relaxed))
     }
+}
+
+/// Refuses a text that cannot be the name of a service caller's owner; `field` names the field that has it.
+pub fn check(field: &str, owner: &str) -> Result<(), Failure> {
+    if (1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::BadRequest(format!("{field}: expected 1 to {MAX_OWNER_BYTES} bytes without control characters")))
 }
 
 #[cfg(test)]

@@ -20,21 +20,23 @@ pub(crate) use throttle::{LogThrottle, Suppressed};
 use crate::request::{self, Detail};
 
 /// Each module of the crate, and the target that its lines have.
-const TARGETS: [(&str, &str); 14] = [
+const TARGETS: [(&str, &str); 16] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("auth", "lockside.auth"),
     ("cli", "lockside.server"),
     ("config", "lockside.config"),
     ("directory", "lockside.auth"),
+    ("drain", "lockside.server"),
+    ("json", "lockside.api"),
     ("lock", "lockside.lock"),
     ("log", "lockside.server"),
     ("metrics", "lockside.server"),
+    ("ops", "lockside.redis"),
     ("redis", "lockside.redis"),
     ("request", "lockside.api"),
     ("secret", "lockside.config"),
     ("server", "lockside.server"),
-    ("worth", "lockside.redis"),
 ];
 
 #[derive(Clone, Copy, Debug)]

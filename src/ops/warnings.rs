@@ -1,10 +1,11 @@
-//! The table of warnings: what makes locks on this Redis worth less, and what to change. One row each.
+//! The table of warnings: what makes locks on this Redis less safe, and what to change. One row each.
 
+use crate::lock::ProbeFailure;
 use crate::redis::{Info, RedisFailure, Role};
 
-/// From so many parts in a hundred of its memory on, a Redis that then refuses locks is nearly full.
+/// Share of its maxmemory from which a Redis that does not evict is nearly full, percent.
 const NEARLY_FULL_PERCENT: u64 = 90;
-/// Oldest Redis that knows every command of the scripts.
+/// Oldest Redis that has every command of the scripts.
 const OLDEST_MAJOR: u32 = 7;
 
 /// What may be wrong with this Redis.
@@ -70,12 +71,12 @@ impl Warning {
         }
     }
 
-    /// Whether the log has a line each time that it happens, and needs none of its beginning and end.
+    /// Whether the log has a line each time that it happens, instead of one when it begins and one when it ends.
     pub fn is_told_as_it_happens(self) -> bool {
         matches!(self, Warning::ClockStep | Warning::Rights)
     }
 
-    /// Whether a server takes no write of ours while it is so.
+    /// Whether a server with this warning refuses every lock.
     fn blocks(self) -> bool {
         matches!(self, Warning::Cluster | Warning::Replica | Warning::NoGoodReplica | Warning::Version)
     }
@@ -86,7 +87,7 @@ impl Warning {
 pub struct Finding {
     pub warning: Warning,
     pub text: String,
-    /// Whether no write is taken while it is so: then lockside is not ready.
+    /// Whether no lock can be granted meanwhile: then lockside is not ready.
     pub blocks: bool,
 }
 
@@ -95,13 +96,13 @@ impl Finding {
         Finding { warning, text: text.into(), blocks: warning.blocks() }
     }
 
-    /// What no lock can be granted with, also where its warning alone does not mean that.
+    /// A finding that blocks, also where its warning alone does not.
     pub fn blocking(warning: Warning, text: impl Into<String>) -> Finding {
         Finding { warning, text: text.into(), blocks: true }
     }
 
-    /// Why a probe fails, and under which warning that is best known.
-    pub fn of_a_probe(failure: &RedisFailure) -> Finding {
+    /// Why a probe fails, under the warning that says most of it.
+    pub fn of_a_probe(ProbeFailure { of, failure }: &ProbeFailure) -> Finding {
         let warning = match failure {
             RedisFailure::Unreplicated { .. } => Warning::NoGoodReplica,
             failure if failure.is_of_rights() => Warning::Rights,
@@ -114,11 +115,11 @@ impl Finding {
             },
         };
         let text = match failure {
-            // It may be the next renewal that fails.
+            // Without naming the part of the probe: all that locks do may need the right.
             RedisFailure::Refused(text) | RedisFailure::Stopped(text) if warning == Warning::Rights => {
                 format!("redis ACL: permission denied: {text}")
             }
-            failure => format!("a probe fails: {failure}"),
+            failure => format!("a probe fails at its {of}: {failure}"),
         };
         Finding::blocking(warning, text)
     }
@@ -133,7 +134,7 @@ pub struct Demands {
     pub failover: bool,
 }
 
-/// What Redis's own words say of the locks in it.
+/// What a server's INFO says of the locks in it.
 pub fn judge(info: &Info, Demands { min_replicas, failover }: Demands) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
@@ -339,8 +340,11 @@ mod tests {
                 Warning::NoGoodReplica,
             ),
         ] {
+            let failure = ProbeFailure { of: "renewal", failure };
             let finding = Finding::of_a_probe(&failure);
             assert_eq!((finding.warning, finding.blocks), (warning, true), "{failure}");
+            let says_where = finding.text.starts_with("a probe fails at its renewal: ");
+            assert_eq!(says_where, warning != Warning::Rights, "{}", finding.text);
         }
     }
 

@@ -1,5 +1,5 @@
 //! The first head of a connection, gathered before anything else is kept for it: a client that is slow with it, or never
-//! ends it, costs what it has sent. Knows where a head ends, and nothing of what stands in it.
+//! ends it, costs what it has sent. Knows where a head and its lines end; hyper reads them.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::Request;
+use hyper::header::HeaderName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What a listener takes of heads.
@@ -109,6 +110,18 @@ impl<S: AsyncRead + Unpin> Gathering<S> {
                 return Poll::Ready(Ok(Gathered::NoRoom));
             }
         }
+    }
+}
+
+impl<S> Gathering<S> {
+    /// The values of the fields of this name in the first head, as far as whole lines of it have come.
+    pub fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        let lines = self.held.split_inclusive(|byte| *byte == b'\n').skip(1);
+        let lines = lines.map_while(|line| line.strip_suffix(b"\n")).map(<[u8]>::trim_ascii);
+        lines.take_while(|line| !line.is_empty()).filter_map(move |line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            line[..colon].eq_ignore_ascii_case(name.as_str().as_bytes()).then(|| line[colon + 1..].trim_ascii())
+        })
     }
 }
 

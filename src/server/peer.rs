@@ -13,7 +13,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::body::Body;
-use super::timeouts::{Activity, Answer};
+use super::timed::Answer;
+use super::timeouts::Activity;
 
 /// Bytes that are kept for the requests behind one that holds or waits. With more the connection ends after its answer.
 const MOST_AHEAD: usize = 32 * 1024;
@@ -45,7 +46,7 @@ impl Peer {
     }
 
     pub(super) fn answer(self, body: Body) -> Answer {
-        self.0.answer(body)
+        Answer::new(body, self.0)
     }
 }
 

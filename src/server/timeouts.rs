@@ -8,11 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
-
-use super::body::{Body, Broken, Chunk};
 
 /// Between two requests: longer than common clients keep a connection in their pool (90 s), so that it is the client who
 /// closes, and no request meets a connection that is being closed.
@@ -111,7 +107,7 @@ impl Activity {
     }
 
     /// Whether it has written enough for now. Then it comes again after the others.
-    fn has_had_its_turn(&self, cx: &Context<'_>) -> bool {
+    pub fn has_had_its_turn(&self, cx: &Context<'_>) -> bool {
         let has_had = self.written.load(Ordering::Relaxed) >= TURN;
         if has_had {
             cx.waker().wake_by_ref();
@@ -166,13 +162,19 @@ impl Activity {
         self.has_body.load(Ordering::Relaxed) || self.stage().0 == Stage::Head
     }
 
-    /// The answer begins; it ends when the body that comes back is dropped.
-    pub fn answer(self: Arc<Activity>, body: Body) -> Answer {
-        self.enter(if body.is_endless() { Stage::Endless } else { Stage::Answer });
-        Answer { body, activity: self }
+    /// An answer begins; `is_endless` if it goes on for as long as the connection does.
+    pub fn answer(&self, is_endless: bool) {
+        self.enter(if is_endless { Stage::Endless } else { Stage::Answer });
     }
 
-    fn read(&self) {
+    /// The answer has been sent, or will not be. What comes from now on is the next request's, and hyper waits for it.
+    pub fn answered(&self) {
+        self.watched.store(0, Ordering::Relaxed);
+        self.enter(Stage::Idle);
+    }
+
+    /// Bytes have come.
+    pub fn read(&self) {
         match self.stage() {
             (Stage::Fresh, since) => self.stage.store(since * 8 + Stage::Head as u64, Ordering::Relaxed),
             (Stage::Idle, _) => self.enter(Stage::Head),
@@ -180,7 +182,8 @@ impl Activity {
         }
     }
 
-    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+    /// A write has ended, or the client does not take more.
+    pub fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
         if outcome.is_pending() {
             if self.blocked.load(Ordering::Relaxed) == 0 {
                 self.blocked.store(self.now() + 1, Ordering::Relaxed);
@@ -224,95 +227,5 @@ impl Activity {
                 return Poll::Ready(cut);
             }
         }
-    }
-}
-
-/// An answer's body: while it lives, the answer is being sent.
-pub struct Answer {
-    body: Body,
-    activity: Arc<Activity>,
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        // What comes from now on is the next request's, and hyper waits for it.
-        self.activity.watched.store(0, Ordering::Relaxed);
-        self.activity.enter(Stage::Idle);
-    }
-}
-
-impl HttpBody for Answer {
-    type Data = Chunk;
-    type Error = Broken;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, Broken>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A connection whose bytes are its activity.
-pub struct TimedStream<S> {
-    stream: S,
-    activity: Arc<Activity>,
-}
-
-impl<S> TimedStream<S> {
-    pub fn new(stream: S, activity: Arc<Activity>) -> TimedStream<S> {
-        TimedStream { stream, activity }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.read();
-        }
-        outcome
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.activity.has_had_its_turn(cx) {
-            return Poll::Pending;
-        }
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.activity.wrote(&outcome);
-        outcome
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.activity.has_had_its_turn(cx) {
-            return Poll::Pending;
-        }
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.activity.wrote(&outcome);
-        outcome
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

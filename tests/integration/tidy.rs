@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 /// The parts of the program, from the ground up: each may name those before it, and none that comes after.
-const FLOORS: [&[&str]; 12] = [
-    &["metrics"],
+const FLOORS: [&[&str]; 11] = [
+    &["drain", "json", "metrics"],
     &["request", "secret"],
     &["log"],
     &["server"],
@@ -12,8 +12,7 @@ const FLOORS: [&[&str]; 12] = [
     &["auth"],
     &["directory"],
     &["lock"],
-    &["worth"],
-    &["api"],
+    &["api", "ops"],
     &["config"],
     &["app", "cli", "main", "lib"],
 ];

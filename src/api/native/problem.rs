@@ -1,13 +1,13 @@
-//! Errors as `application/problem+json` (RFC 9457): the shape of the native dialect, and of what belongs to none.
+//! Errors as `application/problem+json` (RFC 9457): the shape of the native API, and of requests to no API.
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use super::errors::Docs;
-use super::failure::{Failure, Queue};
-use super::native::HolderView;
-use super::wire::json;
+use super::view::HolderView;
+use crate::api::errors::Docs;
+use crate::api::failure::{Failure, Queue, Row};
+use crate::api::wire::json;
 use crate::lock::{Holder, Lease, Token};
 use crate::request;
 use crate::server::Response;
@@ -34,37 +34,40 @@ pub struct Problem<'a> {
     request_id: Option<String>,
 }
 
-/// What there is to say of a failure.
-pub fn of<'a>(failure: &'a Failure, status: StatusCode, code: &'a str, sentence: &str, docs: &Docs) -> Problem<'a> {
-    let queue = match failure {
-        Failure::WaitTimeout(queue) => queue.as_deref(),
-        _ => None,
-    };
-    Problem {
-        r#type: docs.type_of(code),
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        detail: detail(failure, sentence),
-        code,
-        outcome: failure.outcome(),
-        holder: match failure {
-            Failure::Held(holder) => Some(HolderView::from(holder)),
-            _ => queue.and_then(|queue| queue.holder.as_ref()).map(HolderView::from),
-        },
-        waiters: queue.map(|queue| queue.waiters),
-        token: match failure {
-            Failure::Fenced(token) => *token,
+impl<'a> Problem<'a> {
+    /// What there is to say of a failure.
+    pub fn of(failure: &'a Failure, docs: &Docs) -> Problem<'a> {
+        let Row { code, status, english, .. } = failure.row();
+        let queue = match failure {
+            Failure::WaitTimeout(queue) => queue.as_deref(),
             _ => None,
-        },
-        request_id: request::id(),
+        };
+        Problem {
+            r#type: docs.type_of(code),
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail: detail(failure, english),
+            code,
+            outcome: failure.outcome(),
+            holder: match failure {
+                Failure::Held(holder) => Some(HolderView::from(holder)),
+                _ => queue.and_then(|queue| queue.holder.as_ref()).map(HolderView::from),
+            },
+            waiters: queue.map(|queue| queue.waiters),
+            token: match failure {
+                Failure::Fenced(token) => *token,
+                _ => None,
+            },
+            request_id: request::id(),
+        }
     }
-}
 
-/// The answer with a problem.
-pub fn answer(problem: &Problem<'_>, status: StatusCode) -> Response {
-    let mut response = json(status, problem);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
+    /// The answer with this problem.
+    pub fn answer(&self, status: StatusCode) -> Response {
+        let mut response = json(status, self);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
 }
 
 fn detail(failure: &Failure, sentence: &str) -> String {

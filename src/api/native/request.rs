@@ -1,4 +1,4 @@
-//! How a request of the native dialect is spelled: its body, its key, its token, the name of its attempt. Each is checked
+//! How a request of the native API is spelled: its body, its key, its token, the name of its attempt. Each is checked
 //! here, and trusted from here on.
 
 use std::time::{Duration, Instant};
@@ -11,52 +11,47 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::meta;
-use crate::api::Context;
 use crate::api::body;
 use crate::api::caller::Caller;
+use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
+use crate::api::owner_names;
 use crate::api::wire::{self, number};
 use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
 use crate::request;
 use crate::server::{read_body, read_body_behind};
 
-/// Longest owner, bytes.
-const MAX_OWNER_BYTES: usize = 256;
 /// Longest Idempotency-Key, characters.
 const MAX_NAME_CHARS: usize = 255;
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Body of an acquire. Numbers are checked by hand, so that the answer can name the range.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct AcquireBody {
-    #[serde(deserialize_with = "given")]
-    ttl_ms: Option<Box<RawValue>>,
-    #[serde(deserialize_with = "given")]
-    wait_ms: Option<Box<RawValue>>,
-    #[serde(deserialize_with = "given")]
-    owner: Option<String>,
-    reentrant: bool,
-    meta: Option<Box<RawValue>>,
+/// Declares a body with the fields of an acquire and further ones. Numbers are checked by hand, so that the answer can name
+/// the range.
+macro_rules! body {
+    ($name:ident { $($further:tt)* }) => {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+        pub struct $name {
+            #[serde(deserialize_with = "given")]
+            ttl_ms: Option<Box<RawValue>>,
+            #[serde(deserialize_with = "given")]
+            wait_ms: Option<Box<RawValue>>,
+            #[serde(deserialize_with = "given")]
+            owner: Option<String>,
+            reentrant: bool,
+            meta: Option<Box<RawValue>>,
+            $($further)*
+        }
+    };
 }
 
-/// Body of a hold: that of an acquire, and whether to stream where the request stands.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-struct HoldBody {
-    #[serde(deserialize_with = "given")]
-    ttl_ms: Option<Box<RawValue>>,
-    #[serde(deserialize_with = "given")]
-    wait_ms: Option<Box<RawValue>>,
-    #[serde(deserialize_with = "given")]
-    owner: Option<String>,
-    reentrant: bool,
-    meta: Option<Box<RawValue>>,
+body!(AcquireBody {});
+body!(HoldBody {
     #[serde(deserialize_with = "given")]
     progress: Option<bool>,
-}
+});
 
 impl AcquireBody {
     /// The body of an acquire, which takes nothing in its query.
@@ -100,7 +95,7 @@ impl AcquireBody {
         };
         let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
         if let Some(owner) = &self.owner {
-            check_owner("owner", owner)?;
+            owner_names::check("owner", owner)?;
         }
         let meta = self.meta.as_deref().map(meta::checked).transpose()?;
         let owner = match (user, self.owner) {
@@ -154,14 +149,6 @@ pub fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Fa
     let token = number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64);
     token.flatten().inspect(|token| request::shows(token.get()));
     Ok(token)
-}
-
-/// Refuses what is no name of a system owner; `field` is where it came in.
-pub fn check_owner(field: &str, owner: &str) -> Result<(), Failure> {
-    if (1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(Failure::BadRequest(format!("{field}: expected 1 to {MAX_OWNER_BYTES} bytes without control characters")))
 }
 
 pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {

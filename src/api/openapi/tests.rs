@@ -8,10 +8,11 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::*;
+use crate::api::answer;
 use crate::api::errors::Docs;
 use crate::api::failure::{Failure, Queue};
 use crate::api::fuzz::limits;
-use crate::api::language::Language;
+use crate::api::leases::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
 use crate::lock::{Expiry, Holder, Key, Lease, Owner, Token, Ttl};
 
@@ -272,7 +273,7 @@ async fn every_failure_is_documented_with_its_status_headers_and_body_and_no_oth
         let mut seen = vec![false; documented.len()];
         for failure in failures().into_iter().filter(|failure| can_fail(dialect, failure)) {
             for language in [Language::English, Language::German] {
-                let (head, body) = failure.clone().into_response(dialect, language, &Docs::default()).into_parts();
+                let (head, body) = answer::to(failure.clone(), dialect, language, &Docs::default()).into_parts();
                 let body = body.collect().await.expect("a whole body").to_bytes();
                 let body: Value = serde_json::from_slice(&body).expect("JSON");
                 let answers = |it: &Documented| {
