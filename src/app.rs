@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api, Holds};
+use crate::api::{self, Api, Context, Holds};
 use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::drain::Drain;
@@ -79,14 +79,8 @@ impl App {
         tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics)));
 
         let readiness = Arc::new(Readiness::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
-        tokio::spawn(ops::watch(
-            Arc::clone(&readiness),
-            worker.redis.clone(),
-            worker.locks.clone(),
-            worker.directory.clone(),
-            Arc::clone(&parts.metrics),
-            config.locks.max_ttl_ms,
-        ));
+        let (locks, directory) = (worker.locks.clone(), worker.directory.clone());
+        tokio::spawn(ops::watch(Arc::clone(&readiness), locks, directory, config.locks.max_ttl_ms));
 
         let others_redis = others.iter().map(|thread| thread.redis.clone());
         let redis = others_redis.chain([worker.redis.health()]).collect();
@@ -251,8 +245,8 @@ impl Worker {
                 anonymous: config.anonymous(&address),
                 hold_grace: config.process.shutdown_grace.mul_f64(0.9),
             };
-            let api = Api::new(&settings, &address, locks, holds, directory, Arc::clone(metrics), drain.clone());
-            servers.push(server::serve(Listener::new(bound)?, api, limits.clone(), drain.clone()));
+            let cx = Context::new(&settings, &address, locks, holds, directory, Arc::clone(metrics), drain.clone());
+            servers.push(server::serve(Listener::new(bound)?, Api(Arc::new(cx)), limits.clone(), drain.clone()));
         }
         let all_ended = join_all(servers).await.into_iter().all(|ended| ended);
         let settled = self.locks.settled();

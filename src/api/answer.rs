@@ -50,19 +50,20 @@ pub fn to(failure: Failure, dialect: Dialect, language: Language, docs: &Docs) -
 /// The header that says what to do next, where there is one.
 fn header(failure: &Failure, dialect: Dialect, status: StatusCode) -> Option<(HeaderName, HeaderValue)> {
     match failure {
-        Failure::MethodNotAllowed(allow) => Some((ALLOW, HeaderValue::from_static(allow))),
+        Failure::MethodNotAllowed(allow) => Some((ALLOW, HeaderValue::try_from(allow).expect("names of methods"))),
         // RFC 9110, 15.5.2: a 401 names the scheme that would do.
         Failure::Unauthorized(_) | Failure::Proxied | Failure::NoSuchUser(_) if status == StatusCode::UNAUTHORIZED => {
             Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
         }
-        Failure::TooManyWaiters(_) | Failure::TooManyRequests(_) => Some((RETRY_AFTER, HeaderValue::from_static("1"))),
-        Failure::Overloaded(_)
+        Failure::TooManyWaiters(_)
+        | Failure::TooManyRequests(_)
+        | Failure::Overloaded(_)
         | Failure::Draining
         | Failure::RedisUnavailable(_)
         | Failure::RedisRefused { .. }
         | Failure::TooLate(_)
         | Failure::RenewedTooLate(_)
-            if status == StatusCode::SERVICE_UNAVAILABLE =>
+            if matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) =>
         {
             Some((RETRY_AFTER, HeaderValue::from_static("1")))
         }

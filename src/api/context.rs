@@ -36,7 +36,7 @@ pub struct Context {
     pub dapr_stores: Vec<DaprStore>,
     pub metrics: Arc<Metrics>,
     /// Bounds the log lines of requests that fail.
-    pub failures: LogThrottle,
+    pub(super) failures: LogThrottle,
     pub drain: Drain,
     /// How long held locks are kept once the drain has begun.
     pub hold_grace: Duration,

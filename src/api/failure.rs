@@ -33,7 +33,7 @@ pub enum Failure {
     Lost,
     /// The token is not the one that holds the key now; which is, if any.
     Fenced(Option<Token>),
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     RequestTimeout,
     TooLarge,
     /// Somebody else has the key.

@@ -31,14 +31,10 @@ use hyper::body::Incoming;
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{HeaderMap, Request};
 
-use crate::directory::Directory;
-use crate::drain::Drain;
-use crate::lock::Locks;
 use crate::log::Suppressed;
-use crate::metrics::Metrics;
 use crate::request;
-use crate::server::{Address, Handler, Peer, REQUEST_ID, Response};
-use context::Context;
+use crate::server::{Handler, Peer, REQUEST_ID, Response};
+pub use context::Context;
 use failure::Failure;
 pub use holds::Holds;
 use leases::Language;
@@ -47,22 +43,7 @@ pub use settings::{DaprStore, ListenConfig, Settings};
 
 /// Every API, as it is served on one listener. Cheap to clone.
 #[derive(Clone)]
-pub struct Api(Arc<Context>);
-
-impl Api {
-    /// The API as it is served on `listener`.
-    pub fn new(
-        settings: &Settings<'_>,
-        listener: &Address,
-        locks: Locks,
-        holds: Arc<Holds>,
-        directory: Option<Directory>,
-        metrics: Arc<Metrics>,
-        drain: Drain,
-    ) -> Api {
-        Api(Arc::new(Context::new(settings, listener, locks, holds, directory, metrics, drain)))
-    }
-}
+pub struct Api(pub Arc<Context>);
 
 impl Handler for Api {
     async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response {
@@ -89,9 +70,11 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         Route::WrongMethod(_) | Route::Nowhere => "none",
     };
     let method = parts.method.clone();
-    let answered = match cx.gate.admit(&parts) {
-        Ok(()) => dispatch(cx, route, Request::from_parts(parts, body), language, peer).await,
-        Err(failure) => Err(failure),
+    let answered = match (cx.gate.admit(&parts), route) {
+        (Err(failure), _) => Err(failure),
+        (Ok(()), Route::Nowhere) => Err(Failure::NoSuchRoute),
+        (Ok(()), Route::WrongMethod(allow)) => Err(Failure::MethodNotAllowed(allow)),
+        (Ok(()), Route::Found(operation)) => run(cx, operation, Request::from_parts(parts, body), language, peer).await,
     };
     let is_draining = matches!(answered, Err(Failure::Draining));
     let (mut response, code, outcome, reason) = match answered {
@@ -125,20 +108,6 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         response.headers_mut().insert(REQUEST_ID.clone(), id);
     }
     response
-}
-
-async fn dispatch(
-    cx: &Context,
-    route: Route,
-    request: Request<Incoming>,
-    language: Language,
-    peer: &Peer,
-) -> Result<Response, Failure> {
-    match route {
-        Route::Nowhere => Err(Failure::NoSuchRoute),
-        Route::WrongMethod(allow) => Err(Failure::MethodNotAllowed(allow)),
-        Route::Found(operation) => run(cx, operation, request, language, peer).await,
-    }
 }
 
 /// A handler at work.

@@ -29,7 +29,7 @@ pub fn join(of_servers: &mut Vec<(String, Vec<Finding>)>, probed: Vec<(String, O
 /// `are_several`. It blocks only if no server takes writes.
 pub fn merge(of_servers: &[(String, Vec<Finding>)], are_several: bool) -> Vec<Finding> {
     let blocks = of_servers.iter().all(|(_, findings)| findings.iter().any(|finding| finding.blocks));
-    Warning::ALL.into_iter().filter_map(|warning| merged(warning, of_servers, are_several, blocks)).collect()
+    Warning::ALL.iter().filter_map(|warning| merged(*warning, of_servers, are_several, blocks)).collect()
 }
 
 fn merged(warning: Warning, of_servers: &[(String, Vec<Finding>)], are_several: bool, blocks: bool) -> Option<Finding> {

@@ -14,8 +14,8 @@ use crate::redis::{Health, Redis};
 pub struct Readiness {
     health: Health,
     known: Mutex<Known>,
-    redis: Redis,
-    metrics: Arc<Metrics>,
+    pub(super) redis: Redis,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// What the inspections and the probes have found.
@@ -124,7 +124,7 @@ impl Readiness {
         let Some(findings) = self.findings() else { return };
         let is_silent = self.health.ready().is_err();
         let mut known = self.known();
-        for warning in Warning::ALL {
+        for &warning in Warning::ALL {
             let (is, code) = (findings.iter().find(|finding| finding.warning == warning), warning.code());
             self.metrics.redis_warning.with_label_values(&[code]).set(is.is_some().into());
             // A Redis that does not answer is logged by its connection.

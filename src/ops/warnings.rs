@@ -8,69 +8,48 @@ const NEARLY_FULL_PERCENT: u64 = 90;
 /// Oldest Redis that has every command of the scripts.
 const OLDEST_MAJOR: u32 = 7;
 
-/// What may be wrong with this Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Warning {
-    Cluster,
-    Replica,
-    NoGoodReplica,
-    Version,
-    Memory,
-    Probe,
-    Partial,
-    Eviction,
-    Persistence,
-    MinReplicas,
-    NoReplica,
-    LongLease,
-    ClockStep,
-    Rights,
-    RawKeys,
-    Unknown,
+/// The warnings, in the order in which they are told, and their codes.
+macro_rules! table {
+    ($($warning:ident $code:literal),+ $(,)?) => {
+        /// What may be wrong with this Redis.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Warning {
+            $($warning),+
+        }
+
+        impl Warning {
+            pub const ALL: &[Warning] = &[$(Warning::$warning),+];
+
+            /// The warning as a word, in /readyz, metrics and the log.
+            pub fn code(self) -> &'static str {
+                match self {
+                    $(Warning::$warning => $code),+
+                }
+            }
+        }
+    };
+}
+
+table! {
+    Cluster "cluster",
+    Replica "replica",
+    NoGoodReplica "no-good-replica",
+    Version "version",
+    Memory "memory",
+    Probe "probe",
+    Partial "partial",
+    Eviction "eviction",
+    Persistence "persistence",
+    MinReplicas "min-replicas",
+    NoReplica "no-replica",
+    LongLease "long-lease",
+    ClockStep "clock-step",
+    Rights "rights",
+    RawKeys "raw-keys",
+    Unknown "unknown",
 }
 
 impl Warning {
-    pub const ALL: [Warning; 16] = [
-        Warning::Cluster,
-        Warning::Replica,
-        Warning::NoGoodReplica,
-        Warning::Version,
-        Warning::Memory,
-        Warning::Probe,
-        Warning::Partial,
-        Warning::Eviction,
-        Warning::Persistence,
-        Warning::MinReplicas,
-        Warning::NoReplica,
-        Warning::LongLease,
-        Warning::ClockStep,
-        Warning::Rights,
-        Warning::RawKeys,
-        Warning::Unknown,
-    ];
-
-    /// The warning as a word, in /readyz, metrics and the log.
-    pub fn code(self) -> &'static str {
-        match self {
-            Warning::Cluster => "cluster",
-            Warning::Replica => "replica",
-            Warning::NoGoodReplica => "no-good-replica",
-            Warning::Partial => "partial",
-            Warning::Eviction => "eviction",
-            Warning::Persistence => "persistence",
-            Warning::MinReplicas => "min-replicas",
-            Warning::NoReplica => "no-replica",
-            Warning::Memory => "memory",
-            Warning::Probe => "probe",
-            Warning::Version => "version",
-            Warning::LongLease => "long-lease",
-            Warning::ClockStep => "clock-step",
-            Warning::Rights => "rights",
-            Warning::RawKeys => "raw-keys",
-            Warning::Unknown => "unknown",
-        }
-    }
-
     /// Whether the log has a line each time that it happens, instead of one when it begins and one when it ends.
     pub fn is_told_as_it_happens(self) -> bool {
         matches!(self, Warning::ClockStep | Warning::Rights)

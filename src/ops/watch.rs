@@ -11,8 +11,6 @@ use super::inspector::Inspector;
 use super::readiness::Readiness;
 use crate::directory::Directory;
 use crate::lock::{Checks, Locks, ProbeFailure, Probed, Prober};
-use crate::metrics::Metrics;
-use crate::redis::Redis;
 
 /// Between two inspections. All sidecars share Redis, and must not load it: INFO takes it 20 µs.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -23,17 +21,10 @@ const INTERVAL_UNKNOWN: Duration = Duration::from_millis(20);
 
 /// Probes and inspects for as long as the runtime lives. Probes the `directory`, too, where there is one. A lease that
 /// lasts longer than `max_ttl_ms` is a finding.
-pub async fn watch(
-    readiness: Arc<Readiness>,
-    redis: Redis,
-    locks: Locks,
-    directory: Option<Directory>,
-    metrics: Arc<Metrics>,
-    max_ttl_ms: u64,
-) {
+pub async fn watch(readiness: Arc<Readiness>, locks: Locks, directory: Option<Directory>, max_ttl_ms: u64) {
     let probe = Arc::new(Probe { prober: locks.prober(), directory });
-    let inspector = Inspector::new(redis.clone(), locks, metrics, max_ttl_ms);
-    tokio::join!(keep_probing(&readiness, probe), keep_inspecting(&readiness, &redis, inspector));
+    let inspector = Inspector::new(readiness.redis.clone(), locks, Arc::clone(&readiness.metrics), max_ttl_ms);
+    tokio::join!(keep_probing(&readiness, probe), keep_inspecting(&readiness, inspector));
 }
 
 /// Does what an acquire does, at each master by itself, so that a silent master delays no other's probe.
@@ -59,16 +50,17 @@ async fn keep_probing(readiness: &Readiness, probe: Arc<Probe>) {
     }
 }
 
-async fn keep_inspecting(readiness: &Readiness, redis: &Redis, mut inspector: Inspector) {
-    let health = redis.health();
+async fn keep_inspecting(readiness: &Readiness, mut inspector: Inspector) {
+    let (redis, health) = (&readiness.redis, readiness.redis.health());
     loop {
         let (unavailable, masters) = (redis.away(), redis.place());
         let mut pause = INTERVAL;
         match inspector.inspect_servers(&unavailable).await {
             Ok(mut inspected) => {
                 readiness.judge_version(&inspected);
-                // Known at once, however the rest ends; but the first inspection is known only as a whole.
-                if readiness.known().has_inspected {
+                // Known at once, however the rest ends; but the first one that succeeds is known only as a whole.
+                let is_first = readiness.known().inspected.is_none();
+                if !is_first {
                     readiness.known().inspected = Some(inspected.clone());
                     readiness.tell();
                 }

@@ -26,8 +26,8 @@ const MIN_TTL_MS: u64 = 50;
 pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
-    let name = idempotency_key(&request)?;
-    let permit = Arc::new(Permit::new(cx, request.headers()));
+    let name = idempotency_key(request.headers())?;
+    let permit = Arc::new(Permit::of(cx, cx.authenticator.shown(request.headers())));
     let (body, streams_progress) = AcquireBody::read_hold(request).await?;
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));

@@ -8,7 +8,7 @@ mod meta;
 mod permit;
 mod problem;
 mod progress;
-mod request;
+pub mod request;
 mod turn;
 mod view;
 
@@ -31,11 +31,7 @@ use crate::server::{Peer, Response, read_body};
 pub use hold::hold;
 use permit::Permit;
 pub use problem::Problem;
-#[cfg(not(any(test, fuzzing)))]
-use request::{AcquireBody, key_in};
-#[cfg(any(test, fuzzing))]
-pub use request::{AcquireBody, key_in, name_in};
-use request::{given, idempotency_key, no_body, token_in, ttl_of};
+use request::{AcquireBody, given, idempotency_key, key_in, no_body, token_in, ttl_of};
 use turn::{Turn, explained, turn};
 use view::{HolderView, LeaseView};
 
@@ -48,7 +44,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
 pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
-    let name = idempotency_key(&request)?;
+    let name = idempotency_key(request.headers())?;
     let (head, body) = request.into_parts();
     let body = AcquireBody::read(&head, body).await?;
     let attempt = body.attempt(cx, caller, name)?;

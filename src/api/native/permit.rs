@@ -3,8 +3,6 @@
 
 use std::time::{Instant, SystemTime};
 
-use hyper::HeaderMap;
-
 use crate::api::context::Context;
 use crate::auth::{Authenticator, Principal, Shown};
 use crate::directory::Directory;
@@ -20,10 +18,6 @@ pub struct Permit {
 }
 
 impl Permit {
-    pub fn new(cx: &Context, headers: &HeaderMap) -> Permit {
-        Permit::of(cx, cx.authenticator.shown(headers))
-    }
-
     /// The permit of a caller who sent this credential.
     pub fn of(cx: &Context, shown: Shown) -> Permit {
         let left = cx.authenticator.good_until(&shown).map(|end| end.duration_since(SystemTime::now()));

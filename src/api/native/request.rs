@@ -151,11 +151,8 @@ pub fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Fa
     Ok(token)
 }
 
-pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
-    name_in(request.headers())
-}
-
-pub fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+/// The name of the attempt, where it has one.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let bad = || {
         Failure::BadRequest(format!("Idempotency-Key: expected 1 to {MAX_NAME_CHARS} printable ASCII characters, once"))
     };
