@@ -12,3 +12,26 @@ pub fn string_or_integer(json: &RawValue) -> Result<String, serde_json::Error> {
         _ => Err(Error::custom("expected a string or an integer")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_integer_is_its_decimal_text_and_no_other_value_is_a_name() {
+        let text = |json: &str| string_or_integer(serde_json::from_str(json).ok()?).ok();
+        for (json, expected) in [
+            ("42", "42"),
+            ("-0", "0"),
+            ("-7", "-7"),
+            ("18446744073709551616", "18446744073709551616"),
+            ("\"42\"", "42"),
+            ("\"\\u00e4\"", "ä"),
+        ] {
+            assert_eq!(text(json).as_deref(), Some(expected), "{json}");
+        }
+        for json in ["1.0", "1e3", "-1.5", "null", "true", "[42]", "{}", "\"\\ud800\"", "01", "-"] {
+            assert_eq!(text(json), None, "{json}");
+        }
+    }
+}

@@ -17,10 +17,6 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn is_user(&self) -> bool {
-        self.owner.is_some()
-    }
-
     /// The owner whose leases this caller may change.
     pub fn claimant(self) -> Owner {
         self.owner.unwrap_or_else(|| Owner::system(String::new()))

@@ -1,5 +1,5 @@
-//! `GET /errors`: what each code of an error means, the page that the `type` of a problem names. It is the page of the
-//! documentation, as HTML for browsers and as Markdown for everything else. Anybody may read it.
+//! `GET /errors`: what each code of an error means, the page that the `type` of a problem names. The documentation's page,
+//! as HTML for browsers and as Markdown for all other clients. Needs no credential.
 
 use std::sync::{Arc, OnceLock};
 
@@ -9,7 +9,7 @@ use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, H
 
 use crate::server::{Body, Response};
 
-/// Its headings of the second level are the codes.
+/// The page; its headings of the second level are the codes.
 const PAGE: &str = include_str!("../../docs/reference/errors.md");
 
 const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Errors of lockside</title>\n\

@@ -15,30 +15,30 @@ use crate::server::BodyError;
 pub enum Failure {
     BadRequest(String),
     Unauthorized(String),
-    /// It came through a proxy without credentials: its sender is unknown.
+    /// The request came through a proxy without credentials: its sender is unknown.
     Proxied,
     Forbidden(&'static str),
-    /// The token is good, and its user is not (any more).
+    /// The token is valid, but its user is unknown or inactive.
     NoSuchUser(&'static str),
-    /// The path leads nowhere.
+    /// No operation has this path.
     NoSuchRoute,
-    /// No lock store of this name is offered to Dapr's clients.
+    /// The Dapr API has no lock store of this name.
     NoSuchStore(String),
-    /// No lock store at all is.
+    /// The Dapr API has no lock store at all.
     NoStores,
     NoSuchLease,
     /// Another owner's lease.
     NotYours,
-    /// You had it, and it expired, was taken, or was superseded.
+    /// The caller had the lease, and it expired, was force-released, or was superseded.
     Lost,
-    /// The token is not the one that holds the key now; which is, if any.
+    /// The token does not hold the key now; with the one that does, if any.
     Fenced(Option<Token>),
     MethodNotAllowed(String),
     RequestTimeout,
     TooLarge,
-    /// Somebody else has the key.
+    /// The key is held by another owner.
     Held(Holder),
-    /// It was not this waiter's turn in time.
+    /// The waiter timed out in the queue.
     WaitTimeout(Option<Box<Queue>>),
     TooManyWaiters(String),
     /// Too many requests of this kind are under way.
@@ -48,7 +48,7 @@ pub enum Failure {
     Draining,
     /// Redis cannot be reached.
     RedisUnavailable(String),
-    /// Redis was reached, and did not do it; `advice` says what to change there, where that is known.
+    /// Redis refused the command; `advice` says what to change there, where that is known.
     RedisRefused {
         reason: String,
         advice: Option<String>,
@@ -58,10 +58,10 @@ pub enum Failure {
     OutcomeUnknown(String),
 }
 
-/// What stands before a request that waited in vain.
+/// The queue of a key, as a request that timed out in it left it.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// `None` where the key was free just then.
+    /// `None` if the key was free at that moment.
     pub holder: Option<Holder>,
     pub waiters: u64,
 }
@@ -86,7 +86,7 @@ impl Failure {
             code, status, english, german, admin: (admin_status, admin_text), dapr: (dapr_status, dapr_code),
         };
         const BROKEN: &str = "Internal server error";
-        // The codes that Dapr has; where it has none, one in its manner.
+        // Dapr's own codes; where it has none, one in its style.
         const MALFORMED: Option<&str> = Some("ERR_MALFORMED_REQUEST");
         match self {
             //                           code                   status                  English                                   German                                               admin API                                               Dapr API
@@ -124,7 +124,7 @@ impl Failure {
         self.row().code
     }
 
-    /// What is known of what was asked for.
+    /// Whether the operation was applied, as far as is known.
     pub fn outcome(&self) -> &'static str {
         match self {
             Failure::OutcomeUnknown(_) => "unknown",
@@ -133,7 +133,7 @@ impl Failure {
         }
     }
 
-    /// What the log must say, where it is more than the code.
+    /// The reason for the log, where the code does not say all.
     pub fn reason(&self) -> &str {
         match self {
             Failure::BadRequest(reason)
@@ -167,7 +167,7 @@ impl From<LockFailure> for Failure {
             LockFailure::WaitTimeout => Failure::WaitTimeout(None),
             LockFailure::TooManyWaiters(_) => Failure::TooManyWaiters(failure.to_string()),
             LockFailure::Draining => Failure::Draining,
-            // Redis was there, and its replicas were not.
+            // Redis was reachable; its replicas were not.
             LockFailure::TakenBack(_) => Failure::RedisRefused {
                 reason: failure.to_string(),
                 advice: Some("--min-replicas needs replicas that acknowledge: restore them".to_owned()),

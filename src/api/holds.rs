@@ -1,5 +1,6 @@
-//! The leases that connections to this process hold. A release by whom a lease belongs to ends its hold at once, and is
-//! no loss: Redis alone could not tell it from an expiry.
+//! The leases that connections to this process hold. When the owner of one releases it through this process, its hold ends
+//! at once as released. Redis publishes a release, too, but a message may be lost or forbidden by the ACL; and a renewal
+//! that finds the lease gone cannot tell a release from an expiry.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -8,14 +9,14 @@ use tokio::sync::Notify;
 
 use crate::lock::{Changed, Key, Lease, LockFailure, Locks, Owner, Shard, Token, Which};
 
-/// All of a process, over its threads; by shard, so that few are looked at for a release.
+/// All held leases of a process, over its threads; by shard, so that a release looks at few.
 pub struct Holds(Vec<Mutex<Vec<Arc<Held>>>>);
 
 struct Held {
     key: Key,
     token: Token,
     owner: Owner,
-    /// Its release has been asked for.
+    /// Whether a release of it was sent.
     is_released: AtomicBool,
     told: Notify,
 }
@@ -44,14 +45,14 @@ impl Holds {
         Entry { held, holds: Arc::clone(self) }
     }
 
-    /// Releases a lease, and tells its hold, if it has one here.
+    /// Releases a lease, and ends its hold, if this process has it.
     pub async fn release(&self, locks: &Locks, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
         let (Which::Token(token) | Which::Of(_, token)) = which;
         let holds = self.releasing(token.shard(), |held| held.token == token);
         settled(&holds, locks.release(which, owner).await)
     }
 
-    /// Releases the lease that this owner has of `key`, and tells its hold, if it has one here.
+    /// Releases this owner's lease of `key`, and ends its hold, if this process has it.
     pub async fn release_key(&self, locks: &Locks, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
         let is_meant = |held: &Held| {
             held.key == key && (held.owner.kind, held.owner.id.as_str()) == (owner.kind, owner.id.as_str())
@@ -60,7 +61,7 @@ impl Holds {
         settled(&holds, locks.release_key(key, owner).await)
     }
 
-    /// Marks those that a release is about, before it is asked for: a renewal may meet it.
+    /// Marks the leases that are about to be released. A renewal under way may find them gone already.
     fn releasing(&self, shard: Shard, is_meant: impl Fn(&Held) -> bool) -> Vec<Arc<Held>> {
         let meant: Vec<Arc<Held>> = self.of(shard).iter().filter(|held| is_meant(held)).cloned().collect();
         meant.iter().for_each(|held| held.is_released.store(true, Ordering::Relaxed));
@@ -68,7 +69,7 @@ impl Holds {
     }
 }
 
-/// The place of one hold among [`Holds`].
+/// One hold's entry among [`Holds`].
 pub struct Entry {
     held: Arc<Held>,
     holds: Arc<Holds>,
@@ -80,7 +81,7 @@ impl Entry {
         self.held.told.notified().await;
     }
 
-    /// Whether a lease that is no more was released, as far as this process knows.
+    /// Whether this process has released the lease, or is about to.
     pub fn is_released(&self) -> bool {
         self.held.is_released.load(Ordering::Relaxed)
     }
@@ -92,7 +93,7 @@ impl Drop for Entry {
     }
 }
 
-/// Where the outcome is unknown, the next renewal tells.
+/// Ends the holds of leases that were released. If the outcome is unknown, the next renewal decides.
 fn settled(holds: &[Arc<Held>], outcome: Result<Changed<()>, LockFailure>) -> Result<Changed<()>, LockFailure> {
     for held in holds {
         match &outcome {

@@ -7,15 +7,15 @@ use super::failure::Failure;
 /// Longest owner, bytes.
 const MAX_OWNER_BYTES: usize = 256;
 
-/// Makes the names of one thread.
+/// Makes the owners' names of one thread.
 pub struct OwnerNames {
     prefix: String,
     next: AtomicU64,
 }
 
 impl OwnerNames {
-    /// The numbers begin at 64 random bits, since host names repeat: processes of one host, restarts, threads and pods on
-    /// the host's network never meet.
+    /// The numbers begin at 64 random bits, since host names repeat: no two processes, threads, or pods on one host's
+    /// network make one name.
     pub fn new(prefix: &str) -> OwnerNames {
         let first = getrandom::u64().expect("the operating system has random bytes");
         OwnerNames { prefix: prefix.to_owned(), next: AtomicU64::new(first) }
@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_names_are_the_same_whoever_made_them() {
+    fn no_two_names_are_equal_over_all_makers() {
         let makers = [0; 4].map(|_| OwnerNames::new("web-3"));
         makers[0].next.store(u64::MAX - 1, Ordering::Relaxed);
         let names: Vec<String> = makers.iter().flat_map(|maker| [0; 100].map(|_| maker.next())).collect();

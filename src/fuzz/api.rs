@@ -84,7 +84,7 @@ fn keyed(key: &Key) {
 }
 
 /// `body`, `query`: a target's key tells its route and its id, so that two targets are never one key; and a body, a
-/// query and JSON spelled anew mean the same.
+/// query and JSON that are written again mean the same.
 pub fn admin(data: &[u8]) {
     let [body, query] = parts(data);
     let query = text(query);

@@ -19,7 +19,7 @@ pub(crate) use throttle::{LogThrottle, Suppressed};
 
 use crate::request::{self, Detail};
 
-/// Each module of the crate, and the target that its lines have.
+/// Each module of the crate, and the target of its lines.
 const TARGETS: [(&str, &str); 16] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
@@ -45,7 +45,8 @@ pub struct LogConfig {
     pub json: bool,
 }
 
-/// Our own events at the level asked for; the libraries' from warn up, since theirs at debug would show what is sent.
+/// Starts the log: our own events at the configured level, the libraries' from warn up, since at debug they would show
+/// what is sent.
 pub fn start(config: LogConfig) {
     use std::io::IsTerminal;
     let level = LevelFilter::from_level(config.level);
@@ -72,7 +73,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut line =
             if self.is_json { fields.json(&time, level, target) } else { self.text(&fields, &time, level, target) };
         line.push('\n');
-        // In one piece, so that lines of several threads do not mix. A log that nothing reads is no reason to fail.
+        // In one piece, so that lines of several threads do not mix. A log that cannot be written stops nothing.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }
@@ -95,7 +96,7 @@ impl Lines {
     }
 }
 
-/// What an event says.
+/// The message and the fields of an event.
 #[derive(Default)]
 struct Fields {
     message: String,
@@ -105,9 +106,9 @@ struct Fields {
 enum Value {
     /// A string: in quotes.
     Text(String),
-    /// How something shows itself: in quotes where it needs them.
+    /// The display of a value: in quotes if it needs them.
     Shown(String),
-    /// As JSON has it, and text.
+    /// A number or a boolean: without quotes.
     Plain(String),
 }
 
@@ -121,7 +122,7 @@ impl Fields {
         }
     }
 
-    /// A field of the request, unless the event has it itself. Who did it stands as `by` where the event says so.
+    /// Adds a field of the request, unless the event has it. An event's `by` stands for the request's `caller`.
     fn complete(&mut self, name: &'static str, detail: Detail<'_>) {
         let has = |name: &str| self.others.iter().any(|(other, _)| *other == name);
         let has_it = has(name) || name.strip_prefix("caller").is_some_and(|rest| has(&format!("by{rest}")));
@@ -166,6 +167,14 @@ impl Value {
     }
 }
 
+macro_rules! record_plain {
+    ($($method:ident: $type:ty),+) => {
+        $(fn $method(&mut self, field: &Field, value: $type) {
+            self.add(field.name(), Value::Plain(value.to_string()));
+        })+
+    };
+}
+
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         self.add(field.name(), Value::Shown(format!("{value:?}")));
@@ -175,52 +184,34 @@ impl Visit for Fields {
         self.add(field.name(), Value::Text(value.to_owned()));
     }
 
-    /// Milliseconds, all of them: three decimals are enough.
+    /// All floats are milliseconds: three decimals are enough.
     fn record_f64(&mut self, field: &Field, value: f64) {
         let text = format!("{value:.3}");
         self.add(field.name(), if value.is_finite() { Value::Plain(text) } else { Value::Text(text) });
     }
 
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
+    record_plain! { record_i64: i64, record_u64: u64, record_i128: i128, record_u128: u128, record_bool: bool }
 }
 
-/// The target of a line: of ours by its module, of a library as it is.
+/// The target of a line: by the module for our own events, unchanged for a library's.
 fn target(given: &str) -> &str {
     let Some(path) = given.strip_prefix("lockside::") else { return given };
     let module = path.split("::").next().unwrap_or_default();
     TARGETS.iter().find(|(known, _)| *known == module).map_or("lockside", |(_, target)| target)
 }
 
-/// What needs no quotes in a line of `name=value`.
+/// Whether a byte needs no quotes in a line of `name=value`.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'`' | b'\\' | b'=')
 }
 
-/// A message as it may stand in a line: nothing in it ends the line, speaks to a terminal, or looks like a quoted field.
+/// A message without anything that ends the line, controls a terminal, or looks like a quoted field.
 fn escaped(message: &str) -> String {
     let quoted = format!("{message:?}");
     quoted[1..quoted.len() - 1].to_owned()
 }
 
-/// A JSON string. JSON itself lets control characters above U+007E and the separators of lines stand as they are.
+/// Appends a JSON string, with control characters above U+007E and line separators escaped, which JSON itself allows.
 fn push_string(line: &mut String, text: &str) {
     let json = serde_json::to_string(text).expect("a string is always JSON");
     for character in json.chars() {

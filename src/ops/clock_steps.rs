@@ -7,9 +7,9 @@ use crate::redis::Sample;
 
 /// How long a silent server is remembered, microseconds: its clock may have stepped when it is back.
 const REMEMBERED_US: i64 = 24 * 3_600 * 1_000_000;
-/// A smaller difference is no step, microseconds.
+/// Smallest difference that is a step, microseconds.
 const STEP_US: i64 = 1_000_000;
-/// Two clocks that run evenly part by less than this share of the time between two samples.
+/// Drift: two even clocks part by less than one in so many of the time between two samples.
 const DRIFT_SHARE: i64 = 1_000;
 
 /// The latest sample of each server's clock, by the server's name. Each clock is compared with itself alone: a failover to

@@ -88,15 +88,7 @@ impl Ops {
         }
         metrics.text()
     }
-}
 
-impl Handler for Ops {
-    async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
-        named(request.headers(), self.answer(&request).await)
-    }
-}
-
-impl Ops {
     async fn answer(&self, request: &Request<Incoming>) -> Response {
         let path = request.uri().path();
         if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
@@ -128,6 +120,12 @@ impl Ops {
                 response
             }
         }
+    }
+}
+
+impl Handler for Ops {
+    async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
+        named(request.headers(), self.answer(&request).await)
     }
 }
 

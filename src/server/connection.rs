@@ -21,8 +21,7 @@ use super::timed::TimedStream;
 use super::timeouts::{Activity, Timeout};
 use crate::drain::Drain;
 
-/// A connection's buffer, bytes, which hyper enlarges up to this; its default is 417 KB. So much of an answer waits in
-/// it, too, and one part more.
+/// Longest buffer of a connection, bytes; hyper's default is 417 KB. So much of an answer waits in it, and one part more.
 const BUFFER_BYTES: usize = 16 * 1024;
 
 /// Serves one connection to its end; why it was cut, if it was.
@@ -56,7 +55,7 @@ where
         .await
     };
     let ended = match gathered {
-        // What is kept for requests comes into being with the first.
+        // The state for requests is made with the first of them.
         Ok(Ok(Gathered::Whole)) => {
             let connection = Connection { shared, stream, peer_check, activity };
             Box::pin(serve_requests(connection, handler, drain, heads, timer)).await
@@ -87,7 +86,7 @@ where
     }
 }
 
-/// A connection whose first head is there.
+/// A connection whose first head has come.
 struct Connection<S> {
     shared: Shared<S>,
     /// `shared` with the first head read ahead and with timeouts, for hyper.
@@ -96,7 +95,7 @@ struct Connection<S> {
     activity: Arc<Activity>,
 }
 
-/// Serves all its requests.
+/// Serves all requests of a connection.
 async fn serve_requests<S, H>(
     connection: Connection<S>,
     handler: H,
@@ -129,7 +128,7 @@ where
         }
     });
     let connection = http1::Builder::new()
-        // Ours to time: hyper's makes a timer for each head, and takes the time between two requests for the second.
+        // We time heads: hyper makes a timer for each, and counts the pause between two requests as part of the second.
         .header_read_timeout(None)
         .max_buf_size(BUFFER_BYTES)
         .serve_connection(TokioIo::new(stream), service);

@@ -36,16 +36,16 @@ use timeouts::{Activity, Timeout};
 
 use crate::drain::Drain;
 
-/// A response as every handler makes it.
+/// A handler's response.
 pub type Response = hyper::Response<Body>;
 
-/// Connections of one too many that are told so at once; further ones are closed without a word.
+/// Connections over the limit that are answered at a time; further ones are closed without an answer.
 const TURNED_AWAY_AT_ONCE: usize = 64;
-/// Pause after a failed accept: out of file descriptors, most likely.
+/// Pause after a failed accept, whose likely cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// How long a thread that has more than its share of the connections lets the others accept.
+/// How long a thread with more than its share of the connections leaves accepting to the others.
 const GIVE_WAY: Duration = Duration::from_millis(1);
-/// A failure to accept that lasts is told again after this.
+/// Pause between two log lines of a lasting failure to accept.
 const ACCEPT_REMINDER: Duration = Duration::from_secs(30);
 
 /// What answers requests.
@@ -53,27 +53,27 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response> + Send;
 }
 
-/// Open connections: what each is at, and what ends it.
+/// Open connections: the activity of each, and what ends it.
 pub type Crowd = Arc<Mutex<Vec<(Arc<Activity>, AbortHandle)>>>;
 
-/// What a listener may cost.
+/// The limits of a listener.
 #[derive(Clone)]
 pub struct Limits {
     /// Over all threads.
     pub max_connections: usize,
-    /// How many accept from the same socket.
+    /// How many threads accept from the socket.
     pub threads: usize,
     /// Longest time that a request may take before its answer begins.
     pub longest_request: Duration,
     pub heads: Heads,
     pub unfinished: Unfinished,
-    /// Those that may have to give way, of all listeners that share `open`.
+    /// The connections that may have to give way, of all listeners that share `open`.
     pub crowd: Crowd,
     /// How long connections may take to end once the drain has begun.
     pub grace: Duration,
     pub open: IntGauge,
     pub refused: IntCounter,
-    /// By why they were cut.
+    /// Counts the connections that were cut, by reason.
     pub cut: IntCounterVec,
     pub listener: &'static str,
 }
@@ -111,7 +111,7 @@ pub async fn serve<H: Handler>(listener: Listener, handler: H, limits: Limits, d
                         crowd.retain(|(_, task)| !task.is_finished());
                         crowd.push((of_crowd, task));
                     }
-                    // The kernel wakes all threads, and the first would take all of a burst.
+                    // The kernel wakes all threads, and the first to run would accept a whole burst.
                     if has_more_than_its_share(connections.len(), all, limits.threads) {
                         tokio::time::sleep(GIVE_WAY).await;
                     }
@@ -136,7 +136,7 @@ pub async fn serve<H: Handler>(listener: Listener, handler: H, limits: Limits, d
             () = &mut draining => break,
         }
     }
-    // The port is given back at once, so that a successor can take it.
+    // The port is freed at once, so that a successor can bind it.
     drop(listener);
     let ended = async { while connections.join_next().await.is_some() {} };
     tokio::time::timeout(limits.grace, ended).await.is_ok()
@@ -158,7 +158,7 @@ impl Drop for Open {
     }
 }
 
-/// Closes the connection that is the longest without a whole head; where all have one, the longest at what it is at.
+/// Closes the connection that has been without a whole head for longest; if all have one, the one with the oldest request.
 fn make_room(limits: &Limits) {
     let mut crowd = limits.crowd.lock().expect("no holder of this lock panics");
     crowd.retain(|(_, task)| !task.is_finished());

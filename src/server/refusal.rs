@@ -53,7 +53,7 @@ pub async fn refuse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), answer: 
     let told = async {
         stream.write_all(answer).await?;
         stream.shutdown().await?;
-        // What it sent is read, else closing would reset the connection before the answer is seen.
+        // Reads the rest, because closing over unread bytes would reset the connection before the client sees the answer.
         let mut rest = [0; 1024];
         while stream.read(&mut rest).await? > 0 {}
         io::Result::Ok(())

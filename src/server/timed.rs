@@ -1,4 +1,4 @@
-//! What tells a connection's [`Activity`]: the stream that its bytes pass, and the body of an answer.
+//! What updates a connection's [`Activity`]: the stream that its bytes pass, and the body of an answer.
 
 use std::io;
 use std::pin::Pin;

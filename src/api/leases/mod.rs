@@ -1,4 +1,4 @@
-//! The leases dialect: locks with a token that their holder keeps alive, and a list of all of them.
+//! The leases API: locks that their holder renews by token, and a list of all locks.
 
 mod dto;
 mod language;
@@ -23,10 +23,10 @@ use dto::LeaseDto;
 pub use dto::message;
 pub use language::Language;
 
-/// Length of a page after which it ends. It is made as a whole, since its head says where the next one begins.
+/// Bytes after which a page ends. A page is made as a whole, because its head has the cursor of the next one.
 const PAGE_BYTES: usize = 192 * 1024;
 
-/// `GET /cmn/leasable-locks`: every active lock of every dialect, oldest grant first; streamed, or a page of it.
+/// `GET /cmn/leasable-locks`: every active lock of every API, oldest grant first; streamed, or a page of it.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     cx.caller(&request, Anonymous::Full).await?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
@@ -76,7 +76,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
     }
 }
 
-/// `DELETE /cmn/leasable-locks/{token}`: the holder lets go.
+/// `DELETE /cmn/leasable-locks/{token}`: releases the holder's lease.
 pub async fn release(
     cx: &Context,
     request: Request<Incoming>,
@@ -95,7 +95,7 @@ pub async fn release(
     }
 }
 
-/// `DELETE /cmn/leasable-locks/custom/{token}`: takes the lock away from whoever holds it.
+/// `DELETE /cmn/leasable-locks/custom/{token}`: force-releases a lease.
 pub async fn remove(
     cx: &Context,
     request: Request<Incoming>,
@@ -136,7 +136,7 @@ fn missing(name: &str) -> Failure {
     Failure::BadRequest(format!("{name} is missing"))
 }
 
-/// The token in a path: 400 for what is no int64, `None` for an int64 that no lease can have.
+/// The token in a path: 400 if it is not an int64, `None` for an int64 that no lease can have.
 pub(super) fn token_in(segment: &str) -> Result<Option<Token>, Failure> {
     let text = percent_decode_str(segment).decode_utf8_lossy();
     let number = text.parse().map_err(|_| Failure::BadRequest("token: expected an int64".to_owned()))?;

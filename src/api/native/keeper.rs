@@ -23,16 +23,16 @@ const RETRY: Duration = Duration::from_millis(200);
 /// Longest delay of a hold's first line while its lease's events are being subscribed to.
 const LISTENING: Duration = Duration::from_millis(200);
 
-/// What holds need of their process.
+/// What a hold uses of its process.
 pub struct Keeper {
     locks: Locks,
     holds: Arc<Holds>,
     drain: Drain,
-    /// How long a lock is kept once the process is being stopped.
+    /// How long a lock is kept once the drain has begun.
     grace: Duration,
-    /// How many locks are held.
+    /// Gauge of the locks that are held.
     held: IntGauge,
-    /// Counts the holds that were lost, by reason.
+    /// Counter of the holds that were lost, by reason.
     lost: IntCounterVec,
 }
 
@@ -57,11 +57,11 @@ impl Keeper {
         lines: Lines,
     ) -> impl Future<Output = ()> + Send {
         let Granted { lease, unconfirmed, promised } = granted;
-        // From here on the hold sees to it, whether or not the answer goes out.
+        // From here on the hold releases the lock, whether or not the answer is sent.
         let sending = unconfirmed.confirm();
         self.held.inc();
-        // The connection may be the last one of a process that is being stopped, and is closed before its lock is
-        // released.
+        // During the drain this connection may be the last one, and it closes before its lock is released: the process
+        // waits for the release.
         let unsettled = self.locks.unsettled();
         async move {
             let count = self.held.clone();
@@ -79,30 +79,30 @@ impl Keeper {
 struct Hold {
     keeper: Keeper,
     lease: Lease,
-    /// The sending of the attempt that this is.
+    /// Which sending of the attempt holds the lock.
     sending: String,
-    /// What lets its owner go on.
+    /// The credential that keeps the hold.
     permit: Arc<Permit>,
     ttl: Ttl,
     held: Held,
     lines: Lines,
 }
 
-/// A renewal that has been asked for: the lease, or what happened instead.
+/// A renewal under way: the lease, or what happened instead.
 type Renewal = Pin<Box<dyn Future<Output = Result<Lease, Input>> + Send>>;
 
 impl Hold {
-    /// Renews until the client closes, the lock is lost, or the process has been stopping for the grace.
+    /// Renews until the client closes, the lock is lost, or the drain's grace is over.
     async fn keep(mut self) {
         let mut watch = self.keeper.locks.watch(&self.lease);
-        // Before the client knows of the lock, so that it hears of whatever it causes.
+        // Subscribes before the client knows of the lock, so that no event caused by the client is missed.
         let at_most = self.held.next_due().min(Instant::now() + LISTENING);
         let _ = tokio::time::timeout_at(at_most.into(), watch.listens()).await;
         self.lease.valid_for_ms = millis(self.held.left(Instant::now()));
         self.lines.say(&Event::Acquired(LeaseView::from(&self.lease)));
         let (lines, mut renewal) = (self.lines.clone(), None);
         let entry = self.keeper.holds.enter(&self.lease);
-        // Each is made once: 2,000 holds that sleep cost what it costs to be woken.
+        // Each future is made once, so that 2,000 sleeping holds cost only their wake-ups.
         let (mut closed, mut released) = (pin!(lines.closed()), pin!(entry.released()));
         let (mut begun, mut is_draining) = (pin!(self.keeper.drain.begun()), false);
         let mut timer = pin!(tokio::time::sleep_until(self.held.next_due().into()));
@@ -161,7 +161,7 @@ impl Hold {
         }
     }
 
-    /// Boxed, so that a hold that sleeps is small.
+    /// A renewal; boxed, so that a sleeping hold is small.
     fn renewal(&self) -> Renewal {
         let (locks, lease, sending, ttl) =
             (self.keeper.locks.clone(), self.lease.clone(), self.sending.clone(), self.ttl);
@@ -186,12 +186,12 @@ impl Hold {
                     Err(failure) => not_renewed(failure.into()),
                 })
             };
-            // One that is not answered runs to its end.
+            // A renewal without an answer runs until its timeout.
             tokio::time::timeout(longest, renewed).await.unwrap_or(Err(Input::NotRenewed))
         })
     }
 
-    /// Releases the lock; again where Redis does not answer, for as long as the lease may last.
+    /// Releases the lock, and retries for as long as the lease may last.
     async fn release(&self) {
         loop {
             let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending)).await;
@@ -210,7 +210,7 @@ fn warn(lease: &Lease, failure: Failure, text: &str) {
     tracing::warn!(operation = "hold", key, token, code, outcome, reason, "{text}");
 }
 
-/// The answer to a renewal, which there must be.
+/// The answer to a renewal; there must be one under way.
 async fn answered(renewal: &mut Option<Renewal>) -> Result<Lease, Input> {
     let renewed = renewal.as_mut().expect("a renewal has been asked for").await;
     *renewal = None;

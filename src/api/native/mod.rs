@@ -35,9 +35,9 @@ use request::{AcquireBody, given, idempotency_key, key_in, no_body, token_in, tt
 use turn::{Turn, explained, turn};
 use view::{HolderView, LeaseView};
 
-/// Locks on a page of the list, unless fewer or more are asked for.
+/// Locks on a page of the list, unless `limit` says otherwise.
 const DEFAULT_LIMIT: usize = 1000;
-/// Length of a page after which it ends.
+/// Bytes after which a page ends.
 const PAGE_BYTES: usize = 1024 * 1024;
 
 /// `POST /v1/locks/{key}`: acquires a key.
@@ -111,7 +111,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
 }
 
-/// `DELETE /v1/locks/{key}?token=N`: lets go. `?force=true`: takes the lock away from whoever has it.
+/// `DELETE /v1/locks/{key}?token=N`: releases a lease. `?force=true`: force-releases the lock.
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
@@ -189,7 +189,7 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
 }
 
-/// `GET /v1/locks`: a page of the locks of every dialect, oldest grant first.
+/// `GET /v1/locks`: a page of the locks of every API, oldest grant first.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     cx.caller(&request, Anonymous::Lock).await?;
     const PARAMETERS: &[&str] = &["prefix", "limit", "cursor"];

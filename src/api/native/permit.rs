@@ -30,7 +30,7 @@ impl Permit {
         self.ends
     }
 
-    /// Whether it still lets `owner` go on. An error where the user directory cannot be read.
+    /// Whether the credential is still valid for `owner`. An error if the user directory cannot be read.
     pub async fn is_valid(&self, owner: &Owner) -> Result<bool, RedisFailure> {
         match self.authenticator.principal_of(&self.shown) {
             Ok(Principal::User(user)) if owner.kind != OwnerKind::User || owner.id != user.id => Ok(false),

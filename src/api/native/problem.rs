@@ -23,19 +23,19 @@ pub struct Problem<'a> {
     outcome: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<HolderView<'a>>,
-    /// How many wait for the key.
+    /// How many requests wait for the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiters: Option<u64>,
-    /// The token that holds the key, where another one was asked about.
+    /// The token that holds the key, where the request had another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Token>,
-    /// What the log names the request by.
+    /// The request's id in the log.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
 }
 
 impl<'a> Problem<'a> {
-    /// What there is to say of a failure.
+    /// A failure as a problem.
     pub fn of(failure: &'a Failure, docs: &Docs) -> Problem<'a> {
         let Row { code, status, english, .. } = failure.row();
         let queue = match failure {
@@ -72,9 +72,9 @@ impl<'a> Problem<'a> {
 
 fn detail(failure: &Failure, sentence: &str) -> String {
     match failure {
-        // Speaks of the caller's own request, so the caller may know it.
+        // The reason is about the caller's own request, and so is no secret to the caller.
         Failure::BadRequest(reason) => reason.clone(),
-        // Of what Redis said the caller is told what to change, not the names that it says it with.
+        // The caller gets the advice, but not Redis's own text, which has internal names.
         Failure::RedisRefused { advice: Some(advice), .. } => {
             format!("Redis refused the command; nothing was changed: {advice}")
         }

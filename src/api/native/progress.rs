@@ -27,7 +27,7 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 
 type Acquiring = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + Send>>;
 
-/// Answers with a stream; its last line before the lock's own says `acquired` or `refused`.
+/// Answers with a stream of `waiting` lines, then `acquired` and the lines of the hold, or `refused`.
 pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Permit>) -> Result<Response, Failure> {
     let (tell, mut progress) = watch::channel(None);
     let ttl = attempt.ttl;

@@ -1,5 +1,5 @@
-//! How a request of the native API is spelled: its body, its key, its token, the name of its attempt. Each is checked
-//! here, and trusted from here on.
+//! The parts of a request to the native API: its body, key, token, and the name of its attempt. Each is checked here, and
+//! trusted from here on.
 
 use std::time::{Duration, Instant};
 
@@ -60,7 +60,7 @@ impl AcquireBody {
         AcquireBody::of(&read_body_behind(&head.headers, body).await?)
     }
 
-    /// The body of a hold, which takes nothing in its query either, and whether it asks for progress.
+    /// The body of a hold, which takes nothing in its query, and whether it asks for progress.
     pub async fn read_hold(request: Request<Incoming>) -> Result<(AcquireBody, bool), Failure> {
         known::parameters(request.uri().query(), &[], known::fields_of::<HoldBody>)?;
         let body = read_body(request).await?;
@@ -81,7 +81,8 @@ impl AcquireBody {
         self.terms(&cx.limits, caller.owner, name, || cx.owner_names.next())
     }
 
-    /// What is asked for, by `user` or by a system owner, whose name `make_name` makes where none is given.
+    /// The attempt that the body asks for: by `user`, or by a service caller's owner, whose name `make_name` makes if none
+    /// is given.
     pub fn terms(
         self,
         limits: &LockConfig,
@@ -107,7 +108,7 @@ impl AcquireBody {
             (None, None) if self.reentrant => {
                 return Err(Failure::BadRequest("reentrant: needs an `owner`".to_owned()));
             }
-            // Two callers may come by the same name of an attempt: only their own names tell them apart.
+            // Two callers may choose one name for their attempts: only their owners tell them apart.
             (None, None) if name.is_some() => {
                 return Err(Failure::BadRequest(
                     "Idempotency-Key: a service caller that names its attempt must name its `owner`, too".to_owned(),
@@ -120,8 +121,8 @@ impl AcquireBody {
     }
 }
 
-/// Refuses what stands in the body of an operation that takes none: an empty one, `{}` and `null` say nothing.
-/// `parameters` are those of its query.
+/// Refuses a body for an operation that takes none, unless it is empty, `{}` or `null`. `parameters` are those of its
+/// query.
 pub async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<(), Failure> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -143,7 +144,7 @@ pub fn key_in(segment: &str) -> Result<Key, Failure> {
     Ok(key)
 }
 
-/// The token in the query: `None` where there is none, `Some(None)` for an integer that no lease can have.
+/// The token in the query: `None` without one, `Some(None)` for an integer that no lease can have.
 #[expect(clippy::option_option, reason = "missing and impossible are two answers")]
 pub fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failure> {
     let token = number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64);
@@ -166,7 +167,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     Ok(Some(name.to_owned()))
 }
 
-/// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
+/// Reads a field that is present, so that `null` is a mistake and not a default: JSON writes a NaN as `null`.
 pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
     T::deserialize(field).map(Some)
 }
