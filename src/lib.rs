@@ -1,7 +1,7 @@
 //! lockside: a distributed lock sidecar.
 //!
 //! One small process stands beside each instance of an app. The app asks it for locks over HTTP on localhost; each
-//! operation becomes one atomic Lua script in a Redis that all sidecars share. A request passes five files, downward:
+//! operation becomes one atomic Lua script in a Redis that all sidecars share. A request passes five layers, downward:
 //!
 //! ```text
 //! server/           accept, limits, drain          knows hyper; knows no lock and no path
@@ -13,8 +13,8 @@
 //!
 //! Dependencies point down only, from `cli` to `metrics`; a test holds them to it. `config` reads every setting in one run,
 //! and each part has the settings that are its own; `app` wires the parts and owns the order of shutdown; `redis` knows
-//! connections and no lock; `ops` says whether the sidecar is ready, and what makes its locks less safe. One thread does all of a
-//! request, from the HTTP socket to the Redis socket and back; `--threads N` is that N times over.
+//! connections and no lock; `ops` says whether the sidecar is ready, and what makes its locks less safe. One thread does
+//! all of a request, from the HTTP socket to the Redis socket and back; `--threads N` is that N times over.
 //!
 //! What is decided over time is decided by state machines without a clock, a channel or I/O: `lock/attempt/state.rs`
 //! (one attempt until it is answered), `lock/attempt/held.rs` (a lease that a connection holds), `lock/queue/state.rs` (who

@@ -21,23 +21,18 @@ pub fn to(failure: Failure, dialect: Dialect, language: Language, docs: &Docs) -
         Dialect::Leases => {
             let text = language.choose(row.english, row.german);
             let text = match &failure {
-                Failure::BadRequest(reason) => format!("{text} ({reason})"),
-                Failure::RedisRefused { advice: Some(advice), .. } => format!("{text} ({advice})"),
+                Failure::BadRequest(why) | Failure::RedisRefused { advice: Some(why), .. } => format!("{text} ({why})"),
                 _ => text.to_owned(),
             };
             leases::message(row.status, row.code, &text, language)
         }
         Dialect::Dapr(call) => {
-            let refused;
             let text = match &failure {
-                Failure::BadRequest(reason) | Failure::NoSuchStore(reason) => reason,
-                Failure::RedisRefused { advice: Some(advice), .. } => {
-                    refused = format!("{} ({advice})", row.english);
-                    &refused
-                }
-                _ => row.english,
+                Failure::BadRequest(reason) | Failure::NoSuchStore(reason) => reason.clone(),
+                Failure::RedisRefused { advice: Some(advice), .. } => format!("{} ({advice})", row.english),
+                _ => row.english.to_owned(),
             };
-            dapr::answer(row.dapr.0, row.dapr.1, call, text)
+            dapr::answer(row.dapr.0, row.dapr.1, call, &text)
         }
         Dialect::Native | Dialect::None => Problem::of(&failure, docs).answer(row.status),
     };

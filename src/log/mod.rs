@@ -3,21 +3,21 @@
 //! Architecture invariant: one event is one line, whatever its fields hold. Everything is escaped here, so that no call
 //! site has to; and every line of a request names it (`request.rs`).
 
+mod fields;
 mod throttle;
 
-use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
 
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, registry};
 
+use fields::{Fields, escaped};
 pub(crate) use throttle::{LogThrottle, Suppressed};
 
-use crate::request::{self, Detail};
+use crate::request;
 
 /// Each module of the crate, and the target of its lines.
 const TARGETS: [(&str, &str); 16] = [
@@ -90,107 +90,10 @@ impl Lines {
         };
         let mut line = format!("{time} {colour}{level:>5}{plain} {target}: {}", escaped(&fields.message));
         for (name, value) in &fields.others {
-            write(&mut line, format_args!(" {name}={}", value.text()));
+            line.extend([" ", name, "=", &value.text()]);
         }
         line
     }
-}
-
-/// The message and the fields of an event.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    others: Vec<(&'static str, Value)>,
-}
-
-enum Value {
-    /// A string: in quotes.
-    Text(String),
-    /// The display of a value: in quotes if it needs them.
-    Shown(String),
-    /// A number or a boolean: without quotes.
-    Plain(String),
-}
-
-impl Fields {
-    fn add(&mut self, name: &'static str, value: Value) {
-        match value {
-            Value::Text(text) | Value::Shown(text) if name == "message" => self.message = text,
-            // An empty field says nothing.
-            Value::Text(text) | Value::Shown(text) if text.is_empty() => {}
-            value => self.others.push((name.trim_start_matches("r#"), value)),
-        }
-    }
-
-    /// Adds a field of the request, unless the event has it. An event's `by` stands for the request's `caller`.
-    fn complete(&mut self, name: &'static str, detail: Detail<'_>) {
-        let has = |name: &str| self.others.iter().any(|(other, _)| *other == name);
-        let has_it = has(name) || name.strip_prefix("caller").is_some_and(|rest| has(&format!("by{rest}")));
-        if !has_it {
-            self.add(
-                name,
-                match detail {
-                    Detail::Text(text) => Value::Text(text.to_owned()),
-                    Detail::Number(number) => Value::Plain(number.to_string()),
-                },
-            );
-        }
-    }
-
-    fn json(&self, time: &str, level: Level, target: &str) -> String {
-        let mut line = format!("{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"target\":");
-        push_string(&mut line, target);
-        line.push_str(",\"message\":");
-        push_string(&mut line, &self.message);
-        for (name, value) in &self.others {
-            line.push(',');
-            push_string(&mut line, name);
-            line.push(':');
-            match value {
-                Value::Text(text) | Value::Shown(text) => push_string(&mut line, text),
-                Value::Plain(text) => line.push_str(text),
-            }
-        }
-        line.push('}');
-        line
-    }
-}
-
-impl Value {
-    fn text(&self) -> String {
-        match self {
-            Value::Text(text) => format!("{text:?}"),
-            Value::Shown(text) if text.bytes().all(is_plain) => text.clone(),
-            Value::Shown(text) => format!("{text:?}"),
-            Value::Plain(text) => text.clone(),
-        }
-    }
-}
-
-macro_rules! record_plain {
-    ($($method:ident: $type:ty),+) => {
-        $(fn $method(&mut self, field: &Field, value: $type) {
-            self.add(field.name(), Value::Plain(value.to_string()));
-        })+
-    };
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.add(field.name(), Value::Shown(format!("{value:?}")));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field.name(), Value::Text(value.to_owned()));
-    }
-
-    /// All floats are milliseconds: three decimals are enough.
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        let text = format!("{value:.3}");
-        self.add(field.name(), if value.is_finite() { Value::Plain(text) } else { Value::Text(text) });
-    }
-
-    record_plain! { record_i64: i64, record_u64: u64, record_i128: i128, record_u128: u128, record_bool: bool }
 }
 
 /// The target of a line: by the module for our own events, unchanged for a library's.
@@ -200,36 +103,6 @@ fn target(given: &str) -> &str {
     TARGETS.iter().find(|(known, _)| *known == module).map_or("lockside", |(_, target)| target)
 }
 
-/// Whether a byte needs no quotes in a line of `name=value`.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'`' | b'\\' | b'=')
-}
-
-/// A message without anything that ends the line, controls a terminal, or looks like a quoted field.
-fn escaped(message: &str) -> String {
-    let quoted = format!("{message:?}");
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
-/// Appends a JSON string, with control characters above U+007E and line separators escaped, which JSON itself allows.
-fn push_string(line: &mut String, text: &str) {
-    let json = serde_json::to_string(text).expect("a string is always JSON");
-    for character in json.chars() {
-        let is_seen = matches!(character, ' '..='~') || (!character.is_ascii() && character.escape_debug().len() == 1);
-        if is_seen {
-            line.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                write(line, format_args!("\\u{unit:04x}"));
-            }
-        }
-    }
-}
-
-fn write(line: &mut String, text: std::fmt::Arguments<'_>) {
-    line.write_fmt(text).expect("memory takes all that is written");
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
@@ -237,7 +110,9 @@ mod tests {
 
     use serde_json::json;
 
+    use super::fields::Value;
     use super::*;
+    use crate::request::Detail;
 
     const MONITORING: &str = include_str!("../../docs/operations/monitoring.md");
 

@@ -10,7 +10,7 @@ use super::problem::Problem;
 use super::view::{HolderView, LeaseView};
 use crate::server::{Body, Broken, Response};
 
-/// Lines that may wait for a slow reader. Further ones are dropped; the end of the hold is seen all the same, because the
+/// Lines that may wait for a slow reader. Further ones are dropped; the reader still learns of the end, because the
 /// connection closes.
 const LINES: usize = 16;
 

@@ -180,7 +180,7 @@ fn failures() -> Vec<Failure> {
     ]
 }
 
-/// Whether a dialect can fail so: only one waits, or speaks of a lease by its key; only one has stores.
+/// Whether an API can fail so: only the native API waits and names a lease by its key; only the Dapr API has stores.
 fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
     let is_dapr = matches!(dialect, Dialect::Dapr(_));
     match failure {
