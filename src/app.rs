@@ -6,18 +6,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api, Holds, ops::Ops};
+use crate::api::{self, Api, Context, Holds};
 use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
+use crate::drain::Drain;
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
+use crate::ops::{self, Ops, Readiness};
 use crate::redis::{Health, InFlight, Redis};
 use crate::secret;
 use crate::server::{self, Bound, Crowd, Heads, Limits, Listener, Shares, Unfinished};
-use crate::worth::Worth;
 
 /// A process with its sockets bound, ready to run.
 pub struct App {
@@ -54,19 +54,19 @@ impl App {
         &self.config.listen
     }
 
-    /// Serves until `stop` is true, then drains: not ready any more, no new connections, each request under way ends,
-    /// what nobody was told of is taken back; the ops listener goes last. Returns whether all ended within the grace.
-    pub async fn run(self, stop: watch::Receiver<bool>) -> io::Result<bool> {
+    /// Serves until the drain begins. Then it is not ready, accepts no connections, lets each request under way end, and
+    /// rolls back unconfirmed grants; the ops listener ends last. Returns whether all ended within the grace.
+    pub async fn run(self, drain: Drain) -> io::Result<bool> {
         let App { config, mut api, ops } = self;
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
         let parts = Parts {
             config: Arc::clone(&config),
-            shared: Arc::new(Shared::new(config.locks.max_waiters, stop.clone(), Arc::clone(&metrics))),
+            shared: Arc::new(Shared::new(config.locks.max_waiters, drain.clone(), Arc::clone(&metrics))),
             metrics,
             holds: Arc::new(Holds::default()),
             in_flight: InFlight::new(config.redis.max_in_flight),
-            stop: stop.clone(),
+            drain: drain.clone(),
             shares: connections(&config),
             unfinished: Unfinished::default(),
         };
@@ -78,26 +78,20 @@ impl App {
         tokio::spawn(worker.locks.sweep());
         tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics)));
 
-        let worth = Arc::new(Worth::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
-        tokio::spawn(Arc::clone(&worth).watch(worker.locks.clone(), worker.directory.clone(), config.locks.max_ttl_ms));
+        let readiness = Arc::new(Readiness::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
+        let (locks, directory) = (worker.locks.clone(), worker.directory.clone());
+        tokio::spawn(ops::watch(Arc::clone(&readiness), locks, directory, config.locks.max_ttl_ms));
 
         let others_redis = others.iter().map(|thread| thread.redis.clone());
         let redis = others_redis.chain([worker.redis.health()]).collect();
-        let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis, worth);
-        let (end_ops, ops_ends) = watch::channel(false);
+        let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis, readiness, drain);
+        let (end_ops, ops_ends) = Drain::channel();
         let limits = parts.limits("ops", parts.shares.ops, 1);
         let mut ops_servers = JoinSet::new();
         for bound in ops {
             let (listener, limits) = (Listener::new(bound)?, limits.clone());
             ops_servers.spawn(server::serve(listener, ops_handler.clone(), limits, ops_ends.clone()));
         }
-        let mut stopping = stop;
-        let watcher = ops_handler.clone();
-        tokio::spawn(async move {
-            if stopping.wait_for(|stop| *stop).await.is_ok() {
-                watcher.drain();
-            }
-        });
 
         let mut all_ended = worker.serve(mine, &parts).await?;
         for thread in others {
@@ -187,7 +181,7 @@ struct Parts {
     shared: Arc<Shared>,
     holds: Arc<Holds>,
     in_flight: Arc<InFlight>,
-    stop: watch::Receiver<bool>,
+    drain: Drain,
     shares: Shares,
     /// Of heads that have come in part, over all API listeners.
     unfinished: Unfinished,
@@ -238,7 +232,7 @@ impl Worker {
 
     /// Serves each listener with an API of its own, since what a caller may do depends on where it stands.
     async fn serve(&self, listeners: Vec<Bound>, parts: &Parts) -> io::Result<bool> {
-        let Parts { config, metrics, holds, stop, .. } = parts;
+        let Parts { config, metrics, holds, drain, .. } = parts;
         let limits = parts.limits("api", parts.shares.api, config.process.threads);
         let mut servers = Vec::new();
         for bound in listeners {
@@ -251,8 +245,8 @@ impl Worker {
                 anonymous: config.anonymous(&address),
                 hold_grace: config.process.shutdown_grace.mul_f64(0.9),
             };
-            let api = Api::new(&settings, &address, locks, holds, directory, Arc::clone(metrics), stop.clone());
-            servers.push(server::serve(Listener::new(bound)?, api, limits.clone(), stop.clone()));
+            let cx = Context::new(&settings, &address, locks, holds, directory, Arc::clone(metrics), drain.clone());
+            servers.push(server::serve(Listener::new(bound)?, Api(Arc::new(cx)), limits.clone(), drain.clone()));
         }
         let all_ended = join_all(servers).await.into_iter().all(|ended| ended);
         let settled = self.locks.settled();

@@ -1,20 +1,20 @@
 //! lockside: a distributed lock sidecar.
 //!
 //! One small process stands beside each instance of an app. The app asks it for locks over HTTP on localhost; each
-//! operation becomes one atomic Lua script in a Redis that all sidecars share. A request passes five files, downward:
+//! operation becomes one atomic Lua script in a Redis that all sidecars share. A request passes five layers, downward:
 //!
 //! ```text
 //! server/           accept, limits, drain          knows hyper; knows no lock and no path
 //! api/route.rs      every path
-//! api/<dialect>.rs  decode, one call, encode       failure.rs: the table from errors to answers
+//! api/<its name>    decode, one call, encode       failure.rs: the table of errors; answer.rs renders it
 //! lock/mod.rs       Locks, the only door           knows no HTTP; keys.rs: the whole Redis key schema
 //! lua/<op>.lua      one atomic script              its header is its contract
 //! ```
 //!
 //! Dependencies point down only, from `cli` to `metrics`; a test holds them to it. `config` reads every setting in one run,
 //! and each part has the settings that are its own; `app` wires the parts and owns the order of shutdown; `redis` knows
-//! connections and no lock; `worth` decides whether the sidecar is ready, and what to warn of. One thread does all of a
-//! request, from the HTTP socket to the Redis socket and back; `--threads N` is that N times over.
+//! connections and no lock; `ops` says whether the sidecar is ready, and what makes its locks less safe. One thread does
+//! all of a request, from the HTTP socket to the Redis socket and back; `--threads N` is that N times over.
 //!
 //! What is decided over time is decided by state machines without a clock, a channel or I/O: `lock/attempt/state.rs`
 //! (one attempt until it is answered), `lock/attempt/held.rs` (a lease that a connection holds), `lock/queue/state.rs` (who
@@ -26,7 +26,7 @@ pub mod app;
 pub mod config;
 
 pub mod api;
-pub mod worth;
+pub mod ops;
 
 pub mod lock;
 
@@ -35,6 +35,8 @@ pub mod directory;
 pub mod redis;
 pub mod server;
 
+pub mod drain;
+mod json;
 pub mod log;
 pub mod metrics;
 mod request;

@@ -1,4 +1,4 @@
-//! A request's body as the JSON object that every dialect takes.
+//! A request's body, which is a JSON object in every API.
 
 use std::collections::BTreeMap;
 
@@ -37,7 +37,7 @@ fn of_a_field<T: DeserializeOwned>(body: &[u8]) -> Option<String> {
         let alone = serde_json::to_vec(&BTreeMap::from([(&name, value)])).ok()?;
         let error = serde_json::from_slice::<T>(&alone).err()?.to_string();
         let problem = error.rsplit_once(" at line ").map_or(error.as_str(), |(problem, _)| problem);
-        // That others are missing is no fault of this one.
+        // A missing field is not a mistake of this one.
         (!problem.starts_with("missing field ")).then(|| format!("{name}: {problem}"))
     })
 }

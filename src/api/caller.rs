@@ -1,27 +1,22 @@
-//! Who is asking in the leases, the native and the Dapr dialect: a user, or a service caller.
+//! Who is asking in the leases, the native and the Dapr API: a user, or a service caller.
 
 use hyper::Request;
 use hyper::body::Incoming;
 
-use super::Context;
+use super::context::Context;
 use super::failure::Failure;
-use crate::auth::Anonymous;
-use crate::auth::Principal;
+use crate::auth::{Anonymous, Principal};
 use crate::lock::Owner;
 
 /// Who is asking.
 pub struct Caller {
     /// The user; `None` for a service caller.
     pub owner: Option<Owner>,
-    /// Whether the caller may take a lock away from its holder.
+    /// Whether the caller may force-release a lock.
     pub manages_locks: bool,
 }
 
 impl Caller {
-    pub fn is_user(&self) -> bool {
-        self.owner.is_some()
-    }
-
     /// The owner whose leases this caller may change.
     pub fn claimant(self) -> Owner {
         self.owner.unwrap_or_else(|| Owner::system(String::new()))
@@ -29,7 +24,8 @@ impl Caller {
 }
 
 impl Context {
-    /// A user, a service caller, or one without a credential, who is a service caller where such callers may do `least`.
+    /// The caller: a user, or a service caller. A caller without a credential is a service caller if `--anonymous` allows
+    /// `least`, and if no proxy and no cross-origin page sent the request.
     pub async fn caller(&self, request: &Request<Incoming>, least: Anonymous) -> Result<Caller, Failure> {
         match self.principal(request).await? {
             Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),

@@ -1,30 +1,30 @@
-//! The Dapr dialect: the HTTP form of Dapr's distributed lock, so that code written for Dapr runs against lockside
-//! unchanged. Its order of checks is Dapr's own; what only lockside checks comes last.
+//! The Dapr API: the HTTP form of Dapr's distributed lock, so that code written for Dapr runs against lockside unchanged.
+//! The order of checks is Dapr's own; lockside's further checks come last.
 //!
-//! Whoever knows a lock's owner may release it here, as with Dapr. So users are refused: a user's lock is that user's
-//! alone, and a Dapr owner is only a name.
+//! As with Dapr, any caller who knows a lock's owner may release it. Users are refused, because a user's lock is that
+//! user's alone, and a Dapr owner is only a name.
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::Context;
 use super::body::object;
+use super::context::Context;
 use super::failure::Failure;
-use super::native::{caller, check_owner};
+use super::owner_names;
 use super::route::DaprCall;
+use super::settings::DaprStore;
 use super::wire::{confirming, json, no_content, segment};
-use crate::api::settings::DaprStore;
-use crate::lock::LockConfig;
-use crate::lock::{Acquired, Attempt, Changed, Key, Own, Owner, Ttl};
+use crate::auth::Anonymous;
+use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Own, Owner, Ttl};
 use crate::request::{self, Caller};
 use crate::server::{Response, read_body};
 
 /// Between the parts of a lock's name.
 const SEPARATOR: &str = "||";
 
-/// `POST /v1.0-alpha1/lock/{store}`: acquires a key, and is no renewal for the owner who has it.
+/// `POST /v1.0-alpha1/lock/{store}`: acquires a key. Its owner is refused, too: there is no renewal.
 pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct TryLockView {
@@ -40,8 +40,8 @@ pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -
     Ok(confirming(json(StatusCode::OK, &TryLockView { success }), unconfirmed))
 }
 
-/// `POST /v1.0-alpha1/unlock/{store}`: lets go of whichever lease of the key its owner has. Status 3, an internal
-/// error, is never said: that is a 500, as it is with Dapr.
+/// `POST /v1.0-alpha1/unlock/{store}`: releases the owner's lease of the key. Status 3, an internal error, is never
+/// returned: the answer is 500 then, as with Dapr.
 pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct UnlockView {
@@ -50,7 +50,7 @@ pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> 
     admit(cx, &request).await?;
     let body = read_body(request).await?;
     let (key, owner) = LockBody::of(&body)?.into_lock(&segment(&store, "store")?, &cx.dapr_stores)?;
-    let status = match cx.release_key(key, owner).await? {
+    let status = match cx.holds.release_key(&cx.locks, key, owner).await? {
         Changed::Done(()) => 0,
         Changed::Lost(_) => 1,
         Changed::NotYours => 2,
@@ -58,7 +58,7 @@ pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> 
     Ok(json(StatusCode::OK, &UnlockView { status }))
 }
 
-/// `GET /v1.0/metadata`: what is offered. Clients ask for it before anything else, and take an empty body for nobody.
+/// `GET /v1.0/metadata`: the lock stores. Clients ask for it first, and take an empty body for a sidecar that is down.
 pub async fn metadata(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct Component<'a> {
@@ -84,25 +84,25 @@ pub async fn metadata(cx: &Context, request: Request<Incoming>) -> Result<Respon
     Ok(json(StatusCode::OK, &view))
 }
 
-/// `GET /v1.0/healthz` and `/v1.0/healthz/outbound`: the sidecar is there. Asks nobody who they are, as Dapr does not.
+/// `GET /v1.0/healthz` and `/v1.0/healthz/outbound`: the sidecar is up. Needs no credential, as with Dapr.
 pub fn health() -> Response {
     no_content()
 }
 
-/// Lets in those who are system callers in the native dialect, too.
+/// Admits service callers, as the native API does, and callers with Dapr's API token.
 async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure> {
     if cx.authenticator.is_dapr_system(request.headers())? {
         request::asked_by(Caller::System);
         return Ok(());
     }
-    if caller(cx, request).await?.is_user() {
+    if cx.caller(request, Anonymous::Lock).await?.owner.is_some() {
         return Err(Failure::Forbidden("a user; the owners of the Dapr API are service callers"));
     }
     Ok(())
 }
 
-/// Body of a lock and of an unlock, as protobuf's JSON has it: either spelling of a name, `null` for a field that is
-/// not there, which is empty or 0.
+/// Body of a lock and of an unlock, as protobuf's JSON has it: either spelling of a name; a field that is `null` or missing
+/// is empty or 0.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct LockBody {
@@ -161,7 +161,7 @@ impl LockBody {
         if resource.contains(SEPARATOR) {
             return Err(Failure::BadRequest(format!("resourceId: expected a text without `{SEPARATOR}`")));
         }
-        check_owner("lockOwner", &owner)?;
+        owner_names::check("lockOwner", &owner)?;
         request::speaks_for(&owner);
         let key = Key::parse(&format!("{prefix}{SEPARATOR}{resource}"));
         let key = key.map_err(|error| Failure::BadRequest(error.to_string()))?;
@@ -185,11 +185,11 @@ fn int32<'de, D: Deserializer<'de>>(field: D) -> Result<i32, D::Error> {
     };
     let whole =
         number.filter(|number| number.fract() == 0.0 && (f64::from(i32::MIN)..=f64::from(i32::MAX)).contains(number));
-    // Exact: it has no fraction and lies within the range.
+    // Exact, because it has no fraction and is within the range.
     whole.map(|number| number as i32).ok_or_else(|| Error::custom("expected an int32"))
 }
 
-/// The shape of the dialect's errors.
+/// The shape of Dapr's errors.
 pub fn answer(status: StatusCode, code: Option<&str>, call: DaprCall, message: &str) -> Response {
     #[derive(Serialize)]
     #[serde(rename_all = "camelCase")]

@@ -1,7 +1,6 @@
-//! `GET /errors`: what each code of an error means, the page that the `type` of a problem names. It is the page of the
-//! documentation, as HTML for browsers and as Markdown for everything else. Anybody may read it.
+//! `GET /errors`: what each code of an error means, the page that the `type` of a problem names. The documentation's page,
+//! as HTML for browsers and as Markdown for all other clients. Needs no credential.
 
-use std::fmt::Write;
 use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
@@ -10,7 +9,7 @@ use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, H
 
 use crate::server::{Body, Response};
 
-/// Its headings of the second level are the codes.
+/// The page; its headings of the second level are the codes.
 const PAGE: &str = include_str!("../../docs/reference/errors.md");
 
 const HEAD: &str = "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>Errors of lockside</title>\n\
@@ -53,38 +52,29 @@ pub fn page(asked: &HeaderMap) -> Response {
     response
 }
 
-/// The page as HTML. It is headings and paragraphs, with code, bold words and links in them; a link leads to another
-/// page of the documentation, which is not here, so that its words remain.
+/// The page as HTML. The Markdown has headings and paragraphs, with code, bold words and links; a link leads to a page
+/// that is not served here, and so its words alone remain.
 fn html(page: &str) -> String {
-    let mut made = HEAD.to_owned();
-    for block in page.split("\n\n").map(str::trim).filter(|block| !block.is_empty()) {
-        let written = match block.split_once(' ') {
-            Some(("#", title)) => writeln!(made, "<h1>{}</h1>", inline(title)),
-            Some(("##", code)) => {
-                writeln!(made, "<h2 id=\"{0}\"><a href=\"#{0}\">{0}</a></h2>", escaped(code))
-            }
-            _ => writeln!(made, "<p>{}</p>", inline(block)),
-        };
-        written.expect("memory takes all that is written");
-    }
-    made
+    let blocks = page.split("\n\n").map(str::trim).filter(|block| !block.is_empty());
+    let blocks = blocks.map(|block| match block.split_once(' ') {
+        Some(("#", title)) => format!("<h1>{}</h1>\n", inline(title)),
+        Some(("##", code)) => format!("<h2 id=\"{0}\"><a href=\"#{0}\">{0}</a></h2>\n", escaped(code)),
+        _ => format!("<p>{}</p>\n", inline(block)),
+    });
+    std::iter::once(HEAD.to_owned()).chain(blocks).collect()
 }
 
 /// A text with its code, bold words and links.
 fn inline(text: &str) -> String {
-    let mut made = String::new();
-    for (number, part) in text.split('`').enumerate() {
-        if number % 2 == 1 {
-            write!(made, "<code>{}</code>", escaped(part)).expect("memory takes all that is written");
-            continue;
-        }
-        for (number, part) in part.split("**").enumerate() {
-            let words = escaped(&without_links(part));
-            let written = if number % 2 == 1 { write!(made, "<b>{words}</b>") } else { write!(made, "{words}") };
-            written.expect("memory takes all that is written");
-        }
-    }
-    made
+    let bold = |(number, words): (usize, &str)| match (number % 2, escaped(&without_links(words))) {
+        (1, words) => format!("<b>{words}</b>"),
+        (_, words) => words,
+    };
+    let code = |(number, part): (usize, &str)| match number % 2 {
+        1 => format!("<code>{}</code>", escaped(part)),
+        _ => part.split("**").enumerate().map(bold).collect(),
+    };
+    text.split('`').enumerate().map(code).collect()
 }
 
 /// `[words](target)` as its words.

@@ -1,50 +1,44 @@
-//! The one table from errors to answers: a row an error, a column a dialect.
+//! The one table from errors to answers: a row an error, a column an API. Data only: `answer.rs` renders it.
 //!
 //! What the caller may know and what the log must say are two messages. A row's texts go to the caller; the reason
 //! that a failure carries goes to the log, and to the caller only where it speaks of the caller's own request.
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use super::errors::Docs;
-use super::language::Language;
-use super::problem::Problem;
-use super::route::Dialect;
-use super::{admin, dapr, leases, problem};
 use crate::auth::Unauthorized;
 use crate::lock::{Holder, ListFailure, LockFailure, Token};
 use crate::redis::RedisFailure;
-use crate::server::{BodyError, Response};
+use crate::server::BodyError;
 
 /// Why a request is not answered as asked.
 #[derive(Clone, Debug)]
 pub enum Failure {
     BadRequest(String),
     Unauthorized(String),
-    /// It came through a proxy without credentials: its sender is unknown.
+    /// The request came through a proxy without credentials: its sender is unknown.
     Proxied,
     Forbidden(&'static str),
-    /// The token is good, and its user is not (any more).
+    /// The token is valid, but its user is unknown or inactive.
     NoSuchUser(&'static str),
-    /// The path leads nowhere.
+    /// No operation has this path.
     NoSuchRoute,
-    /// No lock store of this name is offered to Dapr's clients.
+    /// The Dapr API has no lock store of this name.
     NoSuchStore(String),
-    /// No lock store at all is.
+    /// The Dapr API has no lock store at all.
     NoStores,
     NoSuchLease,
     /// Another owner's lease.
     NotYours,
-    /// You had it, and it expired, was taken, or was superseded.
+    /// The caller had the lease, and it expired, was force-released, or was superseded.
     Lost,
-    /// The token is not the one that holds the key now; which is, if any.
+    /// The token does not hold the key now; with the one that does, if any.
     Fenced(Option<Token>),
-    MethodNotAllowed(&'static str),
+    MethodNotAllowed(String),
     RequestTimeout,
     TooLarge,
-    /// Somebody else has the key.
+    /// The key is held by another owner.
     Held(Holder),
-    /// It was not this waiter's turn in time.
+    /// The waiter timed out in the queue.
     WaitTimeout(Option<Box<Queue>>),
     TooManyWaiters(String),
     /// Too many requests of this kind are under way.
@@ -54,7 +48,7 @@ pub enum Failure {
     Draining,
     /// Redis cannot be reached.
     RedisUnavailable(String),
-    /// Redis was reached, and did not do it; `advice` says what to change there, where that is known.
+    /// Redis refused the command; `advice` says what to change there, where that is known.
     RedisRefused {
         reason: String,
         advice: Option<String>,
@@ -64,37 +58,38 @@ pub enum Failure {
     OutcomeUnknown(String),
 }
 
-/// What stands before a request that waited in vain.
+/// The queue of a key, as a request that timed out in it left it.
 #[derive(Clone, Debug)]
 pub struct Queue {
-    /// `None` where the key was free just then.
+    /// `None` if the key was free at that moment.
     pub holder: Option<Holder>,
     pub waiters: u64,
 }
 
-/// One row: the code that machines read, and what each dialect answers.
-struct Row {
-    code: &'static str,
-    status: StatusCode,
-    english: &'static str,
-    german: &'static str,
-    admin: (StatusCode, &'static str),
+/// One row: the code that machines read, and what each API answers.
+pub struct Row {
+    pub code: &'static str,
+    /// In every API but the admin and the Dapr API.
+    pub status: StatusCode,
+    pub english: &'static str,
+    pub german: &'static str,
+    pub admin: (StatusCode, &'static str),
     /// `errorCode`, or none where it names the operation: what Redis did not do.
-    dapr: (StatusCode, Option<&'static str>),
+    pub dapr: (StatusCode, Option<&'static str>),
 }
 
 impl Failure {
     #[rustfmt::skip]
-    fn row(&self) -> Row {
+    pub fn row(&self) -> Row {
         use StatusCode as S;
         let row = |code, status, english, german, admin_status, admin_text, dapr_status, dapr_code| Row {
             code, status, english, german, admin: (admin_status, admin_text), dapr: (dapr_status, dapr_code),
         };
         const BROKEN: &str = "Internal server error";
-        // The codes that Dapr has; where it has none, one in its manner.
+        // Dapr's own codes; where it has none, one in its style.
         const MALFORMED: Option<&str> = Some("ERR_MALFORMED_REQUEST");
         match self {
-            //                           code                   status                  English                                   German                                               admin dialect                                           Dapr dialect
+            //                           code                   status                  English                                   German                                               admin API                                               Dapr API
             Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "Invalid request.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED),
             Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Authentication required.",                        "Anmeldung erforderlich.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy and has no credentials.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
@@ -129,18 +124,7 @@ impl Failure {
         self.row().code
     }
 
-    /// The status in every API but the admin and the Dapr API.
-    pub fn status(&self) -> StatusCode {
-        self.row().status
-    }
-
-    /// As the native API spells it.
-    pub fn problem(&self, docs: &Docs) -> Problem<'_> {
-        let row = self.row();
-        problem::of(self, row.status, row.code, row.english, docs)
-    }
-
-    /// What is known of what was asked for.
+    /// Whether the operation was applied, as far as is known.
     pub fn outcome(&self) -> &'static str {
         match self {
             Failure::OutcomeUnknown(_) => "unknown",
@@ -149,7 +133,7 @@ impl Failure {
         }
     }
 
-    /// What the log must say, where it is more than the code.
+    /// The reason for the log, where the code does not say all.
     pub fn reason(&self) -> &str {
         match self {
             Failure::BadRequest(reason)
@@ -168,79 +152,6 @@ impl Failure {
             _ => "",
         }
     }
-
-    /// The answer in the shape of `dialect`.
-    pub fn into_response(self, dialect: Dialect, language: Language, docs: &Docs) -> Response {
-        let row = self.row();
-        let mut response = match dialect {
-            Dialect::Admin => admin::answer(row.admin.0, row.admin.1),
-            Dialect::Leases => {
-                let text = language.choose(row.english, row.german);
-                // Speaks of the caller's own request, so the caller may know it.
-                let text = match &self {
-                    Failure::BadRequest(reason) => format!("{text} ({reason})"),
-                    Failure::RedisRefused { advice: Some(advice), .. } => format!("{text} ({advice})"),
-                    _ => text.to_owned(),
-                };
-                leases::message(row.status, row.code, &text, language)
-            }
-            Dialect::Dapr(call) => {
-                let refused;
-                let text = match &self {
-                    Failure::BadRequest(reason) | Failure::NoSuchStore(reason) => reason,
-                    Failure::RedisRefused { advice: Some(advice), .. } => {
-                        refused = format!("{} ({advice})", row.english);
-                        &refused
-                    }
-                    _ => row.english,
-                };
-                dapr::answer(row.dapr.0, row.dapr.1, call, text)
-            }
-            Dialect::Native | Dialect::None => problem::answer(&self.problem(docs), row.status),
-        };
-        match self {
-            Failure::MethodNotAllowed(allow) => {
-                response.headers_mut().insert(ALLOW, HeaderValue::from_static(allow));
-            }
-            Failure::Unauthorized(_) | Failure::Proxied | Failure::NoSuchUser(_)
-                if response.status() == StatusCode::UNAUTHORIZED =>
-            {
-                // RFC 9110, 15.5.2: a 401 names the scheme that would do.
-                response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-            }
-            Failure::TooManyWaiters(_) | Failure::TooManyRequests(_) => {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            Failure::Overloaded(_)
-            | Failure::Draining
-            | Failure::RedisUnavailable(_)
-            | Failure::RedisRefused { .. }
-            | Failure::TooLate(_)
-            | Failure::RenewedTooLate(_)
-                if response.status() == StatusCode::SERVICE_UNAVAILABLE =>
-            {
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
-            }
-            Failure::Held(Holder::Lease(lease)) if dialect == Dialect::Admin => {
-                response.headers_mut().insert(admin::HOLDER, admin::spelled(&lease.owner.id));
-            }
-            Failure::Held(holder) if dialect == Dialect::Native => {
-                response.headers_mut().insert(RETRY_AFTER, when_it_ends(Some(&holder)));
-            }
-            Failure::WaitTimeout(queue) if dialect == Dialect::Native => {
-                let holder = queue.as_ref().and_then(|queue| queue.holder.as_ref());
-                response.headers_mut().insert(RETRY_AFTER, when_it_ends(holder));
-            }
-            _ => {}
-        }
-        response
-    }
-}
-
-/// In how many seconds a lease ends, at least one.
-fn when_it_ends(holder: Option<&Holder>) -> HeaderValue {
-    let left_ms = holder.and_then(Holder::valid_for_ms).unwrap_or(0);
-    HeaderValue::from(left_ms.div_ceil(1000).max(1))
 }
 
 impl From<Unauthorized> for Failure {
@@ -256,7 +167,7 @@ impl From<LockFailure> for Failure {
             LockFailure::WaitTimeout => Failure::WaitTimeout(None),
             LockFailure::TooManyWaiters(_) => Failure::TooManyWaiters(failure.to_string()),
             LockFailure::Draining => Failure::Draining,
-            // Redis was there, and its replicas were not.
+            // Redis was reachable; its replicas were not.
             LockFailure::TakenBack(_) => Failure::RedisRefused {
                 reason: failure.to_string(),
                 advice: Some("--min-replicas needs replicas that acknowledge: restore them".to_owned()),

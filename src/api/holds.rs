@@ -1,22 +1,22 @@
-//! The leases that connections to this process hold. A release by whom a lease belongs to ends its hold at once, and is
-//! no loss: Redis alone could not tell it from an expiry.
+//! The leases that connections to this process hold. When the owner of one releases it through this process, its hold ends
+//! at once as released. Redis publishes a release, too, but a message may be lost or forbidden by the ACL; and a renewal
+//! that finds the lease gone cannot tell a release from an expiry.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-use super::Context;
 use crate::lock::{Changed, Key, Lease, LockFailure, Locks, Owner, Shard, Token, Which};
 
-/// All of a process, over its threads; by shard, so that few are looked at for a release.
+/// All held leases of a process, over its threads; by shard, so that a release looks at few.
 pub struct Holds(Vec<Mutex<Vec<Arc<Held>>>>);
 
 struct Held {
     key: Key,
     token: Token,
     owner: Owner,
-    /// Its release has been asked for.
+    /// Whether a release of it was sent.
     is_released: AtomicBool,
     told: Notify,
 }
@@ -45,7 +45,23 @@ impl Holds {
         Entry { held, holds: Arc::clone(self) }
     }
 
-    /// Marks those that a release is about, before it is asked for: a renewal may meet it.
+    /// Releases a lease, and ends its hold, if this process has it.
+    pub async fn release(&self, locks: &Locks, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let (Which::Token(token) | Which::Of(_, token)) = which;
+        let holds = self.releasing(token.shard(), |held| held.token == token);
+        settled(&holds, locks.release(which, owner).await)
+    }
+
+    /// Releases this owner's lease of `key`, and ends its hold, if this process has it.
+    pub async fn release_key(&self, locks: &Locks, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let is_meant = |held: &Held| {
+            held.key == key && (held.owner.kind, held.owner.id.as_str()) == (owner.kind, owner.id.as_str())
+        };
+        let holds = self.releasing(key.shard(), is_meant);
+        settled(&holds, locks.release_key(key, owner).await)
+    }
+
+    /// Marks the leases that are about to be released. A renewal under way may find them gone already.
     fn releasing(&self, shard: Shard, is_meant: impl Fn(&Held) -> bool) -> Vec<Arc<Held>> {
         let meant: Vec<Arc<Held>> = self.of(shard).iter().filter(|held| is_meant(held)).cloned().collect();
         meant.iter().for_each(|held| held.is_released.store(true, Ordering::Relaxed));
@@ -53,7 +69,7 @@ impl Holds {
     }
 }
 
-/// The place of one hold among [`Holds`].
+/// One hold's entry among [`Holds`].
 pub struct Entry {
     held: Arc<Held>,
     holds: Arc<Holds>,
@@ -65,7 +81,7 @@ impl Entry {
         self.held.told.notified().await;
     }
 
-    /// Whether a lease that is no more was released, as far as this process knows.
+    /// Whether this process has released the lease, or is about to.
     pub fn is_released(&self) -> bool {
         self.held.is_released.load(Ordering::Relaxed)
     }
@@ -77,25 +93,7 @@ impl Drop for Entry {
     }
 }
 
-impl Context {
-    /// Releases a lease, and tells its hold, if it has one here.
-    pub async fn release(&self, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
-        let (Which::Token(token) | Which::Of(_, token)) = which;
-        let holds = self.holds.releasing(token.shard(), |held| held.token == token);
-        settled(&holds, Locks::release(&self.locks, which, owner).await)
-    }
-
-    /// Releases the lease that this owner has of `key`, and tells its hold, if it has one here.
-    pub async fn release_key(&self, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
-        let is_meant = |held: &Held| {
-            held.key == key && (held.owner.kind, held.owner.id.as_str()) == (owner.kind, owner.id.as_str())
-        };
-        let holds = self.holds.releasing(key.shard(), is_meant);
-        settled(&holds, self.locks.release_key(key, owner).await)
-    }
-}
-
-/// Where the outcome is unknown, the next renewal tells.
+/// Ends the holds of leases that were released. If the outcome is unknown, the next renewal decides.
 fn settled(holds: &[Arc<Held>], outcome: Result<Changed<()>, LockFailure>) -> Result<Changed<()>, LockFailure> {
     for held in holds {
         match &outcome {

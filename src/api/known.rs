@@ -1,5 +1,5 @@
-//! Names that an operation does not know: a field of its body or a parameter of its query that would otherwise be ignored
-//! is refused, with the nearest name that exists.
+//! Unknown names: an unknown field of a body or an unknown query parameter is refused, not ignored; the answer has the
+//! nearest name that exists.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use serde::forward_to_deserialize_any;
 use super::failure::Failure;
 use super::wire::decoded;
 
-/// What the other APIs call the same thing.
+/// Names that several APIs have for one thing.
 const SAME: [&[&str]; 3] = [
     &["ttlMs", "leasePeriod", "expiryInSeconds", "duration", "timeout", "lease", "leaseMs"],
     &["owner", "lockOwner"],
@@ -21,7 +21,7 @@ const LONGEST: usize = 64;
 /// The names of the fields of a body.
 pub type Fields = fn() -> &'static [&'static str];
 
-/// Refuses a parameter that is none of `known`; `fields` are those of the body.
+/// Refuses a query parameter that is not among `known`; `fields` are those of the body.
 pub fn parameters(query: Option<&str>, known: &[&str], fields: Fields) -> Result<(), Failure> {
     let Some(query) = query else { return Ok(()) };
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -49,7 +49,7 @@ fn unknown(kind: &str, name: &str, known: &[&str], (other_kind, others): (&str, 
     let name: String = name.chars().take(LONGEST).collect();
     let mut text = format!("unknown {kind} `{}`", name.escape_debug());
     let candidates = known.iter().map(|known| (*known, false)).chain(others.iter().map(|other| (*other, true)));
-    // What languages keep for themselves is no name that somebody meant.
+    // Programming languages reserve such names: a user who sends one has not misspelled another.
     let candidates = candidates.filter(|_| !name.starts_with("__"));
     let nearest = candidates.map(|(candidate, is_other)| (distance(&name, candidate), is_other, candidate)).min();
     let _ = match nearest {
@@ -69,8 +69,8 @@ fn unknown(kind: &str, name: &str, known: &[&str], (other_kind, others): (&str, 
     Failure::BadRequest(text.replace("?; ", "? "))
 }
 
-/// How far apart two names are: the letters to insert, delete or replace. Case, hyphens and underscores do not count; what
-/// one of them begins with is as near as a letter, and so is what another API calls the same.
+/// How far apart two names are: the letters to insert, delete or replace. Case, hyphens and underscores are ignored. Two
+/// names are one letter apart if one begins with the other, or if two APIs use them for one thing.
 fn distance(name: &str, known: &str) -> usize {
     let letters = |name: &str| -> Vec<char> {
         name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
@@ -84,15 +84,7 @@ fn distance(name: &str, known: &str) -> usize {
     if begins || SAME.iter().any(is_same) {
         return 1;
     }
-    let mut row: Vec<usize> = (0..=known.len()).collect();
-    for (at, letter) in name.iter().enumerate() {
-        let mut before = std::mem::replace(&mut row[0], at + 1);
-        for (to, other) in known.iter().enumerate() {
-            let least = (before + usize::from(letter != other)).min(row[to] + 1).min(row[to + 1] + 1);
-            before = std::mem::replace(&mut row[to + 1], least);
-        }
-    }
-    row[known.len()]
+    strsim::generic_levenshtein(&name, &known)
 }
 
 /// The names of an object's members.
@@ -128,7 +120,7 @@ pub fn fields_of<T: DeserializeOwned>() -> &'static [&'static str] {
     fields
 }
 
-/// Of an operation without a body.
+/// The fields of an operation without a body.
 pub fn no_fields() -> &'static [&'static str] {
     &[]
 }

@@ -1,4 +1,4 @@
-//! The browser's side: which host names we answer to, and whose pages may change locks where the browser lends them the right.
+//! The browser's side: which host names are answered, and which origins' pages may change locks with what the browser adds.
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::OnceLock;
@@ -9,7 +9,7 @@ use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Version};
 
 use super::failure::Failure;
-use crate::api::settings::ListenConfig;
+use super::settings::ListenConfig;
 use crate::server::Address;
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -20,14 +20,14 @@ pub struct Gate {
     /// Which host names are answered; `None`: all.
     hosts: Option<Hosts>,
     allowed_origins: Vec<String>,
-    /// A Host header that was admitted: nearly all requests have the same one.
+    /// A Host header that was admitted: nearly all requests have one and the same.
     admitted: OnceLock<HeaderValue>,
 }
 
 /// The host names that a listener answers to: against DNS rebinding, and where `--allowed-hosts` names them.
 #[derive(Debug)]
 struct Hosts {
-    /// Where it listens; `None` for a unix socket.
+    /// The address that is listened on; `None` for a unix socket.
     own: Option<IpAddr>,
     allowed: Vec<String>,
 }
@@ -46,7 +46,7 @@ impl Gate {
         }
     }
 
-    /// Refuses a request without exactly one host, or for a host that is not ours.
+    /// Refuses a request without exactly one host, or for a host that is not allowed.
     pub fn admit(&self, parts: &Parts) -> Result<(), Failure> {
         let mut hosts = parts.headers.get_all(HOST).iter();
         let (first, has_more) = (hosts.next(), hosts.next().is_some());
@@ -72,8 +72,8 @@ impl Gate {
         Ok(())
     }
 
-    /// Refuses a change that a page of another site makes, where the browser alone lends it the right: by the user's
-    /// cookie, or by standing where callers need not say who they are.
+    /// Refuses a change by a cross-origin page, for callers whose right comes from the browser alone: from the cookie that it
+    /// adds, or from its place on a network where callers need not authenticate.
     pub fn admit_page(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
         const FOREIGN: Failure = Failure::Forbidden("the origin is not allowed; see --allowed-origins");
         if method.is_safe() {
@@ -98,8 +98,8 @@ impl Gate {
         }
     }
 
-    /// Refuses a caller without a credential whose request came through a proxy: it may be anybody's, whatever the
-    /// listener's address says.
+    /// Refuses a caller without a credential whose request came through a proxy: it may come from anywhere, also on a
+    /// loopback listener.
     pub fn admit_direct(&self, headers: &HeaderMap) -> Result<(), Failure> {
         let by_proxy = |name: &str| matches!(name, "forwarded" | "via") || name.starts_with("x-forwarded");
         match headers.keys().any(|name| by_proxy(name.as_str())) {
@@ -127,7 +127,7 @@ impl Hosts {
     }
 }
 
-/// Whether an address is one of this machine's, of whatever interface, now: those can be bound.
+/// Whether an address is one of this machine's now, of any interface: only those can be bound.
 fn is_of_this_machine(ip: IpAddr) -> bool {
     let is_one_place = !ip.is_unspecified() && !ip.is_multicast() && ip != IpAddr::V4(Ipv4Addr::BROADCAST);
     is_one_place && UdpSocket::bind((ip, 0)).is_ok()
@@ -147,7 +147,7 @@ fn one_host(headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
     Ok(Some(authority))
 }
 
-/// Whether an origin is the host that was asked. Its scheme says nothing here: TLS may end before us.
+/// Whether an origin is the host that was asked. Its scheme is ignored, because a proxy may terminate TLS.
 fn is_same(origin: &str, host: &str) -> bool {
     let bare = |authority: &str, port: &str| authority.strip_suffix(port).unwrap_or(authority).to_ascii_lowercase();
     [("http://", ":80"), ("https://", ":443")].into_iter().any(|(scheme, port)| {

@@ -1,16 +1,21 @@
-//! Names for owners that service callers did not name: the machine, and a number that is no other request's.
+//! Names of owners: which ones service callers may send, and the unique ones that are made for callers who send none.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Makes the names of one thread.
+use super::failure::Failure;
+
+/// Longest owner, bytes.
+const MAX_OWNER_BYTES: usize = 256;
+
+/// Makes the owners' names of one thread.
 pub struct OwnerNames {
     prefix: String,
     next: AtomicU64,
 }
 
 impl OwnerNames {
-    /// The numbers begin at 64 random bits, since host names repeat: processes of one host, restarts, threads and pods on
-    /// the host's network never meet.
+    /// The numbers begin at 64 random bits, since host names repeat: no two processes, threads, or pods on one host's
+    /// network make one name.
     pub fn new(prefix: &str) -> OwnerNames {
         let first = getrandom::u64().expect("the operating system has random bytes");
         OwnerNames { prefix: prefix.to_owned(), next: AtomicU64::new(first) }
@@ -22,6 +27,14 @@ impl OwnerNames {
     }
 }
 
+/// Refuses a text that cannot be the name of a service caller's owner; `field` names the field that has it.
+pub fn check(field: &str, owner: &str) -> Result<(), Failure> {
+    if (1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(Failure::BadRequest(format!("{field}: expected 1 to {MAX_OWNER_BYTES} bytes without control characters")))
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::HashSet;
@@ -29,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_two_names_are_the_same_whoever_made_them() {
+    fn no_two_names_are_equal_over_all_makers() {
         let makers = [0; 4].map(|_| OwnerNames::new("web-3"));
         makers[0].next.store(u64::MAX - 1, Ordering::Relaxed);
         let names: Vec<String> = makers.iter().flat_map(|maker| [0; 100].map(|_| maker.next())).collect();

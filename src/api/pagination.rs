@@ -1,5 +1,5 @@
-//! A page of the list of locks: what the query asks for, how it is written at the pace of its reader, and what comes
-//! behind it.
+//! A page of the list of locks: what the query asks for, how it is written at the pace of its reader, and the cursor of
+//! the next page.
 
 use std::time::Duration;
 
@@ -16,13 +16,13 @@ use crate::server::{Body, Broken, Response};
 
 /// Longest page that may be asked for.
 pub const MAX_LIMIT: usize = 10_000;
-/// Time of looking at Redis after which a page ends, however little was found.
+/// Time of reading from Redis after which a page ends, however little was found.
 pub const LOOKING: Duration = Duration::from_millis(100);
-/// Length at which a part of a streamed list is handed over; so much of it waits for a reader who does not read.
+/// Length at which a part of a streamed list is handed over; at most one part waits for a slow reader.
 const CHUNK_BYTES: usize = 16 * 1024;
-/// Leases that are written at once.
+/// Leases that are read and written at a time.
 const AT_ONCE: usize = 64;
-/// An answer that has moved nothing for so long gives up its place.
+/// Time without progress after which an answer gives up its place among the lists that read from Redis.
 const STALL: Duration = Duration::from_secs(2);
 
 /// A page, as the query asks for it.
@@ -51,7 +51,7 @@ impl Page {
         Ok(Page { prefix: parameter(query, "prefix")?.unwrap_or_default(), limit, cursor })
     }
 
-    /// The query of the page behind `last`.
+    /// The query of the page that begins after `last`.
     pub fn after(&self, last: Token) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if !self.prefix.is_empty() {
@@ -69,7 +69,7 @@ impl Page {
 pub struct Form {
     pub opening: &'static str,
     pub entry: fn(&Lease, &mut Vec<u8>),
-    /// Given the cursor of the page behind it, where there is one.
+    /// Given the cursor of the next page, where there is one.
     pub closing: fn(Option<Token>) -> String,
 }
 
@@ -85,7 +85,7 @@ impl Bounds {
     pub const NONE: Bounds = Bounds { leases: usize::MAX, bytes: usize::MAX, looking: Duration::MAX };
 }
 
-/// A list as it is written.
+/// A list that is being written.
 pub struct Text {
     listing: Listing,
     form: Form,
@@ -94,7 +94,7 @@ pub struct Text {
     written: usize,
     is_first: bool,
     is_complete: bool,
-    /// The cursor of the page behind it, once it is complete.
+    /// The cursor of the next page, once this one is complete.
     next: Option<Token>,
 }
 
@@ -104,9 +104,9 @@ impl Text {
         Text { listing, form, bounds, chunk, written: 0, is_first: true, is_complete: false, next: None }
     }
 
-    /// The answer, as a whole where it is short, else as it is read.
+    /// The answer: whole if it is short, else streamed.
     pub async fn answer(mut self) -> Result<Response, Failure> {
-        // Before the head is sent a failure can still be answered as one.
+        // Before the head is sent, a failure can still have a status of its own.
         self.write(CHUNK_BYTES).await?;
         if self.is_complete {
             return Ok(self.whole());
@@ -116,7 +116,7 @@ impl Text {
         Ok(json(Body::Parts(body)))
     }
 
-    /// The answer as a whole, and the cursor of the page behind it, where there is one.
+    /// The whole answer, and the cursor of the next page, where there is one.
     pub async fn answer_at_once(mut self) -> Result<(Response, Option<Token>), Failure> {
         self.write(usize::MAX).await?;
         let next = self.next;
@@ -131,7 +131,7 @@ impl Text {
         json(body)
     }
 
-    /// Writes on until the chunk has so many bytes, or the list is complete.
+    /// Writes leases until the chunk has so many bytes, or the list is complete.
     async fn write(&mut self, chunk_bytes: usize) -> Result<(), RedisFailure> {
         while self.chunk.len() < chunk_bytes {
             let most = AT_ONCE.min(self.bounds.leases);
@@ -161,7 +161,7 @@ impl Text {
         Ok(())
     }
 
-    /// Ends it behind the lease with this token.
+    /// Ends the list after the lease with this token.
     async fn complete(&mut self, last: Option<Token>) -> Result<(), RedisFailure> {
         let is_last = last == self.listing.position() && self.listing.ends_here(self.bounds.looking).await?;
         self.next = last.filter(|_| !is_last);
@@ -170,12 +170,12 @@ impl Text {
         Ok(())
     }
 
-    /// Writes at the pace of the reader.
+    /// Writes all of the list, at the pace of its reader.
     async fn stream(mut self, chunks: mpsc::Sender<Result<Bytes, Broken>>) {
         while let Some(room) = self.room(&chunks).await {
             room.send(Ok(Bytes::from(std::mem::take(&mut self.chunk))));
             if self.is_complete {
-                // Until the last part is on its way.
+                // The place is kept until the last part is on its way.
                 let _ = tokio::time::timeout(STALL, chunks.reserve()).await;
                 return;
             }
@@ -193,7 +193,7 @@ impl Text {
         }
     }
 
-    /// Waits until the reader has taken what was written before; without its place after a while.
+    /// Waits until the reader has taken the part before; gives up the place after [`STALL`].
     async fn room<'a>(
         &mut self,
         chunks: &'a mpsc::Sender<Result<Bytes, Broken>>,
@@ -212,7 +212,7 @@ fn json(body: Body) -> Response {
     response
 }
 
-/// Keeps a place until what is returned is dropped, or for [`STALL`].
+/// Keeps a place until the returned guard is dropped, at most for [`STALL`].
 fn until_sent(place: Place) -> Box<dyn Send> {
     let (sent, dropped) = oneshot::channel::<()>();
     tokio::spawn(async move {

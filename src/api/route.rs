@@ -2,15 +2,15 @@
 
 use hyper::Method;
 
-/// An HTTP surface over the engine.
+/// An API: an HTTP surface over the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     Admin,
     Leases,
     Native,
-    /// Its errors name what was asked for.
+    /// Its errors name the call.
     Dapr(DaprCall),
-    /// No dialect: a path that leads nowhere.
+    /// No API: a path that leads nowhere.
     None,
 }
 
@@ -24,7 +24,7 @@ pub enum DaprCall {
 }
 
 impl Dialect {
-    /// The dialect as a metric label.
+    /// The API as a metric label.
     pub fn label(self) -> &'static str {
         match self {
             Dialect::Admin => "admin",
@@ -93,23 +93,24 @@ impl Operation {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Route {
     Found(Operation),
-    /// The path is ours, the method is not; the text is for `Allow`.
-    WrongMethod(&'static str),
+    /// The path exists, but not with this method; the text is for `Allow`.
+    WrongMethod(String),
     Nowhere,
 }
 
-/// What some path or other takes, for requests that name none: `CONNECT host:port` and `OPTIONS *`.
+/// The methods of all paths, for requests that name no path: `CONNECT host:port` and `OPTIONS *`.
 const ANY_METHOD: &str = "GET, POST, PUT, DELETE";
 
-/// Finds the route of a request. A leading `/api` is accepted before every path of the admin and leases dialects, since
-/// one of them is served from there elsewhere.
+/// The methods of a path, in the order of `Allow`, and what each asks for, given the part of the path that varies.
+type Methods = &'static [(&'static str, fn(String) -> Operation)];
+
+/// Finds the route of a request. A leading `/api` is accepted before every path of the admin and the leases API, because
+/// clients of the latter know it from there.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
         Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Errors, Fence,
         Hold, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
     };
-    use Route::{Found, WrongMethod};
-
     let stripped = path.strip_prefix("/api").filter(|rest| rest.starts_with('/'));
     // One more than any path of ours has.
     let (mut segments, mut count) = ([""; 5], 0);
@@ -120,126 +121,39 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
         segments[count] = &rest[..slash(rest).unwrap_or(rest.len())];
         count += 1;
     }
-    let (dialect, route) = match &segments[..count] {
-        ["admin", "lock"] => (
-            Dialect::Admin,
-            match *method {
-                Method::POST => Found(AdminLock),
-                _ => WrongMethod("POST"),
-            },
-        ),
-        ["admin", "remove-lock"] => (
-            Dialect::Admin,
-            match *method {
-                Method::DELETE => Found(AdminRemove),
-                _ => WrongMethod("DELETE"),
-            },
-        ),
-        ["cmn", "leasable-locks"] => (
-            Dialect::Leases,
-            match *method {
-                Method::GET => Found(LeaseList),
-                Method::POST => Found(LeaseCreate),
-                _ => WrongMethod("GET, POST"),
-            },
-        ),
-        ["cmn", "leasable-locks", "custom", token] => (
-            Dialect::Leases,
-            match *method {
-                Method::DELETE => Found(LeaseRemove((*token).to_owned())),
-                _ => WrongMethod("DELETE"),
-            },
-        ),
-        ["cmn", "leasable-locks", token] => (
-            Dialect::Leases,
-            match *method {
-                Method::PUT => Found(LeaseRenew((*token).to_owned())),
-                Method::DELETE => Found(LeaseRelease((*token).to_owned())),
-                _ => WrongMethod("PUT, DELETE"),
-            },
-        ),
-        ["v1", "locks"] => (
-            Dialect::Native,
-            match *method {
-                Method::GET => Found(List),
-                _ => WrongMethod("GET"),
-            },
-        ),
-        ["v1", "locks", key] => (
-            Dialect::Native,
-            match *method {
-                Method::POST => Found(Acquire((*key).to_owned())),
-                Method::PUT => Found(Renew((*key).to_owned())),
-                Method::DELETE => Found(Release((*key).to_owned())),
-                Method::GET => Found(Show((*key).to_owned())),
-                _ => WrongMethod("GET, POST, PUT, DELETE"),
-            },
-        ),
-        ["v1", "locks", key, "fence"] => (
-            Dialect::Native,
-            match *method {
-                Method::GET => Found(Fence((*key).to_owned())),
-                _ => WrongMethod("GET"),
-            },
-        ),
-        ["v1", "locks", key, "hold"] => (
-            Dialect::Native,
-            match *method {
-                Method::POST => Found(Hold((*key).to_owned())),
-                _ => WrongMethod("POST"),
-            },
-        ),
-        ["v1.0-alpha1", "lock", store] => (
-            Dialect::Dapr(DaprCall::TryLock),
-            match *method {
-                Method::POST => Found(DaprTryLock((*store).to_owned())),
-                _ => WrongMethod("POST"),
-            },
-        ),
-        ["v1.0-alpha1", "unlock", store] => (
-            Dialect::Dapr(DaprCall::Unlock),
-            match *method {
-                Method::POST => Found(DaprUnlock((*store).to_owned())),
-                _ => WrongMethod("POST"),
-            },
-        ),
-        ["v1.0", "metadata"] => (
-            Dialect::Dapr(DaprCall::Probe),
-            match *method {
-                Method::GET => Found(DaprMetadata),
-                _ => WrongMethod("GET"),
-            },
-        ),
-        ["v1.0", "healthz"] | ["v1.0", "healthz", "outbound"] => (
-            Dialect::Dapr(DaprCall::Probe),
-            match *method {
-                Method::GET => Found(DaprHealth),
-                _ => WrongMethod("GET"),
-            },
-        ),
-        ["openapi.json"] => (
-            Dialect::None,
-            match *method {
-                Method::GET => Found(Document),
-                _ => WrongMethod("GET"),
-            },
-        ),
-        ["errors"] => (
-            Dialect::None,
-            match *method {
-                Method::GET => Found(Errors),
-                _ => WrongMethod("GET"),
-            },
-        ),
-        _ if (method == Method::CONNECT && path.is_empty()) || (method == Method::OPTIONS && path == "*") => {
-            (Dialect::None, WrongMethod(ANY_METHOD))
+    let (dialect, name, methods): (Dialect, &str, Methods) = match &segments[..count] {
+        ["admin", "lock"] => (Dialect::Admin, "", &[("POST", |_| AdminLock)]),
+        ["admin", "remove-lock"] => (Dialect::Admin, "", &[("DELETE", |_| AdminRemove)]),
+        ["cmn", "leasable-locks"] => (Dialect::Leases, "", &[("GET", |_| LeaseList), ("POST", |_| LeaseCreate)]),
+        ["cmn", "leasable-locks", "custom", token] => (Dialect::Leases, token, &[("DELETE", LeaseRemove)]),
+        ["cmn", "leasable-locks", token] => (Dialect::Leases, token, &[("PUT", LeaseRenew), ("DELETE", LeaseRelease)]),
+        ["v1", "locks"] => (Dialect::Native, "", &[("GET", |_| List)]),
+        ["v1", "locks", key] => {
+            (Dialect::Native, key, &[("GET", Show), ("POST", Acquire), ("PUT", Renew), ("DELETE", Release)])
         }
-        _ => (Dialect::None, Route::Nowhere),
+        ["v1", "locks", key, "fence"] => (Dialect::Native, key, &[("GET", Fence)]),
+        ["v1", "locks", key, "hold"] => (Dialect::Native, key, &[("POST", Hold)]),
+        ["v1.0-alpha1", "lock", store] => (Dialect::Dapr(DaprCall::TryLock), store, &[("POST", DaprTryLock)]),
+        ["v1.0-alpha1", "unlock", store] => (Dialect::Dapr(DaprCall::Unlock), store, &[("POST", DaprUnlock)]),
+        ["v1.0", "metadata"] => (Dialect::Dapr(DaprCall::Probe), "", &[("GET", |_| DaprMetadata)]),
+        ["v1.0", "healthz"] | ["v1.0", "healthz", "outbound"] => {
+            (Dialect::Dapr(DaprCall::Probe), "", &[("GET", |_| DaprHealth)])
+        }
+        ["openapi.json"] => (Dialect::None, "", &[("GET", |_| Document)]),
+        ["errors"] => (Dialect::None, "", &[("GET", |_| Errors)]),
+        _ if (method == Method::CONNECT && path.is_empty()) || (method == Method::OPTIONS && path == "*") => {
+            return (Dialect::None, Route::WrongMethod(ANY_METHOD.to_owned()));
+        }
+        _ => return (Dialect::None, Route::Nowhere),
     };
-    match dialect {
-        Dialect::Native | Dialect::Dapr(_) | Dialect::None if stripped.is_some() => (Dialect::None, Route::Nowhere),
-        dialect => (dialect, route),
+    if stripped.is_some() && !matches!(dialect, Dialect::Admin | Dialect::Leases) {
+        return (Dialect::None, Route::Nowhere);
     }
+    let route = match methods.iter().find(|(allowed, _)| method == allowed) {
+        Some((_, operation)) => Route::Found(operation(name.to_owned())),
+        None => Route::WrongMethod(methods.iter().map(|(allowed, _)| *allowed).collect::<Vec<_>>().join(", ")),
+    };
+    (dialect, route)
 }
 
 #[cfg(test)]
@@ -281,13 +195,17 @@ mod tests {
 
     #[test]
     fn other_methods_are_told_which_ones_are_allowed() {
-        assert_eq!(resolve(&Method::HEAD, "/cmn/leasable-locks").1, Route::WrongMethod("GET, POST"));
-        assert_eq!(resolve(&Method::TRACE, "/cmn/leasable-locks/7").1, Route::WrongMethod("PUT, DELETE"));
-        assert_eq!(resolve(&Method::GET, "/cmn/leasable-locks/custom/7").1, Route::WrongMethod("DELETE"));
-        assert_eq!(resolve(&Method::OPTIONS, "/admin/remove-lock").1, Route::WrongMethod("DELETE"));
-        assert_eq!(resolve(&Method::HEAD, "/v1.0/healthz").1, Route::WrongMethod("GET"));
-        assert_eq!(resolve(&Method::GET, "/v1.0-alpha1/lock/a").1, Route::WrongMethod("POST"));
-        assert_eq!(resolve(&Method::OPTIONS, "*").1, Route::WrongMethod(ANY_METHOD));
-        assert_eq!(resolve(&Method::CONNECT, "").1, Route::WrongMethod(ANY_METHOD));
+        let allowed = |(_, route): (Dialect, Route)| match route {
+            Route::WrongMethod(allow) => allow,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(allowed(resolve(&Method::HEAD, "/cmn/leasable-locks")), "GET, POST");
+        assert_eq!(allowed(resolve(&Method::TRACE, "/cmn/leasable-locks/7")), "PUT, DELETE");
+        assert_eq!(allowed(resolve(&Method::GET, "/cmn/leasable-locks/custom/7")), "DELETE");
+        assert_eq!(allowed(resolve(&Method::OPTIONS, "/admin/remove-lock")), "DELETE");
+        assert_eq!(allowed(resolve(&Method::HEAD, "/v1.0/healthz")), "GET");
+        assert_eq!(allowed(resolve(&Method::GET, "/v1.0-alpha1/lock/a")), "POST");
+        assert_eq!(allowed(resolve(&Method::OPTIONS, "*")), ANY_METHOD);
+        assert_eq!(allowed(resolve(&Method::CONNECT, "")), ANY_METHOD);
     }
 }

@@ -1,4 +1,4 @@
-//! Where the API is served, and for whom.
+//! Settings of the API listeners: addresses, limits, and who may call.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ pub struct Settings<'a> {
     pub listen: &'a ListenConfig,
     pub locks: &'a LockConfig,
     pub auth: &'a AuthConfig,
-    /// What callers without a credential may do there.
+    /// What callers without a credential may do on this listener.
     pub anonymous: Anonymous,
-    /// How long held locks are kept while the process is being stopped: less than connections are, so that their last word
+    /// How long held locks are kept once the drain has begun: shorter than connections are, so that a hold's last line
     /// arrives.
     pub hold_grace: Duration,
 }
@@ -24,24 +24,24 @@ pub struct ListenConfig {
     pub api: Vec<Address>,
     /// At least one; the first is the one to show.
     pub ops: Vec<Address>,
-    /// Whether the ops listeners were asked for; of the default's one may be missing.
+    /// Whether `--ops-listen` was set; one of its default addresses may be missing.
     pub ops_is_set: bool,
     pub sockets: SocketAccess,
     /// In lower case, an IPv6 address in brackets. Empty: not set.
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
     pub max_connections: usize,
-    /// Whether so many connections were asked for; the default is what the machine has, at most.
+    /// Whether `--max-connections` was set; the default shrinks to what the machine allows.
     pub max_connections_is_set: bool,
-    /// Whether callers need not say who they are even beyond loopback.
+    /// Whether callers need not authenticate even on listeners beyond loopback.
     pub insecure: bool,
-    /// The lock stores that the Dapr dialect offers.
+    /// The lock stores of the Dapr API.
     pub dapr_stores: Vec<DaprStore>,
     /// Where `/errors` is served, without a slash at its end; `None`: the sidecar itself.
     pub docs_url: Option<String>,
 }
 
-/// A lock store of the Dapr dialect: its resource `r` is the lock `prefix||r`.
+/// A lock store of the Dapr API: its resource `r` is the lock `prefix||r`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DaprStore {
     pub name: String,

@@ -1,4 +1,4 @@
-//! What the dialects share on the wire: query parameters, times, JSON answers.
+//! What all APIs share on the wire: query parameters, times, JSON answers.
 
 use std::borrow::Cow;
 use std::str::Utf8Error;
@@ -16,8 +16,7 @@ use crate::server::{Body, Response};
 /// Most answers are shorter, so that few of them have to grow.
 const MOST_ANSWERS_BYTES: usize = 512;
 
-/// The query parameter of this name, decoded. 400 where it comes twice, since nobody knows which one counts, or is not
-/// UTF-8.
+/// The query parameter of this name, decoded. 400 if it comes twice, since either could be meant, or is not UTF-8.
 pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Failure> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
     let mut values = pairs.filter(|(field, _)| decoded(field).is_ok_and(|field| field == name)).map(|(_, value)| value);
@@ -82,14 +81,14 @@ pub fn json(status: StatusCode, value: &impl Serialize) -> Response {
     response
 }
 
-/// An answer that says nothing but that it is done.
+/// A success without a body.
 pub fn no_content() -> Response {
     let mut response = Response::new(Body::Whole(None));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
 }
 
-/// An answer that tells of a lease: unless it goes out, that is undone.
+/// An answer that grants a lease, which is rolled back unless the answer is sent.
 pub fn confirming(mut response: Response, unconfirmed: Unconfirmed) -> Response {
     response.body_mut().on_sent(Box::new(move || drop(unconfirmed.confirm())));
     response

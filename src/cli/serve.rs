@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::{complain, exit, parse, runtime};
 use crate::app::App;
 use crate::config::{Address, Config, Environment, Flags, ListenConfig, Mistake};
+use crate::drain::Drain;
 use crate::log;
 
 pub fn run(flags: &Flags) -> ExitCode {
@@ -61,13 +62,13 @@ pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) 
     let (api, ops, version) = (all(&app.listen().api), all(&app.listen().ops), env!("CARGO_PKG_VERSION"));
     tracing::info!(%api, %ops, version, "listening");
     let ended = runtime.block_on(async {
-        let (stop, stopped) = watch::channel(false);
+        let (stop, drain) = Drain::channel();
         // Before anything is served: who was answered may send a signal.
         match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
             (Ok(terminate), Ok(interrupt)) => drop(tokio::spawn(heed_signals(terminate, interrupt, stop))),
             _ => tracing::error!("cannot listen for signals"),
         }
-        app.run(stopped).await
+        app.run(drain).await
     });
     match ended {
         Ok(true) => tracing::info!("shutdown complete"),

@@ -94,23 +94,10 @@ fn is_service_link(name: &str) -> bool {
 
 /// How far apart two names are: letters to insert, delete, replace or swap with their neighbour, as a share of the longer.
 fn distance(a: &str, b: &str) -> f64 {
-    let letters = |name: &str| name.chars().skip(PREFIX.len()).take(LONGEST).collect::<Vec<char>>();
-    let (a, b) = (letters(a), letters(b));
-    let mut rows: Vec<Vec<usize>> = vec![(0..=b.len()).collect()];
-    for at in 1..=a.len() {
-        let mut row = vec![at];
-        for to in 1..=b.len() {
-            let replaced = rows[at - 1][to - 1] + usize::from(a[at - 1] != b[to - 1]);
-            let mut least = replaced.min(rows[at - 1][to] + 1).min(row[to - 1] + 1);
-            if at > 1 && to > 1 && a[at - 1] == b[to - 2] && a[at - 2] == b[to - 1] {
-                least = least.min(rows[at - 2][to - 2] + 1);
-            }
-            row.push(least);
-        }
-        rows.push(row);
-    }
+    let [a, b] = [a, b].map(|name| name.chars().skip(PREFIX.len()).take(LONGEST).collect::<String>());
+    let longer = a.chars().count().max(b.chars().count()).max(1);
     #[expect(clippy::cast_precision_loss, reason = "at most 64")]
-    let share = rows[a.len()][b.len()] as f64 / a.len().max(b.len()).max(1) as f64;
+    let share = strsim::osa_distance(&a, &b) as f64 / longer as f64;
     share
 }
 

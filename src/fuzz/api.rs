@@ -11,7 +11,7 @@ use super::admin::Target;
 use super::body;
 use super::dapr::LockBody;
 use super::leases::{CreateBody, token_in};
-use super::native::{AcquireBody, key_in, name_in};
+use super::native::request::{AcquireBody, idempotency_key, key_in};
 use super::pagination::{MAX_LIMIT, Page};
 use super::route::{Operation, Route, resolve};
 use super::wire::{flag, number, parameter, segment};
@@ -84,7 +84,7 @@ fn keyed(key: &Key) {
 }
 
 /// `body`, `query`: a target's key tells its route and its id, so that two targets are never one key; and a body, a
-/// query and JSON spelled anew mean the same.
+/// query and JSON that are written again mean the same.
 pub fn admin(data: &[u8]) {
     let [body, query] = parts(data);
     let query = text(query);
@@ -139,7 +139,7 @@ pub fn native(data: &[u8]) {
     if let Ok(value) = HeaderValue::from_bytes(name) {
         headers.insert("idempotency-key", value);
     }
-    let name = name_in(&headers).ok().flatten();
+    let name = idempotency_key(&headers).ok().flatten();
     assert!(name.as_ref().is_none_or(|name| (1..=255).contains(&name.len()) && name.is_ascii()));
     let begun = std::time::Instant::now();
     let read =

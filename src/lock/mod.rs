@@ -33,14 +33,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 
 pub use attempt::held;
 pub use index::{Counted, ListFailure, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
 pub use lease::{Claim, Lease, Owner, OwnerKind, Ttl};
-pub use probe::{Checks, Probed, Prober, Rights};
+pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use request::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
@@ -49,6 +49,7 @@ pub use settings::LockConfig;
 pub use token::{SHARDS, Shard, Token};
 pub use undo::{Unconfirmed, Unsettled};
 
+use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
 use high_water::HighWater;
@@ -69,13 +70,12 @@ pub struct Shared {
     /// For lists that look at Redis.
     places: Arc<Semaphore>,
     census: Census,
-    draining: watch::Receiver<bool>,
+    drain: Drain,
     metrics: Arc<Metrics>,
 }
 
 impl Shared {
-    /// `draining` turns true when the process is being stopped.
-    pub fn new(max_waiters: usize, draining: watch::Receiver<bool>, metrics: Arc<Metrics>) -> Shared {
+    pub fn new(max_waiters: usize, drain: Drain, metrics: Arc<Metrics>) -> Shared {
         Shared {
             high_water: Arc::new(HighWater::new()),
             nonces: Nonces::new(),
@@ -84,7 +84,7 @@ impl Shared {
             max_waiters,
             places: Arc::new(Semaphore::new(index::PLACES)),
             census: Census::default(),
-            draining,
+            drain,
             metrics,
         }
     }

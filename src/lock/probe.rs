@@ -37,6 +37,14 @@ pub enum Checks {
     LockAndRights,
 }
 
+/// A probe that failed, and the part of it that did.
+#[derive(Debug, thiserror::Error)]
+#[error("{of}: {failure}")]
+pub struct ProbeFailure {
+    pub of: &'static str,
+    pub failure: RedisFailure,
+}
+
 /// What a probe found that succeeded.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Probed {
@@ -71,7 +79,8 @@ impl Prober {
     }
 
     /// Acquires, renews and releases a key of a shard.
-    pub async fn probe(&self, shard: usize, checks: Checks) -> Result<Probed, RedisFailure> {
+    pub async fn probe(&self, shard: usize, checks: Checks) -> Result<Probed, ProbeFailure> {
+        let at = |of| move |failure| ProbeFailure { of, failure };
         let key = &self.keys[shard];
         let rights = async {
             match checks {
@@ -85,19 +94,21 @@ impl Prober {
             tokio::join!(self.acquire(key, TTL_MS), self.acquire(key, RENEWED_TTL_MS), release, rights);
         // What it says is more than that an acquire fails, where it says anything.
         let rights = match rights {
-            Err(failure) if failure.is_of_rights() => return Err(failure),
+            Err(failure) if failure.is_of_rights() => return Err(at("check of rights")(failure)),
             rights => rights,
         };
-        acquired?;
-        renewed?;
-        match released? {
+        acquired.map_err(at("acquire"))?;
+        renewed.map_err(at("renewal"))?;
+        match released.map_err(at("release"))? {
             // Lost: they went apart, as after a cluster moved the slot.
             ReleaseRow::Released | ReleaseRow::Lost => {}
             ReleaseRow::Told | ReleaseRow::Other(_) | ReleaseRow::Stranger => {
-                return Err(RedisFailure::Nonsense("a key of lockside's own was not released".to_owned()));
+                let nonsense = "a key of lockside's own was not released".to_owned();
+                return Err(at("release")(RedisFailure::Nonsense(nonsense)));
             }
         }
-        Ok(Probed { rights: rights?.map(|refused| Rights { refused }) })
+        let rights = rights.map_err(at("check of rights"))?;
+        Ok(Probed { rights: rights.map(|refused| Rights { refused }) })
     }
 
     async fn acquire(&self, key: &Key, ttl_ms: u64) -> Result<(), RedisFailure> {

@@ -3,38 +3,40 @@
 //! Architecture invariant: one event is one line, whatever its fields hold. Everything is escaped here, so that no call
 //! site has to; and every line of a request names it (`request.rs`).
 
+mod fields;
 mod throttle;
 
-use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
 
-use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, registry};
 
+use fields::{Fields, escaped};
 pub(crate) use throttle::{LogThrottle, Suppressed};
 
-use crate::request::{self, Detail};
+use crate::request;
 
-/// Each module of the crate, and the target that its lines have.
-const TARGETS: [(&str, &str); 14] = [
+/// Each module of the crate, and the target of its lines.
+const TARGETS: [(&str, &str); 16] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("auth", "lockside.auth"),
     ("cli", "lockside.server"),
     ("config", "lockside.config"),
     ("directory", "lockside.auth"),
+    ("drain", "lockside.server"),
+    ("json", "lockside.api"),
     ("lock", "lockside.lock"),
     ("log", "lockside.server"),
     ("metrics", "lockside.server"),
+    ("ops", "lockside.redis"),
     ("redis", "lockside.redis"),
     ("request", "lockside.api"),
     ("secret", "lockside.config"),
     ("server", "lockside.server"),
-    ("worth", "lockside.redis"),
 ];
 
 #[derive(Clone, Copy, Debug)]
@@ -43,7 +45,8 @@ pub struct LogConfig {
     pub json: bool,
 }
 
-/// Our own events at the level asked for; the libraries' from warn up, since theirs at debug would show what is sent.
+/// Starts the log: our own events at the configured level, the libraries' from warn up, since at debug they would show
+/// what is sent.
 pub fn start(config: LogConfig) {
     use std::io::IsTerminal;
     let level = LevelFilter::from_level(config.level);
@@ -70,7 +73,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut line =
             if self.is_json { fields.json(&time, level, target) } else { self.text(&fields, &time, level, target) };
         line.push('\n');
-        // In one piece, so that lines of several threads do not mix. A log that nothing reads is no reason to fail.
+        // In one piece, so that lines of several threads do not mix. A log that cannot be written stops nothing.
         let _ = std::io::stderr().lock().write_all(line.as_bytes());
     }
 }
@@ -87,154 +90,17 @@ impl Lines {
         };
         let mut line = format!("{time} {colour}{level:>5}{plain} {target}: {}", escaped(&fields.message));
         for (name, value) in &fields.others {
-            write(&mut line, format_args!(" {name}={}", value.text()));
+            line.extend([" ", name, "=", &value.text()]);
         }
         line
     }
 }
 
-/// What an event says.
-#[derive(Default)]
-struct Fields {
-    message: String,
-    others: Vec<(&'static str, Value)>,
-}
-
-enum Value {
-    /// A string: in quotes.
-    Text(String),
-    /// How something shows itself: in quotes where it needs them.
-    Shown(String),
-    /// As JSON has it, and text.
-    Plain(String),
-}
-
-impl Fields {
-    fn add(&mut self, name: &'static str, value: Value) {
-        match value {
-            Value::Text(text) | Value::Shown(text) if name == "message" => self.message = text,
-            // An empty field says nothing.
-            Value::Text(text) | Value::Shown(text) if text.is_empty() => {}
-            value => self.others.push((name.trim_start_matches("r#"), value)),
-        }
-    }
-
-    /// A field of the request, unless the event has it itself. Who did it stands as `by` where the event says so.
-    fn complete(&mut self, name: &'static str, detail: Detail<'_>) {
-        let has = |name: &str| self.others.iter().any(|(other, _)| *other == name);
-        let has_it = has(name) || name.strip_prefix("caller").is_some_and(|rest| has(&format!("by{rest}")));
-        if !has_it {
-            self.add(
-                name,
-                match detail {
-                    Detail::Text(text) => Value::Text(text.to_owned()),
-                    Detail::Number(number) => Value::Plain(number.to_string()),
-                },
-            );
-        }
-    }
-
-    fn json(&self, time: &str, level: Level, target: &str) -> String {
-        let mut line = format!("{{\"timestamp\":\"{time}\",\"level\":\"{level}\",\"target\":");
-        push_string(&mut line, target);
-        line.push_str(",\"message\":");
-        push_string(&mut line, &self.message);
-        for (name, value) in &self.others {
-            line.push(',');
-            push_string(&mut line, name);
-            line.push(':');
-            match value {
-                Value::Text(text) | Value::Shown(text) => push_string(&mut line, text),
-                Value::Plain(text) => line.push_str(text),
-            }
-        }
-        line.push('}');
-        line
-    }
-}
-
-impl Value {
-    fn text(&self) -> String {
-        match self {
-            Value::Text(text) => format!("{text:?}"),
-            Value::Shown(text) if text.bytes().all(is_plain) => text.clone(),
-            Value::Shown(text) => format!("{text:?}"),
-            Value::Plain(text) => text.clone(),
-        }
-    }
-}
-
-impl Visit for Fields {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.add(field.name(), Value::Shown(format!("{value:?}")));
-    }
-
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field.name(), Value::Text(value.to_owned()));
-    }
-
-    /// Milliseconds, all of them: three decimals are enough.
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        let text = format!("{value:.3}");
-        self.add(field.name(), if value.is_finite() { Value::Plain(text) } else { Value::Text(text) });
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-
-    fn record_i128(&mut self, field: &Field, value: i128) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-
-    fn record_u128(&mut self, field: &Field, value: u128) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.add(field.name(), Value::Plain(value.to_string()));
-    }
-}
-
-/// The target of a line: of ours by its module, of a library as it is.
+/// The target of a line: by the module for our own events, unchanged for a library's.
 fn target(given: &str) -> &str {
     let Some(path) = given.strip_prefix("lockside::") else { return given };
     let module = path.split("::").next().unwrap_or_default();
     TARGETS.iter().find(|(known, _)| *known == module).map_or("lockside", |(_, target)| target)
-}
-
-/// What needs no quotes in a line of `name=value`.
-fn is_plain(byte: u8) -> bool {
-    byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\'' | b'`' | b'\\' | b'=')
-}
-
-/// A message as it may stand in a line: nothing in it ends the line, speaks to a terminal, or looks like a quoted field.
-fn escaped(message: &str) -> String {
-    let quoted = format!("{message:?}");
-    quoted[1..quoted.len() - 1].to_owned()
-}
-
-/// A JSON string. JSON itself lets control characters above U+007E and the separators of lines stand as they are.
-fn push_string(line: &mut String, text: &str) {
-    let json = serde_json::to_string(text).expect("a string is always JSON");
-    for character in json.chars() {
-        let is_seen = matches!(character, ' '..='~') || (!character.is_ascii() && character.escape_debug().len() == 1);
-        if is_seen {
-            line.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                write(line, format_args!("\\u{unit:04x}"));
-            }
-        }
-    }
-}
-
-fn write(line: &mut String, text: std::fmt::Arguments<'_>) {
-    line.write_fmt(text).expect("memory takes all that is written");
 }
 
 #[cfg(test)]
@@ -244,7 +110,9 @@ mod tests {
 
     use serde_json::json;
 
+    use super::fields::Value;
     use super::*;
+    use crate::request::Detail;
 
     const MONITORING: &str = include_str!("../../docs/operations/monitoring.md");
 

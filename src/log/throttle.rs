@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 const LINES: u32 = 50;
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// How many lines were suppressed since the last one that was admitted; to be said in this one.
+/// How many lines were suppressed since the last one that was admitted; the next line says so.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Suppressed(pub Option<u64>);
 

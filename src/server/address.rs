@@ -1,9 +1,9 @@
-//! Where a listener stands, and who may connect to it.
+//! The address of a listener, and who may connect to it.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-/// Where a listener stands.
+/// The address of a listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Tcp(SocketAddr),

@@ -34,14 +34,14 @@ pub async fn read(request: hyper::Request<Incoming>) -> Result<Bytes, BodyError>
     read_behind(&parts.headers, body).await
 }
 
-/// Reads the body behind these headers whole, for whom they are of use afterwards.
+/// Reads a body whole, for a caller who keeps the headers before it.
 pub async fn read_behind(headers: &HeaderMap, body: Incoming) -> Result<Bytes, BodyError> {
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(BodyError::TooLarge);
     }
     let mut body = pin!(Limited::new(body, MAX_BODY_BYTES).collect());
-    // Most bodies come together with their head: then there is no need of a timer.
+    // Most bodies come together with their head, and need no timer.
     let collected = match body.as_mut().now_or_never() {
         Some(collected) => Ok(collected),
         None => tokio::time::timeout(BODY_TIMEOUT, body).await,
@@ -55,14 +55,14 @@ pub async fn read_behind(headers: &HeaderMap, body: Incoming) -> Result<Bytes, B
 }
 
 /// Called when the kernel has taken the last byte of an answer; whether the client reads it cannot be known. Dropped
-/// uncalled, the answer did not go out, or not wholly.
+/// without a call if the answer was not sent whole.
 pub type OnSent = Box<dyn FnOnce() + Send>;
 
-/// A part of a body, and what is to happen when it has gone out.
+/// A part of a body, and the call that is due when it has been sent.
 pub struct Chunk {
     bytes: Bytes,
     on_sent: Option<OnSent>,
-    /// Dropped when it has gone out, or will not.
+    /// Dropped when the part has been sent, or will not be.
     kept: Option<Box<dyn Send>>,
 }
 
@@ -81,7 +81,7 @@ impl Buf for Chunk {
         self.bytes.chunk()
     }
 
-    /// hyper says so once the kernel has taken them: our streams write vectored, so that nothing is copied before.
+    /// hyper calls this once the kernel has taken the bytes, because our streams write vectored, without a copy.
     fn advance(&mut self, count: usize) {
         self.bytes.advance(count);
         if self.bytes.is_empty() {
@@ -95,11 +95,11 @@ impl Buf for Chunk {
 
 /// A response's body.
 pub enum Body {
-    /// All of it.
+    /// The whole body.
     Whole(Option<Chunk>),
-    /// All of it, a part at a time. [`Broken`] cuts the connection, so that no client takes a part for the whole.
+    /// The whole body, a part at a time. [`Broken`] cuts the connection, so that no client takes a part for the whole.
     Parts(mpsc::Receiver<Result<Bytes, Broken>>),
-    /// As it comes, for as long as the connection lasts.
+    /// Lines without an end, for as long as the connection lasts.
     Stream(mpsc::Receiver<Result<Bytes, Broken>>),
 }
 
@@ -113,26 +113,26 @@ impl Body {
         Body::Whole(Some(Chunk::from(bytes.into())))
     }
 
-    /// Has `call` called once this body, which must be whole and not empty, went out.
+    /// Has `call` called once this body, which must be whole and not empty, has been sent.
     pub fn on_sent(&mut self, call: OnSent) {
         if let Body::Whole(Some(chunk)) = self {
             chunk.on_sent = Some(call);
         }
     }
 
-    /// Keeps something until this body, which must be whole and not empty, went out, or will not.
+    /// Keeps a guard until this body, which must be whole and not empty, has been sent, or will not be.
     pub fn keep(&mut self, kept: Box<dyn Send>) {
         if let Body::Whole(Some(chunk)) = self {
             chunk.kept = Some(kept);
         }
     }
 
-    /// Whether something is to happen once it went out.
+    /// Whether a call is due once it has been sent.
     pub fn is_awaited(&self) -> bool {
         matches!(self, Body::Whole(Some(Chunk { on_sent: Some(_), .. })))
     }
 
-    /// Whether it has no end of its own.
+    /// Whether it ends only with its connection.
     pub fn is_endless(&self) -> bool {
         matches!(self, Body::Stream(_))
     }

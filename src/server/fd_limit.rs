@@ -1,23 +1,23 @@
-//! File descriptors: as many as the process may have, and shared out so that a flood on one listener leaves the other,
-//! and Redis, theirs.
+//! The limit of file descriptors: raised, and divided so that a flood on one listener leaves the other, and Redis, their
+//! share.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::TURNED_AWAY_AT_ONCE;
 
-/// What a thread needs beside its clients: its listener and its runtime, its connections to Redis, old and new.
+/// Descriptors of a thread beside its clients': its listener, its runtime, its connections to Redis, old and new.
 const A_THREAD: u64 = 16;
-/// What the process needs: the log, files being read, the ops listener, the connections beside.
+/// Descriptors of the process: the log, files being read, the ops listener, the connections beside the threads'.
 const A_PROCESS: u64 = 32;
 
-/// Connections that the listeners of each kind may have together.
+/// The most connections of the listeners of each kind, over all of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shares {
     pub api: usize,
     pub ops: usize,
 }
 
-/// Raises the soft limit to the hard one; how many descriptors there may be then, or `None` without a limit.
+/// Raises the soft limit to the hard one; returns it, or `None` without a limit.
 pub fn raise_limit() -> Option<u64> {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
@@ -26,11 +26,11 @@ pub fn raise_limit() -> Option<u64> {
     }
 }
 
-/// Connections that the ops listeners take together: a probe and a scraper need little, but that always.
+/// Connections of all ops listeners together: a probe and a scraper need few, but always.
 const OPS: usize = 64;
 
-/// What the listeners of each kind may have of `limit` where those of the API ask for `wanted`. `accepting` is how many
-/// loops accept connections: one for each ops listener, and one for each API listener of each thread.
+/// Divides `limit`; the API listeners want `wanted` connections. `accepting` is the number of loops that accept: one for
+/// each ops listener, and one for each API listener of each thread.
 pub fn share(limit: Option<u64>, wanted: usize, threads: usize, accepting: usize) -> Shares {
     let reserved = A_PROCESS + threads as u64 * A_THREAD + (accepting * TURNED_AWAY_AT_ONCE) as u64;
     let left = limit.map_or(usize::MAX, |limit| usize::try_from(limit.saturating_sub(reserved)).unwrap_or(usize::MAX));

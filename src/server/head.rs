@@ -1,5 +1,5 @@
 //! The first head of a connection, gathered before anything else is kept for it: a client that is slow with it, or never
-//! ends it, costs what it has sent. Knows where a head ends, and nothing of what stands in it.
+//! ends it, costs what it has sent. Knows where a head and its lines end; hyper reads them.
 
 use std::io;
 use std::pin::Pin;
@@ -9,55 +9,56 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::Request;
+use hyper::header::HeaderName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a listener takes of heads.
+/// Limits of a listener for heads.
 #[derive(Clone, Copy, Debug)]
 pub struct Heads {
     /// Bytes of one head.
     pub longest: usize,
-    /// For a head, from its first byte; the first one's from the opening of the connection.
+    /// From a head's first byte to its last; for the first head, from the opening of the connection.
     pub timeout: Duration,
-    /// Whether the connection that is the longest without a whole head is closed for one too many, which is turned away
-    /// otherwise.
+    /// Whether one connection too many closes the one that has been without a whole head for longest, instead of being
+    /// turned away.
     pub give_way: bool,
 }
 
 impl Heads {
     /// Room for a large cookie.
     pub const API: Heads = Heads { longest: 16 * 1024, timeout: Duration::from_secs(30), give_way: false };
-    /// Probes and scrapers send little, and at once.
+    /// Probes and scrapers send short heads, in one piece.
     pub const OPS: Heads = Heads { longest: 4 * 1024, timeout: Duration::from_secs(5), give_way: true };
 }
 
-/// Heads that are not whole, bytes over all connections of a listener: who needs more is turned away.
+/// Most bytes of unfinished heads over all connections of a listener; a connection that needs more is turned away.
 const ALL_HEADS: usize = 32 * 1024 * 1024;
 
-/// Read from a socket at once.
+/// Bytes that are read from a socket at a time.
 const PIECE: usize = 1024;
 
-/// What has come of a head.
+/// How the gathering of a head ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Gathered {
-    /// All of it, or what is none.
+    /// The head is whole, or cannot be a head: hyper decides.
     Whole,
     TooLong,
-    /// Others have sent too much that is not whole.
+    /// The unfinished heads of all connections take all the room.
     NoRoom,
     Closed,
 }
 
-/// Bytes of heads that are not whole.
+/// Bytes of unfinished heads.
 pub type Unfinished = Arc<AtomicUsize>;
 
-/// A connection that gives back first what was gathered of it.
+/// A connection's stream, from which hyper first reads the gathered head.
 pub struct Gathering<S> {
     stream: S,
     held: Vec<u8>,
-    /// Of `held`, given back.
+    /// How much of `held` hyper has read.
     given: usize,
     unfinished: Unfinished,
-    /// Our part of that.
+    /// This connection's part of `unfinished`.
     counted: usize,
 }
 
@@ -68,7 +69,7 @@ impl<S> Drop for Gathering<S> {
 }
 
 impl<S> Gathering<S> {
-    /// Counts so many bytes as ours; how many all have.
+    /// Counts so many bytes for this connection; returns the bytes of all.
     fn count(&mut self, bytes: usize) -> usize {
         let before = std::mem::replace(&mut self.counted, bytes);
         if bytes == before {
@@ -85,7 +86,7 @@ impl<S: AsyncRead + Unpin> Gathering<S> {
         Gathering { stream, held: Vec::new(), given: 0, unfinished, counted: 0 }
     }
 
-    /// Ready once the first head is whole, or cannot become so.
+    /// Ready once the first head is whole, or cannot become whole.
     pub fn poll_head(&mut self, longest: usize, cx: &mut Context<'_>) -> Poll<io::Result<Gathered>> {
         loop {
             let mut piece = [0; PIECE];
@@ -112,7 +113,19 @@ impl<S: AsyncRead + Unpin> Gathering<S> {
     }
 }
 
-/// Where the first head ends; `before` bytes of `text` had no end.
+impl<S> Gathering<S> {
+    /// The values of the fields of this name in the first head, as far as whole lines of it have come.
+    pub fn values(&self, name: &HeaderName) -> impl Iterator<Item = &[u8]> {
+        let lines = self.held.split_inclusive(|byte| *byte == b'\n').skip(1);
+        let lines = lines.map_while(|line| line.strip_suffix(b"\n")).map(<[u8]>::trim_ascii);
+        lines.take_while(|line| !line.is_empty()).filter_map(move |line| {
+            let colon = line.iter().position(|byte| *byte == b':')?;
+            line[..colon].eq_ignore_ascii_case(name.as_str().as_bytes()).then(|| line[colon + 1..].trim_ascii())
+        })
+    }
+}
+
+/// Where the first head ends in `text`, whose first `before` bytes have no end.
 fn end(text: &[u8], before: usize) -> Option<usize> {
     let from = before.saturating_sub(3);
     let lines = text[from..].iter().enumerate().filter(|(_, byte)| **byte == b'\n');
@@ -123,7 +136,7 @@ fn end(text: &[u8], before: usize) -> Option<usize> {
     })
 }
 
-/// Whether to wait for more: what is no request is answered at once.
+/// Whether to wait for more: bytes that cannot be a request are answered at once.
 fn may_be_a_head(text: &[u8]) -> bool {
     let is_method = text.first().is_none_or(u8::is_ascii_uppercase);
     let Some(end) = text.iter().position(|byte| *byte == b'\n') else { return is_method };
@@ -131,7 +144,7 @@ fn may_be_a_head(text: &[u8]) -> bool {
     is_method && (line.ends_with(b" HTTP/1.1") || line.ends_with(b" HTTP/1.0"))
 }
 
-/// Length of a head that was taken apart; spaces that mean nothing do not count.
+/// Length of a parsed head, without optional spaces.
 pub fn length<B>(request: &Request<B>) -> usize {
     let uri = request.uri();
     let target = uri.path_and_query().map_or(0, |path| path.as_str().len())

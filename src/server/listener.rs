@@ -16,17 +16,17 @@ use super::peer::Transport;
 use super::unix::{self, SocketFile};
 use crate::server::address::{Address, SocketAccess};
 
-/// Connections that the kernel holds for us while we accept.
+/// Connections that the kernel queues until they are accepted.
 pub(super) const BACKLOG: i32 = 4096;
-/// What the kernel keeps of an answer that its client does not read, bytes; it takes twice as much for it. Left alone it
-/// takes megabytes.
+/// Bytes of an answer that the kernel keeps for a client that does not read; it takes twice as much memory. Its default is
+/// megabytes.
 const SEND_BUFFER: usize = 64 * 1024;
-/// The other machine is asked whether it is there after so long without a word, and then again.
+/// TCP keep-alive: silence after which the peer is probed, and the pause between two probes.
 const PROBE_AFTER: Duration = Duration::from_secs(60);
 const PROBE_AGAIN: Duration = Duration::from_secs(5);
-/// How long it may leave unanswered what it is sent.
+/// How long sent bytes may stay unacknowledged.
 const SILENCE: Duration = Duration::from_secs(60);
-/// A hold is written to within this time, and only then it can be noticed that nothing comes back.
+/// Longest pause between two lines of a hold; only bytes that were sent can stay unacknowledged.
 const NEXT_LINE: Duration = Duration::from_secs(2);
 
 /// A bound socket, not yet part of a runtime.
@@ -36,7 +36,7 @@ pub enum Bound {
 }
 
 impl Bound {
-    /// Where it stands: with the port that the kernel chose, where the setting left that open.
+    /// Its address, with the port that the kernel chose, if the setting left it open.
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Bound::Tcp(listener) => listener.local_addr().map(Address::Tcp),
@@ -45,7 +45,7 @@ impl Bound {
     }
 }
 
-/// Binds each address, and shares what is bound among `threads`: an entry each for every one of them.
+/// Binds an address, and shares its socket among `threads`: one entry a thread.
 ///
 /// Architecture invariant: no SO_REUSEPORT. It would give each thread a queue of its own, but it also lets any later
 /// process of the same user into the group, such as a second sidecar with other settings, and the kernel would split the
@@ -56,7 +56,7 @@ pub fn bind(address: &Address, among: &[Address], access: SocketAccess, threads:
         Address::Tcp(address) => {
             let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
-            // Each connection has it from here.
+            // Each connection inherits it.
             socket.set_send_buffer_size(SEND_BUFFER)?;
             if address.is_ipv6() {
                 // `[::]` takes IPv4 as well, unless another listener has that family on its port.
@@ -94,7 +94,7 @@ impl Listener {
     pub fn new(bound: Bound) -> io::Result<Listener> {
         Ok(match bound {
             Bound::Tcp(listener) => {
-                // Each connection has it from its listener.
+                // Each connection inherits it.
                 bound_silence(&SockRef::from(&listener), PROBE_AFTER, PROBE_AGAIN, SILENCE)?;
                 Listener::Tcp(TcpListener::from_std(listener)?)
             }
@@ -106,7 +106,7 @@ impl Listener {
         match self {
             Listener::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
-                // Fails only for a client that has gone, which is found soon enough.
+                // Fails only for a client that has gone, as the next read shows.
                 let _ = stream.set_nodelay(true);
                 Ok(Stream::new(Socket::Tcp(stream)))
             }
@@ -126,7 +126,7 @@ enum Socket {
     Unix(UnixStream),
 }
 
-/// Once set, nothing more is written before a look shows that the client is still there; that look resets it.
+/// Once set, the next write first checks that the client is still connected, and resets it.
 #[derive(Clone, Default)]
 pub struct PeerCheck(Arc<AtomicBool>);
 
@@ -145,12 +145,13 @@ impl Stream {
         self.peer_check.clone()
     }
 
-    /// An error where the client has closed, and what is written now would be taken by the kernel and read by nobody.
+    /// An error if the client has closed: the kernel would take the bytes, and no client would read them.
     fn look(&self) -> io::Result<()> {
         if !self.peer_check.0.swap(false, Ordering::Relaxed) {
             return Ok(());
         }
-        // Past tokio, which learns of the close in its next turn only; and whatever lies unread before it.
+        // Asks the kernel, because tokio learns of the close only in its next turn; and the close counts, even behind
+        // unread bytes.
         let mut socket = [match &self.socket {
             Socket::Tcp(socket) => PollFd::new(socket, PollFlags::RDHUP),
             Socket::Unix(socket) => PollFd::new(socket, PollFlags::RDHUP),
@@ -164,13 +165,13 @@ impl Transport for Stream {
     fn bound_silence(&self, limit: Duration) {
         let Socket::Tcp(socket) = &self.socket else { return };
         let again = if limit < Duration::from_secs(10) { Duration::from_secs(1) } else { NEXT_LINE };
-        // Fails only for a client that has gone, which is found soon enough.
+        // Fails only for a client that has gone, as the next read shows.
         let _ = bound_silence(&SockRef::from(socket), limit / 3, again, limit - NEXT_LINE - limit / 20);
     }
 }
 
-/// Has the kernel ask the other machine `after` so long without a word whether it is there, `again` and again, and end
-/// the connection once nothing has come back for `silence`.
+/// Has the kernel probe the peer `after` so long a silence, `again` after each further pause, and end the connection once
+/// sent bytes have stayed unacknowledged for `silence`.
 fn bound_silence(socket: &SockRef<'_>, after: Duration, again: Duration, silence: Duration) -> io::Result<()> {
     socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(after).with_interval(again))?;
     socket.set_tcp_user_timeout(Some(silence))

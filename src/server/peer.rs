@@ -1,7 +1,7 @@
-//! The client at the other end of a connection: whether it is still there, whatever lies unread between it and us.
+//! The client at the other end of a connection: whether it is still connected, whatever bytes are still unread.
 //!
-//! hyper stops reading where bytes lie behind the request that it serves, and so never learns of a close behind them.
-//! Where that matters, what comes is read ahead: a little is kept for the next request, and the end is seen.
+//! hyper does not read beyond the request that it serves, and so does not learn of a close behind further bytes. Where a
+//! lock depends on the connection, these bytes are read ahead: some are kept for the next request, and the close is seen.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -13,18 +13,19 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::body::Body;
-use super::timeouts::{Activity, Answer};
+use super::timed::Answer;
+use super::timeouts::Activity;
 
-/// Bytes that are kept for the requests behind one that holds or waits. With more the connection ends after its answer.
+/// Bytes kept for the requests behind one that holds or waits. If more come, the connection ends after its answer.
 const MOST_AHEAD: usize = 32 * 1024;
-/// Read at once.
+/// Bytes that are read at a time.
 const CHUNK: usize = 4096;
-/// A client whose machine vanished is noticed within the validity of its lock, but not sooner nor later than this.
+/// A vanished client is noticed within the ttl of its lock, but not sooner nor later than this.
 const SILENCE: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
-/// How long a client may take to send what it began, and to close, once its request has been answered early.
+/// How long a client may take to finish sending, and to close, once its request has been answered early.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// What a handler may ask of the connection that its request came on.
+/// What a handler may do with its request's connection.
 pub struct Peer(Arc<Activity>);
 
 impl Peer {
@@ -39,23 +40,23 @@ impl Peer {
         self.0.watch(ttl.clamp(SILENCE[0], SILENCE[1]));
     }
 
-    /// The request was answered as asked: nothing of it is still on its way.
+    /// The request was read whole and has succeeded: no byte of it is on its way.
     pub(super) fn is_served(&self) {
         self.0.is_served();
     }
 
     pub(super) fn answer(self, body: Body) -> Answer {
-        self.0.answer(body)
+        Answer::new(body, self.0)
     }
 }
 
-/// What carries a connection.
+/// The stream that carries a connection.
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
-    /// Ends the connection where the other machine is silent for so long, though it was asked.
+    /// Has the connection end once the peer has not answered for so long.
     fn bound_silence(&self, limit: Duration);
 }
 
-/// A connection's stream, shared by hyper and by what looks after the connection meanwhile; both in one task.
+/// A connection's stream, shared by hyper and by the watch for a close, both in one task.
 pub struct Shared<S>(Arc<Mutex<Wire<S>>>);
 
 struct Wire<S> {
@@ -120,7 +121,7 @@ impl<S: Transport> Shared<S> {
     /// client may lose the answer that it has not read yet.
     pub async fn linger(mut self) {
         let closed = async {
-            // It has been, unless hyper met an error.
+            // hyper has shut it down, unless it met an error.
             let _ = self.shutdown().await;
             std::future::poll_fn(|cx| self.poll_hang_up(cx)).await;
         };

@@ -1,10 +1,12 @@
 //! Timeouts, on a clock that the tests move: what a client may keep waiting, and for how long.
 
 use hyper::body::Bytes;
-use tokio::io::DuplexStream;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 
+use super::listener::PeerCheck;
+use super::peer::Transport;
 use super::*;
 
 /// `/whole` is answered at once, `/slow` after a minute, `/never` never, `/list` with parts and `/hold` with lines
@@ -42,7 +44,7 @@ fn lines() -> mpsc::Receiver<Result<Bytes, Broken>> {
 /// A connection whose pipe holds 4 KB, and how it will end.
 fn connection() -> (DuplexStream, tokio::task::JoinHandle<Option<Timeout>>) {
     let (client, server) = tokio::io::duplex(4096);
-    let (stop, drain) = watch::channel(false);
+    let (stop, drain) = Drain::channel();
     let ended = tokio::spawn(async move {
         let _stop = stop;
         let heads = Heads { longest: 16 * 1024, timeout: Duration::from_secs(30), give_way: false };

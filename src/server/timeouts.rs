@@ -1,5 +1,5 @@
-//! How long a client may keep a connection without getting on with it. One timer a connection, moved only when it would
-//! fire too late: a request that comes and goes in time touches no timer.
+//! How long a client may keep a connection without progress. One timer a connection, moved only when it would fire too
+//! late: a request that is sent and answered in time touches no timer.
 
 use std::io;
 use std::pin::Pin;
@@ -8,32 +8,28 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
-use super::body::{Body, Broken, Chunk};
-
-/// Between two requests: longer than common clients keep a connection in their pool (90 s), so that it is the client who
-/// closes, and no request meets a connection that is being closed.
+/// Between two requests: longer than common clients keep a connection in their pool (90 s), so that the client closes
+/// first, and sends no request on a connection that is being closed.
 pub const IDLE: Duration = Duration::from_secs(120);
-/// For a client to take anything at all of what is being sent.
+/// For a client to take any byte of what is being sent.
 pub const STALL: Duration = Duration::from_secs(30);
-/// For a whole answer, unless it goes on for as long as the connection does.
+/// For a whole answer, unless it is a stream without an end.
 pub const ANSWER: Duration = Duration::from_secs(300);
 /// Bytes that one connection may write before the others have their turn.
 const TURN: usize = 128 * 1024;
 
-/// What a connection is at.
+/// The stage of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// Open, and no request yet.
+    /// Open, without a request yet.
     Fresh,
     Head,
-    /// The request's body, and all that is done for it.
+    /// From a whole head to the beginning of the answer.
     Request,
     Answer,
-    /// An answer that has no end of its own.
+    /// An answer that ends only with its connection.
     Endless,
     Idle,
 }
@@ -48,7 +44,7 @@ pub enum Timeout {
     Request,
     Answer,
     Stall,
-    /// Another connection came, and there was no room for both.
+    /// Another connection came, and the limit was reached.
     GaveWay,
 }
 
@@ -65,7 +61,7 @@ impl Timeout {
     }
 }
 
-/// What a connection is at, and since when: written where bytes and requests pass, read by the timer.
+/// The stage of a connection, and since when: written where bytes and requests pass, read by the timer.
 pub struct Activity {
     opened: Instant,
     /// Longest time for a head.
@@ -74,13 +70,13 @@ pub struct Activity {
     request: Duration,
     /// Milliseconds since `opened`, times 8, and the stage.
     stage: AtomicU64,
-    /// Milliseconds since `opened`, and one; 0 while the client takes what is sent.
+    /// Since when the client has taken nothing, milliseconds since `opened` plus 1; 0 while it takes bytes.
     blocked: AtomicU64,
     /// Within how many milliseconds a client that vanished must be noticed; 0 unless a lock depends on it.
     watched: AtomicU64,
     /// Whether the request has a body, which is not always read before it is answered.
     has_body: AtomicBool,
-    /// Bytes written in this turn.
+    /// Bytes written since the connection was last polled.
     written: AtomicUsize,
 }
 
@@ -98,7 +94,7 @@ impl Activity {
         })
     }
 
-    /// Whether there is a whole head, and since when that is so: the least is the first to give way.
+    /// Whether it has a whole head, and since when: the least in this order gives way first.
     pub fn standing(&self) -> (bool, Instant) {
         let (stage, since) = self.stage();
         let has_head = matches!(stage, Stage::Request | Stage::Answer | Stage::Endless);
@@ -110,8 +106,8 @@ impl Activity {
         self.written.store(0, Ordering::Relaxed);
     }
 
-    /// Whether it has written enough for now. Then it comes again after the others.
-    fn has_had_its_turn(&self, cx: &Context<'_>) -> bool {
+    /// Whether it has written enough for now; then it is polled again after the others.
+    pub fn has_had_its_turn(&self, cx: &Context<'_>) -> bool {
         let has_had = self.written.load(Ordering::Relaxed) >= TURN;
         if has_had {
             cx.waker().wake_by_ref();
@@ -139,7 +135,7 @@ impl Activity {
         self.enter(Stage::Request);
     }
 
-    /// It was answered as asked, and so its body was read or is of no account.
+    /// The request has succeeded, and so its body was read or does not matter.
     pub fn is_served(&self) {
         self.has_body.store(false, Ordering::Relaxed);
     }
@@ -156,7 +152,7 @@ impl Activity {
         }
     }
 
-    /// Whether nothing is asked just now.
+    /// Whether no request is under way.
     pub fn is_between_requests(&self) -> bool {
         matches!(self.stage().0, Stage::Fresh | Stage::Idle)
     }
@@ -166,13 +162,19 @@ impl Activity {
         self.has_body.load(Ordering::Relaxed) || self.stage().0 == Stage::Head
     }
 
-    /// The answer begins; it ends when the body that comes back is dropped.
-    pub fn answer(self: Arc<Activity>, body: Body) -> Answer {
-        self.enter(if body.is_endless() { Stage::Endless } else { Stage::Answer });
-        Answer { body, activity: self }
+    /// An answer begins; `is_endless` if it goes on for as long as the connection does.
+    pub fn answer(&self, is_endless: bool) {
+        self.enter(if is_endless { Stage::Endless } else { Stage::Answer });
     }
 
-    fn read(&self) {
+    /// The answer has been sent, or will not be. What comes from now on is the next request's, and hyper waits for it.
+    pub fn answered(&self) {
+        self.watched.store(0, Ordering::Relaxed);
+        self.enter(Stage::Idle);
+    }
+
+    /// Bytes have come.
+    pub fn read(&self) {
         match self.stage() {
             (Stage::Fresh, since) => self.stage.store(since * 8 + Stage::Head as u64, Ordering::Relaxed),
             (Stage::Idle, _) => self.enter(Stage::Head),
@@ -180,7 +182,8 @@ impl Activity {
         }
     }
 
-    fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
+    /// A write has ended, or the client does not take more.
+    pub fn wrote(&self, outcome: &Poll<io::Result<usize>>) {
         if outcome.is_pending() {
             if self.blocked.load(Ordering::Relaxed) == 0 {
                 self.blocked.store(self.now() + 1, Ordering::Relaxed);
@@ -193,7 +196,7 @@ impl Activity {
         }
     }
 
-    /// When the client is cut off if nothing happens, and with what.
+    /// When the connection is cut without progress, and why.
     fn deadline(&self) -> Option<(Instant, Timeout)> {
         let at = |since: u64, limit: Duration| self.opened + Duration::from_millis(since) + limit;
         let (stage, since) = self.stage();
@@ -209,7 +212,7 @@ impl Activity {
         [staged, blocked].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
-    /// Ready when the client is to be cut off. Must be polled after whatever may have moved the activity.
+    /// Ready when the connection is to be cut. Must be polled after everything that may have changed the activity.
     pub fn poll_end(&self, mut timer: Pin<&mut Sleep>, cx: &mut Context<'_>) -> Poll<Timeout> {
         loop {
             let Some((deadline, cut)) = self.deadline() else { return Poll::Pending };
@@ -219,100 +222,10 @@ impl Activity {
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
-            // A timer that was left where it stood may fire early.
+            // A timer that was not moved may fire early.
             if Instant::now() >= deadline {
                 return Poll::Ready(cut);
             }
         }
-    }
-}
-
-/// An answer's body: while it lives, the answer is being sent.
-pub struct Answer {
-    body: Body,
-    activity: Arc<Activity>,
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        // What comes from now on is the next request's, and hyper waits for it.
-        self.activity.watched.store(0, Ordering::Relaxed);
-        self.activity.enter(Stage::Idle);
-    }
-}
-
-impl HttpBody for Answer {
-    type Data = Chunk;
-    type Error = Broken;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, Broken>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-/// A connection whose bytes are its activity.
-pub struct TimedStream<S> {
-    stream: S,
-    activity: Arc<Activity>,
-}
-
-impl<S> TimedStream<S> {
-    pub fn new(stream: S, activity: Arc<Activity>) -> TimedStream<S> {
-        TimedStream { stream, activity }
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for TimedStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.read();
-        }
-        outcome
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        if self.activity.has_had_its_turn(cx) {
-            return Poll::Pending;
-        }
-        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.activity.wrote(&outcome);
-        outcome
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        if self.activity.has_had_its_turn(cx) {
-            return Poll::Pending;
-        }
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.activity.wrote(&outcome);
-        outcome
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }

@@ -1,4 +1,4 @@
-//! Unix sockets that are listened on: who may connect, whose file may be replaced, and whose is removed at the end.
+//! Listening unix sockets: who may connect, which file may be replaced, and which is removed at the end.
 
 use std::fs::{File, Metadata, Permissions};
 use std::io;
@@ -14,10 +14,10 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use super::listener::BACKLOG;
 use crate::server::address::SocketAccess;
 
-/// Longest time to wait for another process that starts or stops at a socket in the same directory.
+/// Longest wait for another process that starts or stops at a socket in this directory.
 const TURN: Duration = Duration::from_secs(1);
 
-/// The file of a socket that we listen on. It is removed with the last listener, unless another has taken its place.
+/// The file of a listening socket. It is removed with the last listener, unless another file has replaced it.
 pub struct SocketFile {
     path: PathBuf,
     /// Device and inode.
@@ -41,13 +41,13 @@ impl Drop for SocketFile {
     }
 }
 
-/// Listens on `path`. A socket that refuses connections was left behind by a process that was killed, and is replaced;
-/// nothing else that stands there is.
+/// Listens on `path`. A socket that refuses connections was left behind by a killed process, and is replaced; any other
+/// file there is an error.
 pub fn bind(path: &Path, access: SocketAccess) -> io::Result<(UnixListener, SocketFile)> {
     let _turn = take_turn(path);
     make_way(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // Linux gives the file the socket's mode: until it has its own there is no moment at which the umask decides.
+    // Linux gives the file the socket's mode, so that at no moment the umask decides.
     let _ = fchmod(&socket, Mode::empty());
     socket.bind(&SockAddr::unix(path)?)?;
     let identity = identity(&path.symlink_metadata()?);
@@ -60,7 +60,7 @@ pub fn bind(path: &Path, access: SocketAccess) -> io::Result<(UnixListener, Sock
     }
     std::fs::set_permissions(path, Permissions::from_mode(access.mode))?;
     listener.set_nonblocking(true)?;
-    // Last, since a socket that listens is one that is served.
+    // Last, because a listening socket must be one that is served.
     rustix::net::listen(&listener, BACKLOG)?;
     Ok((listener, file))
 }
@@ -69,7 +69,7 @@ fn identity(metadata: &Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
-/// Removes a socket that nothing listens on; an error where anything else stands in the way.
+/// Removes a socket that no process listens on; an error if there is any other file.
 fn make_way(path: &Path) -> io::Result<()> {
     let taken = |what: &str| Err(io::Error::new(io::ErrorKind::AlreadyExists, what.to_owned()));
     let kind = match path.symlink_metadata() {
@@ -100,8 +100,8 @@ fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Waits for others that start or stop at a socket in this directory, so that neither removes what the other has just
-/// made: a lock on the directory while the file lives. Where that cannot be had in time, they are not waited for.
+/// Locks the directory while the file lives, so that no other process that starts or stops there removes the socket that
+/// was just made. If the lock cannot be had in time, goes on without it.
 fn take_turn(path: &Path) -> Option<File> {
     let directory = File::open(path.parent()?).ok()?;
     let begun = Instant::now();

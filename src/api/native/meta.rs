@@ -12,8 +12,8 @@ const MAX_BYTES: usize = 1024;
 /// Most arrays and objects inside one another.
 const MAX_DEPTH: usize = 32;
 
-/// Refuses what is too long, what is too deep, and what a reader of JSON may not be able to read: half of a surrogate pair,
-/// a number beyond a double.
+/// Refuses a `meta` that is too long or too deep, or that a JSON reader may fail at: half of a surrogate pair, a number
+/// beyond a double.
 pub fn checked(meta: &RawValue) -> Result<String, Failure> {
     if meta.get().len() > MAX_BYTES {
         return Err(Failure::BadRequest(format!("meta: expected at most {MAX_BYTES} bytes of JSON")));

@@ -1,7 +1,15 @@
-//! The native dialect: what app developers use from any language. JSON, and a truthful outcome in every error.
+//! The native API: what app developers use from any language. JSON, and a truthful outcome in every error.
 
+mod grant;
+mod hold;
+mod keeper;
+mod lines;
 mod meta;
-mod request;
+mod permit;
+mod problem;
+mod progress;
+pub mod request;
+mod turn;
 mod view;
 
 use std::time::Duration;
@@ -11,38 +19,32 @@ use hyper::{Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::Context;
 use super::body;
-use super::caller::Caller;
-use super::failure::{Failure, Queue};
+use super::context::Context;
+use super::failure::Failure;
 use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
-use super::permit::{Permit, Turn, turn};
 use super::wire::{confirming, flag, json, no_content};
 use crate::auth::{Anonymous, Shown};
-use crate::lock::{
-    Acquired, Attempt, Changed, Forced, Holder, Key, Lease, LockFailure, Locks, State, Target, Token, Unconfirmed,
-    Which,
-};
+use crate::lock::{Acquired, Attempt, Changed, Forced, Holder, Key, Lease, State, Target, Token, Unconfirmed, Which};
 use crate::server::{Peer, Response, read_body};
-#[cfg(any(test, fuzzing))]
-pub use request::name_in;
-pub use request::{AcquireBody, check_owner, idempotency_key, key_in};
-use request::{given, no_body, token_in, ttl_of};
-pub use view::{HolderView, LeaseView};
+pub use hold::hold;
+use permit::Permit;
+pub use problem::Problem;
+use request::{AcquireBody, given, idempotency_key, key_in, no_body, token_in, ttl_of};
+use turn::{Turn, explained, turn};
+use view::{HolderView, LeaseView};
 
-/// Locks on a page of the list, unless fewer or more are asked for.
+/// Locks on a page of the list, unless `limit` says otherwise.
 const DEFAULT_LIMIT: usize = 1000;
-/// Longest time to find out who holds a key that was not free in time: the answer is due.
-const LONGEST_LOOK: Duration = Duration::from_millis(100);
-/// Length of a page after which it ends.
+/// Bytes after which a page ends.
 const PAGE_BYTES: usize = 1024 * 1024;
 
 /// `POST /v1/locks/{key}`: acquires a key.
 pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
-    let caller = caller(cx, &request).await?;
+    let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
-    let name = idempotency_key(&request)?;
+    let name = idempotency_key(request.headers())?;
     let (head, body) = request.into_parts();
     let body = AcquireBody::read(&head, body).await?;
     let attempt = body.attempt(cx, caller, name)?;
@@ -85,24 +87,6 @@ async fn acquire_in_turn(
     Ok((acquired, unconfirmed))
 }
 
-/// A failure to acquire `key`; of a wait in vain it says who holds the key, unless that takes long.
-pub async fn explained(locks: &Locks, key: &Key, failure: LockFailure) -> Failure {
-    if !matches!(failure, LockFailure::WaitTimeout) {
-        return failure.into();
-    }
-    let looked = async { tokio::try_join!(locks.look(key.clone()), locks.waiters(key)) };
-    match tokio::time::timeout(LONGEST_LOOK, looked).await {
-        Ok(Ok((state, waiters))) => {
-            let holder = match state {
-                State::Held(holder) => Some(holder),
-                State::Free => None,
-            };
-            Failure::WaitTimeout(Some(Box::new(Queue { holder, waiters })))
-        }
-        _ => Failure::WaitTimeout(None),
-    }
-}
-
 /// `PUT /v1/locks/{key}?token=N`: sets the remaining time of a lease.
 pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     #[derive(Deserialize)]
@@ -112,7 +96,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
         ttl_ms: Option<Box<RawValue>>,
     }
     const PARAMETERS: &[&str] = &["token"];
-    let caller = caller(cx, &request).await?;
+    let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
     known::parameters(request.uri().query(), PARAMETERS, known::fields_of::<RenewBody>)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
@@ -127,9 +111,9 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
 }
 
-/// `DELETE /v1/locks/{key}?token=N`: lets go. `?force=true`: takes the lock away from whoever has it.
+/// `DELETE /v1/locks/{key}?token=N`: releases a lease. `?force=true`: force-releases the lock.
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
-    let caller = caller(cx, &request).await?;
+    let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
     const PARAMETERS: &[&str] = &["token", "force"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
@@ -139,7 +123,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
     match (token, force) {
         (Some(token), false) => {
             let which = Which::Of(key, token.ok_or(Failure::Lost)?);
-            match cx.release(which, caller.claimant()).await? {
+            match cx.holds.release(&cx.locks, which, caller.claimant()).await? {
                 Changed::Done(()) => Ok(no_content()),
                 Changed::Lost(_) => Err(Failure::Lost),
                 Changed::NotYours => Err(Failure::NotYours),
@@ -168,7 +152,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
         holder: Option<HolderView<'a>>,
         waiters: u64,
     }
-    caller(cx, &request).await?;
+    cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
     no_body(request, &[]).await?;
@@ -189,7 +173,7 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
         key: &'a str,
         token: Token,
     }
-    caller(cx, &request).await?;
+    cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
     const PARAMETERS: &[&str] = &["token"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
@@ -205,9 +189,9 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
 }
 
-/// `GET /v1/locks`: a page of the locks of every dialect, oldest grant first.
+/// `GET /v1/locks`: a page of the locks of every API, oldest grant first.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    caller(cx, &request).await?;
+    cx.caller(&request, Anonymous::Lock).await?;
     const PARAMETERS: &[&str] = &["prefix", "limit", "cursor"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
@@ -236,9 +220,4 @@ fn closing(next: Option<Token>) -> String {
         Some(next) => format!(r#"],"next":"{next}"}}"#),
         None => r#"],"next":null}"#.to_owned(),
     }
-}
-
-/// A user, a service caller, or, where `--anonymous` lets them, anybody as a service caller.
-pub async fn caller(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
-    cx.caller(request, Anonymous::Lock).await
 }

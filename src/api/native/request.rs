@@ -1,5 +1,5 @@
-//! How a request of the native dialect is spelled: its body, its key, its token, the name of its attempt. Each is checked
-//! here, and trusted from here on.
+//! The parts of a request to the native API: its body, key, token, and the name of its attempt. Each is checked here, and
+//! trusted from here on.
 
 use std::time::{Duration, Instant};
 
@@ -11,52 +11,47 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::meta;
-use crate::api::Context;
 use crate::api::body;
 use crate::api::caller::Caller;
+use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
+use crate::api::owner_names;
 use crate::api::wire::{self, number};
 use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
 use crate::request;
 use crate::server::{read_body, read_body_behind};
 
-/// Longest owner, bytes.
-const MAX_OWNER_BYTES: usize = 256;
 /// Longest Idempotency-Key, characters.
 const MAX_NAME_CHARS: usize = 255;
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
-/// Body of an acquire. Numbers are checked by hand, so that the answer can name the range.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-pub struct AcquireBody {
-    #[serde(deserialize_with = "given")]
-    ttl_ms: Option<Box<RawValue>>,
-    #[serde(deserialize_with = "given")]
-    wait_ms: Option<Box<RawValue>>,
-    #[serde(deserialize_with = "given")]
-    owner: Option<String>,
-    reentrant: bool,
-    meta: Option<Box<RawValue>>,
+/// Declares a body with the fields of an acquire and further ones. Numbers are checked by hand, so that the answer can name
+/// the range.
+macro_rules! body {
+    ($name:ident { $($further:tt)* }) => {
+        #[derive(Default, Deserialize)]
+        #[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+        pub struct $name {
+            #[serde(deserialize_with = "given")]
+            ttl_ms: Option<Box<RawValue>>,
+            #[serde(deserialize_with = "given")]
+            wait_ms: Option<Box<RawValue>>,
+            #[serde(deserialize_with = "given")]
+            owner: Option<String>,
+            reentrant: bool,
+            meta: Option<Box<RawValue>>,
+            $($further)*
+        }
+    };
 }
 
-/// Body of a hold: that of an acquire, and whether to stream where the request stands.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
-struct HoldBody {
-    #[serde(deserialize_with = "given")]
-    ttl_ms: Option<Box<RawValue>>,
-    #[serde(deserialize_with = "given")]
-    wait_ms: Option<Box<RawValue>>,
-    #[serde(deserialize_with = "given")]
-    owner: Option<String>,
-    reentrant: bool,
-    meta: Option<Box<RawValue>>,
+body!(AcquireBody {});
+body!(HoldBody {
     #[serde(deserialize_with = "given")]
     progress: Option<bool>,
-}
+});
 
 impl AcquireBody {
     /// The body of an acquire, which takes nothing in its query.
@@ -65,7 +60,7 @@ impl AcquireBody {
         AcquireBody::of(&read_body_behind(&head.headers, body).await?)
     }
 
-    /// The body of a hold, which takes nothing in its query either, and whether it asks for progress.
+    /// The body of a hold, which takes nothing in its query, and whether it asks for progress.
     pub async fn read_hold(request: Request<Incoming>) -> Result<(AcquireBody, bool), Failure> {
         known::parameters(request.uri().query(), &[], known::fields_of::<HoldBody>)?;
         let body = read_body(request).await?;
@@ -86,7 +81,8 @@ impl AcquireBody {
         self.terms(&cx.limits, caller.owner, name, || cx.owner_names.next())
     }
 
-    /// What is asked for, by `user` or by a system owner, whose name `make_name` makes where none is given.
+    /// The attempt that the body asks for: by `user`, or by a service caller's owner, whose name `make_name` makes if none
+    /// is given.
     pub fn terms(
         self,
         limits: &LockConfig,
@@ -100,7 +96,7 @@ impl AcquireBody {
         };
         let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
         if let Some(owner) = &self.owner {
-            check_owner("owner", owner)?;
+            owner_names::check("owner", owner)?;
         }
         let meta = self.meta.as_deref().map(meta::checked).transpose()?;
         let owner = match (user, self.owner) {
@@ -112,7 +108,7 @@ impl AcquireBody {
             (None, None) if self.reentrant => {
                 return Err(Failure::BadRequest("reentrant: needs an `owner`".to_owned()));
             }
-            // Two callers may come by the same name of an attempt: only their own names tell them apart.
+            // Two callers may choose one name for their attempts: only their owners tell them apart.
             (None, None) if name.is_some() => {
                 return Err(Failure::BadRequest(
                     "Idempotency-Key: a service caller that names its attempt must name its `owner`, too".to_owned(),
@@ -125,8 +121,8 @@ impl AcquireBody {
     }
 }
 
-/// Refuses what stands in the body of an operation that takes none: an empty one, `{}` and `null` say nothing.
-/// `parameters` are those of its query.
+/// Refuses a body for an operation that takes none, unless it is empty, `{}` or `null`. `parameters` are those of its
+/// query.
 pub async fn no_body(request: Request<Incoming>, parameters: &[&str]) -> Result<(), Failure> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -148,7 +144,7 @@ pub fn key_in(segment: &str) -> Result<Key, Failure> {
     Ok(key)
 }
 
-/// The token in the query: `None` where there is none, `Some(None)` for an integer that no lease can have.
+/// The token in the query: `None` without one, `Some(None)` for an integer that no lease can have.
 #[expect(clippy::option_option, reason = "missing and impossible are two answers")]
 pub fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Failure> {
     let token = number(request.uri().query().unwrap_or_default(), "token")?.map(Token::from_i64);
@@ -156,19 +152,8 @@ pub fn token_in(request: &Request<Incoming>) -> Result<Option<Option<Token>>, Fa
     Ok(token)
 }
 
-/// Refuses what is no name of a system owner; `field` is where it came in.
-pub fn check_owner(field: &str, owner: &str) -> Result<(), Failure> {
-    if (1..=MAX_OWNER_BYTES).contains(&owner.len()) && !owner.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(Failure::BadRequest(format!("{field}: expected 1 to {MAX_OWNER_BYTES} bytes without control characters")))
-}
-
-pub fn idempotency_key(request: &Request<Incoming>) -> Result<Option<String>, Failure> {
-    name_in(request.headers())
-}
-
-pub fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
+/// The name of the attempt, where it has one.
+pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let bad = || {
         Failure::BadRequest(format!("Idempotency-Key: expected 1 to {MAX_NAME_CHARS} printable ASCII characters, once"))
     };
@@ -182,7 +167,7 @@ pub fn name_in(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     Ok(Some(name.to_owned()))
 }
 
-/// A field that is there, `null` too: a ttl that came out as NaN is written so, and is a mistake, not a default.
+/// Reads a field that is present, so that `null` is a mistake and not a default: JSON writes a NaN as `null`.
 pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result<Option<T>, D::Error> {
     T::deserialize(field).map(Some)
 }

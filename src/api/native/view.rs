@@ -1,4 +1,4 @@
-//! How the answers of the native dialect are spelled: a lease for its owner, a holder for everybody.
+//! How the answers of the native API are spelled: a lease for its owner, a holder for every caller.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -31,7 +31,7 @@ impl<'a> From<&'a Lease> for LeaseView<'a> {
     }
 }
 
-/// Who holds a key, for everybody. Of a stranger nothing is known but when its key expires, if it does.
+/// Who holds a key, for every caller. Of a key that another program holds, only the expiry is known, if it has one.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HolderView<'a> {

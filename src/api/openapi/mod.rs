@@ -1,5 +1,5 @@
-//! `GET /openapi.json`: the API as an OpenAPI 3.1 document. It stands in `openapi.json`, as a whole; only the limits and
-//! the names of Dapr's lock stores are those of the process that serves it. Anybody may read it: nothing in it is secret.
+//! `GET /openapi.json`: every API in one OpenAPI 3.1 document. Its text is `openapi.json`; only the limits and the names of
+//! Dapr's lock stores are set to those of this process. Needs no credential: nothing in it is secret.
 
 use std::sync::OnceLock;
 
@@ -12,7 +12,7 @@ use crate::api::settings::DaprStore;
 use crate::lock::LockConfig;
 use crate::server::{Body, Response};
 
-/// With the settings of a process that is started without flags.
+/// The document with the settings of a process that is started without flags.
 const DOCUMENT: &str = include_str!("openapi.json");
 
 /// The document of one process, made when it is first asked for.
@@ -21,12 +21,12 @@ pub struct Document(OnceLock<Made>);
 
 struct Made {
     text: Bytes,
-    /// Another one for every other text.
+    /// Differs for every two texts.
     etag: HeaderValue,
 }
 
 impl Document {
-    /// The document, or 304 where the client has it already.
+    /// The document, or 304 if the client has it already.
     pub fn answer(&self, limits: &LockConfig, stores: &[DaprStore], asked: &HeaderMap) -> Response {
         let Made { text, etag } = self.0.get_or_init(|| {
             let text = Bytes::from(with_settings(limits, stores));
@@ -53,7 +53,7 @@ fn is_known(asked: &HeaderMap, etag: &HeaderValue) -> bool {
     named.map(<[u8]>::trim_ascii).any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes())
 }
 
-/// The document with these settings instead of those that stand in it.
+/// The document with these settings in place of the defaults.
 fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
     let names = stores.iter().map(|store| store.name.as_str()).collect::<Vec<_>>();
     let settings = [
@@ -66,7 +66,7 @@ fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
     ];
     let found = settings.iter().flat_map(|(stands, now)| DOCUMENT.match_indices(stands).map(move |it| (it, now)));
     let mut found = found.collect::<Vec<_>>();
-    // In one pass: what one of them becomes may be what another one was.
+    // In one pass, because the new text of one setting may be the default of another.
     found.sort_unstable();
     let (mut text, mut rest) = (String::with_capacity(DOCUMENT.len() + 256), 0);
     for ((at, stands), now) in found {

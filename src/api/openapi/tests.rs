@@ -8,10 +8,11 @@ use hyper::Method;
 use serde_json::Value;
 
 use super::*;
+use crate::api::answer;
 use crate::api::errors::Docs;
 use crate::api::failure::{Failure, Queue};
 use crate::api::fuzz::limits;
-use crate::api::language::Language;
+use crate::api::leases::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
 use crate::lock::{Expiry, Holder, Key, Lease, Owner, Token, Ttl};
 
@@ -63,7 +64,7 @@ fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
 
 #[test]
 fn every_path_is_documented_and_no_other() {
-    let patterns = ROUTES.lines().filter_map(|line| line.trim().strip_suffix(" => ("));
+    let patterns = ROUTES.lines().filter_map(|line| Some(line.trim().split_once(" => ")?.0));
     let templates = patterns.flat_map(|line| line.split(" | ")).filter_map(|pattern| {
         let segments = pattern.strip_prefix('[')?.strip_suffix(']')?.split(", ");
         let segment = |segment: &str| match segment.strip_prefix('"') {
@@ -153,7 +154,7 @@ fn failures() -> Vec<Failure> {
         Failure::Lost,
         Failure::Fenced(Token::new(TOKEN + 64)),
         Failure::Fenced(None),
-        Failure::MethodNotAllowed("GET, POST, PUT, DELETE"),
+        Failure::MethodNotAllowed("GET, POST, PUT, DELETE".to_owned()),
         Failure::RequestTimeout,
         Failure::TooLarge,
         Failure::Held(Holder::Stranger(Some(Expiry {
@@ -179,7 +180,7 @@ fn failures() -> Vec<Failure> {
     ]
 }
 
-/// Whether a dialect can fail so: only one waits, or speaks of a lease by its key; only one has stores.
+/// Whether an API can fail so: only the native API waits and names a lease by its key; only the Dapr API has stores.
 fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
     let is_dapr = matches!(dialect, Dialect::Dapr(_));
     match failure {
@@ -272,7 +273,7 @@ async fn every_failure_is_documented_with_its_status_headers_and_body_and_no_oth
         let mut seen = vec![false; documented.len()];
         for failure in failures().into_iter().filter(|failure| can_fail(dialect, failure)) {
             for language in [Language::English, Language::German] {
-                let (head, body) = failure.clone().into_response(dialect, language, &Docs::default()).into_parts();
+                let (head, body) = answer::to(failure.clone(), dialect, language, &Docs::default()).into_parts();
                 let body = body.collect().await.expect("a whole body").to_bytes();
                 let body: Value = serde_json::from_slice(&body).expect("JSON");
                 let answers = |it: &Documented| {

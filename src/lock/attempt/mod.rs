@@ -11,8 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use tokio::sync::watch;
-
 use super::key::Key;
 use super::lease::Lease;
 use super::queue::{Joining, Ticket};
@@ -178,14 +176,14 @@ impl Course {
     }
 
     async fn wait(&mut self, until: Instant, gone: impl Future<Output = ()>) -> Input {
-        let mut draining = self.engine.shared.draining.clone();
+        let draining = self.engine.shared.drain.begun();
         let ticket = self.ticket.as_mut().expect("a waiter has a ticket");
         tokio::select! {
             biased;
             turn = ticket.turn() => turn.map_or(Input::Over(Over::Draining), Input::Turn),
             () = tokio::time::sleep_until(until.into()) => Input::Over(Over::Timeout),
             () = gone => Input::Over(Over::Timeout),
-            () = begun(&mut draining) => Input::Over(Over::Draining),
+            () = draining => Input::Over(Over::Draining),
         }
     }
 
@@ -247,11 +245,6 @@ fn answer(answered: &Result<Acquired, LockFailure>) -> Answer {
         Err(LockFailure::Redis(RedisFailure::Unreplicated { word, .. })) if word == "granted" => Answer::Unreplicated,
         Err(failure) => Answer::Failed { is_passing: failure.is_passing(), leaves_a_grant: failure.leaves_a_grant() },
     }
-}
-
-/// Waits until the process is being stopped.
-async fn begun(draining: &mut watch::Receiver<bool>) {
-    let _ = draining.wait_for(|draining| *draining).await;
 }
 
 /// One of the seats for those who wait.

@@ -54,8 +54,12 @@ async fn the_id_that_a_caller_sends_comes_back_from_the_ops_listener_and_with_a_
             assert!(!with(unfit).to_lowercase().contains("x-request-id"), "{line}: {unfit}");
         }
     }
-    // The first head of a connection is refused before it is read; this is the second.
     let long = "y".repeat(5 * 1024);
+    for (ids, comes_back) in [("X-Request-Id: probe-8\r\n", true), ("X-Request-Id: a b\r\n", false), ("", false)] {
+        let told = ask(sidecar.ops_address(), &format!("GET /healthz HTTP/1.1\r\n{ids}X-Long: {long}\r\n"));
+        assert!(told.starts_with("HTTP/1.1 431 "), "{told}");
+        assert_eq!(told.contains("\r\nx-request-id: probe-8\r\n"), comes_back, "{told}");
+    }
     let first = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let both = format!("{first}GET /healthz HTTP/1.1\r\nX-Request-Id: probe-8\r\nX-Long: {long}\r\n");
     let told = ask(sidecar.ops_address(), &both);

@@ -1,13 +1,13 @@
-//! Errors as `application/problem+json` (RFC 9457): the shape of the native dialect, and of what belongs to none.
+//! Errors as `application/problem+json` (RFC 9457): the shape of the native API, and of requests to no API.
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use super::errors::Docs;
-use super::failure::{Failure, Queue};
-use super::native::HolderView;
-use super::wire::json;
+use super::view::HolderView;
+use crate::api::errors::Docs;
+use crate::api::failure::{Failure, Queue, Row};
+use crate::api::wire::json;
 use crate::lock::{Holder, Lease, Token};
 use crate::request;
 use crate::server::Response;
@@ -23,55 +23,58 @@ pub struct Problem<'a> {
     outcome: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<HolderView<'a>>,
-    /// How many wait for the key.
+    /// How many requests wait for the key.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiters: Option<u64>,
-    /// The token that holds the key, where another one was asked about.
+    /// The token that holds the key, where the request had another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Token>,
-    /// What the log names the request by.
+    /// The request's id in the log.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
 }
 
-/// What there is to say of a failure.
-pub fn of<'a>(failure: &'a Failure, status: StatusCode, code: &'a str, sentence: &str, docs: &Docs) -> Problem<'a> {
-    let queue = match failure {
-        Failure::WaitTimeout(queue) => queue.as_deref(),
-        _ => None,
-    };
-    Problem {
-        r#type: docs.type_of(code),
-        title: status.canonical_reason().unwrap_or_default(),
-        status: status.as_u16(),
-        detail: detail(failure, sentence),
-        code,
-        outcome: failure.outcome(),
-        holder: match failure {
-            Failure::Held(holder) => Some(HolderView::from(holder)),
-            _ => queue.and_then(|queue| queue.holder.as_ref()).map(HolderView::from),
-        },
-        waiters: queue.map(|queue| queue.waiters),
-        token: match failure {
-            Failure::Fenced(token) => *token,
+impl<'a> Problem<'a> {
+    /// A failure as a problem.
+    pub fn of(failure: &'a Failure, docs: &Docs) -> Problem<'a> {
+        let Row { code, status, english, .. } = failure.row();
+        let queue = match failure {
+            Failure::WaitTimeout(queue) => queue.as_deref(),
             _ => None,
-        },
-        request_id: request::id(),
+        };
+        Problem {
+            r#type: docs.type_of(code),
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail: detail(failure, english),
+            code,
+            outcome: failure.outcome(),
+            holder: match failure {
+                Failure::Held(holder) => Some(HolderView::from(holder)),
+                _ => queue.and_then(|queue| queue.holder.as_ref()).map(HolderView::from),
+            },
+            waiters: queue.map(|queue| queue.waiters),
+            token: match failure {
+                Failure::Fenced(token) => *token,
+                _ => None,
+            },
+            request_id: request::id(),
+        }
     }
-}
 
-/// The answer with a problem.
-pub fn answer(problem: &Problem<'_>, status: StatusCode) -> Response {
-    let mut response = json(status, problem);
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    response
+    /// The answer with this problem.
+    pub fn answer(&self, status: StatusCode) -> Response {
+        let mut response = json(status, self);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
 }
 
 fn detail(failure: &Failure, sentence: &str) -> String {
     match failure {
-        // Speaks of the caller's own request, so the caller may know it.
+        // The reason is about the caller's own request, and so is no secret to the caller.
         Failure::BadRequest(reason) => reason.clone(),
-        // Of what Redis said the caller is told what to change, not the names that it says it with.
+        // The caller gets the advice, but not Redis's own text, which has internal names.
         Failure::RedisRefused { advice: Some(advice), .. } => {
             format!("Redis refused the command; nothing was changed: {advice}")
         }

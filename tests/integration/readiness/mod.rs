@@ -1,5 +1,5 @@
-//! What a lock is worth on this Redis: each state of a real server has its warning in /readyz, in the metrics and in the
-//! log, and what takes no writes is not ready.
+//! Readiness and safety warnings: each state of a real server has its warning in /readyz, in the metrics and in the log,
+//! and a Redis that takes no writes is not ready.
 
 mod clock;
 mod leases;

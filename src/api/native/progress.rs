@@ -1,4 +1,4 @@
-//! A hold with `"progress":true`: it is answered at once, and streams where it stands in the queue until it is granted or
+//! A hold with `"progress":true`: it is answered at once, and streams its position in the queue until it is granted or
 //! refused.
 
 use std::pin::Pin;
@@ -9,23 +9,25 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::Context;
-use super::failure::Failure;
-use super::hold::{Granted, Keeper, acquire};
+use super::grant::{Granted, acquire};
+use super::keeper::Keeper;
 use super::lines::{Event, Lines};
-use super::native::HolderView;
 use super::permit::Permit;
+use super::problem::Problem;
+use super::view::HolderView;
+use crate::api::context::Context;
+use crate::api::failure::Failure;
 use crate::lock::held::SIGN_OF_LIFE;
 use crate::lock::{Attempt, Key, Progress};
 use crate::request::continued;
 use crate::server::Response;
 
-/// How long the answer waits for what may still be an ordinary one: too many requests.
+/// How long the answer waits for a refusal that has its own status: too many requests.
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 type Acquiring = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + Send>>;
 
-/// Answers with a stream; its last line before the lock's own says `acquired` or `refused`.
+/// Answers with a stream of `waiting` lines, then `acquired` and the lines of the hold, or `refused`.
 pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Permit>) -> Result<Response, Failure> {
     let (tell, mut progress) = watch::channel(None);
     let ttl = attempt.ttl;
@@ -40,7 +42,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Pe
         () = tokio::time::sleep(AT_ONCE) => None,
     };
     if let Some(Err(failure)) = &outcome
-        && failure.status() == StatusCode::TOO_MANY_REQUESTS
+        && failure.row().status == StatusCode::TOO_MANY_REQUESTS
     {
         return Err(failure.clone());
     }
@@ -58,15 +60,15 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Pe
             Ok(granted) => keeper.keep(granted, permit, ttl, lines).await,
             Err(failure) => {
                 tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
-                lines.say(&Event::Refused(failure.problem(&docs)));
+                lines.say(&Event::Refused(Problem::of(&failure, &docs)));
             }
         }
     }));
     Ok(response)
 }
 
-/// Says where the request stands until it has been decided; `None` where the client closes before. What was granted then
-/// is rolled back with what is dropped here.
+/// Streams the request's position until it is granted or refused; `None` where the client closes before. A grant that
+/// came by then is dropped here, and so rolled back.
 async fn wait(
     mut acquiring: Acquiring,
     mut progress: watch::Receiver<Option<Progress>>,
@@ -91,7 +93,7 @@ fn say(progress: Option<&Progress>, lines: &Lines) {
     lines.say(&Event::Waiting { position, holder });
 }
 
-/// Ends when there is news; never once there can be none.
+/// Ends when the position or the holder has changed; never once the wait is over.
 async fn moved(progress: &mut watch::Receiver<Option<Progress>>) {
     if progress.changed().await.is_err() {
         std::future::pending().await

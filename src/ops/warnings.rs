@@ -1,81 +1,61 @@
-//! The table of warnings: what makes locks on this Redis worth less, and what to change. One row each.
+//! The table of warnings: what makes locks on this Redis less safe, and what to change. One row each.
 
+use crate::lock::ProbeFailure;
 use crate::redis::{Info, RedisFailure, Role};
 
-/// From so many parts in a hundred of its memory on, a Redis that then refuses locks is nearly full.
+/// Share of its maxmemory from which a Redis that does not evict is nearly full, percent.
 const NEARLY_FULL_PERCENT: u64 = 90;
-/// Oldest Redis that knows every command of the scripts.
+/// Oldest Redis that has every command of the scripts.
 const OLDEST_MAJOR: u32 = 7;
 
-/// What may be wrong with this Redis.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Warning {
-    Cluster,
-    Replica,
-    NoGoodReplica,
-    Version,
-    Memory,
-    Probe,
-    Partial,
-    Eviction,
-    Persistence,
-    MinReplicas,
-    NoReplica,
-    LongLease,
-    ClockStep,
-    Rights,
-    RawKeys,
-    Unknown,
+/// The warnings, in the order in which they are told, and their codes.
+macro_rules! table {
+    ($($warning:ident $code:literal),+ $(,)?) => {
+        /// What may be wrong with this Redis.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Warning {
+            $($warning),+
+        }
+
+        impl Warning {
+            pub const ALL: &[Warning] = &[$(Warning::$warning),+];
+
+            /// The warning as a word, in /readyz, metrics and the log.
+            pub fn code(self) -> &'static str {
+                match self {
+                    $(Warning::$warning => $code),+
+                }
+            }
+        }
+    };
+}
+
+table! {
+    Cluster "cluster",
+    Replica "replica",
+    NoGoodReplica "no-good-replica",
+    Version "version",
+    Memory "memory",
+    Probe "probe",
+    Partial "partial",
+    Eviction "eviction",
+    Persistence "persistence",
+    MinReplicas "min-replicas",
+    NoReplica "no-replica",
+    LongLease "long-lease",
+    ClockStep "clock-step",
+    Rights "rights",
+    RawKeys "raw-keys",
+    Unknown "unknown",
 }
 
 impl Warning {
-    pub const ALL: [Warning; 16] = [
-        Warning::Cluster,
-        Warning::Replica,
-        Warning::NoGoodReplica,
-        Warning::Version,
-        Warning::Memory,
-        Warning::Probe,
-        Warning::Partial,
-        Warning::Eviction,
-        Warning::Persistence,
-        Warning::MinReplicas,
-        Warning::NoReplica,
-        Warning::LongLease,
-        Warning::ClockStep,
-        Warning::Rights,
-        Warning::RawKeys,
-        Warning::Unknown,
-    ];
-
-    /// The warning as a word, in /readyz, metrics and the log.
-    pub fn code(self) -> &'static str {
-        match self {
-            Warning::Cluster => "cluster",
-            Warning::Replica => "replica",
-            Warning::NoGoodReplica => "no-good-replica",
-            Warning::Partial => "partial",
-            Warning::Eviction => "eviction",
-            Warning::Persistence => "persistence",
-            Warning::MinReplicas => "min-replicas",
-            Warning::NoReplica => "no-replica",
-            Warning::Memory => "memory",
-            Warning::Probe => "probe",
-            Warning::Version => "version",
-            Warning::LongLease => "long-lease",
-            Warning::ClockStep => "clock-step",
-            Warning::Rights => "rights",
-            Warning::RawKeys => "raw-keys",
-            Warning::Unknown => "unknown",
-        }
-    }
-
-    /// Whether the log has a line each time that it happens, and needs none of its beginning and end.
+    /// Whether the log has a line each time that it happens, instead of one when it begins and one when it ends.
     pub fn is_told_as_it_happens(self) -> bool {
         matches!(self, Warning::ClockStep | Warning::Rights)
     }
 
-    /// Whether a server takes no write of ours while it is so.
+    /// Whether a server with this warning refuses every lock.
     fn blocks(self) -> bool {
         matches!(self, Warning::Cluster | Warning::Replica | Warning::NoGoodReplica | Warning::Version)
     }
@@ -86,7 +66,7 @@ impl Warning {
 pub struct Finding {
     pub warning: Warning,
     pub text: String,
-    /// Whether no write is taken while it is so: then lockside is not ready.
+    /// Whether no lock can be granted meanwhile: then lockside is not ready.
     pub blocks: bool,
 }
 
@@ -95,13 +75,13 @@ impl Finding {
         Finding { warning, text: text.into(), blocks: warning.blocks() }
     }
 
-    /// What no lock can be granted with, also where its warning alone does not mean that.
+    /// A finding that blocks, also where its warning alone does not.
     pub fn blocking(warning: Warning, text: impl Into<String>) -> Finding {
         Finding { warning, text: text.into(), blocks: true }
     }
 
-    /// Why a probe fails, and under which warning that is best known.
-    pub fn of_a_probe(failure: &RedisFailure) -> Finding {
+    /// Why a probe fails, under the warning that says most of it.
+    pub fn of_a_probe(ProbeFailure { of, failure }: &ProbeFailure) -> Finding {
         let warning = match failure {
             RedisFailure::Unreplicated { .. } => Warning::NoGoodReplica,
             failure if failure.is_of_rights() => Warning::Rights,
@@ -114,11 +94,11 @@ impl Finding {
             },
         };
         let text = match failure {
-            // It may be the next renewal that fails.
+            // Without naming the part of the probe: all that locks do may need the right.
             RedisFailure::Refused(text) | RedisFailure::Stopped(text) if warning == Warning::Rights => {
                 format!("redis ACL: permission denied: {text}")
             }
-            failure => format!("a probe fails: {failure}"),
+            failure => format!("a probe fails at its {of}: {failure}"),
         };
         Finding::blocking(warning, text)
     }
@@ -133,94 +113,60 @@ pub struct Demands {
     pub failover: bool,
 }
 
-/// What Redis's own words say of the locks in it.
+/// What a server's INFO says of the locks in it.
 pub fn judge(info: &Info, Demands { min_replicas, failover }: Demands) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
+    let mut find = |warning, text: &str| findings.push(Finding::new(warning, text));
     if info.in_cluster {
-        find(
-            Warning::Cluster,
-            "this is a node of a Redis Cluster, which has only a part of the keys; use redis-cluster:// in --redis-url"
-                .to_owned(),
-        );
+        let part = "this is a node of a Redis Cluster, which has only a part of the keys";
+        find(Warning::Cluster, &format!("{part}; use redis-cluster:// in --redis-url"));
     }
     if let Some(Role::Replica(master)) = &info.role {
-        find(
-            Warning::Replica,
-            format!("this is a replica (of `{master}`) and takes no writes; point --redis-url at the master"),
-        );
+        let text = format!("this is a replica (of `{master}`) and takes no writes; point --redis-url at the master");
+        find(Warning::Replica, &text);
     }
-    let replicas =
-        info.replicas.filter(|replicas| *replicas < u64::from(min_replicas) && info.role == Some(Role::Master));
-    if let Some(replicas) = replicas {
-        find(
-            Warning::NoGoodReplica,
-            format!(
-                "--min-replicas asks for {min_replicas} replicas, and redis has {replicas}, so no grant can succeed; \
-                 restore the replicas"
-            ),
-        );
+    let is_master = info.role == Some(Role::Master);
+    if let Some(replicas) = info.replicas.filter(|replicas| is_master && *replicas < u64::from(min_replicas)) {
+        let asked = format!("--min-replicas asks for {min_replicas} replicas, and redis has {replicas}");
+        find(Warning::NoGoodReplica, &format!("{asked}, so no grant can succeed; restore the replicas"));
     } else if info.good_replicas == Some(0) {
-        find(
-            Warning::NoGoodReplica,
-            "min-replicas-to-write asks for replicas, none keeps up, and so redis takes no writes; \
-             restore a replica"
-                .to_owned(),
-        );
+        let asked = "min-replicas-to-write asks for replicas, none keeps up";
+        find(Warning::NoGoodReplica, &format!("{asked}, and so redis takes no writes; restore a replica"));
+    } else if failover && is_master && info.replicas == Some(0) {
+        let lone = "this master has no replica, so that none can take its place, and its locks end with it";
+        find(Warning::NoReplica, &format!("{lone}; restore a replica"));
     }
-    let is_lone = info.role == Some(Role::Master) && info.replicas == Some(0);
-    if failover && is_lone && !findings.iter().any(|finding| finding.warning == Warning::NoGoodReplica) {
-        findings.push(Finding::new(
-            Warning::NoReplica,
-            "this master has no replica, so that none can take its place, and its locks end with it; restore a replica",
-        ));
-    }
-    let mut find = |warning, text: String| findings.push(Finding::new(warning, text));
-    let limited = info.maxmemory.is_some_and(|bytes| bytes > 0);
-    if let Some(policy) = info.maxmemory_policy.as_deref().filter(|policy| limited && *policy != "noeviction") {
-        find(
-            Warning::Eviction,
-            format!("redis drops locks when memory is short (maxmemory-policy `{policy}`); set it to noeviction"),
-        );
-    }
-    let keeps_all = info.maxmemory_policy.as_deref() == Some("noeviction");
-    if let (Some(used), Some(limit @ 1..), true) = (info.used_memory, info.maxmemory, keeps_all)
-        && used.saturating_mul(100) >= limit.saturating_mul(NEARLY_FULL_PERCENT)
-    {
-        let percent = used.saturating_mul(100) / limit;
-        find(
-            Warning::Memory,
-            format!(
-                "redis uses {percent} % of its maxmemory, and refuses new locks when it is full; raise maxmemory, or \
-                 delete data that is not a lock"
-            ),
-        );
+    let (policy, limit) = (info.maxmemory_policy.as_deref(), info.maxmemory.filter(|bytes| *bytes > 0));
+    match (policy, info.used_memory, limit) {
+        (Some("noeviction"), Some(used), Some(limit))
+            if used.saturating_mul(100) >= limit.saturating_mul(NEARLY_FULL_PERCENT) =>
+        {
+            let full = format!("redis uses {} % of its maxmemory", used.saturating_mul(100) / limit);
+            let advice = "raise maxmemory, or delete data that is not a lock";
+            find(Warning::Memory, &format!("{full}, and refuses new locks when it is full; {advice}"));
+        }
+        (Some("noeviction") | None, ..) | (.., None) => {}
+        (Some(policy), ..) => {
+            let drops = format!("redis drops locks when memory is short (maxmemory-policy `{policy}`)");
+            find(Warning::Eviction, &format!("{drops}; set it to noeviction"));
+        }
     }
     if info.appends == Some(false) {
-        find(
-            Warning::Persistence,
-            "a restart of redis loses locks, all or those since its last snapshot; set appendonly to yes".to_owned(),
-        );
+        let text = "a restart of redis loses locks, all or those since its last snapshot; set appendonly to yes";
+        find(Warning::Persistence, text);
     }
     if info.replicas.is_some_and(|replicas| replicas > 0) && info.good_replicas.is_none() {
-        find(
-            Warning::MinReplicas,
-            "a master that lost its replicas goes on granting locks that a failover loses; \
-             set min-replicas-to-write to 1 and min-replicas-max-lag to 2"
-                .to_owned(),
-        );
+        let goes_on = "a master that lost its replicas goes on granting locks that a failover loses";
+        let advice = "set min-replicas-to-write to 1 and min-replicas-max-lag to 2";
+        find(Warning::MinReplicas, &format!("{goes_on}; {advice}"));
     }
     if let (Some(version), Some(0..OLDEST_MAJOR)) = (&info.version, info.major()) {
-        find(
-            Warning::Version,
-            format!(
-                "redis {version} is too old, and no lock is granted on it; install Redis {OLDEST_MAJOR}.0 or later"
-            ),
-        );
+        let too_old = format!("redis {version} is too old, and no lock is granted on it");
+        find(Warning::Version, &format!("{too_old}; install Redis {OLDEST_MAJOR}.0 or later"));
     }
     let unsaid = unsaid(info);
     if !unsaid.is_empty() {
-        find(Warning::Unknown, format!("redis does not report {}", unsaid.join(", ")));
+        find(Warning::Unknown, &format!("redis does not report {}", unsaid.join(", ")));
     }
     findings
 }
@@ -263,7 +209,11 @@ mod tests {
     #[test]
     fn a_redis_as_recommended_has_no_warning() {
         assert_eq!(warnings(&good()), []);
-        assert_eq!(warnings(&Info { replicas: Some(0), good_replicas: None, ..good() }), [], "nobody to fail over to");
+        assert_eq!(
+            warnings(&Info { replicas: Some(0), good_replicas: None, ..good() }),
+            [],
+            "no replica to fail over to"
+        );
         let unlimited = Info { maxmemory: Some(0), maxmemory_policy: Some("allkeys-lru".to_owned()), ..good() };
         assert_eq!(warnings(&unlimited), [], "nothing is evicted without a limit");
     }
@@ -339,8 +289,11 @@ mod tests {
                 Warning::NoGoodReplica,
             ),
         ] {
+            let failure = ProbeFailure { of: "renewal", failure };
             let finding = Finding::of_a_probe(&failure);
             assert_eq!((finding.warning, finding.blocks), (warning, true), "{failure}");
+            let says_where = finding.text.starts_with("a probe fails at its renewal: ");
+            assert_eq!(says_where, warning != Warning::Rights, "{}", finding.text);
         }
     }
 

@@ -1,11 +1,12 @@
-//! Several servers, each of which is judged by itself, as one Redis.
+//! Merges the findings of each server into those of one Redis.
 
 use std::fmt::Write;
 
-use super::warning::{Finding, Warning};
+use super::warnings::{Finding, Warning};
 
-/// Adds what a probe of each master found to what was seen of them; one that was not probed is no master any more, or
-/// has none of the locks. Where both say the same in other words, what was seen says more.
+/// Adds what a probe of each master found to what an inspection found. A server without a probe is dropped: it is not a
+/// master any more, or has none of the locks. Under one warning, a blocking finding of the inspection stays, because it
+/// says more than the probe's.
 pub fn join(of_servers: &mut Vec<(String, Vec<Finding>)>, probed: Vec<(String, Option<Finding>)>) {
     of_servers.retain(|(server, _)| probed.iter().any(|(place, _)| place == server));
     for (place, finding) in probed {
@@ -24,15 +25,15 @@ pub fn join(of_servers: &mut Vec<(String, Vec<Finding>)>, probed: Vec<(String, O
     }
 }
 
-/// Puts together what was found of each server, the name of which stands first: at most one finding a warning. It names
-/// its servers where there is more than one. While one of them takes writes, none that does not blocks.
+/// Merges the findings of each server, given with its name, into at most one a warning. It names its servers if
+/// `are_several`. It blocks only if no server takes writes.
 pub fn merge(of_servers: &[(String, Vec<Finding>)], are_several: bool) -> Vec<Finding> {
     let blocks = of_servers.iter().all(|(_, findings)| findings.iter().any(|finding| finding.blocks));
-    Warning::ALL.into_iter().filter_map(|warning| merged(warning, of_servers, are_several, blocks)).collect()
+    Warning::ALL.iter().filter_map(|warning| merged(*warning, of_servers, are_several, blocks)).collect()
 }
 
 fn merged(warning: Warning, of_servers: &[(String, Vec<Finding>)], are_several: bool, blocks: bool) -> Option<Finding> {
-    // Servers of which the same is to be said are named together.
+    // Servers with one and the same finding are named together.
     let mut sentences: Vec<(&str, Vec<&str>)> = Vec::new();
     let mut is_blocked = false;
     for (server, findings) in of_servers {

@@ -97,7 +97,7 @@ async fn each_master_of_a_cluster_is_probed_and_named_and_none_left_is_not_ready
     eventually("one is full", AT_ONCE, async || raised(&sidecar).await.contains(&"memory".to_owned())).await;
     let ready = sidecar.ops("/readyz").await;
     assert_eq!(ready.status, 200, "the others grant: {}", ready.text());
-    let named = format!("warning: memory: on 127.0.0.1:{}: a probe fails: ", cluster.port(1));
+    let named = format!("warning: memory: on 127.0.0.1:{}: a probe fails at its acquire: ", cluster.port(1));
     assert!(ready.text().contains(&named), "{named}: {}", ready.text());
     (0..3).for_each(|master| full(master, "1"));
     eventually("all are", AT_ONCE, async || sidecar.ops("/readyz").await.status == 503).await;

@@ -1,8 +1,9 @@
-//! Which of the two languages of the leases dialect a caller reads.
+//! Which of the two languages of the leases API a caller reads.
 
 use hyper::HeaderMap;
 use hyper::header::ACCEPT_LANGUAGE;
 
+/// A language of the leases API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     English,
@@ -10,7 +11,7 @@ pub enum Language {
 }
 
 impl Language {
-    /// The better liked of the two by `Accept-Language` (RFC 9110, 12.5.4); English where it says nothing of either.
+    /// The language that `Accept-Language` prefers (RFC 9110, 12.5.4); English where it names neither.
     pub fn of(headers: &HeaderMap) -> Language {
         let mut best = (Language::English, 0.0);
         let values = headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());

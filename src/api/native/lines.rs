@@ -1,4 +1,4 @@
-//! The lines of a hold: what is said while it waits, while it lasts, and when it ends.
+//! The lines that a hold streams while it waits, while it lasts, and when it ends.
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -6,18 +6,20 @@ use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
-use super::native::{HolderView, LeaseView};
 use super::problem::Problem;
+use super::view::{HolderView, LeaseView};
 use crate::server::{Body, Broken, Response};
 
-/// Lines that may wait for a slow reader. Further ones are dropped, but never the effect of the last one: the
+/// Lines that may wait for a slow reader. Further ones are dropped; the reader still learns of the end, because the
 /// connection closes.
 const LINES: usize = 16;
+
+/// A line.
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Event<'a> {
     Waiting {
-        /// Not known before Redis has said so.
+        /// `None` before Redis has answered.
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -46,7 +48,7 @@ pub enum Event<'a> {
 pub struct Lines(mpsc::Sender<Result<Bytes, Broken>>);
 
 impl Lines {
-    /// With the answer that streams them.
+    /// A stream, and the answer that has it as its body.
     pub fn open() -> (Lines, Response) {
         let (lines, body) = mpsc::channel(LINES);
         let mut response = Response::new(Body::Stream(body));

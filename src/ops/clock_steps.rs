@@ -5,20 +5,20 @@ use std::collections::HashMap;
 
 use crate::redis::Sample;
 
-/// How long a server that is not heard of is remembered, microseconds: it may come back with another time.
+/// How long a silent server is remembered, microseconds: its clock may have stepped when it is back.
 const REMEMBERED_US: i64 = 24 * 3_600 * 1_000_000;
-/// A smaller difference is no step, microseconds.
+/// Smallest difference that is a step, microseconds.
 const STEP_US: i64 = 1_000_000;
-/// Two clocks that run evenly part by less than this share of the time between two samples.
+/// Drift: two even clocks part by less than one in so many of the time between two samples.
 const DRIFT_SHARE: i64 = 1_000;
 
-/// What was last heard of each server's clock, by the server's name. Each is compared with itself alone: where another
-/// takes a master's place, that is no step.
+/// The latest sample of each server's clock, by the server's name. Each clock is compared with itself alone: a failover to
+/// a server with another time is no step.
 #[derive(Default)]
 pub struct Clocks(HashMap<String, Sample>);
 
 impl Clocks {
-    /// Takes in what a server's clock says; by how much it stepped, see [`step`].
+    /// Records a sample of a server's clock; returns by how much it stepped, see [`step`].
     pub fn see(&mut self, server: &str, now: Sample) -> Option<i64> {
         self.0.retain(|_, sample| now.heard_us - sample.heard_us < REMEMBERED_US);
         self.0.insert(server.to_owned(), now).and_then(|before| step(&before, &now))

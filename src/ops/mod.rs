@@ -1,20 +1,30 @@
-//! The ops listener: `/metrics`, `/healthz`, `/readyz`, nothing else. It answers whoever can reach it, and says nothing
-//! of keys and owners.
+//! The metrics and health listener: `/metrics`, `/healthz`, `/readyz`, nothing else. It needs no credential, and says
+//! nothing of keys and owners. What it says of Redis is in `readiness.rs`.
+
+mod clock_steps;
+mod inspector;
+mod merge;
+mod probes;
+mod readiness;
+mod warnings;
+mod watch;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use hyper::body::Incoming;
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
+use crate::drain::Drain;
 use crate::lock::{Counted, Locks};
 use crate::metrics::Metrics;
 use crate::redis::Health;
 use crate::server::{Body, Handler, Peer, Response, named};
-use crate::worth::{Finding, Worth};
+pub use readiness::Readiness;
+use warnings::Finding;
+pub use watch::watch;
 
-/// What the ops listener speaks of. Cheap to clone.
+/// Answers on the metrics and health listener. Cheap to clone.
 #[derive(Clone)]
 pub struct Ops(Arc<Context>);
 
@@ -23,24 +33,25 @@ struct Context {
     locks: Locks,
     /// One a thread.
     redis: Vec<Health>,
-    worth: Arc<Worth>,
-    draining: AtomicBool,
+    readiness: Arc<Readiness>,
+    drain: Drain,
 }
 
 impl Ops {
-    pub fn new(metrics: Arc<Metrics>, locks: Locks, redis: Vec<Health>, worth: Arc<Worth>) -> Ops {
-        Ops(Arc::new(Context { metrics, locks, redis, worth, draining: AtomicBool::new(false) }))
+    pub fn new(
+        metrics: Arc<Metrics>,
+        locks: Locks,
+        redis: Vec<Health>,
+        readiness: Arc<Readiness>,
+        drain: Drain,
+    ) -> Ops {
+        Ops(Arc::new(Context { metrics, locks, redis, readiness, drain }))
     }
 
-    /// From now on the process is not ready: it is being stopped.
-    pub fn drain(&self) {
-        self.0.draining.store(true, Ordering::Relaxed);
-    }
-
-    /// Ready means: every thread's Redis connection answers, an acquire was done on it a moment ago, and the process is not
-    /// being stopped.
+    /// Ready means: every thread's Redis connection answers, a probe has acquired on it within the last seconds, and the
+    /// process is not being stopped.
     fn ready(&self) -> Result<(), String> {
-        if self.0.draining.load(Ordering::Relaxed) {
+        if self.0.drain.has_begun() {
             return Err("draining".to_owned());
         }
         self.grants().map_err(|reason| format!("redis: {reason}"))
@@ -48,7 +59,7 @@ impl Ops {
 
     /// `Ok` while locks can be granted.
     fn grants(&self) -> Result<(), String> {
-        self.answers().and_then(|()| self.0.worth.obstacle().map_or(Ok(()), Err))
+        self.answers().and_then(|()| self.0.readiness.obstacle().map_or(Ok(()), Err))
     }
 
     /// `Ok` while every thread's Redis connection answers.
@@ -57,13 +68,13 @@ impl Ops {
     }
 
     async fn metrics(&self) -> String {
-        let Context { metrics, locks, worth, .. } = &*self.0;
+        let Context { metrics, locks, readiness, .. } = &*self.0;
         let is_up = self.answers().is_ok();
         metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(self.grants().is_ok()));
         let held = &metrics.locks_held;
-        // Counted only when somebody asks, and left out where Redis does not tell: without waiting for a part of it that is
-        // known to be away.
-        let counted = if is_up && worth.is_whole() { locks.census().await } else { None };
+        // Counted for a scrape alone, and left out where Redis does not answer; not counted while a master is known to be
+        // unavailable, since the scrape would wait for it.
+        let counted = if is_up && readiness.is_whole() { locks.census().await } else { None };
         match counted {
             Some(Counted { locks, .. }) => {
                 held.with_label_values::<&str>(&[]).set(i64::try_from(locks).unwrap_or(i64::MAX));
@@ -77,15 +88,7 @@ impl Ops {
         }
         metrics.text()
     }
-}
 
-impl Handler for Ops {
-    async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
-        named(request.headers(), self.answer(&request).await)
-    }
-}
-
-impl Ops {
     async fn answer(&self, request: &Request<Incoming>) -> Response {
         let path = request.uri().path();
         if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
@@ -102,9 +105,11 @@ impl Ops {
                 let warning = |Finding { warning, text, .. }: Finding| {
                     format!("warning: {0}: {text} (docs/operations/redis.md#{0})\n", warning.code())
                 };
-                let warnings: String = self.0.worth.findings().into_iter().flatten().map(warning).collect();
+                let warnings: String = self.0.readiness.findings().into_iter().flatten().map(warning).collect();
                 match self.ready() {
-                    Ok(()) => text(StatusCode::OK, format!("ready\nredis: {}\n{warnings}", self.0.worth.place())),
+                    Ok(()) => {
+                        text(StatusCode::OK, format!("ready\nredis: {}\n{warnings}", self.0.readiness.endpoint()))
+                    }
                     Err(reason) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n{warnings}")),
                 }
             }
@@ -115,6 +120,12 @@ impl Ops {
                 response
             }
         }
+    }
+}
+
+impl Handler for Ops {
+    async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
+        named(request.headers(), self.answer(&request).await)
     }
 }
 

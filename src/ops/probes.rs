@@ -1,47 +1,47 @@
-//! What the probes of each master came to, and what that means for readiness: an acquire must have been done within the
-//! last ten seconds, and Redis must allow all that locks need, which it is asked at each new connection and once a minute.
+//! How the probes of each master ended, and what that means for readiness: an acquire must have succeeded within the last
+//! ten seconds, and Redis must allow all that locks need, which is checked at each new connection and once a minute.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::warning::{Finding, Warning};
-use crate::lock::{Checks, Probed, Rights};
+use super::warnings::{Finding, Warning};
+use crate::lock::{Checks, ProbeFailure, Probed, Rights};
 use crate::redis::{RedisFailure, Server};
 
 /// Between two probes of a master.
 const INTERVAL: Duration = Duration::from_secs(5);
-/// The same behind one that was not sent.
+/// Between a probe that was not sent and the next.
 const UNSENT_PAUSE: Duration = Duration::from_millis(250);
-/// Between two questions for the rights on one connection, while all are there.
+/// Between two checks of the rights on one connection, while all are granted.
 const RIGHTS_INTERVAL: Duration = Duration::from_secs(60);
-/// For so long a probe that succeeded vouches for the acquires after it: one that is lost is no verdict yet.
+/// How long a probe that succeeded vouches for the acquires after it: a later one without an answer is no verdict yet.
 const VOUCHES: Duration = Duration::from_secs(10);
 
-/// What is known of each master, by its place.
+/// What is known of each master, by its address.
 #[derive(Default)]
 pub struct Probes(BTreeMap<String, Master>);
 
 #[derive(Default)]
 struct Master {
     not_before: Option<Instant>,
-    /// Since when one is under way, or since when the server answers again while it is.
+    /// When the probe under way began, or when the server answered again during it.
     begun: Option<Instant>,
     succeeded: Option<Instant>,
-    /// Why the last one failed: what Redis said, or that it said nothing.
-    failure: Option<RedisFailure>,
-    /// On which connection it was asked for its rights, and when.
+    /// Why the latest probe failed.
+    failure: Option<ProbeFailure>,
+    /// On which connection its rights were checked, and when.
     asked: Option<(u64, Instant)>,
-    /// What it refuses that locks can do without.
+    /// A right that it refuses and that locks can do without.
     refuses: Option<String>,
-    /// Whether the server answers anything. That it does not is told elsewhere.
+    /// Whether the server answers anything. Its silence is a finding of [`super::readiness`].
     answers: bool,
 }
 
 impl Probes {
-    /// Takes in which masters there are; those that are due for a probe, the shard that it is to take, and what it is to
-    /// find out.
+    /// Takes the masters that there are; returns those that are due for a probe, each with a shard of its own and with what
+    /// to check.
     pub fn due(&mut self, servers: Vec<Server>, now: Instant) -> Vec<(String, usize, Checks)> {
-        // Only the answer to a probe that is under way is still worth something of a master that has gone.
+        // A master that has gone is kept only until the probe under way has ended.
         self.0.retain(|place, probed| probed.begun.is_some() || servers.iter().any(|server| server.place == *place));
         let mut due = Vec::new();
         for Server { place, answers, connection, is_in_doubt, first } in servers {
@@ -64,8 +64,8 @@ impl Probes {
         due
     }
 
-    /// Takes in how a probe ended.
-    pub fn ended(&mut self, place: &str, outcome: Result<Probed, RedisFailure>, now: Instant) {
+    /// Records how a probe ended.
+    pub fn ended(&mut self, place: &str, outcome: Result<Probed, ProbeFailure>, now: Instant) {
         let Some(probed) = self.0.get_mut(place) else { return };
         probed.begun = None;
         match outcome {
@@ -76,10 +76,10 @@ impl Probes {
                 }
             }
             Err(failure) => {
-                // What was asked has no answer, or one that will change.
+                // The rights were not learned, or may change with what failed.
                 probed.asked = None;
                 // It cost nothing, so that the next one may follow.
-                if matches!(failure, RedisFailure::NotSent(_)) {
+                if matches!(failure.failure, RedisFailure::NotSent(_)) {
                     probed.not_before = Some(now + UNSENT_PAUSE);
                 }
                 probed.failure = Some(failure);
@@ -87,13 +87,13 @@ impl Probes {
         }
     }
 
-    /// What masters refuse that locks can do without.
+    /// A right that a master refuses and that locks can do without.
     pub fn refused(&self) -> Option<String> {
         self.0.values().filter(|probed| probed.answers).find_map(|probed| probed.refuses.clone())
     }
 
-    /// Why no lock can be granted, of each master that answers, by its place. One of which nothing is known yet, or nothing
-    /// any more, is left out.
+    /// Of each master that answers, by its address: why no lock can be granted there, if so. A master without a recent
+    /// verdict is left out.
     pub fn findings(&self, now: Instant) -> Vec<(String, Option<Finding>)> {
         let answer = self.0.iter().filter(|(_, probed)| probed.answers && probed.is_known(now));
         answer.map(|(place, probed)| (place.clone(), probed.obstacle(now))).collect()
@@ -101,7 +101,7 @@ impl Probes {
 }
 
 impl Master {
-    /// What a probe that begins now is to find out.
+    /// What a probe that begins now is to check.
     fn checks(&mut self, connection: u64, is_in_doubt: bool, now: Instant) -> Checks {
         let is_fresh =
             |(on, at): &(u64, Instant)| *on == connection && now.saturating_duration_since(*at) < RIGHTS_INTERVAL;
@@ -113,7 +113,7 @@ impl Master {
         Checks::LockAndRights
     }
 
-    /// After a silence that was told as such: what was not answered in it says nothing of now.
+    /// Called after a silence: a probe that was not answered during it says nothing of now.
     fn answers_again(&mut self, now: Instant) {
         self.failure = self.failure.take().filter(is_a_verdict);
         self.begun = self.begun.map(|_| now);
@@ -141,8 +141,8 @@ impl Master {
     }
 }
 
-/// Whether an acquire surely fails now; without an answer, it may have been the only one.
-fn is_a_verdict(failure: &RedisFailure) -> bool {
+/// Whether an acquire definitely fails now. A missing answer is no proof: only that one may have been lost.
+fn is_a_verdict(ProbeFailure { failure, .. }: &ProbeFailure) -> bool {
     let is_silence = matches!(failure, RedisFailure::NoAnswer(_) | RedisFailure::NotSent(_) | RedisFailure::Late);
     !is_silence && !failure.is_elsewhere()
 }
@@ -155,6 +155,10 @@ mod tests {
         Server { place: "a:1".to_owned(), answers, connection: 1, is_in_doubt: false, first: Some(7) }
     }
 
+    fn failed(failure: RedisFailure) -> Result<Probed, ProbeFailure> {
+        Err(ProbeFailure { of: "acquire", failure })
+    }
+
     fn verdict(probes: &Probes, now: Instant) -> Option<Finding> {
         probes.findings(now).remove(0).1
     }
@@ -165,11 +169,11 @@ mod tests {
         let at = |seconds| begun + Duration::from_secs_f64(seconds);
         assert_eq!(probes.due(vec![server(Err("silent".to_owned()))], begun), []);
         assert_eq!(probes.due(vec![server(Ok(()))], begun), [("a:1".to_owned(), 7, Checks::LockAndRights)]);
-        probes.ended("a:1", Err(RedisFailure::Refused("OOM".to_owned())), at(0.1));
+        probes.ended("a:1", failed(RedisFailure::Refused("OOM".to_owned())), at(0.1));
         assert_eq!(probes.due(vec![server(Ok(()))], at(4.9)), []);
         assert_eq!(probes.due(vec![server(Ok(()))], at(5.0)).len(), 1);
         assert_eq!(probes.due(vec![server(Ok(()))], at(11.0)), [], "one at a time");
-        probes.ended("a:1", Err(RedisFailure::NotSent("broken".to_owned())), at(11.0));
+        probes.ended("a:1", failed(RedisFailure::NotSent("broken".to_owned())), at(11.0));
         assert_eq!(probes.due(vec![server(Ok(()))], at(11.3)).len(), 1, "what was not sent cost nothing");
     }
 
@@ -182,7 +186,7 @@ mod tests {
         probes.ended("a:1", Ok(Probed::default()), begun);
         assert_eq!(verdict(&probes, begun), None);
         probes.due(vec![server(Ok(()))], at(5));
-        probes.ended("a:1", Err(RedisFailure::NoAnswer("a second".to_owned())), at(6));
+        probes.ended("a:1", failed(RedisFailure::NoAnswer("a second".to_owned())), at(6));
         assert_eq!(verdict(&probes, at(10)), None);
         assert!(verdict(&probes, at(11)).is_some_and(|finding| finding.blocks));
         probes.due(vec![server(Ok(()))], at(12));
@@ -192,7 +196,7 @@ mod tests {
         assert_eq!(verdict(&probes, at(22)), None);
         assert_eq!(probes.findings(at(23)), [], "the answer may be about to come");
         assert!(verdict(&probes, at(28)).is_some(), "it does not come");
-        probes.ended("a:1", Err(RedisFailure::Refused("OOM command not allowed".to_owned())), at(18));
+        probes.ended("a:1", failed(RedisFailure::Refused("OOM command not allowed".to_owned())), at(18));
         assert_eq!(verdict(&probes, at(18)).map(|finding| finding.warning), Some(Warning::Memory));
         probes.due(vec![server(Err("cannot connect".to_owned()))], at(18));
         assert_eq!(probes.findings(at(18)), [], "that is told elsewhere");
@@ -203,7 +207,7 @@ mod tests {
         let (mut probes, begun) = (Probes::default(), Instant::now());
         let at = |seconds| begun + Duration::from_secs(seconds);
         let silent = || vec![server(Err("silent".to_owned()))];
-        let no_answer = || Err(RedisFailure::NoAnswer("a second".to_owned()));
+        let no_answer = || failed(RedisFailure::NoAnswer("a second".to_owned()));
         probes.due(vec![server(Ok(()))], begun);
         probes.ended("a:1", Ok(Probed::default()), begun);
         for ends_at in [16, 36] {
@@ -220,7 +224,7 @@ mod tests {
         }
         probes.due(silent(), at(40));
         let refused = RedisFailure::Refused("OOM command not allowed".to_owned());
-        probes.ended("a:1", Err(refused), at(40));
+        probes.ended("a:1", failed(refused), at(40));
         probes.due(vec![server(Ok(()))], at(50));
         assert!(verdict(&probes, at(50)).is_some(), "what was refused stays so until it is done");
     }
@@ -229,7 +233,7 @@ mod tests {
     fn the_rights_are_asked_for_on_each_new_connection_once_a_minute_and_when_one_is_refused() {
         let (mut probes, begun) = (Probes::default(), Instant::now());
         let at = |seconds| begun + Duration::from_secs(seconds);
-        let mut probed = |seconds, connection, is_in_doubt, outcome: Result<Probed, RedisFailure>| {
+        let mut probed = |seconds, connection, is_in_doubt, outcome: Result<Probed, ProbeFailure>| {
             let server = Server { connection, is_in_doubt, ..server(Ok(())) };
             let checks = probes.due(vec![server], at(seconds)).remove(0).2;
             probes.ended("a:1", outcome, at(seconds));
@@ -246,7 +250,7 @@ mod tests {
         let lacks = Rights { refused: Some("a key".to_owned()) };
         assert!(!probed(85, 2, false, Ok(Probed { rights: Some(lacks) })));
         assert!(probed(90, 2, false, Ok(Probed { rights: Some(Rights::default()) })), "where one is refused");
-        assert!(!probed(95, 2, false, Err(RedisFailure::NoAnswer("a second".to_owned()))));
+        assert!(!probed(95, 2, false, failed(RedisFailure::NoAnswer("a second".to_owned()))));
         assert!(probed(100, 2, false, fine()), "behind a probe that failed");
     }
 

@@ -1,28 +1,32 @@
-//! The leases dialect: locks with a token that their holder keeps alive, and a list of all of them.
+//! The leases API: locks that their holder renews by token, and a list of all locks.
+
+mod dto;
+mod language;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_LANGUAGE, HeaderValue, LINK, VARY};
+use hyper::header::{HeaderValue, LINK};
 use hyper::{Request, StatusCode};
 use percent_encoding::percent_decode_str;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use super::Context;
 use super::body;
+use super::context::Context;
 use super::failure::Failure;
 use super::known;
-use super::language::Language;
 use super::pagination::{self, Bounds, Form, Page, Text};
-use super::wire::{confirming, json, number, rfc3339};
+use super::wire::{confirming, json, number};
 use crate::auth::Anonymous;
-use crate::lock::LockConfig;
-use crate::lock::{Acquired, Attempt, Changed, Forced, Key, Lease, Own, Owner, OwnerKind, Target, Token, Ttl, Which};
+use crate::lock::{Acquired, Attempt, Changed, Forced, Key, Lease, LockConfig, Own, Owner, Target, Token, Ttl, Which};
 use crate::request;
 use crate::server::{Response, read_body};
+use dto::LeaseDto;
+pub use dto::message;
+pub use language::Language;
 
-/// Length of a page after which it ends. It is made as a whole, since its head says where the next one begins.
+/// Bytes after which a page ends. A page is made as a whole, because its head has the cursor of the next one.
 const PAGE_BYTES: usize = 192 * 1024;
 
-/// `GET /cmn/leasable-locks`: every active lock of every dialect, oldest grant first; streamed, or a page of it.
+/// `GET /cmn/leasable-locks`: every active lock of every API, oldest grant first; streamed, or a page of it.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     cx.caller(&request, Anonymous::Full).await?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
@@ -72,7 +76,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
     }
 }
 
-/// `DELETE /cmn/leasable-locks/{token}`: the holder lets go.
+/// `DELETE /cmn/leasable-locks/{token}`: releases the holder's lease.
 pub async fn release(
     cx: &Context,
     request: Request<Incoming>,
@@ -81,7 +85,7 @@ pub async fn release(
 ) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.release(Which::Token(token), caller.claimant()).await? {
+    match cx.holds.release(&cx.locks, Which::Token(token), caller.claimant()).await? {
         Changed::Done(()) => {
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))
@@ -91,7 +95,7 @@ pub async fn release(
     }
 }
 
-/// `DELETE /cmn/leasable-locks/custom/{token}`: takes the lock away from whoever holds it.
+/// `DELETE /cmn/leasable-locks/custom/{token}`: force-releases a lease.
 pub async fn remove(
     cx: &Context,
     request: Request<Incoming>,
@@ -132,7 +136,7 @@ fn missing(name: &str) -> Failure {
     Failure::BadRequest(format!("{name} is missing"))
 }
 
-/// The token in a path: 400 for what is no int64, `None` for an int64 that no lease can have.
+/// The token in a path: 400 if it is not an int64, `None` for an int64 that no lease can have.
 pub(super) fn token_in(segment: &str) -> Result<Option<Token>, Failure> {
     let text = percent_decode_str(segment).decode_utf8_lossy();
     let number = text.parse().map_err(|_| Failure::BadRequest("token: expected an int64".to_owned()))?;
@@ -148,59 +152,8 @@ fn ttl(limits: &LockConfig, seconds: i64) -> Result<Ttl, Failure> {
         .ok_or_else(|| Failure::BadRequest(format!("leasePeriod: expected 1 to {} seconds", max_ms / 1000)))
 }
 
-/// LeasableLockDto.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LeaseDto<'a> {
-    key: &'a str,
-    token: Token,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<UserDto<'a>>,
-    locked_by_system: bool,
-    valid_until: String,
-}
-
-/// ApiObjectReference.
-#[derive(Serialize)]
-struct UserDto<'a> {
-    id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    description: Option<&'a str>,
-    active: bool,
-}
-
-impl<'a> From<&'a Lease> for LeaseDto<'a> {
-    fn from(lease: &'a Lease) -> LeaseDto<'a> {
-        let Owner { kind, id, label, description } = &lease.owner;
-        let user = UserDto { id, label: label.as_deref(), description: description.as_deref(), active: true };
-        LeaseDto {
-            key: lease.key.as_str(),
-            token: lease.token,
-            user: (*kind == OwnerKind::User).then_some(user),
-            locked_by_system: *kind == OwnerKind::System,
-            valid_until: rfc3339(lease.valid_until_ms),
-        }
-    }
-}
-
 const FORM: Form = Form { opening: "[", entry, closing: |_| "]".to_owned() };
 
 fn entry(lease: &Lease, text: &mut Vec<u8>) {
     serde_json::to_writer(text, &LeaseDto::from(lease)).expect("a lease is always JSON");
-}
-
-/// OperationMessage: the context is a code for machines, the value a sentence for people.
-pub fn message(status: StatusCode, context: &str, text: &str, language: Language) -> Response {
-    #[derive(Serialize)]
-    #[serde(rename_all = "camelCase")]
-    struct OperationMessage<'a> {
-        context: &'a str,
-        message_value: &'a str,
-    }
-    let mut response = json(status, &OperationMessage { context, message_value: text });
-    response.headers_mut().insert(CONTENT_LANGUAGE, HeaderValue::from_static(language.tag()));
-    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept-Language"));
-    response
 }

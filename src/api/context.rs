@@ -1,0 +1,107 @@
+//! Everything that a handler may use, and who is asking.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+
+use super::errors::Docs;
+use super::failure::Failure;
+use super::holds::Holds;
+use super::openapi::Document;
+use super::origin::Gate;
+use super::owner_names::OwnerNames;
+use super::settings::{DaprStore, Settings};
+use crate::auth::{Anonymous, Authenticator, Credential, Principal, User};
+use crate::directory::Directory;
+use crate::drain::Drain;
+use crate::lock::{LockConfig, Locks, Owner, OwnerKind};
+use crate::log::LogThrottle;
+use crate::metrics::Metrics;
+use crate::request::{self, Caller};
+use crate::server::Address;
+
+/// What one listener's handlers share.
+pub struct Context {
+    pub locks: Locks,
+    pub holds: Arc<Holds>,
+    pub authenticator: Authenticator,
+    pub directory: Option<Directory>,
+    pub gate: Gate,
+    /// What callers without a credential may do.
+    pub anonymous: Anonymous,
+    pub limits: LockConfig,
+    pub owner_names: OwnerNames,
+    pub dapr_stores: Vec<DaprStore>,
+    pub metrics: Arc<Metrics>,
+    /// Bounds the log lines of requests that fail.
+    pub(super) failures: LogThrottle,
+    pub drain: Drain,
+    /// How long held locks are kept once the drain has begun.
+    pub hold_grace: Duration,
+    pub document: Document,
+    pub docs: Docs,
+}
+
+impl Context {
+    /// What handlers need to serve `listener`.
+    pub fn new(
+        settings: &Settings<'_>,
+        listener: &Address,
+        locks: Locks,
+        holds: Arc<Holds>,
+        directory: Option<Directory>,
+        metrics: Arc<Metrics>,
+        drain: Drain,
+    ) -> Context {
+        Context {
+            locks,
+            holds,
+            authenticator: Authenticator::new(settings.auth),
+            directory,
+            gate: Gate::new(settings.listen, listener),
+            anonymous: settings.anonymous,
+            limits: settings.locks.clone(),
+            owner_names: OwnerNames::new(&settings.locks.owner_prefix),
+            dapr_stores: settings.listen.dapr_stores.clone(),
+            metrics,
+            failures: LogThrottle::new(),
+            drain,
+            hold_grace: settings.hold_grace,
+            document: Document::default(),
+            docs: Docs::at(settings.listen.docs_url.as_deref()),
+        }
+    }
+
+    /// Who is asking: a user only if the user directory, where there is one, has it, and if the cookie that names it was
+    /// not sent by a cross-origin page.
+    pub async fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Failure> {
+        match self.authenticator.principal(request.headers())? {
+            Principal::User(user) => {
+                request::asked_by(Caller::User(user.id.as_str().into()));
+                if user.credential == Credential::Cookie {
+                    self.gate.admit_page(request.method(), request.headers())?;
+                }
+                self.known(user).await.map(Principal::User)
+            }
+            Principal::System => {
+                request::asked_by(Caller::System);
+                Ok(Principal::System)
+            }
+            Principal::Anonymous => Ok(Principal::Anonymous),
+        }
+    }
+
+    /// The user, as the user directory has it; without a directory, as the token has it.
+    pub async fn known(&self, user: User) -> Result<User, Failure> {
+        let Some(directory) = &self.directory else { return Ok(user) };
+        directory.find(user).await?.ok_or(Failure::NoSuchUser("not in the user directory, or not active"))
+    }
+}
+
+impl From<User> for Owner {
+    fn from(user: User) -> Owner {
+        Owner { kind: OwnerKind::User, id: user.id, label: user.label, description: user.description }
+    }
+}

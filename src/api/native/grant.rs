@@ -1,0 +1,63 @@
+//! The lease of a hold: acquired within the credential's time, and whole.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::permit::Permit;
+use super::turn::{Turn, explained, turn};
+use crate::api::failure::Failure;
+use crate::lock::{Acquired, Attempt, Changed, Key, Lease, Locks, Unconfirmed};
+
+/// A lease, and what rolls it back unless a hold keeps it.
+pub struct Granted {
+    pub lease: Lease,
+    pub unconfirmed: Unconfirmed,
+    /// Until when the lease is guaranteed.
+    pub promised: Instant,
+}
+
+impl Granted {
+    /// To be called as soon as the lease is there: its validity is counted from now.
+    fn now(lease: Lease, unconfirmed: Unconfirmed) -> Granted {
+        Granted { promised: Instant::now() + Duration::from_millis(lease.valid_for_ms), lease, unconfirmed }
+    }
+}
+
+/// Acquires a lock to hold it, for as long as the permit lasts.
+pub async fn acquire(locks: Locks, key: Key, attempt: Attempt, permit: Arc<Permit>) -> Result<Granted, Failure> {
+    let owner = attempt.owner.clone();
+    let Turn { content: mut granted, checked_for } =
+        turn(&owner, || permit, acquire_whole(locks, key, attempt)).await?;
+    granted.lease.age(checked_for)?;
+    Ok(granted)
+}
+
+/// Acquires a lease of a whole ttl: of one that an earlier sending of the attempt was granted, little may be left, and so
+/// it is renewed at once.
+async fn acquire_whole(locks: Locks, key: Key, attempt: Attempt) -> Result<Granted, Failure> {
+    loop {
+        let acquired = locks.acquire(key.clone(), attempt.clone()).await;
+        let (content, unconfirmed) = match acquired {
+            Ok(acquired) => acquired,
+            Err(failure) => return Err(explained(&locks, &key, failure).await),
+        };
+        let lease = match content {
+            Acquired::Granted(lease) => return Ok(Granted::now(lease, unconfirmed)),
+            Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
+            Acquired::Held(holder) => return Err(Failure::Held(holder)),
+        };
+        let is_whole = lease.valid_for_ms >= attempt.ttl.as_ms();
+        let granted = Granted::now(lease, unconfirmed);
+        if is_whole {
+            return Ok(granted);
+        }
+        let Granted { lease, unconfirmed, .. } = &granted;
+        match locks.renew_hold(lease, unconfirmed.sending(), attempt.ttl).await {
+            Ok(Changed::Done(lease)) => return Ok(Granted::now(lease, granted.unconfirmed)),
+            // The hold tries again, for as long as the lease is guaranteed.
+            Err(_) => return Ok(granted),
+            // The lease has ended meanwhile: the attempt is made as if it had never been granted.
+            Ok(Changed::Lost(_) | Changed::NotYours) => drop(granted),
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! `POST /v1/locks/{key}/hold`: a lock tied to a connection. lockside renews it; when the connection closes, for
+//! whatever reason, the lock is released.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::Request;
+use hyper::body::Incoming;
+
+use super::grant::acquire;
+use super::keeper::Keeper;
+use super::lines::Lines;
+use super::permit::Permit;
+use super::progress;
+use super::request::{AcquireBody, idempotency_key, key_in};
+use crate::api::context::Context;
+use crate::api::failure::Failure;
+use crate::auth::Anonymous;
+use crate::request::continued;
+use crate::server::{Peer, Response};
+
+/// Shortest ttl that can be kept by renewals, milliseconds.
+const MIN_TTL_MS: u64 = 50;
+
+/// Answers once the lock is granted, so that a refusal has its own status; at once where progress is asked for.
+pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
+    let caller = cx.caller(&request, Anonymous::Lock).await?;
+    let key = key_in(&key)?;
+    let name = idempotency_key(request.headers())?;
+    let permit = Arc::new(Permit::of(cx, cx.authenticator.shown(request.headers())));
+    let (body, streams_progress) = AcquireBody::read_hold(request).await?;
+    if body.is_reentrant() {
+        return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
+    }
+    let mut attempt = body.attempt(cx, caller, name)?;
+    attempt.is_hold = true;
+    let ttl = attempt.ttl;
+    if ttl.as_ms() < MIN_TTL_MS {
+        let max_ms = cx.limits.max_ttl_ms;
+        return Err(Failure::BadRequest(format!(
+            "ttlMs: expected an integer from {MIN_TTL_MS} to {max_ms} for a hold"
+        )));
+    }
+    peer.watch(Duration::from_millis(ttl.as_ms()));
+    if streams_progress {
+        return progress::stream(cx, key, attempt, permit).await;
+    }
+    let granted = acquire(cx.locks.clone(), key, attempt, Arc::clone(&permit)).await?;
+    let (lines, response) = Lines::open();
+    let keeper = Keeper::of(cx);
+    tokio::spawn(continued(keeper.keep(granted, permit, ttl, lines)));
+    Ok(response)
+}

@@ -1,0 +1,155 @@
+//! What is known of this Redis: whether an acquire can be granted, and what makes locks on it less safe. Told in /readyz
+//! and in metrics, and in the log when it changes. Knows findings; finds nothing out.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Instant;
+
+use super::merge;
+use super::probes::Probes;
+use super::warnings::{Finding, Warning};
+use crate::metrics::Metrics;
+use crate::redis::{Health, Redis};
+
+/// What is known, for the ops listener and the log.
+pub struct Readiness {
+    health: Health,
+    known: Mutex<Known>,
+    pub(super) redis: Redis,
+    pub(super) metrics: Arc<Metrics>,
+}
+
+/// What the inspections and the probes have found.
+#[derive(Default)]
+pub struct Known {
+    /// The latest inspection that succeeded.
+    pub inspected: Option<Inspected>,
+    /// Whether an inspection has ended, well or not.
+    pub has_inspected: bool,
+    pub probes: Probes,
+    /// The warnings that the log has last told, and whether each blocks.
+    told: Vec<(Warning, bool)>,
+}
+
+/// What one inspection found.
+#[derive(Clone)]
+pub struct Inspected {
+    pub of_servers: Vec<(String, Vec<Finding>)>,
+    /// Of Redis as a whole.
+    pub of_redis: Vec<Finding>,
+    pub are_several: bool,
+}
+
+impl Readiness {
+    pub fn new(redis: Redis, metrics: Arc<Metrics>) -> Readiness {
+        for warning in Warning::ALL {
+            metrics.redis_warning.with_label_values(&[warning.code()]).set(0);
+        }
+        Readiness { health: redis.health(), known: Mutex::default(), redis, metrics }
+    }
+
+    /// Why no lock can be granted now, if none can.
+    pub fn obstacle(&self) -> Option<String> {
+        let Some(findings) = self.findings() else {
+            let unknown = || "no acquire has been tried on it yet".to_owned();
+            return Some(self.health.lacks_a_right().unwrap_or_else(unknown));
+        };
+        findings.into_iter().find(|finding| finding.blocks).map(|finding| finding.text)
+    }
+
+    /// The warnings that apply now; `None` while nothing is known.
+    pub fn findings(&self) -> Option<Vec<Finding>> {
+        let silence = self.health.ready().err();
+        let known = self.known();
+        let probed = known.probes.findings(Instant::now());
+        let (mut of_servers, of_redis, are_several) = match &known.inspected {
+            Some(inspected) => (inspected.of_servers.clone(), inspected.of_redis.clone(), inspected.are_several),
+            // A probe's finding holds, too, where no inspection succeeds.
+            None if known.has_inspected && probed.iter().any(|(_, finding)| finding.is_some()) => Default::default(),
+            None => return self.lacking(),
+        };
+        if probed.is_empty() && silence.is_none() {
+            return self.lacking();
+        }
+        if silence.is_none() {
+            merge::join(&mut of_servers, probed);
+        }
+        let are_several = are_several || of_servers.len() > 1;
+        let mut findings = merge::merge(&of_servers, are_several);
+        // Last, because other findings say more, such as that this is a replica.
+        findings.extend(silence.map(|silence| Finding::blocking(Warning::Probe, silence)));
+        findings.extend(of_redis);
+        if !findings.iter().any(|finding| finding.warning == Warning::Rights) {
+            findings.extend(self.refusal(known.probes.refused()));
+        }
+        Some(findings)
+    }
+
+    /// A right that Redis refuses, where no probe fails for it: the last that it refused, or an `optional` one, which locks
+    /// can do without. With raw keys that may be the right to some keys, and the ACL user may have others; but if an acquire
+    /// was refused, too, and none was granted since, all keys are refused.
+    fn refusal(&self, optional: Option<String>) -> Option<Finding> {
+        let last = self.health.lacks_a_right();
+        let blocks = last.is_some() && optional.is_some() && self.health.refuses_a_script();
+        let text = last.or_else(|| optional.map(|text| format!("redis ACL: permission denied: {text}")))?;
+        Some(if blocks { Finding::blocking(Warning::Rights, text) } else { Finding::new(Warning::Rights, text) })
+    }
+
+    /// The missing right without which no inspection or probe succeeds.
+    fn lacking(&self) -> Option<Vec<Finding>> {
+        self.health.lacks_a_right().map(|text| vec![Finding::blocking(Warning::Rights, text)])
+    }
+
+    /// The servers that are connected to.
+    pub fn endpoint(&self) -> String {
+        self.redis.place()
+    }
+
+    /// Whether the master of every key is available, as far as is known.
+    pub fn is_whole(&self) -> bool {
+        self.redis.away().is_empty()
+    }
+
+    /// Stops every operation while each server is too old, also those operations that it could do.
+    pub fn judge_version(&self, inspected: &Inspected) {
+        let is_unfit = |findings: &[Finding]| findings.iter().any(|finding| finding.warning == Warning::Version);
+        let are_unfit =
+            !inspected.of_servers.is_empty() && inspected.of_servers.iter().all(|(_, found)| is_unfit(found));
+        let version = merge::merge(&inspected.of_servers, inspected.are_several);
+        let version = version.into_iter().find(|finding| finding.warning == Warning::Version && are_unfit);
+        self.redis.close(version.map(|finding| finding.text));
+    }
+
+    /// Sets the metrics to the warnings that apply now, and logs those that have come or gone.
+    pub fn tell(&self) {
+        let Some(findings) = self.findings() else { return };
+        let is_silent = self.health.ready().is_err();
+        let mut known = self.known();
+        for &warning in Warning::ALL {
+            let (is, code) = (findings.iter().find(|finding| finding.warning == warning), warning.code());
+            self.metrics.redis_warning.with_label_values(&[code]).set(is.is_some().into());
+            // A Redis that does not answer is logged by its connection.
+            if warning.is_told_as_it_happens() || (warning == Warning::Probe && is_silent) {
+                continue;
+            }
+            let was = known.told.iter().find(|(told, _)| *told == warning).map(|(_, blocks)| *blocks);
+            if was == is.map(|is| is.blocks) {
+                continue;
+            }
+            known.told.retain(|(told, _)| *told != warning);
+            known.told.extend(is.map(|is| (warning, is.blocks)));
+            match is {
+                Some(Finding { text, blocks: true, .. }) => {
+                    tracing::error!(warning = code, "locks cannot be granted: {text}");
+                }
+                Some(Finding { text, .. }) => {
+                    tracing::warn!(warning = code, "safety warning: {text}");
+                }
+                None => tracing::info!(warning = code, "safety warning cleared"),
+            }
+        }
+    }
+
+    pub fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().expect("no holder of this lock panics")
+    }
+}
