@@ -25,7 +25,7 @@ while at < #ARGV do
   local is_hot = name == 'acquire' or name == 'release' or name == 'renew'
   -- Operations that were sent together have mostly the same one.
   local not_after, row = is_hot and ARGV[last], nil
-  if is_hot and not_after ~= timely and now_us <= not_after * 1000 then
+  if is_hot and not_after ~= timely and (not_after == '' or now_us <= not_after * 1000) then
     timely = not_after
   end
 

@@ -53,6 +53,7 @@ local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
   local lock, tokens, key = keys[1], keys[2], args[1]
   local sequence, refusal = next_sequence(keys, args)
   if refusal then
+    redis.pcall('ZREM', tokens, key) -- As batch.lua may have left it.
     return nil, nil, nil, refusal
   end
   local token = whole(sequence * 64 + args[2])

@@ -120,7 +120,7 @@ impl Node {
                 jobs.into_iter().for_each(|job| drop(job.give.send(Err(failure.clone()))));
             }
             // One key that the user may not touch, and nothing was done for any other.
-            Err(failure) if failure.is_forbidden() => self.run_each_alone(jobs).await,
+            Err(failure) if failure.is_forbidden() && jobs.len() > 1 => self.run_each_alone(jobs).await,
             Err(failure) => jobs.into_iter().for_each(|job| drop(job.give.send(Err(failure.clone())))),
         }
     }
@@ -135,6 +135,9 @@ impl Node {
     /// As for a call that fails, where that was no failure of the whole call.
     fn learned_of_a_row(&self, operation: RedisOperation, failure: RedisFailure) -> RedisFailure {
         let failure = self.status.advised(failure);
+        if failure.is_of_rights() {
+            self.were_refused_to(operation);
+        }
         // Counted already.
         if !matches!(failure, RedisFailure::Unreplicated { .. }) {
             self.metrics.redis_error(&operation, &failure);

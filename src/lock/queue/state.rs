@@ -6,71 +6,22 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use super::event::{Effect, Input, Turn};
+use super::local::{LOOK, LOOK_AT_FREE, LocalQueue, Waiter, until_end};
 use super::messages::{Message, Word};
-use crate::lock::record::{self, Relation};
+use crate::lock::record;
 use crate::lock::scripts::{AdvanceRow, Found, KeyState, Precision};
 use crate::lock::{Key, Shard, Token};
 
-/// Longest time between two looks at a queue: it bounds what any lost message, entry or queue costs, of whatever cause.
-/// Less than the two seconds that are promised, by the time that a look and what follows may take.
-pub const LOOK: Duration = Duration::from_millis(1600);
-/// Added to what is left of a lease, so that Redis has let it expire.
-const EXPIRY_SLACK: Duration = Duration::from_millis(3);
 /// How often a key is looked at that another program holds, which tells nothing when it releases it: as often as redis-py's
 /// lock looks, but once for all waiters of a sidecar.
 const LOOK_AT_STRANGER: Duration = Duration::from_millis(100);
-/// How often a free key is looked at that Redis did not grant.
-const LOOK_AT_FREE: Duration = Duration::from_millis(300);
 /// How often a Redis is asked that does not answer, by one look for all queues that wait for it.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a queue that Redis refused to look at is left alone.
 const REFUSED: Duration = Duration::from_secs(1);
-/// Of so many waiters a look tells the positions; the others' turn comes with the next ones. Lua takes some 8,000.
-const ASKED_ABOUT: usize = 256;
 /// Looks under way at once: more would keep callers waiting behind them.
 const LOOKS_AT_ONCE: usize = 256;
-
-/// One waiter of ours.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Entry {
-    /// Its name among all waiters of all sidecars; the sending of its attempt.
-    pub id: String,
-    /// As the queue in Redis has it.
-    pub text: String,
-    /// The owner, and the attempt, as the lease spells them.
-    pub identity: String,
-    pub nonce: String,
-    /// How long it waits at most, milliseconds.
-    pub wait_ms: u64,
-    /// Whether it is served when its owner has the key.
-    pub is_reentrant: bool,
-    /// Whether it wants to know its position.
-    pub wants_progress: bool,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Waiter {
-    entry: Entry,
-    /// As Redis said, once it did.
-    position: Option<String>,
-    /// Whether it was told that its turn has come.
-    is_called: bool,
-}
-
-/// The waiters of one key, in the order in which they came, and when it is looked at next.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct LocalQueue {
-    waiters: Vec<Waiter>,
-    look_at: Instant,
-    /// A look is under way since then.
-    asked: Option<Instant>,
-    /// When a message or a joining last brought the look forward: an answer to what was asked before may be older news.
-    brought_forward: Instant,
-    /// Whether entries of ours may be missing: they join again after the next look that Redis answers.
-    is_in_doubt: bool,
-    /// With which of those that want to know their positions the next look begins.
-    asked_from: usize,
-}
 
 /// All queues of one thread.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -79,85 +30,12 @@ pub struct Queues {
     queues: BTreeMap<Key, LocalQueue>,
     /// When each queue is looked at that is not looked at now.
     plan: BTreeSet<(Instant, Key)>,
-    /// The servers that do not answer, and when they are asked again; see [`Queues::server_of`].
+    /// The servers that do not answer, and when they are asked again; see [`server_of`].
     silent: BTreeMap<Option<Shard>, Instant>,
     /// Whether each shard may have a server of its own.
     is_clustered: bool,
     /// How many looks are under way.
     looks: usize,
-}
-
-/// What a waiter waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Turn {
-    /// The lease of this token is on offer to it.
-    Offered(Token),
-    /// Its attempt has the key already, by another sending, or its owner has it: it is to ask for the key again.
-    AskAgain,
-}
-
-/// What happened.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// A waiter is about to be put into the queue in Redis.
-    Join(Key, Entry),
-    /// Redis put it there, and says what is left of the lease that it waits for; < 0: no expiry, or the key is free.
-    Joined {
-        key: Key,
-        id: String,
-        position: String,
-        left_ms: i64,
-    },
-    /// It waits no more.
-    Leave(Key, String),
-    Told(Message),
-    /// Messages may have been lost.
-    Gap,
-    /// The look at a queue was answered; `ids` are those whose entries were asked about.
-    Looked {
-        key: Key,
-        ids: Vec<String>,
-        row: AdvanceRow,
-    },
-    /// It was not; `is_of_this_key`: where another key may fare better.
-    NotLooked {
-        key: Key,
-        is_of_this_key: bool,
-    },
-    /// An entry that joined again is there, and waits for a lease of which so much is left; see [`Input::Joined`].
-    Rejoined {
-        key: Key,
-        entry: Entry,
-        left_ms: i64,
-    },
-    /// A waiter that joined again found that its turn has come.
-    Called {
-        key: Key,
-        id: String,
-        turn: Turn,
-    },
-    /// It could not.
-    NotRejoined {
-        key: Key,
-    },
-}
-
-/// What is to be done.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Effect {
-    /// Tell a waiter.
-    Call { id: String, turn: Turn },
-    /// Run `queue_advance.lua`, and bring what comes of it as [`Input::Looked`] or [`Input::NotLooked`].
-    Look { key: Key, ids: Vec<String>, entries: Vec<String>, precision: Precision },
-    /// Run `queue_join.lua` for an entry that had this position.
-    Rejoin { key: Key, entry: Entry, position: String },
-    /// Run `queue_decline.lua`: the waiter that is offered this lease is not there any more.
-    Decline { key: Key, token: Token },
-    /// Remove an entry from the queue, and nothing else, whose waiter left while it joined again: it may have taken its
-    /// turn before.
-    Remove { key: Key, entry: Entry },
-    /// Tell a waiter how many wait before it, and what it waits for.
-    Progress { id: String, ahead: u64, key: Key, state: KeyState },
 }
 
 impl Queues {
@@ -237,7 +115,7 @@ impl Queues {
         while self.next_due().is_some_and(|due| due <= now) {
             let Some((_, key)) = self.plan.first().cloned() else { break };
             // A server that does not answer is asked by one look, whatever number of queues wait for it.
-            let server = self.server_of(&key);
+            let server = server_of(self.is_clustered, &key);
             match self.silent.get_mut(&server) {
                 Some(again) if *again > now => {
                     let again = *again;
@@ -342,7 +220,7 @@ impl Queues {
 
     /// The server of a key has answered: all that waited for that are looked at now.
     fn answered(&mut self, key: &Key, now: Instant) {
-        let server = self.server_of(key);
+        let server = server_of(self.is_clustered, key);
         if self.silent.remove(&server).is_some() {
             let is_clustered = self.is_clustered;
             self.look_at_all(|other| server_of(is_clustered, other) == server, now);
@@ -354,7 +232,7 @@ impl Queues {
         if is_of_this_key {
             self.answered(key, now);
         } else {
-            self.silent.insert(self.server_of(key), again);
+            self.silent.insert(server_of(self.is_clustered, key), again);
         }
         let asked = self.change(key, |queue| {
             let asked = queue.asked.take()?;
@@ -367,17 +245,8 @@ impl Queues {
 
     /// Tells those of ours that have the key, in case that no message did.
     fn call_those_that_have_it(&mut self, key: &Key, token: Token, text: &str, effects: &mut Vec<Effect>) {
-        let waiters = self.queues.get(key).into_iter().flat_map(|queue| &queue.waiters);
-        let turns = waiters.filter(|waiter| !waiter.is_called).filter_map(|Waiter { entry, .. }| {
-            let turn = match record::relation(text, &entry.identity, &entry.nonce, &entry.id)? {
-                Relation::This => Turn::Offered(token),
-                Relation::SameAttempt => Turn::AskAgain,
-                Relation::SameOwner if entry.is_reentrant => Turn::AskAgain,
-                Relation::SameOwner => return None,
-            };
-            Some((entry.id.clone(), turn))
-        });
-        for (id, turn) in turns.collect::<Vec<_>>() {
+        let turns = self.queues.get(key).map(|queue| queue.turns(token, text)).unwrap_or_default();
+        for (id, turn) in turns {
             self.call(key, &id, turn, effects);
         }
     }
@@ -422,66 +291,9 @@ impl Queues {
         }
         Some(changed)
     }
-
-    /// The part of the lock space that one server answers for, as far as is known.
-    fn server_of(&self, key: &Key) -> Option<Shard> {
-        server_of(self.is_clustered, key)
-    }
 }
 
-impl LocalQueue {
-    fn new(now: Instant) -> LocalQueue {
-        LocalQueue {
-            waiters: Vec::new(),
-            look_at: now + LOOK,
-            asked: None,
-            brought_forward: now,
-            is_in_doubt: false,
-            asked_from: 0,
-        }
-    }
-
-    /// When it is looked at; `None` while it is.
-    fn due(&self) -> Option<Instant> {
-        self.asked.is_none().then_some(self.look_at)
-    }
-
-    fn waiter(&mut self, id: &str) -> Option<&mut Waiter> {
-        self.waiters.iter_mut().find(|waiter| waiter.entry.id == id)
-    }
-
-    /// A message may only bring a look forward; an answer alone puts it off.
-    fn bring_forward(&mut self, to: Instant, now: Instant) {
-        self.look_at = self.look_at.min(to);
-        self.brought_forward = now;
-    }
-
-    /// The entries that a look asks about: the first and the last of ours that are in the queue, since a Redis that lost a
-    /// part of it lost the end, and some of those that want to know their position. `None` while none is there.
-    fn asked_about(&mut self) -> Option<Vec<&Entry>> {
-        let waiting: Vec<&Waiter> =
-            self.waiters.iter().filter(|waiter| !waiter.is_called && waiter.position.is_some()).collect();
-        let mut asked = BTreeSet::from([0, waiting.len().checked_sub(1)?]);
-        let curious: Vec<usize> = (0..waiting.len()).filter(|index| waiting[*index].entry.wants_progress).collect();
-        if !curious.is_empty() {
-            let (from, count) = (self.asked_from % curious.len(), curious.len().min(ASKED_ABOUT));
-            asked.extend(curious.iter().cycle().skip(from).take(count));
-            self.asked_from = from + count;
-        }
-        Some(asked.into_iter().map(|index| &waiting[index].entry).collect())
-    }
-}
-
+/// Which of the servers answers for a key, as far as is known: each shard may have one of its own.
 fn server_of(is_clustered: bool, key: &Key) -> Option<Shard> {
     is_clustered.then(|| key.shard())
-}
-
-/// When a lease must have ended of which so much is left; without an end, or where the key is free, it is looked at
-/// as any other.
-fn until_end(left_ms: i64) -> Duration {
-    match u64::try_from(left_ms) {
-        Ok(ms) => (Duration::from_millis(ms) + EXPIRY_SLACK).min(LOOK),
-        Err(_) if left_ms == -2 => LOOK_AT_FREE,
-        Err(_) => LOOK,
-    }
 }

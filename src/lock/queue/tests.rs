@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use super::event::{Effect, Entry, Input, Turn};
+use super::local::LOOK;
 use super::messages::{Message, Word};
-use super::state::{Effect, Entry, Input, LOOK, Queues, Turn};
+use super::state::Queues;
 use crate::lock::scripts::{AdvanceRow, Found, KeyState};
 use crate::lock::{Key, Token};
 

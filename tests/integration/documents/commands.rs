@@ -106,7 +106,9 @@ async fn every_sh_block_works() {
 async fn every_python_sample_works() {
     let mut count = 0;
     // Those of the clients run in the clients' own tests, which install them; those of fencing in tests/fencing.
-    let is_here = |path: &str| !path.starts_with("docs/clients/") && path != "docs/fencing.md";
+    let is_here = |path: &str| {
+        path == "docs/clients/http.md" || (!path.starts_with("docs/clients/") && path != "docs/fencing.md")
+    };
     for document in documents().into_iter().filter(|document| is_here(&document.path)) {
         for code in blocks(&document.text, "python") {
             let desk = Desk::new().await;
@@ -119,6 +121,28 @@ async fn every_python_sample_works() {
         }
     }
     assert!(count > 0, "the README shows how to lock");
+}
+
+#[tokio::test]
+async fn the_last_tokens_of_an_older_version_are_carried_over_as_the_upgrade_page_says() {
+    let page = read("docs/operations/upgrade.md");
+    let code = blocks(super::section(&page, "## From 0.1.0"), "text")[0];
+    let redis = TestRedis::start(&[]);
+    let last = 123_456_789_000_000_u64;
+    redis.ask::<()>("SET", &["{lockside:3}:seq", &last.to_string()]);
+    let socket = redis.socket();
+    let script = format!("set -eu\nredis-cli() {{ command redis-cli -s {socket} \"$@\"; }}\n{code}");
+
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+
+    assert!(output.status.success(), "{output:?}");
+    assert!(!redis.ask::<bool>("EXISTS", &["{lockside:3}:seq"]));
+    let sidecar = Sidecar::start(&redis, &[]).await;
+    let key = (0..)
+        .map(|number| format!("k-{number}"))
+        .find(|key| lockside::lock::Key::parse(key).unwrap().shard().index() == 3);
+    let answer = sidecar.call("POST", &format!("/v1/locks/{}", key.unwrap())).send().await;
+    assert_eq!(answer.json()["token"].as_u64(), Some((last + 1) * 64 + 3), "{}", answer.text());
 }
 
 #[tokio::test]

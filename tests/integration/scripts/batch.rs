@@ -15,7 +15,7 @@ impl Together {
     pub fn operation(&mut self, space: &Space, name: &str, key: &str, further: &[&str]) {
         let keys = [space.lock(key), space.tokens(), space.queue(key)];
         let (shard, push) = (SHARD.to_string(), space.push());
-        self.any(name, &keys, &[&[key, &shard, "0", &push][..], further, &[""]].concat());
+        self.any(name, &keys, &[&[key, &shard, "0", &push][..], further, &[space.not_after]].concat());
     }
 
     fn any(&mut self, name: &str, keys: &[String], args: &[&str]) {
@@ -31,7 +31,7 @@ impl Together {
 
     pub fn renew(&mut self, space: &Space, [key, token, identity, ttl_ms, how, sending]: [&str; 6]) {
         let keys = [space.lock(key), space.queue(key), space.forced(key)];
-        self.any("renew", &keys, &[key, token, identity, ttl_ms, &space.push(), how, sending, ""]);
+        self.any("renew", &keys, &[key, token, identity, ttl_ms, &space.push(), how, sending, space.not_after]);
     }
 
     pub fn run(&self, space: &mut Space) -> Vec<Vec<String>> {
@@ -101,6 +101,35 @@ fn what_is_plain_goes_the_short_way_and_nothing_else_does() {
         other => panic!("{other:?}"),
     };
     assert_eq!(rows.iter().map(is_short).collect::<Vec<_>>(), [true, false, true, true, false], "{rows:?}");
+}
+
+#[test]
+fn operations_that_may_run_at_any_time_go_with_those_that_may_not() {
+    let mut space = Space::shared();
+    for orders in [["9000000000000", ""], ["", "9000000000000"], ["1", ""]] {
+        let mut together = Together::default();
+        for (key, not_after) in ["a", "b"].into_iter().zip(orders) {
+            space.not_after = not_after;
+            together.acquire(&space, &Attempt::of(&format!("{key}{}", orders[0]), "alice", "n-1"));
+        }
+        let words: Vec<String> = together.run(&mut space).into_iter().map(|row| row[0].clone()).collect();
+        let first = if orders[0] == "1" { "late" } else { "granted" };
+        assert_eq!(words, [first, "granted"], "{orders:?}");
+    }
+}
+
+#[test]
+fn an_acquire_that_finds_the_sequence_used_up_leaves_nothing() {
+    let mut space = Space::shared();
+    space.set_last(&(((1_u64 << 47) - 1) * 64).to_string());
+    let mut together = Together::default();
+    together.acquire(&space, &Attempt::of("a", "alice", "n-1"));
+
+    let rows = together.run(&mut space);
+
+    assert_eq!((rows[0][0].as_str(), rows[0][2].as_str()), ("error", "returned"), "{rows:?}");
+    assert!(rows[0][1].contains("used up"), "{rows:?}");
+    assert_eq!((space.lease("a"), space.indexed("a")), (None, None));
 }
 
 #[test]

@@ -1,0 +1,148 @@
+//! All flags together; those of Redis and of the listeners have files of their own.
+
+mod listen;
+mod redis;
+
+use clap::{CommandFactory, Parser};
+
+use super::*;
+use crate::secret::Secret;
+
+#[derive(Parser)]
+struct Command {
+    #[command(flatten)]
+    flags: Flags,
+}
+
+fn flags(args: &[&str]) -> Flags {
+    Command::parse_from(std::iter::once("lockside").chain(args.iter().copied())).flags
+}
+
+fn mistakes(args: &[&str]) -> Vec<String> {
+    let mistakes = Config::resolve(&flags(args)).expect_err("a mistake");
+    mistakes.iter().map(Mistake::to_string).collect()
+}
+
+#[test]
+fn the_defaults_are_good() {
+    let config = Config::resolve(&flags(&[])).expect("the defaults");
+    let shown = |addresses: &[Address]| addresses.iter().map(Address::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&config.listen.api), ["127.0.0.1:7420"]);
+    assert_eq!(
+        (shown(&config.listen.ops), config.listen.ops_is_set),
+        (vec!["0.0.0.0:9420".to_owned(), "[::]:9420".to_owned()], false)
+    );
+    assert_eq!(config.listen.sockets, SocketAccess { mode: 0o660, group: None });
+    assert_eq!((config.listen.max_connections, config.listen.max_connections_is_set), (16_384, false));
+    assert_eq!(config.redis.server, RedisServer::Tcp { host: "127.0.0.1".to_owned(), port: 6379 });
+    assert_eq!(config.locks.admin_ttl.as_ms(), 300_000);
+    assert!(config.warnings.is_empty());
+}
+
+#[test]
+fn every_mistake_is_named_in_one_run() {
+    let all = mistakes(&[
+        "--redis-url=http://x",
+        "--redis-timeout=0",
+        "--listen=here",
+        "--max-ttl=-1s",
+        "--key-prefix={x}",
+        "--jwt-issuer=me",
+        "--threads=0",
+        "--log-level=loud",
+    ]);
+    for flag in [
+        "--redis-url",
+        "--redis-timeout",
+        "--listen",
+        "--max-ttl",
+        "--key-prefix",
+        "--jwt-issuer",
+        "--threads",
+        "--log-level",
+    ] {
+        assert!(all.iter().any(|line| line.starts_with(&format!("{flag}: "))), "{flag} in {all:#?}");
+    }
+}
+
+#[test]
+fn nothing_secret_is_in_debug() {
+    let config = Config::resolve(&flags(&["--redis-url=redis://:hunter2@x"])).expect("a good url");
+    assert!(!format!("{config:?}").contains("hunter2"));
+}
+
+#[test]
+fn lock_stores_are_names_that_make_no_two_locks_one() {
+    let stores =
+        |text: &str| Config::resolve(&flags(&[&format!("--dapr-stores={text}")])).map(|it| it.listen.dapr_stores);
+    let store = |name: &str, prefix: &str| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() };
+    assert_eq!(stores("a, b=lock||app,").ok(), Some(vec![store("a", "a"), store("b", "lock||app")]));
+    assert_eq!(stores("a=x,b=x").ok(), Some(vec![store("a", "x"), store("b", "x")]), "two names of one store");
+    assert_eq!(stores("none").ok(), Some(Vec::new()));
+    for bad in [
+        "",
+        ",",
+        "none,a",
+        "a||b",
+        "a\tb",
+        "a=",
+        "=a",
+        "a|",
+        "a=b|",
+        "a=b||",
+        "s=a,s=b",
+        "s,s",
+        "s,t,s=u",
+        &"x".repeat(65),
+    ] {
+        assert!(mistakes(&[&format!("--dapr-stores={bad}")])[0].starts_with("--dapr-stores: "), "{bad}");
+    }
+}
+
+#[test]
+fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
+    let all = |config: Config| {
+        let ListenConfig { api, ops, allowed_hosts, allowed_origins, dapr_stores, .. } = config.listen;
+        let addresses = |all: Vec<Address>| all.iter().map(Address::to_string).collect::<Vec<_>>();
+        let stores = dapr_stores.into_iter().map(|store| store.name).collect();
+        [addresses(api), addresses(ops), allowed_hosts, allowed_origins, stores]
+    };
+    let mut command = Command::command();
+    let lists: Vec<String> = command
+        .get_arguments()
+        .filter(|arg| matches!(arg.get_action(), clap::ArgAction::Append))
+        .map(|arg| format!("--{}", arg.get_long().expect("a flag")))
+        .collect();
+    let known = [
+        ("--listen", ["127.0.0.1:1", "127.0.0.1:2"]),
+        ("--ops-listen", ["127.0.0.1:3", "127.0.0.1:4"]),
+        ("--allowed-hosts", ["a.test", "b.test"]),
+        ("--allowed-origins", ["https://a.test", "https://b.test"]),
+        ("--dapr-stores", ["a", "b"]),
+    ];
+    assert_eq!(lists, known.map(|(flag, _)| flag), "every flag that is a list");
+    for (at, (flag, [a, b])) in known.into_iter().enumerate() {
+        for args in [
+            &[format!("{flag}={a},{b}")][..],
+            &[format!("{flag}={a}"), format!("{flag}={b}")],
+            &[format!("{flag}={a},"), format!("{flag}= {b} ,")],
+        ] {
+            let args: Vec<&str> = args.iter().map(String::as_str).collect();
+            let config = Config::resolve(&flags(&args)).unwrap_or_else(|mistakes| panic!("{args:?}: {mistakes:?}"));
+            assert_eq!(all(config)[at], [a, b], "{args:?}");
+        }
+        for nothing in [",", " , ", " "] {
+            let told = mistakes(&[&format!("{flag}={nothing}")]);
+            assert!(told.len() == 1 && told[0].starts_with(&format!("{flag}: ")), "{flag}={nothing}: {told:?}");
+        }
+    }
+    command.build();
+    for arg in command.get_arguments().filter(|arg| arg.get_long().is_some_and(|flag| flag != "help")) {
+        let (flag, value) = (format!("--{}", arg.get_long().expect("a flag")), "=true");
+        if !lists.contains(&flag) {
+            let twice =
+                Command::try_parse_from(["lockside".to_owned(), format!("{flag}{value}"), format!("{flag}{value}")]);
+            assert!(twice.is_err(), "{flag} twice: the last would win without a word");
+        }
+    }
+}

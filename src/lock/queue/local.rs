@@ -1,0 +1,112 @@
+//! The queue of one key, as far as its waiters are this thread's: who waits, and when to look at it next.
+//!
+//! Architecture invariant: no I/O, no clock, no channel, as for all [queues](super::state).
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use super::event::{Entry, Turn};
+use crate::lock::Token;
+use crate::lock::record::{self, Relation};
+
+/// Longest time between two looks at a queue: it bounds what any lost message, entry or queue costs, of whatever cause.
+/// Less than the two seconds that are promised, by the time that a look and what follows may take.
+pub const LOOK: Duration = Duration::from_millis(1600);
+/// Added to what is left of a lease, so that Redis has let it expire.
+const EXPIRY_SLACK: Duration = Duration::from_millis(3);
+/// How often a free key is looked at that Redis did not grant.
+pub const LOOK_AT_FREE: Duration = Duration::from_millis(300);
+/// Of so many waiters a look tells the positions; the others' turn comes with the next ones. Lua takes some 8,000.
+const ASKED_ABOUT: usize = 256;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Waiter {
+    pub entry: Entry,
+    /// As Redis said, once it did.
+    pub position: Option<String>,
+    /// Whether it was told that its turn has come.
+    pub is_called: bool,
+}
+
+/// The waiters of one key, in the order in which they came, and when it is looked at next.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct LocalQueue {
+    pub waiters: Vec<Waiter>,
+    pub look_at: Instant,
+    /// A look is under way since then.
+    pub asked: Option<Instant>,
+    /// When a message or a joining last brought the look forward: an answer to what was asked before may be older news.
+    pub brought_forward: Instant,
+    /// Whether entries of ours may be missing: they join again after the next look that Redis answers.
+    pub is_in_doubt: bool,
+    /// With which of those that want to know their positions the next look begins.
+    asked_from: usize,
+}
+
+impl LocalQueue {
+    pub fn new(now: Instant) -> LocalQueue {
+        LocalQueue {
+            waiters: Vec::new(),
+            look_at: now + LOOK,
+            asked: None,
+            brought_forward: now,
+            is_in_doubt: false,
+            asked_from: 0,
+        }
+    }
+
+    /// When it is looked at; `None` while it is.
+    pub fn due(&self) -> Option<Instant> {
+        self.asked.is_none().then_some(self.look_at)
+    }
+
+    pub fn waiter(&mut self, id: &str) -> Option<&mut Waiter> {
+        self.waiters.iter_mut().find(|waiter| waiter.entry.id == id)
+    }
+
+    /// A message may only bring a look forward; an answer alone puts it off.
+    pub fn bring_forward(&mut self, to: Instant, now: Instant) {
+        self.look_at = self.look_at.min(to);
+        self.brought_forward = now;
+    }
+
+    /// The entries that a look asks about: the first and the last of ours that are in the queue, since a Redis that lost a
+    /// part of it lost the end, and some of those that want to know their position. `None` while none is there.
+    pub fn asked_about(&mut self) -> Option<Vec<&Entry>> {
+        let waiting: Vec<&Waiter> =
+            self.waiters.iter().filter(|waiter| !waiter.is_called && waiter.position.is_some()).collect();
+        let mut asked = BTreeSet::from([0, waiting.len().checked_sub(1)?]);
+        let curious: Vec<usize> = (0..waiting.len()).filter(|index| waiting[*index].entry.wants_progress).collect();
+        if !curious.is_empty() {
+            let (from, count) = (self.asked_from % curious.len(), curious.len().min(ASKED_ABOUT));
+            asked.extend(curious.iter().cycle().skip(from).take(count));
+            self.asked_from = from + count;
+        }
+        Some(asked.into_iter().map(|index| &waiting[index].entry).collect())
+    }
+
+    /// The turns of those that a lease is of: by this sending, by another of its attempt, or by its owner.
+    pub fn turns(&self, token: Token, lease: &str) -> Vec<(String, Turn)> {
+        let waiting = self.waiters.iter().filter(|waiter| !waiter.is_called);
+        let turns = waiting.filter_map(|Waiter { entry, .. }| {
+            let turn = match record::relation(lease, &entry.identity, &entry.nonce, &entry.id)? {
+                Relation::This => Turn::Offered(token),
+                Relation::SameAttempt => Turn::AskAgain,
+                Relation::SameOwner if entry.is_reentrant => Turn::AskAgain,
+                Relation::SameOwner => return None,
+            };
+            Some((entry.id.clone(), turn))
+        });
+        turns.collect()
+    }
+}
+
+/// When a lease must have ended of which so much is left; without an end, or where the key is free, it is looked at
+/// as any other.
+pub fn until_end(left_ms: i64) -> Duration {
+    match u64::try_from(left_ms) {
+        Ok(ms) => (Duration::from_millis(ms) + EXPIRY_SLACK).min(LOOK),
+        Err(_) if left_ms == -2 => LOOK_AT_FREE,
+        Err(_) => LOOK,
+    }
+}
