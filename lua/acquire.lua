@@ -1,6 +1,6 @@
 -- Grants a key to an owner, unless it is held or others wait for it.
--- KEYS[1] lock      the lease, JSON         KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens    zset key -> token       KEYS[4] queue   zset entry -> position
+-- KEYS[1] lock      the lease, JSON         KEYS[2] tokens  zset key -> token, and the last token of the shard
+-- KEYS[3] queue     zset entry -> position
 -- ARGV[1] key       ARGV[2] shard   0 to 63
 -- ARGV[3] floor     a sequence that every new one must exceed: the highest the caller has seen in this shard
 -- ARGV[4] push      first part of the channels on which sidecars hear of their waiters' turns
@@ -27,14 +27,14 @@
 -- takes it: it is valid for ttl_ms from now where that is longer.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
-local lock, queue                          = KEYS[1], KEYS[4]
+local lock, queue                          = KEYS[1], KEYS[3]
 local key, push                            = ARGV[1], ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]
 
 local function found(word, lease)
   local valid_until = redis.call('PEXPIRETIME', lock)
-  return {word, lease, valid_until, valid_until < 0 and valid_until or math.max(valid_until - clock_ms(), 0)}
+  return {word, lease, valid_until, valid_until < 0 and valid_until or math.max(valid_until - now_ms, 0)}
 end
 
 local refusal = late(not_after)
@@ -78,7 +78,7 @@ if lease then
   end
 
   if not is_replay or is_on_offer then
-    valid_until = math.max(expires, clock_ms() + ttl_ms)
+    valid_until = math.max(expires, now_ms + ttl_ms)
   end
   if not is_replay then
     local own_ttl_ms = tonumber(string.match(text, '"ttl":(%d+)'))
@@ -97,7 +97,7 @@ if lease then
   if is_replay and text ~= lease and string.find(lease, ',"hold":"', 1, true) then
     redis.call('SPUBLISH', push .. 'all', 'repeated\n' .. key .. '\n' .. token_of(lease))
   end
-  local left_ms = math.max(valid_until - clock_ms(), 0)
+  local left_ms = math.max(valid_until - now_ms, 0)
   if is_replay then
     return {'replayed', text, valid_until, left_ms}
   end
@@ -107,7 +107,7 @@ end
 if is_taken then
   local handed, left_ms = hand_over(KEYS, ARGV)
   if left_ms then
-    return {'rejoining', clock_ms() + left_ms, left_ms}
+    return {'rejoining', now_ms + left_ms, left_ms}
   end
   if handed then
     return found('held', look(lock))

@@ -1,7 +1,7 @@
 -- Force-releases a lease of any owner; the next waiter gets the key.
--- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
--- KEYS[5] forced  string, the token that was last removed; kept for a minute, so that its holder can be told
+-- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
+-- KEYS[3] queue   zset entry -> position
+-- KEYS[4] forced  string, the token that was last removed; kept for a minute, so that its holder can be told
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease there is      ARGV[6] not_after  see lease.lua
 -- Returns {"forced", lease}
@@ -10,7 +10,7 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A script, because the lease that is removed must be the one that was looked at.
-local lock, tokens, forced        = KEYS[1], KEYS[3], KEYS[5]
+local lock, tokens, forced        = KEYS[1], KEYS[2], KEYS[4]
 local key, push                   = ARGV[1], ARGV[4]
 local token, not_after            = ARGV[5], ARGV[6]
 

@@ -1,4 +1,4 @@
--- Not a script: stands before those that look at a lease or change it, and before queue.lua.
+-- Not a script: stands behind head.lua, before those that look at a lease or change it, and before queue.lua.
 -- Redis may run a command long after it was sent, when its sender has answered that the outcome is unknown and has undone
 -- it: what a frozen server's socket holds is run when it goes on. So each change says until when it may run, in its last
 -- ARGV, not_after: milliseconds since 1970 on this server's clock, or "" for no end. Past it the script changes nothing
@@ -6,41 +6,15 @@
 -- A lease is a JSON text: {"token":"N", the owner, the attempt, then "by" (see `told`), "since", "ttl" and further fields.
 -- Inside a JSON string each quote is escaped, so that no owner's text can imitate a field.
 
--- The mark at the end of a lease that its owner renewed by its token: a caller counts on it, so no undo frees the key.
-local RENEWED = ',"renewed":true}'
 -- Bytes of "by", so that no lease grows without bound.
 local LONGEST_BY = 512
--- What is read of a key at first: nearly every lease, and little of another program's value.
-local FIRST_READ = 4096
 -- Longer than any lease that lockside writes.
 local LONGEST_LEASE = 262144
-
--- To Redis, too, all that happens in one call happens in one instant; so its clock is asked once.
-local instant_us
-local function clock_us()
-  if not instant_us then
-    local time = redis.call('TIME')
-    instant_us = time[1] * 1000000 + time[2]
-  end
-  return instant_us
-end
-
-local function clock_ms()
-  return math.floor(clock_us() / 1000)
-end
-
--- A number as an argument to Redis: as text, since 7.2.0 to 7.2.4 write one with many zeros at its end as 1.7954e+12.
-local function whole(number)
-  return string.format('%.0f', number)
-end
-
--- How a lease begins, and nothing that other programs are likely to write.
-local LEASE = '{"token":"'
 
 -- What lies under a key: a lease; '' for another program's text, which may be a large one; false for nothing; or a
 -- table, Redis's error.
 local function look(lock)
-  local text = redis.pcall('GETRANGE', lock, 0, FIRST_READ - 1)
+  local text = redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
   if type(text) == 'table' then
     return text
   end
@@ -55,8 +29,8 @@ end
 
 -- The row to return where it is too late, or nil.
 local function late(not_after)
-  if not_after ~= '' and clock_us() > not_after * 1000 then
-    return {'late', clock_ms()}
+  if not_after ~= '' and now_us > not_after * 1000 then
+    return {'late', now_ms}
   end
 end
 

@@ -1,5 +1,5 @@
 -- Not a script: stands, behind lease.lua, before those that grant, or that free a key and so offer it to the next waiter.
--- Each of them has lock, seq, tokens, queue as its first KEYS and key, shard, floor, push as its first ARGV (see
+-- Each of them has lock, tokens, queue as its first KEYS and key, shard, floor, push as its first ARGV (see
 -- acquire.lua), and hands both on as they are: `keys`, `args`.
 -- queue is a zset, entry -> position, from 1 on. An entry is six lines of text that its sidecar made:
 --   sidecar, waiter (names without a newline), ttl_ms, identity, attempt, further
@@ -17,8 +17,6 @@
 -- left_ms: this lease ends so soon, and sooner than it did); and of a lease that a connection to a sidecar holds: released
 -- (key, token: by its token), repeated (key, token: another sending of its attempt was told of it, and may hold it now).
 
-local TOKEN_EPOCH_MS = 1735689600000 -- 2025-01-01T00:00:00Z
-local SEQUENCE_END = 140737488355328 -- 2^47: from here on a token would not be exact in a double
 -- A waiter's grant counts when its sidecar has taken it within this time.
 local OFFER_MS = 1500
 -- The time where that sidecar does not listen just now. It may have lost its connection and find the offer by itself
@@ -32,45 +30,43 @@ local TOLD_BEHIND = 4
 
 -- The next sequence of the shard, or nil and an error; nothing is changed then.
 local function next_sequence(keys, args)
-  -- 64 sequences a millisecond: the clock's own position in it first, so that the counter seldom has to move it on.
-  local sequence = math.max(math.floor((clock_us() - TOKEN_EPOCH_MS * 1000) * 64 / 1000), args[3] + 1)
-  if sequence < SEQUENCE_END then
-    local stored = redis.pcall('SET', keys[2], whole(sequence), 'GET')
-    if type(stored) == 'table' then
-      return nil, stored
-    end
-    local last = math.floor(tonumber(stored or 0) or 0)
-    if last >= sequence then
-      sequence = last + 1
-      redis.call('SET', keys[2], whole(sequence))
+  local tokens, shard = keys[2], args[2]
+  local sequence = math.max(now_sequence, args[3] + 1)
+  local raised = sequence < SEQUENCE_END and redis.pcall('ZADD', tokens, 'GT', 'CH', whole(sequence * 64 + shard), LAST)
+  if type(raised) == 'table' then
+    return nil, raised
+  end
+  if raised == 0 then
+    sequence = math.floor(redis.call('ZMSCORE', tokens, LAST)[1] / 64) + 1
+    if sequence < SEQUENCE_END then
+      redis.call('ZADD', tokens, whole(sequence * 64 + shard), LAST)
     end
   end
   if sequence >= SEQUENCE_END then
-    return nil, redis.error_reply('ERR the sequence of shard ' .. args[2] .. ' is used up: no token is left above it')
+    return nil, redis.error_reply('ERR the sequence of shard ' .. shard .. ' is used up: no token is left above it')
   end
   return sequence
 end
 
 -- Grants the key, valid for valid_ms: token, since, valid_until; or a fourth, an error, and nothing is granted.
 local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
+  local lock, tokens, key = keys[1], keys[2], args[1]
   local sequence, refusal = next_sequence(keys, args)
   if refusal then
+    redis.pcall('ZREM', tokens, key) -- As batch.lua may have left it.
     return nil, nil, nil, refusal
   end
   local token = whole(sequence * 64 + args[2])
-  local since = clock_ms()
+  local since = now_ms
   local valid_until = since + valid_ms
   -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
-  local indexed = redis.pcall('ZADD', keys[3], token, args[1])
-  if type(indexed) == 'table' then
-    return nil, nil, nil, indexed
-  end
+  redis.call('ZADD', tokens, token, key)
   -- Lua writes a number in 14 digits, and a time of ours has 13.
-  local set = redis.pcall('SET', keys[1],
+  local set = redis.pcall('SET', lock,
     '{"token":"' .. token .. '",' .. attempt .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
     'NX', 'PXAT', whole(valid_until))
   if type(set) == 'table' and set.err then
-    redis.call('ZREM', keys[3], args[1]) -- A key that was freed while its slot moves to another server.
+    redis.call('ZREM', tokens, key) -- A key that was freed while its slot moves to another server.
     return nil, nil, nil, set
   end
   return token, since, valid_until
@@ -80,10 +76,10 @@ end
 -- listens again.
 local function drop(keys, args, process)
   local dropped = {}
-  for _, entry in ipairs(redis.call('ZRANGE', keys[4], 0, -1)) do
+  for _, entry in ipairs(redis.call('ZRANGE', keys[3], 0, -1)) do
     local sidecar = string.match(entry, '^([%w-]+)\n')
     if sidecar and string.sub(sidecar, 1, #process + 1) == process .. '-' then
-      redis.call('ZREM', keys[4], entry)
+      redis.call('ZREM', keys[3], entry)
       dropped[sidecar] = true
     end
   end
@@ -96,14 +92,14 @@ end
 -- none to offer it to. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a process
 -- that is `awake` did not let one lapse for want of life.
 local function hand_over(keys, args, freed, awake)
-  local queue, key, push = keys[4], args[1], args[4]
+  local queue, key, push = keys[3], args[1], args[4]
   -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
   if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
     return nil -- What is no queue holds up no caller.
   end
   for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
     local rejoin_until = tonumber(string.match(mark, '^rejoin\n(%d+)$'))
-    local left_ms = (rejoin_until or 0) - clock_ms()
+    local left_ms = (rejoin_until or 0) - now_ms
     -- More is left only where the clock went back.
     if left_ms > 0 and left_ms <= REJOIN_MS then
       return 'rejoining', left_ms
@@ -149,11 +145,11 @@ end
 -- Where Redis takes no new key here, as while the slot moves to another server, or waiters are coming back, those who wait
 -- are told to look for themselves.
 local function pass_on(keys, args, freed)
-  if redis.call('EXISTS', keys[4]) == 0 then
+  if redis.call('EXISTS', keys[3]) == 0 then
     return
   end
   local outcome, left_ms = hand_over(keys, args, freed)
-  if outcome ~= 'offered' and redis.call('EXISTS', keys[4]) == 1 then
+  if outcome ~= 'offered' and redis.call('EXISTS', keys[3]) == 1 then
     redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n' .. (left_ms or 0))
   end
 end

@@ -1,6 +1,6 @@
 -- Moves the queue on when the lease before it has ended, and tells a sidecar how its waiters stand.
--- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
+-- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
+-- KEYS[3] queue   zset entry -> position
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] process the caller's: it is awake
 -- ARGV[6] how     "rank": rows say exactly how the entries stand and when the lease ends; "": only what is needed to wait
@@ -13,7 +13,7 @@
 -- rank: how many wait before this entry (0 where how is ""), or -1 where it is not in the queue; before it moved on.
 -- A free key stays free when an entry is missing: the queue was lost, perhaps, and must be restored first.
 -- A script, because whose turn it is must be decided once, however many sidecars ask at the same moment.
-local lock, queue  = KEYS[1], KEYS[4]
+local lock, queue  = KEYS[1], KEYS[3]
 local process, how = ARGV[5], ARGV[6]
 
 local function row(fields, ranks)

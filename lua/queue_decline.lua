@@ -1,12 +1,12 @@
 -- Refuses an offer whose waiter is not there any more; the next waiter has the key next.
--- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
+-- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
+-- KEYS[3] queue   zset entry -> position
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token   of the lease on offer    ARGV[6] sidecar  that it is on offer to
 -- Returns {"declined"}
 --       | {"nothing"}   this lease is not on offer to this sidecar (any more), or its owner was told of it meanwhile
 -- A script, because the lease may be taken, or told of, between a GET and a DEL.
-local lock, tokens, queue = KEYS[1], KEYS[3], KEYS[4]
+local lock, tokens, queue = KEYS[1], KEYS[2], KEYS[3]
 local key                 = ARGV[1]
 local token, sidecar      = ARGV[5], ARGV[6]
 

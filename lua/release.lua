@@ -1,6 +1,6 @@
 -- Releases a lease that is still the caller's; the next waiter has it next.
--- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
+-- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
+-- KEYS[3] queue   zset entry -> position
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease this owner has
 -- ARGV[6] identity  the owner as the lease spells it
@@ -15,7 +15,7 @@
 --       | {"late", now_ms}   see lease.lua
 -- A lease that a connection to a sidecar holds (its field "hold") and that is released by its token is said to all.
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
-local lock, tokens               = KEYS[1], KEYS[3]
+local lock, tokens               = KEYS[1], KEYS[2]
 local key, push                  = ARGV[1], ARGV[4]
 local token, identity            = ARGV[5], ARGV[6]
 local sending, not_after         = ARGV[7], ARGV[8]

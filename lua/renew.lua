@@ -62,11 +62,11 @@ else
   end
   may_shorten = by == sending and renewed(lease) ~= lease
 end
-local valid_until = clock_ms() + ttl_ms
+local valid_until = now_ms + ttl_ms
 if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
   local expires = not may_shorten and redis.call('PEXPIRETIME', lock) or -1
   if expires > 0 then
-    valid_until, ttl_ms = expires, expires - clock_ms()
+    valid_until, ttl_ms = expires, expires - now_ms
   else
     redis.call('PEXPIREAT', lock, whole(valid_until))
     if how == 'set' or redis.call('EXISTS', queue) == 1 then

@@ -1,7 +1,7 @@
 -- Undoes what one sending of an attempt was granted or told of: it is told of it no more. A lease that no other sending
 -- was told of is freed, and goes to the next waiter.
--- KEYS[1] lock    the lease, JSON          KEYS[2] seq     last sequence of the shard
--- KEYS[3] tokens  zset key -> token        KEYS[4] queue   zset entry -> position
+-- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
+-- KEYS[3] queue   zset entry -> position
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] identity  the owner as the lease spells it
 -- ARGV[6] sending  its name, which no other sending has; or "" to remove the entry alone
@@ -12,7 +12,7 @@
 --       | {"told"}         another sending was told of the lease, or it was renewed: it stays, without this sending
 --       | {"late", now_ms} see lease.lua
 -- A script, because a repetition may be told between a GET and a DEL, and a turn come between leaving the queue and a GET.
-local lock, tokens, queue        = KEYS[1], KEYS[3], KEYS[4]
+local lock, tokens, queue        = KEYS[1], KEYS[2], KEYS[3]
 local key                        = ARGV[1]
 local identity, sending, entry   = ARGV[5], ARGV[6], ARGV[7]
 local not_after                  = ARGV[8]

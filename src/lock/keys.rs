@@ -33,7 +33,6 @@ struct ShardKeys {
     shard: String,
     slot: Slot,
     lock: String,
-    sequence: Bytes,
     tokens: Bytes,
     queue: String,
     forced: String,
@@ -48,7 +47,6 @@ impl ShardKeys {
             shard: shard.to_string(),
             slot: Slot::of(begin),
             lock: format!("{begin}lock:"),
-            sequence: format!("{begin}seq").into(),
             tokens: format!("{begin}tokens").into(),
             queue: format!("{begin}queue:"),
             forced: format!("{begin}forced:"),
@@ -87,15 +85,13 @@ impl KeySpace {
     }
 
     /// Keys for the probes of one process, `sidecar`: in the same slots, under the same prefix, and never a lock's, nor in
-    /// the index of locks. Only the sequences are the same, for they have no expiry: a probe leaves nothing behind that a
-    /// lock would not.
+    /// the index of locks: only the last token of an index of its own stays.
     pub fn probing(&self, sidecar: &str) -> KeySpace {
         let of_a_shard = |(shard, keys): (Shard, &ShardKeys)| {
             let begin = keys.lock.strip_suffix("lock:").expect("so it was made");
             let begin = format!("{begin}probe:");
             let lock = format!("{begin}lock:{sidecar}:");
-            let sequence = keys.sequence.clone();
-            ShardKeys { lock, sequence, ..ShardKeys::new(shard, &begin, keys.push.clone()) }
+            ShardKeys { lock, ..ShardKeys::new(shard, &begin, keys.push.clone()) }
         };
         let shards = Shard::all().zip(self.shards.iter()).map(of_a_shard).collect();
         KeySpace { shards, not_raw: None, ..self.clone() }
@@ -122,8 +118,8 @@ impl KeySpace {
         let of_a_shard = |keys: &ShardKeys| {
             let begins =
                 [&keys.queue, &keys.forced, &keys.mark].into_iter().chain((!self.is_raw()).then_some(&keys.lock));
-            let whole = [&keys.sequence, &keys.tokens].map(|key| String::from_utf8_lossy(key).into_owned());
-            begins.map(|begin| join(begin, "a")).chain(whole).collect::<Vec<_>>()
+            let tokens = String::from_utf8_lossy(&keys.tokens).into_owned();
+            begins.map(|begin| join(begin, "a")).chain([tokens]).collect::<Vec<_>>()
         };
         let needed = self.shards.iter().flat_map(of_a_shard).collect();
         let raw = self.is_raw().then(|| RAW_SAMPLE.to_owned());
@@ -172,12 +168,7 @@ impl KeySpace {
         self.shards[shard.index()].slot
     }
 
-    /// String: the last sequence of a shard. One a shard, so without an expiry.
-    pub fn sequence(&self, shard: Shard) -> &Bytes {
-        &self.shards[shard.index()].sequence
-    }
-
-    /// Zset, key → token: the index of a shard.
+    /// Zset, key → token: the index of a shard. A member that is no key has the last token, so it never is empty again.
     pub fn tokens(&self, shard: Shard) -> &Bytes {
         &self.shards[shard.index()].tokens
     }
@@ -205,7 +196,7 @@ impl KeySpace {
 
 /// Whether a name is spelled as a key of some lock space, whatever its prefix.
 fn is_of_a_lock_space(name: &str) -> bool {
-    const KINDS: [&str; 7] = ["lock:", "seq", "tokens", "queue:", "forced:", "mark", "probe:"];
+    const KINDS: [&str; 6] = ["lock:", "tokens", "queue:", "forced:", "mark", "probe:"];
     let split = name.strip_prefix('{').and_then(|name| name.split_once("}:"));
     split.is_some_and(|(tag, kind)| tag.contains(':') && KINDS.iter().any(|known| kind.starts_with(known)))
 }
@@ -237,7 +228,6 @@ mod tests {
         let key = Key::parse("}{x}").expect("a key");
         let tag = format!("{{lockside:{}}}", key.shard());
         assert_eq!(space.lock(&key), format!("{tag}:lock:}}{{x}}"));
-        assert_eq!(*space.sequence(key.shard()), format!("{tag}:seq"));
         assert_eq!(*space.tokens(key.shard()), format!("{tag}:tokens"));
     }
 
@@ -272,19 +262,13 @@ mod tests {
         assert_eq!(further, ["{lockside:raw}:mark"]);
         let key = Key::parse("a").expect("a key");
         let (shard, text) = (key.shard(), |key: &Bytes| String::from_utf8_lossy(key).into_owned());
-        for of_a_lock in [
-            space.lock(&key),
-            space.queue(&key),
-            space.forced(&key),
-            text(space.sequence(shard)),
-            text(space.tokens(shard)),
-        ] {
+        for of_a_lock in [space.lock(&key), space.queue(&key), space.forced(&key), text(space.tokens(shard))] {
             assert!(needed.contains(&of_a_lock), "{of_a_lock}");
         }
-        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 6 * Shard::all().count());
+        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 5 * Shard::all().count());
 
         let (needed, further) = KeySpace::raw("lockside", 0).samples();
-        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 5 * Shard::all().count());
+        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 4 * Shard::all().count());
         assert_eq!(further, ["{lockside:raw}:mark", RAW_SAMPLE]);
     }
 
@@ -302,17 +286,12 @@ mod tests {
     #[test]
     fn a_raw_key_is_its_name_and_never_one_of_ours() {
         let space = KeySpace::raw("lockside", 0);
-        for name in ["a", "{a}:1", "{locksides:1}", "lockside:users:1", "lockside", "Straße ß", "{x}:seq"] {
+        for name in ["a", "{a}:1", "{locksides:1}", "lockside:users:1", "lockside", "Straße ß", "{x}:tokens"] {
             assert_eq!(space.lock(&Key::parse(name).expect("a key")), name);
         }
-        for name in [
-            "{lockside:1}:seq",
-            "{two:1}:tokens",
-            "{lockside:1}:queue:a",
-            "{lockside:1}:probe:seq",
-            "{lockside:",
-            "lockside:users",
-        ] {
+        for name in
+            ["{two:1}:tokens", "{lockside:1}:queue:a", "{lockside:1}:probe:tokens", "{lockside:", "lockside:users"]
+        {
             let key = Key::parse(name).expect("a key");
             assert_eq!(space.lock(&key), KeySpace::new("lockside").lock(&key), "{name}");
         }

@@ -159,7 +159,7 @@ pub(super) struct Row {
 
 impl Row {
     pub(super) fn of(reply: Reply) -> Result<Row, RedisFailure> {
-        let mut rest = reply.into_rows()?.into_iter();
+        let mut rest = reply.into_row()?.into_iter();
         let word = rest.next().ok_or_else(|| RedisFailure::Nonsense("an empty row".to_owned()))?.into_text()?;
         Ok(Row { word, rest })
     }

@@ -21,7 +21,7 @@ const PROMISES: &[&str] = &["granted", "replayed", "renewed"];
 macro_rules! script {
     ($($before:literal)* => $name:literal $(in $batch:ident)? $(, promising $words:ident)? $(; $how:ident)?) => {
         LazyLock::new(|| {
-            Script::new($name, concat!($(lua!($before),)* lua!($name)))$(.batched_by(&$batch))?$(.promising($words))?$(.$how())?
+            Script::new($name, concat!(lua!("head"), $(lua!($before),)* lua!($name)))$(.batched_by(&$batch))?$(.promising($words))?$(.$how())?
         })
     };
 }
@@ -33,18 +33,21 @@ macro_rules! rights {
     };
 }
 
-/// Each operation as a function of its own KEYS and ARGV, and then what runs them.
+/// Each operation as a function of its own KEYS and ARGV, made where the first is needed, and then what runs them.
 macro_rules! batch {
     ($($before:literal)* => $($name:literal)*) => {
         LazyLock::new(|| {
             let text = concat!(
+                lua!("head"),
+                "local function whole_operations()\n",
                 $(lua!($before),)*
                 "local operations = {}\n",
                 $("operations.", $name, " = function(KEYS, ARGV)\n", lua!($name), "end\n",)*
                 "operations.rights = function(KEYS, ARGV)\n", rights!(), "end\n",
+                "return operations\nend\n",
                 lua!("batch")
             );
-            Script::new("batch", text).promising(PROMISES)
+            Script::new("batch", text).promising(PROMISES).of_several()
         })
     };
 }
@@ -306,8 +309,7 @@ impl Scripts {
     fn line(&self, key: &Key, further: &[&str]) -> Call {
         let Scripts { space, high_water, .. } = self;
         let shard = key.shard();
-        let (sequence, tokens) = (space.sequence(shard).clone(), space.tokens(shard).clone());
-        let keys = vec![space.lock(key).into(), sequence, tokens, space.queue(key).into()];
+        let keys = vec![space.lock(key).into(), space.tokens(shard).clone(), space.queue(key).into()];
         let floor = high_water.floor(shard).to_string();
         let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push(shard)]);
         args.extend(further.iter().copied());

@@ -1,6 +1,6 @@
 //! Scripts that are asked for in one turn of the event loop go to Redis as one call: one write, one script entered, one
 //! answer read. That is most of what an operation costs us, and half of what it costs Redis. A script that is asked for
-//! alone goes by itself, at once.
+//! alone goes at once, in the same way: `batch.lua` knows a shorter one for what is plain.
 
 use std::sync::{Arc, Mutex};
 
@@ -66,6 +66,19 @@ impl Node {
         take.await.unwrap_or_else(|_| Err(RedisFailure::NoAnswer("the operation was broken off".to_owned())))
     }
 
+    /// Runs a script at once, which others may be run with.
+    pub(super) async fn run_alone(
+        &self,
+        script: &'static Script,
+        slot: Slot,
+        operation: RedisOperation,
+        call: Call,
+    ) -> Result<Reply, RedisFailure> {
+        let (give, mut take) = oneshot::channel();
+        self.run_together(vec![Job { script, slot, operation, call, give }]).await;
+        take.try_recv().unwrap_or_else(|_| Err(RedisFailure::NoAnswer("the operation was broken off".to_owned())))
+    }
+
     async fn flush(&self) {
         let _turn = if self.config.min_replicas > 0 { Some(self.batch.turn.lock().await) } else { None };
         let mut jobs = self.batch.take();
@@ -83,8 +96,7 @@ impl Node {
     }
 
     async fn run_together(&self, jobs: Vec<Job>) {
-        let batch = jobs[0].script.batch;
-        let (Some(batch), true) = (batch, jobs.len() > 1) else {
+        let Some(batch) = jobs[0].script.batch else {
             return self.run_each_alone(jobs).await;
         };
         let operations: Vec<_> = jobs.iter().map(|job| job.operation).collect();
@@ -108,7 +120,7 @@ impl Node {
                 jobs.into_iter().for_each(|job| drop(job.give.send(Err(failure.clone()))));
             }
             // One key that the user may not touch, and nothing was done for any other.
-            Err(failure) if failure.is_forbidden() => self.run_each_alone(jobs).await,
+            Err(failure) if failure.is_forbidden() && jobs.len() > 1 => self.run_each_alone(jobs).await,
             Err(failure) => jobs.into_iter().for_each(|job| drop(job.give.send(Err(failure.clone())))),
         }
     }
@@ -123,6 +135,9 @@ impl Node {
     /// As for a call that fails, where that was no failure of the whole call.
     fn learned_of_a_row(&self, operation: RedisOperation, failure: RedisFailure) -> RedisFailure {
         let failure = self.status.advised(failure);
+        if failure.is_of_rights() {
+            self.were_refused_to(operation);
+        }
         // Counted already.
         if !matches!(failure, RedisFailure::Unreplicated { .. }) {
             self.metrics.redis_error(&operation, &failure);

@@ -150,7 +150,8 @@ impl Node {
         let others = self.in_flight.others() || self.config.min_replicas > 0 || purpose != Purpose::Locks;
         let first = match script.batch {
             Some(_) if others => self.run_among_others(script, slot, operation, call()).await,
-            _ => self.evalsha(&[operation], script, call()).await,
+            Some(_) => self.run_alone(script, slot, operation, call()).await,
+            None => self.evalsha(&[operation], script, call()).await,
         };
         let outcome = match first {
             Err(failure) if failure.is_unknown_script() => match self.load(operation, script).await {

@@ -31,7 +31,12 @@ impl Node {
         let why = format!("{acknowledged} of {wanted} replicas acknowledged");
         let short = RedisFailure::Unreplicated { word: String::new(), why: why.clone() };
         operations.iter().for_each(|operation| self.metrics.redis_error(operation, &short));
-        let reply = withheld(reply, script.promises, &why);
+        let reply = match reply {
+            Reply::Rows(rows) if script.is_of_several => {
+                Reply::Rows(rows.into_iter().map(|row| withheld(row, script.promises, &why)).collect())
+            }
+            reply => withheld(reply, script.promises, &why),
+        };
         match reply.refusal() {
             Some(failure) => Err(failure),
             None => Ok(reply),
@@ -62,19 +67,14 @@ impl Node {
     }
 }
 
-/// Why a promise is withheld, as an error: [`of_an_error`] reads it.
-fn withheld(reply: Reply, promises: &[&str], why: &str) -> Reply {
-    let Reply::Rows(row) = reply else { return reply };
-    let word = row.first().and_then(|word| match word {
-        Reply::Text(word) => promises.iter().find(|promise| word == *promise),
-        _ => None,
-    });
+/// A row, or where it promises something why that is withheld, as an error: [`of_an_error`] reads it.
+fn withheld(row: Reply, promises: &[&str], why: &str) -> Reply {
+    let word = row.word().and_then(|word| promises.iter().find(|promise| word == promise.as_bytes()));
     match word {
         Some(word) => {
             Reply::Rows(vec![Reply::Text("error".into()), Reply::Text(format!("{UNREPLICATED} {word} {why}").into())])
         }
-        // Rows of several operations, or one that promises nothing.
-        None => Reply::Rows(row.into_iter().map(|row| withheld(row, promises, why)).collect()),
+        None => row,
     }
 }
 
@@ -95,16 +95,15 @@ mod tests {
     #[test]
     fn promises_are_withheld_and_other_rows_are_not() {
         let promises = ["granted", "renewed"];
-        let held = row(&["held", "granted"]);
-        assert_eq!(withheld(held.clone(), &promises, "why"), held);
-        let refused = withheld(row(&["granted", "7"]), &promises, "0 of 1").refusal();
-        assert!(
-            matches!(&refused, Some(RedisFailure::Unreplicated { word, why }) if word == "granted" && why == "0 of 1")
-        );
-        assert!(refused.is_some_and(|failure| failure.may_have_happened()));
-        let rows = withheld(Reply::Rows(vec![held.clone(), row(&["renewed"])]), &promises, "why").into_rows();
-        let rows = rows.expect("rows");
-        assert_eq!(rows[0], held);
-        assert!(rows[1].refusal().is_some());
+        for kept in [row(&["held", "granted"]), Reply::Text("released".into()), Reply::Text("granteds 7".into())] {
+            assert_eq!(withheld(kept.clone(), &promises, "why"), kept);
+        }
+        for promised in [row(&["granted", "7"]), Reply::Text("granted 7 8 9".into())] {
+            let refused = withheld(promised, &promises, "0 of 1").refusal();
+            assert!(
+                matches!(&refused, Some(RedisFailure::Unreplicated { word, why }) if word == "granted" && why == "0 of 1")
+            );
+            assert!(refused.is_some_and(|failure| failure.may_have_happened()));
+        }
     }
 }

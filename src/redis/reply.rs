@@ -23,6 +23,29 @@ impl Reply {
         }
     }
 
+    /// The parts of a script's row: of an array, or of a text of words.
+    pub fn into_row(self) -> Result<Vec<Reply>, RedisFailure> {
+        match self {
+            Reply::Text(text) => {
+                let words = text.split(|byte| *byte == b' ').map(|word| Reply::Text(text.slice_ref(word)));
+                Ok(words.collect())
+            }
+            other => other.into_rows(),
+        }
+    }
+
+    /// The word that a script's row begins with.
+    pub(super) fn word(&self) -> Option<&[u8]> {
+        match self {
+            Reply::Text(text) => text.split(|byte| *byte == b' ').next(),
+            Reply::Rows(row) => row.first().and_then(|word| match word {
+                Reply::Text(word) => Some(word.as_ref()),
+                _ => None,
+            }),
+            _ => None,
+        }
+    }
+
     /// A string's bytes.
     pub fn into_text(self) -> Result<Bytes, RedisFailure> {
         match self {

@@ -21,6 +21,8 @@ pub struct Script {
     pub batch: Option<&'static LazyLock<Script>>,
     /// The words of rows on which somebody will count: they wait for replicas, where those are asked for.
     pub promises: &'static [&'static str],
+    /// Whether it runs others, and its rows are theirs.
+    pub(super) is_of_several: bool,
     /// Whether it is refused before it is sent where Redis is known to refuse any of its commands.
     pub(super) is_all_or_nothing: bool,
     pub(super) sha1: String,
@@ -29,7 +31,15 @@ pub struct Script {
 impl Script {
     pub fn new(name: &'static str, text: &str) -> Script {
         let text = format!("{PRELUDE}{text}");
-        Script { name, batch: None, promises: &[], is_all_or_nothing: false, sha1: fred::util::sha1_hash(&text), text }
+        Script {
+            name,
+            batch: None,
+            promises: &[],
+            is_of_several: false,
+            is_all_or_nothing: false,
+            sha1: fred::util::sha1_hash(&text),
+            text,
+        }
     }
 
     /// One that changes nothing and is told in ARGV which keys to read, since on a cluster they are of several slots.
@@ -40,6 +50,10 @@ impl Script {
 
     pub fn batched_by(self, batch: &'static LazyLock<Script>) -> Script {
         Script { batch: Some(batch), ..self }
+    }
+
+    pub fn of_several(self) -> Script {
+        Script { is_of_several: true, ..self }
     }
 
     /// One that begins something, and so had better not begin what it cannot end.
@@ -112,13 +126,12 @@ impl Args {
         pack_text(&mut self.packed, text);
     }
 
-    /// Adds what `batch.lua` runs: a list of a script's name, the number of its keys, and its own arguments.
+    /// Adds what `batch.lua` runs: a script's name, the numbers of its keys and of its arguments, and these.
     pub(super) fn push_operation(&mut self, name: &str, key_count: usize, args: &Args) {
-        self.count += 1;
-        pack_length(&mut self.packed, 3);
+        self.count += 3 + args.count;
         pack_text(&mut self.packed, name);
-        rmp::encode::write_uint(&mut self.packed, key_count as u64).expect(MEMORY);
-        pack_length(&mut self.packed, args.count);
+        pack_number(&mut self.packed, key_count as u64);
+        pack_number(&mut self.packed, u64::from(args.count));
         self.packed.extend_from_slice(&args.packed[HEAD..]);
     }
 
@@ -138,8 +151,8 @@ impl<'a> Extend<&'a str> for Args {
 
 const MEMORY: &str = "memory takes all that is written";
 
-fn pack_length(list: &mut Vec<u8>, length: u32) {
-    rmp::encode::write_array_len(list, length).expect(MEMORY);
+fn pack_number(list: &mut Vec<u8>, number: u64) {
+    rmp::encode::write_uint(list, number).expect(MEMORY);
 }
 
 fn pack_text(list: &mut Vec<u8>, text: &str) {

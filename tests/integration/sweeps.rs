@@ -23,7 +23,7 @@ fn leave_entries(redis: &TestRedis, count: u64) -> Vec<String> {
 }
 
 fn entries(redis: &TestRedis) -> u64 {
-    (0..SHARDS).map(|shard| redis.ask::<u64>("ZCARD", &[&format!("{{lockside:{shard}}}:tokens")])).sum()
+    (0..SHARDS).map(|shard| redis.entries(&format!("{{lockside:{shard}}}:tokens")) as u64).sum()
 }
 
 #[tokio::test]

@@ -124,6 +124,28 @@ async fn every_python_sample_works() {
 }
 
 #[tokio::test]
+async fn the_last_tokens_of_an_older_version_are_carried_over_as_the_upgrade_page_says() {
+    let page = read("docs/operations/upgrade.md");
+    let code = blocks(super::section(&page, "## From 0.1.0"), "text")[0];
+    let redis = TestRedis::start(&[]);
+    let last = 123_456_789_000_000_u64;
+    redis.ask::<()>("SET", &["{lockside:3}:seq", &last.to_string()]);
+    let socket = redis.socket();
+    let script = format!("set -eu\nredis-cli() {{ command redis-cli -s {socket} \"$@\"; }}\n{code}");
+
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+
+    assert!(output.status.success(), "{output:?}");
+    assert!(!redis.ask::<bool>("EXISTS", &["{lockside:3}:seq"]));
+    let sidecar = Sidecar::start(&redis, &[]).await;
+    let key = (0..)
+        .map(|number| format!("k-{number}"))
+        .find(|key| lockside::lock::Key::parse(key).unwrap().shard().index() == 3);
+    let answer = sidecar.call("POST", &format!("/v1/locks/{}", key.unwrap())).send().await;
+    assert_eq!(answer.json()["token"].as_u64(), Some((last + 1) * 64 + 3), "{}", answer.text());
+}
+
+#[tokio::test]
 async fn every_block_for_elsewhere_names_what_exists() {
     let makefile = read("Makefile");
     let mut count = 0;

@@ -23,8 +23,8 @@ fn from_a_minute_ahead(redis: &TestRedis, world: &World, key: &str, token: u64) 
     redis.ask::<String>("SET", &[&lock, &record, "KEEPTTL"]);
     let index = lock.replace(&format!(":lock:{key}"), ":tokens");
     redis.ask::<u64>("ZADD", &[&index, "XX", "CH", &ahead.to_string(), key]);
-    let seq = lock.replace(&format!(":lock:{key}"), ":seq");
-    redis.ask::<String>("SET", &[&seq, &(ahead / 64).to_string()]);
+    let last = redis::cmd("ZADD").arg(&index).arg(ahead).arg(b"\xff").exec(&mut redis.connection());
+    last.expect("the last token is raised");
     ahead
 }
 

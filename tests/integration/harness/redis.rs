@@ -156,6 +156,11 @@ impl TestRedis {
         Some(connection)
     }
 
+    /// Entries of an index: all members but the last token's.
+    pub fn entries(&self, index: &str) -> usize {
+        self.ask::<Vec<Vec<u8>>>("ZRANGE", &[index, "0", "-1"]).iter().filter(|member| *member != b"\xff").count()
+    }
+
     /// Runs one command: `redis.ask("GET", &["x"])`; on a cluster where the key is, or everywhere.
     pub fn ask<T: FromRedisValue>(&self, command: &str, args: &[&str]) -> T {
         if let Some(cluster) = &self.cluster {

@@ -61,10 +61,10 @@ async fn no_list_count_or_metric_shows_the_probe_and_it_leaves_nothing_behind() 
             assert!(!metrics.text().contains(absent), "{flags:?}: {absent}");
         }
         let prefix = if flags.contains(&"--key-prefix=other") { "other" } else { "lockside" };
-        // The last sequence of a shard, as after any lock, and the mark of raw keys.
+        // The last token that a probe drew, and the mark of raw keys.
         let mut keys: Vec<String> = redis.ask("KEYS", &["*"]);
         keys.retain(|key| *key != format!("{{{prefix}:raw}}:mark"));
-        assert_eq!(keys, [format!("{{{prefix}:0}}:seq")], "{flags:?}");
+        assert_eq!(keys, [format!("{{{prefix}:0}}:probe:tokens")], "{flags:?}");
     }
 }
 

@@ -51,6 +51,31 @@ async fn without_the_channels_the_log_says_so() {
     assert_told(&["resetchannels"], "&lockside:push:[0-9a-f]*").await;
 }
 
+fn shard_of(key: &str) -> usize {
+    lockside::lock::Key::parse(key).unwrap().shard().index()
+}
+
+#[tokio::test]
+async fn an_operation_that_redis_refuses_is_sent_and_counted_once() {
+    let (redis, scratch) = (TestRedis::start(&[&GOOD[..], &["--aclfile", ACL_FILE]].concat()), Scratch::new());
+    let flags = login(&scratch);
+    let sidecar = Sidecar::start(&redis, &flags.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let key = (0..).map(|number| format!("k-{number}")).find(|key| shard_of(key) > 9).unwrap();
+    redis.ask::<String>("ACL", &["SETUSER", "lockside", "resetkeys", "~{lockside:[0-9]}:*"]);
+
+    for _ in 0..5 {
+        let answer = sidecar.call("DELETE", &format!("/v1/locks/{key}?token={}", 64 + shard_of(&key))).send().await;
+        assert_eq!((answer.status, answer.json()["code"].as_str()), (503, Some("redis-refused")), "{}", answer.text());
+    }
+
+    let metrics = sidecar.ops("/metrics").await;
+    let counted = metrics
+        .text()
+        .lines()
+        .find(|line| line.starts_with("lockside_redis_errors_total{") && line.contains("operation=\"release\""));
+    assert!(counted.is_some_and(|line| line.ends_with(" 5")), "{counted:?}");
+}
+
 /// Who cannot be told of a turn is not put in line.
 #[tokio::test]
 async fn without_subscriptions_nobody_waits_and_the_log_says_so() {

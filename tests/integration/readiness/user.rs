@@ -27,7 +27,6 @@ fn the_shipped_user_may_touch_one_lock_space_and_no_other() {
     for key in [
         "{lockside:0}:lock:a",
         "{lockside:63}:lock:}{:*",
-        "{lockside:17}:seq",
         "{lockside:17}:tokens",
         "{lockside:17}:queue:a",
         "{lockside:17}:offer:a",

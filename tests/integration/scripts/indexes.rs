@@ -75,6 +75,9 @@ fn census_counts_the_entries_of_all_indexes_and_finds_the_oldest() {
     };
     // The highest of all tokens, and the lowest.
     space.ask::<i64>("ZADD", &[&full, "9007199254740991", "a", "9007199254740990", "b"]);
+    for (index, last) in [(&full, "9007199254740991"), (&other, "7"), (&none, "5")] {
+        redis::cmd("ZADD").arg(index).arg(last).arg(super::LAST).exec(&mut space.connection).unwrap();
+    }
 
     assert_eq!(census(&mut space, &[&none]), ["counted", "0", "0"]);
     assert_eq!(census(&mut space, &[&none, &full]), ["counted", "2", "9007199254740990"]);
@@ -82,6 +85,15 @@ fn census_counts_the_entries_of_all_indexes_and_finds_the_oldest() {
     space.ask::<i64>("ZADD", &[&other, "1", "c"]);
     assert_eq!(census(&mut space, &[&full, &none, &other]), ["counted", "3", "1"]);
     assert_eq!(census(&mut space, &[]), ["counted", "0", "0"]);
+    // An index that lost its last token, or has an older one back.
+    space.ask::<i64>("ZADD", &[&other, "3", "d"]);
+    for last in [Some("2"), Some("0"), None] {
+        redis::cmd("ZREM").arg(&other).arg(super::LAST).exec(&mut space.connection).unwrap();
+        if let Some(last) = last {
+            redis::cmd("ZADD").arg(&other).arg(last).arg(super::LAST).exec(&mut space.connection).unwrap();
+        }
+        assert_eq!(census(&mut space, &[&other]), ["counted", "2", "1"], "{last:?}");
+    }
     space.ask::<String>("SET", &[&none, "no index"]);
     assert!(space.run(CENSUS, &[], &[&none]).is_err(), "a part is no number");
 }

@@ -11,6 +11,7 @@ mod late;
 mod queue;
 mod refusals;
 mod repetitions;
+mod short;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -27,31 +28,37 @@ macro_rules! script {
     };
 }
 
-const ACQUIRE: &str = script!("lease" "queue" "acquire");
-const RENEW: &str = script!("lease" "renew");
-const RELEASE: &str = script!("lease" "queue" "release");
-const FORCE: &str = script!("lease" "queue" "force");
-const UNDO: &str = script!("lease" "queue" "undo");
-const JOIN: &str = script!("lease" "queue" "queue_join");
-const ADVANCE: &str = script!("lease" "queue" "queue_advance");
-const DECLINE: &str = script!("lease" "queue" "queue_decline");
+const ACQUIRE: &str = script!("head" "lease" "queue" "acquire");
+const RENEW: &str = script!("head" "lease" "renew");
+const RELEASE: &str = script!("head" "lease" "queue" "release");
+const FORCE: &str = script!("head" "lease" "queue" "force");
+const UNDO: &str = script!("head" "lease" "queue" "undo");
+const JOIN: &str = script!("head" "lease" "queue" "queue_join");
+const ADVANCE: &str = script!("head" "lease" "queue" "queue_advance");
+const DECLINE: &str = script!("head" "lease" "queue" "queue_decline");
 const BATCH: &str = concat!(
     include_str!("numbers.lua"),
     "local ARGV = cjson.decode(ARGV[1])\n",
+    include_str!("../../../lua/head.lua"),
+    "local function whole_operations()\n",
     include_str!("../../../lua/lease.lua"),
     include_str!("../../../lua/queue.lua"),
     "local operations = {}\noperations.acquire = function(KEYS, ARGV)\n",
     include_str!("../../../lua/acquire.lua"),
     "end\noperations.release = function(KEYS, ARGV)\n",
     include_str!("../../../lua/release.lua"),
-    "end\n",
+    "end\noperations.renew = function(KEYS, ARGV)\n",
+    include_str!("../../../lua/renew.lua"),
+    "end\nreturn operations\nend\n",
     include_str!("../../../lua/batch.lua")
 );
-const READ: &str = script!("lease" "read");
-const SWEEP: &str = script!("lease" "sweep");
+const READ: &str = script!("head" "lease" "read");
+const SWEEP: &str = script!("head" "lease" "sweep");
 const CENSUS: &str = script!("census");
 
 const SHARD: u64 = 17;
+/// The member of the index that has the last token.
+const LAST: &[u8] = b"\xff";
 
 /// One row of a script, or the error that Redis gave instead.
 type Answer = Result<Vec<String>, String>;
@@ -70,7 +77,7 @@ struct Space {
 }
 
 /// What an acquire asks for; `Attempt::of` says who, what and which, the rest is usual.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 struct Attempt {
     key: String,
     identity: String,
@@ -123,10 +130,6 @@ impl Space {
 
     fn lock(&self, key: &str) -> String {
         format!("{}:lock:{key}", self.tag)
-    }
-
-    fn sequence(&self) -> String {
-        format!("{}:seq", self.tag)
     }
 
     fn tokens(&self) -> String {
@@ -187,7 +190,7 @@ impl Space {
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key), self.forced(key)];
+        let keys = [self.lock(key), self.tokens(), self.queue(key), self.forced(key)];
         let (shard, push) = (SHARD.to_string(), self.push());
         self.run(FORCE, &keys, &[key, &shard, "0", &push, &token, self.not_after])
     }
@@ -203,7 +206,7 @@ impl Space {
 
     /// Runs a script that may grant `key`: the slots that all of those begin with, then `args`.
     fn run_in_line(&mut self, script: &str, key: &str, floor: u64, args: &[&str]) -> Answer {
-        let keys = [self.lock(key), self.sequence(), self.tokens(), self.queue(key)];
+        let keys = [self.lock(key), self.tokens(), self.queue(key)];
         let (shard, floor, push) = (SHARD.to_string(), floor.to_string(), self.push());
         self.run(script, &keys, &[&[key, &shard, &floor, &push][..], args].concat())
     }
@@ -246,6 +249,16 @@ impl Space {
     fn indexed(&mut self, key: &str) -> Option<u64> {
         let tokens = self.tokens();
         self.ask("ZSCORE", &[&tokens, key])
+    }
+
+    /// The last token of the shard.
+    fn last(&mut self) -> Option<u64> {
+        redis::cmd("ZSCORE").arg(self.tokens()).arg(LAST).query(&mut self.connection).unwrap()
+    }
+
+    /// Gives the last token of the shard a score.
+    fn set_last(&mut self, score: &str) {
+        redis::cmd("ZADD").arg(self.tokens()).arg(score).arg(LAST).exec(&mut self.connection).unwrap();
     }
 
     /// Milliseconds since 1970; below 0: none.

@@ -36,8 +36,7 @@ fn tokens_rise_within_a_shard_whatever_the_key() {
         assert!(token > last, "{token} after {last}");
         last = token;
     }
-    let (name, sequence) = (space.sequence(), sequence_of(last));
-    assert_eq!(space.ask::<u64>("GET", &[&name]), sequence);
+    assert_eq!(space.last(), Some(last));
 }
 
 #[test]
@@ -94,48 +93,35 @@ fn every_new_token_exceeds_the_floor_even_one_far_in_the_future() {
 #[test]
 fn a_stored_sequence_ahead_of_the_clock_goes_on_from_there() {
     let mut space = Space::shared();
-    let name = space.sequence();
     let ahead = SEQUENCES - 3;
-    space.ask::<String>("SET", &[&name, &ahead.to_string()]);
+    space.set_last(&(ahead * 64 + SHARD).to_string());
 
     let token = turn(&mut space, &Attempt::of("k", "alice", "n-1"));
 
     assert_eq!(sequence_of(token), ahead + 1);
     assert_eq!(token, (SEQUENCES - 2) * 64 + SHARD, "exact near 2^53");
-    assert_eq!(space.ask::<u64>("GET", &[&name]), ahead + 1);
+    assert_eq!(space.last(), Some(token));
 }
 
 #[test]
-fn a_stored_sequence_that_is_no_number_counts_as_none() {
-    for text in ["", "x", "{}", "-5", "nan"] {
+fn a_last_token_that_none_of_ours_is_leaves_the_shard_in_the_next_one() {
+    for (score, sequence) in [("-5", None), ("4480000000000000.5", Some(70_000_000_000_001))] {
         let mut space = Space::shared();
-        let name = space.sequence();
-        space.ask::<String>("SET", &[&name, text]);
+        space.set_last(score);
 
-        let row = space.acquire(&Attempt::of("k", "alice", "n-1")).unwrap();
+        let token = turn(&mut space, &Attempt::of("k", "alice", "n-1"));
 
-        let (token, since): (u64, u64) = (row[1].parse().unwrap(), row[2].parse().unwrap());
-        assert_eq!(sequence_of(token) / 64, since - 1_735_689_600_000, "{text}");
-        assert_eq!(space.ask::<u64>("GET", &[&name]), sequence_of(token), "{text}");
+        assert_eq!((token % 64, space.last()), (SHARD, Some(token)));
+        assert!(sequence.is_none_or(|sequence| sequence_of(token) == sequence), "{score}");
     }
-}
-
-#[test]
-fn a_stored_sequence_with_a_fraction_leaves_the_shard_in_the_token() {
-    let mut space = Space::shared();
-    let name = space.sequence();
-    space.ask::<String>("SET", &[&name, "70000000000000.5"]);
-
-    assert_eq!(sequence_of(turn(&mut space, &Attempt::of("k", "alice", "n-1"))), 70_000_000_000_001);
 }
 
 #[test]
 fn a_used_up_sequence_grants_nothing_and_says_so() {
     let last = SEQUENCES - 1;
-    for stored in [last.to_string(), SEQUENCES.to_string(), "1e300".to_owned(), "inf".to_owned()] {
+    for stored in [(last * 64).to_string(), (SEQUENCES * 64).to_string(), "1e300".to_owned(), "inf".to_owned()] {
         let mut space = Space::shared();
-        let name = space.sequence();
-        space.ask::<String>("SET", &[&name, &stored]);
+        space.set_last(&stored);
 
         let error = space.acquire(&Attempt::of("k", "alice", "n-1")).unwrap_err();
 
