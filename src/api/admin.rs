@@ -13,7 +13,7 @@ use super::failure::Failure;
 use super::wire::{confirming, number, parameter};
 use crate::auth::{Credential, User};
 use crate::json::string_or_integer;
-use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, Own, Owner, State, Token, Which};
+use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, Owner, Reentry, State, Token};
 use crate::request::{self, Caller};
 use crate::server::{Body, Response, read_body};
 
@@ -31,7 +31,7 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     if let Some(token) = token? {
         return renew(cx, key, Token::from_i64(token), user.into()).await;
     }
-    let attempt = Attempt::plain(user.into(), cx.limits.admin_ttl, Own::Extend);
+    let attempt = Attempt::plain(user.into(), cx.limits.admin_ttl, Reentry::Extend);
     let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
     match content {
         Acquired::Granted(lease) => Ok(confirming(locked(&lease, "created"), unconfirmed)),
@@ -44,7 +44,7 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 /// must learn it.
 async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner) -> Result<Response, Failure> {
     if let Some(token) = token {
-        let which = Which::Of(key.clone(), token);
+        let which = LeaseRef::KeyToken(key.clone(), token);
         if let Changed::Done(lease) = cx.locks.renew(which, user, Some(cx.limits.admin_ttl)).await? {
             return Ok(locked(&lease, "renewed"));
         }

@@ -17,7 +17,7 @@ use super::route::DaprCall;
 use super::settings::DaprStore;
 use super::wire::{confirming, json, no_content, segment};
 use crate::auth::Anonymous;
-use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Own, Owner, Ttl};
+use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Owner, Reentry, Ttl};
 use crate::request::{self, Caller};
 use crate::server::{Response, read_body};
 
@@ -34,7 +34,7 @@ pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -
     let body = read_body(request).await?;
     let terms = LockBody::of(&body)?.into_terms(&segment(&store, "store")?, &cx.dapr_stores, &cx.limits)?;
     let LockTerms { key, owner, ttl } = terms;
-    let attempt = Attempt::plain(owner, ttl, Own::Refuse);
+    let attempt = Attempt::plain(owner, ttl, Reentry::Refuse);
     let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
     let success = !matches!(content, Acquired::Held(_));
     Ok(confirming(json(StatusCode::OK, &TryLockView { success }), unconfirmed))

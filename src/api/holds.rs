@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::Notify;
 
-use crate::lock::{Changed, Key, Lease, LockFailure, Locks, Owner, Shard, Token, Which};
+use crate::lock::{Changed, Key, Lease, LeaseRef, LockFailure, Locks, Owner, Shard, Token};
 
 /// All held leases of a process, over its threads; by shard, so that a release looks at few.
 pub struct Holds(Vec<Mutex<Vec<Arc<Held>>>>);
@@ -46,8 +46,8 @@ impl Holds {
     }
 
     /// Releases a lease, and ends its hold, if this process has it.
-    pub async fn release(&self, locks: &Locks, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
-        let (Which::Token(token) | Which::Of(_, token)) = which;
+    pub async fn release(&self, locks: &Locks, which: LeaseRef, owner: Owner) -> Result<Changed<()>, LockFailure> {
+        let (LeaseRef::Token(token) | LeaseRef::KeyToken(_, token)) = which;
         let holds = self.releasing(token.shard(), |held| held.token == token);
         settled(&holds, locks.release(which, owner).await)
     }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::record::{self, Relation};
-use super::scripts::{Found, Row};
+use super::scripts::{Row, Stored};
 use super::{Key, Owner, OwnerKind, Token};
 use crate::auth::{Credential, User};
 use crate::directory;
@@ -27,7 +27,7 @@ pub fn record(data: &[u8]) {
         let attempt = record::identity(&owner) + &record::nonce(&nonce);
         let (by, further) = (record::sending(&request), record::further(&owner, meta.as_deref(), Some("a09-1")));
         let text = format!("{{\"token\":\"{number}\",{attempt}{by}\"since\":5,\"ttl\":30{further}}}");
-        let found = Found { text: text.clone().into(), valid_until_ms: 35, left_ms: 30 };
+        let found = Stored { text: text.clone().into(), valid_until_ms: 35, left_ms: 30 };
         let lease = record::read(&key, &found).expect("a lease of ours is read back");
         assert_eq!((lease.owner.clone(), lease.meta, lease.token.get()), (owner.clone(), meta.clone(), number));
 
@@ -52,7 +52,7 @@ pub fn record(data: &[u8]) {
 }
 
 fn strange(key: &Key, value: &[u8]) {
-    let found = Found { text: Bytes::copy_from_slice(value), valid_until_ms: 35, left_ms: 30 };
+    let found = Stored { text: Bytes::copy_from_slice(value), valid_until_ms: 35, left_ms: 30 };
     let lease = record::read(key, &found);
     assert_eq!(lease.as_ref().map(|lease| lease.token), record::token(key, value));
     if let Some(lease) = lease {
@@ -60,7 +60,7 @@ fn strange(key: &Key, value: &[u8]) {
         assert!((1..1 << 53).contains(&lease.token.get()));
     }
     for (valid_until_ms, left_ms) in [(-1, -1), (-2, 5), (5, -2), (i64::MIN, i64::MIN)] {
-        let found = Found { text: found.text.clone(), valid_until_ms, left_ms };
+        let found = Stored { text: found.text.clone(), valid_until_ms, left_ms };
         assert!(record::read(key, &found).is_none(), "a lease always expires");
     }
     if let Ok(value) = std::str::from_utf8(value) {

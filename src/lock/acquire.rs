@@ -49,7 +49,7 @@ impl Engine {
             identity: sending.identity(),
             nonce: sending.nonce(),
             further: &sending.further,
-            own: attempt.own,
+            reentry: attempt.reentry,
             request: &sending.request,
         };
         let sent = Instant::now();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Locks;
 use super::detached::detached;
 use super::request::{Forced, LockFailure, Target};
-use super::scripts::{ForceRow, Found};
+use super::scripts::{ForceRow, Stored};
 use crate::request::Caller;
 
 impl Locks {
@@ -23,7 +23,7 @@ impl Locks {
             };
             match engine.scripts.force(&key, token).await? {
                 ForceRow::Forced(text) => {
-                    let taken = engine.lease(&key, &Found { text, valid_until_ms: 0, left_ms: 0 })?;
+                    let taken = engine.lease(&key, &Stored { text, valid_until_ms: 0, left_ms: 0 })?;
                     let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
                     let (by, by_kind) = (by.id(), by.kind());
                     let (key, token) = (key.as_str(), taken.token.get());

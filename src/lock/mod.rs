@@ -43,7 +43,8 @@ pub use lease::{Claim, Lease, Owner, OwnerKind, Ttl};
 pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use request::{
-    Acquired, Attempt, Changed, Expiry, Forced, Holder, LockFailure, Loss, Own, Progress, State, Target, Wait, Which,
+    Acquired, Attempt, Changed, Expiry, Forced, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry, State, Target,
+    Wait,
 };
 pub use settings::LockConfig;
 pub use token::{SHARDS, Shard, Token};
@@ -56,7 +57,7 @@ use high_water::HighWater;
 use index::{Census, Ledger};
 use nonce::Nonces;
 use queue::Queue;
-use scripts::{Found, Scripts};
+use scripts::{Scripts, Stored};
 use undo::Undoer;
 
 /// The parts of the engine that all threads of a process share.
@@ -163,7 +164,7 @@ impl Locks {
 
 impl Engine {
     /// The lease that a script found under `key`.
-    pub fn lease(&self, key: &Key, found: &Found) -> Result<Lease, RedisFailure> {
+    pub fn lease(&self, key: &Key, found: &Stored) -> Result<Lease, RedisFailure> {
         let lease = record::read(key, found)
             .ok_or_else(|| RedisFailure::Nonsense("a script took a stranger's text for a lease".to_owned()))?;
         self.saw(lease.token);
@@ -171,7 +172,7 @@ impl Engine {
     }
 
     /// Who holds `key`, by what a script found under it.
-    pub fn holder(&self, key: &Key, found: &Found) -> Holder {
+    pub fn holder(&self, key: &Key, found: &Stored) -> Holder {
         let holder = record::holder(key, found);
         if let Holder::Lease(lease) = &holder {
             self.saw(lease.token);
@@ -184,10 +185,10 @@ impl Engine {
         self.shared.high_water.saw(token);
     }
 
-    pub async fn find(&self, which: Which) -> Result<Option<(Key, Token)>, LockFailure> {
+    pub async fn find(&self, which: LeaseRef) -> Result<Option<(Key, Token)>, LockFailure> {
         match which {
-            Which::Of(key, token) => Ok(Some((key, token))),
-            Which::Token(token) => Ok(self.key_of(token).await?.map(|key| (key, token))),
+            LeaseRef::KeyToken(key, token) => Ok(Some((key, token))),
+            LeaseRef::Token(token) => Ok(self.key_of(token).await?.map(|key| (key, token))),
         }
     }
 

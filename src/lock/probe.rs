@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use super::keys::KeySpace;
 use super::record;
-use super::request::Own;
+use super::request::Reentry;
 use super::scripts::{AcquireArgs, AcquireRow, ReleaseRow, Scripts};
 use super::{Key, Owner, OwnerKind, Shard, Ttl};
 use super::{Locks, Shared};
@@ -118,7 +118,7 @@ impl Prober {
             nonce: &record::nonce(&self.shared.nonces.next()),
             further: "",
             // What the last probe left behind is no hindrance.
-            own: Own::Extend,
+            reentry: Reentry::Extend,
             request: "",
         };
         match self.scripts.acquire(key, acquire).await? {

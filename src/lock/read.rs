@@ -3,7 +3,7 @@
 use super::Locks;
 use super::key::Key;
 use super::request::{Holder, LockFailure, State};
-use super::scripts::{Scripts, Seen};
+use super::scripts::{Scripts, StoredOrNone};
 use crate::redis::RedisFailure;
 
 impl Locks {
@@ -23,9 +23,9 @@ impl Locks {
         let _flight = self.0.scripts.redis.enter()?;
         let found = self.0.scripts.read(std::slice::from_ref(&key)).await.map_err(RedisFailure::of_a_read)?;
         Ok(match found.into_iter().next() {
-            Some(Seen::Text(found)) => State::Held(self.0.holder(&key, &found)),
-            Some(Seen::Stranger) => State::Held(Holder::UNKNOWN),
-            Some(Seen::Nothing) | None => State::Free,
+            Some(StoredOrNone::Text(found)) => State::Held(self.0.holder(&key, &found)),
+            Some(StoredOrNone::Stranger) => State::Held(Holder::UNKNOWN),
+            Some(StoredOrNone::Nothing) | None => State::Free,
         })
     }
 }

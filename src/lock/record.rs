@@ -7,7 +7,7 @@
 use serde::Deserialize;
 
 use super::request::{Expiry, Holder};
-use super::scripts::Found;
+use super::scripts::Stored;
 use super::{Claim, Key, Lease, Owner, OwnerKind, Token};
 
 /// Most attempts' owner and nonce are shorter.
@@ -71,7 +71,7 @@ pub fn further(owner: &Owner, meta: Option<&str>, hold: Option<&str>) -> String 
 }
 
 /// Whose is what lies under `key`.
-pub fn holder(key: &Key, found: &Found) -> Holder {
+pub fn holder(key: &Key, found: &Stored) -> Holder {
     let stranger = || {
         let expiry =
             |valid_until_ms| Expiry { valid_until_ms, valid_for_ms: u64::try_from(found.left_ms).unwrap_or(0) };
@@ -81,7 +81,7 @@ pub fn holder(key: &Key, found: &Found) -> Holder {
 }
 
 /// Reads what lies under `key`; `None` for what lockside did not write: a stranger's.
-pub fn read(key: &Key, found: &Found) -> Option<Lease> {
+pub fn read(key: &Key, found: &Stored) -> Option<Lease> {
     let record = parse(key, &found.text)?;
     Some(Lease {
         key: key.clone(),
@@ -185,8 +185,8 @@ mod tests {
         )
     }
 
-    fn found(text: &str, valid_until_ms: i64) -> Found {
-        Found { text: text.to_owned().into(), valid_until_ms, left_ms: valid_until_ms }
+    fn found(text: &str, valid_until_ms: i64) -> Stored {
+        Stored { text: text.to_owned().into(), valid_until_ms, left_ms: valid_until_ms }
     }
 
     #[test]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use super::detached::detached;
 use super::key::Key;
 use super::lease::{Lease, Owner};
-use super::request::{Changed, LockFailure, Loss, Which};
+use super::request::{Changed, LeaseRef, LockFailure, Loss};
 use super::scripts::ReleaseRow;
 use super::{Locks, not_mine, record};
 
 impl Locks {
     /// Releases a lease.
-    pub async fn release(&self, which: Which, owner: Owner) -> Result<Changed<()>, LockFailure> {
+    pub async fn release(&self, which: LeaseRef, owner: Owner) -> Result<Changed<()>, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {

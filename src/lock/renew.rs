@@ -5,25 +5,25 @@ use std::time::Instant;
 
 use super::detached::detached;
 use super::lease::{Lease, Owner, Ttl};
-use super::request::{Changed, LockFailure, Loss, Which};
+use super::request::{Changed, LeaseRef, LockFailure, Loss};
 use super::scripts::{How, RenewRow};
 use super::{Locks, not_mine, promised, record};
 
 impl Locks {
     /// Sets the remaining time of a lease to `ttl`, or to its own where none is given.
-    pub async fn renew(&self, which: Which, owner: Owner, ttl: Option<Ttl>) -> Result<Changed<Lease>, LockFailure> {
+    pub async fn renew(&self, which: LeaseRef, owner: Owner, ttl: Option<Ttl>) -> Result<Changed<Lease>, LockFailure> {
         self.renew_as(which, owner, ttl, None).await
     }
 
     /// Renews a lease that the `sending` holds by a connection. A time that is longer already stays.
     pub async fn renew_hold(&self, lease: &Lease, sending: &str, ttl: Ttl) -> Result<Changed<Lease>, LockFailure> {
-        let which = Which::Of(lease.key.clone(), lease.token);
+        let which = LeaseRef::KeyToken(lease.key.clone(), lease.token);
         self.renew_as(which, lease.owner.clone(), Some(ttl), Some(sending.to_owned())).await
     }
 
     async fn renew_as(
         &self,
-        which: Which,
+        which: LeaseRef,
         owner: Owner,
         ttl: Option<Ttl>,
         hold: Option<String>,

@@ -12,7 +12,7 @@ use crate::redis::RedisFailure;
 pub struct Attempt {
     pub owner: Owner,
     pub ttl: Ttl,
-    pub own: Own,
+    pub reentry: Reentry,
     /// JSON that comes back with the lease, byte for byte; at most 1 KiB.
     pub meta: Option<String>,
     /// The caller's name for this attempt: repeated while its lease lives, it is the same lease. Owner and name
@@ -26,8 +26,8 @@ pub struct Attempt {
 
 impl Attempt {
     /// With nothing beside the lease: no meta, no name, no wait.
-    pub fn plain(owner: Owner, ttl: Ttl, own: Own) -> Attempt {
-        Attempt { owner, ttl, own, meta: None, name: None, wait: None, is_hold: false }
+    pub fn plain(owner: Owner, ttl: Ttl, reentry: Reentry) -> Attempt {
+        Attempt { owner, ttl, reentry, meta: None, name: None, wait: None, is_hold: false }
     }
 }
 
@@ -49,19 +49,19 @@ pub struct Progress {
 
 /// What an acquire does when its owner has the key already, by another attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Own {
+pub enum Reentry {
     /// The key is held.
     Refuse,
     /// The lease is valid from now for the attempt's ttl, same token; where more than that is left, it stays as it is.
     Extend,
 }
 
-impl Own {
+impl Reentry {
     /// As the scripts have it.
     pub fn word(self) -> &'static str {
         match self {
-            Own::Refuse => "refuse",
-            Own::Extend => "extend",
+            Reentry::Refuse => "refuse",
+            Reentry::Extend => "extend",
         }
     }
 }
@@ -150,17 +150,17 @@ impl Holder {
 
 /// Which lease an operation is about.
 #[derive(Clone, Debug)]
-pub enum Which {
+pub enum LeaseRef {
     /// By its token alone: the index says of which key it is.
     Token(Token),
     /// The lease of a key with this token.
-    Of(Key, Token),
+    KeyToken(Key, Token),
 }
 
 /// What is taken away.
 #[derive(Clone, Debug)]
 pub enum Target {
-    Lease(Which),
+    Lease(LeaseRef),
     /// Whichever lease of the key there is.
     Key(Key),
 }

@@ -2,13 +2,13 @@
 
 use bytes::Bytes;
 
-use super::request::Own;
+use super::request::Reentry;
 use super::{Token, Ttl};
 use crate::redis::{RedisFailure, Reply, Script};
 
 /// What lies under a lock's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct Stored {
     pub text: Bytes,
     /// Below 0: no expiry.
     pub valid_until_ms: i64,
@@ -17,8 +17,8 @@ pub struct Found {
 }
 
 /// What `read.lua` sees under a key.
-pub enum Seen {
-    Text(Found),
+pub enum StoredOrNone {
+    Text(Stored),
     Nothing,
     Stranger,
 }
@@ -29,7 +29,7 @@ pub struct AcquireArgs<'a> {
     pub identity: &'a str,
     pub nonce: &'a str,
     pub further: &'a str,
-    pub own: Own,
+    pub reentry: Reentry,
     pub request: &'a str,
 }
 
@@ -53,7 +53,7 @@ pub struct JoinArgs<'a> {
     pub wait_ms: u64,
     /// The position that it had; the end of the queue where it had none.
     pub position: Option<&'a str>,
-    pub own: Own,
+    pub reentry: Reentry,
 }
 
 pub enum AcquireRow {
@@ -62,9 +62,9 @@ pub enum AcquireRow {
         since_ms: u64,
         valid_until_ms: u64,
     },
-    Replayed(Found),
-    Renewed(Found),
-    Held(Found),
+    Replayed(Stored),
+    Renewed(Stored),
+    Held(Stored),
     Stranger,
     /// The key is free, and those who waited for it come back to their positions until then.
     Rejoining {
@@ -74,7 +74,7 @@ pub enum AcquireRow {
 }
 
 pub enum RenewRow {
-    Renewed(Found),
+    Renewed(Stored),
     Lost,
     Forced,
     /// Another sending of the attempt holds it now.
@@ -121,7 +121,7 @@ pub enum JoinRow {
     /// Its turn has come already.
     Turn(Token),
     /// Its owner has the key.
-    Own,
+    Owned,
 }
 
 /// What a look at a queue is to tell of each entry: whether it is there, or how many are before it, too.
@@ -142,7 +142,7 @@ pub struct AdvanceRow {
 /// What the first waiter waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyState {
-    Held(Found),
+    Held(Stored),
     /// Something that is no string.
     Stranger,
     /// `left_ms`: how long those who waited may come back to their positions; below 0 where they do not.
@@ -190,8 +190,8 @@ impl Row {
         Token::new(number).ok_or_else(|| RedisFailure::Nonsense(format!("the token {number}")))
     }
 
-    pub(super) fn found(&mut self) -> Result<Found, RedisFailure> {
-        Ok(Found { text: self.text()?, valid_until_ms: self.number()?, left_ms: self.number()? })
+    pub(super) fn found(&mut self) -> Result<Stored, RedisFailure> {
+        Ok(Stored { text: self.text()?, valid_until_ms: self.number()?, left_ms: self.number()? })
     }
 
     pub(super) fn unknown(&self, script: &Script) -> RedisFailure {

@@ -80,9 +80,9 @@ pub struct Scripts {
 
 impl Scripts {
     pub async fn acquire(&self, key: &Key, acquire: AcquireArgs<'_>) -> Result<AcquireRow, RedisFailure> {
-        let AcquireArgs { ttl, identity, nonce, further, own, request } = acquire;
+        let AcquireArgs { ttl, identity, nonce, further, reentry, request } = acquire;
         let ttl_ms = ttl.as_ms().to_string();
-        let call = || self.line(key, &[identity, nonce, request, &ttl_ms, further, own.word()]);
+        let call = || self.line(key, &[identity, nonce, request, &ttl_ms, further, reentry.word()]);
         let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"granted" => {
@@ -180,14 +180,14 @@ impl Scripts {
     }
 
     pub async fn join(&self, key: &Key, join: &JoinArgs<'_>) -> Result<JoinRow, RedisFailure> {
-        let JoinArgs { entry, sending, wait_ms, position, own } = join;
+        let JoinArgs { entry, sending, wait_ms, position, reentry } = join;
         let wait_ms = wait_ms.to_string();
-        let call = || self.line(key, &[entry, sending, &wait_ms, position.unwrap_or_default(), own.word()]);
+        let call = || self.line(key, &[entry, sending, &wait_ms, position.unwrap_or_default(), reentry.word()]);
         let mut row = Row::of(self.redis.run_in_time(&JOIN, self.slot(key), call).await?)?;
         match row.word().as_ref() {
             b"waiting" => Ok(JoinRow::Waiting { position: row.string()?, left_ms: row.number()? }),
             b"turn" => Ok(JoinRow::Turn(row.token()?)),
-            b"own" => Ok(JoinRow::Own),
+            b"own" => Ok(JoinRow::Owned),
             _ => Err(row.unknown(&JOIN)),
         }
     }
@@ -235,16 +235,16 @@ impl Scripts {
     }
 
     /// What lies under each of `keys`, which are all of one shard, and at least one.
-    pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
+    pub async fn read(&self, keys: &[Key]) -> Result<Vec<StoredOrNone>, RedisFailure> {
         let call =
             || Call { keys: keys.iter().map(|key| self.space.lock(key).into()).collect(), args: Args::default() };
         let rows = self.redis.run(&READ, self.slot(&keys[0]), call).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
             match row.word().as_ref() {
-                b"lease" => row.found().map(Seen::Text),
-                b"free" => Ok(Seen::Nothing),
-                b"stranger" => Ok(Seen::Stranger),
+                b"lease" => row.found().map(StoredOrNone::Text),
+                b"free" => Ok(StoredOrNone::Nothing),
+                b"stranger" => Ok(StoredOrNone::Stranger),
                 _ => Err(row.unknown(&READ)),
             }
         });

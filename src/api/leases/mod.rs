@@ -16,7 +16,9 @@ use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, json, number};
 use crate::auth::Anonymous;
-use crate::lock::{Acquired, Attempt, Changed, Forced, Key, Lease, LockConfig, Own, Owner, Target, Token, Ttl, Which};
+use crate::lock::{
+    Acquired, Attempt, Changed, Forced, Key, Lease, LeaseRef, LockConfig, Owner, Reentry, Target, Token, Ttl,
+};
 use crate::request;
 use crate::server::{Response, read_body};
 use dto::LeaseDto;
@@ -50,8 +52,8 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     let body = read_body(request).await?;
     let (key, ttl) = body::strict::<CreateBody>(&body, &[])?.terms(&cx.limits)?;
     let attempt = match caller.owner {
-        Some(user) => Attempt::plain(user, ttl, Own::Extend),
-        None => Attempt::plain(Owner::system(cx.owner_names.next()), ttl, Own::Refuse),
+        Some(user) => Attempt::plain(user, ttl, Reentry::Extend),
+        None => Attempt::plain(Owner::system(cx.owner_names.next()), ttl, Reentry::Refuse),
     };
     let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
     let granted = |status, lease| Ok(confirming(json(status, &LeaseDto::from(lease)), unconfirmed));
@@ -69,7 +71,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
     let query = request.uri().query().unwrap_or_default();
     let ttl = ttl(&cx.limits, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
     let token = token.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.renew(Which::Token(token), caller.claimant(), Some(ttl)).await? {
+    match cx.locks.renew(LeaseRef::Token(token), caller.claimant(), Some(ttl)).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
         Changed::Lost(_) => Err(Failure::NoSuchLease),
         Changed::NotYours => Err(Failure::NotYours),
@@ -85,7 +87,7 @@ pub async fn release(
 ) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.holds.release(&cx.locks, Which::Token(token), caller.claimant()).await? {
+    match cx.holds.release(&cx.locks, LeaseRef::Token(token), caller.claimant()).await? {
         Changed::Done(()) => {
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))
@@ -107,7 +109,7 @@ pub async fn remove(
         return Err(Failure::Forbidden("lacks the permission manage-locks"));
     }
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.force(Target::Lease(Which::Token(token)), request::caller()).await? {
+    match cx.locks.force(Target::Lease(LeaseRef::Token(token)), request::caller()).await? {
         Forced::Taken => {
             let text = language.choose("The lock was force-released.", "Die Sperre wurde zwangsweise freigegeben.");
             Ok(message(StatusCode::OK, "removed", text, language))

@@ -26,7 +26,9 @@ use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, flag, json, no_content};
 use crate::auth::{Anonymous, Shown};
-use crate::lock::{Acquired, Attempt, Changed, Forced, Holder, Key, Lease, State, Target, Token, Unconfirmed, Which};
+use crate::lock::{
+    Acquired, Attempt, Changed, Forced, Holder, Key, Lease, LeaseRef, State, Target, Token, Unconfirmed,
+};
 use crate::server::{Peer, Response, read_body};
 pub use hold::hold;
 use permit::Permit;
@@ -103,7 +105,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     let body = read_body(request).await?;
     let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { body::strict(&body, PARAMETERS)? };
     let ttl = body.ttl_ms.map(|ttl| ttl_of(&cx.limits, &ttl)).transpose()?;
-    let which = Which::Of(key, token.ok_or(Failure::Lost)?);
+    let which = LeaseRef::KeyToken(key, token.ok_or(Failure::Lost)?);
     match cx.locks.renew(which, caller.claimant(), ttl).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseView::from(&lease))),
         Changed::Lost(_) => Err(Failure::Lost),
@@ -122,7 +124,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
     no_body(request, PARAMETERS).await?;
     match (token, force) {
         (Some(token), false) => {
-            let which = Which::Of(key, token.ok_or(Failure::Lost)?);
+            let which = LeaseRef::KeyToken(key, token.ok_or(Failure::Lost)?);
             match cx.holds.release(&cx.locks, which, caller.claimant()).await? {
                 Changed::Done(()) => Ok(no_content()),
                 Changed::Lost(_) => Err(Failure::Lost),

@@ -19,7 +19,7 @@ use crate::api::known;
 use crate::api::owner_names;
 use crate::api::wire::{self, number};
 use crate::lock::LockConfig;
-use crate::lock::{Attempt, Key, Own, Owner, Token, Ttl, Wait};
+use crate::lock::{Attempt, Key, Owner, Reentry, Token, Ttl, Wait};
 use crate::request;
 use crate::server::{read_body, read_body_behind};
 
@@ -116,8 +116,8 @@ impl AcquireBody {
             }
             (None, None) => Owner::system(make_name()),
         };
-        let own = if self.reentrant { Own::Extend } else { Own::Refuse };
-        Ok(Attempt { owner, ttl, own, meta, name, wait, is_hold: false })
+        let reentry = if self.reentrant { Reentry::Extend } else { Reentry::Refuse };
+        Ok(Attempt { owner, ttl, reentry, meta, name, wait, is_hold: false })
     }
 }
 

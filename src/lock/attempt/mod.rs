@@ -152,7 +152,7 @@ impl Course {
             request: &self.sending.request,
             ttl_ms: self.attempt.ttl.as_ms(),
             further: &self.sending.further,
-            own: self.attempt.own,
+            reentry: self.attempt.reentry,
             wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             position: self.position.clone(),
             progress: self.terms().progress.clone(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::lock::key::Key;
 use crate::lock::record;
-use crate::lock::request::{Attempt, Own};
+use crate::lock::request::{Attempt, Reentry};
 use crate::lock::undo::Undo;
 
 /// How long a sending is undone at most that may have been told of an older lease: the longest ttl that is allowed unless
@@ -67,6 +67,6 @@ impl Sending {
 
 /// How long a lease may last that a sending of this attempt was granted or told of.
 fn longest(attempt: &Attempt) -> Duration {
-    let may_be_older = attempt.name.is_some() || attempt.own == Own::Extend;
+    let may_be_older = attempt.name.is_some() || attempt.reentry == Reentry::Extend;
     if may_be_older { OLDER_LEASE } else { Duration::from_millis(attempt.ttl.as_ms()) }
 }

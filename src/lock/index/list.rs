@@ -13,7 +13,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::lock::record;
-use crate::lock::scripts::{Scripts, Seen};
+use crate::lock::scripts::{Scripts, StoredOrNone};
 use crate::lock::{Key, Lease, SHARDS, Shard, Token};
 use crate::redis::{Flight, RedisFailure};
 
@@ -242,7 +242,7 @@ impl Run {
         let found = scripts.read(&keys).await.map_err(RedisFailure::of_a_read)?;
         let (mut bytes, count) = (0, keys.len());
         let leases = found.into_iter().zip(keys).zip(granted).filter_map(|((found, key), token)| {
-            let Seen::Text(found) = found else { return None };
+            let StoredOrNone::Text(found) = found else { return None };
             bytes += found.text.len();
             let lease = record::read(&key, &found)?;
             scripts.high_water.saw(lease.token);

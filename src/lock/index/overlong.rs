@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use crate::lock::record;
-use crate::lock::scripts::{Scripts, Seen};
+use crate::lock::scripts::{Scripts, StoredOrNone};
 use crate::lock::{Key, SHARDS, Shard};
 use crate::redis::RedisFailure;
 
@@ -84,8 +84,8 @@ impl Walk {
         Ok(())
     }
 
-    fn see(&mut self, key: Key, seen: &Seen, cap_ms: u64) {
-        let Seen::Text(found) = seen else { return };
+    fn see(&mut self, key: Key, seen: &StoredOrNone, cap_ms: u64) {
+        let StoredOrNone::Text(found) = seen else { return };
         let Some(lease) = record::read(&key, found).filter(|lease| lease.valid_for_ms > cap_ms) else { return };
         if self.so_far.as_ref().is_none_or(|longest| longest.left_ms < lease.valid_for_ms) {
             self.so_far = Some(Overlong { key, left_ms: lease.valid_for_ms });

@@ -14,8 +14,8 @@ use super::watch::Holds;
 use super::{Command, Door};
 use crate::lock::Key;
 use crate::lock::record;
-use crate::lock::request::{Holder, Own, Progress};
-use crate::lock::scripts::{Found, JoinArgs, JoinRow, KeyState, Precision, Scripts};
+use crate::lock::request::{Holder, Progress, Reentry};
+use crate::lock::scripts::{JoinArgs, JoinRow, KeyState, Precision, Scripts, Stored};
 use crate::redis::{Attention, Heard, Purpose, RedisFailure};
 
 /// The one task that owns the state: it takes in what happens and does what comes of it.
@@ -186,13 +186,13 @@ async fn look(
 }
 
 async fn rejoin(scripts: Scripts, key: Key, entry: Entry, position: String) -> Input {
-    let own = if entry.is_reentrant { Own::Extend } else { Own::Refuse };
+    let reentry = if entry.is_reentrant { Reentry::Extend } else { Reentry::Refuse };
     let Entry { text, id, wait_ms, .. } = &entry;
-    let join = JoinArgs { entry: text, sending: id, wait_ms: *wait_ms, position: Some(&position), own };
+    let join = JoinArgs { entry: text, sending: id, wait_ms: *wait_ms, position: Some(&position), reentry };
     match scripts.join(&key, &join).await {
         Ok(JoinRow::Waiting { left_ms, .. }) => Input::Rejoined { key, entry, left_ms },
         Ok(JoinRow::Turn(token)) => Input::Called { key, id: entry.id, turn: Turn::Offered(token) },
-        Ok(JoinRow::Own) => Input::Called { key, id: entry.id, turn: Turn::AskAgain },
+        Ok(JoinRow::Owned) => Input::Called { key, id: entry.id, turn: Turn::AskAgain },
         Err(failure) => {
             tracing::debug!(%key, %failure, "re-queueing a waiter failed; retrying");
             Input::NotRejoined { key }
@@ -212,7 +212,7 @@ impl Scripts {
 
     /// Remembers the token that a look showed.
     fn saw(&self, key: &Key, state: &KeyState) {
-        if let KeyState::Held(Found { text, .. }) = state
+        if let KeyState::Held(Stored { text, .. }) = state
             && let Some(token) = record::token(key, text)
         {
             self.high_water.saw(token);

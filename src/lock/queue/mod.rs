@@ -23,7 +23,7 @@ pub use self::event::{Entry, Turn};
 pub use self::watch::{News, Watch};
 use super::LockFailure;
 use super::record;
-use super::request::{Own, Progress};
+use super::request::{Progress, Reentry};
 use super::scripts::{JoinArgs, JoinRow, Scripts};
 use super::{Key, Token};
 use crate::redis::Push;
@@ -70,7 +70,7 @@ pub struct Joining<'a> {
     pub request: &'a str,
     pub ttl_ms: u64,
     pub further: &'a str,
-    pub own: Own,
+    pub reentry: Reentry,
     /// How long it waits at most, milliseconds.
     pub wait_ms: u64,
     /// The position that it had before its turn came and passed.
@@ -122,7 +122,7 @@ impl Queue {
     /// Joins the queue before `key`, at its end or where it stood before. The ticket is made before the script runs: a
     /// turn may come before its answer does. Fails with the entry that may be in the queue, or an empty one.
     pub async fn join(&self, key: &Key, joining: Joining<'_>) -> Result<Ticket, (LockFailure, String)> {
-        let Joining { id, identity, nonce, request, ttl_ms, further, own, wait_ms, position, progress } = joining;
+        let Joining { id, identity, nonce, request, ttl_ms, further, reentry, wait_ms, position, progress } = joining;
         let sidecar = &self.0.sidecar;
         let text = format!("{sidecar}\n{id}\n{ttl_ms}\n{identity}\n{nonce}{}\n{further}", record::sending(request));
         // One that comes back is listened for already; and where that broke, all is looked at when it is restored.
@@ -138,13 +138,13 @@ impl Queue {
             identity: identity.to_owned(),
             nonce: nonce.to_owned(),
             wait_ms,
-            is_reentrant: own == Own::Extend,
+            is_reentrant: reentry == Reentry::Extend,
             wants_progress: progress.is_some(),
         };
         self.tell(Command::Join { key: key.clone(), entry, call, progress });
         let queue = self.clone();
         let mut ticket = Ticket { entry: text, position: None, id: id.to_owned(), key: key.clone(), queue, turn };
-        let join = JoinArgs { entry: &ticket.entry, sending: id, wait_ms, position: position.as_deref(), own };
+        let join = JoinArgs { entry: &ticket.entry, sending: id, wait_ms, position: position.as_deref(), reentry };
         let (key, id) = (key.clone(), id.to_owned());
         let input = match self.0.scripts.join(&key, &join).await {
             Ok(JoinRow::Waiting { position, left_ms }) => {
@@ -152,7 +152,7 @@ impl Queue {
                 Input::Joined { key, id, position, left_ms: self.first_look(left_ms) }
             }
             Ok(JoinRow::Turn(token)) => Input::Called { key, id, turn: Turn::Offered(token) },
-            Ok(JoinRow::Own) => Input::Called { key, id, turn: Turn::AskAgain },
+            Ok(JoinRow::Owned) => Input::Called { key, id, turn: Turn::AskAgain },
             Err(failure) => return Err((failure.into(), std::mem::take(&mut ticket.entry))),
         };
         self.tell(Command::Input(input));

@@ -10,7 +10,7 @@ use super::event::{Effect, Input, Turn};
 use super::local::{LOOK, LOOK_AT_FREE, LocalQueue, Waiter, until_end};
 use super::messages::{Message, Word};
 use crate::lock::record;
-use crate::lock::scripts::{AdvanceRow, Found, KeyState, Precision};
+use crate::lock::scripts::{AdvanceRow, KeyState, Precision, Stored};
 use crate::lock::{Key, Shard, Token};
 
 /// How often a key is looked at that another program holds, which tells nothing when it releases it: as often as redis-py's
@@ -208,7 +208,7 @@ impl Queues {
                 effects.push(Effect::Progress { id: id.clone(), ahead, key: key.clone(), state: row.key.clone() });
             }
         }
-        if let KeyState::Held(Found { text, .. }) = &row.key
+        if let KeyState::Held(Stored { text, .. }) = &row.key
             && let Some(token) = record::token(key, text)
         {
             self.call_those_that_have_it(key, token, &String::from_utf8_lossy(text), effects);

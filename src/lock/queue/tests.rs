@@ -7,7 +7,7 @@ use super::event::{Effect, Entry, Input, Turn};
 use super::local::LOOK;
 use super::messages::{Message, Word};
 use super::state::Queues;
-use crate::lock::scripts::{AdvanceRow, Found, KeyState};
+use crate::lock::scripts::{AdvanceRow, KeyState, Stored};
 use crate::lock::{Key, Token};
 
 fn key(name: &str) -> Key {
@@ -31,7 +31,7 @@ fn held(key: &Key, owner: &str, id: &str, left_ms: i64) -> KeyState {
     let token = 64 * 9 + key.shard().index() as u64;
     let text =
         format!(r#"{{"token":"{token}","kind":"system","owner":"{owner}","nonce":"{id}","since":5,"ttl":30000}}"#);
-    KeyState::Held(Found { text: text.into(), valid_until_ms: 35, left_ms })
+    KeyState::Held(Stored { text: text.into(), valid_until_ms: 35, left_ms })
 }
 
 /// One sidecar whose clock is ours to move.
