@@ -213,7 +213,7 @@ async fn a_release_that_is_refused_leaves_a_hold_as_it_is() {
         assert_eq!(sidecar.call("DELETE", &path).cookie(&bob).send().await.status, status);
     }
     for _ in 0..5 {
-        assert_eq!(lines.next().await.unwrap()["event"], "renewed");
+        assert_eq!(lines.news().await.unwrap()["event"], "renewed");
     }
 }
 
@@ -234,7 +234,7 @@ async fn a_hold_by_repetition_with_little_left_is_renewed_at_once() {
     assert_eq!((&first["event"], &first["token"]), (&json!("acquired"), &lease["token"]));
     assert!(first["validForMs"].as_u64().unwrap() > 2000, "{first}");
     for _ in 0..4 {
-        assert_eq!(lines.next().await.unwrap()["event"], "renewed");
+        assert_eq!(lines.news().await.unwrap()["event"], "renewed");
     }
 }
 
@@ -297,8 +297,8 @@ async fn a_drain_is_said_at_once_and_each_lock_is_released_when_the_grace_ends()
     let (mut closing, _) = acquired(&sidecar, &closes, 30_000).await;
     sidecar.signal("TERM");
     let told = Instant::now();
-    assert_eq!(lines.next().await.unwrap(), json!({"event": "draining", "graceMs": 1800}));
-    assert_eq!(closing.next().await.unwrap()["event"], "draining");
+    assert_eq!(lines.news().await.unwrap(), json!({"event": "draining", "graceMs": 1800}));
+    assert_eq!(closing.news().await.unwrap()["event"], "draining");
     assert!(told.elapsed() < Duration::from_millis(1500), "not only when the grace ends");
     drop(closing);
     is_free(&other, &closes, Duration::from_secs(1)).await;
@@ -315,7 +315,7 @@ async fn a_lock_whose_connection_is_the_last_to_close_in_a_drain_is_released_bef
     let (mut sidecar, key) = (Sidecar::start(TestRedis::shared(), &[]).await, unique("last"));
     let (mut lines, _) = acquired(&sidecar, &key, 30_000).await;
     sidecar.signal("TERM");
-    assert_eq!(lines.next().await.unwrap()["event"], "draining");
+    assert_eq!(lines.news().await.unwrap()["event"], "draining");
     drop(lines);
     assert_eq!(sidecar.exit_code(Duration::from_secs(5)).await, Some(0));
     assert_eq!(state(&other, &key).await, "free");

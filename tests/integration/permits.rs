@@ -91,7 +91,7 @@ async fn a_hold_ends_as_unauthorized_at_the_renewal_that_finds_its_key_rotated()
     let mut user = held(hold(&sidecar, &users).bearer(&jwt::reader("alice")), 900).await;
     let mut system = held(hold(&sidecar, &systems).bearer(API_TOKEN), 900).await;
     for lines in [&mut user, &mut system] {
-        assert_eq!(lines.next().await.expect("a line")["event"], "renewed");
+        assert_eq!(lines.news().await.expect("a line")["event"], "renewed");
     }
     scratch.file("secret", "another secret of thirty-two byt");
     assert_unauthorized(&last(&mut user, SOON).await);
@@ -102,7 +102,7 @@ async fn a_hold_ends_as_unauthorized_at_the_renewal_that_finds_its_key_rotated()
     scratch.file("token", "another api token");
     assert_unauthorized(&last(&mut system, SOON).await);
     assert_free(&systems).await;
-    assert_eq!(again.next().await.expect("a line")["event"], "renewed", "only those whose key it was");
+    assert_eq!(again.news().await.expect("a line")["event"], "renewed", "only those whose key it was");
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn a_hold_ends_as_unauthorized_at_the_renewal_that_finds_its_user_gone() {
         assert_unauthorized(&last(lines, Duration::from_secs(5)).await);
         assert_free(key).await;
     }
-    assert_eq!(holds[2].next().await.expect("a line")["event"], "renewed");
+    assert_eq!(holds[2].news().await.expect("a line")["event"], "renewed");
 }
 
 #[tokio::test]
@@ -135,7 +135,7 @@ async fn a_hold_without_a_credential_goes_on_where_such_callers_are_served() {
     let sidecar = Sidecar::with_secret(&[]).await;
     let mut lines = held(hold(&sidecar, &unique("anonymous")), 600).await;
     for _ in 0..5 {
-        assert_eq!(lines.next().await.expect("a line")["event"], "renewed");
+        assert_eq!(lines.news().await.expect("a line")["event"], "renewed");
     }
 }
 

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::pages::Page;
 use crate::lock::record;
 use crate::lock::scripts::{Scripts, StoredOrNone};
-use crate::lock::{Key, Lease, SHARDS, Shard, Token};
+use crate::lock::{Lease, SHARDS, Shard, Token};
 use crate::redis::{Flight, RedisFailure};
 
 /// Lists of one process that may look at Redis at once.
@@ -219,22 +220,15 @@ impl Run {
         let foreseen = LEASES_BYTES / lease_bytes.load(Ordering::Relaxed).max(1);
         let leases = share.min(foreseen).clamp(1, MOST_LEASES);
         let names = if prefix.is_empty() { leases } else { NAMES };
-        let tokens = scripts.space.tokens(self.shard);
-        let page = scripts.redis.members_above(tokens, self.after, names as u32).await;
-        let page = page.map_err(RedisFailure::of_a_read)?;
-        self.exhausted = page.len() < names;
-        let (mut keys, mut granted) = (Vec::new(), Vec::new());
-        for (key, token) in page {
-            let key = std::str::from_utf8(&key).ok().and_then(|key| Key::parse(key).ok());
-            if let Some(key) = key.filter(|key| key.as_str().starts_with(prefix)) {
-                if keys.len() == leases {
-                    self.exhausted = false;
-                    break;
-                }
-                keys.push(key);
-                granted.push(token);
-            }
-            self.after = token;
+        let page = Page::read(scripts, self.shard, self.after, names as u32).await.map_err(RedisFailure::of_a_read)?;
+        self.exhausted = page.next.is_none();
+        let mut matching = page.entries.into_iter().filter(|(key, _)| key.as_str().starts_with(prefix));
+        let (keys, granted): (Vec<_>, Vec<_>) = matching.by_ref().take(leases).unzip();
+        if matching.next().is_some() {
+            self.exhausted = false;
+            self.after = granted.last().copied().unwrap_or(self.after);
+        } else {
+            self.after = page.next.unwrap_or(self.after);
         }
         if keys.is_empty() {
             return Ok(());

@@ -3,6 +3,7 @@
 mod census;
 mod list;
 mod overlong;
+mod pages;
 mod sweep;
 
 pub use census::{Census, Counted};

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::pages::Page;
 use crate::lock::record;
 use crate::lock::scripts::{Scripts, StoredOrNone};
 use crate::lock::{Key, SHARDS, Shard};
@@ -67,16 +68,15 @@ impl Walk {
 
     async fn page(&mut self, scripts: &Scripts, cap_ms: u64) -> Result<(), RedisFailure> {
         let shard = Shard::all().nth(self.shard).expect("the walk ends with the last shard");
-        let page = scripts.redis.members_above(scripts.space.tokens(shard), self.after, PAGE).await?;
-        let keys = page.iter().filter_map(|(key, _)| Key::parse(std::str::from_utf8(key).ok()?).ok());
-        let keys: Vec<Key> = keys.collect();
+        let page = Page::read(scripts, shard, self.after, PAGE).await?;
+        let keys: Vec<Key> = page.entries.into_iter().map(|(key, _)| key).collect();
         if !keys.is_empty() {
             let found = scripts.read(&keys).await?;
             keys.into_iter().zip(found).for_each(|(key, seen)| self.see(key, &seen, cap_ms));
         }
-        match page.last() {
-            Some((_, token)) if page.len() == PAGE as usize => self.after = *token,
-            _ => {
+        match page.next {
+            Some(next) => self.after = next,
+            None => {
                 self.of_shards[self.shard] = self.so_far.take();
                 self.next_shard();
             }

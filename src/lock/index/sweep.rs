@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
+use super::pages::Page;
 use crate::lock::scripts::Scripts;
 use crate::lock::{Key, SHARDS, Shard};
 use crate::metrics::Metrics;
@@ -190,20 +191,16 @@ impl Sweep {
 
     /// Looks at so many entries from `cursor` on, and not beyond the end of the index.
     async fn look(&self, shard: Shard, looks: u64, cursor: &mut u64) -> Result<u64, RedisFailure> {
-        let Scripts { redis, space, .. } = &self.scripts;
         let (mut looked, mut swept) = (0, 0);
         while looked < looks {
-            let page = redis.members_above(space.tokens(shard), *cursor, PAGE).await?;
-            looked += page.len() as u64;
-            let more = page.len() == PAGE as usize;
-            let last = page.last().map_or(0, |(_, token)| *token);
-            let keys = page.iter().filter_map(|(key, _)| Key::parse(std::str::from_utf8(key).ok()?).ok());
-            let keys: Vec<Key> = keys.collect();
+            let page = Page::read(&self.scripts, shard, *cursor, PAGE).await?;
+            let keys: Vec<Key> = page.entries.into_iter().map(|(key, _)| key).collect();
+            looked += keys.len() as u64;
             if !self.are_all_there(shard, &keys).await? {
                 swept += self.scripts.sweep(shard, &keys).await?;
             }
-            *cursor = if more { last } else { 0 };
-            if !more {
+            *cursor = page.next.unwrap_or(0);
+            if page.next.is_none() {
                 break;
             }
         }

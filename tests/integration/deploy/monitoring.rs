@@ -87,7 +87,7 @@ async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
     come_back_too_late(&working).await;
     age(&working, &redis).await;
     assert_eq!(working.call("DELETE", "/v1/locks/held?force=true").send().await.status, 204);
-    assert_eq!(hold.next().await.unwrap(), json!({"event": "lost", "reason": "forced"}));
+    assert_eq!(hold.news().await.unwrap(), json!({"event": "lost", "reason": "forced"}));
     lose_redis(&alone, lost_redis).await;
     let mut hold = working.call("POST", "/v1/locks/held/hold").json(&json!({"ttlMs": 60_000})).open().await;
     assert_eq!(hold.next().await.unwrap()["event"], "acquired");

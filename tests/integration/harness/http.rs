@@ -133,6 +133,16 @@ impl Call<'_> {
 }
 
 impl Lines {
+    /// The next line that tells anything new.
+    pub async fn news(&mut self) -> Option<Value> {
+        loop {
+            let line = self.next().await?;
+            if line["event"] != "ping" {
+                return Some(line);
+            }
+        }
+    }
+
     /// The next line as JSON; `None` when the answer has ended.
     pub async fn next(&mut self) -> Option<Value> {
         loop {

@@ -367,7 +367,7 @@ async fn a_sidecar_that_is_stopped_warns_of_nothing() {
             let waiting = async || sidecar.ask(&Who::System, "GET", &path).send().await.json()["waiters"] == 1;
             eventually("it waits", Duration::from_secs(5), waiting).await;
             sidecar.signal("TERM");
-            assert_eq!(hold.next().await.unwrap()["event"], "draining");
+            assert_eq!(hold.news().await.unwrap()["event"], "draining");
             drop(hold);
         };
         assert_eq!(tokio::join!(waiter, stop).0.json()["code"], "draining");

@@ -150,7 +150,7 @@ async fn hold(sidecar: &Sidecar) {
     let call = sidecar.call("POST", "/v1/locks/night/hold").cookie(&jwt::editor("alice"));
     let mut lines = call.json(&json!({"ttlMs": 900})).open().await;
     assert_eq!(lines.next().await.unwrap()["event"], "acquired");
-    assert_eq!(lines.next().await.unwrap()["event"], "renewed");
+    assert_eq!(lines.news().await.unwrap()["event"], "renewed");
     drop(lines);
     eventually("it is released", Duration::from_secs(5), async || {
         does(sidecar, "bob", "GET /v1/locks/night", Value::Null, 200).await["state"] == "free"
