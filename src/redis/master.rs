@@ -53,10 +53,10 @@ impl Master {
 }
 
 impl Master {
-    /// It is not asked any more whether it is there, and nobody minds if it is not.
-    pub fn rest(&self) {
+    /// Stops probing it, and lets no grant of it count. A refusal of what is under way is still passed on.
+    pub fn give_up(&self) {
         self.probe.abort();
-        self.node.status.retire();
+        self.node.give_up();
     }
 }
 

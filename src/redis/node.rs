@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -39,6 +40,7 @@ pub(super) struct Node {
     pub metrics: Arc<Metrics>,
     pub in_flight: Arc<InFlight>,
     pub config: RedisConfig,
+    is_given_up: AtomicBool,
 }
 
 /// A command of the client library's. Boxed: it keeps five kilobytes, which all that may ever send one would keep, too,
@@ -72,7 +74,8 @@ impl Node {
     ) -> Node {
         let patience = CONNECTION_PATIENCE.min(config.timeout);
         let (clock, batch, beside) = (Arc::new(Clock::new()), Batch::default(), Beside::default());
-        Node { client, patience, status, clock, batch, beside, metrics, in_flight, config }
+        let is_given_up = AtomicBool::new(false);
+        Node { client, patience, status, clock, batch, beside, metrics, in_flight, config, is_given_up }
     }
 
     /// The same server, by another connection.
@@ -82,6 +85,13 @@ impl Node {
 
     pub fn is_connected(&self) -> bool {
         self.client.is_connected()
+    }
+
+    /// From now on no grant on this connection counts: another server may be the master. Refusals still do, for then nothing
+    /// was done.
+    pub fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
+        self.status.retire();
     }
 
     /// Asks when nobody else does.
@@ -288,6 +298,7 @@ impl Node {
                 let took = sent.elapsed();
                 operations.iter().for_each(|operation| self.metrics.redis_round_trip(operation, took));
                 Status::learn(&self.status, &self.client, outcome.as_ref().err());
+                let outcome = outcome.and_then(|reply| self.if_it_counts(reply));
                 if outcome.is_ok() {
                     operations.iter().for_each(|operation| self.status.rights().succeeded(*operation));
                 }
@@ -305,6 +316,14 @@ impl Node {
             operations.iter().for_each(|operation| self.metrics.redis_error(operation, failure));
         }
         outcome
+    }
+
+    /// A master that was frozen and replaced executes what was sent to it when it goes on, and grants what another grants, too.
+    fn if_it_counts(&self, reply: Reply) -> Result<Reply, RedisFailure> {
+        if self.is_given_up.load(Ordering::Relaxed) {
+            return Err(RedisFailure::NoAnswer("the reply came on a connection that was given up".to_owned()));
+        }
+        Ok(reply)
     }
 
     /// A wait for the connection alone: nothing is handed to the client that could be sent later.

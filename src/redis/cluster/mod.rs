@@ -295,13 +295,13 @@ impl Follower {
         let tried = Some(master.since);
         let problem = Some(problem);
         self.missing.insert(address, Missing { reason, problem, tried, is_tried: false, given_up });
-        self.publish();
         self.retire(master);
+        self.publish();
     }
 
-    /// Lets go of a connection when what is under way on it can no longer be answered.
+    /// Gives up a connection. It is still heard refuse what is under way, which the slots' new owner is then asked.
     fn retire(&mut self, master: Master) {
-        master.rest();
+        master.give_up();
         let patience = self.config.timeout;
         self.tasks.spawn(async move {
             sleep(patience).await;

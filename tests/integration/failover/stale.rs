@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::LONGEST;
 use super::load::redis_key;
-use crate::harness::{Answer, Cluster, Redundant, Sidecar, Trio, unique};
+use crate::harness::{Answer, Cluster, Redundant, Sidecar, Trio, eventually, unique};
 
 const KEYS: usize = 20;
 /// Bytes that the scripts for some of them take, and no question of another kind.
@@ -97,6 +97,65 @@ async fn granted(sidecar: &Sidecar, key: &str) -> u64 {
     answer.json()["token"].as_u64().expect("a token")
 }
 
+/// Longer than a failover takes: what is asked of a frozen master is still in time when it goes on.
+const PATIENT: Duration = Duration::from_secs(10);
+
+/// What a master grants in time that was asked while it was frozen, and that goes on when the sidecar knows of its
+/// replacement.
+async fn answers_of_a_replaced_master_do_not_count<R: Redundant>() {
+    let redis = &mut R::start(&[]);
+    let prefix = unique("replaced");
+    let timeout = format!("{}s", PATIENT.as_secs());
+    let sidecar = Sidecar::start_at(&redis.url(), &["--key-prefix", &prefix, "--redis-timeout", &timeout]).await;
+    let first = unique("replaced");
+    let old = redis.master(&redis_key(&prefix, &first));
+    let mut keys = vec![first];
+    while keys.len() < KEYS {
+        let key = unique("replaced");
+        if redis.master(&redis_key(&prefix, &key)) == old {
+            keys.push(key);
+        }
+    }
+    // The master knows the script, and the sidecar its clock.
+    granted(&sidecar, &keys.pop().expect("a key")).await;
+    let before = unread(redis.port(old));
+    redis.freeze(old);
+    let asked = keys.iter().map(|key| {
+        let call = sidecar.call("POST", &format!("/v1/locks/{key}")).json(&json!({"ttlMs": 60_000}));
+        Box::pin(call.send())
+    });
+    let resumed = async {
+        let begun = Instant::now();
+        while unread(redis.port(old)) < before + ASKED {
+            assert!(begun.elapsed() < Duration::from_secs(2), "nothing was asked of the frozen master");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        redis.promoted(&redis_key(&prefix, &keys[0]), old);
+        let place = redis.place();
+        let is_known = async || sidecar.ops("/readyz").await.text().contains(&place);
+        eventually("the sidecar knows the new master", LONGEST, is_known).await;
+        assert!(begun.elapsed() < PATIENT, "the failover took {:?}", begun.elapsed());
+        println!("{} bytes wait for the replaced master after {:?}", unread(redis.port(old)), begun.elapsed());
+        redis.resume(old);
+    };
+    let (answers, ()) = tokio::join!(join_all(asked), resumed);
+    redis.settled();
+    let mut unknown = 0;
+    for (key, answer) in keys.iter().zip(answers) {
+        match answer.status {
+            503 | 504 => unknown += 1,
+            // Asked when the new master was known.
+            201 => {
+                let look = sidecar.call("GET", &format!("/v1/locks/{key}")).send().await.json();
+                assert_eq!(look["holder"]["token"], answer.json()["token"], "{}", answer.text());
+            }
+            status => panic!("{status}: {}", answer.text()),
+        }
+    }
+    assert_ne!(unknown, 0, "nothing was asked of the frozen master");
+    println!("{unknown} of {} got no answer of the replaced master", keys.len());
+}
+
 async fn grants_nothing_that_counts<R: Redundant>() {
     let mut redis = R::start(&[]);
     // All of them: one that was not told of the new master yet still says that it has what the stale one grants.
@@ -144,4 +203,14 @@ async fn a_stale_master_that_sentinels_replaced_grants_higher_tokens_at_most() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stale_master_of_a_cluster_grants_higher_tokens_at_most() {
     grants_higher_tokens_at_most::<Cluster>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_master_that_sentinels_replaced_grants_afterwards_is_told_to_no_caller() {
+    answers_of_a_replaced_master_do_not_count::<Trio>().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replaced_master_of_a_cluster_grants_afterwards_is_told_to_no_caller() {
+    answers_of_a_replaced_master_do_not_count::<Cluster>().await;
 }
