@@ -1,4 +1,4 @@
-//! The user directory: a Redis hash of who is known and active, written by whoever manages users. Knows Redis; knows
+//! The user directory: a Redis hash of who is known and active, written by what manages users. Knows Redis; knows
 //! no lock and no route.
 
 use serde::Deserialize;

@@ -122,7 +122,7 @@ impl Request {
         self.number.get()
     }
 
-    /// The same request, for a task that goes on for it.
+    /// This request, for a task that goes on for it.
     fn continued(&self) -> Request {
         let written = self.is_written_elsewhere.get_or_init(Arc::default);
         Request {

@@ -43,7 +43,7 @@ impl Anonymous {
     }
 
     /// The rule for one listener: what was `asked` for, else what fits what is configured. An error where a listener that
-    /// others can reach would serve callers without a credential, and nobody said that it may.
+    /// others can reach would serve callers without a credential, and no setting says that it may.
     pub fn on(asked: Option<Anonymous>, facts: Facts) -> Result<Anonymous, String> {
         let Facts { has_key, has_token, is_local, is_insecure } = facts;
         match asked {

@@ -1,5 +1,5 @@
 //! In which form a file is a key of a key pair: as the key itself, as a text of it, or as a text of such a text. What is
-//! given as a secret must be none of them, since whoever has the public key could sign tokens.
+//! given as a secret must be none of them, since everyone with the public key could sign tokens.
 
 use std::collections::BTreeSet;
 

@@ -30,11 +30,11 @@ const DAPR_API_TOKEN: &str = "dapr-api-token";
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Principal {
-    /// Somebody with a JWT.
+    /// A caller with a JWT.
     User(User),
     /// A caller with the API token: may do everything.
     System,
-    /// Nobody said who they are.
+    /// A caller without a credential.
     Anonymous,
 }
 

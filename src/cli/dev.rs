@@ -121,7 +121,7 @@ fn write_private(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// A directory that nobody else can read, gone with the process.
+/// A directory that no other user can read, gone with the process.
 struct Home(PathBuf);
 
 impl Home {

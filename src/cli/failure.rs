@@ -14,9 +14,9 @@ use super::{complain, exit, view::Holder};
 pub enum Failure {
     /// The command line is wrong.
     Usage(String),
-    /// Nobody is there.
+    /// The connection is refused.
     NoSidecar(String),
-    /// Somebody is there and does not answer, or not in HTTP.
+    /// The connection stands, and the answer is missing, or is no HTTP.
     Broken(String),
     /// The sidecar said no.
     Refused(Box<Problem>),

@@ -24,7 +24,7 @@ mod exit {
     pub const USAGE: u8 = 64;
     /// What is needed is not there: a sidecar, a redis-server.
     pub const UNAVAILABLE: u8 = 69;
-    /// Somebody else has the lock.
+    /// Another owner has the lock.
     pub const NOT_ACQUIRED: u8 = 75;
     /// The lock was lost under the command.
     pub const LOST: u8 = 76;

@@ -1,4 +1,4 @@
-//! `lockside release`: lets go of a lease, or takes a lock away from whoever has it.
+//! `lockside release`: releases a lease by its token, or a lock by force.
 
 use std::process::ExitCode;
 

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Who holds a lock. Of a stranger's nothing is known but when it expires, if it does.
+/// Who holds a lock. Of another program's lock only its expiry is known, if it has one.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {

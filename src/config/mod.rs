@@ -1,4 +1,4 @@
-//! The settings: one struct a concern, checked all in one run, so that whoever set them wrongly learns of every
+//! The settings: one struct a concern, checked all in one run, so that one start names every
 //! mistake at once. Reads the files that the flags name; opens no socket.
 
 mod environment;

@@ -110,7 +110,8 @@ fn decoded(part: &str) -> String {
     part.replace("%3A", ":").replace("%25", "%")
 }
 
-/// `body`, `token`, `query`: what is accepted is a key and a ttl within their bounds, and means the same spelled anew.
+/// `body`, `token`, `query`: what is accepted is a key and a ttl within their bounds, and means the same when
+/// it is spelled again.
 pub fn leases(data: &[u8]) {
     let [body, token, query] = parts(data);
     if let Ok(create) = body::object::<CreateBody>(body)
@@ -165,7 +166,7 @@ pub fn native(data: &[u8]) {
 }
 
 /// `body`, `store`: what is accepted is within its bounds, an unlock that reads the same body means the same lock, the
-/// key tells its store and its resource, and all means the same spelled anew.
+/// key tells its store and its resource, and all means the same when it is spelled again.
 pub fn dapr(data: &[u8]) {
     let [body, store] = parts(data);
     let store = text(store);
@@ -205,7 +206,7 @@ pub fn query(data: &[u8]) {
             (Err(_), Ok(value)) => assert!(value.is_some_and(|value| value.parse::<i64>().is_err()), "{name}"),
             (number, Err(_)) => assert!(number.is_err(), "{name}"),
         }
-        // Written anew by another's code, it is the same.
+        // Written again by another library, it is the same.
         if let Ok(Some(value)) = parameter(&query, name) {
             let anew = form_urlencoded::Serializer::new(String::new()).append_pair(name, &value).finish();
             assert_eq!(parameter(&anew, name).ok(), Some(Some(value)), "{name}");

@@ -27,7 +27,7 @@ static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
 });
 
 /// `claims`, `cookies`, `place`: no bytes that we did not sign are a principal; a token of ours with any claims is a
-/// user within bounds or nobody, is found among whatever cookies, and is nobody's with one bit changed.
+/// user within bounds or none, is found among any cookies, and is no user's with one bit changed.
 pub fn credentials(data: &[u8]) {
     let [claims, cookies, place] = parts(data);
     for header in [AUTHORIZATION, COOKIE] {

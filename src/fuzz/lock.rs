@@ -10,8 +10,8 @@ use crate::directory;
 use crate::fuzz::{parts, text};
 use crate::redis::{Info, RedisFailure, Reply};
 
-/// `value`, `key`, `nonce`, `request`, `meta`: what lies under a key is a lease of that key's shard or a stranger's; a
-/// lease that we spell is read back as it was, whatever its owner is called, and answers to nobody else.
+/// `value`, `key`, `nonce`, `request`, `meta`: what lies under a key is a lease of that key's shard or another program's; a
+/// lease that we spell is read back as it was, whatever its owner is called, and is no other owner's.
 pub fn record(data: &[u8]) {
     let [value, key, nonce, request, meta] = parts(data);
     let (name, nonce, request, meta) = (text(value), text(nonce), text(request), text(meta));

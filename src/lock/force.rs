@@ -1,4 +1,4 @@
-//! Force-releases a lease, whoever holds it.
+//! Force-releases a lease, of any owner.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use super::scripts::{ForceRow, Stored};
 use crate::request::Caller;
 
 impl Locks {
-    /// Removes a lease, whoever holds it. `by` says who did it, for the log.
+    /// Removes a lease of any owner. `by` says who did it, for the log.
     pub async fn force(&self, target: Target, by: Caller) -> Result<Forced, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;

@@ -4,7 +4,7 @@
 //! Cluster too. The tag is never made of user text: a `}` in a key must not move the lock to another slot.
 //!
 //! Raw keys are the exception, for one Redis alone: there a lock's Redis key is its name, so that other programs' locks
-//! and ours are one. A name that is spelled as a key of a lock space, of this or another prefix, is not taken so, for it
+//! and ours are one. A name that is spelled as a key of a namespace, of this or another prefix, is not taken so, for it
 //! would be one of them.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::redis::{Patterns, Slot};
 /// A raw key as any other.
 const RAW_SAMPLE: &str = "any-other-key";
 
-/// The names of one lock space; two prefixes never meet.
+/// The names of one namespace; two prefixes never meet.
 #[derive(Clone, Debug)]
 pub struct KeySpace {
     users: String,
@@ -183,7 +183,7 @@ impl KeySpace {
         join(&self.shards[shard.index()].mark, "tour")
     }
 
-    /// String with an expiry: some sidecar of this lock space has raw keys.
+    /// String with an expiry: some sidecar of this namespace has raw keys.
     pub fn raw_mark(&self) -> &str {
         &self.raw_mark
     }
@@ -194,7 +194,7 @@ impl KeySpace {
     }
 }
 
-/// Whether a name is spelled as a key of some lock space, whatever its prefix.
+/// Whether a name is spelled as a key of some namespace, whatever its prefix.
 fn is_of_a_lock_space(name: &str) -> bool {
     const KINDS: [&str; 6] = ["lock:", "tokens", "queue:", "forced:", "mark", "probe:"];
     let split = name.strip_prefix('{').and_then(|name| name.split_once("}:"));

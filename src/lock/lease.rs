@@ -42,7 +42,7 @@ impl OwnerKind {
     }
 }
 
-/// Who holds a lease. `label` and `description` say more of a user and identify nobody.
+/// Who holds a lease. `label` and `description` describe a user, and do not identify one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Owner {
     pub kind: OwnerKind,

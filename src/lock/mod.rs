@@ -145,7 +145,7 @@ impl Locks {
         walk.on(&self.0.scripts, cap_ms, pages).await
     }
 
-    /// Whether sidecars with raw keys and sidecars without share this lock space, so that one key is two locks. Only the
+    /// Whether sidecars with raw keys and sidecars without share this namespace, so that one key is two locks. Only the
     /// latter learn of it; the former leave a mark, kept for `keep_ms`.
     pub async fn is_mixed(&self, keep_ms: i64) -> Result<bool, RedisFailure> {
         let Scripts { redis, space, .. } = &self.0.scripts;
@@ -180,7 +180,7 @@ impl Engine {
         holder
     }
 
-    /// Remembers a token that passes, whoever has it: all that are granted from now on are higher.
+    /// Remembers a token that was seen, of any owner: all that are granted from now on are higher.
     fn saw(&self, token: Token) {
         self.shared.high_water.saw(token);
     }

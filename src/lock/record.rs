@@ -80,7 +80,7 @@ pub fn holder(key: &Key, found: &Stored) -> Holder {
     read(key, found).map_or_else(stranger, |lease| Holder::Lease(Box::new(lease)))
 }
 
-/// Reads what lies under `key`; `None` for what lockside did not write: a stranger's.
+/// Reads what lies under `key`; `None` for what another program wrote.
 pub fn read(key: &Key, found: &Stored) -> Option<Lease> {
     let record = parse(key, &found.text)?;
     Some(Lease {
@@ -95,7 +95,7 @@ pub fn read(key: &Key, found: &Stored) -> Option<Lease> {
     })
 }
 
-/// The token of the lease that lies under `key`; `None` for a stranger's.
+/// The token of the lease that lies under `key`; `None` for another program's value.
 pub fn token(key: &Key, text: &[u8]) -> Option<Token> {
     parse(key, text)?.token(key)
 }

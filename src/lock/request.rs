@@ -74,7 +74,7 @@ pub enum Acquired {
     Replayed(Lease),
     /// The owner had it already, by another attempt.
     Renewed(Lease),
-    /// Somebody else has it.
+    /// Another owner has it.
     Held(Holder),
 }
 
@@ -95,17 +95,17 @@ pub enum Loss {
     Expired,
     /// It was removed by force.
     Forced,
-    /// Somebody else has the key now.
+    /// Another owner has the key now.
     Superseded,
 }
 
-/// How taking a lease away ended.
+/// How a force-release ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Forced {
     Taken,
     /// There was nothing to take.
     Free,
-    /// A stranger's, which is not ours to take; or, where a token was given, another lease.
+    /// Another program's, which lockside does not remove; or, where a token was given, another lease.
     Other,
 }
 
@@ -157,7 +157,7 @@ pub enum LeaseRef {
     KeyToken(Key, Token),
 }
 
-/// What is taken away.
+/// What is force-released.
 #[derive(Clone, Debug)]
 pub enum Target {
     Lease(LeaseRef),
@@ -195,7 +195,7 @@ impl LockFailure {
         matches!(self, LockFailure::Redis(RedisFailure::NotSent(_) | RedisFailure::NoAnswer(_) | RedisFailure::Late))
     }
 
-    /// Whether there may be a grant that nobody is told of.
+    /// Whether there may be a grant that no caller is told of.
     pub(super) fn leaves_a_grant(&self) -> bool {
         match self {
             LockFailure::TooLate(_) => true,

@@ -15,7 +15,7 @@ macro_rules! lua {
     };
 }
 
-/// The rows on which somebody will count.
+/// The first words of the rows that grant or extend a lease.
 const PROMISES: &[&str] = &["granted", "replayed", "renewed"];
 
 macro_rules! script {

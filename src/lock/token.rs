@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Number of shards, and so of hash slots, that the lock space is spread over; fixed, since it is part of every token.
+/// Number of shards, and so of hash slots, that a namespace is spread over; fixed, since it is part of every token.
 pub const SHARDS: u8 = 64;
 
-/// One of the [`SHARDS`] parts of the lock space.
+/// One of the [`SHARDS`] parts of a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Shard(u8);
 

@@ -3,7 +3,7 @@
 //! The advice travels at the end of a refusal's text, behind [`SEPARATOR`], so that the log has both in one line and an
 //! answer can show the advice alone.
 
-/// What an ACL user may be given so that it covers one lock space and no other.
+/// What an ACL user may be given so that it covers one namespace and no other.
 #[derive(Clone, Debug, Default)]
 pub struct Patterns {
     pub keys: String,
@@ -123,7 +123,7 @@ fn quoted(text: &str) -> Vec<String> {
     without_args(text).split('\'').skip(1).step_by(2).filter(is_command).map(str::to_ascii_lowercase).collect()
 }
 
-/// What Redis says, without what it repeats of a command that it does not know: a script's name and keys help nobody.
+/// What Redis says, without what it repeats of a command that it does not know: a script's name and keys do not help.
 pub(super) fn without_args(text: &str) -> &str {
     let end = text.find("with args beginning with").or_else(|| text.find("args beginning with"));
     end.map_or(text, |end| text[..end].trim_end_matches([' ', ',']))

@@ -12,7 +12,7 @@ use super::{RedisFailure, Reply, Script, Slot, Status};
 use crate::redis::operation::RedisOperation;
 use crate::redis::settings::RedisServer;
 
-/// Scripts in one call at most: Redis serves nobody else while it runs them.
+/// Scripts in one call at most: Redis serves no other client while it runs them.
 const LARGEST: usize = 64;
 
 /// A script that waits for this turn to end.

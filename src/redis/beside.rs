@@ -33,7 +33,7 @@ impl Open {
 }
 
 impl Node {
-    /// The same server by the connection beside this one. What fails there says nothing of this one.
+    /// This server by a second connection. What fails there says nothing of this one.
     pub async fn beside(&self) -> Result<Arc<Node>, RedisFailure> {
         let mut open = self.beside.0.lock().await;
         if let Some(open) = open.as_mut().filter(|open| open.is_good()) {

@@ -20,7 +20,7 @@ pub(super) fn server(config: &RedisConfig) -> Config {
     let server = match &config.server {
         RedisServer::Tcp { host, port } | RedisServer::ClusterNode { host, port } => one_server(host, *port),
         RedisServer::Unix { path } => ServerConfig::Unix { path: path.clone() },
-        // The first of them; whoever connects to one puts its address here.
+        // The first of them; a connection to one puts its address here.
         RedisServer::Sentinel { hosts, .. } | RedisServer::Cluster { hosts } => one_server(&hosts[0].0, hosts[0].1),
     };
     Config {
@@ -42,7 +42,7 @@ pub(super) fn connection() -> ConnectionConfig {
         max_command_buffer_len: 65_536,
         auto_client_setname: true,
         tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
-        // Its timer starts anew with every write, so that it never fires under load: see `watch`.
+        // Its timer restarts with every write, so that it never fires under load: see `watch`.
         unresponsive: UnresponsiveConfig { max_timeout: None, ..UnresponsiveConfig::default() },
         // With an error listed here fred answers every command in flight with that error, executed or not.
         reconnect_errors: Vec::new(),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use rustix::time::{ClockId, clock_gettime};
 
 /// The server's clock beside our own, which is steady. Learns from what the server says its time is; between two such
-/// words it may step, which the next word mends.
+/// words it may step, which the next answer corrects.
 pub struct Clock {
     begun: Instant,
     /// The server's milliseconds since 1970 less ours since `begun`: never more than it is.

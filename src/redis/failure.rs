@@ -17,10 +17,10 @@ pub enum RedisFailure {
     /// Redis answered with an error before it changed anything.
     #[error("Redis refused the command: {0}")]
     Refused(String),
-    /// Redis stopped a script at one of its commands, behind what it was to do, or nobody knows.
+    /// Redis stopped a script at one of its commands, behind what it was to do, or it is unknown where.
     #[error("Redis aborted the command: {0}")]
     Stopped(String),
-    /// Sent, and no answer within the deadline, or the connection broke: nobody knows.
+    /// Sent, and no answer within the deadline, or the connection broke: the outcome is unknown.
     #[error("no reply from redis: {0}")]
     NoAnswer(String),
     /// It was done, and was to promise something (`word`), but too few replicas have it: a failover may forget it.
@@ -76,7 +76,7 @@ impl RedisFailure {
             if advice::is_of_rights(text) || text.contains("unknown command"))
     }
 
-    /// The same failure of a command that only reads.
+    /// This failure, of a command that only reads.
     pub fn of_a_read(self) -> RedisFailure {
         match self {
             RedisFailure::Stopped(text) => RedisFailure::Refused(text),
@@ -95,7 +95,7 @@ impl RedisFailure {
         self.begins_with(&["MOVED "])
     }
 
-    /// Whether a new connection may help: the server is no master, or wants to be greeted anew.
+    /// Whether a new connection may help: the server is no master, or wants a new AUTH.
     pub(super) fn wants_reconnection(&self) -> bool {
         self.is_of_the_server() || self.begins_with(&["NOAUTH"])
     }

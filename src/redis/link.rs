@@ -1,4 +1,4 @@
-//! A connection that is made once: when it breaks it stays broken, and whoever holds it makes another.
+//! A connection that is made once: when it breaks it stays broken, and its owner makes another.
 
 use std::time::Duration;
 
@@ -23,13 +23,13 @@ impl Link {
         Link::listening(config, timeout, PerformanceConfig::default().broadcast_channel_capacity).await
     }
 
-    /// The same, where so many messages may wait for us.
+    /// As `open`, where so many messages may wait for us.
     pub async fn listening(config: Config, timeout: Duration, backlog: usize) -> Result<Link, Error> {
         let performance = PerformanceConfig { broadcast_channel_capacity: backlog, ..PerformanceConfig::default() };
         Link::of(config, timeout, performance, connection()).await
     }
 
-    /// The same without a name, which Redis may have something against.
+    /// As `open`, without a name, which Redis may refuse.
     pub async fn unnamed(config: Config, timeout: Duration) -> Result<Link, Error> {
         let connection = ConnectionConfig { auto_client_setname: false, ..connection() };
         Link::of(config, timeout, PerformanceConfig::default(), connection).await

@@ -1,5 +1,5 @@
 //! A connection to a master that was named to us: made once, and used only after it has said that it is one. A server
-//! that is demoted closes its connections, or refuses writes, and none is made again without asking anew who is master.
+//! that is demoted closes its connections, or refuses writes, and none is made again without asking again who is master.
 
 use std::sync::Arc;
 use std::time::Instant;

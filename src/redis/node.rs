@@ -43,8 +43,7 @@ pub(super) struct Node {
     is_given_up: AtomicBool,
 }
 
-/// A command of the client library's. Boxed: it keeps five kilobytes, which all that may ever send one would keep, too,
-/// and each task that does would be moved with.
+/// A fred command. Boxed because the future is 5 KB: unboxed, every future that may await one would grow by that.
 pub(super) type Command<'a> = Pin<Box<dyn Future<Output = Result<Value, fred::error::Error>> + Send + 'a>>;
 
 impl Node {
@@ -78,7 +77,7 @@ impl Node {
         Node { client, patience, status, clock, batch, beside, metrics, in_flight, config, is_given_up }
     }
 
-    /// The same server, by another connection.
+    /// This server, by another connection.
     pub fn same_server_over(&self, client: Client, status: Arc<Status>) -> Node {
         Node::over(client, self.config.clone(), status, Arc::clone(&self.in_flight), Arc::clone(&self.metrics))
     }
@@ -94,7 +93,7 @@ impl Node {
         self.status.retire();
     }
 
-    /// Asks when nobody else does.
+    /// Asks when no caller does.
     pub fn probe(&self) -> AbortHandle {
         let Node { client, config, status, clock, .. } = self;
         let probing = watch::probe_on(client.clone(), config.timeout, Arc::clone(status), Arc::clone(clock));
@@ -318,7 +317,8 @@ impl Node {
         outcome
     }
 
-    /// A master that was frozen and replaced executes what was sent to it when it goes on, and grants what another grants, too.
+    /// A master that was frozen and replaced executes what was sent to it when it goes on: its replies may contradict those
+    /// of the master in its place.
     fn if_it_counts(&self, reply: Reply) -> Result<Reply, RedisFailure> {
         if self.is_given_up.load(Ordering::Relaxed) {
             return Err(RedisFailure::NoAnswer("the reply came on a connection that was given up".to_owned()));

@@ -61,7 +61,7 @@ impl Node {
             let acknowledged = answers.next().unwrap_or_else(missing).inspect_err(|error| {
                 self.status.refused(&RedisFailure::from(error.clone()));
             });
-            // Nobody counted: none, as far as is known.
+            // WAIT failed: count it as 0 acknowledgements.
             Ok(Value::Array(vec![reply, acknowledged.unwrap_or(Value::Integer(0))]))
         })
     }

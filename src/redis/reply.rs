@@ -55,7 +55,7 @@ impl Reply {
     }
 
     /// The members of a zset with their scores, which take turns. A score that is no integer is rounded up, so that
-    /// whoever asks for those above it goes on.
+    /// a read of those above it goes on.
     pub fn into_members(self) -> Result<Vec<(Bytes, u64)>, RedisFailure> {
         let mut members = Vec::new();
         let mut rows = self.into_rows()?.into_iter();

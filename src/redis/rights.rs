@@ -26,7 +26,7 @@ pub struct Needs {
     pub scripts: Vec<&'static Script>,
     /// To read and to write; one of each kind that there is.
     pub keys: Vec<String>,
-    /// The same, where locks can do without.
+    /// A right that is missing, and that locks can do without.
     pub further: Vec<String>,
     /// To publish to and to listen on.
     pub channels: Vec<String>,
@@ -107,7 +107,7 @@ impl Rights {
         }
     }
 
-    /// What the user must be allowed in this lock space.
+    /// What the user must be allowed in this namespace.
     pub(super) fn know(&self, needs: Needs) {
         // Said once.
         let _ = self.needs.set(needs);
@@ -379,7 +379,7 @@ impl Missing {
         (!self.unknown.is_empty()).then(|| format!("ERR unknown command {} in a script", quoted(&self.unknown)))
     }
 
-    /// The same of what locks can do without.
+    /// What is said of a missing right that locks can do without.
     fn further(&self) -> Option<String> {
         accessed("key", &self.further).map(|refused| format!("NOPERM this user has no permissions to {refused}"))
     }
@@ -393,7 +393,7 @@ impl Missing {
     /// Whether this script, stopped at one of these commands, cannot have done yet what it is for.
     fn is_before_the_effect_of(&self, script: &Script) -> bool {
         let stops = self.stops();
-        // Nobody is told how they end.
+        // No caller is told how they end.
         let is_by_ourselves = matches!(script.name, "queue_advance" | "queue_decline");
         is_by_ourselves || (!stops.is_empty() && effects::none_before(script.name, &script.text, &stops))
     }

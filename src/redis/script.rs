@@ -19,7 +19,7 @@ pub struct Script {
     pub(super) text: String,
     /// The script that runs this one together with others in one call, by its name.
     pub batch: Option<&'static LazyLock<Script>>,
-    /// The words of rows on which somebody will count: they wait for replicas, where those are asked for.
+    /// First words of rows that grant or extend a lease: with `--min-replicas` they are held back until WAIT succeeds.
     pub promises: &'static [&'static str],
     /// Whether it runs others, and its rows are theirs.
     pub(super) is_of_several: bool,

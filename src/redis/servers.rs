@@ -75,7 +75,7 @@ impl Health {
         self.status.lacks_a_right()
     }
 
-    /// The same, where a script was refused it.
+    /// As above, where a script was refused it.
     pub fn refuses_a_script(&self) -> bool {
         self.status.rights().refuses_a_script()
     }
@@ -126,17 +126,17 @@ impl Redis {
         Redis { topology, masters, status, in_flight, patience, min_replicas, purpose, is_beside: false }
     }
 
-    /// The same Redis, asked for another purpose.
+    /// A handle on this Redis for another purpose.
     pub fn for_purpose(&self, purpose: Purpose) -> Redis {
         Redis { purpose, ..self.clone() }
     }
 
-    /// The same servers by connections of their own, for reads that may be long: no lock waits behind them.
+    /// A handle on these servers by connections of its own, for reads that may be long: no lock waits behind them.
     pub fn beside(&self) -> Redis {
         Redis { is_beside: true, ..self.clone() }
     }
 
-    /// What lockside's ACL user must be allowed in this lock space.
+    /// What lockside's ACL user must be allowed in this namespace.
     pub fn know(&self, needs: Needs) {
         self.status.rights().know(needs);
     }
@@ -335,7 +335,7 @@ impl Redis {
         on!(self, Slot::of(hash), node => node.hash_field(operation, hash, field))
     }
 
-    /// Who serves a slot; waits a little where there is nobody.
+    /// Who serves a slot; waits a little where none is known.
     async fn master_of(&self, slot: Slot) -> Result<Arc<Node>, RedisFailure> {
         let known = self.masters.borrow().of(slot).map(Arc::clone);
         let node = match known {

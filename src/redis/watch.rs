@@ -1,5 +1,5 @@
-//! Whether Redis is there. A probe asks when nobody else does; every outcome teaches; and a connection on which
-//! nothing is answered any more is made anew, one attempt at a time.
+//! Whether Redis is there. A probe asks when no caller does; every outcome teaches; and a connection on which
+//! nothing is answered any more is replaced, one attempt at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -18,11 +18,11 @@ use super::{RedisFailure, Reply, advice};
 use crate::metrics::{Label, Metrics};
 use crate::redis::operation::Reconnection;
 
-/// So long after the last answer, whoever had asked, a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
+/// So long after the last answer to any command a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
 /// that readiness follows Redis that fast.
 const PROBE_INTERVAL: Duration = Duration::from_millis(500);
 const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The same, where others do ask, since a probe also learns what time it is there.
+/// Longest time without a probe even under traffic: the probe also reads the server's clock.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// So many unanswered commands in a row make a connection suspect.
 const SILENCES: u32 = 3;
@@ -41,12 +41,12 @@ pub struct Status {
     rights: Arc<Rights>,
     /// Which of several servers this is of, as people say it.
     server: Option<String>,
-    /// Where a connection is not made anew but replaced by another: the one who does it.
+    /// Where a connection is replaced by its owner: how the owner is asked to.
     replacer: Option<Replacer>,
     metrics: Arc<Metrics>,
 }
 
-/// Whoever replaces connections, and why it should.
+/// How the owner of a connection is asked to replace it, and why.
 #[derive(Default)]
 struct Replacer {
     wanted: Notify,
@@ -72,13 +72,13 @@ impl Status {
         Status::with(None, metrics)
     }
 
-    /// Of connections that somebody replaces who waits for [`Status::wants_another`].
+    /// Status of a connection that its owner replaces on request, see [`Status::wants_another`].
     pub(super) fn replacing(metrics: Arc<Metrics>) -> Status {
         Status::with(Some(Replacer::default()), metrics)
     }
 
-    /// Of the connection to one of several servers, which is replaced, too, but not again soon after the one before was
-    /// `given_up`; `all` is of all of them.
+    /// Status of one master of several, `all`. It may not ask for replacement again soon after the one before was
+    /// `given_up`.
     pub(super) fn of_a_node(all: &Status, server: String, given_up: Option<Instant>) -> Status {
         let status = Status::with(Some(Replacer::default()), Arc::clone(&all.metrics));
         status.lock().last_reconnection = given_up;
@@ -106,21 +106,21 @@ impl Status {
         replacer.reason.lock().expect("no holder of this lock panics").take().unwrap_or(Reconnection::Silent)
     }
 
-    /// What becomes of this connection does not matter any more.
+    /// Called when the connection is being drained: its failures are ignored.
     pub(super) fn retire(&self) {
         if let Some(replacer) = &self.replacer {
             replacer.is_done.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Asks whoever replaces connections to look who is master now.
+    /// Asks the owner of the connection to look who is master now.
     pub(super) fn wants_news(&self) {
         if let Some(replacer) = &self.replacer {
             replacer.news.notify_one();
         }
     }
 
-    /// Waits until somebody wants to know who is master now.
+    /// Waits until a look at who is master now is wanted.
     pub(super) async fn news_are_wanted(&self) {
         match &self.replacer {
             Some(replacer) => replacer.news.notified().await,
@@ -251,7 +251,7 @@ impl Status {
         PROBE_INTERVAL.checked_sub(since).filter(|left| !left.is_zero())
     }
 
-    /// Makes the connection anew: never two at once, and not again within [`COOL_DOWN`].
+    /// Reconnects: never twice at once, and not again within [`COOL_DOWN`].
     fn reconnect(self: &Arc<Status>, client: &Client, reason: Reconnection) {
         let mut state = self.lock();
         if self.replacer.as_ref().is_some_and(|replacer| replacer.is_done.load(Ordering::Relaxed)) {
@@ -313,7 +313,7 @@ pub(super) fn spawn(client: Client, target: Target, errors: Arc<Status>) {
     tokio::spawn(keep_connecting(client));
 }
 
-/// Asks when nobody else does.
+/// Asks when no caller does.
 pub(super) async fn probe_on(client: Client, timeout: Duration, status: Arc<Status>, clock: Arc<Clock>) {
     let mut probed: Option<Instant> = None;
     loop {

@@ -122,7 +122,7 @@ impl Group {
         self.signal(Signal::CONT);
     }
 
-    /// Nobody is left, not only the command itself.
+    /// No process of the group is left, not only the command itself.
     pub fn is_empty(&self) -> bool {
         // Until it is reaped, the leader keeps the number from being another group's; after that its members do.
         self.has_ended && test_kill_process_group(self.leader).is_err()

@@ -34,7 +34,7 @@ pub enum Event {
     Renewed {
         valid_for_ms: u64,
     },
-    /// The lock is gone, or nobody knows whether it is ours.
+    /// The lock is lost, or may be.
     Lost {
         reason: String,
     },
@@ -131,7 +131,7 @@ async fn request(sidecar: &Sidecar, flags: &ExecFlags, wait: Duration) -> Result
     Ok(Hold { body: answer.into_body(), buffer: BytesMut::new(), socket })
 }
 
-/// Where the command runs, for whoever looks at the lock. Not its arguments: they may hold secrets.
+/// Where the command runs, for those who look at the lock. Not its arguments: they may hold secrets.
 fn meta(flags: &ExecFlags) -> serde_json::Value {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let command = flags.command.first().map(|program| program.to_string_lossy().chars().take(200).collect::<String>());

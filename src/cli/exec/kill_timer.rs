@@ -10,7 +10,7 @@ const LONGEST_BEAT: Duration = Duration::from_secs(1);
 const LONGEST_MARGIN: Duration = Duration::from_secs(2);
 /// Longest time between SIGTERM and SIGKILL.
 const LONGEST_GRACE: Duration = Duration::from_secs(10);
-/// The same once the lock may be somebody else's already.
+/// How long it has once the lock may be another owner's.
 const GRACE_WHEN_LOST: Duration = Duration::from_secs(1);
 
 /// Time since the machine started, the time it was suspended included: a lease goes on ending while a laptop sleeps.
@@ -38,7 +38,7 @@ impl std::ops::Add<Duration> for Moment {
 
 /// A moment before whatever is heard now was said, even if this process slept in between: the beat before the last.
 ///
-/// Somebody who was frozen finds old lines in the socket and must not take them for new. Whoever beats regularly knows
+/// A process that was frozen finds old lines in the socket and must not take them for new. One that beats regularly knows
 /// that what is heard now came after the beat before the last: the last one may be the first thing done after a thaw.
 #[derive(Debug)]
 pub struct Heartbeat {
@@ -118,7 +118,7 @@ impl KillTimer {
         self.limit(now + self.grace);
     }
 
-    /// Stops the command of a lock that may be somebody else's.
+    /// Stops the command of a lock that may be another owner's.
     pub fn lost(&mut self, now: Moment) {
         self.stop(now);
         self.limit(now + GRACE_WHEN_LOST);

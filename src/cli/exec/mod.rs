@@ -1,6 +1,6 @@
 //! `lockside exec`: a command under a lock.
 //!
-//! Three processes, so that whoever must kill the command is never the one that was killed or frozen:
+//! Three processes, so that the one that must kill the command is never the one that was killed or frozen:
 //!
 //! ```text
 //! wrapper      lockside exec         the caller's child: passes signals on, owns the terminal, returns the exit code
@@ -103,7 +103,7 @@ fn key(text: &str) -> Result<Key, String> {
     Key::parse(text).map_err(|error| error.to_string())
 }
 
-/// A signal that is passed on, if whoever started us did not have it ignored: what `nohup` or a shell's `&` ignores,
+/// A signal that is passed on, unless our parent had it ignored: what `nohup` or a shell's `&` ignores,
 /// we leave ignored, and so does the command.
 fn passed_on() -> impl Iterator<Item = rustix::process::Signal> {
     use rustix::process::Signal as S;

@@ -47,7 +47,7 @@ impl Terminal {
     pub fn take_back(&self, group: Pid) -> bool {
         let is_theirs = tcgetpgrp(&self.tty).is_ok_and(|foreground| foreground == group);
         if is_theirs {
-            // Whoever takes the terminal from the background is stopped by SIGTTOU, unless it is blocked.
+            // A process that takes the terminal from the background is stopped by SIGTTOU, unless it is blocked.
             let mask = SigSet::from(Signal::SIGTTOU);
             let blocked = mask.thread_block();
             let _ = tcsetpgrp(&self.tty, getpgrp());

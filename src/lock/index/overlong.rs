@@ -15,14 +15,14 @@ const PAGE: u32 = 64;
 /// No more shards are tried than fail in this time: a Redis that is silent is asked again at the next look.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// How far the walk has come. It begins anew at its end.
+/// How far the walk has come. At its end it begins again.
 #[derive(Debug)]
 pub struct Walk {
     shard: usize,
     after: u64,
     /// The longest of this shard since the walk came to it.
     so_far: Option<Overlong>,
-    /// The longest of each shard when the walk last came through it: one whose master is away has what it had.
+    /// The longest of each shard when the walk last came through it: one whose master is unavailable keeps its last.
     of_shards: Vec<Option<Overlong>>,
 }
 

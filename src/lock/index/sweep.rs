@@ -23,7 +23,7 @@ use crate::redis::RedisFailure;
 const TICK: Duration = Duration::from_secs(1);
 /// Entries looked at in one script call: 256 take Redis less than a tenth of a millisecond.
 const PAGE: u32 = 256;
-/// Shards swept side by side: those of a master that is away, and for which each must wait, do not hold up the others.
+/// Shards swept side by side: those of a master that is unavailable, and for which each must wait, do not hold up the others.
 const SHARDS_AT_ONCE: usize = 4;
 const LOOKS_FOR_A_GRANT: u64 = 4;
 /// Between two tours of a process; longer than their mark, so that a process that is alone makes each.
@@ -210,7 +210,7 @@ impl Sweep {
     /// Whether each of these keys has a lease, as far as can be seen without looking at it: that costs Redis a fifth.
     async fn are_all_there(&self, shard: Shard, keys: &[Key]) -> Result<bool, RedisFailure> {
         let Scripts { redis, space, .. } = &self.scripts;
-        // A raw key may be a stranger's by now.
+        // A raw key may be another program's by now.
         if space.is_raw() || keys.is_empty() {
             return Ok(keys.is_empty());
         }

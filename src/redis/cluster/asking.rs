@@ -20,7 +20,7 @@ fn node_config(config: &RedisConfig, (host, port): &Address) -> RedisConfig {
 }
 
 /// Connects to a master, and makes sure that the cluster serves: where it does not, the client library takes the first
-/// refusal for the connection's end, and nobody knows what became of all else that is under way on it.
+/// refusal for the connection's end, and the outcome of all else that is under way on it would be unknown.
 pub(super) async fn take(
     address: &Address,
     config: &RedisConfig,

@@ -1,4 +1,4 @@
-//! The masters of a cluster: each connected to by itself, so that one that is away disturbs nobody else's keys.
+//! The masters of a cluster: each has a connection of its own, so that one that is unavailable does not disturb the keys of others.
 //!
 //! All of them are asked whose the slots are, once a second, and at once when anything points elsewhere. The client
 //! library's own cluster mode is not used: it sends all by one task, which one dead master stalls.
@@ -30,9 +30,9 @@ use view::{Map, View};
 
 /// Between two times that the masters are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// The same while one is missing, and between two attempts to connect to one.
+/// How often to ask while one is missing, and the pause between two attempts to connect to one.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// For so long after the last change; a master that is away for longer is no reason to ask all others that often.
+/// For so long after the last change; a master that is unavailable for longer is no reason to ask all others that often.
 const HURRY: Duration = Duration::from_secs(15);
 
 /// Starts to ask and to connect, and keeps at it for as long as the runtime lives.
@@ -99,7 +99,7 @@ struct Missing {
 }
 
 enum Event {
-    /// It is time to ask again, or somebody was sent to the wrong master.
+    /// It is time to ask again, or a command was redirected.
     Due,
     Trouble(Address, Trouble),
     /// What a node says of the cluster.
@@ -153,7 +153,7 @@ impl Follower {
         tokio::select! {
             () = due => Event::Due,
             () = self.status.news_are_wanted() => Event::Due,
-            // One more, since of nobody there is no first.
+            // `select_all` panics on an empty iterator.
             ((address, trouble), ..) = select_all(troubles.chain([std::future::pending().boxed()])) => {
                 Event::Trouble(address, trouble)
             }
@@ -173,7 +173,7 @@ impl Follower {
                 });
             }
         }
-        // What they said before may be past: the cluster is made, or fails over, while nobody is connected to.
+        // What they said before may be past: the cluster is made, or fails over, while there is no connection.
         if self.held.is_empty() || self.views.is_empty() {
             for address in &self.seeds {
                 if self.asked.insert(address.clone()) {
@@ -192,7 +192,7 @@ impl Follower {
             Event::Said(address, Ok(view)) => {
                 self.asked.remove(&address);
                 self.mute.remove(&address);
-                // Masters know better than whoever was asked first.
+                // Once a master has answered, the seed nodes' answers are dropped.
                 let is_master = |address: &Address| self.held.contains_key(address);
                 if is_master(&address) {
                     self.views.retain(|known, _| is_master(known));

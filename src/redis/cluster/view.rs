@@ -48,7 +48,7 @@ impl Claim {
         let (address, names) = place.split_once('@')?;
         let (ip, port) = address.rsplit_once(':')?;
         let name = names.split(',').nth(1).filter(|name| is_tls && !name.is_empty());
-        // A node that nobody spoke to yet does not know its own address.
+        // A node without any connection yet does not know its own address.
         let host = name.unwrap_or(if ip.is_empty() { host } else { ip });
         let slots: Vec<(u16, u16)> = slots.iter().filter_map(|range| range_of(range)).collect();
         let address = (host.to_owned(), port.parse().ok()?);
@@ -65,7 +65,7 @@ fn range_of(text: &str) -> Option<(u16, u16)> {
 }
 
 impl Map {
-    /// What is to be believed of all that is said. Of a master that speaks for itself nobody else's word counts: of slots
+    /// What is to be believed of all that is said. Of a master that speaks for itself no other's word counts: of slots
     /// that it gave up the others never hear.
     pub fn of<'a>(views: impl IntoIterator<Item = &'a View>) -> Map {
         let mut claims: Vec<&Claim> = views.into_iter().flat_map(|View(claims)| claims).collect();
@@ -87,7 +87,7 @@ impl Map {
         map.without_the_idle()
     }
 
-    /// How many slots a master has, or nobody has.
+    /// How many slots a master has, or none has.
     pub fn count(&self, owner: Option<u16>) -> usize {
         self.slots.iter().filter(|slot| **slot == owner).count()
     }

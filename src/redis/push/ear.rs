@@ -24,7 +24,7 @@ const BEAT: Duration = Duration::from_millis(430);
 const PAUSE: Duration = Duration::from_millis(RECONNECT_DELAY_MS as u64);
 /// While every attempt fails, it is told so often that messages may be lost.
 const ATTEMPTS_FOR_A_GAP: u32 = 4;
-/// Messages that may wait for us; more are lost, and then all is looked at anew.
+/// Messages that may wait for us; more are lost, and then all is looked at again.
 const BACKLOG: usize = 1024;
 
 /// Listens at one server, by one connection after another. Dropped, it stops.
@@ -175,7 +175,7 @@ impl Listener {
     }
 
     /// Subscribes once more to what is subscribed to: the answer counts all channels that are, and a server that gave
-    /// some of them away, or is frozen, or is not there any more, tells nobody.
+    /// some of them away, or is frozen, or is gone, sends nothing by itself.
     async fn beat(&self, client: &Client, ours: &BTreeSet<String>) -> Result<(), RedisFailure> {
         let Some(first) = ours.first() else { return Ok(()) };
         match subscribe(client, first).await {

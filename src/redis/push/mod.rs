@@ -1,5 +1,5 @@
 //! What Redis says unasked: to each server that serves any of our channels a connection that only listens, which is
-//! made anew when it breaks, or when that server serves others.
+//! reopened when it breaks, or when that server serves others.
 //!
 //! The channels are sharded ones on every topology: on a cluster a message stays with the servers of its shard.
 
@@ -65,7 +65,7 @@ impl Channels {
     }
 }
 
-/// Somebody counts on being told: while there is one, it is made sure every moment that all is heard.
+/// While one exists, subscriptions are pinged often, so that a lost message costs a second at most.
 pub struct Attention(Arc<Hearing>);
 
 impl Push {
@@ -185,7 +185,7 @@ async fn follow(
     hearing: Arc<Hearing>,
 ) {
     let (mut ears, mut number): (Vec<Ear>, u64) = (Vec::new(), 0);
-    // One Redis stays what it is, and nobody is there to say so.
+    // With one server the sender is dropped: it never changes.
     let mut is_settled = false;
     loop {
         let served = served(&masters.borrow_and_update(), &wanted.borrow_and_update());
@@ -206,7 +206,7 @@ async fn follow(
     }
 }
 
-/// The channels by the server that serves them; those that nobody serves just now are left out.
+/// The channels by the server that serves them; those that no server serves just now are left out.
 fn served(masters: &Masters, wanted: &BTreeSet<String>) -> Vec<(Arc<Node>, BTreeSet<String>)> {
     let mut served: Vec<(Arc<Node>, BTreeSet<String>)> = Vec::new();
     for channel in wanted {

@@ -143,7 +143,7 @@ fn field_of(reply: &Reply, name: &str) -> Option<String> {
     }
 }
 
-/// Passes on what one sentinel tells of the master `name`, for as long as somebody hears it.
+/// Passes on what one sentinel tells of the master `name`, for as long as it is listened to.
 pub(super) async fn hear(config: Config, name: String, tell: mpsc::UnboundedSender<Event>) {
     const BEGUN: &str = "+try-failover";
     const OVER: [&str; 4] = [

@@ -27,7 +27,7 @@ use asking::{Event, Sentinel, Word, hear};
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// Between two times that the sentinels are asked.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
-/// The same while there is no master, or none that answers.
+/// How often the sentinels are asked while there is no master, or none that answers.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Starts to ask and to connect, and keeps at it for as long as the runtime lives.
@@ -103,7 +103,7 @@ impl Follower {
                     let is_replaced = |paused: &Pause| !paused.is_over && paused.address == word.address;
                     let may_be_taken = !paused.as_ref().is_some_and(is_replaced);
                     let is_known = held.as_ref().is_some_and(|held| held.word.address == word.address);
-                    // Nobody who knows less than we do already is believed.
+                    // A sentinel with an older epoch than ours is not believed.
                     let is_newer = held.as_ref().is_none_or(|held| held.word.epoch <= word.epoch);
                     let reason = if is_known || held.is_none() { wanted } else { Some(Reconnection::Switch) };
                     match reason.filter(|_| is_newer && may_be_taken) {

@@ -120,6 +120,22 @@ fn every_message_uses_the_fields_terms() {
 }
 
 #[test]
+fn every_comment_uses_the_fields_terms() {
+    let (mut found, mut count) = (Vec::new(), 0);
+    for (directory, suffix, begin) in [("src", ".rs", "//"), ("src", ".lua", "--"), ("lua", ".lua", "--")] {
+        for path in files(directory, suffix) {
+            let text = read(&path);
+            let comments = text.lines().filter_map(|line| line.split_once(begin)).map(|(_, comment)| comment);
+            let comments: Vec<&str> = comments.collect();
+            count += comments.len();
+            found.extend(refused(&comments.join(" ")).into_iter().map(|found| format!("{path}: {found}")));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
+    assert!(count > 2000, "{count} lines");
+}
+
+#[test]
 fn literals_are_found_and_comments_are_not() {
     let source = "let a = \"one \\\" two\"; // \"three\"\nlet c = '\"'; let d: &'static str = r#\"four\"#;\n\
                   \n#[cfg(test)]\nmod tests {\n\"five\"}";
