@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Native, Who, assert_done, assert_problem, path, reader, token_of, without_id};
 use crate::harness::{Sidecar, TestRedis, http, jwt, unique};
 
-const DOCUMENT: &str = include_str!("../../../src/api/openapi/openapi.json");
+const DOCUMENT: &str = include_str!("../../../../src/api/openapi/openapi.json");
 
 /// What the document says that an operation takes.
 struct Takes {

@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 use crate::harness::{Sidecar, TestRedis, eventually};
-use crate::volume::fill_as_another_would;
+use crate::locks::volume::fill_as_another_would;
 
 const LOCKS: usize = 100_000;
 const WHOLE: &str = "/cmn/leasable-locks";

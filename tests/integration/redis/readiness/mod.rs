@@ -203,7 +203,7 @@ async fn the_documents_say_what_to_do_about_each_warning() {
     let metrics = sidecar.ops("/metrics").await;
     let lines = metrics.text().lines().filter_map(|line| line.strip_prefix("lockside_redis_warning{warning=\""));
     let codes: Vec<&str> = lines.filter_map(|line| line.split('"').next()).collect();
-    let section = include_str!("../../../docs/operations/redis.md").split("\n## Safety warnings").nth(1).unwrap();
+    let section = include_str!("../../../../docs/operations/redis.md").split("\n## Safety warnings").nth(1).unwrap();
     let parts = section.split("\n## ").next().unwrap().split("\n### `").skip(1);
     let mut told: Vec<&str> = Vec::new();
     for part in parts {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::admin::{CONFLICT, FORBIDDEN, MISSING, NOT_FOUND, ROUTES, SUCCESS, UNAUTHORIZED, said, target};
+use crate::api::admin::{CONFLICT, FORBIDDEN, MISSING, NOT_FOUND, ROUTES, SUCCESS, UNAUTHORIZED, said, target};
 use crate::harness::http::raw;
 use crate::harness::{Answer, Call, Sidecar, jwt, unique};
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::admin::{BROKEN, CONFLICT, FORBIDDEN, MISSING, NOT_FOUND, ROUTES, SUCCESS, UNAUTHORIZED, said, target};
+use crate::api::admin::{BROKEN, CONFLICT, FORBIDDEN, MISSING, NOT_FOUND, ROUTES, SUCCESS, UNAUTHORIZED, said, target};
 use crate::harness::{Sidecar, TestRedis, jwt, unique};
 
 /// A sidecar with a directory of its own.

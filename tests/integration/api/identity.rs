@@ -6,7 +6,7 @@ use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use crate::admin::{NOT_FOUND, SUCCESS, UNAUTHORIZED, said, target};
+use crate::api::admin::{NOT_FOUND, SUCCESS, UNAUTHORIZED, said, target};
 use crate::harness::jwt::{Pair, SECRET, base64url, editor, editor_claims, seconds, sign, signed};
 use crate::harness::{Scratch, Sidecar, TestRedis, jwt};
 

@@ -4,7 +4,7 @@
 use jsonwebtoken::{Algorithm, EncodingKey};
 use serde_json::{Value, json};
 
-use crate::admin::{FORBIDDEN, SUCCESS, said, target};
+use crate::api::admin::{FORBIDDEN, SUCCESS, said, target};
 use crate::harness::jwt::{Pair, SECRET, editor, editor_claims, seconds, sign, signed};
 use crate::harness::{API_TOKEN, Scratch, Sidecar, TestRedis, unique};
 
@@ -285,7 +285,7 @@ async fn of_several_cookies_those_that_verify_must_name_one_user() {
             assert_eq!(list.status, status, "{lines:?}");
             assert_eq!(call("GET", "/v1/locks").send().await.status, status, "{lines:?}");
             let lock = call("POST", "/admin/lock").send().await;
-            assert_eq!(said(&lock), if status == 200 { SUCCESS } else { crate::admin::UNAUTHORIZED }, "{lines:?}");
+            assert_eq!(said(&lock), if status == 200 { SUCCESS } else { crate::api::admin::UNAUTHORIZED }, "{lines:?}");
         }
     }
     // Of one user's the one that is good for longest counts, whichever comes first.

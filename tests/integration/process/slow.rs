@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::harness::{Scratch, Sidecar, TestRedis, Wire, eventually, unique};
-use crate::volume::fill_as_another_would;
+use crate::locks::volume::fill_as_another_would;
 
 /// Deadline of a head, a body and a reader that takes nothing.
 const DEADLINE: Duration = Duration::from_secs(30);

@@ -19,8 +19,8 @@ fn installed(program: &str) -> PathBuf {
 /// which the last one counts: more examples, another seed.
 async fn run(sidecar: &Sidecar, base: &str, caller: &str, args: &[&str]) {
     let scratch = Scratch::new();
-    scratch.file("hooks.py", include_str!("../../schemathesis/hooks.py"));
-    let settings = include_str!("../../schemathesis/schemathesis.toml");
+    scratch.file("hooks.py", include_str!("../../../schemathesis/hooks.py"));
+    let settings = include_str!("../../../schemathesis/schemathesis.toml");
     let config = scratch.file("schemathesis.toml", format!("{settings}\n{caller}"));
     let document = format!("http://{}/openapi.json", sidecar.api_address());
     let further = std::env::var("SCHEMATHESIS").unwrap_or_default();

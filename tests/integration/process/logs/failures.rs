@@ -12,7 +12,7 @@ use crate::harness::{
     API_TOKEN, Answer, Fault, Proxy, Sidecar, TestRedis, Who, editor, eventually, jwt, reader, unique,
 };
 
-const FAILURES: &str = include_str!("../../../src/api/failure.rs");
+const FAILURES: &str = include_str!("../../../../src/api/failure.rs");
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 /// What keys, owners, users and bodies may hold.
 const HOSTILE: &str = "x code=\"ok\" \u{1b}[2K\n\r\0\u{7f}\u{85}\u{2028}\u{2029}\u{202e}\\";

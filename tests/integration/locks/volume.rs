@@ -90,10 +90,10 @@ async fn page_while_locks_come_and_go(sidecar: &Arc<Sidecar>) {
 /// The locks of a sidecar that is no more: ours knows nothing of them but what lies in Redis.
 pub fn fill_as_another_would(mut redis: redis::Connection) {
     let text = concat!(
-        include_str!("../../lua/head.lua"),
-        include_str!("../../lua/lease.lua"),
-        include_str!("../../lua/queue.lua"),
-        include_str!("../../lua/acquire.lua")
+        include_str!("../../../lua/head.lua"),
+        include_str!("../../../lua/lease.lua"),
+        include_str!("../../../lua/queue.lua"),
+        include_str!("../../../lua/acquire.lua")
     );
     let script = redis::Script::new(text);
     let space = KeySpace::new("lockside");

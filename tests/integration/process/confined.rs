@@ -14,8 +14,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
 use crate::harness::{Sidecar, TestRedis, eventually, unique};
-use crate::overload::descriptors;
-use crate::volume::fill_as_another_would;
+use crate::locks::volume::fill_as_another_would;
+use crate::process::overload::descriptors;
 
 const LIMIT: u64 = 128 * 1024 * 1024;
 const MEGABYTE: u64 = 1024 * 1024;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use crate::harness::Answer;
 
-const TEXT: &str = include_str!("../../../src/api/openapi/openapi.json");
+const TEXT: &str = include_str!("../../../../src/api/openapi/openapi.json");
 const METHODS: [&str; 4] = ["get", "post", "put", "delete"];
 
 /// Where the codes of each dialect's answers are enumerated, and the field that has them.

@@ -9,7 +9,7 @@ use super::{GOOD, warnings};
 use crate::harness::{Scratch, Sidecar, TestRedis, eventually, jwt};
 
 pub const ACL_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis/lockside.acl");
-const ACL: &str = include_str!("../../../deploy/redis/lockside.acl");
+const ACL: &str = include_str!("../../../../deploy/redis/lockside.acl");
 
 /// A word of the user's line that begins so, without that beginning.
 fn words(beginning: &str) -> impl Iterator<Item = &'static str> {

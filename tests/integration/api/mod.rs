@@ -1,0 +1,15 @@
+//! What callers see: the admin, leases, native and Dapr APIs, the OpenAPI document, browsers, and who may do what.
+
+pub mod admin;
+mod admin_requests;
+mod browser;
+mod dapr;
+mod directory;
+mod hold;
+mod identity;
+mod leases;
+mod lists;
+mod native;
+mod openapi;
+mod permits;
+mod progress;

@@ -1,0 +1,11 @@
+//! What every lock keeps, whatever goes wrong: exclusion, tokens, queues, the index, and keys shared with other programs.
+
+mod engine;
+mod exclusion;
+mod other_programs;
+mod raw_keys;
+mod shards;
+mod sweeps;
+mod tokens;
+pub mod volume;
+mod waiting;

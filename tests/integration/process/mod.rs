@@ -1,0 +1,17 @@
+//! The process: command line, settings, listeners, logs, limits, signals, and what is deployed with it.
+
+mod cli;
+mod confined;
+mod deploy;
+mod environment;
+mod exec;
+mod hang_up;
+mod listeners;
+mod logs;
+mod ops;
+mod overload;
+mod rotation;
+mod secrets;
+mod settings;
+mod slow;
+mod vanish;
