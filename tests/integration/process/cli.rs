@@ -1,5 +1,6 @@
 //! `lockside ls`, `show`, `release`, as a shell sees them.
 
+use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use crate::harness::command::Finished;
@@ -49,7 +50,8 @@ async fn ls_lines_up_who_holds_what() {
 async fn ls_json_is_one_array_over_all_pages() {
     let sidecar = sidecar().await;
     let keys = (0..1100).map(|number| format!("page-{number:04}"));
-    futures_util::future::join_all(keys.clone().map(async |key| hold(&sidecar, &key, json!({})).await)).await;
+    let held = stream::iter(keys.clone()).map(async |key| hold(&sidecar, &key, json!({})).await).buffered(50);
+    assert_eq!(held.count().await, 1100);
 
     let listed = run(&sidecar, &["ls", "--json"]).await;
     let locks: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
