@@ -19,7 +19,11 @@ pub fn strict<T: DeserializeOwned>(body: &[u8], parameters: &[&str]) -> Result<T
     read(body, |error| error.starts_with("unknown field ").then(|| known::field::<T>(body, parameters))?)
 }
 
+/// What some editors and libraries put before a text: it means nothing in UTF-8 (RFC 8259, 8.1, lets us pass over it).
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 fn read<T: DeserializeOwned>(body: &[u8], explain: impl Fn(&str) -> Option<Failure>) -> Result<T, Failure> {
+    let body = body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body);
     if body.trim_ascii_start().first() != Some(&b'{') {
         return Err(Failure::BadRequest("expected a JSON object".to_owned()));
     }
@@ -84,6 +88,7 @@ mod tests {
     fn only_an_object_is_taken_for_one() {
         let x = |body: &str| object::<Point>(body.as_bytes()).ok().map(|point| point.x);
         assert_eq!(x(" {\"x\":1,\"y\":2}\n"), Some(1));
+        assert_eq!(x("\u{feff}{\"x\":1}"), Some(1), "a byte order mark");
         for body in ["", "[1]", "{}", "null", "1", "{\"x\":1", "{\"x\":\"1\"}", "{\"x\":1}]"] {
             assert_eq!(x(body), None, "{body}");
         }

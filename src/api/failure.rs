@@ -18,10 +18,14 @@ pub enum Failure {
     /// The request came through a proxy without credentials: its sender is unknown.
     Proxied,
     Forbidden(&'static str),
+    /// Requests of this way in are not served: a setting says so.
+    NotServed(&'static str),
     /// The token is valid, but its user is unknown or inactive.
     NoSuchUser(&'static str),
     /// No operation has this path.
     NoSuchRoute,
+    /// A key with a bare slash in it.
+    SlashInKey,
     /// The Dapr API has no lock store of this name.
     NoSuchStore(String),
     /// The Dapr API has no lock store at all.
@@ -35,6 +39,8 @@ pub enum Failure {
     Fenced(Option<Token>),
     MethodNotAllowed(String),
     RequestTimeout,
+    /// The body is compressed.
+    Encoded,
     TooLarge,
     /// The key is held by another owner.
     Held(Holder),
@@ -79,6 +85,10 @@ pub struct Row {
 }
 
 impl Failure {
+    /// A page of an origin that is not allowed.
+    pub const FOREIGN_ORIGIN: Failure =
+        Failure::NotServed("pages of this origin may not change anything; see --allowed-origins");
+
     #[rustfmt::skip]
     pub fn row(&self) -> Row {
         use StatusCode as S;
@@ -94,8 +104,10 @@ impl Failure {
             Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Authentication required.",                        "Anmeldung erforderlich.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy and has no credentials.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
+            Failure::NotServed(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
             Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",  S::NOT_FOUND,             "Not found",                  S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "No such endpoint; see /openapi.json.",                 "Diesen Endpunkt gibt es nicht; siehe /openapi.json.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
+            Failure::SlashInKey          => row("not-found",           S::NOT_FOUND,           "No such endpoint. A / in a key is written %2F, as in /v1/locks/orders%2F7.",                 "Diesen Endpunkt gibt es nicht. Ein / im Namen einer Sperre wird %2F geschrieben.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
             Failure::NoSuchStore(_)      => row("not-found",           S::NOT_FOUND,           "No such lock store.",           "Diesen Sperrenspeicher gibt es nicht.",      S::NOT_FOUND,             "Not found",                  S::BAD_REQUEST,            Some("ERR_LOCK_STORE_NOT_FOUND")),
             Failure::NoStores            => row("not-found",           S::NOT_FOUND,           "lock store is not configured",           "Es gibt keinen Sperrenspeicher.",            S::NOT_FOUND,             "Not found",                  S::INTERNAL_SERVER_ERROR,  Some("ERR_LOCK_STORE_NOT_CONFIGURED")),
             Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "No such lock, or it has ended.",      "Diese Sperre gibt es nicht, oder sie ist abgelaufen.",         S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
@@ -104,6 +116,7 @@ impl Failure {
             Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "This token no longer holds the lock.",       "Dieses Token hält die Sperre nicht mehr.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND")),
             Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",      S::METHOD_NOT_ALLOWED,    "Method not allowed",         S::METHOD_NOT_ALLOWED,     Some("ERR_METHOD_NOT_ALLOWED")),
             Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",             S::REQUEST_TIMEOUT,       "Request timeout",            S::REQUEST_TIMEOUT,        Some("ERR_BODY_READ")),
+            Failure::Encoded             => row("bad-request",         S::UNSUPPORTED_MEDIA_TYPE, "The body is compressed (Content-Encoding); send it as it is.", "Die Anfrage ist komprimiert (Content-Encoding); bitte unkomprimiert senden.", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", S::UNSUPPORTED_MEDIA_TYPE, Some("ERR_BODY_READ")),
             Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                   S::PAYLOAD_TOO_LARGE,     "Payload too large",          S::PAYLOAD_TOO_LARGE,      Some("ERR_BODY_READ")),
             Failure::Held(_)             => row("held",                S::CONFLICT,            "The lock is held by another owner.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
             Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "Timed out waiting for the lock.",         "Zeitüberschreitung beim Warten auf die Sperre.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
@@ -133,6 +146,15 @@ impl Failure {
         }
     }
 
+    /// Why the request is refused before it is looked at, whatever it asks for: a setting, or a proxy in between, is wrong.
+    pub fn misrouted(&self) -> Option<&'static str> {
+        match self {
+            Failure::NotServed(reason) => Some(reason),
+            Failure::Proxied => Some("it came through a proxy, and without credentials"),
+            _ => None,
+        }
+    }
+
     /// The reason for the log, where the code does not say all.
     pub fn reason(&self) -> &str {
         match self {
@@ -147,7 +169,7 @@ impl Failure {
             | Failure::TooLate(reason)
             | Failure::RenewedTooLate(reason)
             | Failure::OutcomeUnknown(reason) => reason,
-            Failure::Forbidden(reason) | Failure::NoSuchUser(reason) => reason,
+            Failure::Forbidden(reason) | Failure::NotServed(reason) | Failure::NoSuchUser(reason) => reason,
             Failure::Proxied => "no credentials, and a header `Forwarded`, `X-Forwarded-…` or `Via`",
             _ => "",
         }
@@ -204,6 +226,7 @@ impl From<BodyError> for Failure {
         match error {
             BodyError::TooLarge => Failure::TooLarge,
             BodyError::Timeout => Failure::RequestTimeout,
+            BodyError::Encoded => Failure::Encoded,
             BodyError::Broken => Failure::BadRequest(error.to_string()),
         }
     }

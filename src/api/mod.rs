@@ -5,6 +5,7 @@ mod answer;
 mod body;
 mod caller;
 mod context;
+mod cors;
 mod dapr;
 mod errors;
 mod failure;
@@ -28,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS};
 use hyper::{HeaderMap, Request};
 
 use crate::log::Suppressed;
@@ -67,19 +68,30 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
     let language = if dialect == Dialect::Leases { Language::of(&parts.headers) } else { Language::English };
     let operation = match &route {
         Route::Found(operation) => operation.label(),
-        Route::WrongMethod(_) | Route::Nowhere => "none",
+        Route::WrongMethod(_) | Route::SlashInKey | Route::Nowhere => "none",
     };
-    let method = parts.method.clone();
-    let answered = match (cx.gate.admit(&parts), route) {
+    let (method, origin) = (parts.method.clone(), cx.gate.allowed_origin(&parts.headers).cloned());
+    let way_in = [HOST, ORIGIN].map(|name| parts.headers.get(name).cloned());
+    let answered = match (cx.gate.admit(&parts).map(|()| cx.gate.preflight(&parts)), route) {
         (Err(failure), _) => Err(failure),
-        (Ok(()), Route::Nowhere) => Err(Failure::NoSuchRoute),
-        (Ok(()), Route::WrongMethod(allow)) => Err(Failure::MethodNotAllowed(allow)),
-        (Ok(()), Route::Found(operation)) => run(cx, operation, Request::from_parts(parts, body), language, peer).await,
+        (Ok(Some(preflight)), _) => preflight,
+        (Ok(None), Route::Nowhere) => Err(Failure::NoSuchRoute),
+        (Ok(None), Route::SlashInKey) => Err(Failure::SlashInKey),
+        (Ok(None), Route::WrongMethod(allow)) => Err(Failure::MethodNotAllowed(allow)),
+        (Ok(None), Route::Found(operation)) => {
+            run(cx, operation, Request::from_parts(parts, body), language, peer).await
+        }
     };
     let is_draining = matches!(answered, Err(Failure::Draining));
     let (mut response, code, outcome, reason) = match answered {
         Ok(response) => (response, "ok", None, String::new()),
         Err(failure) => {
+            if let Some(why) = failure.misrouted()
+                && cx.refusals.admit(why, Instant::now())
+            {
+                let [host, page] = way_in.map(|name| name.and_then(|name| name.to_str().ok().map(str::to_owned)));
+                tracing::warn!(%method, host, page, "requests are refused: {why}");
+            }
             let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
             (answer::to(failure, dialect, language, &cx.docs), code, Some(outcome), reason)
         }
@@ -104,6 +116,12 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         let text = "request";
         tracing::debug!(%method, dialect, operation, status, code, outcome, reason, duration_ms, "{text}");
     }
+    let headers = response.headers_mut();
+    cors::admit(origin, cx.gate.has_allowed_origins(), headers);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    // No copy may tell who holds a lock. What seldom changes has an ETag, by which a copy is checked.
+    let caching = if headers.contains_key(ETAG) { "no-cache" } else { "no-store" };
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
     if let Some(id) = request::id_for_answer().and_then(|id| HeaderValue::try_from(id).ok()) {
         response.headers_mut().insert(REQUEST_ID.clone(), id);
     }

@@ -8,9 +8,10 @@ use hyper::http::request::Parts;
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Version};
 
+use super::cors;
 use super::failure::Failure;
 use super::settings::ListenConfig;
-use crate::server::Address;
+use crate::server::{Address, Response};
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -64,7 +65,7 @@ impl Gate {
             return Err(Failure::BadRequest("the request's target and its Host header name two hosts".to_owned()));
         }
         if self.hosts.as_ref().is_some_and(|hosts| !hosts.admit(host.host())) {
-            return Err(Failure::Forbidden("the host is not allowed; see --allowed-hosts"));
+            return Err(Failure::NotServed("this host name is not answered to; see --allowed-hosts"));
         }
         if let Some(host) = first {
             let _ = self.admitted.set(host.clone());
@@ -75,17 +76,17 @@ impl Gate {
     /// Refuses a change by a cross-origin page, for callers whose right comes from the browser alone: from the cookie that it
     /// adds, or from its place on a network where callers need not authenticate.
     pub fn admit_page(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
-        const FOREIGN: Failure = Failure::Forbidden("the origin is not allowed; see --allowed-origins");
+        const FOREIGN: Failure = Failure::FOREIGN_ORIGIN;
         if method.is_safe() {
+            return Ok(());
+        }
+        if self.allowed_origin(headers).is_some() {
             return Ok(());
         }
         let mut origins = headers.get_all(ORIGIN).iter();
         let origin = origins.next().map(|origin| origin.to_str().unwrap_or("null"));
         if origins.next().is_some() {
             return Err(FOREIGN);
-        }
-        if origin.is_some_and(|origin| self.allowed_origins.iter().any(|allowed| allowed == origin)) {
-            return Ok(());
         }
         let mut sites = headers.get_all(&SEC_FETCH_SITE).iter().map(HeaderValue::as_bytes);
         if sites.any(|site| !matches!(site, b"same-origin" | b"none")) {
@@ -96,6 +97,21 @@ impl Gate {
             Some(host) if is_same(origin, host.as_str()) => Ok(()),
             _ => Err(FOREIGN),
         }
+    }
+
+    /// The origin of a request, where it is one of `--allowed-origins`.
+    pub fn allowed_origin<'a>(&self, headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+        cors::origin(&self.allowed_origins, headers)
+    }
+
+    /// The answer to a browser that asks whether a page may send a request; see [`cors::preflight`].
+    pub fn preflight(&self, parts: &Parts) -> Option<Result<Response, Failure>> {
+        cors::preflight(&self.allowed_origins, parts)
+    }
+
+    /// Whether any origin is allowed beside the listener's own.
+    pub fn has_allowed_origins(&self) -> bool {
+        !self.allowed_origins.is_empty()
     }
 
     /// Refuses a caller without a credential whose request came through a proxy: it may come from anywhere, also on a

@@ -95,22 +95,32 @@ pub enum Route {
     Found(Operation),
     /// The path exists, but not with this method; the text is for `Allow`.
     WrongMethod(String),
+    /// A path of the native API with more segments than it has: a key with a bare slash in it.
+    SlashInKey,
     Nowhere,
 }
 
 /// The methods of all paths, for requests that name no path: `CONNECT host:port` and `OPTIONS *`.
-const ANY_METHOD: &str = "GET, POST, PUT, DELETE";
+const ANY_METHOD: &str = "GET, HEAD, POST, PUT, DELETE";
 
 /// The methods of a path, in the order of `Allow`, and what each asks for, given the part of the path that varies.
 type Methods = &'static [(&'static str, fn(String) -> Operation)];
 
-/// Finds the route of a request. A leading `/api` is accepted before every path of the admin and the leases API, because
+/// How every path of the Dapr API begins, but for the slash.
+const DAPR: &str = "v1.0";
+
+/// Finds the route of a request. A `HEAD` is a `GET` whose body is not sent. In a path of the Dapr API slashes at its
+/// beginning and its end do not count, as with Dapr. A leading `/api` is accepted before every path of the admin and the leases API, because
 /// clients of the latter know it from there.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
         Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Errors, Fence,
         Hold, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
     };
+    let bare = path.trim_matches('/');
+    let is_dapr = bare.starts_with(DAPR) && path.starts_with('/');
+    let path = if is_dapr { &path[path.len() - path.trim_start_matches('/').len() - 1..] } else { path };
+    let path = if is_dapr { path.trim_end_matches('/') } else { path };
     let stripped = path.strip_prefix("/api").filter(|rest| rest.starts_with('/'));
     // One more than any path of ours has.
     let (mut segments, mut count) = ([""; 5], 0);
@@ -144,14 +154,20 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
         _ if (method == Method::CONNECT && path.is_empty()) || (method == Method::OPTIONS && path == "*") => {
             return (Dialect::None, Route::WrongMethod(ANY_METHOD.to_owned()));
         }
+        ["v1", "locks", _, _, ..] if stripped.is_none() => return (Dialect::Native, Route::SlashInKey),
+        _ if is_dapr => return (Dialect::Dapr(DaprCall::Probe), Route::Nowhere),
         _ => return (Dialect::None, Route::Nowhere),
     };
     if stripped.is_some() && !matches!(dialect, Dialect::Admin | Dialect::Leases) {
         return (Dialect::None, Route::Nowhere);
     }
-    let route = match methods.iter().find(|(allowed, _)| method == allowed) {
+    let asked = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let route = match methods.iter().find(|(allowed, _)| asked == *allowed) {
         Some((_, operation)) => Route::Found(operation(name.to_owned())),
-        None => Route::WrongMethod(methods.iter().map(|(allowed, _)| *allowed).collect::<Vec<_>>().join(", ")),
+        None => {
+            let allowed = methods.iter().map(|(allowed, _)| if *allowed == "GET" { "GET, HEAD" } else { allowed });
+            Route::WrongMethod(allowed.collect::<Vec<_>>().join(", "))
+        }
     };
     (dialect, route)
 }
@@ -175,11 +191,6 @@ mod tests {
         for path in [
             "/api/v1/locks",
             "/api/v1.0/metadata",
-            "/v1.0-alpha1/lock",
-            "/v1.0-alpha1/lock/a/b",
-            "/v1.0/lock/a",
-            "/v1/locks/a/b",
-            "/v1/locks/a/fence/",
             "/",
             "",
             "*",
@@ -194,16 +205,44 @@ mod tests {
     }
 
     #[test]
+    fn a_key_with_a_slash_is_told_from_a_path_that_leads_nowhere() {
+        for path in ["/v1/locks/a/b", "/v1/locks/a/fence/", "/v1/locks/a/b/hold", "/v1/locks/a/b/c/d/e"] {
+            assert_eq!(resolve(&Method::POST, path), (Dialect::Native, Route::SlashInKey), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_of_dapr_is_read_as_dapr_reads_it() {
+        let lock = (Dialect::Dapr(DaprCall::TryLock), Route::Found(Operation::DaprTryLock("s".to_owned())));
+        for path in ["/v1.0-alpha1/lock/s", "//v1.0-alpha1/lock/s", "/v1.0-alpha1/lock/s/", "///v1.0-alpha1/lock/s//"] {
+            assert_eq!(resolve(&Method::POST, path), lock, "{path}");
+        }
+        for path in
+            ["/v1.0-alpha1/lock", "/v1.0-alpha1/lock/", "/v1.0-alpha1/lock/a/b", "/v1.0/lock/a", "//v1.0", "/v1.0"]
+        {
+            assert_eq!(resolve(&Method::POST, path), (Dialect::Dapr(DaprCall::Probe), Route::Nowhere), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_head_is_a_get() {
+        for path in ["/v1/locks", "/v1/locks/a", "/cmn/leasable-locks", "/v1.0/healthz", "/openapi.json", "/errors"] {
+            assert_eq!(resolve(&Method::HEAD, path), resolve(&Method::GET, path), "{path}");
+        }
+    }
+
+    #[test]
     fn other_methods_are_told_which_ones_are_allowed() {
         let allowed = |(_, route): (Dialect, Route)| match route {
             Route::WrongMethod(allow) => allow,
             other => panic!("{other:?}"),
         };
-        assert_eq!(allowed(resolve(&Method::HEAD, "/cmn/leasable-locks")), "GET, POST");
+        assert_eq!(allowed(resolve(&Method::PUT, "/cmn/leasable-locks")), "GET, HEAD, POST");
         assert_eq!(allowed(resolve(&Method::TRACE, "/cmn/leasable-locks/7")), "PUT, DELETE");
         assert_eq!(allowed(resolve(&Method::GET, "/cmn/leasable-locks/custom/7")), "DELETE");
         assert_eq!(allowed(resolve(&Method::OPTIONS, "/admin/remove-lock")), "DELETE");
-        assert_eq!(allowed(resolve(&Method::HEAD, "/v1.0/healthz")), "GET");
+        assert_eq!(allowed(resolve(&Method::POST, "/v1.0/healthz")), "GET, HEAD");
+        assert_eq!(allowed(resolve(&Method::HEAD, "/admin/lock")), "POST");
         assert_eq!(allowed(resolve(&Method::GET, "/v1.0-alpha1/lock/a")), "POST");
         assert_eq!(allowed(resolve(&Method::OPTIONS, "*")), ANY_METHOD);
         assert_eq!(allowed(resolve(&Method::CONNECT, "")), ANY_METHOD);

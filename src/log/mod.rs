@@ -15,7 +15,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, registry};
 
 use fields::{Fields, escaped};
-pub(crate) use throttle::{LogThrottle, Suppressed};
+pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 
 use crate::request;
 

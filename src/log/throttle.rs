@@ -1,5 +1,6 @@
 //! Bounds how many lines of one kind the log gets: while Redis is unavailable, each request would add one.
 
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -41,9 +42,36 @@ impl LogThrottle {
     }
 }
 
+/// Between two lines of one reason.
+const REMINDER: Duration = Duration::from_secs(60);
+
+/// When a line of each reason was last written: one that tells of a setting is written once, and then as a reminder.
+#[derive(Default)]
+pub(crate) struct Reminders(Mutex<BTreeMap<&'static str, Instant>>);
+
+impl Reminders {
+    /// Whether a line of this reason is due.
+    pub fn admit(&self, reason: &'static str, now: Instant) -> bool {
+        let mut last = self.0.lock().expect("no holder of this lock panics");
+        let is_due = last.get(reason).is_none_or(|last| now.saturating_duration_since(*last) >= REMINDER);
+        if is_due {
+            last.insert(reason, now);
+        }
+        is_due
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reason_is_told_at_once_and_then_once_a_minute() {
+        let (reminders, now) = (Reminders::default(), Instant::now());
+        let told: Vec<bool> = [0, 1, 59, 60, 61].map(|s| reminders.admit("a", now + Duration::from_secs(s))).into();
+        assert_eq!(told, [true, false, false, true, false]);
+        assert!(reminders.admit("b", now));
+    }
 
     #[test]
     fn so_many_lines_are_admitted_a_second_and_the_next_says_how_many_were_not() {

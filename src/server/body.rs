@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::CONTENT_LENGTH;
+use hyper::header::{CONTENT_ENCODING, CONTENT_LENGTH, HeaderValue};
 use tokio::sync::mpsc;
 
 /// Longest request body, bytes.
@@ -22,6 +22,8 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 pub enum BodyError {
     #[error("the body is longer than {MAX_BODY_BYTES} bytes")]
     TooLarge,
+    #[error("the body has a Content-Encoding")]
+    Encoded,
     #[error("the body took longer than {} s", BODY_TIMEOUT.as_secs())]
     Timeout,
     #[error("the body ended before it was whole")]
@@ -36,6 +38,10 @@ pub async fn read(request: hyper::Request<Incoming>) -> Result<Bytes, BodyError>
 
 /// Reads a body whole, for a caller who keeps the headers before it.
 pub async fn read_behind(headers: &HeaderMap, body: Incoming) -> Result<Bytes, BodyError> {
+    let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
+    if !headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+        return Err(BodyError::Encoded);
+    }
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
         return Err(BodyError::TooLarge);

@@ -3,9 +3,11 @@
 pub mod admin;
 mod admin_requests;
 mod browser;
+mod cors;
 mod dapr;
 mod directory;
 mod hold;
+mod http;
 mod identity;
 mod leases;
 mod lists;

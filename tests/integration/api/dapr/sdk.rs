@@ -7,7 +7,7 @@ use crate::harness::{API_TOKEN, Scratch, Sidecar, TestRedis, unique};
 
 async fn said(sidecar: &Sidecar, token: &str) -> Value {
     let port = sidecar.api_address().rsplit(':').next().unwrap();
-    let printed = node("dapr/sdk.js", &[port, &unique("sdk"), token]).await;
+    let printed = node("api/dapr/sdk.js", &[port, &unique("sdk"), token]).await;
     serde_json::from_str(&printed).unwrap()
 }
 

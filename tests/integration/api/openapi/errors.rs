@@ -40,6 +40,12 @@ pub async fn of_requests(document: &Document, sidecar: &Sidecar) {
         let call = operation.call(sidecar, &known(&operation)).body("x".repeat(16 * 1024 + 1));
         document.check(&operation.id, &call.send().await);
     }
+    for operation in document.that_answer("415") {
+        let call = operation.call(sidecar, &known(&operation)).header("content-encoding", "gzip").body("x");
+        let answer = call.send().await;
+        assert_eq!(answer.status, 415, "{}", operation.id);
+        document.check(&operation.id, &answer);
+    }
     for (method, path, response) in [
         ("GET", "/nowhere", "NotFound"),
         ("PATCH", "/v1/locks/a", "MethodNotAllowed"),

@@ -120,9 +120,17 @@ impl Document {
         for name in answer.headers.keys().map(|name| name.as_str()) {
             let documented = response["headers"].as_object().into_iter().flatten();
             let is_documented = documented.map(|(name, _)| name.to_lowercase()).any(|documented| documented == name);
-            let is_https =
-                ["content-type", "content-length", "transfer-encoding", "date", "connection"].contains(&name);
-            assert!(is_documented || is_https, "{what}: the header {name} is not documented");
+            // Those of HTTP itself, and those that the document says of all at its beginning.
+            const OF_ALL: [&str; 7] = [
+                "content-type",
+                "content-length",
+                "transfer-encoding",
+                "date",
+                "connection",
+                "cache-control",
+                "x-content-type-options",
+            ];
+            assert!(is_documented || OF_ALL.contains(&name), "{what}: the header {name} is not documented");
         }
         let Some(content) = response["content"].as_object() else {
             assert_eq!((answer.text(), answer.header("content-type")), ("", None), "{what}");

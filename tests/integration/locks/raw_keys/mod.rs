@@ -19,7 +19,8 @@ fn libraries() -> impl Iterator<Item = (&'static str, Peer, String)> {
 
 /// A library at the shared Redis.
 fn library(name: &str) -> Peer {
-    let script = if matches!(name, "redis-py" | "pottery") { "raw_keys/locks.py" } else { "raw_keys/locks.js" };
+    let script =
+        if matches!(name, "redis-py" | "pottery") { "locks/raw_keys/locks.py" } else { "locks/raw_keys/locks.js" };
     Peer::start(script, &[name, &TestRedis::alone().socket()])
 }
 
