@@ -149,7 +149,8 @@ fn failures() -> Vec<Failure> {
         Failure::NoStores,
         Failure::Unauthorized(log()),
         Failure::Proxied,
-        Failure::Forbidden("for the log"),
+        Failure::Forbidden("lacks the permission manage-locks"),
+        Failure::NotServed("this host name is not answered to; see --allowed-hosts"),
         Failure::NoSuchUser("for the log"),
         Failure::NoSuchRoute,
         Failure::SlashInKey,
@@ -193,8 +194,8 @@ fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
         Failure::NoSuchLease => dialect != Dialect::Native,
         Failure::Proxied => dialect != Dialect::Admin,
         Failure::NoSuchStore(_) | Failure::NoStores => is_dapr && dialect != Dialect::Dapr(DaprCall::Probe),
-        Failure::NoSuchRoute
-        | Failure::SlashInKey
+        Failure::NoSuchRoute => is_dapr || dialect == Dialect::Native,
+        Failure::SlashInKey
         | Failure::Lost
         | Failure::Fenced(_)
         | Failure::WaitTimeout(_)
@@ -266,7 +267,7 @@ async fn every_failure_is_documented_with_its_status_headers_and_body_and_no_oth
     let kinds = failures().iter().map(discriminant).collect::<std::collections::HashSet<_>>().len();
     assert_eq!(kinds, FAILURES.matches("=> row(\"").count(), "one of each");
     let document = document();
-    let dapr = &["DaprMethodNotAllowed"][..];
+    let dapr = &["DaprNotFound", "DaprMethodNotAllowed"][..];
     for (dialect, tag, paths, further) in [
         (Dialect::Admin, "Admin", "/", &["AdminMethodNotAllowed"][..]),
         (Dialect::Leases, "LeasableLock", "/", &["LeaseMethodNotAllowed"]),
