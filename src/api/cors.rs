@@ -29,6 +29,9 @@ const ALLOW_PRIVATE_NETWORK: HeaderName = HeaderName::from_static("access-contro
 
 /// The origin of a request, where it is one of those that are allowed; `None` for any other, and without one.
 pub fn origin<'a>(allowed: &[String], headers: &'a HeaderMap) -> Option<&'a HeaderValue> {
+    if allowed.is_empty() {
+        return None;
+    }
     let mut origins = headers.get_all(ORIGIN).iter();
     let origin = origins.next().filter(|_| origins.next().is_none())?;
     allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then_some(origin)

@@ -116,16 +116,20 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         let text = "request";
         tracing::debug!(%method, dialect, operation, status, code, outcome, reason, duration_ms, "{text}");
     }
-    let headers = response.headers_mut();
-    cors::admit(origin, cx.gate.has_allowed_origins(), headers);
+    cors::admit(origin, cx.gate.has_allowed_origins(), response.headers_mut());
+    complete(response.headers_mut());
+    response
+}
+
+/// Adds what every answer has.
+fn complete(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // No copy may tell who holds a lock. What seldom changes has an ETag, by which a copy is checked.
     let caching = if headers.contains_key(ETAG) { "no-cache" } else { "no-store" };
     headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
     if let Some(id) = request::id_for_answer().and_then(|id| HeaderValue::try_from(id).ok()) {
-        response.headers_mut().insert(REQUEST_ID.clone(), id);
+        headers.insert(REQUEST_ID.clone(), id);
     }
-    response
 }
 
 /// A handler at work.
