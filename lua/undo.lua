@@ -11,6 +11,8 @@
 --       | {"nothing"}      this sending was told of no lease
 --       | {"told"}         another sending was told of the lease, or it was renewed: it stays, without this sending
 --       | {"late", now_ms} see lease.lua
+-- A lease that stays keeps its time, also what this sending added to it: those who stay may have been told of that, by a
+-- repetition, a renewal or a look.
 -- A script, because a repetition may be told between a GET and a DEL, and a turn come between leaving the queue and a GET.
 local lock, tokens, queue        = KEYS[1], KEYS[2], KEYS[3]
 local key                        = ARGV[1]
