@@ -106,8 +106,8 @@ async fn every_route_answers_with_and_without_the_leading_api() {
 async fn a_wrong_method_is_told_which_ones_are_right() {
     let leases = Leases::start(&[]).await;
     for (method, path, allow) in [
-        ("PATCH", PATH.to_owned(), "GET, POST"),
-        ("DELETE", PATH.to_owned(), "GET, POST"),
+        ("PATCH", PATH.to_owned(), "GET, HEAD, POST"),
+        ("DELETE", PATH.to_owned(), "GET, HEAD, POST"),
         ("GET", format!("{PATH}/7"), "PUT, DELETE"),
         ("POST", format!("/api{PATH}/7"), "PUT, DELETE"),
         ("PUT", format!("{PATH}/custom/7"), "DELETE"),

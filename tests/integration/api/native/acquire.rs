@@ -129,9 +129,9 @@ async fn other_methods_and_paths_are_problems_too() {
     let native = Native::start(&[]).await;
     let key = unique("routes");
     for (method, path, allow) in [
-        ("PATCH", path(&key), "GET, POST, PUT, DELETE"),
-        ("POST", "/v1/locks".to_owned(), "GET"),
-        ("DELETE", format!("{}/fence", path(&key)), "GET"),
+        ("PATCH", path(&key), "GET, HEAD, POST, PUT, DELETE"),
+        ("POST", "/v1/locks".to_owned(), "GET, HEAD"),
+        ("DELETE", format!("{}/fence", path(&key)), "GET, HEAD"),
     ] {
         let answer = native.ask(&Who::System, method, &path).send().await;
         assert_problem(&answer, 405, "method-not-allowed");
