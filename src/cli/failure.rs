@@ -36,7 +36,7 @@ impl Failure {
             }
             Failure::Refused(problem) => {
                 complain(&problem);
-                exit::FAILURE
+                problem.exit_code()
             }
         }
     }
@@ -73,6 +73,15 @@ impl Problem {
             retry_after: None,
         });
         Problem { status, retry_after, ..problem }
+    }
+
+    /// The exit code of a refusal that has none of its own.
+    pub fn exit_code(&self) -> u8 {
+        match self.status {
+            401 | 403 => exit::NOT_ALLOWED,
+            500.. => exit::UNAVAILABLE,
+            _ => exit::FAILURE,
+        }
     }
 
     fn next_step(&self) -> &'static str {

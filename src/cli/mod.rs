@@ -24,10 +24,12 @@ mod exit {
     pub const USAGE: u8 = 64;
     /// What is needed is not there: a sidecar, a redis-server.
     pub const UNAVAILABLE: u8 = 69;
-    /// Another owner has the lock.
+    /// Another owner has the lock, or had it for as long as the command was to wait.
     pub const NOT_ACQUIRED: u8 = 75;
     /// The lock was lost under the command.
     pub const LOST: u8 = 76;
+    /// The credentials are not good, or not enough.
+    pub const NOT_ALLOWED: u8 = 77;
     /// Something failed that should not.
     pub const FAILURE: u8 = 1;
     /// The command is there and cannot be executed, as shells say it.

@@ -9,11 +9,9 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::ExecFlags;
+use super::{ExecFlags, refusal};
 use crate::cli::client::{Sidecar, path_of};
 use crate::cli::failure::{Failure, Problem};
-use crate::cli::view::{Holder, printable};
-use crate::cli::{complain, exit};
 
 /// How long one request waits. A longer wait is made of several, each of which goes to the end of the line.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
@@ -106,7 +104,7 @@ pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<Hold, u8> {
             Failure::Broken(_) => Some(Duration::from_secs(1)),
             Failure::NoSidecar(_) | Failure::Usage(_) => None,
         };
-        let Some(pause) = pause else { return Err(explain(failure, sidecar, flags).await) };
+        let Some(pause) = pause else { return Err(refusal::tell(failure, sidecar, flags).await) };
         let pause = give_up.map_or(pause, |at| pause.min(at.saturating_duration_since(Instant::now())));
         tokio::time::sleep(pause).await;
     }
@@ -138,45 +136,4 @@ fn meta(flags: &ExecFlags) -> serde_json::Value {
     // The wrapper: whom to signal.
     let pid = rustix::process::getppid().map(rustix::process::Pid::as_raw_pid);
     json!({"host": host.trim_end(), "pid": pid, "command": command})
-}
-
-/// Who holds the lock now, where the refusal did not say.
-async fn holder(sidecar: &Sidecar, flags: &ExecFlags) -> Option<Holder> {
-    #[derive(Deserialize)]
-    struct Shown {
-        holder: Option<Holder>,
-    }
-    let body = sidecar.ask("GET", &path_of(flags.key.as_str())).await.ok()?;
-    serde_json::from_slice::<Shown>(&body).ok()?.holder
-}
-
-async fn explain(failure: Failure, sidecar: &Sidecar, flags: &ExecFlags) -> u8 {
-    let key = printable(flags.key.as_str());
-    match failure {
-        Failure::Refused(problem) => match (problem.code.as_str(), problem.status) {
-            ("held" | "wait-timeout", _) => {
-                let holder = match problem.holder {
-                    Some(holder) => Some(holder),
-                    None => holder(sidecar, flags).await,
-                };
-                let holder = holder.map_or_else(|| "another owner".to_owned(), |holder| holder.to_string());
-                let step = if flags.wait.r#try { "wait for it with --wait 1m" } else { "wait longer with --wait" };
-                complain(format!("`{key}` is held by {holder}; {step}"));
-                exit::NOT_ACQUIRED
-            }
-            ("bad-request", _) => {
-                complain(problem);
-                exit::USAGE
-            }
-            (_, 404 | 405) => {
-                complain(format!("not a lockside API that can hold a lock; check --url: {problem}"));
-                exit::UNAVAILABLE
-            }
-            _ => {
-                complain(format!("`{key}` was not acquired: {problem}"));
-                exit::NOT_ACQUIRED
-            }
-        },
-        other => other.tell(),
-    }
 }

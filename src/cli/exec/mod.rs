@@ -17,6 +17,7 @@ mod command;
 mod hold_stream;
 mod ipc;
 mod kill_timer;
+mod refusal;
 mod supervisor;
 mod terminal;
 mod wrapper;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::client::SidecarFlags;
+use super::exit;
 use crate::config;
 use crate::lock::Key;
 
@@ -42,6 +44,10 @@ pub struct ExecFlags {
 
     #[command(flatten)]
     wait: WaitFlags,
+
+    /// Exit code for a lock that is held, or was for as long as --wait; 1 to 255
+    #[arg(long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
+    conflict_exit_code: u8,
 
     #[command(flatten)]
     sidecar: SidecarFlags,
@@ -62,7 +68,7 @@ struct WaitFlags {
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     wait: Option<Duration>,
 
-    /// Do not wait; exit 75 if the lock is held
+    /// Do not wait; exit 75 (or --conflict-exit-code) if the lock is held
     #[arg(long)]
     r#try: bool,
 }
@@ -81,8 +87,9 @@ is about to be lost, the group gets SIGTERM, and a fifth of --ttl later (10 s at
 after a force-release SIGKILL comes within a second. Background processes left by the command continue without the lock.
 
 Exit code: the command's (128 + n when signal n ended it), or
-  64  wrong usage            69  no sidecar                  75  not acquired
-  76  the lock was lost      126 CMD cannot be executed      127 no such CMD
+  64  wrong usage            75  held, or not granted in time    126 CMD cannot be executed
+  69  no sidecar or Redis    76  the lock was lost               127 no such CMD
+                             77  not allowed (401, 403)
 
 Example: lockside exec nightly-report -- ./report.sh --full
 Example: lockside exec --try --ttl 10s deploy/web -- sh -c 'echo \"token $LOCKSIDE_TOKEN\"; ./deploy'";

@@ -97,7 +97,7 @@ async fn acquire(
             }
             _ => {
                 complain("the sidecar closed the connection before granting the lock; is it shutting down?");
-                Err(exit::NOT_ACQUIRED)
+                Err(exit::UNAVAILABLE)
             }
         }
     };

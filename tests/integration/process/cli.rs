@@ -164,7 +164,7 @@ async fn a_unix_socket_and_a_credential_lead_to_the_locks() {
     let _sidecar = Sidecar::start(TestRedis::shared(), &[&["--listen", &listen][..], &flags].concat()).await;
 
     let anonymous = lockside(&["ls", "--url", &listen]).await;
-    assert_eq!(anonymous.code, Some(1));
+    assert_eq!(anonymous.code, Some(77));
     assert!(anonymous.stderr.contains("--token-file"), "{}", anonymous.stderr);
     let system = lockside_with(&["ls", "--url", &listen], &[("LOCKSIDE_TOKEN_FILE", &api_token)]).await;
     assert_eq!(system.code, Some(0), "{}", system.stderr);
@@ -172,7 +172,7 @@ async fn a_unix_socket_and_a_credential_lead_to_the_locks() {
     let looked = lockside(&["show", "k", "--url", &listen, "--token-file", &user]).await;
     assert_eq!(looked.code, Some(0), "{}", looked.stderr);
     let forced = lockside(&["release", "k", "--force", "--url", &listen, "--token-file", &user]).await;
-    assert_eq!(forced.code, Some(1));
+    assert_eq!(forced.code, Some(77));
     assert!(forced.stderr.contains("forbidden"), "{}", forced.stderr);
 }
 

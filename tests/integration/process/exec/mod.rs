@@ -2,6 +2,7 @@
 
 mod loss;
 mod outcomes;
+mod refusals;
 mod signals;
 mod terminal;
 
