@@ -129,7 +129,7 @@ impl Sidecar {
             let step = "is `lockside serve` running? otherwise check --url";
             Failure::NoSidecar(format!("cannot connect to lockside at {}: {error}; {step}", self.place))
         })?;
-        Ok(Connection { sidecar: self, sender, socket })
+        Ok(Connection { sidecar: self, sender, socket, name: None })
     }
 
     async fn open(&self) -> io::Result<(http1::SendRequest<Full<Bytes>>, std::os::fd::OwnedFd)> {
@@ -172,9 +172,16 @@ pub struct Connection<'a> {
     sender: http1::SendRequest<Full<Bytes>>,
     /// The socket once more: while anybody has it open, the sidecar sees no end.
     pub socket: std::os::fd::OwnedFd,
+    /// Of the attempt.
+    name: Option<HeaderValue>,
 }
 
 impl Connection<'_> {
+    /// Names the attempt, so that it can be repeated.
+    pub fn named(self, name: &str) -> Self {
+        Self { name: Some(HeaderValue::from_str(name).expect("a name of printable ASCII")), ..self }
+    }
+
     /// Sends the request; answers once the head of the response is there, whatever its status.
     pub async fn send(mut self, method: &str, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
         let host = match &self.sidecar.place {
@@ -184,6 +191,9 @@ impl Connection<'_> {
         let mut request = Request::builder().method(method).uri(path).header(HOST, host);
         if let Some(credential) = &self.sidecar.credential {
             request = request.header(AUTHORIZATION, credential);
+        }
+        if let Some(name) = &self.name {
+            request = request.header("idempotency-key", name);
         }
         if !body.is_empty() {
             request = request.header(CONTENT_TYPE, "application/json");

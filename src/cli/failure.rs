@@ -7,7 +7,8 @@ use hyper::Response;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::{complain, exit, view::Holder};
+use super::view::{Holder, printable};
+use super::{complain, exit};
 
 /// Why a request did not do what it should.
 #[derive(Debug)]
@@ -42,6 +43,15 @@ impl Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Failure::Usage(problem) | Failure::NoSidecar(problem) | Failure::Broken(problem) => f.write_str(problem),
+            Failure::Refused(problem) => problem.fmt(f),
+        }
+    }
+}
+
 /// An error that the sidecar answered: `application/problem+json`.
 #[derive(Debug, Deserialize)]
 pub struct Problem {
@@ -72,7 +82,12 @@ impl Problem {
             holder: None,
             retry_after: None,
         });
-        Problem { status, retry_after, ..problem }
+        Problem { status, retry_after, ..problem }.masked()
+    }
+
+    /// The same without what a terminal would obey.
+    pub fn masked(self) -> Problem {
+        Problem { code: printable(&self.code), detail: printable(&self.detail), ..self }
     }
 
     /// The exit code of a refusal that has none of its own.

@@ -27,11 +27,27 @@ pub struct Holder {
     pub meta: Option<Box<RawValue>>,
 }
 
+impl Holder {
+    /// The owner's name, without what a terminal would obey.
+    pub fn name(&self) -> String {
+        let stranger = || "another program (lockside did not write this key)".to_owned();
+        self.owner.as_deref().map_or_else(stranger, printable)
+    }
+
+    /// How long the lock had been held when the sidecar said so, by the clock of Redis alone.
+    pub fn held_for_ms(&self) -> Option<u64> {
+        let [since, until] =
+            [&self.since, &self.valid_until].map(|time| time.as_ref()?.parse::<jiff::Timestamp>().ok());
+        let lasts = until?.as_millisecond() - since?.as_millisecond();
+        u64::try_from(lasts).ok()?.checked_sub(self.valid_for_ms?)
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.owner {
-            Some(owner) => write!(f, "`{}`", printable(owner))?,
-            None => write!(f, "another program (lockside did not write this key)")?,
+            Some(_) => write!(f, "`{}`", self.name())?,
+            None => write!(f, "{}", self.name())?,
         }
         match self.valid_for_ms {
             Some(ms) => write!(f, " for another {}", span(ms)),
@@ -40,15 +56,20 @@ impl fmt::Display for Holder {
     }
 }
 
-/// A time that is left, for people.
+/// A time for people, in the style of the flags: `4.5s`, `29s`, `1m57s`.
 pub fn span(ms: u64) -> String {
-    let seconds = ms / 1000;
+    let (tenths, seconds) = (ms / 100, ms / 1000);
     match seconds {
-        0..10 => format!("{ms} ms"),
-        10..120 => format!("{seconds} s"),
-        120..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3600, seconds / 60 % 60),
+        0..10 if tenths % 10 == 0 => format!("{seconds}s"),
+        0..10 => format!("{seconds}.{}s", tenths % 10),
+        10..60 => format!("{seconds}s"),
+        60..3600 => two((seconds / 60, "m"), (seconds % 60, "s")),
+        _ => two((seconds / 3600, "h"), (seconds / 60 % 60, "m")),
     }
+}
+
+fn two((large, unit): (u64, &str), (small, smaller): (u64, &str)) -> String {
+    if small == 0 { format!("{large}{unit}") } else { format!("{large}{unit}{small}{smaller}") }
 }
 
 /// A text without what a terminal would obey.
@@ -82,8 +103,9 @@ mod tests {
 
     #[test]
     fn a_span_is_told_in_the_units_that_matter() {
-        let told = [0, 1200, 9999, 10_000, 119_999, 121_000, 7_200_000].map(span);
-        assert_eq!(told, ["0 ms", "1200 ms", "9999 ms", "10 s", "119 s", "2 min 1 s", "2 h 0 min"]);
+        let told = [0, 90, 300, 1000, 4567, 9999, 10_000, 29_999, 117_000, 120_000, 7_200_000, 7_320_000].map(span);
+        let expected = ["0s", "0s", "0.3s", "1s", "4.5s", "9.9s", "10s", "29s", "1m57s", "2m", "2h", "2h2m"];
+        assert_eq!(told, expected);
     }
 
     #[test]

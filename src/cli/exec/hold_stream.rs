@@ -7,15 +7,15 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::time::Instant;
 
-use super::{ExecFlags, refusal};
+use super::ExecFlags;
+use super::progress::{Progress, Standing};
 use crate::cli::client::{Sidecar, path_of};
 use crate::cli::failure::{Failure, Problem};
+use crate::cli::view::Holder;
 
-/// How long one request waits. A longer wait is made of several, each of which goes to the end of the line.
-const LONGEST_WAIT: Duration = Duration::from_secs(600);
-/// What an answer may take beyond the wait that was asked for.
+/// What a response may take beyond the wait that was asked for, and a line of the stream: the sidecar writes one every
+/// two seconds.
 const SLACK: Duration = Duration::from_secs(10);
 /// Longest line of the stream, bytes.
 const LONGEST_LINE: usize = 64 * 1024;
@@ -24,11 +24,13 @@ const LONGEST_LINE: usize = 64 * 1024;
 #[derive(Debug, Deserialize)]
 #[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Event {
-    Acquired {
-        token: u64,
-        valid_for_ms: u64,
-        valid_until: String,
-    },
+    /// Where the request stands in the queue.
+    #[serde(skip)]
+    Waiting(Waiting),
+    /// There is no lock.
+    #[serde(skip)]
+    Refused(Box<Problem>),
+    Acquired(Lease),
     Renewed {
         valid_for_ms: u64,
     },
@@ -46,6 +48,43 @@ pub enum Event {
     Unknown,
 }
 
+/// A line of the wait. A field that Redis has not told yet is missing.
+#[derive(Debug, Deserialize)]
+pub struct Waiting {
+    pub position: Option<u64>,
+    pub holder: Option<Holder>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Lease {
+    pub token: u64,
+    valid_for_ms: u64,
+    pub valid_until: String,
+}
+
+impl Lease {
+    pub fn valid_for(&self) -> Duration {
+        Duration::from_millis(self.valid_for_ms)
+    }
+}
+
+impl Event {
+    fn read(line: &[u8]) -> Option<Event> {
+        #[derive(Deserialize)]
+        struct Named {
+            event: String,
+        }
+        // A holder has a `meta`, which cannot be read behind a tag.
+        let Named { event } = serde_json::from_slice(line).ok()?;
+        match event.as_str() {
+            "waiting" => serde_json::from_slice(line).ok().map(Event::Waiting),
+            "refused" => serde_json::from_slice::<Problem>(line).ok().map(|it| Event::Refused(Box::new(it.masked()))),
+            _ => serde_json::from_slice(line).ok(),
+        }
+    }
+}
+
 /// A lock, for as long as this is kept.
 pub struct Hold {
     body: Incoming,
@@ -61,7 +100,7 @@ impl Hold {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line = self.buffer.split_to(end);
                 self.buffer.advance(1);
-                return serde_json::from_slice(&line).ok();
+                return Event::read(&line);
             }
             let frame = self.body.frame().await?.ok()?;
             if let Ok(data) = frame.into_data() {
@@ -74,66 +113,75 @@ impl Hold {
     }
 }
 
-/// Waits for the lock as the flags say. Otherwise tells why there is none, and gives the exit code.
-pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<Hold, u8> {
-    let bound = flags.wait.bound();
-    let give_up = bound.and_then(|bound| Instant::now().checked_add(bound));
-    let mut longest = LONGEST_WAIT;
-    loop {
-        let left = give_up.map_or(longest, |at| at.saturating_duration_since(Instant::now()));
-        let wait = left.min(longest);
-        let failure = match request(sidecar, flags, wait).await {
-            Ok(hold) => return Ok(hold),
-            Err(failure) => failure,
-        };
-        let goes_on = give_up.is_none_or(|at| Instant::now() < at);
-        let pause = match &failure {
-            _ if !goes_on => None,
-            Failure::Refused(problem) => match problem.code.as_str() {
-                "wait-timeout" => Some(Duration::ZERO),
-                "held" | "too-many-waiters" | "overloaded" | "redis-unavailable" | "redis-refused" | "too-late"
-                | "outcome-unknown" | "draining" => Some(Duration::from_secs(problem.retry_after.unwrap_or(1).max(1))),
-                // The sidecar's --max-wait is shorter: wait in smaller parts.
-                "bad-request" if problem.detail.starts_with("waitMs") && wait > Duration::from_secs(1) => {
-                    longest = wait / 2;
-                    Some(Duration::ZERO)
+/// One attempt. Each repetition has the same name and owner, so that a lease whose grant was not heard of is found again.
+pub struct Attempt<'a> {
+    sidecar: &'a Sidecar,
+    flags: &'a ExecFlags,
+    owner: String,
+}
+
+impl<'a> Attempt<'a> {
+    pub fn new(sidecar: &'a Sidecar, flags: &'a ExecFlags) -> Attempt<'a> {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).expect("the operating system has random bytes");
+        Attempt { sidecar, flags, owner: format!("{}-{:016x}", host(), u64::from_ne_bytes(bytes)) }
+    }
+
+    /// Sends it, and waits in the queue for at most `wait`.
+    pub async fn send(&self, wait: Duration, progress: &mut Progress) -> Result<(Hold, Lease), Failure> {
+        let granted = tokio::time::timeout(wait + SLACK, self.wait_in_queue(wait, progress)).await;
+        granted.unwrap_or_else(|_| Err(self.sidecar.silent(&"it is frozen, or overloaded")))
+    }
+
+    async fn wait_in_queue(&self, wait: Duration, progress: &mut Progress) -> Result<(Hold, Lease), Failure> {
+        let mut hold = tokio::time::timeout(SLACK, progress.during(self.open(wait)))
+            .await
+            .unwrap_or_else(|_| Err(self.sidecar.silent(&"it is frozen, or overloaded")))?;
+        loop {
+            let Ok(event) = tokio::time::timeout(SLACK, progress.during(hold.event())).await else {
+                return Err(self.sidecar.silent(&"it is frozen, or overloaded"));
+            };
+            match event {
+                Some(Event::Acquired(lease)) => return Ok((hold, lease)),
+                Some(Event::Refused(problem)) => return Err(Failure::Refused(problem)),
+                Some(Event::Waiting(Waiting { position, holder })) => {
+                    progress.stands(Standing::in_queue(position, holder.as_ref()));
                 }
-                _ => None,
-            },
-            // A sidecar that restarts in the middle of a wait; one that is not there at all is no reason to wait.
-            Failure::Broken(_) => Some(Duration::from_secs(1)),
-            Failure::NoSidecar(_) | Failure::Usage(_) => None,
-        };
-        let Some(pause) = pause else { return Err(refusal::tell(failure, sidecar, flags).await) };
-        let pause = give_up.map_or(pause, |at| pause.min(at.saturating_duration_since(Instant::now())));
-        tokio::time::sleep(pause).await;
+                Some(_) => {}
+                None => return Err(self.sidecar.silent(&"the connection was closed before the lock was granted")),
+            }
+        }
+    }
+
+    async fn open(&self, wait: Duration) -> Result<Hold, Failure> {
+        let body = json!({
+            "ttlMs": u64::try_from(self.flags.ttl.as_millis()).unwrap_or(u64::MAX),
+            "waitMs": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+            "owner": self.owner,
+            "progress": true,
+            "meta": meta(self.flags),
+        });
+        let path = format!("{}/hold", path_of(self.flags.key.as_str()));
+        let connection = self.sidecar.connect().await?.named(&self.owner);
+        let socket = connection.socket.try_clone().map_err(|error| Failure::NoSidecar(error.to_string()))?;
+        let answer = connection.send("POST", &path, Bytes::from(body.to_string())).await?;
+        if !answer.status().is_success() {
+            return Err(Failure::Refused(Box::new(Problem::read(answer).await)));
+        }
+        Ok(Hold { body: answer.into_body(), buffer: BytesMut::new(), socket })
     }
 }
 
-/// One attempt.
-async fn request(sidecar: &Sidecar, flags: &ExecFlags, wait: Duration) -> Result<Hold, Failure> {
-    let body = json!({
-        "ttlMs": u64::try_from(flags.ttl.as_millis()).unwrap_or(u64::MAX),
-        "waitMs": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-        "meta": meta(flags),
-    });
-    let path = format!("{}/hold", path_of(flags.key.as_str()));
-    let connection = sidecar.connect().await?;
-    let socket = connection.socket.try_clone().map_err(|error| Failure::NoSidecar(error.to_string()))?;
-    let answer = connection.send("POST", &path, Bytes::from(body.to_string()));
-    let answer = tokio::time::timeout(wait + SLACK, answer).await;
-    let answer = answer.unwrap_or_else(|_| Err(sidecar.silent(&"it is frozen, or overloaded")))?;
-    if !answer.status().is_success() {
-        return Err(Failure::Refused(Box::new(Problem::read(answer).await)));
-    }
-    Ok(Hold { body: answer.into_body(), buffer: BytesMut::new(), socket })
+fn host() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    // What a header may have: the name is that of the attempt, too.
+    host.chars().filter(char::is_ascii_graphic).take(64).collect()
 }
 
 /// Where the command runs, for those who look at the lock. Not its arguments: they may hold secrets.
 fn meta(flags: &ExecFlags) -> serde_json::Value {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let command = flags.command.first().map(|program| program.to_string_lossy().chars().take(200).collect::<String>());
     // The wrapper: whom to signal.
     let pid = rustix::process::getppid().map(rustix::process::Pid::as_raw_pid);
-    json!({"host": host.trim_end(), "pid": pid, "command": command})
+    json!({"host": host(), "pid": pid, "command": command})
 }

@@ -17,9 +17,11 @@ mod command;
 mod hold_stream;
 mod ipc;
 mod kill_timer;
+mod progress;
 mod refusal;
 mod supervisor;
 mod terminal;
+mod wait;
 mod wrapper;
 
 use std::ffi::OsString;
@@ -49,6 +51,10 @@ pub struct ExecFlags {
     #[arg(long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
     conflict_exit_code: u8,
 
+    /// Do not report on stderr what is waited for
+    #[arg(short, long)]
+    quiet: bool,
+
     #[command(flatten)]
     sidecar: SidecarFlags,
 
@@ -64,8 +70,8 @@ pub struct ExecFlags {
 #[derive(Args, Debug)]
 #[group(multiple = false)]
 struct WaitFlags {
-    /// Maximum time to wait for the lock [default: forever]
-    #[arg(long, value_name = "DURATION", value_parser = wait)]
+    /// Maximum time to wait for the lock, and for a sidecar that is not there yet [default: forever]
+    #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
     wait: Option<Duration>,
 
     /// Do not wait; exit 75 (or --conflict-exit-code) if the lock is held
@@ -86,6 +92,9 @@ and LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go 
 is about to be lost, the group gets SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL, before the lease ends;
 after a force-release SIGKILL comes within a second. Background processes left by the command continue without the lock.
 
+A wait is reported on stderr after a second, and again when something changes. Within --wait, a sidecar that is not there
+yet or starts again is waited for; without --wait, one that was there before.
+
 Exit code: the command's (128 + n when signal n ended it), or
   64  wrong usage            75  held, or not granted in time    126 CMD cannot be executed
   69  no sidecar or Redis    76  the lock was lost               127 no such CMD
@@ -102,7 +111,7 @@ fn ttl(text: &str) -> Result<Duration, String> {
     config::duration(text, Duration::from_millis(100), Duration::from_secs(365 * 24 * 3600))
 }
 
-fn wait(text: &str) -> Result<Duration, String> {
+fn wait_bound(text: &str) -> Result<Duration, String> {
     config::duration(text, Duration::ZERO, Duration::from_secs(365 * 24 * 3600))
 }
 

@@ -8,10 +8,10 @@ use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::command::{Change, Group};
-use super::hold_stream::{self, Event, Hold};
+use super::hold_stream::{Event, Hold, Lease};
 use super::ipc::{Channel, FromSupervisor, FromWrapper};
 use super::kill_timer::{Act, Heartbeat, KillTimer, Moment};
-use super::{ExecFlags, passed_on};
+use super::{ExecFlags, passed_on, wait};
 use crate::cli::client::{Sidecar, path_of};
 use crate::cli::failure::Failure;
 use crate::cli::view::printable;
@@ -48,7 +48,7 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
 
     let mut heartbeat = Heartbeat::start(Moment::now(), flags.ttl);
     let (hold, lease) = acquire(&sidecar, flags, &wrapper, &mut heartbeat).await?;
-    let kill_timer = KillTimer::new(heartbeat.heard(), lease.valid_for, flags.ttl);
+    let kill_timer = KillTimer::new(heartbeat.heard(), lease.valid_for(), flags.ttl);
     let environment = [
         ("LOCKSIDE_KEY", flags.key.as_str().to_owned()),
         ("LOCKSIDE_TOKEN", lease.token.to_string()),
@@ -76,12 +76,6 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
     Ok(code)
 }
 
-struct Lease {
-    token: u64,
-    valid_for: Duration,
-    valid_until: String,
-}
-
 /// Waits for the lock, for as long as there is a wrapper.
 async fn acquire(
     sidecar: &Sidecar,
@@ -89,18 +83,7 @@ async fn acquire(
     wrapper: &Channel,
     heartbeat: &mut Heartbeat,
 ) -> Result<(Hold, Lease), u8> {
-    let acquired = async {
-        let mut hold = hold_stream::acquire(sidecar, flags).await?;
-        match hold.event().await {
-            Some(Event::Acquired { token, valid_for_ms, valid_until }) => {
-                Ok((hold, Lease { token, valid_for: Duration::from_millis(valid_for_ms), valid_until }))
-            }
-            _ => {
-                complain("the sidecar closed the connection before granting the lock; is it shutting down?");
-                Err(exit::UNAVAILABLE)
-            }
-        }
-    };
+    let acquired = wait::acquire(sidecar, flags);
     tokio::pin!(acquired);
     loop {
         tokio::select! {
@@ -165,7 +148,7 @@ impl Supervisor {
             Some(Event::Draining { grace_ms }) => self.kill_timer.ends_within(said, Duration::from_millis(grace_ms)),
             Some(Event::Lost { reason }) => self.lose(&printable(&reason)),
             Some(Event::Released) => self.lose("released"),
-            Some(Event::Acquired { .. } | Event::Unknown) => {}
+            Some(Event::Waiting(_) | Event::Refused(_) | Event::Acquired(_) | Event::Unknown) => {}
             None => self.lose("the connection to the sidecar was lost"),
         }
     }
