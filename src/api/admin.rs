@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::body::object;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::wire::{confirming, number, parameter};
 use crate::auth::{Credential, User};
 use crate::json::string_or_integer;
@@ -74,7 +74,7 @@ async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failu
     }
     cx.gate.admit_page(request.method(), request.headers())?;
     if !claims.manages_locks {
-        return Err(Failure::Forbidden("lacks the permission manage-locks"));
+        return Err(Failure::Forbidden(Denial::Permission));
     }
     let id = claims.subject.ok_or(Failure::NoSuchUser("the token names no user in `sub`"))?;
     cx.known(User {

@@ -13,7 +13,7 @@ use super::{admin, dapr, leases};
 use crate::lock::Holder;
 use crate::server::Response;
 
-/// Why a request is not allowed, for the APIs whose bodies have no room for it.
+/// Why a request is not allowed, for machines.
 const REASON: HeaderName = HeaderName::from_static("lockside-reason");
 
 /// The answer to a request that failed.
@@ -39,9 +39,7 @@ pub fn to(failure: Failure, dialect: Dialect, language: Language, docs: &Docs) -
         }
         Dialect::Native | Dialect::None => Problem::of(&failure, docs).answer(row.status),
     };
-    if let Failure::Forbidden(reason) | Failure::NotServed(reason) = &failure
-        && !matches!(dialect, Dialect::Native | Dialect::None)
-    {
+    if let Some(reason) = failure.denied_for() {
         response.headers_mut().insert(REASON, HeaderValue::from_static(reason));
     }
     if let Some((name, value)) = header(&failure, dialect, response.status()) {

@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::wire::no_content;
 use crate::server::Response;
 
@@ -46,7 +46,7 @@ pub fn preflight(allowed: &[String], parts: &Parts) -> Option<Result<Response, F
         return None;
     }
     if origin(allowed, &parts.headers).is_none() {
-        return Some(Err(Failure::FOREIGN_ORIGIN));
+        return Some(Err(Failure::Forbidden(Denial::Origin)));
     }
     let mut response = no_content();
     let headers = response.headers_mut();

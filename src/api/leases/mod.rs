@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::body;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, json, number};
@@ -106,7 +106,7 @@ pub async fn remove(
 ) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
     if !caller.manages_locks {
-        return Err(Failure::Forbidden("lacks the permission manage-locks"));
+        return Err(Failure::Forbidden(Denial::Permission));
     }
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
     match cx.locks.force(Target::Lease(LeaseRef::Token(token)), request::caller()).await? {

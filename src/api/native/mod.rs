@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use super::body;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, flag, json, no_content};
@@ -133,7 +133,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
         }
         (None, true) => {
             if !caller.manages_locks {
-                return Err(Failure::Forbidden("lacks the permission manage-locks"));
+                return Err(Failure::Forbidden(Denial::Permission));
             }
             match cx.locks.force(Target::Key(key), crate::request::caller()).await? {
                 Forced::Taken | Forced::Free => Ok(no_content()),
