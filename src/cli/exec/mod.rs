@@ -48,7 +48,7 @@ pub struct ExecFlags {
     wait: WaitFlags,
 
     /// Exit code for a lock that is held, or was for as long as --wait; 1 to 255
-    #[arg(long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(short = 'E', long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
     conflict_exit_code: u8,
 
     /// Do not report on stderr what is waited for
@@ -68,21 +68,29 @@ pub struct ExecFlags {
 }
 
 #[derive(Args, Debug)]
-#[group(multiple = false)]
 struct WaitFlags {
-    /// Maximum time to wait for the lock, and for a sidecar that is not there yet [default: forever]
+    /// Maximum time to wait for the lock [default: forever]
     #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
     wait: Option<Duration>,
 
-    /// Do not wait; exit 75 (or --conflict-exit-code) if the lock is held
-    #[arg(long)]
+    /// Do not wait for the lock; exit 75 (or --conflict-exit-code) if it is held
+    #[arg(long, conflicts_with = "wait")]
     r#try: bool,
+
+    /// Maximum time to wait for a sidecar that never answered, within --wait
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = wait_bound)]
+    connect_wait: Duration,
 }
 
 impl WaitFlags {
     /// The longest wait; `None` for no bound.
     fn bound(&self) -> Option<Duration> {
         if self.r#try { Some(Duration::ZERO) } else { self.wait }
+    }
+
+    /// The longest wait for a sidecar that never answered.
+    fn connect_bound(&self) -> Duration {
+        self.wait.map_or(self.connect_wait, |wait| wait.min(self.connect_wait))
     }
 }
 
@@ -92,8 +100,8 @@ and LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go 
 is about to be lost, the group gets SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL, before the lease ends;
 after a force-release SIGKILL comes within a second. Background processes left by the command continue without the lock.
 
-A wait is reported on stderr after a second, and again when something changes. Within --wait, a sidecar that is not there
-yet or starts again is waited for; without --wait, one that was there before.
+A wait is reported on stderr after a second, and again when something changes. A sidecar that has not started yet is waited
+for by --connect-wait, also with --try; one that restarts, and its Redis, by --wait.
 
 Exit code: the command's (128 + n when signal n ended it), or
   64  wrong usage            75  held, or not granted in time    126 CMD cannot be executed

@@ -5,6 +5,7 @@ mod outcomes;
 mod refusals;
 mod signals;
 mod terminal;
+mod waiting;
 
 use std::process::Stdio;
 use std::time::Duration;
