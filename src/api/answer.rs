@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::leases::Language;
 use super::native::Problem;
 use super::route::Dialect;
+use super::wire::{HOLDER, spelled};
 use super::{admin, dapr, leases};
 use crate::lock::Holder;
 use crate::server::Response;
@@ -68,9 +69,7 @@ fn header(failure: &Failure, dialect: Dialect, status: StatusCode) -> Option<(He
         {
             Some((RETRY_AFTER, HeaderValue::from_static("1")))
         }
-        Failure::Held(Holder::Lease(lease)) if dialect == Dialect::Admin => {
-            Some((admin::HOLDER, admin::spelled(&lease.owner.id)))
-        }
+        Failure::Held(Holder::Lease(lease)) if dialect == Dialect::Admin => Some((HOLDER, spelled(&lease.owner.id))),
         Failure::Held(holder) if dialect == Dialect::Native => Some((RETRY_AFTER, when_it_ends(Some(holder)))),
         Failure::WaitTimeout(queue) if dialect == Dialect::Native => {
             Some((RETRY_AFTER, when_it_ends(queue.as_ref().and_then(|queue| queue.holder.as_ref()))))

@@ -20,7 +20,8 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
 );
 /// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Link, Lockside-Holder, Lockside-Lock, Lockside-Reason, Lockside-Token, Retry-After, X-Request-Id",
+    "Link, Lockside-Holder, Lockside-Lock, Lockside-Reason, Lockside-Released-Owner, Lockside-Released-Token, Lockside-Token, \
+     Retry-After, X-Request-Id",
 );
 /// For how long a browser need not ask again, seconds: as long as Chromium takes at most.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

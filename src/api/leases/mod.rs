@@ -14,7 +14,7 @@ use super::context::Context;
 use super::failure::{Denial, Failure};
 use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
-use super::wire::{confirming, json, number};
+use super::wire::{confirming, json, number, reason};
 use crate::auth::Anonymous;
 use crate::lock::{
     Acquired, Attempt, Changed, Forced, Key, Lease, LeaseRef, LockConfig, Owner, Reentry, Target, Token, Ttl,
@@ -97,7 +97,7 @@ pub async fn release(
     }
 }
 
-/// `DELETE /cmn/leasable-locks/custom/{token}`: force-releases a lease.
+/// `DELETE /cmn/leasable-locks/custom/{token}?reason=TEXT`: force-releases a lease.
 pub async fn remove(
     cx: &Context,
     request: Request<Incoming>,
@@ -109,8 +109,9 @@ pub async fn remove(
         return Err(Failure::Forbidden(Denial::Permission));
     }
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.force(Target::Lease(LeaseRef::Token(token)), request::caller()).await? {
-        Forced::Taken => {
+    let reason = reason(request.uri().query().unwrap_or_default())?;
+    match cx.locks.force(Target::Lease(LeaseRef::Token(token)), request::caller(), reason.as_deref()).await? {
+        Forced::Taken(_) => {
             let text = language.choose("The lock was force-released.", "Die Sperre wurde zwangsweise freigegeben.");
             Ok(message(StatusCode::OK, "removed", text, language))
         }

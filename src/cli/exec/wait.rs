@@ -46,7 +46,7 @@ pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<(Hold, Leas
                 _ => None,
             },
             Failure::Broken(_) | Failure::NoSidecar(_) => Some(LOOK),
-            Failure::Usage(_) => None,
+            Failure::Usage(_) | Failure::Declined(_) => None,
         };
         let Some(pause) = pause else { return Err(refusal::tell(failure, sidecar, flags).await) };
         if !pause.is_zero() {
