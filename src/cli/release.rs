@@ -22,11 +22,11 @@ pub struct ReleaseFlags {
     how: How,
 
     /// Why the lock is force-released, for the sidecar's log; at most 200 bytes
-    #[arg(long, value_name = "TEXT", requires = "force")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "token")]
     reason: Option<String>,
 
     /// Do not ask for confirmation, which happens on a terminal only
-    #[arg(short, long, requires = "force")]
+    #[arg(short, long, conflicts_with = "token")]
     yes: bool,
 
     #[command(flatten)]

@@ -108,7 +108,7 @@ async fn release_lets_go_once_and_says_when_the_lease_is_lost() {
 async fn release_by_force_says_who_had_the_lock_and_who_has_it_now() {
     let sidecar = sidecar().await;
     let first = hold(&sidecar, "orders", json!({"owner": "web-3"})).await;
-    let waiter = sidecar.call("POST", "/v1/locks/orders").json(&json!({"owner": "web\u{1b}4", "waitMs": 20_000}));
+    let waiter = sidecar.call("POST", "/v1/locks/orders").json(&json!({"owner": "web\u{202e}4", "waitMs": 20_000}));
     let force = async {
         let waits = async || run(&sidecar, &["show", "orders"]).await.stdout.contains("waiters    1");
         eventually("a waiter", Duration::from_secs(10), waits).await;
@@ -132,16 +132,13 @@ async fn release_by_force_asks_on_a_terminal_who_is_there_unless_told_not_to() {
     let sidecar = sidecar().await;
     hold(&sidecar, "orders", json!({"owner": "web-3", "meta": {"host": "pod-7", "pid": 4711}})).await;
     let mut screen = Screen::bash(&sidecar);
-    screen.see("$ ").await;
-    for (answer, code) in [("\n", 1), ("n\n", 1), ("y\n", 0)] {
-        screen.press("$LOCKSIDE release orders --force; echo code=$?,\n");
+    for (name, answer, code) in [("none=", "\n", 1), ("no=", "n\n", 1), ("yes=", "y\n", 0)] {
+        screen.press(&format!("$LOCKSIDE release orders --force; echo {name}$?,\n"));
         screen.see("`orders` is held by `web-3` (pod-7, pid 4711). Force-release it? [y/N] ").await;
         screen.press(answer);
-        assert_eq!(screen.number("code=").await, code, "{answer:?}");
-        screen.see("code=").await;
+        assert_eq!(screen.number(name).await, code, "{answer:?}");
         let shown = run(&sidecar, &["show", "orders"]).await.stdout;
         assert_eq!(shown.contains("free"), code == 0, "{answer:?}: {shown}");
-        screen.see("$ ").await;
     }
     hold(&sidecar, "orders", json!({"owner": "web-3"})).await;
     screen.press("$LOCKSIDE release orders --force --yes\n");
