@@ -4,16 +4,17 @@
 //!
 //! ```text
 //! wrapper      lockside exec         the caller's child: passes signals on, owns the terminal, returns the exit code
-//! supervisor   lockside exec-guard   holds the lock's stream, starts the command, kills its group in time
+//! supervisor   lockside exec-guard   holds the lock's stream, starts the command, kills all its descendants in time
 //! command      lockside exec-launch  the leader of a group of its own; becomes CMD
 //! ```
 //!
 //! A wrapper that is frozen is not needed; when it dies, the supervisor stops the command while it still holds the lock.
 //! The wrapper keeps the supervisor running (it continues a stopped one), and when the supervisor dies, the kernel kills the
-//! command and the wrapper the rest of its group: it has the stream's socket too, so that the sidecar sees the end of the
+//! command and the wrapper the rest of its descendants: it has the stream's socket too, so that the sidecar sees the end of the
 //! stream, and releases the lock, only after that.
 
 mod command;
+mod descendants;
 mod hold_stream;
 mod ipc;
 mod kill_timer;
@@ -97,8 +98,9 @@ impl WaitFlags {
 pub const HELP: &str = "\
 The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (fencing token; pass it to the protected resource)
 and LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go to its whole process group. When the lock
-is about to be lost, the group gets SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL, before the lease ends;
-after a force-release SIGKILL comes within a second. Background processes left by the command continue without the lock.
+is about to be lost, the command and all its descendants get SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL,
+before the lease ends; after a force-release SIGKILL comes within a second. Background processes left by a command that
+ended by itself continue without the lock.
 
 A wait is reported on stderr after a second, and again when something changes. A sidecar that has not started yet is waited
 for by --connect-wait, also with --try; one that restarts, and its Redis, by --wait.
@@ -106,7 +108,8 @@ for by --connect-wait, also with --try; one that restarts, and its Redis, by --w
 Exit code: the command's (128 + n when signal n ended it), or
   64  wrong usage            75  held, or not granted in time    126 CMD cannot be executed
   69  no sidecar or Redis    76  the lock was lost               127 no such CMD
-                             77  not allowed (401, 403)
+  71  lost, and a process    77  not allowed (401, 403)
+      could not be killed
 
 Example: lockside exec nightly-report -- ./report.sh --full
 Example: lockside exec --try --ttl 10s deploy/web -- sh -c 'echo \"token $LOCKSIDE_TOKEN\"; ./deploy'";

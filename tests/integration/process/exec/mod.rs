@@ -1,5 +1,6 @@
 //! `lockside exec`, as a shell sees it: what it runs, what it answers, and that nothing it ran outlives its lock.
 
+mod descendants;
 mod loss;
 mod outcomes;
 mod refusals;
