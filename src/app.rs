@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::api::{self, Api, Context, Holds};
@@ -59,7 +60,8 @@ impl App {
 
     /// Serves until the drain begins. Then it is not ready, accepts no connections, lets each request under way end, and
     /// rolls back unconfirmed grants; the ops listener ends last. Returns whether all ended within the grace.
-    pub async fn run(self, drain: Drain) -> io::Result<bool> {
+    /// `look_at_files` has the files of secrets read at once, and not only at their next turn.
+    pub async fn run(self, drain: Drain, look_at_files: Arc<Notify>) -> io::Result<bool> {
         let App { config, mut api, ops } = self;
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
@@ -79,7 +81,7 @@ impl App {
         let others = start_threads(&parts, api)?;
         let worker = Worker::start(&parts);
         tokio::spawn(worker.locks.sweep());
-        tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics)));
+        tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics), look_at_files));
 
         let readiness = Arc::new(Readiness::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
         let (locks, directory) = (worker.locks.clone(), worker.directory.clone());

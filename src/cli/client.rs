@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
@@ -22,6 +23,7 @@ use url::Url;
 
 use super::failure::{Failure, Problem, not_ours};
 use super::view::Holder;
+use crate::config::Address;
 use crate::secret::{Reloaded, Secret, Unwise};
 
 /// Longest time for a connection, and for an answer that waits for nothing but Redis.
@@ -32,9 +34,10 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sidecar")]
 pub struct SidecarFlags {
-    /// Where the sidecar's API is: http://host:port, or unix:/path
-    #[arg(long, env = "LOCKSIDE_URL", value_name = "URL", default_value = "http://127.0.0.1:7420")]
-    url: Place,
+    /// Where the sidecar's API is: http://host:port, or unix:/path [default: LOCKSIDE_LISTEN, as in the sidecar's container, or
+    /// http://127.0.0.1:7420]
+    #[arg(long, env = "LOCKSIDE_URL", value_name = "URL")]
+    url: Option<Place>,
 
     /// File with the bearer token, an API token or a JWT; not needed if the sidecar does not require authentication
     #[arg(long, env = "LOCKSIDE_TOKEN_FILE", value_name = "FILE")]
@@ -44,17 +47,45 @@ pub struct SidecarFlags {
 impl SidecarFlags {
     /// The sidecar, once the file with the credential is read.
     pub fn sidecar(&self) -> Result<Sidecar, Failure> {
+        let own = OwnSidecar::of_environment().map_err(Failure::Usage)?;
+        // The sidecar's own token is for itself alone.
+        let own_token = own.token_file.filter(|_| self.url.is_none());
+        let place = self.url.clone().or(own.place).unwrap_or_default();
         let file = self.token_file.as_deref().filter(|file| *file != Path::new(""));
-        let credential = file.map(credential).transpose().map_err(Failure::Usage)?;
-        Ok(Sidecar { place: self.url.clone(), credential })
+        let credential = match (file, own_token) {
+            (Some(file), _) => Some(credential("--token-file", file)),
+            (None, Some(file)) => Some(credential(API_TOKEN_FILE, &file)),
+            (None, None) => None,
+        };
+        Ok(Sidecar { place, credential: credential.transpose().map_err(Failure::Usage)? })
     }
 }
 
-fn credential(file: &Path) -> Result<HeaderValue, String> {
+/// The settings by which the sidecar of this container was started.
+const LISTEN: &str = "LOCKSIDE_LISTEN";
+const API_TOKEN_FILE: &str = "LOCKSIDE_API_TOKEN_FILE";
+
+/// The sidecar in whose container the command line runs, as in `kubectl exec`.
+struct OwnSidecar {
+    place: Option<Place>,
+    token_file: Option<PathBuf>,
+}
+
+impl OwnSidecar {
+    fn of_environment() -> Result<OwnSidecar, String> {
+        let listen = std::env::var(LISTEN).unwrap_or_default();
+        let first = listen.split(',').map(str::trim).find(|address| !address.is_empty());
+        let place = first.map(|first| first.parse::<Address>().map_err(|problem| format!("{LISTEN}: {problem}")));
+        let token_file = std::env::var_os(API_TOKEN_FILE).filter(|file| !file.is_empty()).map(PathBuf::from);
+        Ok(OwnSidecar { place: place.transpose()?.map(Place::from), token_file })
+    }
+}
+
+fn credential(name: &str, file: &Path) -> Result<HeaderValue, String> {
     let secret = Reloaded::read("--token-file", file, Secret::parse, Unwise::of_nothing());
-    let (secret, _) = secret.map_err(|problem| format!("--token-file: {problem}"))?;
+    let (secret, _) = secret.map_err(|problem| format!("{name}: {problem}"))?;
     let value = HeaderValue::from_str(&format!("Bearer {}", secret.now().expose()));
-    let mut value = value.map_err(|_| format!("--token-file: `{}` holds no token on one line", file.display()))?;
+    let mut value = value.map_err(|_| format!("{name}: `{}` holds no token on one line", file.display()))?;
     value.set_sensitive(true);
     Ok(value)
 }
@@ -66,6 +97,30 @@ enum Place {
     Unix(PathBuf),
 }
 
+impl Default for Place {
+    fn default() -> Place {
+        Place::Tcp { host: "127.0.0.1".to_owned(), port: 7420 }
+    }
+}
+
+impl From<Address> for Place {
+    /// An address that is listened on, as it is connected to.
+    fn from(address: Address) -> Place {
+        match address {
+            Address::Tcp(address) => {
+                let host = match address.ip() {
+                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+                    IpAddr::V6(ip) if ip.is_unspecified() => format!("[{}]", Ipv6Addr::LOCALHOST),
+                    IpAddr::V4(ip) => ip.to_string(),
+                    IpAddr::V6(ip) => format!("[{ip}]"),
+                };
+                Place::Tcp { host, port: address.port() }
+            }
+            Address::Unix(path) => Place::Unix(path),
+        }
+    }
+}
+
 impl FromStr for Place {
     type Err = String;
 
@@ -73,7 +128,7 @@ impl FromStr for Place {
         const EXPECTED: &str = "expected http://127.0.0.1:7420 or unix:/path";
         if text.is_empty() {
             // As an unset variable in a pod's manifest gives.
-            return Ok(Place::Tcp { host: "127.0.0.1".to_owned(), port: 7420 });
+            return Ok(Place::default());
         }
         if let Some(path) = text.strip_prefix("unix:") {
             let path = path.strip_prefix("//").unwrap_or(path);
@@ -248,6 +303,20 @@ mod tests {
                 bad.parse::<Place>().expect_err("no place").contains("expected http://127.0.0.1:7420 or unix:/path"),
                 "{bad}"
             );
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_listened_on_is_connected_to() {
+        for (listened, place) in [
+            ("127.0.0.1:7420", "http://127.0.0.1:7420"),
+            ("0.0.0.0:80", "http://127.0.0.1:80"),
+            ("[::]:80", "http://[::1]:80"),
+            ("[2001:db8::1]:80", "http://[2001:db8::1]:80"),
+            ("localhost:81", "http://127.0.0.1:81"),
+            ("unix:/run/api", "unix:/run/api"),
+        ] {
+            assert_eq!(Place::from(listened.parse::<Address>().expect("an address")).to_string(), place);
         }
     }
 

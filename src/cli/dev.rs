@@ -1,4 +1,4 @@
-//! `lockside dev`: everything on this machine. A private redis-server, a JWT key, and curl lines to paste.
+//! `lockside dev`: everything on this machine. A private redis-server, a JWT key, and ten lines to try it by.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -10,7 +10,8 @@ use clap::Args;
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use super::{complain, exit, parse, say, serve};
+use super::serve::{self, HangUp};
+use super::{complain, exit, parse, say};
 use crate::config::{Config, Environment, Flags, ListenFlags, Mistake, ProcessFlags};
 use crate::log;
 
@@ -51,8 +52,13 @@ fn start(flags: &DevFlags) -> Result<ExitCode, String> {
     }
     let _redis = PrivateRedis::start(&home)?;
     let cookie = cookie(&secret);
-    Ok(serve::run_until_signal(config, move |listen| {
-        welcome(&listen.api[0].to_string(), &listen.ops[0].to_string(), &cookie);
+    let program = std::env::args().next().unwrap_or_else(|| "lockside".to_owned());
+    Ok(serve::run_until_signal(config, HangUp::Ends, |listen| {
+        let (api, ops, env) = (listen.api[0].to_string(), listen.ops[0].to_string(), home.path("env"));
+        match write_private(&env, &environment(&api, &cookie)) {
+            Ok(()) => welcome(&api, &ops, &env, &program),
+            Err(error) => complain(format!("cannot write `{}`: {error}", env.display())),
+        }
     }))
 }
 
@@ -77,29 +83,32 @@ fn defaults() -> Flags {
     <Defaults as clap::FromArgMatches>::from_arg_matches(&matches).expect("the defaults parse").flags
 }
 
-fn welcome(api: &str, ops: &str, cookie: &str) {
-    let (curl, host) = match api.strip_prefix("unix:") {
-        Some(path) => (format!("curl -sS --unix-socket {path}"), "http://localhost".to_owned()),
-        None => ("curl -sS".to_owned(), format!("http://{api}")),
+/// Ten lines: what runs, and what to try.
+fn welcome(api: &str, ops: &str, env: &Path, program: &str) {
+    let (curl, url) = match api.strip_prefix("unix:") {
+        Some(path) => (format!("curl -sS --unix-socket {path}"), "http://localhost"),
+        None => ("curl -sS".to_owned(), "$LOCKSIDE_URL"),
     };
+    let env = env.display();
     say(format!(
         "\
-lockside dev: for local use only. Redis is private to this process; all state is lost on exit.
-API {host}   ops http://{ops} (/metrics /healthz /readyz)   Ctrl-C ends it
+lockside dev: for local use only. Redis is private to this process; all state is lost on exit. Ctrl-C ends it.
+API {api}   metrics and health {ops} (/metrics /healthz /readyz)
 
-# for the commands in docs/quickstart.md
-export LOCKSIDE_URL={host} COOKIE='refreshToken={cookie}'
-
-# lock volume/1234 as the user `dev`
-{curl} -X POST {host}/admin/lock -H 'Cookie: refreshToken={cookie}' -H 'Content-Type: application/json' -d '{{\"route\":\"volume\",\"id\":\"1234\"}}'
-
-# list all locks
-{curl} {host}/cmn/leasable-locks -H 'Cookie: refreshToken={cookie}'
-
-# remove the lock
-{curl} -X DELETE {host}/admin/remove-lock -H 'Cookie: refreshToken={cookie}' -H 'Content-Type: application/json' -d '{{\"route\":\"volume\",\"id\":\"1234\"}}'
-"
+In another terminal: LOCKSIDE_URL, and COOKIE of the user `dev`, who may manage locks
+  . {env}
+  {program} exec nightly-report -- sh -c 'echo \"fencing token $LOCKSIDE_TOKEN\"'
+  {curl} -X POST {url}/v1/locks/orders -d '{{\"ttlMs\":60000,\"owner\":\"web-1\"}}'
+  {curl} -X POST {url}/admin/lock -b \"$COOKIE\" -d '{{\"route\":\"volume\",\"id\":\"1234\"}}'
+  {program} ls
+  python3 -c 'import lockside; l = lockside.lock(\"photos\"); l.acquire(); print(l.token)'  # pip install ./clients/python"
     ));
+}
+
+/// What the lines of [`welcome`] need, for a shell to read.
+fn environment(api: &str, cookie: &str) -> String {
+    let url = if api.starts_with("unix:") { api.to_owned() } else { format!("http://{api}") };
+    format!("export LOCKSIDE_URL='{url}' COOKIE='refreshToken={cookie}'\n")
 }
 
 fn random_secret() -> String {
@@ -142,14 +151,14 @@ impl Drop for Home {
     }
 }
 
-/// A redis-server on a unix socket, without persistence, gone with the process.
+/// A redis-server on a unix socket, gone with the process. It persists, since lockside would warn of one that does not.
 struct PrivateRedis(Child);
 
 impl PrivateRedis {
     fn start(home: &Home) -> Result<PrivateRedis, String> {
         let socket = home.path("redis.sock");
         let mut command = server_command();
-        command.args(["--port", "0", "--save", "", "--appendonly", "no", "--loglevel", "warning"]);
+        command.args(["--port", "0", "--save", "", "--appendonly", "yes", "--loglevel", "warning"]);
         command.arg("--unixsocket").arg(&socket).arg("--dir").arg(&home.0);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
         let mut redis = PrivateRedis(child.map_err(|error| {

@@ -33,6 +33,14 @@ pub fn parse(args: impl Iterator<Item = OsString>) -> Result<Cli, ExitCode> {
                 Some(sentence) => wrong.push(sentence),
                 None => {
                     wrong.iter().for_each(complain);
+                    // What was taken out may be what is missing now.
+                    if !wrong.is_empty() && error.kind() == ErrorKind::MissingRequiredArgument {
+                        return Err(ExitCode::from(exit::USAGE));
+                    }
+                    if let Some(sentence) = without_value(&error) {
+                        complain(sentence);
+                        return Err(ExitCode::from(exit::USAGE));
+                    }
                     let is_help = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
                     // Help names every variable, also those that are empty.
                     let whole = Cli::command().try_get_matches_from(&args).err().filter(|_| is_help);
@@ -151,6 +159,17 @@ fn drop_repeated(args: &mut Vec<OsString>, flag: &str, has_value: bool) -> bool 
         args.drain(*at..=at + usize::from(is_alone));
     }
     all.len() > 1
+}
+
+/// What is wrong with a value that may be a URL with a password, which is not shown.
+fn without_value(error: &clap::Error) -> Option<String> {
+    let value = context(error, ContextKind::InvalidValue)?;
+    if error.kind() != ErrorKind::ValueValidation || !value.contains('@') {
+        return None;
+    }
+    let flag = context(error, ContextKind::InvalidArg)?.split(' ').next()?;
+    let why = std::error::Error::source(error)?;
+    Some(format!("{flag}: {why} (value hidden)"))
 }
 
 fn context(error: &clap::Error, kind: ContextKind) -> Option<&str> {

@@ -1,9 +1,11 @@
 //! `lockside serve`: the sidecar itself.
 
+use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::{complain, exit, parse, runtime};
 use crate::app::App;
@@ -26,7 +28,16 @@ pub fn run(flags: &Flags) -> ExitCode {
     for note in &config.notes {
         tracing::info!("{note}");
     }
-    run_until_signal(config, |_| {})
+    run_until_signal(config, HangUp::LooksAtFiles, |_| {})
+}
+
+/// What SIGHUP does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HangUp {
+    /// The files of secrets are read again at once, as of a daemon.
+    LooksAtFiles,
+    /// As SIGTERM, since the terminal has gone.
+    Ends,
 }
 
 /// The settings of the flags and the environment, or everything that is wrong with them.
@@ -45,8 +56,8 @@ pub fn settings(flags: &Flags) -> Result<Config, Vec<Mistake>> {
     }
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends the process at once.
-pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) -> ExitCode {
+/// Serves until SIGTERM or SIGINT; a second one ends the process at once. SIGUSR1 and SIGUSR2 do nothing.
+pub fn run_until_signal(config: Config, hang_up: HangUp, when_bound: impl FnOnce(&ListenConfig)) -> ExitCode {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(code) => return code,
@@ -64,11 +75,12 @@ pub fn run_until_signal(config: Config, when_bound: impl FnOnce(&ListenConfig)) 
     let ended = runtime.block_on(async {
         let (stop, drain) = Drain::channel();
         // Before anything is served: who was answered may send a signal.
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
-            (Ok(terminate), Ok(interrupt)) => drop(tokio::spawn(heed_signals(terminate, interrupt, stop))),
-            _ => tracing::error!("cannot listen for signals"),
+        let look_at_files = Arc::new(Notify::new());
+        match Signals::listen() {
+            Ok(signals) => drop(tokio::spawn(heed_signals(signals, hang_up, stop, Arc::clone(&look_at_files)))),
+            Err(error) => tracing::error!(%error, "cannot listen for signals"),
         }
-        app.run(drain).await
+        app.run(drain, look_at_files).await
     });
     match ended {
         Ok(true) => tracing::info!("shutdown complete"),
@@ -86,13 +98,42 @@ fn all(addresses: &[Address]) -> String {
     addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
 }
 
-async fn heed_signals(mut terminate: Signal, mut interrupt: Signal, stop: watch::Sender<bool>) {
-    for count in 1.. {
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Signals> {
+        // By default they end a process. One that is listened for does not, even when the listener has gone.
+        for ignored in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
+            drop(signal(ignored)?);
+        }
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+async fn heed_signals(mut signals: Signals, hang_up: HangUp, stop: watch::Sender<bool>, look_at_files: Arc<Notify>) {
+    let mut has_begun = false;
+    loop {
         let name = tokio::select! {
-            _ = terminate.recv() => "SIGTERM",
-            _ = interrupt.recv() => "SIGINT",
+            _ = signals.terminate.recv() => "SIGTERM",
+            _ = signals.interrupt.recv() => "SIGINT",
+            _ = signals.hang_up.recv() => match hang_up {
+                HangUp::Ends => "SIGHUP",
+                HangUp::LooksAtFiles => {
+                    tracing::info!(signal = "SIGHUP", "looking at the files of secrets");
+                    look_at_files.notify_one();
+                    continue;
+                }
+            },
         };
-        if count > 1 {
+        if std::mem::replace(&mut has_begun, true) {
             tracing::warn!(signal = name, "second signal, exiting immediately");
             std::process::exit(1);
         }

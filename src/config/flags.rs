@@ -149,13 +149,13 @@ pub struct LockFlags {
     )]
     pub raw_keys: String,
 
-    /// How long an admin lock lasts unless its owner posts it again
-    #[arg(long, env = "LOCKSIDE_ADMIN_TTL", value_name = "DURATION", default_value = "5m")]
-    pub admin_ttl: String,
+    /// How long an admin lock lasts unless its owner posts it again [default: 5m, or --max-ttl if it is less]
+    #[arg(long, env = "LOCKSIDE_ADMIN_TTL", value_name = "DURATION")]
+    pub admin_ttl: Option<String>,
 
-    /// How long a native lock lasts when its acquire does not say
-    #[arg(long, env = "LOCKSIDE_DEFAULT_TTL", value_name = "DURATION", default_value = "30s")]
-    pub default_ttl: String,
+    /// How long a native lock lasts when its acquire does not say [default: 30s, or --max-ttl if it is less]
+    #[arg(long, env = "LOCKSIDE_DEFAULT_TTL", value_name = "DURATION")]
+    pub default_ttl: Option<String>,
 
     /// First part of the generated owner name of a service caller that sends none [default: this machine's host name]
     #[arg(long, env = "LOCKSIDE_OWNER_PREFIX", value_name = "TEXT")]

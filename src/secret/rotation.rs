@@ -4,20 +4,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::{Change, Watched};
 use crate::metrics::Metrics;
 
 /// Between two looks at a file; a change counts after two of them.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Looks at the files for as long as the runtime lives.
-pub async fn watch(files: Vec<Box<dyn Watched>>, metrics: Arc<Metrics>) {
+/// Looks at the files for as long as the runtime lives, and at once when it is told to.
+pub async fn watch(files: Vec<Box<dyn Watched>>, metrics: Arc<Metrics>, look: Arc<Notify>) {
     for file in &files {
         metrics.secret_file_unfit.with_label_values(&[name(file.as_ref())]).set(0);
     }
     let files = Arc::new(files);
     while !files.is_empty() {
-        tokio::time::sleep(PAUSE).await;
+        let _ = tokio::time::timeout(PAUSE, look.notified()).await;
         let looked = Arc::clone(&files);
         // A volume that hangs must not hang us.
         let looks = tokio::task::spawn_blocking(move || looked.iter().map(|file| file.look()).collect::<Vec<_>>());

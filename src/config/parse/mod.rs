@@ -18,6 +18,10 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
 const LONGEST_OWNER_PREFIX: usize = 128;
 
+/// How long a lock lasts where neither its request nor a flag says.
+const ADMIN_TTL: Duration = Duration::from_secs(300);
+const DEFAULT_TTL: Duration = Duration::from_secs(30);
+
 /// One run over the flags.
 #[derive(Default)]
 pub(super) struct Check {
@@ -39,8 +43,13 @@ impl Check {
         let shortest = Duration::from_millis(Ttl::MIN_MS);
         let max_ttl = self.duration("--max-ttl", &flags.max_ttl, shortest, YEAR);
         let longest = max_ttl.unwrap_or(YEAR);
-        let admin_ttl = self.duration("--admin-ttl", &flags.admin_ttl, shortest, longest);
-        let default_ttl = self.duration("--default-ttl", &flags.default_ttl, shortest, longest);
+        // A default follows the cap: who lowers the cap alone has set nothing that is wrong.
+        let mut ttl = |flag, text: &Option<String>, default: Duration| match given(text) {
+            Some(text) => self.duration(flag, text, shortest, longest),
+            None => Some(default.min(longest)),
+        };
+        let admin_ttl = ttl("--admin-ttl", &flags.admin_ttl, ADMIN_TTL);
+        let default_ttl = ttl("--default-ttl", &flags.default_ttl, DEFAULT_TTL);
         let max_wait = self.duration("--max-wait", &flags.max_wait, Duration::ZERO, DAY);
         let max_waiters = self.count("--max-waiters", &flags.max_waiters, 0, 1_000_000);
         let prefix = &flags.key_prefix;

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 use futures_util::future::join_all;
-use serde_json::Value;
 
 use super::{Document, blocks, documents, read, root};
 use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, unique};
@@ -202,37 +201,39 @@ async fn every_call_that_replaces_another_librarys_leads_somewhere() {
 }
 
 #[test]
-fn lockside_dev_prints_curl_lines_that_work() {
+fn lockside_dev_prints_ten_lines_that_work_and_no_warning() {
+    let scratch = Scratch::new();
+    let log = std::fs::File::create(scratch.path("log")).unwrap();
     let mut dev = Command::new(env!("CARGO_BIN_EXE_lockside"))
         .args(["dev", "--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"])
         .stdout(Stdio::piped())
-        .stderr(Stdio::null())
+        .stderr(log)
         .spawn()
         .unwrap();
-    let printed = {
+    let printed: Vec<String> = {
         use std::io::{BufRead, BufReader};
         let lines = BufReader::new(dev.stdout.take().unwrap()).lines().map(|line| line.unwrap());
-        let mut printed = Vec::new();
-        for line in lines {
-            let is_last = line.starts_with("curl") && line.contains("DELETE");
-            printed.push(line);
-            if is_last {
-                break;
-            }
-        }
-        printed
+        lines.take(10).collect()
     };
-    let answers: Vec<Value> = printed
-        .iter()
-        .filter(|line| line.starts_with("curl"))
-        .map(|line| {
-            let output = Command::new("bash").args(["-c", &format!("{line} --retry 20 --retry-all-errors")]).output();
-            serde_json::from_slice(&output.unwrap().stdout).unwrap()
-        })
-        .collect();
-    Command::new("kill").args(["-TERM", &dev.id().to_string()]).status().unwrap();
-    assert!(dev.wait().unwrap().success(), "SIGTERM ends it with 0");
-    assert_eq!(answers[0], serde_json::json!({"data": "Success", "code": 200}));
-    assert_eq!(answers[1][0]["key"], "volume:1234");
-    assert_eq!(answers[2], serde_json::json!({"data": "Success", "code": 200}));
+    let sources = root("clients/python/src");
+    let run = |line: &str| {
+        let source = &printed[4];
+        let retrying = line.replace("curl ", "curl --retry 20 --retry-all-errors ");
+        let output =
+            Command::new("bash").args(["-c", &format!("{source}\n{retrying}")]).env("PYTHONPATH", &sources).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let said: Vec<String> = printed[5..].iter().map(|line| run(line)).collect();
+    Command::new("kill").args(["-HUP", &dev.id().to_string()]).status().unwrap();
+    assert!(dev.wait().unwrap().success(), "a terminal that closes ends it with 0");
+
+    assert!(printed.iter().all(|line| line.len() <= 140), "{printed:#?}");
+    assert!(said[0].starts_with("fencing token "), "{said:?}");
+    assert!(said[1].contains("\"owner\":\"web-1\"") && said[2].contains("Success"), "{said:?}");
+    assert!(said[3].contains("orders") && said[3].contains("volume:1234"), "{said:?}");
+    assert!(said[4].trim().parse::<u64>().is_ok(), "{said:?}");
+    let log = std::fs::read_to_string(scratch.path("log")).unwrap();
+    assert!(log.contains("INFO") && !log.contains("WARN"), "{log}");
 }

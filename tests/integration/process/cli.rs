@@ -6,7 +6,9 @@ use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use crate::harness::command::Finished;
-use crate::harness::{Scratch, Screen, Sidecar, TestRedis, eventually, jwt, lockside, lockside_with, unique};
+use crate::harness::{
+    API_TOKEN, Scratch, Screen, Sidecar, TestRedis, eventually, jwt, lockside, lockside_with, unique,
+};
 
 async fn sidecar() -> Sidecar {
     let prefix = unique("cli");
@@ -162,6 +164,38 @@ async fn a_wrong_command_line_is_64() {
         assert_eq!(run.code, Some(64), "{args:?}: {}", run.stderr);
         assert!(!run.stderr.is_empty(), "{args:?}");
     }
+}
+
+#[tokio::test]
+async fn in_the_sidecars_container_it_asks_that_sidecar_with_its_token_and_sends_it_nowhere_else() {
+    let scratch = Scratch::new();
+    let token = scratch.file("token", API_TOKEN);
+    let socket = format!("unix:{}", scratch.path("api.sock"));
+    let flags = ["--listen", &socket, "--api-token-file", &token, "--key-prefix", &unique("cli")];
+    let own = Sidecar::start(TestRedis::shared(), &flags).await;
+    let other = Sidecar::start(TestRedis::shared(), &["--api-token-file", &token]).await;
+    let variables = [("LOCKSIDE_LISTEN", &*socket), ("LOCKSIDE_API_TOKEN_FILE", &*token)];
+
+    let listed = lockside_with(&["ls"], &variables).await;
+    assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+    assert!(listed.stdout.starts_with("KEY"), "{}", listed.stdout);
+    let both = [variables[0], ("LOCKSIDE_URL", &*url(&other)), variables[1]];
+    assert_eq!(lockside_with(&["ls"], &both).await.code, Some(77), "another sidecar is not shown the token");
+    let wrong = lockside_with(&["ls"], &[("LOCKSIDE_LISTEN", "here")]).await;
+    assert_eq!((wrong.code, wrong.stderr.contains("LOCKSIDE_LISTEN: `here`")), (Some(64), true), "{}", wrong.stderr);
+    drop(own);
+}
+
+#[tokio::test]
+async fn a_password_in_a_url_that_is_wrong_is_not_shown_and_a_command_without_its_dashes_is_one_sentence() {
+    for url in ["ftp://u:s3cret@x", "http://u:s3cret@x/path", "u:s3cret@x"] {
+        let run = lockside(&["ls", "--url", url]).await;
+        assert_eq!(run.code, Some(64), "{url}: {}", run.stderr);
+        assert!(run.stderr.contains("--url: ") && !run.stderr.contains("s3cret"), "{url}: {}", run.stderr);
+    }
+    let run = lockside(&["exec", "k", "true"]).await;
+    let told = "lockside: the command comes after `--`: lockside exec KEY -- CMD ARGS\n";
+    assert_eq!((run.code, run.stderr.as_str()), (Some(64), told));
 }
 
 #[tokio::test]

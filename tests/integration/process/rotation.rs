@@ -209,3 +209,18 @@ async fn a_file_that_is_being_written_counts_once_it_is_whole() {
     counts(&sidecar, &hs256(next.as_bytes()), &hs256(jwt::SECRET.as_bytes())).await;
     assert!(!sidecar.log().contains("shorter than"), "no part counted: {}", sidecar.log());
 }
+
+#[tokio::test]
+async fn a_hang_up_has_the_files_looked_at_and_no_signal_of_users_ends_a_sidecar() {
+    let (first, second) = ("a-first-token-of-32-bytes-or-more", "a-second-token-of-32-bytes-or-more");
+    let volume = Volume::new("token", first);
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--api-token-file", &volume.path("token")]).await;
+    for name in ["USR1", "USR2", "HUP"] {
+        sidecar.signal(name);
+    }
+    eventually("it is told", SOON, async || sidecar.log().contains("looking at the files of secrets")).await;
+    volume.swap("token", second);
+    sidecar.signal("HUP");
+    eventually("the second counts", SOON, async || status(&sidecar, second).await == 200).await;
+    assert_eq!(status(&sidecar, first).await, 401);
+}

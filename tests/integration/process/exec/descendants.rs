@@ -80,7 +80,8 @@ async fn a_process_that_may_not_be_killed_is_named_and_71_says_so() {
     assert!(install.expect("install runs").success());
     let open = std::process::Command::new("chmod").args(["755", scratch.path("").trim_end_matches('/')]).status();
     assert!(open.expect("chmod runs").success());
-    let (key, script) = (unique("exec"), format!("{path} --reuid=0 sleep 600 >/dev/null 2>&1 & echo $!; exec sleep 600"));
+    let (key, script) =
+        (unique("exec"), format!("{path} --reuid=0 sleep 600 >/dev/null 2>&1 & echo $!; exec sleep 600"));
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups", env!("CARGO_BIN_EXE_lockside"), "exec"]);
     command.args(["--ttl", "2s", &key, "--", "sh", "-c", &script]).env("LOCKSIDE_URL", url(&sidecar));
