@@ -60,7 +60,7 @@ fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
         ("\"maximum\": 86400000\n", format!("\"maximum\": {}\n", limits.max_ttl_ms)),
         ("\"maximum\": 600000\n", format!("\"maximum\": {}\n", limits.max_wait_ms)),
         ("\"maximum\": 86400\n", format!("\"maximum\": {}\n", limits.max_ttl_ms / 1000)),
-        ("\"default\": 30000}", format!("\"default\": {}}}", limits.default_ttl.as_ms())),
+        ("30000 (its --default-ttl)", format!("{} (its --default-ttl)", limits.default_ttl.as_ms())),
         ("\"enum\": [\"lockstore\"]", format!("\"enum\": {}", json!(names))),
         ("\"example\": \"lockstore\"", format!("\"example\": {}", json!(names.first().unwrap_or(&"lockstore")))),
     ];
@@ -77,5 +77,7 @@ fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
     text + &DOCUMENT[rest..]
 }
 
+#[cfg(test)]
+mod generators;
 #[cfg(test)]
 mod tests;
