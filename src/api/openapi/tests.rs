@@ -42,6 +42,10 @@ fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
     let store = |name: &str| DaprStore { name: name.to_owned(), prefix: "p".to_owned() };
     assert_eq!(with_settings(&limits, &[store("lockstore")]), DOCUMENT, "without flags");
 
+    let without_stores: Value = serde_json::from_str(&with_settings(&limits, &[])).expect("JSON");
+    let name = &without_stores["components"]["parameters"]["Store"]["schema"];
+    assert_eq!(name, &json!({"type": "string", "minLength": 1}), "no empty enumeration");
+
     // What one of them is without flags, another one may be with them.
     for (default_ttl_ms, max_ttl_ms, max_wait_ms) in [(4000, 5999, 7000), (86_400, 600_000, 86_400_000)] {
         limits = LockConfig { default_ttl: ttl(default_ttl_ms), max_ttl_ms, max_wait_ms, ..limits };

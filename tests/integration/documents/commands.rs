@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::{Document, blocks, documents, read, root};
 use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, unique};
 
-/// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build.
-const ELSEWHERE: [&str; 13] = [
+/// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build, a generator.
+const ELSEWHERE: [&str; 16] = [
     ".ci/run",
     "cd",
     "docker",
@@ -21,6 +21,9 @@ const ELSEWHERE: [&str; 13] = [
     "make",
     "mvn",
     "npm",
+    "npx",
+    "openapi-generator-cli",
+    "openapi-python-client",
     "pip",
     "promtool",
     "systemctl",
