@@ -38,7 +38,7 @@ BARE = {
 def commands() -> list[list[str]]:
     """The commands of the page that make a client."""
     blocks = re.findall(r"^```sh\n(.*?)^```$", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    (block,) = [block for block in blocks if "openapi-python-client" in block]
+    (block,) = [block for block in blocks if "openapi-python-client generate" in block]
     return [line.split() for line in block.replace("\\\n", " ").splitlines()]
 
 
@@ -49,7 +49,8 @@ def command_of(*words: str) -> list[str]:
 
 def run(command: list[str], directory: Path, within: float = 240) -> str:
     """Runs a command that must succeed; what it says."""
-    env = {**os.environ, "NO_COLOR": "1"}
+    # npx runs what is installed, and installs nothing.
+    env = {**os.environ, "NO_COLOR": "1", "npm_config_yes": "false"}
     done = subprocess.run(
         command, cwd=directory, env=env, timeout=within, text=True, stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,

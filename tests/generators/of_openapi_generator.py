@@ -23,6 +23,10 @@ class OpenApiGenerator:
         # The API token where Dapr's clients send it.
         self.dapr = made.DaprApi(made.ApiClient(made.Configuration(host=url, api_key={"daprApiToken": api_token})))
 
+    def close(self):
+        for api in (self.native, self.dapr):
+            api.api_client.rest_client.pool_manager.clear()
+
     def admin(self, jwt: str):
         return made.AdminApi(made.ApiClient(made.Configuration(host=self.url, api_key={"refreshToken": jwt})))
 

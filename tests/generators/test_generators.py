@@ -28,8 +28,10 @@ class WhatTheGeneratorsSay(unittest.TestCase):
         return said[" ".join(made.command_of(*words))]
 
     def test_openapi_python_client_leaves_out_the_stream_of_a_hold_and_nothing_else(self):
-        frame = ("Generating ", "Warning(s) encountered while generating.", "If you believe this was a mistake", " ", "{", "}")
-        lines = [line for line in self.said("openapi-python-client").splitlines() if line and not line.startswith(frame)]
+        frame = ("Generating ", "Warning(s) encountered while generating.", "If you believe this was a mistake")
+        quoted = (" ", "{", "}")
+        said = self.said("openapi-python-client").splitlines()
+        lines = [line for line in said if line and not line.startswith(frame + quoted)]
         self.assertEqual(lines[0], "WARNING parsing POST /v1/locks/{key}/hold within native.")
         self.assertIn("(Unsupported content_type application/x-ndjson)", lines[1])
         self.assertEqual(lines[2:], [])
@@ -67,6 +69,7 @@ class OpenApiGeneratorPython(Uses, unittest.TestCase):
         from of_openapi_generator import OpenApiGenerator
 
         cls.client = OpenApiGenerator(url, callers.API_TOKEN)
+        cls.addClassCleanup(cls.client.close)
 
     def test_a_line_of_a_hold_is_of_the_class_of_its_event(self):
         key = self.key("hold")

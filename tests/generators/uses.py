@@ -105,6 +105,14 @@ class Uses:
         self.assertEqual(self.client.admin_remove(alice, *target).data, "Success")
         self.assertEqual(self.client.admin_lock(bob, *target)[1]["lockside-lock"], "created")
 
+    def test_the_admin_and_leases_apis_are_below_api_too(self):
+        below = type(self.client)(f"{self.client.url}/api", callers.API_TOKEN)
+        self.addCleanup(below.close)
+        lease = below.create_lease(self.key("below"), 60)
+        self.assertEqual([it.token for it in self.client.leases(lease.key)], [lease.token])
+        answer, _ = below.admin_lock(callers.jwt("alice"), "volume", self.key("below"))
+        self.assertEqual(answer.data, "Success")
+
     def test_the_leases_api_creates_renews_lists_and_releases(self):
         key = self.key("lease")
         lease = self.client.create_lease(key, 60)

@@ -45,19 +45,38 @@ export interface Dto {
   validUntil: string | Date;
 }
 
+/** Every field may be left out. */
+export interface AcquireBody {
+  ttlMs?: number;
+  waitMs?: number;
+  owner?: string;
+  reentrant?: boolean;
+  meta?: unknown;
+}
+
+export interface Page {
+  locks: { key: string; token: number; owner: string }[];
+  next: string | null;
+}
+
+export interface AdminAnswer {
+  data: string;
+  code: number;
+}
+
 /** A client of each generator has these; the types of what it makes must fit. */
 export interface Client {
-  acquire(key: string, body?: { ttlMs?: number; waitMs?: number; owner?: string; reentrant?: boolean; meta?: unknown }): Promise<Lease>;
+  acquire(key: string, body?: AcquireBody): Promise<Lease>;
   renew(key: string, token: number, ttlMs: number): Promise<Lease>;
   release(key: string, token: number): Promise<void>;
   forceRelease(key: string): Promise<void>;
   show(key: string): Promise<{ state: string; waiters: number; holder?: Holder }>;
   fence(key: string, token: number): Promise<{ token: number }>;
-  page(prefix: string, limit: number, cursor?: string): Promise<{ locks: { key: string; token: number; owner: string }[]; next: string | null }>;
+  page(prefix: string, limit: number, cursor?: string): Promise<Page>;
   /** The lines of a hold. */
   hold(key: string, ttlMs: number): AsyncIterable<HoldEvent>;
-  adminLock(jwt: string, route: string, id: string, token?: number): Promise<{ data: string; code: number; headers: Headers }>;
-  adminRemove(jwt: string, route: string, id: string): Promise<{ data: string }>;
+  adminLock(jwt: string, route: string, id: string, token?: number): Promise<AdminAnswer & { headers: Headers }>;
+  adminRemove(jwt: string, route: string, id: string): Promise<AdminAnswer>;
   createLease(key: string, leasePeriod: number): Promise<Dto>;
   renewLease(token: number, leasePeriod: number): Promise<Dto>;
   releaseLease(token: number): Promise<{ context: string }>;
