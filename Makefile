@@ -153,6 +153,22 @@ $(GENERATORS)/node_modules/.package-lock.json: tests/generators/package.json $(C
 	PATH="$(NODE):$$PATH" npm install --silent --ignore-scripts --no-package-lock --prefix $(GENERATORS)
 	@touch $@
 
+BROWSER := target/browser
+
+.PHONY: test-browser
+test-browser: client-binary $(BROWSER)/node_modules/.package-lock.json ## Run the proxies and the edit page of docs/browser.md as they are printed, in Chromium
+	@# It brings the Chromium that it drives.
+	@$(call need,chromedriver,chromium-driver)
+	@[ -x /usr/sbin/nginx ] || $(call install,nginx)
+	@$(call need,openssl,openssl)
+	cd tests/browser && PATH="$(NODE):$$PATH" LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside \
+	  VITE=$(CURDIR)/$(BROWSER)/node_modules/vite/bin/vite.js python3 -B -m unittest $(or $(TEST),discover)
+
+$(BROWSER)/node_modules/.package-lock.json: tests/browser/package.json $(CLIENTS)/python/bin/npm
+	@mkdir -p $(BROWSER) && cp $< $(BROWSER)/
+	$(CLIENTS)/python/bin/node $(CLIENTS)/python/bin/npm install --silent --ignore-scripts --no-package-lock --prefix $(BROWSER)
+	@touch $@
+
 # What is written last, so that what was broken off is begun again.
 $(CLIENT)/python/bin/mypy: clients/python/tests/requirements.txt
 	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)

@@ -53,11 +53,11 @@ def eventually(within: float, what: str, look) -> float:
 class Process:
     """A process that we started."""
 
-    def __init__(self, command, log: Path, env=None):
+    def __init__(self, command, log: Path, env=None, cwd=None):
         self.log = log
         with open(log, "ab") as output:
             self.popen = subprocess.Popen(
-                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env
+                [str(part) for part in command], stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=cwd
             )
 
     def send(self, signal_number):

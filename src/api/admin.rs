@@ -3,13 +3,12 @@
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::body::object;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::wire::{confirming, number, parameter};
 use crate::auth::{Credential, User};
 use crate::json::string_or_integer;
@@ -20,8 +19,6 @@ use crate::server::{Body, Response, read_body};
 /// Headers with a lease's token and with whether it was created or renewed, for which the bodies have no room.
 const TOKEN: HeaderName = HeaderName::from_static("lockside-token");
 const LOCK: HeaderName = HeaderName::from_static("lockside-lock");
-/// The user who holds the lock.
-pub const HOLDER: HeaderName = HeaderName::from_static("lockside-holder");
 
 /// `POST /admin/lock`: creates the lock, or renews it for the user who has it. `?token=N`: renews that lease only.
 pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
@@ -74,7 +71,7 @@ async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failu
     }
     cx.gate.admit_page(request.method(), request.headers())?;
     if !claims.manages_locks {
-        return Err(Failure::Forbidden("lacks the permission manage-locks"));
+        return Err(Failure::Forbidden(Denial::Permission));
     }
     let id = claims.subject.ok_or(Failure::NoSuchUser("the token names no user in `sub`"))?;
     cx.known(User {
@@ -146,13 +143,6 @@ fn locked(lease: &Lease, how: &'static str) -> Response {
     response.headers_mut().insert(TOKEN, HeaderValue::from(lease.token.get()));
     response.headers_mut().insert(LOCK, HeaderValue::from_static(how));
     response
-}
-
-/// A user's id as a header's value: UTF-8, percent-encoded.
-pub fn spelled(id: &str) -> HeaderValue {
-    const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-    let text = utf8_percent_encode(id, &ESCAPED).to_string();
-    HeaderValue::try_from(text).expect("letters, digits, `-._~` and `%`")
 }
 
 fn success() -> Response {

@@ -9,11 +9,12 @@ use super::failure::Failure;
 use super::leases::Language;
 use super::native::Problem;
 use super::route::Dialect;
+use super::wire::{HOLDER, spelled};
 use super::{admin, dapr, leases};
 use crate::lock::Holder;
 use crate::server::Response;
 
-/// Why a request is not allowed, for the APIs whose bodies have no room for it.
+/// Why a request is not allowed, for machines.
 const REASON: HeaderName = HeaderName::from_static("lockside-reason");
 
 /// The answer to a request that failed.
@@ -39,9 +40,7 @@ pub fn to(failure: Failure, dialect: Dialect, language: Language, docs: &Docs) -
         }
         Dialect::Native | Dialect::None => Problem::of(&failure, docs).answer(row.status),
     };
-    if let Failure::Forbidden(reason) | Failure::NotServed(reason) = &failure
-        && !matches!(dialect, Dialect::Native | Dialect::None)
-    {
+    if let Some(reason) = failure.denied_for() {
         response.headers_mut().insert(REASON, HeaderValue::from_static(reason));
     }
     if let Some((name, value)) = header(&failure, dialect, response.status()) {
@@ -70,9 +69,7 @@ fn header(failure: &Failure, dialect: Dialect, status: StatusCode) -> Option<(He
         {
             Some((RETRY_AFTER, HeaderValue::from_static("1")))
         }
-        Failure::Held(Holder::Lease(lease)) if dialect == Dialect::Admin => {
-            Some((admin::HOLDER, admin::spelled(&lease.owner.id)))
-        }
+        Failure::Held(Holder::Lease(lease)) if dialect == Dialect::Admin => Some((HOLDER, spelled(&lease.owner.id))),
         Failure::Held(holder) if dialect == Dialect::Native => Some((RETRY_AFTER, when_it_ends(Some(holder)))),
         Failure::WaitTimeout(queue) if dialect == Dialect::Native => {
             Some((RETRY_AFTER, when_it_ends(queue.as_ref().and_then(|queue| queue.holder.as_ref()))))

@@ -9,7 +9,7 @@ use hyper::header::{
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Method};
 
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::wire::no_content;
 use crate::server::Response;
 
@@ -20,7 +20,8 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
 );
 /// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Link, Lockside-Holder, Lockside-Lock, Lockside-Reason, Lockside-Token, Retry-After, X-Request-Id",
+    "Link, Lockside-Holder, Lockside-Lock, Lockside-Reason, Lockside-Released-Owner, Lockside-Released-Token, Lockside-Token, \
+     Retry-After, X-Request-Id",
 );
 /// For how long a browser need not ask again, seconds: as long as Chromium takes at most.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");
@@ -46,7 +47,7 @@ pub fn preflight(allowed: &[String], parts: &Parts) -> Option<Result<Response, F
         return None;
     }
     if origin(allowed, &parts.headers).is_none() {
-        return Some(Err(Failure::FOREIGN_ORIGIN));
+        return Some(Err(Failure::Forbidden(Denial::Origin)));
     }
     let mut response = no_content();
     let headers = response.headers_mut();

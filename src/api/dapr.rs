@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 
 use super::body::object;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::owner_names;
 use super::route::DaprCall;
 use super::settings::DaprStore;
@@ -96,7 +96,7 @@ async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure>
         return Ok(());
     }
     if cx.caller(request, Anonymous::Lock).await?.owner.is_some() {
-        return Err(Failure::Forbidden("a user; the owners of the Dapr API are service callers"));
+        return Err(Failure::Forbidden(Denial::User));
     }
     Ok(())
 }

@@ -17,9 +17,7 @@ pub enum Failure {
     Unauthorized(String),
     /// The request came through a proxy without credentials: its sender is unknown.
     Proxied,
-    Forbidden(&'static str),
-    /// Requests of this way in are not served: a setting says so.
-    NotServed(&'static str),
+    Forbidden(Denial),
     /// The token is valid, but its user is unknown or inactive.
     NoSuchUser(&'static str),
     /// No operation has this path.
@@ -64,6 +62,40 @@ pub enum Failure {
     OutcomeUnknown(String),
 }
 
+/// Why a caller is not allowed to do what it asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// The host is not one of the listener's.
+    Host,
+    /// The page's origin is not allowed.
+    Origin,
+    /// The caller does not manage locks.
+    Permission,
+    /// The caller is a user, and no service.
+    User,
+}
+
+impl Denial {
+    /// For machines.
+    fn code(self) -> &'static str {
+        match self {
+            Denial::Host => "host-not-allowed",
+            Denial::Origin => "origin-not-allowed",
+            Denial::Permission | Denial::User => "missing-permission",
+        }
+    }
+
+    /// For people.
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Denial::Host => "this host name is not answered to; see --allowed-hosts",
+            Denial::Origin => "pages of this origin are not served; see --allowed-origins",
+            Denial::Permission => "lacks the permission manage-locks",
+            Denial::User => "a user; the owners of the Dapr API are service callers",
+        }
+    }
+}
+
 /// The queue of a key, as a request that timed out in it left it.
 #[derive(Clone, Debug)]
 pub struct Queue {
@@ -85,10 +117,6 @@ pub struct Row {
 }
 
 impl Failure {
-    /// A page of an origin that is not allowed.
-    pub const FOREIGN_ORIGIN: Failure =
-        Failure::NotServed("pages of this origin may not change anything; see --allowed-origins");
-
     #[rustfmt::skip]
     pub fn row(&self) -> Row {
         use StatusCode as S;
@@ -104,7 +132,6 @@ impl Failure {
             Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Authentication required.",                        "Anmeldung erforderlich.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy and has no credentials.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
-            Failure::NotServed(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
             Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",  S::NOT_FOUND,             "Not found",                  S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
             Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "No such endpoint; see /openapi.json.",                 "Diesen Endpunkt gibt es nicht; siehe /openapi.json.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
             Failure::SlashInKey          => row("not-found",           S::NOT_FOUND,           "No such endpoint. A / in a key is written %2F, as in /v1/locks/orders%2F7.",                 "Diesen Endpunkt gibt es nicht. Ein / im Namen einer Sperre wird %2F geschrieben.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
@@ -116,7 +143,7 @@ impl Failure {
             Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "This token no longer holds the lock.",       "Dieses Token hält die Sperre nicht mehr.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND")),
             Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",      S::METHOD_NOT_ALLOWED,    "Method not allowed",         S::METHOD_NOT_ALLOWED,     Some("ERR_METHOD_NOT_ALLOWED")),
             Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",             S::REQUEST_TIMEOUT,       "Request timeout",            S::REQUEST_TIMEOUT,        Some("ERR_BODY_READ")),
-            Failure::Encoded             => row("bad-request",         S::UNSUPPORTED_MEDIA_TYPE, "The body is compressed (Content-Encoding); send it as it is.", "Die Anfrage ist komprimiert (Content-Encoding); bitte unkomprimiert senden.", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", S::UNSUPPORTED_MEDIA_TYPE, Some("ERR_BODY_READ")),
+            Failure::Encoded             => row("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is compressed (Content-Encoding); send it as it is.", "Die Anfrage ist komprimiert (Content-Encoding); bitte unkomprimiert senden.", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", S::UNSUPPORTED_MEDIA_TYPE, Some("ERR_BODY_READ")),
             Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                   S::PAYLOAD_TOO_LARGE,     "Payload too large",          S::PAYLOAD_TOO_LARGE,      Some("ERR_BODY_READ")),
             Failure::Held(_)             => row("held",                S::CONFLICT,            "The lock is held by another owner.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
             Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "Timed out waiting for the lock.",         "Zeitüberschreitung beim Warten auf die Sperre.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
@@ -146,11 +173,16 @@ impl Failure {
         }
     }
 
-    /// Why the request is refused before it is looked at, whatever it asks for: a setting, or a proxy in between, is wrong.
-    pub fn misrouted(&self) -> Option<&'static str> {
+    /// Whether the request would be refused whatever it asked for: a setting, or a proxy in between, is wrong.
+    pub fn is_misrouted(&self) -> bool {
+        matches!(self, Failure::Forbidden(Denial::Host | Denial::Origin) | Failure::Proxied)
+    }
+
+    /// Why the request is not allowed, for machines: the header `Lockside-Reason`.
+    pub fn denied_for(&self) -> Option<&'static str> {
         match self {
-            Failure::NotServed(reason) => Some(reason),
-            Failure::Proxied => Some("it came through a proxy, and without credentials"),
+            Failure::Forbidden(denial) => Some(denial.code()),
+            Failure::Proxied => Some("proxied-anonymous"),
             _ => None,
         }
     }
@@ -169,7 +201,8 @@ impl Failure {
             | Failure::TooLate(reason)
             | Failure::RenewedTooLate(reason)
             | Failure::OutcomeUnknown(reason) => reason,
-            Failure::Forbidden(reason) | Failure::NotServed(reason) | Failure::NoSuchUser(reason) => reason,
+            Failure::Forbidden(denial) => denial.sentence(),
+            Failure::NoSuchUser(reason) => reason,
             Failure::Proxied => "no credentials, and a header `Forwarded`, `X-Forwarded-…` or `Via`",
             _ => "",
         }

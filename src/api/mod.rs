@@ -86,13 +86,14 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
     let (mut response, code, outcome, reason) = match answered {
         Ok(response) => (response, "ok", None, String::new()),
         Err(failure) => {
-            if let Some(why) = failure.misrouted()
-                && cx.refusals.admit(why, Instant::now())
+            let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
+            if let Some(denial) = failure.denied_for()
+                && failure.is_misrouted()
+                && cx.refusals.admit(denial, Instant::now())
             {
                 let [host, page] = way_in.map(|name| name.and_then(|name| name.to_str().ok().map(str::to_owned)));
-                tracing::warn!(%method, host, page, "requests are refused: {why}");
+                tracing::warn!(%method, host, page, "requests are refused: {reason}");
             }
-            let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
             (answer::to(failure, dialect, language, &cx.docs), code, Some(outcome), reason)
         }
     };

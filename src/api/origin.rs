@@ -9,7 +9,7 @@ use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Version};
 
 use super::cors;
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::settings::ListenConfig;
 use crate::server::{Address, Response};
 
@@ -65,7 +65,7 @@ impl Gate {
             return Err(Failure::BadRequest("the request's target and its Host header name two hosts".to_owned()));
         }
         if self.hosts.as_ref().is_some_and(|hosts| !hosts.admit(host.host())) {
-            return Err(Failure::NotServed("this host name is not answered to; see --allowed-hosts"));
+            return Err(Failure::Forbidden(Denial::Host));
         }
         if let Some(host) = first {
             let _ = self.admitted.set(host.clone());
@@ -76,7 +76,7 @@ impl Gate {
     /// Refuses a change by a cross-origin page, for callers whose right comes from the browser alone: from the cookie that it
     /// adds, or from its place on a network where callers need not authenticate.
     pub fn admit_page(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
-        const FOREIGN: Failure = Failure::FOREIGN_ORIGIN;
+        const FOREIGN: Failure = Failure::Forbidden(Denial::Origin);
         if method.is_safe() {
             return Ok(());
         }

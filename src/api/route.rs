@@ -117,10 +117,10 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
         Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Errors, Fence,
         Hold, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
     };
-    let bare = path.trim_matches('/');
+    let bare = path.trim_start_matches('/');
     let is_dapr = bare.starts_with(DAPR) && path.starts_with('/');
-    let path = if is_dapr { &path[path.len() - path.trim_start_matches('/').len() - 1..] } else { path };
-    let path = if is_dapr { path.trim_end_matches('/') } else { path };
+    // With the one slash that a path begins with.
+    let path = if is_dapr { path[path.len() - bare.len() - 1..].trim_end_matches('/') } else { path };
     let stripped = path.strip_prefix("/api").filter(|rest| rest.starts_with('/'));
     // One more than any path of ours has.
     let (mut segments, mut count) = ([""; 5], 0);

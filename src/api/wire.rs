@@ -4,15 +4,19 @@ use std::borrow::Cow;
 use std::str::Utf8Error;
 
 use hyper::StatusCode;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use jiff::Timestamp;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Serialize;
 
 use super::failure::Failure;
 use crate::lock::Unconfirmed;
 use crate::server::{Body, Response};
 
+/// The owner who holds the lock now.
+pub const HOLDER: HeaderName = HeaderName::from_static("lockside-holder");
+/// Longest `reason`, bytes.
+const MAX_REASON_BYTES: usize = 200;
 /// Most answers are shorter, so that few of them have to grow.
 const MOST_ANSWERS_BYTES: usize = 512;
 
@@ -63,6 +67,23 @@ pub fn flag(query: &str, name: &str) -> Result<bool, Failure> {
         Some("true") => Ok(true),
         Some(_) => Err(Failure::BadRequest(format!("{name}: expected true or false"))),
     }
+}
+
+/// Why a lock is force-released, for the log.
+pub fn reason(query: &str) -> Result<Option<String>, Failure> {
+    let reason = parameter(query, "reason")?;
+    if reason.as_ref().is_some_and(|reason| reason.len() > MAX_REASON_BYTES || reason.contains(char::is_control)) {
+        let expected = format!("reason: expected at most {MAX_REASON_BYTES} bytes without control characters");
+        return Err(Failure::BadRequest(expected));
+    }
+    Ok(reason)
+}
+
+/// An owner's id as a header's value: UTF-8, percent-encoded.
+pub fn spelled(id: &str) -> HeaderValue {
+    const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    let text = utf8_percent_encode(id, &ESCAPED).to_string();
+    HeaderValue::try_from(text).expect("letters, digits, `-._~` and `%`")
 }
 
 /// RFC 3339, UTC, with milliseconds.

@@ -16,10 +16,12 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
 use tokio::net::{TcpStream, UnixStream};
 use url::Url;
 
-use super::failure::{Failure, Problem};
+use super::failure::{Failure, Problem, not_ours};
+use super::view::Holder;
 use crate::secret::{Reloaded, Secret, Unwise};
 
 /// Longest time for a connection, and for an answer that waits for nothing but Redis.
@@ -106,16 +108,32 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Sends a request and reads the whole answer, which is a problem unless its status is a success.
+    /// Sends a request and reads the body of its answer, which is a problem unless its status is a success.
     pub async fn ask(&self, method: &str, path: &str) -> Result<Bytes, Failure> {
+        self.answer(method, path).await.map(Response::into_body)
+    }
+
+    /// Who holds a lock.
+    pub async fn holder(&self, key: &str) -> Result<Option<Holder>, Failure> {
+        #[derive(Deserialize)]
+        struct Shown {
+            holder: Option<Holder>,
+        }
+        let body = self.ask("GET", &path_of(key)).await?;
+        serde_json::from_slice::<Shown>(&body).map(|shown| shown.holder).map_err(|error| not_ours(&error))
+    }
+
+    /// Sends a request and reads the whole answer, which is a problem unless its status is a success.
+    pub async fn answer(&self, method: &str, path: &str) -> Result<Response<Bytes>, Failure> {
         let connection = self.connect().await?;
         let read = async {
             let response = connection.send(method, path, Bytes::new()).await?;
             if !response.status().is_success() {
                 return Err(Failure::Refused(Box::new(Problem::read(response).await)));
             }
-            let body = response.into_body().collect().await.map_err(|error| self.silent(&error))?;
-            Ok(body.to_bytes())
+            let (head, body) = response.into_parts();
+            let body = body.collect().await.map_err(|error| self.silent(&error))?;
+            Ok(Response::from_parts(head, body.to_bytes()))
         };
         let answer = tokio::time::timeout(TIMEOUT, read).await;
         answer.unwrap_or_else(|_| Err(self.silent(&format!("nothing within {} s", TIMEOUT.as_secs()))))

@@ -21,6 +21,8 @@ pub enum Failure {
     Broken(String),
     /// The sidecar said no.
     Refused(Box<Problem>),
+    /// Who was asked on the terminal said no.
+    Declined(String),
 }
 
 impl Failure {
@@ -39,6 +41,10 @@ impl Failure {
                 complain(&problem);
                 problem.exit_code()
             }
+            Failure::Declined(what) => {
+                complain(what);
+                exit::FAILURE
+            }
         }
     }
 }
@@ -46,10 +52,17 @@ impl Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Failure::Usage(problem) | Failure::NoSidecar(problem) | Failure::Broken(problem) => f.write_str(problem),
+            Failure::Usage(text) | Failure::NoSidecar(text) | Failure::Broken(text) | Failure::Declined(text) => {
+                f.write_str(text)
+            }
             Failure::Refused(problem) => problem.fmt(f),
         }
     }
+}
+
+/// An answer that no sidecar gives.
+pub fn not_ours(error: &serde_json::Error) -> Failure {
+    Failure::NoSidecar(format!("not a lockside API response ({error}); check --url"))
 }
 
 /// An error that the sidecar answered: `application/problem+json`.

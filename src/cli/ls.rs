@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::client::{Sidecar, SidecarFlags, encoded};
-use super::failure::Failure;
+use super::failure::{Failure, not_ours};
 use super::view::{Holder, printable, span, table};
 use super::{run_client, say};
 
@@ -114,9 +114,4 @@ async fn read(sidecar: &Sidecar, flags: &LsFlags, cursor: Option<&str>) -> Resul
     }
     let body = sidecar.ask("GET", &path).await?;
     serde_json::from_slice(&body).map_err(|error| not_ours(&error))
-}
-
-/// An answer that no sidecar gives.
-pub fn not_ours(error: &serde_json::Error) -> Failure {
-    Failure::NoSidecar(format!("not a lockside API response ({error}); check --url"))
 }

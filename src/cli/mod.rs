@@ -24,6 +24,8 @@ mod exit {
     pub const USAGE: u8 = 64;
     /// What is needed is not there: a sidecar, a redis-server.
     pub const UNAVAILABLE: u8 = 69;
+    /// The lock was lost, and something that runs under it could not be stopped.
+    pub const NOT_STOPPED: u8 = 71;
     /// Another owner has the lock, or had it for as long as the command was to wait.
     pub const NOT_ACQUIRED: u8 = 75;
     /// The lock was lost under the command.

@@ -6,8 +6,7 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::client::{SidecarFlags, path_of};
-use super::failure::Failure;
-use super::ls::not_ours;
+use super::failure::{Failure, not_ours};
 use super::view::{Holder, printable, span};
 use super::{run_client, say};
 

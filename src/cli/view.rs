@@ -34,6 +34,18 @@ impl Holder {
         self.owner.as_deref().map_or_else(stranger, printable)
     }
 
+    /// Where it runs, as `lockside exec` writes it into `meta`; without what a terminal would obey.
+    pub fn place(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Place {
+            host: String,
+            pid: Option<u64>,
+        }
+        let Place { host, pid } = serde_json::from_str(self.meta.as_ref()?.get()).ok()?;
+        let host = printable(&host);
+        Some(pid.map_or(host.clone(), |pid| format!("{host}, pid {pid}")))
+    }
+
     /// How long the lock had been held when the sidecar said so, by the clock of Redis alone.
     pub fn held_for_ms(&self) -> Option<u64> {
         let [since, until] =

@@ -9,8 +9,9 @@ use super::scripts::{ForceRow, Stored};
 use crate::request::Caller;
 
 impl Locks {
-    /// Removes a lease of any owner. `by` says who did it, for the log.
-    pub async fn force(&self, target: Target, by: Caller) -> Result<Forced, LockFailure> {
+    /// Removes a lease of any owner. `by` and `reason` say who did it and why, for the log.
+    pub async fn force(&self, target: Target, by: Caller, reason: Option<&str>) -> Result<Forced, LockFailure> {
+        let reason = reason.map(str::to_owned);
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
         detached(flight, async move {
@@ -27,8 +28,8 @@ impl Locks {
                     let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
                     let (by, by_kind) = (by.id(), by.kind());
                     let (key, token) = (key.as_str(), taken.token.get());
-                    tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, "lock force-released");
-                    Ok(Forced::Taken)
+                    tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, reason, "lock force-released");
+                    Ok(Forced::Taken(Box::new(taken)))
                 }
                 ForceRow::Free => Ok(Forced::Free),
                 ForceRow::Other | ForceRow::Stranger => Ok(Forced::Other),

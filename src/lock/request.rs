@@ -100,9 +100,10 @@ pub enum Loss {
 }
 
 /// How a force-release ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Forced {
-    Taken,
+    /// The lease that was.
+    Taken(Box<Lease>),
     /// There was nothing to take.
     Free,
     /// Another program's, which lockside does not remove; or, where a token was given, another lease.

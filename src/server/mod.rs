@@ -43,6 +43,8 @@ pub type Response = hyper::Response<Body>;
 const TURNED_AWAY_AT_ONCE: usize = 64;
 /// Pause after a failed accept, whose likely cause is a lack of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How long a connection is safe from having to give way: enough for a client on a busy machine to send its head.
+const HEAD_START: Duration = Duration::from_millis(50);
 /// How long a thread with more than its share of the connections leaves accepting to the others.
 const GIVE_WAY: Duration = Duration::from_millis(1);
 /// Pause between two log lines of a lasting failure to accept.
@@ -90,7 +92,7 @@ pub async fn serve<H: Handler>(listener: Listener, handler: H, limits: Limits, d
             accepted = listener.accept() => match accepted {
                 Ok(stream) if limits.open.get() < max_connections || limits.heads.give_way => {
                     if limits.open.get() >= max_connections {
-                        make_room(&limits);
+                        make_room(&limits, max_connections).await;
                     }
                     let open = Open::of(&limits.open);
                     let all = limits.open.get();
@@ -159,13 +161,28 @@ impl Drop for Open {
 }
 
 /// Closes the connection that has been without a whole head for longest; if all have one, the one with the oldest request.
-fn make_room(limits: &Limits) {
-    let mut crowd = limits.crowd.lock().expect("no holder of this lock panics");
-    crowd.retain(|(_, task)| !task.is_finished());
-    let first = crowd.iter().enumerate().min_by_key(|(_, (activity, _))| activity.standing()).map(|(place, _)| place);
-    if let Some(place) = first {
-        crowd.swap_remove(place).1.abort();
-        limits.cut.with_label_values(&[limits.listener, Timeout::GaveWay.label()]).inc();
+/// Each has had its [`HEAD_START`] by then, so that a flood of connections closes none whose head is on its way.
+async fn make_room(limits: &Limits, max_connections: i64) {
+    loop {
+        // The heads that have come meanwhile are read first.
+        tokio::task::yield_now().await;
+        let wait = {
+            let mut crowd = limits.crowd.lock().expect("no holder of this lock panics");
+            crowd.retain(|(_, task)| !task.is_finished());
+            let standings = crowd.iter().enumerate().map(|(place, (activity, _))| (activity.standing(), place));
+            let Some(((_, since), place)) = standings.min() else { return };
+            let wait = HEAD_START.saturating_sub(since.elapsed());
+            if wait.is_zero() {
+                crowd.swap_remove(place).1.abort();
+                limits.cut.with_label_values(&[limits.listener, Timeout::GaveWay.label()]).inc();
+                return;
+            }
+            wait
+        };
+        tokio::time::sleep(wait).await;
+        if limits.open.get() < max_connections {
+            return;
+        }
     }
 }
 

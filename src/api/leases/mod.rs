@@ -11,10 +11,10 @@ use serde::Deserialize;
 
 use super::body;
 use super::context::Context;
-use super::failure::Failure;
+use super::failure::{Denial, Failure};
 use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
-use super::wire::{confirming, json, number};
+use super::wire::{confirming, json, number, reason};
 use crate::auth::Anonymous;
 use crate::lock::{
     Acquired, Attempt, Changed, Forced, Key, Lease, LeaseRef, LockConfig, Owner, Reentry, Target, Token, Ttl,
@@ -97,7 +97,7 @@ pub async fn release(
     }
 }
 
-/// `DELETE /cmn/leasable-locks/custom/{token}`: force-releases a lease.
+/// `DELETE /cmn/leasable-locks/custom/{token}?reason=TEXT`: force-releases a lease.
 pub async fn remove(
     cx: &Context,
     request: Request<Incoming>,
@@ -106,11 +106,12 @@ pub async fn remove(
 ) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
     if !caller.manages_locks {
-        return Err(Failure::Forbidden("lacks the permission manage-locks"));
+        return Err(Failure::Forbidden(Denial::Permission));
     }
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.locks.force(Target::Lease(LeaseRef::Token(token)), request::caller()).await? {
-        Forced::Taken => {
+    let reason = reason(request.uri().query().unwrap_or_default())?;
+    match cx.locks.force(Target::Lease(LeaseRef::Token(token)), request::caller(), reason.as_deref()).await? {
+        Forced::Taken(_) => {
             let text = language.choose("The lock was force-released.", "Die Sperre wurde zwangsweise freigegeben.");
             Ok(message(StatusCode::OK, "removed", text, language))
         }

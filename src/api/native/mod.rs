@@ -1,5 +1,6 @@
 //! The native API: what app developers use from any language. JSON, and a truthful outcome in every error.
 
+mod force;
 mod grant;
 mod hold;
 mod keeper;
@@ -24,12 +25,11 @@ use super::context::Context;
 use super::failure::Failure;
 use super::known;
 use super::pagination::{self, Bounds, Form, Page, Text};
-use super::wire::{confirming, flag, json, no_content};
+use super::wire::{confirming, flag, json, no_content, reason};
 use crate::auth::{Anonymous, Shown};
-use crate::lock::{
-    Acquired, Attempt, Changed, Forced, Holder, Key, Lease, LeaseRef, State, Target, Token, Unconfirmed,
-};
+use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, State, Token, Unconfirmed};
 use crate::server::{Peer, Response, read_body};
+use force::force;
 pub use hold::hold;
 use permit::Permit;
 pub use problem::Problem;
@@ -117,12 +117,14 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
-    const PARAMETERS: &[&str] = &["token", "force"];
+    const PARAMETERS: &[&str] = &["token", "force", "reason"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
-    let force = flag(request.uri().query().unwrap_or_default(), "force")?;
+    let query = request.uri().query().unwrap_or_default();
+    let (is_forced, reason) = (flag(query, "force")?, reason(query)?);
     let token = token_in(&request)?;
     no_body(request, PARAMETERS).await?;
-    match (token, force) {
+    match (token, is_forced) {
+        (Some(_), false) if reason.is_some() => Err(Failure::BadRequest("reason: goes with force=true".to_owned())),
         (Some(token), false) => {
             let which = LeaseRef::KeyToken(key, token.ok_or(Failure::Lost)?);
             match cx.holds.release(&cx.locks, which, caller.claimant()).await? {
@@ -131,15 +133,7 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
                 Changed::NotYours => Err(Failure::NotYours),
             }
         }
-        (None, true) => {
-            if !caller.manages_locks {
-                return Err(Failure::Forbidden("lacks the permission manage-locks"));
-            }
-            match cx.locks.force(Target::Key(key), crate::request::caller()).await? {
-                Forced::Taken | Forced::Free => Ok(no_content()),
-                Forced::Other => Err(Failure::Held(Holder::UNKNOWN)),
-            }
-        }
+        (None, true) => force(cx, caller, key, reason.as_deref()).await,
         _ => Err(Failure::BadRequest("expected either token=N or force=true".to_owned())),
     }
 }

@@ -74,7 +74,7 @@ fn detail(failure: &Failure, sentence: &str) -> String {
     match failure {
         // The reason is about the caller's own request, and so is no secret to the caller.
         Failure::BadRequest(reason) => reason.clone(),
-        Failure::Forbidden(reason) | Failure::NotServed(reason) => format!("Not allowed: {reason}."),
+        Failure::Forbidden(denial) => format!("Not allowed: {}.", denial.sentence()),
         Failure::MethodNotAllowed(allowed) => format!("The method is not allowed here; these are: {allowed}."),
         // The caller gets the advice, but not Redis's own text, which has internal names.
         Failure::RedisRefused { advice: Some(advice), .. } => {

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::*;
 use crate::api::answer;
 use crate::api::errors::Docs;
-use crate::api::failure::{Failure, Queue};
+use crate::api::failure::{Denial, Failure, Queue};
 use crate::api::fuzz::limits;
 use crate::api::leases::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
@@ -155,8 +155,8 @@ fn failures() -> Vec<Failure> {
         Failure::NoStores,
         Failure::Unauthorized(log()),
         Failure::Proxied,
-        Failure::Forbidden("lacks the permission manage-locks"),
-        Failure::NotServed("this host name is not answered to; see --allowed-hosts"),
+        Failure::Forbidden(Denial::Permission),
+        Failure::Forbidden(Denial::Host),
         Failure::NoSuchUser("for the log"),
         Failure::NoSuchRoute,
         Failure::SlashInKey,

@@ -8,10 +8,11 @@ use std::process::{Command, ExitCode, Stdio};
 
 use clap::Args;
 use rustix::process::{
-    Pid, Signal, WaitOptions, getpid, getppid, kill_process, kill_process_group, set_child_subreaper,
-    set_parent_process_death_signal, test_kill_process_group, wait,
+    Pid, Signal, WaitOptions, getpid, getppid, kill_process, kill_process_group, set_parent_process_death_signal,
+    test_kill_process_group, wait,
 };
 
+use super::descendants::adopt_orphans;
 use crate::cli::{complain, exit};
 
 /// The start of a command: `lockside exec-launch`, which becomes the command.
@@ -59,11 +60,6 @@ pub fn die_of_interrupt() {
 pub fn interrupted() -> ExitCode {
     let _ = kill_process(getpid(), Signal::INT);
     ExitCode::from(128 + 2)
-}
-
-/// Makes this process the parent of descendants that lose theirs, so that it sees them die.
-pub fn adopt_orphans() {
-    let _ = set_child_subreaper(Some(getpid()));
 }
 
 /// What became of the command.
@@ -123,7 +119,7 @@ impl Group {
     }
 
     /// No process of the group is left, not only the command itself.
-    pub fn is_empty(&self) -> bool {
+    fn is_empty(&self) -> bool {
         // Until it is reaped, the leader keeps the number from being another group's; after that its members do.
         self.has_ended && test_kill_process_group(self.leader).is_err()
     }

@@ -117,23 +117,30 @@ impl Hold {
 pub struct Attempt<'a> {
     sidecar: &'a Sidecar,
     flags: &'a ExecFlags,
+    name: String,
     owner: String,
+    is_answered: bool,
 }
 
 impl<'a> Attempt<'a> {
     pub fn new(sidecar: &'a Sidecar, flags: &'a ExecFlags) -> Attempt<'a> {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).expect("the operating system has random bytes");
-        Attempt { sidecar, flags, owner: format!("{}-{:016x}", host(), u64::from_ne_bytes(bytes)) }
+        let name = format!("{:016x}", getrandom::u64().expect("the operating system has random bytes"));
+        let owner = format!("{}/{}", host(), wrapper().unwrap_or_default());
+        Attempt { sidecar, flags, name, owner, is_answered: false }
+    }
+
+    /// Whether a sidecar has answered, whatever it said.
+    pub fn is_answered(&self) -> bool {
+        self.is_answered
     }
 
     /// Sends it, and waits in the queue for at most `wait`.
-    pub async fn send(&self, wait: Duration, progress: &mut Progress) -> Result<(Hold, Lease), Failure> {
+    pub async fn send(&mut self, wait: Duration, progress: &mut Progress) -> Result<(Hold, Lease), Failure> {
         let granted = tokio::time::timeout(wait + SLACK, self.wait_in_queue(wait, progress)).await;
         granted.unwrap_or_else(|_| Err(self.sidecar.silent(&"it is frozen, or overloaded")))
     }
 
-    async fn wait_in_queue(&self, wait: Duration, progress: &mut Progress) -> Result<(Hold, Lease), Failure> {
+    async fn wait_in_queue(&mut self, wait: Duration, progress: &mut Progress) -> Result<(Hold, Lease), Failure> {
         let mut hold = tokio::time::timeout(SLACK, progress.during(self.open(wait)))
             .await
             .unwrap_or_else(|_| Err(self.sidecar.silent(&"it is frozen, or overloaded")))?;
@@ -153,7 +160,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    async fn open(&self, wait: Duration) -> Result<Hold, Failure> {
+    async fn open(&mut self, wait: Duration) -> Result<Hold, Failure> {
         let body = json!({
             "ttlMs": u64::try_from(self.flags.ttl.as_millis()).unwrap_or(u64::MAX),
             "waitMs": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
@@ -162,9 +169,10 @@ impl<'a> Attempt<'a> {
             "meta": meta(self.flags),
         });
         let path = format!("{}/hold", path_of(self.flags.key.as_str()));
-        let connection = self.sidecar.connect().await?.named(&self.owner);
+        let connection = self.sidecar.connect().await?.named(&self.name);
         let socket = connection.socket.try_clone().map_err(|error| Failure::NoSidecar(error.to_string()))?;
         let answer = connection.send("POST", &path, Bytes::from(body.to_string())).await?;
+        self.is_answered = true;
         if !answer.status().is_success() {
             return Err(Failure::Refused(Box::new(Problem::read(answer).await)));
         }
@@ -174,14 +182,16 @@ impl<'a> Attempt<'a> {
 
 fn host() -> String {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    // What a header may have: the name is that of the attempt, too.
-    host.chars().filter(char::is_ascii_graphic).take(64).collect()
+    host.chars().filter(|c| !c.is_control()).take(64).collect()
+}
+
+/// The wrapper: whom to signal.
+fn wrapper() -> Option<i32> {
+    rustix::process::getppid().map(rustix::process::Pid::as_raw_pid)
 }
 
 /// Where the command runs, for those who look at the lock. Not its arguments: they may hold secrets.
 fn meta(flags: &ExecFlags) -> serde_json::Value {
     let command = flags.command.first().map(|program| program.to_string_lossy().chars().take(200).collect::<String>());
-    // The wrapper: whom to signal.
-    let pid = rustix::process::getppid().map(rustix::process::Pid::as_raw_pid);
-    json!({"host": host(), "pid": pid, "command": command})
+    json!({"host": host(), "pid": wrapper(), "command": command})
 }

@@ -4,16 +4,17 @@
 //!
 //! ```text
 //! wrapper      lockside exec         the caller's child: passes signals on, owns the terminal, returns the exit code
-//! supervisor   lockside exec-guard   holds the lock's stream, starts the command, kills its group in time
+//! supervisor   lockside exec-guard   holds the lock's stream, starts the command, kills all its descendants in time
 //! command      lockside exec-launch  the leader of a group of its own; becomes CMD
 //! ```
 //!
 //! A wrapper that is frozen is not needed; when it dies, the supervisor stops the command while it still holds the lock.
 //! The wrapper keeps the supervisor running (it continues a stopped one), and when the supervisor dies, the kernel kills the
-//! command and the wrapper the rest of its group: it has the stream's socket too, so that the sidecar sees the end of the
+//! command and the wrapper the rest of its descendants: it has the stream's socket too, so that the sidecar sees the end of the
 //! stream, and releases the lock, only after that.
 
 mod command;
+mod descendants;
 mod hold_stream;
 mod ipc;
 mod kill_timer;
@@ -48,7 +49,7 @@ pub struct ExecFlags {
     wait: WaitFlags,
 
     /// Exit code for a lock that is held, or was for as long as --wait; 1 to 255
-    #[arg(long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
+    #[arg(short = 'E', long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
     conflict_exit_code: u8,
 
     /// Do not report on stderr what is waited for
@@ -68,15 +69,18 @@ pub struct ExecFlags {
 }
 
 #[derive(Args, Debug)]
-#[group(multiple = false)]
 struct WaitFlags {
-    /// Maximum time to wait for the lock, and for a sidecar that is not there yet [default: forever]
+    /// Maximum time to wait for the lock [default: forever]
     #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
     wait: Option<Duration>,
 
-    /// Do not wait; exit 75 (or --conflict-exit-code) if the lock is held
-    #[arg(long)]
+    /// Do not wait for the lock; exit 75 (or --conflict-exit-code) if it is held
+    #[arg(long, conflicts_with = "wait")]
     r#try: bool,
+
+    /// Maximum time to wait for a sidecar that never answered, within --wait
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = wait_bound)]
+    connect_wait: Duration,
 }
 
 impl WaitFlags {
@@ -84,21 +88,28 @@ impl WaitFlags {
     fn bound(&self) -> Option<Duration> {
         if self.r#try { Some(Duration::ZERO) } else { self.wait }
     }
+
+    /// The longest wait for a sidecar that never answered.
+    fn connect_bound(&self) -> Duration {
+        self.wait.map_or(self.connect_wait, |wait| wait.min(self.connect_wait))
+    }
 }
 
 pub const HELP: &str = "\
 The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (fencing token; pass it to the protected resource)
 and LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go to its whole process group. When the lock
-is about to be lost, the group gets SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL, before the lease ends;
-after a force-release SIGKILL comes within a second. Background processes left by the command continue without the lock.
+is about to be lost, the command and all its descendants get SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL,
+before the lease ends; after a force-release SIGKILL comes within a second. Background processes left by a command that
+ended by itself continue without the lock.
 
-A wait is reported on stderr after a second, and again when something changes. Within --wait, a sidecar that is not there
-yet or starts again is waited for; without --wait, one that was there before.
+A wait is reported on stderr after a second, and again when something changes. A sidecar that has not started yet is waited
+for by --connect-wait, also with --try; one that restarts, and its Redis, by --wait.
 
 Exit code: the command's (128 + n when signal n ended it), or
   64  wrong usage            75  held, or not granted in time    126 CMD cannot be executed
   69  no sidecar or Redis    76  the lock was lost               127 no such CMD
-                             77  not allowed (401, 403)
+  71  lost, and a process    77  not allowed (401, 403)
+      could not be killed
 
 Example: lockside exec nightly-report -- ./report.sh --full
 Example: lockside exec --try --ttl 10s deploy/web -- sh -c 'echo \"token $LOCKSIDE_TOKEN\"; ./deploy'";

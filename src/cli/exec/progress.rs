@@ -26,9 +26,13 @@ pub struct Standing {
 impl Standing {
     pub fn in_queue(position: Option<u64>, holder: Option<&Holder>) -> Standing {
         Standing {
-            what: holder.map_or_else(|| "held".to_owned(), |holder| format!("held by {}", holder.name())),
+            what: match (holder, position) {
+                (Some(holder), _) => format!("held by {}", named(holder)),
+                (None, Some(_)) => "held".to_owned(),
+                (None, None) => "Redis has not replied yet".to_owned(),
+            },
             held: holder.and_then(Holder::held_for_ms).map(|ms| (ms, Instant::now())),
-            place: position.map(|position| format!("{} in the queue", ordinal(position))),
+            place: position.map(|position| format!("{} in the queue (position {position})", ordinal(position))),
         }
     }
 
@@ -97,6 +101,15 @@ impl Progress {
     }
 }
 
+/// The holder, and where it runs, if it says so.
+fn named(holder: &Holder) -> String {
+    let name = holder.name();
+    match holder.place() {
+        Some(place) => format!("{name} ({place})"),
+        None => name,
+    }
+}
+
 fn ordinal(number: u64) -> String {
     let ending = match (number % 10, number % 100) {
         (_, 11..=13) => "th",
@@ -122,15 +135,16 @@ mod tests {
     fn a_standing_changes_with_the_holder_and_the_place_and_not_with_time() {
         let held = |owner: &str, position, until: &str| {
             let json = format!(
-                r#"{{"owner":"{owner}","since":"2026-01-01T00:00:00Z","validForMs":1000,"validUntil":"{until}"}}"#
+                r#"{{"owner":"{owner}","since":"2026-01-01T00:00:00Z","validForMs":1000,"validUntil":"{until}",
+                "meta":{{"host":"web-3","pid":4711,"command":"sh"}}}}"#
             );
-            Standing::in_queue(Some(position), Some(&serde_json::from_str::<Holder>(&json).unwrap()))
+            Standing::in_queue(Some(position), Some(&serde_json::from_str::<Holder>(&json).expect("a holder")))
         };
         let first = held("importer-7", 2, "2026-01-01T00:00:13Z");
-        assert_eq!(first.line(), "held by importer-7 for 12s; 2nd in the queue");
+        assert_eq!(first.line(), "held by importer-7 (web-3, pid 4711) for 12s; 2nd in the queue (position 2)");
         assert!(first.is_as(&held("importer-7", 2, "2026-01-01T00:01:13Z")));
         assert!(!first.is_as(&held("importer-7", 1, "2026-01-01T00:00:13Z")));
         assert!(!first.is_as(&held("web-3", 2, "2026-01-01T00:00:13Z")));
-        assert_eq!(Standing::in_queue(Some(1), None).line(), "held; 1st in the queue");
+        assert_eq!(Standing::in_queue(Some(1), None).line(), "held; 1st in the queue (position 1)");
     }
 }

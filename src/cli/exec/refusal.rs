@@ -1,12 +1,10 @@
 //! Why there is no lock: what is told, and the exit code that lets a script tell a lock that is held from a lock service
 //! that is unavailable or forbids it.
 
-use serde::Deserialize;
-
 use super::ExecFlags;
-use crate::cli::client::{Sidecar, path_of};
+use crate::cli::client::Sidecar;
 use crate::cli::failure::{Failure, Problem};
-use crate::cli::view::{Holder, printable};
+use crate::cli::view::printable;
 use crate::cli::{complain, exit};
 
 /// Tells why the lock was not acquired, and gives the exit code.
@@ -17,7 +15,7 @@ pub async fn tell(failure: Failure, sidecar: &Sidecar, flags: &ExecFlags) -> u8 
             ("held" | "wait-timeout", _) => {
                 let holder = match problem.holder {
                     Some(holder) => Some(holder),
-                    None => holder(sidecar, flags).await,
+                    None => sidecar.holder(flags.key.as_str()).await.ok().flatten(),
                 };
                 let holder = holder.map_or_else(|| "another owner".to_owned(), |holder| holder.to_string());
                 let step = if flags.wait.r#try { "wait for it with --wait 1m" } else { "wait longer with --wait" };
@@ -48,14 +46,4 @@ fn exit_code(problem: &Problem, flags: &ExecFlags) -> u8 {
         (_, exit::FAILURE) => exit::UNAVAILABLE,
         (_, code) => code,
     }
-}
-
-/// Who holds the lock now, where the refusal did not say.
-async fn holder(sidecar: &Sidecar, flags: &ExecFlags) -> Option<Holder> {
-    #[derive(Deserialize)]
-    struct Shown {
-        holder: Option<Holder>,
-    }
-    let body = sidecar.ask("GET", &path_of(flags.key.as_str())).await.ok()?;
-    serde_json::from_slice::<Shown>(&body).ok()?.holder
 }

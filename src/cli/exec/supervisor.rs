@@ -8,6 +8,7 @@ use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::command::{Change, Group};
+use super::descendants;
 use super::hold_stream::{Event, Hold, Lease};
 use super::ipc::{Channel, FromSupervisor, FromWrapper};
 use super::kill_timer::{Act, Heartbeat, KillTimer, Moment};
@@ -19,10 +20,10 @@ use crate::cli::{complain, exit, runtime};
 
 /// How long a release may take before the end of the stream has to do for it.
 const RELEASE: Duration = Duration::from_secs(1);
-/// How long a killed group may take to be gone.
+/// How long what is killed may take to be gone.
 const DYING: Duration = Duration::from_secs(1);
-/// How often to look whether a group that is dying is gone.
-const LOOK: Duration = Duration::from_millis(5);
+/// How often to look whether what is dying is gone.
+const LOOK: Duration = Duration::from_millis(20);
 
 pub fn run(flags: &ExecFlags) -> ExitCode {
     let runtime = match runtime() {
@@ -68,7 +69,7 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
         is_lost: false,
     };
     let code = supervisor.watch().await;
-    if supervisor.hold.is_some() {
+    if supervisor.hold.is_some() && code != exit::NOT_STOPPED {
         // So that it is free when we have ended, and not only soon after. The stream goes after it.
         let path = format!("{}?token={}", path_of(flags.key.as_str()), lease.token);
         let _ = tokio::time::timeout(RELEASE, sidecar.ask("DELETE", &path)).await;
@@ -125,7 +126,7 @@ impl Supervisor {
                 None => {}
             }
             if let Some(code) = self.ended
-                && (!self.kill_timer.is_stopping() || self.group.is_empty())
+                && (!self.kill_timer.is_stopping() || descendants::living().is_empty())
             {
                 return if self.is_lost { exit::LOST } else { code };
             }
@@ -205,21 +206,26 @@ impl Supervisor {
             self.is_lost = true;
             complain(format!("cannot renew `{}`; stopping the command before the lease expires", self.key));
         }
-        self.group.signal(Number::TERM);
-        // A stopped command must run to see it.
-        self.group.resume();
+        descendants::signal(Number::TERM);
+        // What is stopped must run to see it.
+        descendants::signal(Number::CONT);
     }
 
-    /// Kills the group, and returns once it is gone.
-    async fn kill(&mut self) -> u8 {
-        self.group.signal(Number::KILL);
+    /// Kills the command and all its descendants, and returns once they are gone.
+    async fn kill(&self) -> u8 {
         let deadline = Moment::now() + DYING;
-        while !self.group.is_empty() && Moment::now() < deadline {
-            let _ = self.group.change();
-            tokio::time::sleep(LOOK).await;
-        }
-        exit::LOST
+        let left = descendants::kill(LOOK, || Moment::now() >= deadline).await;
+        lost(&left)
     }
+}
+
+/// The exit code of a lost lock; names what could not be killed.
+pub fn lost(left: &[descendants::Process]) -> u8 {
+    for process in left {
+        let name = printable(&process.name);
+        complain(format!("cannot kill process {} ({name}): it runs on without the lock", process.id()));
+    }
+    if left.is_empty() { exit::LOST } else { exit::NOT_STOPPED }
 }
 
 async fn heard(hold: &mut Option<Hold>) -> Option<Event> {

@@ -18,13 +18,12 @@ const LOOK: Duration = Duration::from_millis(250);
 
 /// Waits for the lock as the flags say. Otherwise tells why there is none, and gives the exit code.
 pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<(Hold, Lease), u8> {
-    let bound = flags.wait.bound();
-    let give_up = bound.and_then(|bound| Instant::now().checked_add(bound));
-    let attempt = Attempt::new(sidecar, flags);
+    let begun = Instant::now();
+    let give_up = flags.wait.bound().and_then(|bound| begun.checked_add(bound));
+    let connect_by = begun.checked_add(flags.wait.connect_bound());
+    let mut attempt = Attempt::new(sidecar, flags);
     let mut progress = Progress::new(flags);
     let mut longest = LONGEST_WAIT;
-    // Without a bound, a sidecar that never was there is a mistake in --url, and is not waited for.
-    let mut is_expected = bound.is_some();
     loop {
         let left = give_up.map_or(longest, |at| at.saturating_duration_since(Instant::now()));
         let wait = left.min(longest);
@@ -32,9 +31,9 @@ pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<(Hold, Leas
             Ok(granted) => return Ok(granted),
             Err(failure) => failure,
         };
-        let goes_on = give_up.is_none_or(|at| Instant::now() < at);
+        let end = if attempt.is_answered() { give_up } else { connect_by };
         let pause = match &failure {
-            _ if !goes_on => None,
+            _ if end.is_some_and(|at| Instant::now() >= at) => None,
             Failure::Refused(problem) => match problem.code.as_str() {
                 "wait-timeout" => Some(Duration::ZERO),
                 "held" | "too-many-waiters" | "overloaded" | "redis-unavailable" | "redis-refused" | "too-late"
@@ -46,16 +45,14 @@ pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<(Hold, Leas
                 }
                 _ => None,
             },
-            Failure::Broken(_) => Some(LOOK),
-            Failure::NoSidecar(_) => is_expected.then_some(LOOK),
-            Failure::Usage(_) => None,
+            Failure::Broken(_) | Failure::NoSidecar(_) => Some(LOOK),
+            Failure::Usage(_) | Failure::Declined(_) => None,
         };
         let Some(pause) = pause else { return Err(refusal::tell(failure, sidecar, flags).await) };
-        is_expected |= !matches!(failure, Failure::NoSidecar(_));
         if !pause.is_zero() {
             progress.stands(Standing::without(&failure));
         }
-        let pause = give_up.map_or(pause, |at| pause.min(at.saturating_duration_since(Instant::now())));
+        let pause = end.map_or(pause, |at| pause.min(at.saturating_duration_since(Instant::now())));
         progress.during(tokio::time::sleep(pause)).await;
     }
 }

@@ -8,20 +8,20 @@ use std::process::{Command, ExitCode, Stdio};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use rustix::process::{
-    Pid, Signal as Number, WaitOptions, kill_current_process_group, kill_process, kill_process_group,
-    test_kill_process_group, wait,
-};
+use rustix::process::{Pid, Signal as Number, WaitOptions, kill_current_process_group, kill_process, wait};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::command::{adopt_orphans, die_of_interrupt};
+use super::command::die_of_interrupt;
+use super::descendants::{self, adopt_orphans};
 use super::ipc::{Channel, FromSupervisor, FromWrapper};
+use super::supervisor;
 use super::terminal::Terminal;
 use super::{ExecFlags, passed_on};
 use crate::cli::{complain, exit, runtime};
 
-/// How long a killed group may take to be gone.
+/// How long what is killed may take to be gone, and how often to look.
 const DYING: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_millis(5);
 
 pub fn run(flags: &ExecFlags) -> ExitCode {
     if let Err(failure) = flags.sidecar.sidecar() {
@@ -124,25 +124,19 @@ impl Wrapper {
                 let _ = kill_process(self.supervisor, Number::CONT);
                 continue;
             }
-            let code = status.exit_status().and_then(|code| u8::try_from(code).ok());
-            if code.is_none() {
-                self.replace_supervisor().await;
-            }
-            return Some(code.unwrap_or(exit::LOST));
+            return Some(match status.exit_status().and_then(|code| u8::try_from(code).ok()) {
+                Some(code) => code,
+                None => self.replace_supervisor().await,
+            });
         }
         None
     }
 
-    /// Kills the command of a supervisor that was killed. Once this process ends, the lock is released.
-    async fn replace_supervisor(&mut self) {
+    /// Kills the command of a supervisor that was killed, and its descendants. Once this process ends, the lock is released.
+    async fn replace_supervisor(&self) -> u8 {
         complain("the supervisor process was killed; killing the command");
-        let Some(running) = &self.running else { return };
         let deadline = Instant::now() + DYING;
-        while test_kill_process_group(running.group).is_ok() && Instant::now() < deadline {
-            let _ = kill_process_group(running.group, Number::KILL);
-            while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        supervisor::lost(&descendants::kill(LOOK, || Instant::now() >= deadline).await)
     }
 
     fn ready(&mut self, group: i32, hold: Option<OwnedFd>) {

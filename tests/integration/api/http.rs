@@ -1,8 +1,8 @@
 //! What HTTP clients, proxies and people do beside the plain request.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::harness::{Sidecar, TestRedis, Who, editor, unique};
+use crate::harness::{Sidecar, TestRedis, Who, editor, reader, unique};
 
 async fn sidecar() -> Sidecar {
     Sidecar::who_knows(&TestRedis::shared().url(), &["--key-prefix", &unique("http")]).await
@@ -38,6 +38,9 @@ async fn a_compressed_body_is_415_and_says_so_in_every_api() {
             assert_eq!(answer.status, 415, "{path}: {}", answer.text());
             let is_told = path == "/admin/lock" || answer.text().contains("Content-Encoding");
             assert!(is_told, "{path}: {}", answer.text());
+            let body = answer.json();
+            let code = body.get("code").or(body.get("context")).and_then(Value::as_str);
+            assert!(matches!(code, None | Some("unsupported-media-type")), "{path}: {}", answer.text());
         }
     }
     let plain = sidecar.ask(&Who::System, "POST", "/v1/locks/a").header("content-encoding", "identity").body("{}");
@@ -110,15 +113,41 @@ async fn why_a_host_is_not_served_is_told_to_the_sender_and_once_to_the_log() {
         for path in ["/v1/locks/a", "/admin/lock", "/cmn/leasable-locks", "/v1.0-alpha1/lock/lockstore"] {
             let answer = sidecar.ask(&Who::System, "POST", path).header("host", "admin.example.com").send().await;
             assert_eq!(answer.status, 403, "{path}");
-            let told = match answer.header("lockside-reason") {
-                Some(reason) => reason.to_owned(),
-                None => answer.json()["detail"].as_str().unwrap().to_owned(),
-            };
-            assert!(told.contains("--allowed-hosts"), "{path}: {told}");
+            assert_eq!(answer.header("lockside-reason"), Some("host-not-allowed"), "{path}");
         }
     }
     let log = sidecar.log();
     let told: Vec<&str> = log.lines().filter(|line| line.contains("requests are refused")).collect();
     assert_eq!(told.len(), 1, "{told:#?}");
     assert!(told[0].contains("admin.example.com") && told[0].contains("--allowed-hosts"), "{}", told[0]);
+}
+
+#[tokio::test]
+async fn each_reason_for_which_a_request_is_not_allowed_has_its_code_in_every_api() {
+    let strict = sidecar().await;
+    let open = Sidecar::start(TestRedis::shared(), &["--key-prefix", &unique("http")]).await;
+    let (plain, reader) = (Who::Nobody, reader("alice"));
+    let (host, page, proxy) = (("host", "evil.test"), ("origin", "http://evil.test"), ("via", "1.1 proxy"));
+    let own = ("host", "localhost");
+    for (who, method, path, header, status, reason) in [
+        (&plain, "POST", "/v1/locks/a", host, 403, "host-not-allowed"),
+        (&plain, "POST", "/admin/lock", host, 403, "host-not-allowed"),
+        (&plain, "POST", "/cmn/leasable-locks", host, 403, "host-not-allowed"),
+        (&plain, "POST", "/v1.0-alpha1/lock/lockstore", host, 403, "host-not-allowed"),
+        (&plain, "POST", "/v1/locks/a", proxy, 401, "proxied-anonymous"),
+        (&plain, "POST", "/cmn/leasable-locks", proxy, 401, "proxied-anonymous"),
+        (&plain, "POST", "/v1.0-alpha1/lock/lockstore", proxy, 401, "proxied-anonymous"),
+        (&reader, "POST", "/v1/locks/a", page, 403, "origin-not-allowed"),
+        (&reader, "POST", "/admin/lock", page, 403, "origin-not-allowed"),
+        (&reader, "POST", "/cmn/leasable-locks", page, 403, "origin-not-allowed"),
+        (&reader, "DELETE", "/v1/locks/a?force=true", own, 403, "missing-permission"),
+        (&reader, "POST", "/admin/lock?route=r&id=1", own, 403, "missing-permission"),
+        (&reader, "DELETE", "/cmn/leasable-locks/custom/7", own, 403, "missing-permission"),
+        (&reader, "POST", "/v1.0-alpha1/lock/lockstore", own, 403, "missing-permission"),
+    ] {
+        let sidecar = if matches!(who, Who::Nobody) { &open } else { &strict };
+        let answer = sidecar.ask(who, method, path).header(header.0, header.1).body("{}").send().await;
+        let told = (answer.status, answer.header("lockside-reason"));
+        assert_eq!(told, (status, Some(reason)), "{method} {path} {header:?}: {}", answer.text());
+    }
 }

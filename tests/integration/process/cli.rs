@@ -1,10 +1,12 @@
 //! `lockside ls`, `show`, `release`, as a shell sees them.
 
+use std::time::Duration;
+
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use crate::harness::command::Finished;
-use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, lockside_with, unique};
+use crate::harness::{Scratch, Screen, Sidecar, TestRedis, eventually, jwt, lockside, lockside_with, unique};
 
 async fn sidecar() -> Sidecar {
     let prefix = unique("cli");
@@ -103,13 +105,44 @@ async fn release_lets_go_once_and_says_when_the_lease_is_lost() {
 }
 
 #[tokio::test]
-async fn release_by_force_takes_a_lock_away() {
+async fn release_by_force_says_who_had_the_lock_and_who_has_it_now() {
     let sidecar = sidecar().await;
+    let first = hold(&sidecar, "orders", json!({"owner": "web-3"})).await;
+    let waiter = sidecar.call("POST", "/v1/locks/orders").json(&json!({"owner": "web\u{202e}4", "waitMs": 20_000}));
+    let force = async {
+        let waits = async || run(&sidecar, &["show", "orders"]).await.stdout.contains("waiters    1");
+        eventually("a waiter", Duration::from_secs(10), waits).await;
+        run(&sidecar, &["release", "orders", "--force", "--reason", "it hangs"]).await
+    };
+    let (granted, forced) = tokio::join!(waiter.send(), force);
+    let second = granted.json()["token"].as_u64().unwrap();
+
+    let told = format!("force-released `orders`, held by `web-3`, token {first}; now held by `web\u{fffd}4`\n");
+    assert_eq!((forced.code, forced.stdout), (Some(0), told), "{}", forced.stderr);
+    let last = run(&sidecar, &["release", "orders", "--force"]).await;
+    let told = format!("force-released `orders`, held by `web\u{fffd}4`, token {second}; now free\n");
+    assert_eq!((last.code, last.stdout), (Some(0), told), "{}", last.stderr);
+    let none = run(&sidecar, &["release", "orders", "--force"]).await;
+    assert_eq!((none.code, none.stdout.as_str()), (Some(0), "`orders` was not held\n"), "{}", none.stderr);
+    assert!(sidecar.log().contains("it hangs"), "{}", sidecar.log());
+}
+
+#[tokio::test]
+async fn release_by_force_asks_on_a_terminal_who_is_there_unless_told_not_to() {
+    let sidecar = sidecar().await;
+    hold(&sidecar, "orders", json!({"owner": "web-3", "meta": {"host": "pod-7", "pid": 4711}})).await;
+    let mut screen = Screen::bash(&sidecar);
+    for (name, answer, code) in [("none=", "\n", 1), ("no=", "n\n", 1), ("yes=", "y\n", 0)] {
+        screen.press(&format!("$LOCKSIDE release orders --force; echo {name}$?,\n"));
+        screen.see("`orders` is held by `web-3` (pod-7, pid 4711). Force-release it? [y/N] ").await;
+        screen.press(answer);
+        assert_eq!(screen.number(name).await, code, "{answer:?}");
+        let shown = run(&sidecar, &["show", "orders"]).await.stdout;
+        assert_eq!(shown.contains("free"), code == 0, "{answer:?}: {shown}");
+    }
     hold(&sidecar, "orders", json!({"owner": "web-3"})).await;
-    let taken = run(&sidecar, &["release", "orders", "--force"]).await;
-    assert_eq!((taken.code, taken.stdout.as_str()), (Some(0), "`orders` is free\n"), "{}", taken.stderr);
-    assert!(run(&sidecar, &["show", "orders"]).await.stdout.contains("free"));
-    assert_eq!(run(&sidecar, &["release", "orders", "--force"]).await.code, Some(0), "free already");
+    screen.press("$LOCKSIDE release orders --force --yes\n");
+    screen.see("now free").await;
 }
 
 #[tokio::test]
@@ -117,6 +150,8 @@ async fn a_wrong_command_line_is_64() {
     for args in [
         &["release", "k"][..],
         &["release", "k", "--token", "1", "--force"],
+        &["release", "k", "--token", "1", "--reason", "x"],
+        &["release", "k", "--token", "1", "--yes"],
         &["release", "k", "--token", "x"],
         &["show"],
         &["show", "k", "--url", "127.0.0.1:7420"],

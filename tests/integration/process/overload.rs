@@ -3,6 +3,7 @@
 
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -337,6 +338,38 @@ async fn half_open_heads_never_keep_a_probe_out_of_the_ops_listener() {
     assert!(metrics.text().contains(gave_way), "{}", metrics.text());
     let open = metrics.text().lines().find_map(|line| line.strip_prefix("lockside_connections{listener=\"ops\"} "));
     assert!(open.unwrap().parse::<u64>().unwrap() <= 64, "{open:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_that_is_a_little_slow_with_its_head_gets_through_a_flood_of_connections() {
+    let sidecar = Sidecar::start(TestRedis::shared(), &[]).await;
+    let address: Arc<str> = sidecar.ops_address().into();
+    let over = Arc::new(AtomicBool::new(false));
+    // Each comes back as soon as it has been closed.
+    let flood: Vec<_> = (0..200)
+        .map(|_| {
+            let (address, over) = (Arc::clone(&address), Arc::clone(&over));
+            tokio::spawn(async move {
+                while !over.load(Ordering::Relaxed) {
+                    let Ok(mut stream) = TcpStream::connect(&*address).await else { continue };
+                    let _ = stream.write_all(b"G").await;
+                    let _ = tokio::time::timeout(Duration::from_secs(1), stream.read_u8()).await;
+                }
+            })
+        })
+        .collect();
+    for count in 0..20 {
+        let asked = Instant::now();
+        let mut probe = TcpStream::connect(&*address).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let said = ask(&mut probe, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert!(said.is_some_and(|said| said.starts_with("HTTP/1.1 200 ")), "probe {count}");
+        assert!(asked.elapsed() < Duration::from_secs(1), "probe {count}: {:?}", asked.elapsed());
+    }
+    over.store(true, Ordering::Relaxed);
+    for client in flood {
+        client.await.unwrap();
+    }
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Native, Who, assert_done, assert_problem, editor, path, reader, token_of, without_id};
-use crate::harness::{eventually, unique};
+use crate::harness::{Answer, eventually, unique};
 
 #[tokio::test]
 async fn those_who_manage_locks_take_any_lease_and_its_holder_has_lost_it() {
@@ -91,4 +91,52 @@ async fn a_delete_says_either_which_lease_or_force() {
     assert!(!native.is_free(&key).await);
     let unforced = format!("{}?force=false&token={token}", path(&key));
     assert_done(&native.ask(&Who::System, "DELETE", &unforced).send().await);
+}
+
+#[tokio::test]
+async fn the_answer_says_whose_lease_it_was_and_who_has_the_lock_now() {
+    let native = Native::start(&[]).await;
+    let told = |answer: &Answer| {
+        let names = ["lockside-released-owner", "lockside-released-token", "lockside-holder"];
+        names.map(|name| answer.header(name).map(str::to_owned))
+    };
+    let key = unique("told");
+    let lease = native.ask(&Who::System, "POST", &path(&key)).json(&json!({"owner": "büro 7"})).send().await;
+    let first = token_of(&lease.json()).to_string();
+    let waiter = native.ask(&Who::System, "POST", &path(&key)).json(&json!({"owner": "web-2", "waitMs": 20_000}));
+    let force = async {
+        let waits = async || native.look(&key).await["waiters"] == 1;
+        eventually("web-2 waits", Duration::from_secs(10), waits).await;
+        native.force(&editor("eve"), &key).await
+    };
+    let (granted, forced) = tokio::join!(waiter.send(), force);
+
+    assert_eq!(granted.status, 201, "{}", granted.text());
+    let expected = [Some("b%C3%BCro%207".to_owned()), Some(first), Some("web-2".to_owned())];
+    assert_eq!(told(&forced), expected);
+    let last = native.force(&editor("eve"), &key).await;
+    let second = token_of(&granted.json()).to_string();
+    assert_eq!(told(&last), [Some("web-2".to_owned()), Some(second), None]);
+    assert_eq!(told(&native.force(&editor("eve"), &key).await), [None, None, None], "nobody had it");
+}
+
+#[tokio::test]
+async fn a_reason_is_short_and_printable_and_only_of_a_force_release() {
+    let native = Native::start(&[]).await;
+    let key = unique("reason");
+    let token = token_of(&native.granted(&Who::System, &key).await);
+    let custom = format!("/cmn/leasable-locks/custom/{token}");
+    for bad in ["a%0Ab", "a%00b", "a%C2%9Bb", &"x".repeat(201)] {
+        for path in [format!("{}?force=true&reason={bad}", path(&key)), format!("{custom}?reason={bad}")] {
+            let answer = native.ask(&Who::System, "DELETE", &path).send().await;
+            assert_eq!(answer.status, 400, "{path}: {}", answer.text());
+            assert!(answer.text().contains("reason: expected"), "{path}: {}", answer.text());
+        }
+    }
+    let released = format!("{}?token={token}&reason=x", path(&key));
+    let answer = native.ask(&Who::System, "DELETE", &released).send().await;
+    assert_problem(&answer, 400, "bad-request");
+    assert!(!native.is_free(&key).await, "it is as it was");
+    let answer = native.ask(&Who::System, "DELETE", &format!("{custom}?reason={}", "x".repeat(200))).send().await;
+    assert_eq!(answer.status, 200, "{}", answer.text());
 }

@@ -1,10 +1,12 @@
 //! `lockside exec`, as a shell sees it: what it runs, what it answers, and that nothing it ran outlives its lock.
 
+mod descendants;
 mod loss;
 mod outcomes;
 mod refusals;
 mod signals;
 mod terminal;
+mod waiting;
 
 use std::process::Stdio;
 use std::time::Duration;

@@ -126,7 +126,7 @@ async fn a_wrong_command_line_is_64_and_no_sidecar_69() {
         let run = lockside(args).await;
         assert_eq!((run.code, run.stdout.as_str()), (Some(64), ""), "{args:?}: {}", run.stderr);
     }
-    let run = lockside(&["exec", "--url", "unix:/nowhere/lockside.sock", "k", "--", "true"]).await;
+    let run = lockside(&["exec", "--url", "unix:/nowhere/lockside.sock", "--connect-wait=0s", "k", "--", "true"]).await;
     assert_eq!(run.code, Some(69), "{}", run.stderr);
     assert!(run.stderr.contains("cannot connect to lockside at unix:/nowhere/lockside.sock"), "{}", run.stderr);
 

@@ -34,7 +34,7 @@ async fn each_reason_for_no_lock_has_its_exit_code() {
         (url(&full), &["--wait", "300ms", own[0], own[1]], 9),
         (url(&strict), &["--try", own[0], own[1]], 77),
         (url(&strict), &["--try", "--token-file", &wrong], 77),
-        (nowhere, &["--try", own[0], own[1]], 69),
+        (nowhere, &["--connect-wait", "0s", "--try", own[0], own[1]], 69),
         (ops, &["--try", own[0], own[1]], 69),
     ] {
         let (ended, said) = refused(&sidecar, flags, &key).await;

@@ -11,6 +11,7 @@ const HOSTILE: &str = "x by=\"root\" by=root \\\u{2028}\u{2029}\u{202e}\u{200b}\
 
 #[tokio::test]
 async fn what_is_taken_away_is_told_with_who_whose_key_token_and_request_and_cannot_be_forged() {
+    let reason = utf8_percent_encode(HOSTILE, NON_ALPHANUMERIC);
     for format in FORMATS {
         let sidecar = Sidecar::who_knows(&TestRedis::shared().url(), &[format]).await;
         for (taker, by, by_kind) in [(editor("eve"), "eve", "user"), (Who::System, "system", "system")] {
@@ -21,8 +22,8 @@ async fn what_is_taken_away_is_told_with_who_whose_key_token_and_request_and_can
                     let lease = sidecar.ask(&holder, "POST", &path).json(&json!({"owner": owner})).send().await;
                     let token = lease.json()["token"].to_string();
                     let path = match dialect {
-                        "native" => format!("{path}?force=true"),
-                        _ => format!("/cmn/leasable-locks/custom/{token}"),
+                        "native" => format!("{path}?force=true&reason={reason}"),
+                        _ => format!("/cmn/leasable-locks/custom/{token}?reason={reason}"),
                     };
                     let call = sidecar.ask(&taker, "DELETE", &path).header("x-request-id", &id);
                     let answer = call.header("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
@@ -41,6 +42,7 @@ async fn what_is_taken_away_is_told_with_who_whose_key_token_and_request_and_can
                         ("holder_kind", kind),
                         ("key", &key),
                         ("token", &token),
+                        ("reason", HOSTILE),
                         ("request_id", &id),
                         ("trace_id", "0af7651916cd43dd8448eb211c80319c"),
                     ] {
