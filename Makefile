@@ -132,6 +132,27 @@ $(FENCING)/installed: tests/fencing/requirements.txt
 	$(FENCING)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+GENERATORS := target/generators
+
+.PHONY: test-generators
+test-generators: client-binary $(GENERATORS)/installed $(GENERATORS)/node_modules/.package-lock.json ## Make clients of openapi.json with four generators, and use them at a real sidecar
+	@$(call need,java,openjdk-17-jre-headless)
+	cd tests/generators && export PATH="$(CURDIR)/$(GENERATORS)/python/bin:$(NODE):$$PATH" LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside && \
+	  python -B -m unittest $(or $(TEST),discover)
+
+# What is written last, so that what was broken off is begun again.
+$(GENERATORS)/installed: tests/generators/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear $(GENERATORS)/python
+	$(GENERATORS)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(GENERATORS)/node_modules/.package-lock.json: tests/generators/package.json $(CLIENTS)/python/bin/npm
+	@mkdir -p $(GENERATORS)
+	@cp $< $(GENERATORS)/
+	PATH="$(NODE):$$PATH" npm install --silent --ignore-scripts --no-package-lock --prefix $(GENERATORS)
+	@touch $@
+
 BROWSER := target/browser
 
 .PHONY: test-browser

@@ -56,12 +56,14 @@ fn is_known(asked: &HeaderMap, etag: &HeaderValue) -> bool {
 /// The document with these settings in place of the defaults.
 fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
     let names = stores.iter().map(|store| store.name.as_str()).collect::<Vec<_>>();
+    // Without a store no name is right, and openapi-python-client makes no client of an empty enumeration.
+    let one_of = if names.is_empty() { "\"minLength\": 1".to_owned() } else { format!("\"enum\": {}", json!(names)) };
     let settings = [
         ("\"maximum\": 86400000\n", format!("\"maximum\": {}\n", limits.max_ttl_ms)),
         ("\"maximum\": 600000\n", format!("\"maximum\": {}\n", limits.max_wait_ms)),
         ("\"maximum\": 86400\n", format!("\"maximum\": {}\n", limits.max_ttl_ms / 1000)),
-        ("\"default\": 30000}", format!("\"default\": {}}}", limits.default_ttl.as_ms())),
-        ("\"enum\": [\"lockstore\"]", format!("\"enum\": {}", json!(names))),
+        ("30000 (its --default-ttl)", format!("{} (its --default-ttl)", limits.default_ttl.as_ms())),
+        ("\"enum\": [\"lockstore\"]", one_of),
         ("\"example\": \"lockstore\"", format!("\"example\": {}", json!(names.first().unwrap_or(&"lockstore")))),
     ];
     let found = settings.iter().flat_map(|(stands, now)| DOCUMENT.match_indices(stands).map(move |it| (it, now)));
@@ -77,5 +79,7 @@ fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
     text + &DOCUMENT[rest..]
 }
 
+#[cfg(test)]
+mod generator_tests;
 #[cfg(test)]
 mod tests;

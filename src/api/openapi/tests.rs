@@ -20,16 +20,16 @@ const ROUTES: &str = include_str!("../route.rs");
 const FAILURES: &str = include_str!("../failure.rs");
 const METHODS: [&str; 8] = ["GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS", "TRACE"];
 
-fn document() -> Value {
+pub(super) fn document() -> Value {
     serde_json::from_str(DOCUMENT).expect("JSON")
 }
 
-fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
+pub(super) fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value.as_object().expect("an object").iter().map(|(name, value)| (name.as_str(), value))
 }
 
 /// The paths of the API listener, each with what is at it.
-fn paths(document: &Value) -> BTreeMap<&str, &Value> {
+pub(super) fn paths(document: &Value) -> BTreeMap<&str, &Value> {
     let is_api = |item: &Value| !item["get"]["tags"].as_array().is_some_and(|tags| tags.contains(&json!("Ops")));
     members(&document["paths"]).filter(|(_, item)| is_api(item)).collect()
 }
@@ -42,6 +42,10 @@ fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
     let store = |name: &str| DaprStore { name: name.to_owned(), prefix: "p".to_owned() };
     assert_eq!(with_settings(&limits, &[store("lockstore")]), DOCUMENT, "without flags");
 
+    let without_stores: Value = serde_json::from_str(&with_settings(&limits, &[])).expect("JSON");
+    let name = &without_stores["components"]["parameters"]["Store"]["schema"];
+    assert_eq!(name, &json!({"type": "string", "minLength": 1}), "no empty enumeration");
+
     // What one of them is without flags, another one may be with them.
     for (default_ttl_ms, max_ttl_ms, max_wait_ms) in [(4000, 5999, 7000), (86_400, 600_000, 86_400_000)] {
         limits = LockConfig { default_ttl: ttl(default_ttl_ms), max_ttl_ms, max_wait_ms, ..limits };
@@ -50,14 +54,14 @@ fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
         let stores = &served["components"]["parameters"]["Store"];
         assert_eq!((&stores["schema"]["enum"], &stores["example"]), (&json!(["a", "\""]), &json!("a")));
         let schema = |path: &str| served.pointer(&format!("/components/schemas/{path}")).cloned();
-        for (path, limit) in [
-            ("TtlMs/maximum", max_ttl_ms),
-            ("WaitMs/maximum", max_wait_ms),
-            ("LeasePeriod/maximum", max_ttl_ms / 1000),
-            ("AcquireBody/properties/ttlMs/default", default_ttl_ms),
-            ("HoldBody/properties/ttlMs/default", default_ttl_ms),
-        ] {
+        for (path, limit) in
+            [("TtlMs/maximum", max_ttl_ms), ("WaitMs/maximum", max_wait_ms), ("LeasePeriod/maximum", max_ttl_ms / 1000)]
+        {
             assert_eq!(schema(path), Some(json!(limit)), "{path}");
+        }
+        for body in ["AcquireBody", "HoldBody"] {
+            let described = schema(&format!("{body}/properties/ttlMs/description")).expect("a description").to_string();
+            assert!(described.contains(&format!(" {default_ttl_ms} (its --default-ttl) if omitted")), "{described}");
         }
     }
 }
@@ -103,8 +107,10 @@ fn every_method_of_every_path_is_documented_and_no_other() {
             }
         }
         let works = resolve(&Method::TRACE, &format!("/api{path}")).1 != Route::Nowhere;
-        let servers = item["servers"].as_array().into_iter().flatten();
-        let says = servers.filter_map(|server| server["url"].as_str()).any(|url| url.ends_with("/api"));
+        let (_, operation) = members(item).next().expect("an operation");
+        let mut tags = document["tags"].as_array().expect("tags").iter();
+        let tag = tags.find(|tag| tag["name"] == operation["tags"][0]).expect("a tag");
+        let says = tag["description"].as_str().is_some_and(|text| text.contains("Also served below `/api`"));
         assert_eq!(works, says, "/api{path}");
     }
     assert!(operations.len() >= 15, "{operations:?}");

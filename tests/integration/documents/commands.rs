@@ -8,8 +8,8 @@ use futures_util::future::join_all;
 use super::{Document, blocks, documents, read, root};
 use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, unique};
 
-/// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build.
-const ELSEWHERE: [&str; 13] = [
+/// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build, a generator.
+const ELSEWHERE: [&str; 16] = [
     ".ci/run",
     "cd",
     "docker",
@@ -20,6 +20,9 @@ const ELSEWHERE: [&str; 13] = [
     "make",
     "mvn",
     "npm",
+    "npx",
+    "openapi-generator-cli",
+    "openapi-python-client",
     "pip",
     "promtool",
     "systemctl",
