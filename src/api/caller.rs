@@ -31,7 +31,7 @@ impl Context {
             Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),
             Principal::System => Ok(Caller { owner: None, manages_locks: true }),
             Principal::Anonymous if self.anonymous >= least => {
-                self.gate.admit_direct(request.headers())?;
+                self.gate.admit_direct(request.method(), request.headers())?;
                 self.gate.admit_page(request.method(), request.headers())?;
                 Ok(Caller { owner: None, manages_locks: self.anonymous == Anonymous::Full })
             }

@@ -17,7 +17,7 @@ use crate::auth::{Anonymous, Authenticator, Credential, Principal, User};
 use crate::directory::Directory;
 use crate::drain::Drain;
 use crate::lock::{LockConfig, Locks, Owner, OwnerKind};
-use crate::log::{LogThrottle, Reminders};
+use crate::log::LogThrottle;
 use crate::metrics::Metrics;
 use crate::request::{self, Caller};
 use crate::server::Address;
@@ -37,8 +37,6 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Bounds the log lines of requests that fail.
     pub(super) failures: LogThrottle,
-    /// Bounds those of requests that are refused for how they came.
-    pub(super) refusals: Reminders,
     pub drain: Drain,
     /// How long held locks are kept once the drain has begun.
     pub hold_grace: Duration,
@@ -69,7 +67,6 @@ impl Context {
             dapr_stores: settings.listen.dapr_stores.clone(),
             metrics,
             failures: LogThrottle::new(),
-            refusals: Reminders::default(),
             drain,
             hold_grace: settings.hold_grace,
             document: Document::default(),

@@ -173,11 +173,6 @@ impl Failure {
         }
     }
 
-    /// Whether the request would be refused whatever it asked for: a setting, or a proxy in between, is wrong.
-    pub fn is_misrouted(&self) -> bool {
-        matches!(self, Failure::Forbidden(Denial::Host | Denial::Origin) | Failure::Proxied)
-    }
-
     /// Why the request is not allowed, for machines: the header `Lockside-Reason`.
     pub fn denied_for(&self) -> Option<&'static str> {
         match self {

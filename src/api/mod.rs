@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hyper::body::Incoming;
-use hyper::header::{CACHE_CONTROL, ETAG, HOST, HeaderName, HeaderValue, ORIGIN, X_CONTENT_TYPE_OPTIONS};
+use hyper::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{HeaderMap, Request};
 
 use crate::log::Suppressed;
@@ -71,7 +71,6 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         Route::WrongMethod(_) | Route::SlashInKey | Route::Nowhere => "none",
     };
     let (method, origin) = (parts.method.clone(), cx.gate.allowed_origin(&parts.headers).cloned());
-    let way_in = [HOST, ORIGIN].map(|name| parts.headers.get(name).cloned());
     let answered = match (cx.gate.admit(&parts).map(|()| cx.gate.preflight(&parts)), route) {
         (Err(failure), _) => Err(failure),
         (Ok(Some(preflight)), _) => preflight,
@@ -87,13 +86,6 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         Ok(response) => (response, "ok", None, String::new()),
         Err(failure) => {
             let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
-            if let Some(denial) = failure.denied_for()
-                && failure.is_misrouted()
-                && cx.refusals.admit(denial, Instant::now())
-            {
-                let [host, page] = way_in.map(|name| name.and_then(|name| name.to_str().ok().map(str::to_owned)));
-                tracing::warn!(%method, host, page, "requests are refused: {reason}");
-            }
             (answer::to(failure, dialect, language, &cx.docs), code, Some(outcome), reason)
         }
     };

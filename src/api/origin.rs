@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use hyper::header::{HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::http::request::Parts;
@@ -11,6 +12,7 @@ use hyper::{HeaderMap, Method, Version};
 use super::cors;
 use super::failure::{Denial, Failure};
 use super::settings::ListenConfig;
+use crate::log::Reminders;
 use crate::server::{Address, Response};
 
 static SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -23,6 +25,8 @@ pub struct Gate {
     allowed_origins: Vec<String>,
     /// A Host header that was admitted: nearly all requests have one and the same.
     admitted: OnceLock<HeaderValue>,
+    /// Bounds the log lines of what is refused.
+    reminders: Reminders,
 }
 
 /// The host names that a listener answers to: against DNS rebinding, and where `--allowed-hosts` names them.
@@ -44,11 +48,16 @@ impl Gate {
             hosts: is_guarded.then(|| Hosts { own, allowed: config.allowed_hosts.clone() }),
             allowed_origins: config.allowed_origins.clone(),
             admitted: OnceLock::new(),
+            reminders: Reminders::default(),
         }
     }
 
     /// Refuses a request without exactly one host, or for a host that is not allowed.
     pub fn admit(&self, parts: &Parts) -> Result<(), Failure> {
+        self.told(self.judge_host(parts), &parts.method, &parts.headers)
+    }
+
+    fn judge_host(&self, parts: &Parts) -> Result<(), Failure> {
         let mut hosts = parts.headers.get_all(HOST).iter();
         let (first, has_more) = (hosts.next(), hosts.next().is_some());
         if first.is_some() && first == self.admitted.get() && !has_more && parts.uri.authority().is_none() {
@@ -76,6 +85,10 @@ impl Gate {
     /// Refuses a change by a cross-origin page, for callers whose right comes from the browser alone: from the cookie that it
     /// adds, or from its place on a network where callers need not authenticate.
     pub fn admit_page(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
+        self.told(self.judge_page(method, headers), method, headers)
+    }
+
+    fn judge_page(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
         const FOREIGN: Failure = Failure::Forbidden(Denial::Origin);
         if method.is_safe() {
             return Ok(());
@@ -106,7 +119,8 @@ impl Gate {
 
     /// The answer to a browser that asks whether a page may send a request; see [`cors::preflight`].
     pub fn preflight(&self, parts: &Parts) -> Option<Result<Response, Failure>> {
-        cors::preflight(&self.allowed_origins, parts)
+        let answer = cors::preflight(&self.allowed_origins, parts)?;
+        Some(self.told(answer, &parts.method, &parts.headers))
     }
 
     /// Whether any origin is allowed beside the listener's own.
@@ -116,12 +130,24 @@ impl Gate {
 
     /// Refuses a caller without a credential whose request came through a proxy: it may come from anywhere, also on a
     /// loopback listener.
-    pub fn admit_direct(&self, headers: &HeaderMap) -> Result<(), Failure> {
+    pub fn admit_direct(&self, method: &Method, headers: &HeaderMap) -> Result<(), Failure> {
         let by_proxy = |name: &str| matches!(name, "forwarded" | "via") || name.starts_with("x-forwarded");
         match headers.keys().any(|name| by_proxy(name.as_str())) {
-            true => Err(Failure::Proxied),
+            true => self.told(Err(Failure::Proxied), method, headers),
             false => Ok(()),
         }
+    }
+
+    /// Warns, once a minute for each reason, of what is refused here: a setting is wrong, or a proxy in between.
+    fn told<T>(&self, verdict: Result<T, Failure>, method: &Method, headers: &HeaderMap) -> Result<T, Failure> {
+        verdict.inspect_err(|failure| {
+            if let Some(denial) = failure.denied_for()
+                && self.reminders.admit(denial, Instant::now())
+            {
+                let [host, page] = [HOST, ORIGIN].map(|name| headers.get(name).and_then(|value| value.to_str().ok()));
+                tracing::warn!(%method, host, page, "requests are refused: {}", failure.reason());
+            }
+        })
     }
 }
 
@@ -181,6 +207,7 @@ mod tests {
             hosts: Some(Hosts { own: Some(Ipv4Addr::LOCALHOST.into()), allowed: vec!["locks.test".to_owned()] }),
             allowed_origins: vec!["https://admin.test".to_owned()],
             admitted: OnceLock::new(),
+            reminders: Reminders::default(),
         }
     }
 
@@ -266,7 +293,7 @@ mod tests {
     fn a_request_through_a_proxy_is_told_from_one_that_came_directly() {
         let is_direct = |name: &str| {
             let request = Request::builder().header(HOST, "localhost").header(name, "").body(()).expect("a request");
-            gate().admit_direct(request.headers()).is_ok()
+            gate().admit_direct(&Method::GET, request.headers()).is_ok()
         };
         for name in ["Forwarded", "Via", "X-Forwarded-For", "x-forwarded-host", "X-Forwarded-Anything", "X-FORWARDED"] {
             assert!(!is_direct(name), "{name}");

@@ -46,7 +46,7 @@ impl LogThrottle {
 const REMINDER: Duration = Duration::from_secs(60);
 
 /// When a line of each reason was last written: one that tells of a setting is written once, and then as a reminder.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Reminders(Mutex<BTreeMap<&'static str, Instant>>);
 
 impl Reminders {
