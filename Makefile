@@ -17,6 +17,13 @@ ENGINE = if podman info >/dev/null 2>&1; then engine=podman format="--format doc
 	elif docker info >/dev/null 2>&1; then engine=docker format=; \
 	else echo "neither podman nor docker works here; on Debian: apt-get install podman" >&2; exit 1; fi
 
+# What `lockside version` names; empty where there is no git.
+COMMIT ?= $(shell git describe --always --dirty --abbrev=40 --exclude='*' 2>/dev/null)
+RELEASE = LOCKSIDE_COMMIT=$(COMMIT) $(CARGO) build --locked --release
+
+PREFIX ?= /usr/local
+INSTALLED = $(DESTDIR)$(PREFIX)
+
 SCHEMATHESIS := target/schemathesis/bin/schemathesis
 
 # On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
@@ -31,8 +38,8 @@ help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 .PHONY: run
-run: cc redis ## Build, start a lockside with a private Redis, and print curl lines to paste
-	$(CARGO) run --locked --release -- dev
+run: cc redis release ## Build, start a lockside with a private Redis, and print what to try
+	target/release/lockside dev
 
 .PHONY: test
 test: cc redis curl promtool clients $(SCHEMATHESIS) release ## Run every test against a real redis-server
@@ -47,7 +54,23 @@ test: cc redis curl promtool clients $(SCHEMATHESIS) release ## Run every test a
 # What is measured, and what one test confines to the memory that deploy/ gives it.
 .PHONY: release
 release:
-	$(CARGO) build --locked --release
+	$(RELEASE)
+
+BINARY ?= target/release/lockside
+
+.PHONY: install
+install: cc release ## Install the binary, man pages and completions below PREFIX, /usr/local; DESTDIR stands before it
+	@$(MAKE) --no-print-directory install-files
+
+.PHONY: install-files
+install-files:
+	install -D -m 755 $(BINARY) $(INSTALLED)/bin/lockside
+	install -d $(INSTALLED)/share/bash-completion/completions $(INSTALLED)/share/zsh/site-functions \
+	  $(INSTALLED)/share/fish/vendor_completions.d $(INSTALLED)/share/man/man1
+	$(BINARY) completions bash >$(INSTALLED)/share/bash-completion/completions/lockside
+	$(BINARY) completions zsh >$(INSTALLED)/share/zsh/site-functions/_lockside
+	$(BINARY) completions fish >$(INSTALLED)/share/fish/vendor_completions.d/lockside.fish
+	$(BINARY) man $(INSTALLED)/share/man/man1
 
 # The clients in clients/: each is installed as its users install it, its own tests run, and the conformance suite is
 # played against it.
@@ -221,19 +244,19 @@ docs: ## Draw the pictures and build docs/ into a site with search, target/docs;
 
 .PHONY: bench
 bench: redis peers ## Measure lockside beside the least it could cost and beside its peers; ARGS="--only a,f"
-	$(CARGO) build --locked --release
+	$(RELEASE)
 	BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) \
 	  $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
 
 .PHONY: growth
 growth: redis ## Measure whether an operation costs more with many locks, connections, sidecars; draw it in docs/bench
-	$(CARGO) build --locked --release
+	$(RELEASE)
 	$(CARGO) bench --locked --profile load --bench bench -- --growth $(ARGS)
 
 .PHONY: cost
 cost: cc redis ## Count what operations cost, in instructions, Redis commands and bytes; fail where it is more than before
 	@$(call need,valgrind,valgrind)
-	$(CARGO) build --locked --release
+	$(RELEASE)
 	$(CARGO) bench --locked --profile dev --bench bench -- --cost
 
 .PHONY: faults
@@ -273,8 +296,9 @@ lint: cc ## Check format, clippy, documentation and dependencies
 .PHONY: static
 static: cc ## Build the static binary of the image: target/image/lockside
 	@# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
-	RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" $(CARGO) build --locked --release --target $(HOST) --target-dir target/static
+	RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs" $(RELEASE) --target $(HOST) --target-dir target/static
 	install -D target/static/$(HOST)/release/lockside target/image/lockside
+	target/image/lockside man target/image/man
 
 .PHONY: image
 image: static ## Build the container image lockside:VERSION with podman or docker, whichever works

@@ -1,20 +1,23 @@
 //! The subcommands, and what they share: parsing, logging, exit codes.
 
 mod client;
+mod completions;
 mod dev;
 mod exec;
 mod failure;
 mod health;
 mod ls;
+mod man;
 mod parse;
 mod release;
 mod serve;
 mod show;
+mod version;
 mod view;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::config::Flags;
 
@@ -49,12 +52,14 @@ struct Cli {
     command: Command,
 }
 
+// Help texts are written one paragraph a line, and wrapped to the terminal; a line that must stay as it is, an example or
+// one that begins with spaces, fits into 80 columns.
 const EXAMPLES: &str = "\
 Try it locally, with a private Redis and a ready-made cookie:
   lockside dev
 
 Run it next to an app:
-  lockside serve --redis-url redis://redis:6379 --jwt-secret-file /run/secrets/jwt
+  lockside serve --redis-url redis://redis:6379 --jwt-secret-file jwt.secret
 
 Inspect locks and act on them from a shell:
   lockside ls
@@ -95,14 +100,24 @@ enum Command {
     /// Release a lease, or force-release a lock
     #[command(after_help = release::HELP)]
     Release(release::ReleaseFlags),
+    /// Show the version and commit of this binary, and the version of the sidecar
+    #[command(after_help = version::HELP)]
+    Version(version::VersionFlags),
+    /// Print completions for a shell
+    #[command(after_help = completions::HELP)]
+    Completions(completions::CompletionsFlags),
+    /// Print the man page, or write one for each command
+    #[command(after_help = man::HELP)]
+    Man(man::ManFlags),
 }
 
 const SERVE_HELP: &str = "\
-Invalid settings are all reported at startup (exit 64). Redis may be down at startup: /healthz is 200 and /readyz 503
+Invalid settings are all reported at startup (exit 64). Redis may be down at startup: /healthz is 200 and /readyz 503 \
 until it is up. SIGTERM drains and exits 0.
 
-Example: lockside serve --redis-url redis://redis:6379 --redis-password-file /run/secrets/redis \\
-           --jwt-public-key-file /etc/lockside/jwt.pem --user-directory --log-format json";
+Example: lockside serve --redis-url redis://redis:6379 \\
+           --redis-password-file /run/secrets/redis --user-directory \\
+           --jwt-public-key-file /etc/lockside/jwt.pem --log-format json";
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
@@ -121,7 +136,22 @@ pub fn main() -> ExitCode {
         Command::Ls(flags) => ls::run(&flags),
         Command::Show(flags) => show::run(&flags),
         Command::Release(flags) => release::run(&flags),
+        Command::Version(flags) => version::run(&flags),
+        Command::Completions(flags) => completions::run(&flags),
+        Command::Man(flags) => man::run(&flags),
     }
+}
+
+/// The command line as it is documented: without what lockside starts by itself.
+fn documented() -> clap::Command {
+    let whole = Cli::command();
+    let known = whole.get_subcommands().filter(|command| !command.is_hide_set()).cloned();
+    clap::Command::new("lockside")
+        .version(env!("CARGO_PKG_VERSION"))
+        .about(whole.get_about().cloned().unwrap_or_default())
+        .after_help(whole.get_after_help().cloned().unwrap_or_default())
+        .subcommand_required(true)
+        .subcommands(known)
 }
 
 /// Runs what asks a sidecar to its end, tells what went wrong, and gives the exit code.

@@ -49,7 +49,7 @@ pub const HELP: &str = "\
 Exit code 0 too for a force-release of a lock that was not held.
 
 Example: lockside release orders/1234 --token \"$LOCKSIDE_TOKEN\"
-Example: lockside release orders/1234 --force --reason 'importer-7 hangs, OPS-1234'";
+Example: lockside release orders/1234 --force --reason 'OPS-1234, hangs'";
 
 pub fn run(flags: &ReleaseFlags) -> ExitCode {
     run_client(async {

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::client::{SidecarFlags, path_of};
 use super::failure::{Failure, not_ours};
-use super::view::{Holder, printable, span};
+use super::view::{Holder, one_line, printable, span};
 use super::{run_client, say};
 
 #[derive(Args, Debug)]
@@ -68,7 +68,7 @@ fn for_people(key: &str, shown: &Shown) -> String {
                 ("token", holder.token.map(|token| token.to_string())),
                 ("since", holder.since.clone()),
                 ("valid", holder.valid_until.as_ref().map(|until| format!("until {until}{left}"))),
-                ("meta", holder.meta.as_ref().map(|meta| meta.get().replace(['\n', '\r', '\t'], " "))),
+                ("meta", holder.meta.as_ref().map(|meta| one_line(meta.get()))),
             ];
             known
                 .into_iter()

@@ -46,6 +46,16 @@ impl Holder {
         Some(pid.map_or(host.clone(), |pid| format!("{host}, pid {pid}")))
     }
 
+    /// The host that it runs on, as `lockside exec` writes it into `meta`; without what a terminal would obey.
+    pub fn host(&self) -> Option<String> {
+        #[derive(Deserialize)]
+        struct Place {
+            host: String,
+        }
+        let Place { host } = serde_json::from_str(self.meta.as_ref()?.get()).ok()?;
+        Some(printable(&host))
+    }
+
     /// How long the lock had been held when the sidecar said so, by the clock of Redis alone.
     pub fn held_for_ms(&self) -> Option<u64> {
         let [since, until] =
@@ -94,19 +104,24 @@ pub fn printable(text: &str) -> String {
     text.chars().map(|c| if is_odd(c) { '\u{fffd}' } else { c }).collect()
 }
 
+/// A text on one line.
+pub fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\t'], " ")
+}
+
 /// Lines up `rows` under `head`; the last column is as wide as it is.
-pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]]) -> String {
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([head[column].chars().count()]).max().unwrap_or_default()
     };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let line = |cells: [&str; N]| {
-        let cells = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |cells: &mut dyn Iterator<Item = &str>| {
+        let cells = cells.zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
-    let lines = rows.iter().map(|row| line(std::array::from_fn(|column| row[column].as_str())));
-    [line(head)].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
+    let lines = rows.iter().map(|row| line(&mut row.iter().map(String::as_str)));
+    [line(&mut head.iter().copied())].into_iter().chain(lines).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -127,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_table_lines_up() {
-        let rows = [["ab".to_owned(), "ü".to_owned()], ["c".to_owned(), "long".to_owned()]];
-        assert_eq!(table(["K", "OWNER"], &rows), "K   OWNER\nab  ü\nc   long");
+        let rows = [vec!["ab".to_owned(), "ü".to_owned()], vec!["c".to_owned(), "long".to_owned()]];
+        assert_eq!(table(&["K", "OWNER"], &rows), "K   OWNER\nab  ü\nc   long");
     }
 }

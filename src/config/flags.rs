@@ -23,9 +23,9 @@ pub struct Flags {
 #[command(next_help_heading = "Redis")]
 pub struct RedisFlags {
     /// Where Redis is: redis://[user[:password]@]host[:port][/db], redis+unix:///path/to/socket,
-    /// redis-sentinel://[user[:password]@]host[:port],host[:port][/db]?master=NAME, or
-    /// redis-cluster://[user[:password]@]host[:port],host[:port]; rediss://, rediss-sentinel:// and rediss-cluster:// are
-    /// the same over TLS. `?db=N` is the same as `/N`
+    /// redis-sentinel://host[:port],host[:port][/db]?master=NAME or redis-cluster://host[:port],host[:port], both also
+    /// with a user and a password; rediss://, rediss-sentinel:// and rediss-cluster:// are the same over TLS. `?db=N` is
+    /// the same as `/N`
     #[arg(
         long,
         env = "LOCKSIDE_REDIS_URL",

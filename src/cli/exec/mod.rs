@@ -56,9 +56,6 @@ pub struct ExecFlags {
     #[arg(short, long)]
     quiet: bool,
 
-    #[command(flatten)]
-    sidecar: SidecarFlags,
-
     /// The lock to run under
     #[arg(value_name = "KEY", value_parser = key)]
     key: Key,
@@ -66,6 +63,9 @@ pub struct ExecFlags {
     /// The command and its arguments
     #[arg(value_name = "CMD", last = true, required = true)]
     command: Vec<OsString>,
+
+    #[command(flatten)]
+    sidecar: SidecarFlags,
 }
 
 #[derive(Args, Debug)]
@@ -96,23 +96,27 @@ impl WaitFlags {
 }
 
 pub const HELP: &str = "\
-The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (fencing token; pass it to the protected resource)
-and LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go to its whole process group. When the lock
-is about to be lost, the command and all its descendants get SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL,
-before the lease ends; after a force-release SIGKILL comes within a second. Background processes left by a command that
+The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (fencing token; pass it to the protected resource) and \
+LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go to its whole process group. When the lock is \
+about to be lost, the command and all its descendants get SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL, \
+before the lease ends; after a force-release SIGKILL comes within a second. Background processes left by a command that \
 ended by itself continue without the lock.
 
-A wait is reported on stderr after a second, and again when something changes. A sidecar that has not started yet is waited
-for by --connect-wait, also with --try; one that restarts, and its Redis, by --wait.
+A wait is reported on stderr after a second, and again when something changes. A sidecar that has not started yet is \
+waited for by --connect-wait, also with --try; one that restarts, and its Redis, by --wait.
 
 Exit code: the command's (128 + n when signal n ended it), or
-  64  wrong usage            75  held, or not granted in time    126 CMD cannot be executed
-  69  no sidecar or Redis    76  the lock was lost               127 no such CMD
-  71  lost, and a process    77  not allowed (401, 403)
-      could not be killed
+  64   wrong usage
+  69   no sidecar, or one that cannot reach Redis
+  71   the lock was lost, and a process of the command could not be killed
+  75   held, or not granted in time
+  76   the lock was lost
+  77   not allowed (401, 403)
+  126  CMD cannot be executed
+  127  no such CMD
 
 Example: lockside exec nightly-report -- ./report.sh --full
-Example: lockside exec --try --ttl 10s deploy/web -- sh -c 'echo \"token $LOCKSIDE_TOKEN\"; ./deploy'";
+Example: lockside exec --try --ttl 10s job -- sh -c './job \"$LOCKSIDE_TOKEN\"'";
 
 pub fn run(flags: &ExecFlags) -> ExitCode {
     wrapper::run(flags)

@@ -1,7 +1,7 @@
 //! The words of the field: what the documents, `--help` and messages never say.
 
 use super::{documents, files, read};
-use crate::harness::lockside;
+use crate::harness::{lockside, subcommands};
 
 /// Words that are the language of no other project of this kind; the glossary in `docs/concepts.md` has those to use.
 const REFUSED: [&str; 18] = [
@@ -54,8 +54,8 @@ fn the_documents_use_the_fields_terms() {
 #[tokio::test]
 async fn every_help_uses_the_fields_terms() {
     let mut found = refused(&lockside(&["--help"]).await.stdout);
-    for command in ["serve", "dev", "health", "exec", "ls", "show", "release"] {
-        let help = lockside(&[command, "--help"]).await.stdout;
+    for command in subcommands().await {
+        let help = lockside(&[&command, "--help"]).await.stdout;
         found.extend(refused(&help).into_iter().map(|found| format!("{command}: {found}")));
     }
     assert!(found.is_empty(), "{found:#?}");

@@ -20,6 +20,17 @@ impl Finished {
     }
 }
 
+/// The names of the subcommands that `--help` lists, but `help`.
+pub async fn subcommands() -> Vec<String> {
+    let help = lockside(&["--help"]).await.stdout;
+    let listed = help.split("Commands:\n").nth(1).and_then(|rest| rest.split("\n\n").next()).expect("commands");
+    let names =
+        listed.lines().filter(|line| !line.starts_with("   ")).filter_map(|line| line.split_whitespace().next());
+    let names: Vec<String> = names.filter(|name| *name != "help").map(str::to_owned).collect();
+    assert!(names.len() > 8, "{help}");
+    names
+}
+
 /// Runs `lockside` with `args` and waits for its end.
 pub async fn lockside(args: &[&str]) -> Finished {
     lockside_with(args, &[]).await

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use cluster::Cluster;
-pub use command::{lockside, lockside_with};
+pub use command::{lockside, lockside_with, subcommands};
 pub use http::{Answer, Call};
 pub use lens::Lens;
 pub use proxy::{Fault, Proxy};

@@ -1,8 +1,7 @@
-//! `lockside ls`, `show`, `release`, as a shell sees them.
+//! `lockside show`, `release`, and what all commands share that ask a sidecar, as a shell sees them.
 
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt};
 use serde_json::{Value, json};
 
 use crate::harness::command::Finished;
@@ -10,64 +9,24 @@ use crate::harness::{
     API_TOKEN, Scratch, Screen, Sidecar, TestRedis, eventually, jwt, lockside, lockside_with, unique,
 };
 
-async fn sidecar() -> Sidecar {
+pub async fn sidecar() -> Sidecar {
     let prefix = unique("cli");
     Sidecar::start(TestRedis::shared(), &["--key-prefix", &prefix]).await
 }
 
-fn url(sidecar: &Sidecar) -> String {
+pub fn url(sidecar: &Sidecar) -> String {
     format!("http://{}", sidecar.api_address())
 }
 
 /// A lock with its token.
-async fn hold(sidecar: &Sidecar, key: &str, body: Value) -> u64 {
+pub async fn hold(sidecar: &Sidecar, key: &str, body: Value) -> u64 {
     let answer = sidecar.call("POST", &format!("/v1/locks/{key}")).json(&body).send().await;
     assert_eq!(answer.status, 201, "{}", answer.text());
     answer.json()["token"].as_u64().unwrap()
 }
 
-async fn run(sidecar: &Sidecar, args: &[&str]) -> Finished {
+pub async fn run(sidecar: &Sidecar, args: &[&str]) -> Finished {
     lockside_with(args, &[("LOCKSIDE_URL", &url(sidecar))]).await
-}
-
-#[tokio::test]
-async fn ls_lines_up_who_holds_what() {
-    let sidecar = sidecar().await;
-    let token = hold(&sidecar, "orders%2F1", json!({"owner": "web-3", "ttlMs": 60_000})).await;
-    hold(&sidecar, "reports", json!({"owner": "web-4"})).await;
-
-    let all = run(&sidecar, &["ls"]).await;
-    assert_eq!(all.code, Some(0), "{}", all.stderr);
-    let lines: Vec<&str> = all.stdout.lines().collect();
-    assert_eq!(lines.len(), 3, "{}", all.stdout);
-    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
-    assert_eq!(words(lines[0]), ["KEY", "OWNER", "KIND", "TOKEN", "SINCE", "VALID", "FOR"]);
-    let first = words(lines[1]);
-    assert_eq!(first[..4], ["orders/1", "web-3", "system", &token.to_string()]);
-    assert_eq!(lines[1].find("web-3"), lines[2].find("web-4"), "{}", all.stdout);
-
-    let some = run(&sidecar, &["ls", "--prefix", "rep"]).await;
-    assert!(some.stdout.contains("reports") && !some.stdout.contains("orders"), "{}", some.stdout);
-}
-
-#[tokio::test]
-async fn ls_json_is_one_array_over_all_pages() {
-    let sidecar = sidecar().await;
-    let keys = (0..1100).map(|number| format!("page-{number:04}"));
-    let held = stream::iter(keys.clone()).map(async |key| hold(&sidecar, &key, json!({})).await).buffered(50);
-    assert_eq!(held.count().await, 1100);
-
-    let listed = run(&sidecar, &["ls", "--json"]).await;
-    let locks: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
-    let mut found: Vec<_> = locks.iter().map(|lock| lock["key"].as_str().unwrap().to_owned()).collect();
-    found.sort();
-    assert_eq!(found, keys.collect::<Vec<_>>());
-    assert_eq!(locks[0]["kind"], "system");
-    let table = run(&sidecar, &["ls"]).await;
-    assert_eq!(table.stdout.lines().count(), 1101);
-
-    let none = run(&sidecar, &["ls", "--json", "--prefix", "nothing"]).await;
-    assert_eq!(none.stdout, "[]\n");
 }
 
 #[tokio::test]
@@ -158,6 +117,9 @@ async fn a_wrong_command_line_is_64() {
         &["show"],
         &["show", "k", "--url", "127.0.0.1:7420"],
         &["ls", "--url", "https://x"],
+        &["ls", "a", "--prefix", "b"],
+        &["ls", "--json", "-o", "wide"],
+        &["ls", "-o", "yaml"],
         &["ls", "--token-file", "/nowhere/token"],
     ] {
         let run = lockside(args).await;
@@ -247,7 +209,7 @@ async fn a_unix_socket_and_a_credential_lead_to_the_locks() {
 
 #[tokio::test]
 async fn each_help_has_an_example() {
-    for command in ["ls", "show", "release"] {
+    for command in ["ls", "show", "release", "version"] {
         let help = lockside(&[command, "--help"]).await;
         assert_eq!(help.code, Some(0));
         assert!(help.stdout.contains(&format!("Example: lockside {command}")), "{}", help.stdout);

@@ -1,0 +1,88 @@
+//! The columns of the list.
+
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::cli::client::{Sidecar, path_of};
+use crate::cli::failure::{Failure, not_ours};
+use crate::cli::view::{self, Holder, one_line, printable, span};
+
+const ALWAYS: [&str; 5] = ["KEY", "OWNER", "HOST", "AGE", "VALID FOR"];
+const WIDE: [&str; 5] = ["WAITERS", "KIND", "TOKEN", "SINCE", "META"];
+/// How many locks are asked for their waiters at once.
+const AT_ONCE: usize = 8;
+
+struct Lock {
+    key: String,
+    holder: Holder,
+}
+
+impl Lock {
+    /// In two readings: one for both would read `meta`, too, which may be more than it can.
+    fn read(json: &RawValue) -> Result<Lock, Failure> {
+        #[derive(Deserialize)]
+        struct Named {
+            key: String,
+        }
+        let read = |json| {
+            let Named { key } = serde_json::from_str(json)?;
+            Ok(Lock { key, holder: serde_json::from_str(json)? })
+        };
+        read(json.get()).map_err(|error| not_ours(&error))
+    }
+
+    fn row(&self) -> Vec<String> {
+        let Holder { owner, valid_for_ms, .. } = &self.holder;
+        vec![
+            printable(&self.key),
+            cell(owner.as_deref().map(printable)),
+            cell(self.holder.host()),
+            cell(self.holder.held_for_ms().map(span)),
+            cell(valid_for_ms.map(span)),
+        ]
+    }
+
+    fn wide_row(&self, waiters: Option<u64>) -> Vec<String> {
+        let Holder { kind, token, since, meta, .. } = &self.holder;
+        let more = [
+            cell(waiters),
+            cell(kind.as_deref().map(printable)),
+            cell(*token),
+            cell(since.as_deref().map(printable)),
+            cell(meta.as_ref().map(|meta| printable(&one_line(meta.get())))),
+        ];
+        self.row().into_iter().chain(more).collect()
+    }
+}
+
+fn cell(value: Option<impl ToString>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// The locks for people.
+pub async fn table(sidecar: &Sidecar, locks: &[Box<RawValue>], is_wide: bool) -> Result<String, Failure> {
+    let locks = locks.iter().map(|json| Lock::read(json)).collect::<Result<Vec<_>, _>>()?;
+    if !is_wide {
+        return Ok(view::table(&ALWAYS, &locks.iter().map(Lock::row).collect::<Vec<_>>()));
+    }
+    let rows = locks.iter().map(async |lock| Ok(lock.wide_row(waiters(sidecar, &lock.key).await?)));
+    let rows: Vec<_> = stream::iter(rows).buffered(AT_ONCE).try_collect().await?;
+    Ok(view::table(&[ALWAYS, WIDE].concat(), &rows))
+}
+
+/// How many wait for a lock; `None` where the sidecar does not say it of this one.
+async fn waiters(sidecar: &Sidecar, key: &str) -> Result<Option<u64>, Failure> {
+    #[derive(Deserialize)]
+    struct Shown {
+        waiters: Option<u64>,
+    }
+    match sidecar.ask("GET", &path_of(key)).await {
+        Ok(body) => {
+            let shown: Shown = serde_json::from_slice(&body).map_err(|error| not_ours(&error))?;
+            Ok(shown.waiters)
+        }
+        Err(Failure::Refused(_)) => Ok(None),
+        Err(failure) => Err(failure),
+    }
+}
