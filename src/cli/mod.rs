@@ -9,6 +9,7 @@ mod health;
 mod ls;
 mod man;
 mod parse;
+mod place;
 mod release;
 mod serve;
 mod show;
@@ -72,7 +73,7 @@ enum Command {
     /// Serve the lock APIs, for production
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Flags>),
-    /// Run lockside locally with a private Redis, a JWT key, and curl commands to paste
+    /// Run lockside locally with a private Redis and a JWT key, and print what to try
     #[command(mut_arg("ops_listen", |arg| {
         arg.default_value("127.0.0.1:9420").help("Listener for /metrics, /healthz and /readyz, nothing else")
     }))]
