@@ -87,14 +87,17 @@ async fn a_sidecar_that_restarts_under_a_waiter_is_waited_for() {
         let mut holder = Exec::script(&other, &[], &key, "echo held; read -r go; sleep 60");
         holder.line().await;
         let first = place.sidecar().await;
-        let exec = place.exec(flags, &key);
-        until_waiting(&other, &key).await;
+        let mut exec = place.exec(flags, &key);
+        // By itself: what Redis knows, the answer to it may not have told yet.
+        let mut lines = said(&mut exec);
+        let line = next(&mut lines).await;
+        assert!(line.contains("1st in the queue"), "{flags:?}: {line}");
         first.signal("KILL");
         drop(first);
 
         let second = place.sidecar().await;
         let waits = async || second.ops("/metrics").await.text().contains("lockside_waiters 1\n");
-        eventually("it waits at the second", PATIENCE, waits).await;
+        eventually(&format!("it waits at the second, with {flags:?}"), PATIENCE, waits).await;
         let path = format!("/v1/locks/{key}?force=true");
         assert_eq!(other.call("DELETE", &path).send().await.status, 204);
         assert_eq!(end(exec).await, ran(), "{flags:?}");
