@@ -12,7 +12,7 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api, Context, Holds};
+use crate::api::{self, Api, Context, DaprGrpc, Holds};
 use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::drain::Drain;
@@ -21,13 +21,13 @@ use crate::metrics::Metrics;
 use crate::ops::{self, Ops, Readiness};
 use crate::redis::{Health, InFlight, Redis};
 use crate::secret;
-use crate::server::{self, Bound, Crowd, Heads, Limits, Listener, Shares, Unfinished};
+use crate::server::{self, Bound, Crowd, Heads, Limits, Listener, Protocol, Shares, Unfinished};
 
 /// A process with its sockets bound, ready to run.
 pub struct App {
     config: Config,
-    /// An entry for each thread: its listeners.
-    api: Vec<Vec<Bound>>,
+    /// An entry for each thread: its listeners, and what each speaks.
+    api: Vec<Vec<(Bound, Protocol)>>,
     ops: Vec<Bound>,
 }
 
@@ -44,9 +44,14 @@ impl App {
     /// Binds all listeners. From then on the configuration has the addresses that they really have.
     pub fn bind(mut config: Config) -> Result<App, BindError> {
         let (listen, threads) = (&mut config.listen, config.process.threads);
-        let mut api: Vec<Vec<Bound>> = (0..threads).map(|_| Vec::new()).collect();
-        for bound in bind(&mut listen.api, "--listen", listen.sockets, threads, Missing::Refused)? {
-            api.iter_mut().zip(bound).for_each(|(thread, bound)| thread.push(bound));
+        let mut api: Vec<Vec<(Bound, Protocol)>> = (0..threads).map(|_| Vec::new()).collect();
+        for (addresses, flag, protocol) in [
+            (&mut listen.api, "--listen", Protocol::Http1),
+            (&mut listen.dapr_grpc, "--dapr-grpc-listen", Protocol::Http2),
+        ] {
+            for bound in bind(addresses, flag, listen.sockets, threads, Missing::Refused)? {
+                api.iter_mut().zip(bound).for_each(|(thread, bound)| thread.push((bound, protocol)));
+            }
         }
         let missing = if listen.ops_is_set { Missing::Refused } else { Missing::Skipped };
         let ops = bind(&mut listen.ops, "--ops-listen", listen.sockets, 1, missing)?;
@@ -159,7 +164,7 @@ fn bind(
 fn connections(config: &Config) -> Shares {
     let Config { listen, process: ProcessConfig { threads, .. }, .. } = config;
     let (wanted, limit) = (listen.max_connections, server::raise_limit());
-    let shares = server::share(limit, wanted, *threads, threads * listen.api.len() + listen.ops.len());
+    let shares = server::share(limit, wanted, *threads, threads * listen.serving().count() + listen.ops.len());
     if shares.api != wanted {
         let (limit, Shares { api, ops }) = (limit.unwrap_or(u64::MAX), shares);
         if listen.max_connections_is_set {
@@ -195,6 +200,7 @@ struct Parts {
 impl Parts {
     fn limits(&self, listener: &'static str, max_connections: usize, threads: usize) -> Limits {
         Limits {
+            protocol: Protocol::Http1,
             max_connections,
             threads,
             heads: if listener == "ops" { Heads::OPS } else { Heads::API },
@@ -236,11 +242,11 @@ impl Worker {
     }
 
     /// Serves each listener with an API of its own, since what a caller may do depends on where it stands.
-    async fn serve(&self, listeners: Vec<Bound>, parts: &Parts) -> io::Result<bool> {
+    async fn serve(&self, listeners: Vec<(Bound, Protocol)>, parts: &Parts) -> io::Result<bool> {
         let Parts { config, metrics, holds, drain, .. } = parts;
         let limits = parts.limits("api", parts.shares.api, config.process.threads);
         let mut servers = Vec::new();
-        for bound in listeners {
+        for (bound, protocol) in listeners {
             let (locks, directory, holds) = (self.locks.clone(), self.directory.clone(), Arc::clone(holds));
             let address = bound.address()?;
             let settings = api::Settings {
@@ -251,7 +257,14 @@ impl Worker {
                 hold_grace: config.process.shutdown_grace.mul_f64(0.9),
             };
             let cx = Context::new(&settings, &address, locks, holds, directory, Arc::clone(metrics), drain.clone());
-            servers.push(server::serve(Listener::new(bound)?, Api(Arc::new(cx)), limits.clone(), drain.clone()));
+            let (cx, listener, drain) = (Arc::new(cx), Listener::new(bound)?, drain.clone());
+            let limits = Limits { protocol, ..limits.clone() };
+            servers.push(async move {
+                match protocol {
+                    Protocol::Http1 => server::serve(listener, Api(cx), limits, drain).await,
+                    Protocol::Http2 => server::serve(listener, DaprGrpc(cx), limits, drain).await,
+                }
+            });
         }
         let all_ended = join_all(servers).await.into_iter().all(|ended| ended);
         let settled = self.locks.settled();
@@ -266,7 +279,7 @@ struct Thread {
 }
 
 /// Starts the further threads, each a runtime of its own: nothing on the path of a request crosses threads.
-fn start_threads(parts: &Parts, listeners: Vec<Vec<Bound>>) -> io::Result<Vec<Thread>> {
+fn start_threads(parts: &Parts, listeners: Vec<Vec<(Bound, Protocol)>>) -> io::Result<Vec<Thread>> {
     let mut threads = Vec::new();
     for bound in listeners {
         let parts = parts.clone();

@@ -1,8 +1,8 @@
 //! Renders a failure in the shape of the API that was called. Stands above the APIs: it knows the shape of each, and no
 //! API knows it.
 
-use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::{HeaderMap, StatusCode};
 
 use super::errors::Docs;
 use super::failure::Failure;
@@ -40,13 +40,18 @@ pub fn to(failure: Failure, dialect: Dialect, language: Language, docs: &Docs) -
         }
         Dialect::Native | Dialect::None => Problem::of(&failure, docs).answer(row.status),
     };
-    if let Some(reason) = failure.denied_for() {
-        response.headers_mut().insert(REASON, HeaderValue::from_static(reason));
-    }
+    denial(&failure, response.headers_mut());
     if let Some((name, value)) = header(&failure, dialect, response.status()) {
         response.headers_mut().insert(name, value);
     }
     response
+}
+
+/// Says why a request is not allowed, where that is why it failed.
+pub fn denial(failure: &Failure, headers: &mut HeaderMap) {
+    if let Some(reason) = failure.denied_for() {
+        headers.insert(REASON, HeaderValue::from_static(reason));
+    }
 }
 
 /// The header that says what to do next, where there is one.

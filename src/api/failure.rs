@@ -114,48 +114,67 @@ pub struct Row {
     pub admin: (StatusCode, &'static str),
     /// `errorCode`, or none where it names the operation: what Redis did not do.
     pub dapr: (StatusCode, Option<&'static str>),
+    /// In the Dapr API over gRPC.
+    pub grpc: Grpc,
+}
+
+/// A status of gRPC, by its number. What may have happened is never `Unavailable`, since clients repeat that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grpc {
+    Ok = 0,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    Aborted = 10,
+    Unimplemented = 12,
+    Internal = 13,
+    Unavailable = 14,
+    Unauthenticated = 16,
 }
 
 impl Failure {
     #[rustfmt::skip]
     pub fn row(&self) -> Row {
         use StatusCode as S;
-        let row = |code, status, english, german, admin_status, admin_text, dapr_status, dapr_code| Row {
-            code, status, english, german, admin: (admin_status, admin_text), dapr: (dapr_status, dapr_code),
+        let row = |code, status, english, german, admin_status, admin_text, dapr_status, dapr_code, grpc| Row {
+            code, status, english, german, admin: (admin_status, admin_text), dapr: (dapr_status, dapr_code), grpc,
         };
         const BROKEN: &str = "Internal server error";
         // Dapr's own codes; where it has none, one in its style.
         const MALFORMED: Option<&str> = Some("ERR_MALFORMED_REQUEST");
         match self {
             //                           code                   status                  English                                   German                                               admin API                                               Dapr API
-            Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "Invalid request.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED),
-            Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Authentication required.",                        "Anmeldung erforderlich.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
-            Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy and has no credentials.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
-            Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
-            Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",  S::NOT_FOUND,             "Not found",                  S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED")),
-            Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "No such endpoint; see /openapi.json.",                 "Diesen Endpunkt gibt es nicht; siehe /openapi.json.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
-            Failure::SlashInKey          => row("not-found",           S::NOT_FOUND,           "No such endpoint. A / in a key is written %2F, as in /v1/locks/orders%2F7.",                 "Diesen Endpunkt gibt es nicht. Ein / im Namen einer Sperre wird %2F geschrieben.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
-            Failure::NoSuchStore(_)      => row("not-found",           S::NOT_FOUND,           "No such lock store.",           "Diesen Sperrenspeicher gibt es nicht.",      S::NOT_FOUND,             "Not found",                  S::BAD_REQUEST,            Some("ERR_LOCK_STORE_NOT_FOUND")),
-            Failure::NoStores            => row("not-found",           S::NOT_FOUND,           "lock store is not configured",           "Es gibt keinen Sperrenspeicher.",            S::NOT_FOUND,             "Not found",                  S::INTERNAL_SERVER_ERROR,  Some("ERR_LOCK_STORE_NOT_CONFIGURED")),
-            Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "No such lock, or it has ended.",      "Diese Sperre gibt es nicht, oder sie ist abgelaufen.",         S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND")),
-            Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to another owner.",     "Die Sperre gehört einem anderen Besitzer.",          S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN")),
-            Failure::Lost                => row("lost",                S::GONE,                "The lease has expired or was released.",                   "Die Sperre ist abgelaufen oder wurde freigegeben.",                 S::NOT_FOUND,             "Not found",                  S::GONE,                   Some("ERR_NOT_FOUND")),
-            Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "This token no longer holds the lock.",       "Dieses Token hält die Sperre nicht mehr.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND")),
-            Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",      S::METHOD_NOT_ALLOWED,    "Method not allowed",         S::METHOD_NOT_ALLOWED,     Some("ERR_METHOD_NOT_ALLOWED")),
-            Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",             S::REQUEST_TIMEOUT,       "Request timeout",            S::REQUEST_TIMEOUT,        Some("ERR_BODY_READ")),
-            Failure::Encoded             => row("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is compressed (Content-Encoding); send it as it is.", "Die Anfrage ist komprimiert (Content-Encoding); bitte unkomprimiert senden.", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", S::UNSUPPORTED_MEDIA_TYPE, Some("ERR_BODY_READ")),
-            Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                   S::PAYLOAD_TOO_LARGE,     "Payload too large",          S::PAYLOAD_TOO_LARGE,      Some("ERR_BODY_READ")),
-            Failure::Held(_)             => row("held",                S::CONFLICT,            "The lock is held by another owner.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
-            Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "Timed out waiting for the lock.",         "Zeitüberschreitung beim Warten auf die Sperre.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None),
-            Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many waiting requests; retry later.",    "Zu viele wartende Anfragen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None),
-            Failure::TooManyRequests(_)  => row("too-many-requests",   S::TOO_MANY_REQUESTS,   "Too many lists are being read; retry later.", "Zu viele Listen werden gerade gelesen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_TOO_MANY_REQUESTS")),
-            Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The sidecar is shutting down.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None),
-            Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many concurrent requests; retry later.",  "Zu viele gleichzeitige Anfragen; bitte später erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None),
-            Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "Redis is unavailable; nothing was changed.", "Redis ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
-            Failure::RedisRefused { .. } => row("redis-refused",       S::SERVICE_UNAVAILABLE, "Redis refused the command; nothing was changed.", "Redis hat den Befehl abgelehnt; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN,             S::INTERNAL_SERVER_ERROR,  None),
-            Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "Redis replied too late; the grant was rolled back.", "Die Sperre wurde zu spät erteilt und zurückgenommen.", S::INTERNAL_SERVER_ERROR, BROKEN,                  S::INTERNAL_SERVER_ERROR,  None),
-            Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "Redis replied too late; the lease was renewed, but cannot be relied on.", "Die Verlängerung kam zu spät und ist nicht mehr verlässlich.", S::INTERNAL_SERVER_ERROR, BROKEN,            S::INTERNAL_SERVER_ERROR,  None),
-            Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Outcome unknown: Redis did not reply in time. Check the lock before retrying.", "Das Ergebnis ist unbekannt: Redis hat nicht rechtzeitig geantwortet. Bitte die Sperre prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None),
+            Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "Invalid request.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED, Grpc::InvalidArgument),
+            Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Authentication required.",                        "Anmeldung erforderlich.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
+            Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy and has no credentials.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
+            Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN"), Grpc::PermissionDenied),
+            Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",  S::NOT_FOUND,             "Not found",                  S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
+            Failure::NoSuchRoute         => row("not-found",           S::NOT_FOUND,           "No such endpoint; see /openapi.json.",                 "Diesen Endpunkt gibt es nicht; siehe /openapi.json.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND"), Grpc::Unimplemented),
+            Failure::SlashInKey          => row("not-found",           S::NOT_FOUND,           "No such endpoint. A / in a key is written %2F, as in /v1/locks/orders%2F7.",                 "Diesen Endpunkt gibt es nicht. Ein / im Namen einer Sperre wird %2F geschrieben.",                           S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND"), Grpc::Unimplemented),
+            Failure::NoSuchStore(_)      => row("not-found",           S::NOT_FOUND,           "No such lock store.",           "Diesen Sperrenspeicher gibt es nicht.",      S::NOT_FOUND,             "Not found",                  S::BAD_REQUEST,            Some("ERR_LOCK_STORE_NOT_FOUND"), Grpc::InvalidArgument),
+            Failure::NoStores            => row("not-found",           S::NOT_FOUND,           "lock store is not configured",           "Es gibt keinen Sperrenspeicher.",            S::NOT_FOUND,             "Not found",                  S::INTERNAL_SERVER_ERROR,  Some("ERR_LOCK_STORE_NOT_CONFIGURED"), Grpc::FailedPrecondition),
+            Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "No such lock, or it has ended.",      "Diese Sperre gibt es nicht, oder sie ist abgelaufen.",         S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND"), Grpc::NotFound),
+            Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to another owner.",     "Die Sperre gehört einem anderen Besitzer.",          S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN"), Grpc::PermissionDenied),
+            Failure::Lost                => row("lost",                S::GONE,                "The lease has expired or was released.",                   "Die Sperre ist abgelaufen oder wurde freigegeben.",                 S::NOT_FOUND,             "Not found",                  S::GONE,                   Some("ERR_NOT_FOUND"), Grpc::NotFound),
+            Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "This token no longer holds the lock.",       "Dieses Token hält die Sperre nicht mehr.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND"), Grpc::Aborted),
+            Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",      S::METHOD_NOT_ALLOWED,    "Method not allowed",         S::METHOD_NOT_ALLOWED,     Some("ERR_METHOD_NOT_ALLOWED"), Grpc::Unimplemented),
+            Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",             S::REQUEST_TIMEOUT,       "Request timeout",            S::REQUEST_TIMEOUT,        Some("ERR_BODY_READ"), Grpc::DeadlineExceeded),
+            Failure::Encoded             => row("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is compressed (Content-Encoding); send it as it is.", "Die Anfrage ist komprimiert (Content-Encoding); bitte unkomprimiert senden.", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", S::UNSUPPORTED_MEDIA_TYPE, Some("ERR_BODY_READ"), Grpc::Unimplemented),
+            Failure::TooLarge            => row("too-large",           S::PAYLOAD_TOO_LARGE,   "The request is too large.",              "Die Anfrage ist zu groß.",                   S::PAYLOAD_TOO_LARGE,     "Payload too large",          S::PAYLOAD_TOO_LARGE,      Some("ERR_BODY_READ"), Grpc::ResourceExhausted),
+            Failure::Held(_)             => row("held",                S::CONFLICT,            "The lock is held by another owner.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None, Grpc::Aborted),
+            Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "Timed out waiting for the lock.",         "Zeitüberschreitung beim Warten auf die Sperre.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None, Grpc::Aborted),
+            Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many waiting requests; retry later.",    "Zu viele wartende Anfragen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None, Grpc::Unavailable),
+            Failure::TooManyRequests(_)  => row("too-many-requests",   S::TOO_MANY_REQUESTS,   "Too many lists are being read; retry later.", "Zu viele Listen werden gerade gelesen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_TOO_MANY_REQUESTS"), Grpc::Unavailable),
+            Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The sidecar is shutting down.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None, Grpc::Unavailable),
+            Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many concurrent requests; retry later.",  "Zu viele gleichzeitige Anfragen; bitte später erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None, Grpc::Unavailable),
+            Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "Redis is unavailable; nothing was changed.", "Redis ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
+            Failure::RedisRefused { .. } => row("redis-refused",       S::SERVICE_UNAVAILABLE, "Redis refused the command; nothing was changed.", "Redis hat den Befehl abgelehnt; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN,             S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
+            Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "Redis replied too late; the grant was rolled back.", "Die Sperre wurde zu spät erteilt und zurückgenommen.", S::INTERNAL_SERVER_ERROR, BROKEN,                  S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
+            Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "Redis replied too late; the lease was renewed, but cannot be relied on.", "Die Verlängerung kam zu spät und ist nicht mehr verlässlich.", S::INTERNAL_SERVER_ERROR, BROKEN,            S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
+            Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Outcome unknown: Redis did not reply in time. Check the lock before retrying.", "Das Ergebnis ist unbekannt: Redis hat nicht rechtzeitig geantwortet. Bitte die Sperre prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
         }
     }
 

@@ -30,16 +30,17 @@ use std::time::Instant;
 
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
-use hyper::{HeaderMap, Request};
+use hyper::{HeaderMap, Method, Request};
 
 use crate::log::Suppressed;
 use crate::request;
 use crate::server::{Handler, Peer, REQUEST_ID, Response};
 pub use context::Context;
+pub use dapr::DaprGrpc;
 use failure::Failure;
 pub use holds::Holds;
 use leases::Language;
-use route::{Dialect, Operation, Route};
+use route::{DaprCall, Dialect, Operation, Route};
 pub use settings::{DaprStore, ListenConfig, Settings};
 
 /// Every API, as it is served on one listener. Cheap to clone.
@@ -61,7 +62,7 @@ fn request_of(headers: &HeaderMap) -> request::Request {
     request::Request::of(all(&REQUEST_ID), all(&TRACEPARENT))
 }
 
-/// Answers a request, and writes of it what the log must say.
+/// Answers a request, and tells of it.
 async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: Instant) -> Response {
     let (parts, body) = request.into_parts();
     let (dialect, route) = route::resolve(&parts.method, parts.uri.path());
@@ -71,28 +72,68 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         Route::WrongMethod(_) | Route::SlashInKey | Route::Nowhere => "none",
     };
     let (method, origin) = (parts.method.clone(), cx.gate.allowed_origin(&parts.headers).cloned());
-    let answered = match (cx.gate.admit(&parts).map(|()| cx.gate.preflight(&parts)), route) {
-        (Err(failure), _) => Err(failure),
-        (Ok(Some(preflight)), _) => preflight,
-        (Ok(None), Route::Nowhere) => Err(Failure::NoSuchRoute),
-        (Ok(None), Route::SlashInKey) => Err(Failure::SlashInKey),
-        (Ok(None), Route::WrongMethod(allow)) => Err(Failure::MethodNotAllowed(allow)),
-        (Ok(None), Route::Found(operation)) => {
-            run(cx, operation, Request::from_parts(parts, body), language, peer).await
-        }
+    let answered = match cx.gate.admit(&parts).map(|()| cx.gate.preflight(&parts)) {
+        Err(failure) => Err(failure),
+        Ok(Some(preflight)) => preflight,
+        Ok(None) => run(cx, route, dialect, Request::from_parts(parts, body), language, peer).await,
     };
-    let is_draining = matches!(answered, Err(Failure::Draining));
-    let (mut response, code, outcome, reason) = match answered {
-        Ok(response) => (response, "ok", None, String::new()),
-        Err(failure) => {
-            let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason().to_owned());
-            (answer::to(failure, dialect, language, &cx.docs), code, Some(outcome), reason)
+    let failed = answered.as_ref().err().map(Failed::of);
+    let mut response = answered.unwrap_or_else(|failure| answer::to(failure, dialect, language, &cx.docs));
+    let (dialect, status) = (dialect.label(), response.status());
+    let is_fault = status.is_server_error();
+    Served { method: &method, dialect, operation, status: status.as_u16(), is_fault, begun }.told(cx, failed);
+    cors::admit(origin, cx.gate.has_allowed_origins(), response.headers_mut());
+    complete(response.headers_mut());
+    response
+}
+
+/// A request that was served, for the metrics and the log.
+struct Served<'a> {
+    method: &'a Method,
+    dialect: &'static str,
+    operation: &'static str,
+    /// In the protocol that was spoken.
+    status: u16,
+    /// Whether it failed, and not by what was sent.
+    is_fault: bool,
+    begun: Instant,
+}
+
+/// Why it was not answered as asked.
+struct Failed {
+    code: &'static str,
+    outcome: &'static str,
+    reason: String,
+    is_draining: bool,
+}
+
+impl Failed {
+    fn of(failure: &Failure) -> Failed {
+        Failed {
+            code: failure.code(),
+            outcome: failure.outcome(),
+            reason: failure.reason().to_owned(),
+            is_draining: matches!(failure, Failure::Draining),
         }
-    };
-    let took = begun.elapsed();
-    cx.metrics.request(dialect.label(), operation, code, took);
-    let (status, dialect, duration_ms) = (response.status().as_u16(), dialect.label(), took.as_secs_f64() * 1e3);
-    if response.status().is_server_error() {
+    }
+}
+
+impl Served<'_> {
+    /// Counts the request, and writes of it what the log must say.
+    fn told(self, cx: &Context, failed: Option<Failed>) {
+        let Served { method, dialect, operation, status, is_fault, begun } = self;
+        let took = begun.elapsed();
+        let (code, outcome, reason, is_draining) = match failed {
+            Some(Failed { code, outcome, reason, is_draining }) => (code, Some(outcome), reason, is_draining),
+            None => ("ok", None, String::new(), false),
+        };
+        cx.metrics.request(dialect, operation, code, took);
+        let duration_ms = took.as_secs_f64() * 1e3;
+        if !is_fault {
+            let text = "request";
+            tracing::debug!(%method, dialect, operation, status, code, outcome, reason, duration_ms, "{text}");
+            return;
+        }
         match cx.failures.admit(Instant::now()) {
             // No fault: each sidecar is stopped at some time, as in every rolling restart.
             Some(Suppressed(withheld)) if is_draining => {
@@ -105,13 +146,7 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
             }
             None => {}
         }
-    } else {
-        let text = "request";
-        tracing::debug!(%method, dialect, operation, status, code, outcome, reason, duration_ms, "{text}");
     }
-    cors::admit(origin, cx.gate.has_allowed_origins(), response.headers_mut());
-    complete(response.headers_mut());
-    response
 }
 
 /// Adds what every answer has.
@@ -128,8 +163,28 @@ fn complete(headers: &mut HeaderMap) {
 /// A handler at work.
 type Answer<'a> = Pin<Box<dyn Future<Output = Result<Response, Failure>> + Send + 'a>>;
 
-/// Boxed, so that an idle connection does not keep room for the largest handler.
 fn run<'a>(
+    cx: &'a Context,
+    route: Route,
+    dialect: Dialect,
+    request: Request<Incoming>,
+    language: Language,
+    peer: &'a Peer,
+) -> Answer<'a> {
+    let failure = match route {
+        Route::Found(operation) => return operate(cx, operation, request, language, peer),
+        Route::Nowhere => Failure::NoSuchRoute,
+        Route::SlashInKey => Failure::SlashInKey,
+        Route::WrongMethod(allow) => Failure::MethodNotAllowed(allow),
+    };
+    match dialect {
+        Dialect::Dapr(call) if call != DaprCall::Health => Box::pin(dapr::refuse(cx, request, failure)),
+        _ => Box::pin(std::future::ready(Err(failure))),
+    }
+}
+
+/// Boxed, so that an idle connection does not keep room for the largest handler.
+fn operate<'a>(
     cx: &'a Context,
     operation: Operation,
     request: Request<Incoming>,

@@ -19,8 +19,10 @@ pub enum Dialect {
 pub enum DaprCall {
     TryLock,
     Unlock,
-    /// Whether the sidecar is there, and what it offers.
+    /// What the sidecar offers.
     Probe,
+    /// Whether the sidecar is there. Needs no credential.
+    Health,
 }
 
 impl Dialect {
@@ -147,7 +149,7 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
         ["v1.0-alpha1", "unlock", store] => (Dialect::Dapr(DaprCall::Unlock), store, &[("POST", DaprUnlock)]),
         ["v1.0", "metadata"] => (Dialect::Dapr(DaprCall::Probe), "", &[("GET", |_| DaprMetadata)]),
         ["v1.0", "healthz"] | ["v1.0", "healthz", "outbound"] => {
-            (Dialect::Dapr(DaprCall::Probe), "", &[("GET", |_| DaprHealth)])
+            (Dialect::Dapr(DaprCall::Health), "", &[("GET", |_| DaprHealth)])
         }
         ["openapi.json"] => (Dialect::None, "", &[("GET", |_| Document)]),
         ["errors"] => (Dialect::None, "", &[("GET", |_| Errors)]),

@@ -22,6 +22,8 @@ pub struct Settings<'a> {
 pub struct ListenConfig {
     /// At least one; the first is the one to show.
     pub api: Vec<Address>,
+    /// Listeners of the Dapr API over gRPC; empty: none.
+    pub dapr_grpc: Vec<Address>,
     /// At least one; the first is the one to show.
     pub ops: Vec<Address>,
     /// Whether `--ops-listen` was set; one of its default addresses may be missing.
@@ -39,6 +41,14 @@ pub struct ListenConfig {
     pub dapr_stores: Vec<DaprStore>,
     /// Where `/errors` is served, without a slash at its end; `None`: the sidecar itself.
     pub docs_url: Option<String>,
+}
+
+impl ListenConfig {
+    /// Every listener that serves locks, with its flag: what holds for one holds for all.
+    pub fn serving(&self) -> impl Iterator<Item = (&'static str, &Address)> {
+        let api = self.api.iter().map(|address| ("--listen", address));
+        api.chain(self.dapr_grpc.iter().map(|address| ("--dapr-grpc-listen", address)))
+    }
 }
 
 /// A lock store of the Dapr API: its resource `r` is the lock `prefix||r`.

@@ -71,7 +71,8 @@ pub fn run_until_signal(config: Config, hang_up: HangUp, when_bound: impl FnOnce
     };
     when_bound(app.listen());
     let (api, ops, version) = (all(&app.listen().api), all(&app.listen().ops), env!("CARGO_PKG_VERSION"));
-    tracing::info!(%api, %ops, version, "listening");
+    let dapr_grpc = Some(all(&app.listen().dapr_grpc)).filter(|all| !all.is_empty());
+    tracing::info!(%api, dapr_grpc, %ops, version, "listening");
     let ended = runtime.block_on(async {
         let (stop, drain) = Drain::channel();
         // Before anything is served: who was answered may send a signal.

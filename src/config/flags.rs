@@ -80,6 +80,11 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
     pub listen: Vec<String>,
 
+    /// Listener of the Dapr API over gRPC, such as 127.0.0.1:50001, or unix:/path; may be repeated or comma-separated. The
+    /// rules of --listen hold for it, too [default: none]
+    #[arg(long, env = "LOCKSIDE_DAPR_GRPC_LISTEN", value_name = "ADDRESS")]
+    pub dapr_grpc_listen: Vec<String>,
+
     /// Metrics and health listener: /metrics, /healthz and /readyz, nothing else; may be repeated or comma-separated
     /// [default: 0.0.0.0:9420 and `[::]:9420`, those that this machine has]
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS")]
@@ -103,7 +108,7 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_ALLOWED_ORIGINS", value_name = "LIST")]
     pub allowed_origins: Vec<String>,
 
-    /// Maximum connections on all API listeners; beyond it 503 [default: 16384, or as many as this machine's file
+    /// Maximum connections on all API listeners, gRPC's among them; beyond it 503 [default: 16384, or as many as this machine's file
     /// descriptors allow]
     #[arg(long, env = "LOCKSIDE_MAX_CONNECTIONS", value_name = "N")]
     pub max_connections: Option<String>,

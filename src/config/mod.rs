@@ -50,10 +50,10 @@ impl AuthConfig {
         Anonymous::on(self.anonymous, facts)
     }
 
-    /// What is said at start of callers without a credential: once where all API listeners have one level.
+    /// What is said at start of callers without a credential: once where all listeners have one level.
     fn levels(&self, listen: &ListenConfig) -> Result<Vec<String>, Vec<String>> {
         let (mut levels, mut problems) = (Vec::new(), Vec::new());
-        for listener in &listen.api {
+        for (_, listener) in listen.serving() {
             match self.anonymous_on(listener, listen.insecure) {
                 Ok(level) => levels.push((listener, level)),
                 Err(problem) => problems.push(format!("{problem} (`{listener}`)")),
@@ -111,9 +111,9 @@ impl Config {
         let process = check.process(&flags.process);
         // A key file that does not fit is a mistake of its own.
         let is_open = auth.as_ref().is_some_and(|auth| !auth.has_credential()) && !listen.insecure;
-        for exposed in listen.api.iter().filter(|address| is_open && !address.is_local()) {
+        for (flag, exposed) in listen.serving().filter(|(_, address)| is_open && !address.is_local()) {
             check.mistake(
-                "--listen",
+                flag,
                 format!(
                     "`{exposed}` can be reached from other machines and no authentication is configured; set \
                      --jwt-secret-file, --jwt-public-key-file or --api-token-file, or add --insecure"

@@ -173,8 +173,8 @@ pub fn dapr(data: &[u8]) {
     let Ok(store) = segment(&store, "store") else { return };
     let stores = [("one", "lock||app"), ("two", "lock")]
         .map(|(name, prefix)| DaprStore { name: name.to_owned(), prefix: prefix.to_owned() });
-    let lock = |body: &[u8]| LockBody::of(body).and_then(|body| body.into_terms(&store, &stores, &limits()));
-    let unlock = |body: &[u8]| LockBody::of(body).and_then(|body| body.into_lock(&store, &stores));
+    let lock = |body: &[u8]| LockBody::asked(body).and_then(|asked| asked.into_terms(&store, &stores, &limits()));
+    let unlock = |body: &[u8]| LockBody::asked(body).and_then(|asked| asked.into_lock(&store, &stores));
     let (locked, unlocked) = (lock(body).ok(), unlock(body).ok());
     if let Some(terms) = &locked {
         assert!((1000..=MAX_TTL_MS).contains(&terms.ttl.as_ms()) && terms.ttl.as_ms() % 1000 == 0);

@@ -103,6 +103,8 @@ impl Buf for Chunk {
 pub enum Body {
     /// The whole body.
     Whole(Option<Chunk>),
+    /// The whole body, and trailers behind it.
+    Trailed(Option<Chunk>, Option<Box<HeaderMap>>),
     /// The whole body, a part at a time. [`Broken`] cuts the connection, so that no client takes a part for the whole.
     Parts(mpsc::Receiver<Result<Bytes, Broken>>),
     /// Lines without an end, for as long as the connection lasts.
@@ -119,23 +121,45 @@ impl Body {
         Body::Whole(Some(Chunk::from(bytes.into())))
     }
 
+    pub fn trailed(bytes: Bytes, trailers: HeaderMap) -> Body {
+        Body::Trailed(Some(Chunk::from(bytes)), Some(Box::new(trailers)))
+    }
+
+    /// The one part of a whole body that is not empty.
+    fn chunk(&mut self) -> Option<&mut Chunk> {
+        match self {
+            Body::Whole(chunk) | Body::Trailed(chunk, _) => chunk.as_mut(),
+            Body::Parts(_) | Body::Stream(_) => None,
+        }
+    }
+
     /// Has `call` called once this body, which must be whole and not empty, has been sent.
     pub fn on_sent(&mut self, call: OnSent) {
-        if let Body::Whole(Some(chunk)) = self {
+        if let Some(chunk) = self.chunk() {
             chunk.on_sent = Some(call);
+        }
+    }
+
+    /// Has the call that is due once this body has been sent changed to another.
+    pub fn defer(&mut self, deferred: impl FnOnce(OnSent) -> OnSent) {
+        if let Some(chunk) = self.chunk() {
+            chunk.on_sent = chunk.on_sent.take().map(deferred);
         }
     }
 
     /// Keeps a guard until this body, which must be whole and not empty, has been sent, or will not be.
     pub fn keep(&mut self, kept: Box<dyn Send>) {
-        if let Body::Whole(Some(chunk)) = self {
+        if let Some(chunk) = self.chunk() {
             chunk.kept = Some(kept);
         }
     }
 
     /// Whether a call is due once it has been sent.
     pub fn is_awaited(&self) -> bool {
-        matches!(self, Body::Whole(Some(Chunk { on_sent: Some(_), .. })))
+        matches!(
+            self,
+            Body::Whole(Some(Chunk { on_sent: Some(_), .. })) | Body::Trailed(Some(Chunk { on_sent: Some(_), .. }), _)
+        )
     }
 
     /// Whether it ends only with its connection.
@@ -153,6 +177,10 @@ impl HttpBody for Body {
             Body::Whole(chunk) => {
                 Poll::Ready(chunk.take().filter(Chunk::has_remaining).map(|chunk| Ok(Frame::data(chunk))))
             }
+            Body::Trailed(chunk, trailers) => {
+                let data = chunk.take().filter(Chunk::has_remaining).map(Frame::data);
+                Poll::Ready(data.or_else(|| trailers.take().map(|trailers| Frame::trailers(*trailers))).map(Ok))
+            }
             Body::Parts(chunks) | Body::Stream(chunks) => {
                 chunks.poll_recv(cx).map(|chunk| chunk.map(|bytes| bytes.map(|bytes| Frame::data(bytes.into()))))
             }
@@ -160,13 +188,13 @@ impl HttpBody for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Body::Whole(None))
+        matches!(self, Body::Whole(None) | Body::Trailed(None, None))
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Body::Whole(chunk) => SizeHint::with_exact(chunk.as_ref().map_or(0, |chunk| chunk.remaining() as u64)),
-            Body::Parts(_) | Body::Stream(_) => SizeHint::default(),
+            Body::Trailed(..) | Body::Parts(_) | Body::Stream(_) => SizeHint::default(),
         }
     }
 }

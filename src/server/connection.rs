@@ -1,4 +1,5 @@
-//! One connection, from its first head to its last answer: hyper between our stream below it and our handler above it.
+//! One connection, from its first bytes to its last answer; the requests of HTTP/1: hyper between our stream below it and
+//! our handler above it.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
@@ -12,17 +13,25 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::time::Sleep;
 
-use super::Handler;
 use super::head::{self, Gathered, Gathering, Heads, Unfinished};
+use super::http2::{self, NO_HTTP2, PREFACE};
 use super::listener::PeerCheck;
 use super::peer::{Peer, Shared, Transport};
 use super::refusal::{REQUEST_ID, TURNED_AWAY, head_too_long, named, refuse, too_long};
 use super::timed::TimedStream;
 use super::timeouts::{Activity, Timeout};
+use super::{Handler, Protocol};
 use crate::drain::Drain;
 
 /// Longest buffer of a connection, bytes; hyper's default is 417 KB. So much of an answer waits in it, and one part more.
 const BUFFER_BYTES: usize = 16 * 1024;
+
+/// What a connection begins with.
+pub struct Rules {
+    pub protocol: Protocol,
+    pub heads: Heads,
+    pub unfinished: Unfinished,
+}
 
 /// Serves one connection to its end; why it was cut, if it was.
 pub async fn converse<S, H>(
@@ -30,14 +39,14 @@ pub async fn converse<S, H>(
     peer_check: PeerCheck,
     handler: H,
     drain: Drain,
-    heads: Heads,
-    unfinished: Unfinished,
+    rules: Rules,
     activity: Arc<Activity>,
 ) -> Option<Timeout>
 where
     S: Transport,
     H: Handler,
 {
+    let Rules { protocol, heads, unfinished } = rules;
     let shared = Shared::new(stream);
     let mut stream = Gathering::new(TimedStream::new(shared.clone(), Arc::clone(&activity)), unfinished);
     let mut timer = pin!(tokio::time::sleep(heads.timeout));
@@ -47,7 +56,11 @@ where
             if draining.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Ok(Ok(Gathered::Closed)));
             }
-            match stream.poll_head(heads.longest, cx) {
+            let gathered = match protocol {
+                Protocol::Http1 => stream.poll_head(heads.longest, cx),
+                Protocol::Http2 => stream.poll_preface(PREFACE, cx),
+            };
+            match gathered {
                 Poll::Ready(gathered) => Poll::Ready(Ok(gathered)),
                 Poll::Pending => activity.poll_end(timer.as_mut(), cx).map(Err),
             }
@@ -58,7 +71,10 @@ where
         // The state for requests is made with the first of them.
         Ok(Ok(Gathered::Whole)) => {
             let connection = Connection { shared, stream, peer_check, activity };
-            Box::pin(serve_requests(connection, handler, drain, heads, timer)).await
+            match protocol {
+                Protocol::Http1 => Box::pin(serve_requests(connection, handler, drain, heads, timer)).await,
+                Protocol::Http2 => Box::pin(http2::serve(connection, handler, drain, timer)).await,
+            }
         }
         Ok(Ok(Gathered::TooLong)) => {
             let answer = head_too_long(stream.values(&REQUEST_ID));
@@ -67,6 +83,10 @@ where
         }
         Ok(Ok(Gathered::NoRoom)) => {
             refuse(&mut stream, TURNED_AWAY).await;
+            Ok(Ok(()))
+        }
+        Ok(Ok(Gathered::Foreign)) => {
+            refuse(&mut stream, NO_HTTP2).await;
             Ok(Ok(()))
         }
         Ok(Ok(Gathered::Closed)) => Ok(Ok(())),
@@ -86,13 +106,13 @@ where
     }
 }
 
-/// A connection whose first head has come.
-struct Connection<S> {
-    shared: Shared<S>,
-    /// `shared` with the first head read ahead and with timeouts, for hyper.
-    stream: Gathering<TimedStream<Shared<S>>>,
-    peer_check: PeerCheck,
-    activity: Arc<Activity>,
+/// A connection that has begun.
+pub struct Connection<S> {
+    pub shared: Shared<S>,
+    /// `shared` with what was read ahead and with timeouts, for hyper.
+    pub stream: Gathering<TimedStream<Shared<S>>>,
+    pub peer_check: PeerCheck,
+    pub activity: Arc<Activity>,
 }
 
 /// Serves all requests of a connection.

@@ -45,6 +45,8 @@ pub enum Gathered {
     TooLong,
     /// The unfinished heads of all connections take all the room.
     NoRoom,
+    /// It does not begin as the protocol of the listener does.
+    Foreign,
     Closed,
 }
 
@@ -109,6 +111,28 @@ impl<S: AsyncRead + Unpin> Gathering<S> {
             if self.count(self.held.capacity()) > ALL_HEADS {
                 return Poll::Ready(Ok(Gathered::NoRoom));
             }
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Gathering<S> {
+    /// Ready once the connection has begun with `preface`, or cannot.
+    pub fn poll_preface(&mut self, preface: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<Gathered>> {
+        loop {
+            let seen = self.held.len().min(preface.len());
+            if self.held[..seen] != preface[..seen] {
+                return Poll::Ready(Ok(Gathered::Foreign));
+            }
+            if seen == preface.len() {
+                return Poll::Ready(Ok(Gathered::Whole));
+            }
+            let mut piece = [0; PIECE];
+            let mut read = ReadBuf::new(&mut piece);
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read))?;
+            if read.filled().is_empty() {
+                return Poll::Ready(Ok(Gathered::Closed));
+            }
+            self.held.extend_from_slice(read.filled());
         }
     }
 }

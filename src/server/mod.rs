@@ -5,6 +5,7 @@ mod body;
 mod connection;
 mod fd_limit;
 mod head;
+mod http2;
 mod listener;
 mod peer;
 mod refusal;
@@ -25,7 +26,7 @@ use tokio::time::Instant;
 
 pub use address::{Address, SocketAccess};
 pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body, read_behind as read_body_behind};
-use connection::converse;
+use connection::{Rules, converse};
 pub use fd_limit::{Shares, raise_limit, share};
 pub use head::{Heads, Unfinished};
 pub use listener::{Bound, Listener, bind, lacks_family};
@@ -55,12 +56,21 @@ pub trait Handler: Clone + Send + Sync + 'static {
     fn handle(&self, request: Request<Incoming>, peer: &Peer) -> impl Future<Output = Response> + Send;
 }
 
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http1,
+    /// With prior knowledge, as gRPC does.
+    Http2,
+}
+
 /// Open connections: the activity of each, and what ends it.
 pub type Crowd = Arc<Mutex<Vec<(Arc<Activity>, AbortHandle)>>>;
 
 /// The limits of a listener.
 #[derive(Clone)]
 pub struct Limits {
+    pub protocol: Protocol,
     /// Over all threads.
     pub max_connections: usize,
     /// How many threads accept from the socket.
@@ -99,11 +109,12 @@ pub async fn serve<H: Handler>(listener: Listener, handler: H, limits: Limits, d
                     let (handler, drain) = (handler.clone(), drain.clone());
                     let activity = Activity::new(limits.heads.timeout, limits.longest_request);
                     let of_crowd = limits.heads.give_way.then(|| Arc::clone(&activity));
-                    let Limits { heads, unfinished, cut: counted, listener: kind, .. } = limits.clone();
+                    let Limits { protocol, heads, unfinished, cut: counted, listener: kind, .. } = limits.clone();
+                    let rules = Rules { protocol, heads, unfinished };
                     let task = connections.spawn(async move {
                         let _open = open;
                         let peer_check = stream.peer_check();
-                        let cut = converse(stream, peer_check, handler, drain, heads, unfinished, activity).await;
+                        let cut = converse(stream, peer_check, handler, drain, rules, activity).await;
                         if let Some(cut) = cut {
                             counted.with_label_values(&[kind, cut.label()]).inc();
                         }
@@ -121,7 +132,7 @@ pub async fn serve<H: Handler>(listener: Listener, handler: H, limits: Limits, d
                 Ok(stream) => {
                     limits.refused.inc();
                     if turned_away.len() < TURNED_AWAY_AT_ONCE {
-                        turned_away.spawn(turn_away(stream));
+                        turned_away.spawn(turn_away(stream, limits.protocol));
                     }
                 }
                 Err(error) if is_the_clients(&error) => {}

@@ -7,9 +7,9 @@ use hyper::header::{CONNECTION, HeaderName, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
-use super::Response;
 use super::body::Body;
 use super::listener::Stream;
+use super::{Protocol, Response, http2};
 use crate::request;
 
 /// What a caller names its request by.
@@ -44,8 +44,12 @@ pub const TURNED_AWAY: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
 
 /// Answers one connection too many, and closes it.
-pub async fn turn_away(mut stream: Stream) {
-    refuse(&mut stream, TURNED_AWAY).await;
+pub async fn turn_away(mut stream: Stream, protocol: Protocol) {
+    let answer = match protocol {
+        Protocol::Http1 => TURNED_AWAY,
+        Protocol::Http2 => http2::TURNED_AWAY,
+    };
+    refuse(&mut stream, answer).await;
 }
 
 /// Gives this answer, and no other, and closes.

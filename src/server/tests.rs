@@ -48,8 +48,9 @@ fn connection() -> (DuplexStream, tokio::task::JoinHandle<Option<Timeout>>) {
     let ended = tokio::spawn(async move {
         let _stop = stop;
         let heads = Heads { longest: 16 * 1024, timeout: Duration::from_secs(30), give_way: false };
+        let rules = Rules { protocol: Protocol::Http1, heads, unfinished: Unfinished::default() };
         let activity = Activity::new(heads.timeout, Duration::from_secs(900));
-        converse(server, PeerCheck::default(), Paths, drain, heads, Unfinished::default(), activity).await
+        converse(server, PeerCheck::default(), Paths, drain, rules, activity).await
     });
     (client, ended)
 }

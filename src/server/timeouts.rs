@@ -32,9 +32,12 @@ enum Stage {
     /// An answer that ends only with its connection.
     Endless,
     Idle,
+    /// Several requests at a time may come, and none is there: not every byte that comes begins one.
+    NoRequest,
 }
 
-const STAGES: [Stage; 6] = [Stage::Fresh, Stage::Head, Stage::Request, Stage::Answer, Stage::Endless, Stage::Idle];
+const STAGES: [Stage; 7] =
+    [Stage::Fresh, Stage::Head, Stage::Request, Stage::Answer, Stage::Endless, Stage::Idle, Stage::NoRequest];
 
 /// Why a connection was cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,6 +97,11 @@ impl Activity {
         })
     }
 
+    /// Longest time for a request before its answer begins.
+    pub fn longest_request(&self) -> Duration {
+        self.request
+    }
+
     /// Whether it has a whole head, and since when: the least in this order gives way first.
     pub fn standing(&self) -> (bool, Instant) {
         let (stage, since) = self.stage();
@@ -135,6 +143,11 @@ impl Activity {
         self.enter(Stage::Request);
     }
 
+    /// A connection of several requests at a time has none.
+    pub fn no_request(&self) {
+        self.enter(Stage::NoRequest);
+    }
+
     /// The request has succeeded, and so its body was read or does not matter.
     pub fn is_served(&self) {
         self.has_body.store(false, Ordering::Relaxed);
@@ -154,7 +167,7 @@ impl Activity {
 
     /// Whether no request is under way.
     pub fn is_between_requests(&self) -> bool {
-        matches!(self.stage().0, Stage::Fresh | Stage::Idle)
+        matches!(self.stage().0, Stage::Fresh | Stage::Idle | Stage::NoRequest)
     }
 
     /// Whether the client may still be sending what has been answered: a body, or a head that was refused.
@@ -205,7 +218,7 @@ impl Activity {
             Stage::Request => Some((at(since, self.request), Timeout::Request)),
             Stage::Answer => Some((at(since, ANSWER), Timeout::Answer)),
             Stage::Endless => None,
-            Stage::Idle => Some((at(since, IDLE), Timeout::Idle)),
+            Stage::Idle | Stage::NoRequest => Some((at(since, IDLE), Timeout::Idle)),
         };
         let blocked = self.blocked.load(Ordering::Relaxed).checked_sub(1);
         let blocked = blocked.map(|since| (at(since, STALL), Timeout::Stall));

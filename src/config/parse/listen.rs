@@ -20,6 +20,9 @@ impl Check {
     /// What can be read, whatever is wrong with the rest.
     pub fn listen(&mut self, flags: &ListenFlags) -> ListenConfig {
         let api = self.addresses("--listen", &flags.listen);
+        let has_dapr_grpc = flags.dapr_grpc_listen.iter().any(|text| !text.is_empty());
+        let dapr_grpc =
+            if has_dapr_grpc { self.addresses("--dapr-grpc-listen", &flags.dapr_grpc_listen) } else { Vec::new() };
         let ops_is_set = flags.ops_listen.iter().any(|text| !text.is_empty());
         let ops = if ops_is_set {
             self.addresses("--ops-listen", &flags.ops_listen)
@@ -27,7 +30,8 @@ impl Check {
             let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
             families.map(|ip| Address::Tcp(SocketAddr::new(ip, OPS_PORT))).to_vec()
         };
-        let sockets = self.sockets(flags, api.iter().chain(&ops).any(|address| matches!(address, Address::Unix(_))));
+        let mut all = api.iter().chain(&dapr_grpc).chain(&ops);
+        let sockets = self.sockets(flags, all.any(|address| matches!(address, Address::Unix(_))));
         let max_connections = given(&flags.max_connections);
         let max_connections_is_set = max_connections.is_some();
         let max_connections =
@@ -52,6 +56,7 @@ impl Check {
         }
         ListenConfig {
             api,
+            dapr_grpc,
             ops,
             ops_is_set,
             sockets,

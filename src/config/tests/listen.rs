@@ -51,6 +51,8 @@ fn a_listener_beyond_loopback_needs_authentication_or_says_insecure() {
     assert!(Config::resolve(&flags(&["--listen=[::1]:7420"])).is_ok());
     let all = mistakes(&["--listen=127.0.0.1:1,10.0.0.1:1", "--listen=unix:/s", "--listen=[::]:1"]);
     assert!(all.len() == 2 && all[0].contains("`10.0.0.1:1`") && all[1].contains("`[::]:1`"), "{all:?}");
+    let all = mistakes(&["--dapr-grpc-listen=127.0.0.1:1,10.0.0.1:1"]);
+    assert!(all.len() == 1 && all[0].contains("--dapr-grpc-listen: `10.0.0.1:1`"), "{all:?}");
     let all = mistakes(&["--listen=0.0.0.0:1", "--user-directory=perhaps"]);
     assert_eq!(all.len(), 2, "both are told: {all:?}");
 }

@@ -113,10 +113,10 @@ fn lock_stores_are_names_that_make_no_two_locks_one() {
 #[test]
 fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
     let all = |config: Config| {
-        let ListenConfig { api, ops, allowed_hosts, allowed_origins, dapr_stores, .. } = config.listen;
+        let ListenConfig { api, dapr_grpc, ops, allowed_hosts, allowed_origins, dapr_stores, .. } = config.listen;
         let addresses = |all: Vec<Address>| all.iter().map(Address::to_string).collect::<Vec<_>>();
         let stores = dapr_stores.into_iter().map(|store| store.name).collect();
-        [addresses(api), addresses(ops), allowed_hosts, allowed_origins, stores]
+        [addresses(api), addresses(dapr_grpc), addresses(ops), allowed_hosts, allowed_origins, stores]
     };
     let mut command = Command::command();
     let lists: Vec<String> = command
@@ -126,6 +126,7 @@ fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
         .collect();
     let known = [
         ("--listen", ["127.0.0.1:1", "127.0.0.1:2"]),
+        ("--dapr-grpc-listen", ["127.0.0.1:5", "127.0.0.1:6"]),
         ("--ops-listen", ["127.0.0.1:3", "127.0.0.1:4"]),
         ("--allowed-hosts", ["a.test", "b.test"]),
         ("--allowed-origins", ["https://a.test", "https://b.test"]),

@@ -4,6 +4,7 @@ pub mod certificates;
 pub mod clients;
 pub mod cluster;
 pub mod command;
+pub mod grpc;
 pub mod history;
 pub mod http;
 pub mod jwt;
@@ -26,6 +27,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 pub use cluster::Cluster;
 pub use command::{lockside, lockside_with, subcommands};
+pub use grpc::{Fields, Grpc};
 pub use http::{Answer, Call};
 pub use lens::Lens;
 pub use proxy::{Fault, Proxy};

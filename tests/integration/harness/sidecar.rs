@@ -109,6 +109,14 @@ impl Sidecar {
         &self.api
     }
 
+    /// `ip:port` of the listener of gRPC, or its `unix:/path`.
+    pub fn grpc_address(&self) -> String {
+        let log = self.log();
+        let line = log.lines().find(|line| line.contains("\"listening\"")).expect("the line of the listeners");
+        let line: serde_json::Value = serde_json::from_str(line).expect("a line of JSON");
+        line["dapr_grpc"].as_str().expect("--dapr-grpc-listen").to_owned()
+    }
+
     pub fn ops_address(&self) -> &str {
         &self.ops
     }

@@ -24,10 +24,14 @@ async fn an_empty_setting_is_an_unset_one_on_loopback_and_beyond() {
     let token = scratch.file("token", "a token of the test");
     // Where all settings are good the start ends at the address that is taken, and at nothing before.
     for (flag, variable) in settings().await {
-        for (listen, credential, code, says) in [
-            ("127.0.0.1:0", false, 1, "cannot listen on"),
-            ("0.0.0.0:0", false, 64, "no authentication is configured"),
-            ("0.0.0.0:0", true, 1, "cannot listen on"),
+        const HERE: &str = "127.0.0.1:0";
+        const BEYOND: &str = "0.0.0.0:0";
+        for (listen, grpc, credential, code, says) in [
+            (HERE, HERE, false, 1, "cannot listen on"),
+            (BEYOND, HERE, false, 64, "no authentication is configured"),
+            (BEYOND, HERE, true, 1, "cannot listen on"),
+            (HERE, BEYOND, false, 64, "no authentication is configured"),
+            (HERE, BEYOND, true, 1, "cannot listen on"),
         ] {
             let mut flags = vec!["serve".to_owned()];
             let mut give = |name: &str, value: &str| {
@@ -36,6 +40,7 @@ async fn an_empty_setting_is_an_unset_one_on_loopback_and_beyond() {
                 }
             };
             give("--listen", listen);
+            give("--dapr-grpc-listen", grpc);
             // Without its flag it is the default's, where another may or may not listen.
             give("--ops-listen", &address);
             if credential {
@@ -46,8 +51,9 @@ async fn an_empty_setting_is_an_unset_one_on_loopback_and_beyond() {
             }
             let (code, says) = match flag.as_str() {
                 // On loopback, then.
-                "--listen" => (1, "cannot listen on"),
-                "--api-token-file" if listen == "0.0.0.0:0" => (64, "no authentication is configured"),
+                "--listen" if grpc == HERE => (1, "cannot listen on"),
+                "--dapr-grpc-listen" if listen == HERE => (1, "cannot listen on"),
+                "--api-token-file" if [listen, grpc].contains(&BEYOND) => (64, "no authentication is configured"),
                 _ => (code, says),
             };
             let given = |more: &[&str]| {

@@ -2,6 +2,7 @@
 
 mod callers;
 mod errors;
+mod grpc;
 mod locks;
 mod outages;
 mod sdk;

@@ -1,30 +1,19 @@
-//! The Dapr API: the HTTP form of Dapr's distributed lock, so that code written for Dapr runs against lockside unchanged.
-//! The order of checks is Dapr's own; lockside's further checks come last.
-//!
-//! As with Dapr, any caller who knows a lock's owner may release it. Users are refused, because a user's lock is that
-//! user's alone, and a Dapr owner is only a name.
+//! The HTTP form of the Dapr API.
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use super::body::object;
-use super::context::Context;
-use super::failure::{Denial, Failure};
-use super::owner_names;
-use super::route::DaprCall;
-use super::settings::DaprStore;
-use super::wire::{confirming, json, no_content, segment};
-use crate::auth::Anonymous;
-use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Owner, Reentry, Ttl};
-use crate::request::{self, Caller};
+use super::{Asked, ID, STORE_TYPE, STORE_VERSION, acquire, admit, release};
+use crate::api::body::object;
+use crate::api::context::Context;
+use crate::api::failure::Failure;
+use crate::api::route::DaprCall;
+use crate::api::wire::{confirming, json, no_content, segment};
 use crate::server::{Response, read_body};
 
-/// Between the parts of a lock's name.
-const SEPARATOR: &str = "||";
-
-/// `POST /v1.0-alpha1/lock/{store}`: acquires a key. Its owner is refused, too: there is no renewal.
+/// `POST /v1.0-alpha1/lock/{store}`: acquires a key.
 pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct TryLockView {
@@ -32,16 +21,12 @@ pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -
     }
     admit(cx, &request).await?;
     let body = read_body(request).await?;
-    let terms = LockBody::of(&body)?.into_terms(&segment(&store, "store")?, &cx.dapr_stores, &cx.limits)?;
-    let LockTerms { key, owner, ttl } = terms;
-    let attempt = Attempt::plain(owner, ttl, Reentry::Refuse);
-    let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
-    let success = !matches!(content, Acquired::Held(_));
+    let terms = LockBody::asked(&body)?.into_terms(&segment(&store, "store")?, &cx.dapr_stores, &cx.limits)?;
+    let (success, unconfirmed) = acquire(cx, terms).await?;
     Ok(confirming(json(StatusCode::OK, &TryLockView { success }), unconfirmed))
 }
 
-/// `POST /v1.0-alpha1/unlock/{store}`: releases the owner's lease of the key. Status 3, an internal error, is never
-/// returned: the answer is 500 then, as with Dapr.
+/// `POST /v1.0-alpha1/unlock/{store}`: releases the owner's lease of the key.
 pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> Result<Response, Failure> {
     #[derive(Serialize)]
     struct UnlockView {
@@ -49,12 +34,8 @@ pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> 
     }
     admit(cx, &request).await?;
     let body = read_body(request).await?;
-    let (key, owner) = LockBody::of(&body)?.into_lock(&segment(&store, "store")?, &cx.dapr_stores)?;
-    let status = match cx.holds.release_key(&cx.locks, key, owner).await? {
-        Changed::Done(()) => 0,
-        Changed::Lost(_) => 1,
-        Changed::NotYours => 2,
-    };
+    let (key, owner) = LockBody::asked(&body)?.into_lock(&segment(&store, "store")?, &cx.dapr_stores)?;
+    let status = release(cx, key, owner).await? as u8;
     Ok(json(StatusCode::OK, &UnlockView { status }))
 }
 
@@ -75,9 +56,9 @@ pub async fn metadata(cx: &Context, request: Request<Incoming>) -> Result<Respon
         components: Vec<Component<'a>>,
     }
     admit(cx, &request).await?;
-    let component = |name| Component { name, r#type: "lock.lockside", version: "v1", capabilities: [] };
+    let component = |name| Component { name, r#type: STORE_TYPE, version: STORE_VERSION, capabilities: [] };
     let view = MetadataView {
-        id: "lockside",
+        id: ID,
         runtime_version: env!("CARGO_PKG_VERSION"),
         components: cx.dapr_stores.iter().map(|store| component(&store.name)).collect(),
     };
@@ -89,23 +70,21 @@ pub fn health() -> Response {
     no_content()
 }
 
-/// Admits service callers, as the native API does, and callers with Dapr's API token.
-async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure> {
-    if cx.authenticator.is_dapr_system(request.headers())? {
-        request::asked_by(Caller::System);
-        return Ok(());
+/// Refuses what leads nowhere: as with Dapr, only to callers with a credential, where there is an API token.
+pub async fn refuse(cx: &Context, request: Request<Incoming>, failure: Failure) -> Result<Response, Failure> {
+    match admit(cx, &request).await {
+        Err(unknown @ (Failure::Unauthorized(_) | Failure::Proxied)) if cx.authenticator.has_api_token() => {
+            Err(unknown)
+        }
+        _ => Err(failure),
     }
-    if cx.caller(request, Anonymous::Lock).await?.owner.is_some() {
-        return Err(Failure::Forbidden(Denial::User));
-    }
-    Ok(())
 }
 
 /// Body of a lock and of an unlock, as protobuf's JSON has it: either spelling of a name; a field that is `null` or missing
 /// is empty or 0.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(super) struct LockBody {
+pub(in crate::api) struct LockBody {
     #[serde(alias = "resource_id")]
     resource_id: Option<String>,
     #[serde(alias = "lock_owner")]
@@ -114,59 +93,12 @@ pub(super) struct LockBody {
     expiry_in_seconds: i32,
 }
 
-/// What a lock asks for.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct LockTerms {
-    pub key: Key,
-    pub owner: Owner,
-    pub ttl: Ttl,
-}
-
 impl LockBody {
-    pub(super) fn of(body: &[u8]) -> Result<LockBody, Failure> {
-        if body.is_empty() { Ok(LockBody::default()) } else { object(body) }
-    }
-
-    pub(super) fn into_terms(
-        self,
-        store: &str,
-        stores: &[DaprStore],
-        limits: &LockConfig,
-    ) -> Result<LockTerms, Failure> {
-        let seconds = u64::try_from(self.expiry_in_seconds).ok().filter(|seconds| *seconds > 0);
-        let seconds = seconds
-            .ok_or_else(|| Failure::BadRequest(format!("ExpiryInSeconds is not positive in lock store {store}")))?;
-        let (key, owner) = self.into_lock(store, stores)?;
-        let ttl = Ttl::from_ms(seconds * 1000, limits.max_ttl_ms);
-        let ttl = ttl.ok_or_else(|| {
-            Failure::BadRequest(format!("expiryInSeconds: expected 1 to {} seconds", limits.max_ttl_ms / 1000))
-        })?;
-        Ok(LockTerms { key, owner, ttl })
-    }
-
-    /// The key of a lock and its owner.
-    pub(super) fn into_lock(self, store: &str, stores: &[DaprStore]) -> Result<(Key, Owner), Failure> {
-        if stores.is_empty() {
-            return Err(Failure::NoStores);
-        }
-        let given = |name: &str, value: Option<String>| {
-            let value = value.filter(|text| !text.is_empty());
-            value.ok_or_else(|| Failure::BadRequest(format!("{name} is empty in lock store {store}")))
-        };
-        let resource = given("ResourceId", self.resource_id)?;
-        let owner = given("LockOwner", self.lock_owner)?;
-        let Some(DaprStore { prefix, .. }) = stores.iter().find(|known| known.name == store) else {
-            return Err(Failure::NoSuchStore(format!("lock store {store} not found")));
-        };
-        if resource.contains(SEPARATOR) {
-            return Err(Failure::BadRequest(format!("resourceId: expected a text without `{SEPARATOR}`")));
-        }
-        owner_names::check("lockOwner", &owner)?;
-        request::speaks_for(&owner);
-        let key = Key::parse(&format!("{prefix}{SEPARATOR}{resource}"));
-        let key = key.map_err(|error| Failure::BadRequest(error.to_string()))?;
-        request::asks_for(|| key.share());
-        Ok((key, Owner::system(owner)))
+    pub(in crate::api) fn asked(body: &[u8]) -> Result<Asked, Failure> {
+        let body: LockBody = if body.is_empty() { LockBody::default() } else { object(body)? };
+        let LockBody { resource_id, lock_owner, expiry_in_seconds } = body;
+        let (resource, owner) = (resource_id.unwrap_or_default(), lock_owner.unwrap_or_default());
+        Ok(Asked { resource, owner, expiry_in_seconds })
     }
 }
 
@@ -200,18 +132,21 @@ pub fn answer(status: StatusCode, code: Option<&str>, call: DaprCall, message: &
     let error_code = code.unwrap_or(match call {
         DaprCall::TryLock => "ERR_TRY_LOCK",
         DaprCall::Unlock => "ERR_UNLOCK",
-        DaprCall::Probe => "ERR_METADATA_GET",
+        DaprCall::Probe | DaprCall::Health => "ERR_METADATA_GET",
     });
     json(status, &ErrorView { error_code, message })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::LockTerms;
     use super::*;
     use crate::api::fuzz::limits;
+    use crate::api::settings::DaprStore;
+    use crate::lock::{LockConfig, Owner};
 
     fn terms(body: &str) -> Result<LockTerms, Failure> {
-        LockBody::of(body.as_bytes())?.into_terms(
+        LockBody::asked(body.as_bytes())?.into_terms(
             "a",
             &[DaprStore { name: "a".to_owned(), prefix: "p".to_owned() }],
             &LockConfig { max_ttl_ms: 60_000, ..limits() },
