@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::header::HeaderValue;
 use hyper::{HeaderMap, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -9,7 +10,8 @@ use serde_json::json;
 
 use super::admin::Target;
 use super::body;
-use super::dapr::LockBody;
+use super::dapr::messages::{TryLockRequest, UnlockRequest};
+use super::dapr::{Asked, LockBody, frame};
 use super::leases::{CreateBody, token_in};
 use super::native::request::{AcquireBody, idempotency_key, key_in};
 use super::pagination::{MAX_LIMIT, Page};
@@ -194,6 +196,29 @@ pub fn dapr(data: &[u8]) {
     let seconds = locked.as_ref().map_or(0, |terms| terms.ttl.as_ms() / 1000).to_string();
     let again = json!({"lock_owner": owner.id, "expiry_in_seconds": seconds, "resource_id": resource}).to_string();
     assert_eq!((lock(again.as_bytes()).ok(), unlock(again.as_bytes()).ok()), (locked, Some((key, owner))));
+}
+
+/// A body of gRPC: what is read is the same when it is written again, an unlock that reads the same body means the same
+/// lock, and what is accepted is within its bounds.
+pub fn dapr_grpc(data: &[u8]) {
+    let body = Bytes::copy_from_slice(data);
+    let Ok(request) = frame::read::<TryLockRequest>(body.clone()) else { return };
+    assert_eq!(frame::read(frame::write(&request)), Ok(request.clone()));
+    let TryLockRequest { store_name, resource_id: resource, lock_owner: owner, expiry_in_seconds } = request;
+    let unlock: UnlockRequest = frame::read(body).expect("a lock's message has all fields of an unlock's");
+    assert_eq!([&unlock.store_name, &unlock.resource_id, &unlock.lock_owner], [&store_name, &resource, &owner]);
+    let stores = [DaprStore { name: store_name.clone(), prefix: "lock||app".to_owned() }];
+    let asked = |expiry_in_seconds| Asked { resource: resource.clone(), owner: owner.clone(), expiry_in_seconds };
+    let unlocked = asked(0).into_lock(&store_name, &stores).ok();
+    if let Ok(terms) = asked(expiry_in_seconds).into_terms(&store_name, &stores, &limits()) {
+        assert_eq!(terms.ttl.as_ms(), u64::try_from(expiry_in_seconds).expect("above 0") * 1000);
+        assert!(terms.ttl.as_ms() <= MAX_TTL_MS);
+        assert_eq!(unlocked, Some((terms.key, terms.owner)));
+    }
+    let Some((key, owner_of_key)) = unlocked else { return };
+    keyed(&key);
+    assert_eq!((owner_of_key.kind, owner_of_key.id.as_str()), (OwnerKind::System, owner.as_str()));
+    assert_eq!(key.as_str(), format!("lock||app||{resource}"));
 }
 
 /// A query: numbers and flags are what they say, a page is within its bounds, and the query of the page behind it

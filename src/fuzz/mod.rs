@@ -1,7 +1,7 @@
 //! What holds of every input, however odd: the properties that `fuzz/` feeds with random bytes, and the tests with
 //! a few. Each panics where it does not hold. Not a part of what ships.
 
-pub use crate::api::fuzz::{admin, dapr, leases, native, path, query};
+pub use crate::api::fuzz::{admin, dapr, dapr_grpc, leases, native, path, query};
 pub use crate::auth::fuzz::credentials;
 pub use crate::config::fuzz::{environment, redis_url};
 pub use crate::lock::fuzz::{record, rows};
@@ -24,10 +24,11 @@ mod tests {
     type Property = fn(&[u8]);
 
     /// Each property, by the name of its target.
-    const TABLE: [(&str, Property); 11] = [
+    const TABLE: [(&str, Property); 12] = [
         ("admin", admin),
         ("credentials", credentials),
         ("dapr", dapr),
+        ("dapr_grpc", dapr_grpc),
         ("environment", environment),
         ("leases", leases),
         ("native", native),

@@ -4,10 +4,10 @@
 //! As with Dapr, any caller who knows a lock's owner may release it. Users are refused, because a user's lock is that
 //! user's alone, and a Dapr owner is only a name.
 
-mod frame;
+pub(super) mod frame;
 mod grpc;
 mod http;
-mod messages;
+pub(super) mod messages;
 
 pub use grpc::DaprGrpc;
 #[cfg(any(test, fuzzing))]
