@@ -245,7 +245,7 @@ docs: ## Draw the pictures and build docs/ into a site with search, target/docs;
 .PHONY: bench
 bench: redis peers ## Measure lockside beside the least it could cost and beside its peers; ARGS="--only a,f"
 	$(RELEASE)
-	BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) \
+	BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) BENCH_DAPRD=$(wildcard target/sdks/daprd) \
 	  $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
 
 .PHONY: growth

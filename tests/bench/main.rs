@@ -55,6 +55,9 @@ pub struct Settings {
     /// A directory in which `redlock` and `ioredis` are installed; without it their row is left out.
     #[arg(long, env = "BENCH_NODE_MODULES")]
     node_modules: Option<String>,
+    /// Dapr's sidecar, as `make test-sdks` builds it; without it its lines are left out.
+    #[arg(long, env = "BENCH_DAPRD")]
+    daprd: Option<String>,
     /// What `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,

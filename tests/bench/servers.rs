@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
+use crate::Bench;
 use crate::bare::Answers;
 use crate::process::{Cores, Process, Scratch, eventually, free_port};
 
@@ -151,6 +152,45 @@ impl Etcd {
         let process = Process::start(Cores::All, "etcd", args.concat());
         eventually("etcd answers", || ask(&api, "GET", "/health", "").filter(|(_, body)| body.contains("true")));
         Etcd { _process: process, api }
+    }
+}
+
+/// Dapr's sidecar with its Redis lock store.
+pub struct Daprd {
+    pub process: Process,
+    pub grpc: String,
+}
+
+impl Daprd {
+    /// Nothing where it is not built.
+    pub fn start(bench: &Bench, redis_port: u16) -> Option<Daprd> {
+        let path = bench.settings.daprd.as_ref().filter(|path| !path.is_empty())?;
+        let resources = bench.scratch.path("daprd");
+        std::fs::create_dir_all(&resources).expect("a scratch folder");
+        let component = format!(
+            "apiVersion: dapr.io/v1alpha1\nkind: Component\nmetadata:\n  name: lockstore\nspec:\n  type: lock.redis\n  \
+             version: v1\n  metadata:\n  - name: redisHost\n    value: 127.0.0.1:{redis_port}\n  - name: redisPassword\n    \
+             value: \"\"\n"
+        );
+        std::fs::write(format!("{resources}/lock.yaml"), component).expect("a scratch file");
+        let ports = [0; 4].map(|_| free_port().to_string());
+        let [http, grpc, internal, metrics] = &ports;
+        let args = [
+            ["--app-id", "bench"],
+            ["--mode", "standalone"],
+            ["--resources-path", &resources],
+            ["--dapr-http-port", http],
+            ["--dapr-grpc-port", grpc],
+            ["--dapr-internal-grpc-port", internal],
+            ["--metrics-port", metrics],
+            ["--log-level", "error"],
+        ];
+        let process = Process::start(Cores::All, path, args.concat());
+        let health = format!("127.0.0.1:{http}");
+        eventually("daprd is healthy", || {
+            ask(&health, "GET", "/v1.0/healthz", "").filter(|(status, _)| *status == 204)
+        });
+        Some(Daprd { process, grpc: format!("127.0.0.1:{grpc}") })
     }
 }
 

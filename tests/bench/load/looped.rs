@@ -151,6 +151,17 @@ async fn turn(shape: &Shape, connection: &mut Connection, mine: &mut Mine, seen:
             seen.answer(asked);
         }
         Shape::Etcd => etcd_pair(connection, mine, seen).await,
+        Shape::DaprHttp => {
+            let resource = format!(r#""resourceId":"bench-{number}-{count}","lockOwner":"bench""#);
+            let lock = format!(r#"{{{resource},"expiryInSeconds":30}}"#);
+            let answer = connection.ask("POST", "/v1.0-alpha1/lock/lockstore", &lock).await;
+            assert_eq!(answer.body, br#"{"success":true}"#, "{}", answer.status);
+            seen.answer(asked);
+            let (asked, unlock) = (Instant::now(), format!("{{{resource}}}"));
+            let answer = connection.ask("POST", "/v1.0-alpha1/unlock/lockstore", &unlock).await;
+            assert_eq!(answer.body, br#"{"status":0}"#, "{}", answer.status);
+            seen.answer(asked);
+        }
         _ => unreachable!("not looped"),
     }
 }

@@ -4,6 +4,7 @@
 //! Not wrk: its scripts do not learn which connection an answer came by, so that they cannot give back the token that
 //! this connection was granted.
 
+mod grpc;
 mod held;
 mod http;
 mod line;
@@ -52,6 +53,10 @@ pub enum Shape {
     Fixed { turns: u64, renews: bool },
     /// etcd's `lock` and `unlock` in turn, by its HTTP gateway.
     Etcd,
+    /// Dapr's lock and unlock in turn, over HTTP.
+    DaprHttp,
+    /// The same over gRPC, all calls on one connection.
+    DaprGrpc,
     /// The very commands that a sidecar sent, straight to Redis.
     Straight { acquire: Vec<u8>, release: Vec<u8>, token: u64 },
     /// A bare `SET NX PX` script and a compare-and-delete script, so many of each in one write.
@@ -142,7 +147,10 @@ pub async fn serve(load: &str) {
         Shape::Straight { acquire, release, token } => straight::sidecars(&load, acquire, release, *token).await,
         Shape::BareScripts { depth } => straight::bare(&load, *depth).await,
         Shape::Fixed { turns, renews } => looped::fixed(&load, *turns, *renews).await,
-        Shape::Pairs | Shape::Contended | Shape::Renewals | Shape::List | Shape::Etcd => looped::run(&load).await,
+        Shape::DaprGrpc => grpc::pairs(&load).await,
+        Shape::Pairs | Shape::Contended | Shape::Renewals | Shape::List | Shape::Etcd | Shape::DaprHttp => {
+            looped::run(&load).await
+        }
     };
     say(&report);
 }

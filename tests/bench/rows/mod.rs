@@ -1,5 +1,6 @@
 //! The rows of the table, one file a subject. Each starts the servers it needs, and ends them.
 
+mod dapr;
 mod handoff;
 mod held;
 mod redis;
@@ -15,7 +16,7 @@ type Row = fn(&Bench) -> Vec<Line>;
 
 /// Every row that was asked for, in the order of their letters.
 pub fn all(bench: &Bench) -> Vec<Line> {
-    let rows: [(char, Row); 12] = [
+    let rows: [(char, Row); 13] = [
         ('a', requests::pairs),
         ('b', requests::one_connection),
         ('c', requests::contended),
@@ -28,6 +29,7 @@ pub fn all(bench: &Bench) -> Vec<Line> {
         ('j', rivals::row),
         ('k', replicas::row),
         ('l', held::lists_beside_renewals),
+        ('m', dapr::row),
     ];
     let only = &bench.settings.only;
     let mut lines = Vec::new();
