@@ -52,7 +52,7 @@ pub fn row(bench: &Bench) -> Vec<Line> {
         );
         lines.push(
             Line::beside('m', what("CPU of a request"), "µs", ours.cpu, (beside, theirs.cpu))
-                .budget(Budget::AtMost(1.0 / 3.0)),
+                .budget(Budget::AtMost(0.33)),
         );
     }
     lines
