@@ -176,6 +176,41 @@ $(GENERATORS)/node_modules/.package-lock.json: tests/generators/package.json $(C
 	PATH="$(NODE):$$PATH" npm install --silent --ignore-scripts --no-package-lock --prefix $(GENERATORS)
 	@touch $@
 
+SDKS := target/sdks
+
+.PHONY: test-sdks
+test-sdks: client-binary clients $(SDKS)/python/installed $(SDKS)/go/driver $(SDKS)/java/driver $(SDKS)/rust/debug/driver $(SDKS)/daprd/daprd ## Lock through the SDKs of Dapr as they are published, and beside the real daprd
+	SDKS_NODE=$(NODE)/node LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside $(SDKS)/python/bin/python -B tests/sdks/run.py $(ARGS)
+
+# What is written last, so that what was broken off is begun again.
+$(SDKS)/python/installed: tests/sdks/python/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear $(SDKS)/python
+	$(SDKS)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(SDKS)/go/driver: tests/sdks/go/driver.go tests/sdks/go/go.mod tests/sdks/go/go.sum $(CLIENT)/go/bin/gofmt
+	cd tests/sdks/go && export PATH="$(GO):$$PATH" GOTOOLCHAIN=local && go vet . && go build -o $(CURDIR)/$@ .
+	@touch $@
+
+# daprd itself, with its Redis lock store: three minutes of downloads and builds, once.
+$(SDKS)/daprd/daprd: tests/sdks/daprd/main.go tests/sdks/daprd/go.mod tests/sdks/daprd/go.sum $(CLIENT)/go/bin/gofmt
+	cd tests/sdks/daprd && PATH="$(GO):$$PATH" GOTOOLCHAIN=local go build -tags stablecomponents -ldflags "-s -w" -o $(CURDIR)/$@ .
+	@touch $@
+
+$(SDKS)/java/driver: tests/sdks/java/Driver.java tests/sdks/java/pom.xml
+	@$(call need,javac,openjdk-17-jdk-headless)
+	@$(call need,mvn,maven)
+	cd tests/sdks/java && mvn --batch-mode --no-transfer-progress --quiet dependency:copy-dependencies \
+	  -DincludeScope=runtime -DoutputDirectory=$(CURDIR)/$(SDKS)/java/lib
+	@mkdir -p $(SDKS)/java/classes
+	javac --release 17 -Xlint:all -Werror -cp '$(SDKS)/java/lib/*' -d $(SDKS)/java/classes $<
+	@touch $@
+
+$(SDKS)/rust/debug/driver: tests/sdks/rust/src/main.rs tests/sdks/rust/Cargo.toml tests/sdks/rust/Cargo.lock | cc
+	$(CARGO) build --locked --manifest-path tests/sdks/rust/Cargo.toml --target-dir $(SDKS)/rust
+	@touch $@
+
 BROWSER := target/browser
 
 .PHONY: test-browser
@@ -283,6 +318,7 @@ fuzz: ## Fuzz each target for a minute (SECONDS=60); what is found belongs into 
 lint: cc ## Check format, clippy, documentation and dependencies
 	$(CARGO) fmt --check
 	$(CARGO) fmt --check --manifest-path fuzz/Cargo.toml
+	$(CARGO) fmt --check --manifest-path tests/sdks/rust/Cargo.toml
 	$(CARGO) clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --no-deps --quiet
 	@# Unoptimized, it is built in a third of the time, and looks as fast as it must.
