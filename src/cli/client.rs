@@ -19,7 +19,7 @@ use serde::Deserialize;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::failure::{Failure, Problem, not_ours};
-use super::place::Place;
+use super::place::{self, Place};
 use super::view::Holder;
 use crate::config::Address;
 use crate::secret::{Reloaded, Secret, Unwise};
@@ -45,10 +45,14 @@ pub struct SidecarFlags {
 impl SidecarFlags {
     /// The sidecar, once the file with the credential is read.
     pub fn sidecar(&self) -> Result<Sidecar, Failure> {
-        let own = OwnSidecar::of_environment().map_err(Failure::Usage)?;
-        // The sidecar's own token is for itself alone.
-        let own_token = own.token_file.filter(|_| self.url.is_none());
-        let place = self.url.clone().or(own.place).unwrap_or_default();
+        let (place, own_token) = match &self.url {
+            // The container's own sidecar and its token are nothing to another one.
+            Some(url) => (url.clone(), None),
+            None => {
+                let own = OwnSidecar::of_environment().map_err(Failure::Usage)?;
+                (own.place.unwrap_or_default(), own.token_file)
+            }
+        };
         let file = self.token_file.as_deref().filter(|file| *file != Path::new(""));
         let credential = match (file, own_token) {
             (Some(file), _) => Some(credential("--token-file", file)),
@@ -72,7 +76,7 @@ struct OwnSidecar {
 impl OwnSidecar {
     fn of_environment() -> Result<OwnSidecar, String> {
         let listen = std::env::var(LISTEN).unwrap_or_default();
-        let first = listen.split(',').map(str::trim).find(|address| !address.is_empty());
+        let first = Some(place::first(&listen)).filter(|first| !first.is_empty());
         let place = first.map(|first| first.parse::<Address>().map_err(|problem| format!("{LISTEN}: {problem}")));
         let token_file = std::env::var_os(API_TOKEN_FILE).filter(|file| !file.is_empty()).map(PathBuf::from);
         Ok(OwnSidecar { place: place.transpose()?.map(Place::from), token_file })

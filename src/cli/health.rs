@@ -1,14 +1,14 @@
 //! `lockside health`: a probe for containers without a shell.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{complain, exit, say};
+use super::{complain, exit, place, say};
 use crate::config::Address;
 
 /// Longest time for the whole probe.
@@ -17,7 +17,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Args, Debug)]
 pub struct HealthFlags {
     /// The metrics and health listener to ask; the first where several are named
-    #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9420", value_parser = first)]
+    #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:9420", value_parser = address)]
     ops_listen: Address,
 
     /// Check readiness (locks can be granted), not only liveness; prints the safety warnings
@@ -43,22 +43,14 @@ pub fn run(flags: &HealthFlags) -> ExitCode {
     }
 }
 
-/// The first of the addresses that `serve` takes by the same variable.
-fn first(text: &str) -> Result<Address, String> {
-    text.split(',').map(str::trim).find(|address| !address.is_empty()).unwrap_or_default().parse()
+fn address(text: &str) -> Result<Address, String> {
+    place::first(text).parse()
 }
 
 fn ask(address: &Address, path: &str) -> std::io::Result<(u16, String)> {
     match address {
         Address::Tcp(address) => {
-            let mut address = *address;
-            if address.ip().is_unspecified() {
-                address.set_ip(match address {
-                    SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                    SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-                });
-            }
-            let stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+            let stream = TcpStream::connect_timeout(&place::connectable(*address), TIMEOUT)?;
             stream.set_read_timeout(Some(TIMEOUT))?;
             converse(stream, path)
         }

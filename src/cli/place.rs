@@ -1,7 +1,7 @@
 //! Where a sidecar is, as the command line is told.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
 
@@ -27,9 +27,7 @@ impl From<Address> for Place {
     fn from(address: Address) -> Place {
         match address {
             Address::Tcp(address) => {
-                let host = match address.ip() {
-                    IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
-                    IpAddr::V6(ip) if ip.is_unspecified() => format!("[{}]", Ipv6Addr::LOCALHOST),
+                let host = match connectable(address).ip() {
                     IpAddr::V4(ip) => ip.to_string(),
                     IpAddr::V6(ip) => format!("[{ip}]"),
                 };
@@ -38,6 +36,22 @@ impl From<Address> for Place {
             Address::Unix(path) => Place::Unix(path),
         }
     }
+}
+
+/// An address that is listened on, as it is connected to: the loopback address where it is every address.
+pub fn connectable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
+}
+
+/// The first of the addresses that `serve` takes by one variable; empty where there is none.
+pub fn first(addresses: &str) -> &str {
+    addresses.split(',').map(str::trim).find(|address| !address.is_empty()).unwrap_or_default()
 }
 
 impl FromStr for Place {

@@ -145,6 +145,8 @@ async fn in_the_sidecars_container_it_asks_that_sidecar_with_its_token_and_sends
     assert_eq!(lockside_with(&["ls"], &both).await.code, Some(77), "another sidecar is not shown the token");
     let wrong = lockside_with(&["ls"], &[("LOCKSIDE_LISTEN", "here")]).await;
     assert_eq!((wrong.code, wrong.stderr.contains("LOCKSIDE_LISTEN: `here`")), (Some(64), true), "{}", wrong.stderr);
+    let wrong_elsewhere = [("LOCKSIDE_LISTEN", "here"), ("LOCKSIDE_URL", &*url(&other))];
+    assert_eq!(lockside_with(&["ls"], &wrong_elsewhere).await.code, Some(77), "what is not asked is not looked at");
     drop(own);
 }
 
