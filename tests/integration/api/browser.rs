@@ -290,8 +290,15 @@ async fn every_other_method_is_405_with_the_right_ones() {
                     let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\n{more}{lines}\r\n");
                     let said = place.wire.ask(&request);
                     // A page asks, and is told that its origin may not.
-                    let expected =
-                        if method == "OPTIONS" && !more.is_empty() { (403, None) } else { (405, Some(allow)) };
+                    let is_preflight = method == "OPTIONS" && !more.is_empty();
+                    // Dapr asks for the API token first, where there is one.
+                    let has_token = place.known == Known::JwtAndToken && target.starts_with("/v1.0");
+                    let is_unknown = has_token && !target.contains("healthz") && shown == Shown::Nothing;
+                    let expected = match () {
+                        () if is_preflight => (403, None),
+                        () if is_unknown => (401, None),
+                        () => (405, Some(allow)),
+                    };
                     assert_eq!((said.status, said.header("allow")), expected, "{request}{}", said.body);
                     assert!(!said.head.to_lowercase().contains("access-control"), "{}", said.head);
                     assert!(!said.body.contains("refreshToken"), "TRACE would show the cookie: {}", said.body);
