@@ -43,7 +43,8 @@ async fn entries_of_expired_leases_are_swept_within_a_minute_whichever_sidecars_
     // The first one may be the one that sweeps.
     leave_entries(&redis, 4800);
     sidecars.remove(0);
-    assert_eq!(entries(&redis), 4800 + HELD);
+    // A sweep may have begun meanwhile.
+    assert!(entries(&redis) > HELD, "all were swept before the first one ended");
     let took = eventually("only what is held is left", Duration::from_secs(60), async || {
         tokio::time::sleep(Duration::from_millis(200)).await;
         entries(&redis) == HELD
