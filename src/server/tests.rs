@@ -43,12 +43,16 @@ fn lines() -> mpsc::Receiver<Result<Bytes, Broken>> {
 
 /// A connection whose pipe holds 4 KB, and how it will end.
 fn connection() -> (DuplexStream, tokio::task::JoinHandle<Option<Timeout>>) {
+    connection_of(Protocol::Http1)
+}
+
+fn connection_of(protocol: Protocol) -> (DuplexStream, tokio::task::JoinHandle<Option<Timeout>>) {
     let (client, server) = tokio::io::duplex(4096);
     let (stop, drain) = Drain::channel();
     let ended = tokio::spawn(async move {
         let _stop = stop;
         let heads = Heads { longest: 16 * 1024, timeout: Duration::from_secs(30), give_way: false };
-        let rules = Rules { protocol: Protocol::Http1, heads, unfinished: Unfinished::default() };
+        let rules = Rules { protocol, heads, unfinished: Unfinished::default() };
         let activity = Activity::new(heads.timeout, Duration::from_secs(900));
         converse(server, PeerCheck::default(), Paths, drain, rules, activity).await
     });
@@ -150,6 +154,40 @@ async fn a_request_that_never_ends_is_ended() {
     let (mut client, ended) = connection();
     client.write_all(b"GET /never HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
     assert_eq!(end(ended).await, (900, Some(Timeout::Request)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_of_http2_begins_within_half_a_minute() {
+    for begun in [&b""[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r"] {
+        let (mut client, ended) = connection_of(Protocol::Http2);
+        client.write_all(begun).await.expect("written");
+        assert_eq!(end(ended).await, (30, Some(Timeout::Head)), "{begun:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_of_http2_is_told_to_go_after_two_minutes_and_an_active_one_is_not() {
+    let (client, ended) = connection_of(Protocol::Http2);
+    let (sender, client) = h2::client::handshake(client).await.expect("HTTP/2");
+    let client = tokio::spawn(client);
+    for path in ["/whole", "/slow", "/whole", "/slow"] {
+        let mut sender = sender.clone().ready().await.expect("a connection that lasts");
+        let request = Request::get(format!("http://x{path}")).body(()).expect("a request");
+        let (response, _) = sender.send_request(request, true).expect("sent");
+        assert_eq!(response.await.expect("an answer").status(), 200, "{path}");
+        sleep(Duration::from_secs(119)).await;
+    }
+    assert_eq!(end(ended).await, (1, None));
+    assert!(client.await.expect("no panic").is_ok(), "GOAWAY without an error");
+    drop(sender);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_http2_that_answers_no_ping_is_let_go() {
+    let (mut client, ended) = connection_of(Protocol::Http2);
+    client.write_all(&[http2::PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat()).await.expect("written");
+    let (seconds, _) = end(ended).await;
+    assert!((40..=46).contains(&seconds), "{seconds} s");
 }
 
 #[test]
