@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use hyper::Request;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::Incoming;
 use hyper::header::{HOST, HeaderValue};
 use hyper::rt::Executor;
 use hyper::server::conn::http2;
@@ -24,9 +24,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::Handler;
-use super::body::{Body, Broken, Chunk, OnSent};
+use super::body::OnSent;
 use super::connection::Connection;
 use super::peer::{Peer, Transport};
+use super::timed::Answer;
 use super::timeouts::{Activity, STALL, Timeout};
 use crate::drain::Drain;
 
@@ -81,7 +82,7 @@ where
                     peer_check.set();
                     response.body_mut().defer(|call| Box::new(move || sent.due(call)));
                 }
-                Ok::<_, std::convert::Infallible>(response.map(|body| Answer { body, _open: open }))
+                Ok::<_, std::convert::Infallible>(response.map(|body| Answer::new(body, open)))
             }
         }
     });
@@ -258,28 +259,5 @@ impl Drop for Open {
             // One of several has ended: the connection gets on.
             _ => activity.request(false),
         }
-    }
-}
-
-/// An answer's body: while it lives, its request is under way.
-struct Answer {
-    body: Body,
-    _open: Open,
-}
-
-impl HttpBody for Answer {
-    type Data = Chunk;
-    type Error = Broken;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, Broken>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 
 use super::body::Body;
-use super::timed::Answer;
+use super::timed::{Answer, Sending};
 use super::timeouts::Activity;
 
 /// Bytes kept for the requests behind one that holds or waits. If more come, the connection ends after its answer.
@@ -45,8 +45,9 @@ impl Peer {
         self.0.is_served();
     }
 
-    pub(super) fn answer(self, body: Body) -> Answer {
-        Answer::new(body, self.0)
+    pub(super) fn answer(self, body: Body) -> Answer<Sending> {
+        let sending = Sending::new(&body, self.0);
+        Answer::new(body, sending)
     }
 }
 

@@ -11,26 +11,35 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::body::{Body, Broken, Chunk};
 use super::timeouts::Activity;
 
-/// An answer's body: while it lives, the answer is being sent.
-pub struct Answer {
+/// An answer's body, and what ends with it.
+pub struct Answer<G> {
+    _guard: G,
     body: Body,
-    activity: Arc<Activity>,
 }
 
-impl Answer {
-    pub fn new(body: Body, activity: Arc<Activity>) -> Answer {
+/// While it lives, the answer is being sent.
+pub struct Sending(Arc<Activity>);
+
+impl Sending {
+    pub fn new(body: &Body, activity: Arc<Activity>) -> Sending {
         activity.answer(body.is_endless());
-        Answer { body, activity }
+        Sending(activity)
     }
 }
 
-impl Drop for Answer {
+impl Drop for Sending {
     fn drop(&mut self) {
-        self.activity.answered();
+        self.0.answered();
     }
 }
 
-impl HttpBody for Answer {
+impl<G> Answer<G> {
+    pub fn new(body: Body, guard: G) -> Answer<G> {
+        Answer { _guard: guard, body }
+    }
+}
+
+impl<G: Unpin> HttpBody for Answer<G> {
     type Data = Chunk;
     type Error = Broken;
 
