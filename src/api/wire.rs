@@ -24,7 +24,8 @@ const MOST_ANSWERS_BYTES: usize = 512;
 /// The query parameter of this name, decoded. 400 if it comes twice, since either could be meant, or is not UTF-8.
 pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Failure> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let mut values = pairs.filter(|(field, _)| decoded(field).is_ok_and(|field| field == name)).map(|(_, value)| value);
+    let is_named = |field: &str| field == name || decoded(field).is_ok_and(|field| field == name);
+    let mut values = pairs.filter(|(field, _)| is_named(field)).map(|(_, value)| value);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {
         return Err(Failure::BadRequest(format!("{name}: expected once")));
