@@ -326,12 +326,11 @@ async fn a_process_that_looks_itself_is_awake_and_keeps_its_entries() {
 #[tokio::test]
 async fn an_acquire_overtakes_no_waiter_but_those_of_a_process_that_is_gone() {
     for listens in [true, false] {
-        let mut space = Space::shared();
-        space.granted(&Attempt { ttl_ms: 30, ..Attempt::of("k", "alice", "n-1") });
-        for id in ["w-1", "w-2", "w-3"] {
-            space.wait(&waiter("a-0", id), "");
-        }
+        let (mut space, _) = Space::with_line(&[("a-0", "w-1"), ("a-0", "w-2"), ("a-0", "w-3")]);
         let _subscriber = listens.then(|| Subscriber::of(&space, "a-0"));
+        let lock = space.lock("k");
+        // Not by a short ttl: it must not end while they join.
+        space.ask::<i64>("PEXPIRE", &[&lock, "1"]);
         space.expired("k").await;
 
         let row = space.acquire(&Attempt::of("k", "bob", "n-2")).unwrap();
