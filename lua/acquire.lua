@@ -7,7 +7,7 @@
 -- ARGV[5] identity  the owner as the lease spells it: "kind":"user","owner":"alice",
 -- ARGV[6] nonce     the attempt as the lease spells it: "nonce":"n-1",
 -- ARGV[7] request   this sending of the attempt, a word; or nothing where the nonce names it
--- ARGV[8] ttl_ms    >= 1
+-- ARGV[8] ttl_ms    >= 1, how long a grant takes the key: as its terms have it, where `further` has terms; see lease.lua
 -- ARGV[9] further   further fields of the lease, each a JSON string with a comma before it, or nothing
 -- ARGV[10] own      what to do when this owner has the key by another attempt: "refuse"
 --                   | "extend" (valid for ttl_ms from now where that is longer, else as it is)
@@ -25,6 +25,7 @@
 -- lease.lua; undo.lua takes one out.
 -- A free key that others wait for goes to the first of them, and is held. A repetition that is told of a lease on offer
 -- takes it: it is valid for ttl_ms from now where that is longer.
+-- The terms of a lease are those of its grant. Where its promise has ended, and the key is not free yet, it is held.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
 local lock, queue                          = KEYS[1], KEYS[3]
@@ -57,6 +58,8 @@ if lease then
   if expires < 0 then
     return found('held', lease)
   end
+  -- How long this attempt would be promised it.
+  local asked_ms = terms_of(further) or ttl_ms
   local valid_until, text = expires, lease
 
   local by, opens, closes = told(lease)
@@ -65,6 +68,8 @@ if lease then
   local is_on_offer = take_offer(queue, token_of(lease))
   if is_on_offer then
     by = '' -- The waiter that it was offered to may be dead. If it takes its turn yet, it is told by that.
+  elseif not is_promised(lease, expires) then
+    return found('held', lease)
   end
   if not find_sending(by, sending) and not find_sending(by, '+*') then
     local is_full = #by + #sending >= LONGEST_BY
@@ -78,12 +83,12 @@ if lease then
   end
 
   if not is_replay or is_on_offer then
-    valid_until = math.max(expires, now_ms + ttl_ms)
+    valid_until = math.max(expires, free_at(lease, asked_ms) or 0)
   end
-  if not is_replay then
+  if not is_replay and not terms_of(lease) then
     local own_ttl_ms = tonumber(string.match(text, '"ttl":(%d+)'))
-    if own_ttl_ms and own_ttl_ms < tonumber(ttl_ms) then
-      text = string.gsub(text, '"ttl":%d+', '"ttl":' .. ttl_ms, 1)
+    if own_ttl_ms and own_ttl_ms < tonumber(asked_ms) then
+      text = string.gsub(text, '"ttl":%d+', '"ttl":' .. asked_ms, 1)
     end
   end
   if text ~= lease or valid_until ~= expires then

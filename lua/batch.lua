@@ -8,9 +8,9 @@
 -- head.lua stands before this text, and then whole_operations, which makes all other functions: of what it returns, <name>
 -- is the script <name>.lua as a function of its KEYS and ARGV.
 -- A short way changes nothing before it knows that its operation is plain: a free key without a queue; a key that another
--- attempt has; a release or a renewal by the token. Where it is not, or Redis refuses a command, the whole operation
--- follows as if nothing had been looked at, and says what there is to say; of a token that was not above the last one it
--- finds the entry in the index, and draws another.
+-- attempt has; a release or a renewal by the token, of a lease without terms. Where it is not, or Redis refuses a command,
+-- the whole operation follows as if nothing had been looked at, and says what there is to say; of a token that was not above
+-- the last one it finds the entry in the index, and draws another.
 -- Redis looks for room and for replicas before a call's first write only: what one operation may write, all may.
 -- A script, because entering one and reading from a socket cost Redis more than an operation does.
 local rows, count      = {}, 0
@@ -66,11 +66,11 @@ while at < #ARGV do
     end
   elseif name == 'release' then
     local lock, tokens, queue = unpack(KEYS, next_key, next_key + 2)
-    local key, token, identity, sending = ARGV[at + 3], unpack(ARGV, at + 7, at + 9)
-    local lease = token ~= '' and sending == '' and redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
+    local key, token, identity, sending, rest_ms = ARGV[at + 3], unpack(ARGV, at + 7, at + 10)
+    local lease = token ~= '' and sending == '' and rest_ms == '' and redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
     local mine = LEASE .. token .. '",' .. identity
     if type(lease) == 'string' and #lease < FIRST_READ and string.sub(lease, 1, #mine) == mine
-      and not string.find(lease, ',"hold":"', 1, true) and redis.pcall('EXISTS', queue) == 0
+      and not string.find(lease, ',"hold":"', 1, true) and not string.find(lease, ',"terms":"', 1, true) and redis.pcall('EXISTS', queue) == 0
       and type(redis.pcall('ZREM', tokens, key)) == 'number' and redis.pcall('DEL', lock) == 1 then
       row = 'released'
     end
@@ -79,7 +79,8 @@ while at < #ARGV do
     local token, identity, ttl_ms, _, how = unpack(ARGV, at + 4, at + 8)
     local lease = how == 'set' and ttl_ms ~= '' and redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
     local mine = LEASE .. token .. '",' .. identity
-    if type(lease) == 'string' and #lease < FIRST_READ and string.sub(lease, 1, #mine) == mine then
+    if type(lease) == 'string' and #lease < FIRST_READ and string.sub(lease, 1, #mine) == mine
+      and not string.find(lease, ',"terms":"', 1, true) then
       until_of[ttl_ms] = until_of[ttl_ms] or whole(now_ms + ttl_ms)
       -- In the millisecond in which it was set it ends then already.
       if redis.pcall('PEXPIREAT', lock, until_of[ttl_ms], 'GT') == 1

@@ -1,4 +1,4 @@
--- Force-releases a lease of any owner; the next waiter gets the key.
+-- Force-releases a lease of any owner, or its rest; the next waiter gets the key, whatever the lease's terms are.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
 -- KEYS[4] forced  string, the token that was last removed; kept for a minute, so that its holder can be told
@@ -26,7 +26,8 @@ if not lease then
   return {'free'}
 end
 -- The whole of a lease, for here a text that only begins like one has no token to match.
-local found = string.match(lease, '^{"token":"(%d+)","kind":"%l+","owner":".*","since":%d+,"ttl":%d+[,}]')
+local whole_lease = string.gsub(lease, '^({"token":"%d+",)"rest":true,', '%1', 1)
+local found = string.match(whole_lease, '^{"token":"(%d+)","kind":"%l+","owner":".*","since":%d+,"ttl":%d+[,}]')
 if not found or (token ~= '' and token ~= found) then
   return {'other', lease}
 end

@@ -5,6 +5,13 @@
 -- and returns {"late", now_ms}.
 -- A lease is a JSON text: {"token":"N", the owner, the attempt, then "by" (see `told`), "since", "ttl" and further fields.
 -- Inside a JSON string each quote is escaped, so that no owner's text can imitate a field.
+-- A lease may have terms, "terms":"ttl=N delay=N min=N max=N", all in milliseconds, 0 for what was not asked for:
+--   ttl    how long it was promised for; then "ttl" of the lease is how long the key was taken for by the grant
+--   delay  the key stays taken for so long behind the promise, unless the lease is released
+--   min    it stays taken for so long from the grant on, even where the lease is released
+--   max    no renewal promises it beyond so long from the grant on
+-- What a release leaves of a lease with "min" is a rest, {"token":"N","rest":true, and what the lease had: it takes the key,
+-- and no owner has it, since none stands behind the token.
 
 -- Bytes of "by", so that no lease grows without bound.
 local LONGEST_BY = 512
@@ -32,6 +39,40 @@ local function late(not_after)
   if not_after ~= '' and now_us > not_after * 1000 then
     return {'late', now_ms}
   end
+end
+
+-- The terms of a lease, as texts: ttl, delay, min, max; or nil where it has none.
+local function terms_of(lease)
+  return string.match(lease, ',"terms":"ttl=(%d+) delay=(%d+) min=(%d+) max=(%d+)"')
+end
+
+-- When a lease was granted.
+local function since_of(lease)
+  return tonumber(string.match(lease, '"since":(%d+),"ttl":'))
+end
+
+-- When the key of a lease gets free that is promised for ttl_ms from now, as its terms have it; or nil where they let
+-- nothing be promised any more.
+local function free_at(lease, ttl_ms)
+  local promised_until = now_ms + ttl_ms
+  local ttl, delay, min, max = terms_of(lease)
+  if not ttl then
+    return promised_until
+  end
+  local since = since_of(lease)
+  if max ~= '0' then
+    promised_until = math.min(promised_until, since + max)
+  end
+  if promised_until <= now_ms then
+    return nil
+  end
+  return math.max(promised_until + delay, since + min)
+end
+
+-- Whether the promise of a lease goes on whose key expires then.
+local function is_promised(lease, expires)
+  local ttl, delay, _, max = terms_of(lease)
+  return not ttl or (expires - delay > now_ms and (max == '0' or since_of(lease) + max > now_ms))
 end
 
 local function token_of(lease)
@@ -83,6 +124,11 @@ end
 local function without(by, first, last)
   by = ' ' .. by .. ' '
   return string.sub(string.sub(by, 1, first) .. string.sub(by, last + 1), 2, -2)
+end
+
+-- Says to all that a lease ends sooner than it did.
+local function shortened(push, key, token, ends)
+  redis.call('SPUBLISH', push .. 'all', 'shortened\n' .. key .. '\n' .. token .. '\n' .. whole(ends - now_ms))
 end
 
 -- Removes the mark of an offer of this lease from the queue, see queue.lua; whether there was one.

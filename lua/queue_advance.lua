@@ -6,7 +6,8 @@
 -- ARGV[6] how     "rank": rows say exactly how the entries stand and when the lease ends; "": only what is needed to wait
 -- ARGV[7..] entries  of the caller's waiters: the first and the last in the queue at least
 -- Returns {"held", lease, valid_until_ms, left_ms, rank ..}   the key is held (< 0: no expiry), perhaps from just now on;
---                              the lease is "" where it is another program's; valid_until_ms -1 where how is ""
+--                              the lease is "" where it is another program's; valid_until_ms -1 where how is "" and the
+--                              lease has no terms
 --       | {"stranger", rank ..}   something that is no string lies under the key
 --       | {"free", left_ms, rank ..}   it is free: Redis would not grant it, or waiters are missing or coming back;
 --                              left_ms of the time that they have for that, < 0 where that is over
@@ -51,5 +52,5 @@ end
 if type(lease) == 'table' then
   return row({'stranger'}, ranks)
 end
-local valid_until = how == 'rank' and redis.call('PEXPIRETIME', lock) or -1
+local valid_until = (how == 'rank' or terms_of(lease)) and redis.call('PEXPIRETIME', lock) or -1
 return row({'held', lease, valid_until, redis.call('PTTL', lock)}, ranks)

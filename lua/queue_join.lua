@@ -36,7 +36,7 @@ if type(lease) == 'string' and lease ~= '' then
     if find_sending((told(lease)), sending) then
       return {'turn', token_of(lease)}
     end
-    if own == 'extend' then
+    if own == 'extend' and is_promised(lease, redis.call('PEXPIRETIME', lock)) then
       return {'own'}
     end
   end

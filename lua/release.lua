@@ -1,4 +1,4 @@
--- Releases a lease that is still the caller's; the next waiter has it next.
+-- Releases a lease that is still the caller's; the next waiter has it next, or when the rest that it leaves is over.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
@@ -6,7 +6,8 @@
 -- ARGV[6] identity  the owner as the lease spells it
 -- ARGV[7] sending   of an attempt that releases what it was told of, and nothing that a later sending was told of, too;
 --                   or "" for a caller that has the token
--- ARGV[8] not_after see lease.lua
+-- ARGV[8] rest_ms   the key stays taken for so long from now on at least; or "" for no longer than the terms say
+-- ARGV[9] not_after see lease.lua
 -- Returns {"released"}
 --       | {"lost"}           nothing lies under the key
 --       | {"told"}           another sending was told of the lease later: it stays, without this one
@@ -14,11 +15,14 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A lease that a connection to a sidecar holds (its field "hold") and that is released by its token is said to all.
+-- A caller that has the token leaves a rest behind until "min" and rest_ms are over, see lease.lua. A sending does not end
+-- its lease so surely: of one with terms the end is set, to "delay" from now or "min", and never later than it was.
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
 local lock, tokens               = KEYS[1], KEYS[2]
 local key, push                  = ARGV[1], ARGV[4]
 local token, identity            = ARGV[5], ARGV[6]
-local sending, not_after         = ARGV[7], ARGV[8]
+local sending, rest_ms           = ARGV[7], ARGV[8]
+local not_after                  = ARGV[9]
 
 local refusal = late(not_after)
 if refusal then
@@ -42,6 +46,7 @@ end
 if not mine then
   return {'other', lease}
 end
+local ttl, delay, min = terms_of(lease)
 if sending ~= '' then
   local by, opens, closes = told(lease)
   if string.match(by, '[^ ]*$') ~= sending then
@@ -54,9 +59,28 @@ if sending ~= '' then
     end
     return {'told'}
   end
+  local free_from = ttl and math.max(now_ms + delay, since_of(lease) + min) or 0
+  if free_from > now_ms then
+    if free_from < redis.call('PEXPIRETIME', lock) then
+      shortened(push, key, token_of(lease), free_from)
+      redis.call('PEXPIREAT', lock, whole(free_from))
+    end
+    return {'released'}
+  end
 else
   if string.find(lease, ',"hold":"', 1, true) then
     redis.call('SPUBLISH', push .. 'all', 'released\n' .. key .. '\n' .. token_of(lease))
+  end
+  local free_from = math.max(ttl and since_of(lease) + min or 0, rest_ms ~= '' and now_ms + rest_ms or 0)
+  if free_from > now_ms then
+    local rest = string.gsub(lease, '^{"token":"%d+",', '%0"rest":true,', 1)
+    if free_from < redis.call('PEXPIRETIME', lock) then
+      shortened(push, key, token_of(lease), free_from)
+    end
+    -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
+    redis.call('PEXPIREAT', lock, whole(free_from))
+    redis.call('SET', lock, rest, 'PXAT', whole(free_from))
+    return {'released'}
   end
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.

@@ -8,8 +8,11 @@
 --                | "extend", for a connection that holds the lease: a time that is longer stays
 --                | "take", for a waiter whose turn it is: a time that is longer stays where others were told of it
 -- ARGV[7] sending  whose the hold or the turn is, as the lease names it; "" for "set"
--- ARGV[8] not_after  see lease.lua
--- Returns {"renewed", lease, valid_until_ms, left_ms}
+-- ARGV[8] longest_ms  of ttl_ms and the delay of the lease's terms together, for "set"; or "" for no bound
+-- ARGV[9] not_after  see lease.lua
+-- Returns {"renewed", lease, valid_until_ms, left_ms}   when the key gets free
+--       | {"capped"}         its terms let nothing be promised any more: it ends, or has ended
+--       | {"too_long", delay_ms}  longest_ms is exceeded by the delay
 --       | {"lost"}           nothing lies under the key
 --       | {"forced"}         the lease was removed by force
 --       | {"superseded"}     "extend": another sending of the attempt was told of the lease later, and holds it now
@@ -17,10 +20,12 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A time that gets shorter is said to all, for those who wait for the lease or hold it.
+-- The time is that of the promise: the terms of a lease may let the key be taken for longer, see lease.lua.
 -- A script, because between a GET and a PEXPIREAT the lease may expire and be granted to another.
 local lock, queue, forced                = KEYS[1], KEYS[2], KEYS[3]
 local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-local how, sending, not_after            = ARGV[6], ARGV[7], ARGV[8]
+local how, sending                       = ARGV[6], ARGV[7]
+local longest_ms, not_after              = ARGV[8], ARGV[9]
 
 local refusal = late(not_after)
 if refusal then
@@ -37,11 +42,18 @@ if not lease or string.sub(lease, 1, #mine) ~= mine then
   end
   return lease and {'other', lease} or {'lost'}
 end
+local own_ttl_ms, delay_ms = terms_of(lease)
 if ttl_ms == '' then
-  ttl_ms = string.match(lease, '"ttl":(%d+)')
+  ttl_ms = own_ttl_ms or string.match(lease, '"ttl":(%d+)')
   if not ttl_ms then
     return {'other', lease}
   end
+elseif delay_ms and longest_ms ~= '' and ttl_ms + delay_ms > tonumber(longest_ms) then
+  return {'too_long', delay_ms}
+end
+local valid_until = free_at(lease, ttl_ms)
+if not valid_until then
+  return {'capped'}
 end
 local text, may_shorten = lease, how == 'set'
 if how == 'set' then
@@ -62,19 +74,19 @@ else
   end
   may_shorten = by == sending and renewed(lease) ~= lease
 end
-local valid_until = now_ms + ttl_ms
+local left_ms = valid_until - now_ms
 if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
   local expires = not may_shorten and redis.call('PEXPIRETIME', lock) or -1
   if expires > 0 then
-    valid_until, ttl_ms = expires, expires - now_ms
+    valid_until, left_ms = expires, expires - now_ms
   else
     redis.call('PEXPIREAT', lock, whole(valid_until))
     if how == 'set' or redis.call('EXISTS', queue) == 1 then
-      redis.call('SPUBLISH', push .. 'all', 'shortened\n' .. key .. '\n' .. token .. '\n' .. ttl_ms)
+      shortened(push, key, token, valid_until)
     end
   end
 end
 if text ~= lease then
   redis.call('SET', lock, text, 'PXAT', whole(valid_until))
 end
-return {'renewed', text, valid_until, ttl_ms}
+return {'renewed', text, valid_until, left_ms}

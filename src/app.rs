@@ -72,7 +72,7 @@ impl App {
         let metrics = Arc::new(Metrics::new());
         let parts = Parts {
             config: Arc::clone(&config),
-            shared: Arc::new(Shared::new(config.locks.max_waiters, drain.clone(), Arc::clone(&metrics))),
+            shared: Arc::new(Shared::new(&config.locks, drain.clone(), Arc::clone(&metrics))),
             metrics,
             holds: Arc::new(Holds::default()),
             in_flight: InFlight::new(config.redis.max_in_flight),

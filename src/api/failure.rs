@@ -243,6 +243,7 @@ impl From<LockFailure> for Failure {
             },
             LockFailure::TooLate(_) => Failure::TooLate(failure.to_string()),
             LockFailure::RenewedTooLate(_) => Failure::RenewedTooLate(failure.to_string()),
+            LockFailure::TooLong { .. } => Failure::BadRequest(failure.to_string()),
         }
     }
 }

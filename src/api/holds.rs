@@ -45,11 +45,17 @@ impl Holds {
         Entry { held, holds: Arc::clone(self) }
     }
 
-    /// Releases a lease, and ends its hold, if this process has it.
-    pub async fn release(&self, locks: &Locks, which: LeaseRef, owner: Owner) -> Result<Changed<()>, LockFailure> {
+    /// Releases a lease, and ends its hold, if this process has it. `rest_ms`: see [`Locks::release`].
+    pub async fn release(
+        &self,
+        locks: &Locks,
+        which: LeaseRef,
+        owner: Owner,
+        rest_ms: Option<u64>,
+    ) -> Result<Changed<()>, LockFailure> {
         let (LeaseRef::Token(token) | LeaseRef::KeyToken(_, token)) = which;
         let holds = self.releasing(token.shard(), |held| held.token == token);
-        settled(&holds, locks.release(which, owner).await)
+        settled(&holds, locks.release(which, owner, rest_ms).await)
     }
 
     /// Releases this owner's lease of `key`, and ends its hold, if this process has it.

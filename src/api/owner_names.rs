@@ -28,7 +28,8 @@ impl OwnerNames {
     pub fn next(&self) -> String {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         // Most acquires make a name: without the formatter they take 1 % fewer instructions.
-        let digits = (0..DIGITS).rev().map(|place| char::from(b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf]));
+        let digits =
+            (0..DIGITS).rev().map(|place| char::from(b"0123456789abcdef"[(number >> (4 * place)) as usize & 0xf]));
         let mut name = String::with_capacity(self.prefix.len() + 1 + DIGITS);
         name.push_str(&self.prefix);
         name.push('-');

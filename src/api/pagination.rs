@@ -69,6 +69,8 @@ impl Page {
 pub struct Form {
     pub opening: &'static str,
     pub entry: fn(&Lease, &mut Vec<u8>),
+    /// Whether it has the keys, too, that are taken yet although their leases were released.
+    pub has_rests: bool,
     /// Given the cursor of the next page, where there is one.
     pub closing: fn(Option<Token>) -> String,
 }
@@ -140,7 +142,7 @@ impl Text {
                 break;
             }
             let leases = self.listing.next_within(most, self.bounds.looking).await?;
-            for lease in &leases {
+            for lease in leases.iter().filter(|lease| self.form.has_rests || !lease.is_resting) {
                 let before = self.chunk.len();
                 if !self.is_first {
                     self.chunk.push(b',');

@@ -74,6 +74,9 @@ pub struct Problem {
     pub code: String,
     #[serde(default)]
     pub detail: String,
+    /// How the key is taken: `held` or `resting`.
+    #[serde(default)]
+    pub state: Option<String>,
     #[serde(default)]
     pub holder: Option<Holder>,
     /// Seconds of the header `Retry-After`.
@@ -92,6 +95,7 @@ impl Problem {
             status: 0,
             code: String::new(),
             detail: "not a lockside API response; check --url".to_owned(),
+            state: None,
             holder: None,
             retry_after: None,
         });

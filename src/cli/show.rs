@@ -32,9 +32,16 @@ Example: lockside show --json orders/1234 | jq -r .state";
 
 #[derive(Deserialize)]
 struct Shown {
+    #[serde(default = "held")]
+    state: String,
     holder: Option<Holder>,
     #[serde(default)]
     waiters: u64,
+}
+
+/// As sidecars say that are too old to tell a rest from a hold.
+fn held() -> String {
+    "held".to_owned()
 }
 
 pub fn run(flags: &ShowFlags) -> ExitCode {
@@ -57,7 +64,7 @@ fn for_people(key: &str, shown: &Shown) -> String {
     match &shown.holder {
         None => line("state", "free".to_owned()),
         Some(holder) => {
-            line("state", "held".to_owned());
+            line("state", shown.state.clone());
             let kind = holder.kind.as_ref().map(|kind| format!(" ({kind})")).unwrap_or_default();
             match &holder.owner {
                 Some(owner) => line("owner", format!("{owner}{kind}")),

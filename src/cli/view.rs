@@ -78,6 +78,14 @@ impl fmt::Display for Holder {
     }
 }
 
+/// A time of day where this runs, with its date unless that is today; `None` for what is no RFC 3339 time.
+pub fn clock(time: &str) -> Option<String> {
+    let here = jiff::tz::TimeZone::system();
+    let at = time.parse::<jiff::Timestamp>().ok()?.to_zoned(here.clone());
+    let is_today = at.date() == jiff::Timestamp::now().to_zoned(here).date();
+    Some(at.strftime(if is_today { "%H:%M:%S" } else { "%Y-%m-%d %H:%M:%S" }).to_string())
+}
+
 /// A time for people, in the style of the flags: `4.5s`, `29s`, `1m57s`.
 pub fn span(ms: u64) -> String {
     let (tenths, seconds) = (ms / 100, ms / 1000);

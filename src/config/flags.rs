@@ -170,6 +170,10 @@ pub struct LockFlags {
     #[arg(long, env = "LOCKSIDE_MAX_TTL", value_name = "DURATION", default_value = "24h")]
     pub max_ttl: String,
 
+    /// How long a lock can be renewed at most, from its grant on; at most 8760h [default: for ever]
+    #[arg(long, env = "LOCKSIDE_MAX_HOLD", value_name = "DURATION")]
+    pub max_hold: Option<String>,
+
     /// Maximum time in the queue, at most 24h
     #[arg(long, env = "LOCKSIDE_MAX_WAIT", value_name = "DURATION", default_value = "10m")]
     pub max_wait: String,

@@ -36,6 +36,7 @@ pub(super) fn limits() -> LockConfig {
         default_ttl: ttl(30_000),
         max_ttl_ms: MAX_TTL_MS,
         max_wait_ms: MAX_WAIT_MS,
+        max_hold_ms: None,
         max_waiters: 1,
     }
 }
@@ -117,12 +118,12 @@ fn decoded(part: &str) -> String {
 pub fn leases(data: &[u8]) {
     let [body, token, query] = parts(data);
     if let Ok(create) = body::object::<CreateBody>(body)
-        && let Ok((key, ttl)) = create.terms(&limits())
+        && let Ok((key, ttl)) = create.asked(&limits())
     {
         keyed(&key);
         assert!((1000..=MAX_TTL_MS).contains(&ttl.as_ms()) && ttl.as_ms() % 1000 == 0);
         let again = json!({"leasePeriod": ttl.as_ms() / 1000, "key": key.as_str()}).to_string();
-        let again = body::object::<CreateBody>(again.as_bytes()).and_then(|create| create.terms(&limits()));
+        let again = body::object::<CreateBody>(again.as_bytes()).and_then(|create| create.asked(&limits()));
         assert_eq!(again.ok(), Some((key, ttl)));
     }
     if let Ok(Some(token)) = token_in(&text(token)) {
@@ -146,7 +147,7 @@ pub fn native(data: &[u8]) {
     assert!(name.as_ref().is_none_or(|name| (1..=255).contains(&name.len()) && name.is_ascii()));
     let begun = std::time::Instant::now();
     let read =
-        |user| AcquireBody::of(body).and_then(|body| body.terms(&limits(), user, name.clone(), || "made".to_owned()));
+        |user| AcquireBody::of(body).and_then(|body| body.asked(&limits(), user, name.clone(), || "made".to_owned()));
     if let Ok(attempt) = read(None) {
         assert!((Ttl::MIN_MS..=MAX_TTL_MS).contains(&attempt.ttl.as_ms()));
         if let Some(wait) = &attempt.wait {

@@ -17,8 +17,9 @@ use crate::redis::RedisFailure;
 impl Locks {
     /// Asks for a key. When the caller has gone by the time it is granted, does not confirm it, or Redis did not say in
     /// time whether it is granted, it is undone.
-    pub async fn acquire(&self, key: Key, attempt: Attempt) -> Outcome {
+    pub async fn acquire(&self, key: Key, mut attempt: Attempt) -> Outcome {
         let engine = Arc::clone(&self.0);
+        attempt.terms.max_hold_ms = attempt.terms.max_hold_ms.or(engine.shared.max_hold_ms);
         let flight = engine.scripts.redis.enter()?;
         // A caller that waits leaves the queue when it goes: `stays` is dropped then.
         let (stays, gone) = attempt.wait.as_ref().map(|_| oneshot::channel::<()>()).unzip();
@@ -43,9 +44,9 @@ impl Engine {
 
     /// Asks Redis for a key once.
     pub async fn ask(&self, key: &Key, attempt: &Attempt, sending: &Sending) -> Result<Acquired, LockFailure> {
-        let ttl = attempt.ttl;
+        let (ttl_ms, key_ms) = (attempt.ttl.as_ms(), attempt.key_ms());
         let args = AcquireArgs {
-            ttl,
+            key_ms,
             identity: sending.identity(),
             nonce: sending.nonce(),
             further: &sending.further,
@@ -60,23 +61,32 @@ impl Engine {
                     .into())
             }
             AcquireRow::Granted { token, since_ms, valid_until_ms } => {
-                self.shared.ledger.granted(key.shard(), ttl.as_ms());
+                self.shared.ledger.granted(key.shard(), key_ms);
                 self.shared.high_water.granted(token);
-                let (key, ttl_ms) = (key.clone(), ttl.as_ms());
-                let (owner, meta) = (attempt.owner.clone(), attempt.meta.clone());
-                let lease = Lease { key, token, owner, since_ms, valid_until_ms, ttl_ms, valid_for_ms: ttl_ms, meta };
+                let lease = Lease {
+                    key: key.clone(),
+                    token,
+                    owner: attempt.owner.clone(),
+                    since_ms,
+                    valid_until_ms,
+                    ttl_ms,
+                    valid_for_ms: key_ms,
+                    terms: attempt.terms,
+                    is_resting: false,
+                    meta: attempt.meta.clone(),
+                };
                 promised(lease, ttl_ms, sent).map(Acquired::Granted).map_err(LockFailure::TooLate)
             }
             AcquireRow::Replayed(found) => {
                 let lease = self.lease(key, &found)?;
-                let left_ms = lease.valid_for_ms;
-                promised(lease, left_ms, sent).map(Acquired::Replayed).map_err(LockFailure::TooLate)
+                let ttl_ms = lease.ttl_ms;
+                promised(lease, ttl_ms, sent).map(Acquired::Replayed).map_err(LockFailure::TooLate)
             }
             AcquireRow::Renewed(found) => {
                 let lease = self.lease(key, &found)?;
                 self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
-                let left_ms = lease.valid_for_ms;
-                promised(lease, left_ms, sent).map(Acquired::Renewed).map_err(LockFailure::TooLate)
+                let ttl_ms = ttl_ms.max(lease.ttl_ms);
+                promised(lease, ttl_ms, sent).map(Acquired::Renewed).map_err(LockFailure::TooLate)
             }
             AcquireRow::Held(found) => Ok(Acquired::Held(self.holder(key, &found))),
             AcquireRow::Stranger => Ok(Acquired::Held(Holder::UNKNOWN)),

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
+use super::terms::Terms;
 use super::token::Token;
 
 /// How long a lease lasts unless renewed, in milliseconds; at least [`Ttl::MIN_MS`]. The upper bound is a setting, and
@@ -82,14 +83,39 @@ pub struct Lease {
     pub owner: Owner,
     /// When it was granted, Redis's clock, milliseconds since 1970.
     pub since_ms: u64,
-    /// When it expires unless renewed, Redis's clock, milliseconds since 1970.
+    /// When it expires unless renewed, Redis's clock, milliseconds since 1970: for its owner when the promise ends, for
+    /// others when the key gets free.
     pub valid_until_ms: u64,
     /// The ttl that it was granted for, milliseconds.
     pub ttl_ms: u64,
     /// What is left of it, milliseconds: for its owner what can be counted on, for others what Redis had left.
     pub valid_for_ms: u64,
+    pub terms: Terms,
+    /// Whether it was released already, and nothing is left but that the key is still taken.
+    pub is_resting: bool,
     /// What its owner wanted to come back with it: JSON, byte for byte.
     pub meta: Option<String>,
+}
+
+impl Lease {
+    /// What its owner can count on, milliseconds, where the request asked for `ttl_ms`, and its times are the key's.
+    pub fn promise_ms(&self, ttl_ms: u64) -> u64 {
+        if self.terms == Terms::NONE {
+            return self.valid_for_ms;
+        }
+        let now_ms = self.valid_until_ms.saturating_sub(self.valid_for_ms);
+        self.terms.left_ms(self.valid_for_ms, now_ms.saturating_sub(self.since_ms), ttl_ms)
+    }
+
+    /// Whether no renewal can promise more than now, where its times are those of the promise.
+    pub fn is_capped(&self) -> bool {
+        self.terms.max_hold_ms.is_some_and(|max_ms| self.valid_until_ms >= self.since_ms.saturating_add(max_ms))
+    }
+
+    /// Whether its owner has it still, where its times are the key's.
+    pub fn is_promised(&self) -> bool {
+        !self.is_resting && self.promise_ms(self.ttl_ms) > 0
+    }
 }
 
 #[cfg(test)]

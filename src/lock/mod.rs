@@ -26,6 +26,7 @@ mod request;
 mod rows;
 mod scripts;
 mod settings;
+mod terms;
 mod token;
 mod undo;
 
@@ -47,6 +48,7 @@ pub use request::{
     Wait,
 };
 pub use settings::LockConfig;
+pub use terms::Terms;
 pub use token::{SHARDS, Shard, Token};
 pub use undo::{Unconfirmed, Unsettled};
 
@@ -68,6 +70,10 @@ pub struct Shared {
     /// Requests that wait in line, and how many may.
     waiters: AtomicUsize,
     max_waiters: usize,
+    /// Longest ttl, with the delay of its lease, milliseconds.
+    max_ttl_ms: u64,
+    /// How long a lease can be renewed at most, milliseconds, where its attempt says nothing of it.
+    max_hold_ms: Option<u64>,
     /// For lists that look at Redis.
     places: Arc<Semaphore>,
     census: Census,
@@ -76,13 +82,15 @@ pub struct Shared {
 }
 
 impl Shared {
-    pub fn new(max_waiters: usize, drain: Drain, metrics: Arc<Metrics>) -> Shared {
+    pub fn new(config: &LockConfig, drain: Drain, metrics: Arc<Metrics>) -> Shared {
         Shared {
             high_water: Arc::new(HighWater::new()),
             nonces: Nonces::new(),
             ledger: Arc::new(Ledger::new()),
             waiters: AtomicUsize::new(0),
-            max_waiters,
+            max_waiters: config.max_waiters,
+            max_ttl_ms: config.max_ttl_ms,
+            max_hold_ms: config.max_hold_ms,
             places: Arc::new(Semaphore::new(index::PLACES)),
             census: Census::default(),
             drain,
@@ -200,12 +208,15 @@ impl Engine {
     }
 }
 
-/// What the owner of `lease` can count on from now: what Redis had left − time since the command was sent − drift (1 %
-/// of the ttl + 2 ms). Nothing left is an error: how many milliseconds went.
+/// What the owner of `lease` can count on from now, having asked for `ttl_ms`: what Redis had left, as far as its terms
+/// promise it − time since the command was sent − drift (1 % of that + 2 ms). Nothing left is an error: how many
+/// milliseconds went.
 pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> {
     let elapsed_ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-    let drift_ms = ttl_ms.div_ceil(100) + 2;
-    lease.valid_for_ms = lease.valid_for_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
+    let left_ms = lease.promise_ms(ttl_ms);
+    lease.valid_until_ms = lease.valid_until_ms.saturating_sub(lease.valid_for_ms).saturating_add(left_ms);
+    let drift_ms = left_ms.div_ceil(100) + 2;
+    lease.valid_for_ms = left_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
     if lease.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(lease) }
 }
 
@@ -218,15 +229,10 @@ impl Lease {
     }
 }
 
-/// [`promised`], for a lease that its owner had already: `valid_for_ms` is what a renewal set, or what was left.
-pub fn kept(lease: Lease, sent: Instant) -> Result<Lease, LockFailure> {
-    let ttl_ms = lease.valid_for_ms;
-    promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)
-}
-
 /// What `{"other", lease}` means for the holder of `token`.
 pub fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
     match record::token(key, text) {
+        _ if record::is_rest(key, text) => Changed::Lost(Loss::Expired),
         Some(there) if there == token => Changed::NotYours,
         _ => Changed::Lost(Loss::Superseded),
     }

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use super::keys::KeySpace;
 use super::record;
 use super::request::Reentry;
-use super::scripts::{AcquireArgs, AcquireRow, ReleaseRow, Scripts};
-use super::{Key, Owner, OwnerKind, Shard, Ttl};
+use super::scripts::{AcquireArgs, AcquireRow, By, ReleaseRow, Scripts};
+use super::{Key, Owner, OwnerKind, Shard};
 use super::{Locks, Shared};
 use crate::redis::{Purpose, RedisFailure, Server, Slot};
 
@@ -88,7 +88,7 @@ impl Prober {
                 Checks::LockAndRights => self.scripts.check_rights(key.shard()).await.map(Some),
             }
         };
-        let release = self.scripts.release(key, None, &self.identity, "");
+        let release = self.scripts.release(key, None, &self.identity, By::Owner { rest_ms: None });
         // All in one turn of the event loop, and so in one call, in this order.
         let (acquired, renewed, released, rights) =
             tokio::join!(self.acquire(key, TTL_MS), self.acquire(key, RENEWED_TTL_MS), release, rights);
@@ -113,7 +113,7 @@ impl Prober {
 
     async fn acquire(&self, key: &Key, ttl_ms: u64) -> Result<(), RedisFailure> {
         let acquire = AcquireArgs {
-            ttl: Ttl::from_ms(ttl_ms, ttl_ms).expect("a second is no less than the shortest ttl"),
+            key_ms: ttl_ms,
             identity: &self.identity,
             nonce: &record::nonce(&self.shared.nonces.next()),
             further: "",

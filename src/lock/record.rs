@@ -8,8 +8,11 @@ use serde::Deserialize;
 
 use super::request::{Expiry, Holder};
 use super::scripts::Stored;
+use super::terms::Terms;
 use super::{Claim, Key, Lease, Owner, OwnerKind, Token};
 
+/// What the terms of a lease begin with.
+const TERMS: &[u8] = b",\"terms\":\"";
 /// Most attempts' owner and nonce are shorter.
 const ATTEMPT_BYTES: usize = 128;
 
@@ -54,13 +57,14 @@ pub fn sending(request: &str) -> String {
 
 /// The fields behind the ttl, each a JSON string with a comma before it, so that none can imitate a field.
 /// `hold`: the sidecar, where one of its connections holds the lease.
-pub fn further(owner: &Owner, meta: Option<&str>, hold: Option<&str>) -> String {
+pub fn further(owner: &Owner, meta: Option<&str>, hold: Option<&str>, terms: Option<&str>) -> String {
     let mut text = String::new();
     let fields = [
         ("label", owner.label.as_deref()),
         ("description", owner.description.as_deref()),
         ("meta", meta),
         ("hold", hold),
+        ("terms", terms),
     ];
     for (name, value) in fields {
         if let Some(value) = value {
@@ -83,14 +87,17 @@ pub fn holder(key: &Key, found: &Stored) -> Holder {
 /// Reads what lies under `key`; `None` for what another program wrote.
 pub fn read(key: &Key, found: &Stored) -> Option<Lease> {
     let record = parse(key, &found.text)?;
+    let (terms, ttl_ms) = record.terms.as_deref().and_then(Terms::parse).unwrap_or((Terms::NONE, record.ttl));
     Some(Lease {
         key: key.clone(),
         token: record.token(key)?,
         owner: Owner { kind: record.kind, id: record.owner, label: record.label, description: record.description },
         since_ms: record.since,
-        ttl_ms: record.ttl,
+        ttl_ms,
         valid_until_ms: u64::try_from(found.valid_until_ms).ok()?,
         valid_for_ms: u64::try_from(found.left_ms).ok()?,
+        terms,
+        is_resting: record.rest,
         meta: record.meta,
     })
 }
@@ -98,6 +105,17 @@ pub fn read(key: &Key, found: &Stored) -> Option<Lease> {
 /// The token of the lease that lies under `key`; `None` for another program's value.
 pub fn token(key: &Key, text: &[u8]) -> Option<Token> {
     parse(key, text)?.token(key)
+}
+
+/// Whether a release left it behind, so that no owner has it.
+pub fn is_rest(key: &Key, text: &[u8]) -> bool {
+    parse(key, text).is_some_and(|record| record.rest)
+}
+
+/// Whether the owner of the lease that lies under `key` has it still: its terms may keep the key taken for longer.
+pub fn is_promised(key: &Key, found: &Stored) -> bool {
+    let has_terms = found.text.windows(TERMS.len()).any(|bytes| bytes == TERMS);
+    !has_terms || read(key, found).is_some_and(|lease| lease.is_promised())
 }
 
 /// What a lease has to do with a sending of an attempt.
@@ -151,6 +169,9 @@ struct Record {
     label: Option<String>,
     description: Option<String>,
     meta: Option<String>,
+    terms: Option<String>,
+    #[serde(default)]
+    rest: bool,
 }
 
 fn quoted(text: &str) -> String {
@@ -181,7 +202,7 @@ mod tests {
             "{{\"token\":\"{token}\",{}{}\"since\":5,\"ttl\":30{}}}",
             identity(owner),
             nonce(attempt),
-            further(owner, Some("[1]"), None)
+            further(owner, Some("[1]"), None, None)
         )
     }
 

@@ -10,7 +10,7 @@ use super::scripts::{How, RenewRow};
 use super::{Locks, not_mine, promised, record};
 
 impl Locks {
-    /// Sets the remaining time of a lease to `ttl`, or to its own where none is given.
+    /// Sets the remaining time of a lease to `ttl`, or to its own where none is given; as far as its terms let it.
     pub async fn renew(&self, which: LeaseRef, owner: Owner, ttl: Option<Ttl>) -> Result<Changed<Lease>, LockFailure> {
         self.renew_as(which, owner, ttl, None).await
     }
@@ -33,26 +33,24 @@ impl Locks {
         detached(flight, async move {
             let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
             let identity = record::claim(owner.claim());
-            let how = hold.as_deref().map_or(How::Set, How::Extend);
+            let longest_ms = engine.shared.max_ttl_ms;
+            let how = hold.as_deref().map_or(How::Set { longest_ms }, How::Extend);
             let sent = Instant::now();
             Ok(match engine.scripts.renew(&key, token, &identity, ttl, how).await? {
                 RenewRow::Renewed(found) => {
-                    let lease = kept(engine.lease(&key, &found)?, sent)?;
+                    let lease = engine.lease(&key, &found)?;
                     engine.shared.ledger.extended(key.shard(), lease.valid_for_ms);
-                    Changed::Done(lease)
+                    let ttl_ms = ttl.map_or(lease.ttl_ms, Ttl::as_ms);
+                    Changed::Done(promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)?)
                 }
                 RenewRow::Lost => Changed::Lost(Loss::Expired),
                 RenewRow::Forced => Changed::Lost(Loss::Forced),
                 RenewRow::Superseded | RenewRow::Stranger => Changed::Lost(Loss::Superseded),
+                RenewRow::Capped => Changed::Lost(Loss::Capped),
+                RenewRow::TooLong { delay_ms } => return Err(LockFailure::TooLong { delay_ms, longest_ms }),
                 RenewRow::Other(text) => not_mine(&key, token, &text),
             })
         })
         .await
     }
-}
-
-/// [`promised`], for a lease that its owner had already: `valid_for_ms` is what a renewal set, or what was left.
-fn kept(lease: Lease, sent: Instant) -> Result<Lease, LockFailure> {
-    let ttl_ms = lease.valid_for_ms;
-    promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::{Key, Lease, Owner, Token, Ttl};
+use super::{Key, Lease, Owner, Terms, Token, Ttl};
 use crate::redis::RedisFailure;
 
 /// What one acquire asks for.
@@ -12,6 +12,7 @@ use crate::redis::RedisFailure;
 pub struct Attempt {
     pub owner: Owner,
     pub ttl: Ttl,
+    pub terms: Terms,
     pub reentry: Reentry,
     /// JSON that comes back with the lease, byte for byte; at most 1 KiB.
     pub meta: Option<String>,
@@ -25,9 +26,14 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// With nothing beside the lease: no meta, no name, no wait.
+    /// With nothing beside the lease: no terms, no meta, no name, no wait.
     pub fn plain(owner: Owner, ttl: Ttl, reentry: Reentry) -> Attempt {
-        Attempt { owner, ttl, reentry, meta: None, name: None, wait: None, is_hold: false }
+        Attempt { owner, ttl, terms: Terms::NONE, reentry, meta: None, name: None, wait: None, is_hold: false }
+    }
+
+    /// For how long a grant of it takes the key, milliseconds.
+    pub(super) fn key_ms(&self) -> u64 {
+        self.terms.key_ms(self.ttl.as_ms())
     }
 }
 
@@ -97,6 +103,8 @@ pub enum Loss {
     Forced,
     /// Another owner has the key now.
     Superseded,
+    /// It may be renewed no longer.
+    Capped,
 }
 
 /// How a force-release ended.
@@ -185,6 +193,11 @@ pub enum LockFailure {
     WaitTimeout,
     #[error("{0} requests wait for locks already")]
     TooManyWaiters(usize),
+    /// It was not renewed: behind such a promise the lease's own delay would last longer than anybody may ask for.
+    #[error(
+        "ttlMs: expected at most {longest_ms} together with the {delay_ms} ms of delay that the lease was granted with"
+    )]
+    TooLong { delay_ms: u64, longest_ms: u64 },
     /// The process is being stopped, and waits for nothing any more.
     #[error("shutting down")]
     Draining,

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::Token;
 use super::request::Reentry;
-use super::{Token, Ttl};
 use crate::redis::{RedisFailure, Reply, Script};
 
 /// What lies under a lock's key.
@@ -25,7 +25,8 @@ pub enum StoredOrNone {
 
 /// ARGV of `acquire.lua`, spelled as the header says.
 pub struct AcquireArgs<'a> {
-    pub ttl: Ttl,
+    /// For how long the key is taken.
+    pub key_ms: u64,
     pub identity: &'a str,
     pub nonce: &'a str,
     pub further: &'a str,
@@ -36,8 +37,8 @@ pub struct AcquireArgs<'a> {
 /// ARGV of `renew.lua`: how the time is set.
 #[derive(Clone, Copy, Debug)]
 pub enum How<'a> {
-    /// As a caller says that has the token.
-    Set,
+    /// As a caller says that has the token; with the lease's own delay no longer than so many milliseconds.
+    Set { longest_ms: u64 },
     /// By the hold of a sending: a time that is longer stays.
     Extend(&'a str),
     /// By the waiter of a sending whose turn it is.
@@ -79,8 +80,21 @@ pub enum RenewRow {
     Forced,
     /// Another sending of the attempt holds it now.
     Superseded,
+    Capped,
+    TooLong {
+        delay_ms: u64,
+    },
     Other(Bytes),
     Stranger,
+}
+
+/// ARGV of `release.lua`: who releases.
+#[derive(Clone, Copy, Debug)]
+pub enum By<'a> {
+    /// A caller who has the token, or whose lease it is, and who wants the key to stay taken for so long, milliseconds.
+    Owner { rest_ms: Option<u64> },
+    /// A sending that was told of the lease, where no later one was.
+    Sending(&'a str),
 }
 
 pub enum ReleaseRow {

@@ -80,9 +80,9 @@ pub struct Scripts {
 
 impl Scripts {
     pub async fn acquire(&self, key: &Key, acquire: AcquireArgs<'_>) -> Result<AcquireRow, RedisFailure> {
-        let AcquireArgs { ttl, identity, nonce, further, reentry, request } = acquire;
-        let ttl_ms = ttl.as_ms().to_string();
-        let call = || self.line(key, &[identity, nonce, request, &ttl_ms, further, reentry.word()]);
+        let AcquireArgs { key_ms, identity, nonce, further, reentry, request } = acquire;
+        let key_ms = key_ms.to_string();
+        let call = || self.line(key, &[identity, nonce, request, &key_ms, further, reentry.word()]);
         let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"granted" => {
@@ -107,14 +107,23 @@ impl Scripts {
         how: How<'_>,
     ) -> Result<RenewRow, RedisFailure> {
         let (token, ttl) = (token.to_string(), ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default());
-        let (how, sending) = match how {
-            How::Set => ("set", ""),
-            How::Extend(sending) => ("extend", sending),
-            How::Take(sending) => ("take", sending),
+        let (how, sending, longest_ms) = match how {
+            How::Set { longest_ms } => ("set", "", longest_ms.to_string()),
+            How::Extend(sending) => ("extend", sending, String::new()),
+            How::Take(sending) => ("take", sending, String::new()),
         };
         let call = || Call {
             keys: vec![self.space.lock(key).into(), self.space.queue(key).into(), self.space.forced(key).into()],
-            args: Args::of([key.as_str(), &token, identity, &ttl, self.space.push(key.shard()), how, sending]),
+            args: Args::of([
+                key.as_str(),
+                &token,
+                identity,
+                &ttl,
+                self.space.push(key.shard()),
+                how,
+                sending,
+                &longest_ms,
+            ]),
         };
         let mut row = Row::of(self.redis.run_in_time(&RENEW, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
@@ -122,22 +131,28 @@ impl Scripts {
             b"lost" => RenewRow::Lost,
             b"forced" => RenewRow::Forced,
             b"superseded" => RenewRow::Superseded,
+            b"capped" => RenewRow::Capped,
+            b"too_long" => RenewRow::TooLong { delay_ms: row.number()? },
             b"other" => RenewRow::Other(row.text()?),
             b"stranger" => RenewRow::Stranger,
             _ => return Err(row.unknown(&RENEW)),
         })
     }
 
-    /// Without a token: whichever lease the owner has. With a `sending`: only what no later sending was told of, too.
+    /// Without a token: whichever lease the owner has.
     pub async fn release(
         &self,
         key: &Key,
         token: Option<Token>,
         identity: &str,
-        sending: &str,
+        by: By<'_>,
     ) -> Result<ReleaseRow, RedisFailure> {
         let token = spelled(token);
-        let call = || self.line(key, &[&token, identity, sending]);
+        let (sending, rest_ms) = match by {
+            By::Owner { rest_ms } => ("", rest_ms.map(|ms| ms.to_string()).unwrap_or_default()),
+            By::Sending(sending) => (sending, String::new()),
+        };
+        let call = || self.line(key, &[&token, identity, sending, &rest_ms]);
         let mut row = Row::of(self.redis.run_in_time(&RELEASE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"released" => ReleaseRow::Released,

@@ -14,8 +14,17 @@ pub struct LockConfig {
     pub default_ttl: Ttl,
     /// Longest ttl that may be asked for, milliseconds.
     pub max_ttl_ms: u64,
+    /// How long a lease can be renewed at most, from its grant on, milliseconds.
+    pub max_hold_ms: Option<u64>,
     /// Longest time that anybody may wait for a lock, milliseconds.
     pub max_wait_ms: u64,
     /// Requests that may wait for locks at once.
     pub max_waiters: usize,
+}
+
+impl LockConfig {
+    /// Longest `max_hold_ms` that an attempt may ask for: a year, where no bound is set.
+    pub fn longest_hold_ms(&self) -> u64 {
+        self.max_hold_ms.unwrap_or(365 * 24 * 60 * 60 * 1000)
+    }
 }

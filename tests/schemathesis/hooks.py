@@ -10,9 +10,12 @@ from schemathesis.openapi.checks import UseAfterFree
 
 # Milliseconds. A wait that is allowed is cut down to this: keys are few, nobody lets go, and a run would take minutes.
 LONGEST_WAIT = 20
+# Milliseconds, in the same way.
+SHORTEST_TERM = 20
+LONGEST_TTL = 86_400_000
 # Bytes.
 LONGEST_REASON = 200
-# Milliseconds. A shorter lease may have ended before it can be handed out.
+# Milliseconds, and the shortest `maxHoldMs`. A shorter lease may have ended before it can be handed out.
 SHORT = 1000
 
 
@@ -32,15 +35,29 @@ def before_call(context, case, kwargs):
 
 def repair_body(case):
     body = case.body
-    for field in ("ttlMs", "waitMs", "leasePeriod"):
+    for field in ("ttlMs", "waitMs", "leasePeriod", "delayMs", "minHoldMs", "maxHoldMs"):
         # JSON Schema takes 60000.0 for an integer. lockside takes only what is written as one.
         if isinstance(body.get(field), float) and body[field].is_integer():
             body[field] = int(body[field])
     if type(body.get("waitMs")) is int and LONGEST_WAIT < body["waitMs"] <= 600_000:
         body["waitMs"] = LONGEST_WAIT
+    repair_terms(body)
     # A user needs no `owner` to come again; who is no user does, and a schema does not know who asks.
     if body.get("reentrant") is True and body.get("owner") is None:
         body["owner"] = "schemathesis"
+
+
+def repair_terms(body):
+    """No schema compares two fields. And keys are few: none is to stay taken for long."""
+    for field in ("delayMs", "minHoldMs"):
+        if type(body.get(field)) is int and SHORTEST_TERM < body[field] <= LONGEST_TTL:
+            body[field] = SHORTEST_TERM
+    ttl = body.get("ttlMs")
+    if type(ttl) is int and 0 < ttl <= LONGEST_TTL:
+        if type(body.get("delayMs")) is int and ttl + max(body["delayMs"], 0) > LONGEST_TTL:
+            body["ttlMs"] = LONGEST_TTL - SHORTEST_TERM
+        if type(body.get("maxHoldMs")) is int and SHORT <= body["maxHoldMs"] < ttl:
+            body["maxHoldMs"] = ttl
 
 
 def repair_attempt(case):
@@ -57,10 +74,15 @@ def repair_query(case):
     if case.operation.label == "DELETE /v1/locks/{key}":
         if str(case.query.get("force")).lower() == "true":
             case.query.pop("token", None)
+            case.query.pop("restMs", None)
         elif "token" in case.query:
             case.query.pop("reason", None)
         else:
             case.query["force"] = "true"
+            case.query.pop("restMs", None)
+        rest = str(case.query.get("restMs", ""))
+        if rest.isdigit() and SHORTEST_TERM < int(rest) <= LONGEST_TTL:
+            case.query["restMs"] = SHORTEST_TERM
     if isinstance(case.query.get("reason"), str):
         # JSON Schema counts characters, lockside bytes.
         case.query["reason"] = case.query["reason"].encode()[:LONGEST_REASON].decode(errors="ignore")

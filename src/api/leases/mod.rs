@@ -50,7 +50,7 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     let caller = cx.caller(&request, Anonymous::Full).await?;
     known::parameters(request.uri().query(), &[], known::fields_of::<CreateBody>)?;
     let body = read_body(request).await?;
-    let (key, ttl) = body::strict::<CreateBody>(&body, &[])?.terms(&cx.limits)?;
+    let (key, ttl) = body::strict::<CreateBody>(&body, &[])?.asked(&cx.limits)?;
     let attempt = match caller.owner {
         Some(user) => Attempt::plain(user, ttl, Reentry::Extend),
         None => Attempt::plain(Owner::system(cx.owner_names.next()), ttl, Reentry::Refuse),
@@ -87,7 +87,7 @@ pub async fn release(
 ) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    match cx.holds.release(&cx.locks, LeaseRef::Token(token), caller.claimant()).await? {
+    match cx.holds.release(&cx.locks, LeaseRef::Token(token), caller.claimant(), None).await? {
         Changed::Done(()) => {
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))
@@ -128,7 +128,7 @@ pub(super) struct CreateBody {
 }
 
 impl CreateBody {
-    pub(super) fn terms(&self, limits: &LockConfig) -> Result<(Key, Ttl), Failure> {
+    pub(super) fn asked(&self, limits: &LockConfig) -> Result<(Key, Ttl), Failure> {
         let key = Key::parse(&self.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
         request::asks_for(|| key.share());
         Ok((key, ttl(limits, self.lease_period)?))
@@ -155,7 +155,7 @@ fn ttl(limits: &LockConfig, seconds: i64) -> Result<Ttl, Failure> {
         .ok_or_else(|| Failure::BadRequest(format!("leasePeriod: expected 1 to {} seconds", max_ms / 1000)))
 }
 
-const FORM: Form = Form { opening: "[", entry, closing: |_| "]".to_owned() };
+const FORM: Form = Form { opening: "[", entry, has_rests: false, closing: |_| "]".to_owned() };
 
 fn entry(lease: &Lease, text: &mut Vec<u8>) {
     serde_json::to_writer(text, &LeaseDto::from(lease)).expect("a lease is always JSON");

@@ -66,7 +66,8 @@ impl Keeper {
         async move {
             let count = self.held.clone();
             let chance = (lease.token.sequence() % 256) as u8;
-            let held = Held::new(Duration::from_millis(ttl.as_ms()), chance, promised, permit.ends(), Instant::now());
+            let (ttl_of, is_last, now) = (Duration::from_millis(ttl.as_ms()), lease.is_capped(), Instant::now());
+            let held = Held::new(ttl_of, chance, promised, is_last, permit.ends(), now);
             let hold = Hold { keeper: self, lease, sending, permit, ttl, held, lines };
             hold.keep().await;
             count.dec();
@@ -126,9 +127,9 @@ impl Hold {
                 },
                 renewed = answered(&mut renewal), if renewal.is_some() => match renewed {
                     Ok(lease) => {
-                        let valid_for = Duration::from_millis(lease.valid_for_ms);
+                        let (valid_for, is_last) = (Duration::from_millis(lease.valid_for_ms), lease.is_capped());
                         self.lease = lease;
-                        Input::Renewed { valid_for }
+                        Input::Renewed { valid_for, is_last }
                     }
                     Err(Input::Over(End::Expired | End::Superseded)) if entry.is_released() => Input::Released,
                     Err(input) => input,
@@ -156,7 +157,7 @@ impl Hold {
             None if end == End::Released => self.lines.say(&Event::Released),
             None => {}
         }
-        if end.leaves_a_lease() {
+        if end.leaves_a_lease(self.lease.terms.outlast_the_promise()) {
             self.release().await;
         }
     }
@@ -182,6 +183,7 @@ impl Hold {
                     Ok(Changed::Done(lease)) => return Ok(lease),
                     Ok(Changed::Lost(Loss::Forced)) => Input::Over(End::Forced),
                     Ok(Changed::Lost(Loss::Expired)) => Input::Over(End::Expired),
+                    Ok(Changed::Lost(Loss::Capped)) => Input::Over(End::Capped),
                     Ok(Changed::Lost(Loss::Superseded) | Changed::NotYours) => Input::Over(End::Superseded),
                     Err(failure) => not_renewed(failure.into()),
                 })

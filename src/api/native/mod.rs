@@ -33,9 +33,9 @@ use force::force;
 pub use hold::hold;
 use permit::Permit;
 pub use problem::Problem;
-use request::{AcquireBody, given, idempotency_key, key_in, no_body, token_in, ttl_of};
+use request::{AcquireBody, given, idempotency_key, key_in, no_body, rest_in, token_in, ttl_of};
 use turn::{Turn, explained, turn};
-use view::{HolderView, LeaseView};
+use view::{HolderView, LeaseView, state_of, state_of_lease};
 
 /// Locks on a page of the list, unless `limit` says otherwise.
 const DEFAULT_LIMIT: usize = 1000;
@@ -113,21 +113,23 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
 }
 
-/// `DELETE /v1/locks/{key}?token=N`: releases a lease. `?force=true`: force-releases the lock.
+/// `DELETE /v1/locks/{key}?token=N`: releases a lease; `&restMs=M`: the key stays taken for so long. `?force=true`: force-releases the lock.
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
-    const PARAMETERS: &[&str] = &["token", "force", "reason"];
+    const PARAMETERS: &[&str] = &["token", "force", "reason", "restMs"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let query = request.uri().query().unwrap_or_default();
     let (is_forced, reason) = (flag(query, "force")?, reason(query)?);
+    let rest_ms = rest_in(&cx.limits, query)?;
     let token = token_in(&request)?;
     no_body(request, PARAMETERS).await?;
     match (token, is_forced) {
+        (_, true) if rest_ms.is_some() => Err(Failure::BadRequest("restMs: goes with token=N".to_owned())),
         (Some(_), false) if reason.is_some() => Err(Failure::BadRequest("reason: goes with force=true".to_owned())),
         (Some(token), false) => {
             let which = LeaseRef::KeyToken(key, token.ok_or(Failure::Lost)?);
-            match cx.holds.release(&cx.locks, which, caller.claimant()).await? {
+            match cx.holds.release(&cx.locks, which, caller.claimant(), rest_ms).await? {
                 Changed::Done(()) => Ok(no_content()),
                 Changed::Lost(_) => Err(Failure::Lost),
                 Changed::NotYours => Err(Failure::NotYours),
@@ -156,7 +158,8 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Resu
     let view = match &state {
         State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
         State::Held(holder) => {
-            StateView { key: key.as_str(), state: "held", holder: Some(HolderView::from(holder)), waiters }
+            let state = state_of(holder);
+            StateView { key: key.as_str(), state, holder: Some(HolderView::from(holder)), waiters }
         }
     };
     Ok(json(StatusCode::OK, &view))
@@ -176,8 +179,8 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     no_body(request, PARAMETERS).await?;
     let holder = match cx.locks.look(key.clone()).await? {
-        State::Held(Holder::Lease(lease)) => Some(lease.token),
-        State::Held(Holder::Stranger(_) | Holder::Queue(_)) | State::Free => None,
+        State::Held(Holder::Lease(lease)) if lease.is_promised() => Some(lease.token),
+        State::Held(_) | State::Free => None,
     };
     match token {
         Some(token) if holder == Some(token) => Ok(json(StatusCode::OK, &FenceView { key: key.as_str(), token })),
@@ -198,16 +201,17 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     Text::new(listing, FORM, bounds).answer().await
 }
 
-const FORM: Form = Form { opening: r#"{"locks":["#, entry, closing };
+const FORM: Form = Form { opening: r#"{"locks":["#, entry, has_rests: true, closing };
 
 fn entry(lease: &Lease, text: &mut Vec<u8>) {
     #[derive(Serialize)]
     struct Entry<'a> {
         key: &'a str,
+        state: &'static str,
         #[serde(flatten)]
         holder: HolderView<'a>,
     }
-    let entry = Entry { key: lease.key.as_str(), holder: HolderView::from(lease) };
+    let entry = Entry { key: lease.key.as_str(), state: state_of_lease(lease), holder: HolderView::from(lease) };
     serde_json::to_writer(text, &entry).expect("a lease is always JSON");
 }
 

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use super::view::HolderView;
+use super::view::{HolderView, state_of};
 use crate::api::errors::Docs;
 use crate::api::failure::{Failure, Queue, Row};
 use crate::api::wire::json;
@@ -21,6 +21,9 @@ pub struct Problem<'a> {
     detail: String,
     code: &'a str,
     outcome: &'a str,
+    /// How the key is taken, where that is why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<HolderView<'a>>,
     /// How many requests wait for the key.
@@ -42,6 +45,10 @@ impl<'a> Problem<'a> {
             Failure::WaitTimeout(queue) => queue.as_deref(),
             _ => None,
         };
+        let holder = match failure {
+            Failure::Held(holder) => Some(holder),
+            _ => queue.and_then(|queue| queue.holder.as_ref()),
+        };
         Problem {
             r#type: docs.type_of(code),
             title: status.canonical_reason().unwrap_or_default(),
@@ -49,10 +56,8 @@ impl<'a> Problem<'a> {
             detail: detail(failure, english),
             code,
             outcome: failure.outcome(),
-            holder: match failure {
-                Failure::Held(holder) => Some(HolderView::from(holder)),
-                _ => queue.and_then(|queue| queue.holder.as_ref()).map(HolderView::from),
-            },
+            state: holder.map(state_of),
+            holder: holder.map(HolderView::from),
             waiters: queue.map(|queue| queue.waiters),
             token: match failure {
                 Failure::Fenced(token) => *token,
@@ -81,7 +86,10 @@ fn detail(failure: &Failure, sentence: &str) -> String {
             format!("Redis refused the command; nothing was changed: {advice}")
         }
         Failure::Held(Holder::Lease(lease)) => {
-            let Lease { key, owner, valid_for_ms, .. } = &**lease;
+            let Lease { key, owner, valid_for_ms, is_resting, .. } = &**lease;
+            if *is_resting {
+                return format!("lock `{key}` was released by `{}` and rests for another {valid_for_ms} ms", owner.id);
+            }
             format!("lock `{key}` is held by `{}` for another {valid_for_ms} ms", owner.id)
         }
         Failure::Held(Holder::Stranger(None)) => "the key is held by a program that is not lockside".to_owned(),

@@ -19,12 +19,14 @@ use crate::api::known;
 use crate::api::owner_names;
 use crate::api::wire::{self, number};
 use crate::lock::LockConfig;
-use crate::lock::{Attempt, Key, Owner, Reentry, Token, Ttl, Wait};
+use crate::lock::{Attempt, Key, Owner, Reentry, Terms, Token, Ttl, Wait};
 use crate::request;
 use crate::server::{read_body, read_body_behind};
 
 /// Longest Idempotency-Key, characters.
 const MAX_NAME_CHARS: usize = 255;
+/// Shortest `maxHoldMs`: as of `--max-hold`.
+const SHORTEST_CAP_MS: u64 = 1_000;
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Declares a body with the fields of an acquire and further ones. Numbers are checked by hand, so that the answer can name
@@ -42,6 +44,12 @@ macro_rules! body {
             owner: Option<String>,
             reentrant: bool,
             meta: Option<Box<RawValue>>,
+            #[serde(deserialize_with = "given")]
+            delay_ms: Option<Box<RawValue>>,
+            #[serde(deserialize_with = "given")]
+            min_hold_ms: Option<Box<RawValue>>,
+            #[serde(deserialize_with = "given")]
+            max_hold_ms: Option<Box<RawValue>>,
             $($further)*
         }
     };
@@ -65,8 +73,9 @@ impl AcquireBody {
         known::parameters(request.uri().query(), &[], known::fields_of::<HoldBody>)?;
         let body = read_body(request).await?;
         let body = if body.is_empty() { HoldBody::default() } else { body::strict(&body, &[])? };
-        let HoldBody { ttl_ms, wait_ms, owner, reentrant, meta, progress } = body;
-        Ok((AcquireBody { ttl_ms, wait_ms, owner, reentrant, meta }, progress.unwrap_or(false)))
+        let HoldBody { ttl_ms, wait_ms, owner, reentrant, meta, delay_ms, min_hold_ms, max_hold_ms, progress } = body;
+        let body = AcquireBody { ttl_ms, wait_ms, owner, reentrant, meta, delay_ms, min_hold_ms, max_hold_ms };
+        Ok((body, progress.unwrap_or(false)))
     }
 
     pub fn of(body: &[u8]) -> Result<AcquireBody, Failure> {
@@ -78,12 +87,12 @@ impl AcquireBody {
     }
 
     pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
-        self.terms(&cx.limits, caller.owner, name, || cx.owner_names.next())
+        self.asked(&cx.limits, caller.owner, name, || cx.owner_names.next())
     }
 
     /// The attempt that the body asks for: by `user`, or by a service caller's owner, whose name `make_name` makes if none
     /// is given.
-    pub fn terms(
+    pub fn asked(
         self,
         limits: &LockConfig,
         user: Option<Owner>,
@@ -94,6 +103,7 @@ impl AcquireBody {
             Some(ttl) => ttl_of(limits, ttl)?,
             None => limits.default_ttl,
         };
+        let terms = self.terms(limits, ttl)?;
         let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
         if let Some(owner) = &self.owner {
             owner_names::check("owner", owner)?;
@@ -117,7 +127,26 @@ impl AcquireBody {
             (None, None) => Owner::system(make_name()),
         };
         let reentry = if self.reentrant { Reentry::Extend } else { Reentry::Refuse };
-        Ok(Attempt { owner, ttl, reentry, meta, name, wait, is_hold: false })
+        Ok(Attempt { owner, ttl, terms, reentry, meta, name, wait, is_hold: false })
+    }
+
+    fn terms(&self, limits: &LockConfig, ttl: Ttl) -> Result<Terms, Failure> {
+        let longest_ms = limits.max_ttl_ms;
+        let delay_ms = match &self.delay_ms {
+            Some(delay) => {
+                millis("delayMs", delay, 0, longest_ms - ttl.as_ms(), ", with the ttl no more than --max-ttl")?
+            }
+            None => 0,
+        };
+        let min_hold_ms = match &self.min_hold_ms {
+            Some(min_hold) => millis("minHoldMs", min_hold, 0, longest_ms, "")?,
+            None => 0,
+        };
+        // Who names both means both; a default follows the cap.
+        let shortest_ms = if self.ttl_ms.is_some() { ttl.as_ms().max(SHORTEST_CAP_MS) } else { SHORTEST_CAP_MS };
+        let cap = |cap| millis("maxHoldMs", cap, shortest_ms, limits.longest_hold_ms(), ", no less than ttlMs");
+        let max_hold_ms = self.max_hold_ms.as_deref().map(cap).transpose()?;
+        Ok(Terms { delay_ms, min_hold_ms, max_hold_ms })
     }
 }
 
@@ -172,6 +201,21 @@ pub fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(field: D) -> Result
     T::deserialize(field).map(Some)
 }
 
+/// A time in a body, within its range; `why` explains the range, where it does not explain itself.
+fn millis(name: &str, json: &RawValue, min_ms: u64, max_ms: u64, why: &str) -> Result<u64, Failure> {
+    let ms = json.get().parse().ok().filter(|ms| (min_ms..=max_ms).contains(ms));
+    ms.ok_or_else(|| Failure::BadRequest(format!("{name}: expected an integer from {min_ms} to {max_ms}{why}")))
+}
+
+/// How long a released key is to stay taken, in the query: `None` without one, or for 0.
+pub fn rest_in(limits: &LockConfig, query: &str) -> Result<Option<u64>, Failure> {
+    let Some(text) = wire::parameter(query, "restMs")? else { return Ok(None) };
+    let max_ms = limits.max_ttl_ms;
+    let ms = text.parse().ok().filter(|ms| *ms <= max_ms);
+    let ms = ms.ok_or_else(|| Failure::BadRequest(format!("restMs: expected an integer from 0 to {max_ms}")))?;
+    Ok((ms > 0).then_some(ms))
+}
+
 pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
     let max_ms = limits.max_ttl_ms;
     let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));
@@ -180,8 +224,6 @@ pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
 
 /// `None` for 0: no wait.
 fn wait_of(limits: &LockConfig, json: &RawValue) -> Result<Option<Wait>, Failure> {
-    let max_ms = limits.max_wait_ms;
-    let ms = json.get().parse().ok().filter(|ms| *ms <= max_ms);
-    let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
+    let ms = millis("waitMs", json, 0, limits.max_wait_ms, "")?;
     Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms), progress: None }))
 }

@@ -31,6 +31,19 @@ impl<'a> From<&'a Lease> for LeaseView<'a> {
     }
 }
 
+/// `held`, or `resting`: released, and still taken.
+pub fn state_of(holder: &Holder) -> &'static str {
+    match holder {
+        Holder::Lease(lease) => state_of_lease(lease),
+        Holder::Stranger(_) | Holder::Queue(_) => "held",
+    }
+}
+
+/// [`state_of`], of a lease.
+pub fn state_of_lease(lease: &Lease) -> &'static str {
+    if lease.is_resting { "resting" } else { "held" }
+}
+
 /// Who holds a key, for every caller. Of a key that another program holds, only the expiry is known, if it has one.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]

@@ -61,6 +61,7 @@ fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
     let settings = [
         ("\"maximum\": 86400000\n", format!("\"maximum\": {}\n", limits.max_ttl_ms)),
         ("\"maximum\": 600000\n", format!("\"maximum\": {}\n", limits.max_wait_ms)),
+        ("\"maximum\": 31536000000\n", format!("\"maximum\": {}\n", limits.longest_hold_ms())),
         ("\"maximum\": 86400\n", format!("\"maximum\": {}\n", limits.max_ttl_ms / 1000)),
         ("30000 (its --default-ttl)", format!("{} (its --default-ttl)", limits.default_ttl.as_ms())),
         ("\"enum\": [\"lockstore\"]", one_of),

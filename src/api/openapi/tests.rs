@@ -14,7 +14,7 @@ use crate::api::failure::{Denial, Failure, Queue};
 use crate::api::fuzz::limits;
 use crate::api::leases::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
-use crate::lock::{Expiry, Holder, Key, Lease, Owner, Token, Ttl};
+use crate::lock::{Expiry, Holder, Key, Lease, Owner, Terms, Token, Ttl};
 
 const ROUTES: &str = include_str!("../route.rs");
 const FAILURES: &str = include_str!("../failure.rs");
@@ -48,15 +48,21 @@ fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
 
     // What one of them is without flags, another one may be with them.
     for (default_ttl_ms, max_ttl_ms, max_wait_ms) in [(4000, 5999, 7000), (86_400, 600_000, 86_400_000)] {
-        limits = LockConfig { default_ttl: ttl(default_ttl_ms), max_ttl_ms, max_wait_ms, ..limits };
+        let max_hold_ms = Some(max_ttl_ms + 1);
+        limits = LockConfig { default_ttl: ttl(default_ttl_ms), max_ttl_ms, max_wait_ms, max_hold_ms, ..limits };
         let served = with_settings(&limits, &[store("a"), store("\"")]);
         let served: Value = serde_json::from_str(&served).expect("JSON");
         let stores = &served["components"]["parameters"]["Store"];
         assert_eq!((&stores["schema"]["enum"], &stores["example"]), (&json!(["a", "\""]), &json!("a")));
         let schema = |path: &str| served.pointer(&format!("/components/schemas/{path}")).cloned();
-        for (path, limit) in
-            [("TtlMs/maximum", max_ttl_ms), ("WaitMs/maximum", max_wait_ms), ("LeasePeriod/maximum", max_ttl_ms / 1000)]
-        {
+        for (path, limit) in [
+            ("TtlMs/maximum", max_ttl_ms),
+            ("DelayMs/maximum", max_ttl_ms),
+            ("MinHoldMs/maximum", max_ttl_ms),
+            ("MaxHoldMs/maximum", max_ttl_ms + 1),
+            ("WaitMs/maximum", max_wait_ms),
+            ("LeasePeriod/maximum", max_ttl_ms / 1000),
+        ] {
             assert_eq!(schema(path), Some(json!(limit)), "{path}");
         }
         for body in ["AcquireBody", "HoldBody"] {
@@ -142,6 +148,8 @@ fn failures() -> Vec<Failure> {
         valid_until_ms: ms("2026-11-22T12:01:00Z"),
         ttl_ms: 60_000,
         valid_for_ms: 41_250,
+        terms: Terms::NONE,
+        is_resting: false,
         meta: Some("{\"host\":\"web-3\"}".to_owned()),
     };
     let holder = || Holder::Lease(Box::new(lease.clone()));

@@ -161,13 +161,19 @@ impl<'a> Attempt<'a> {
     }
 
     async fn open(&mut self, wait: Duration) -> Result<Hold, Failure> {
-        let body = json!({
-            "ttlMs": u64::try_from(self.flags.ttl.as_millis()).unwrap_or(u64::MAX),
-            "waitMs": u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+        let mut body = json!({
+            "ttlMs": millis(self.flags.ttl),
+            "waitMs": millis(wait),
             "owner": self.owner,
             "progress": true,
             "meta": meta(self.flags),
         });
+        let terms = &self.flags.terms;
+        for (name, term) in [("delayMs", terms.delay), ("minHoldMs", terms.min_hold()), ("maxHoldMs", terms.max_hold)] {
+            if let Some(term) = term {
+                body[name] = millis(term).into();
+            }
+        }
         let path = format!("{}/hold", path_of(self.flags.key.as_str()));
         let connection = self.sidecar.connect().await?.named(&self.name);
         let socket = connection.socket.try_clone().map_err(|error| Failure::NoSidecar(error.to_string()))?;
@@ -178,6 +184,10 @@ impl<'a> Attempt<'a> {
         }
         Ok(Hold { body: answer.into_body(), buffer: BytesMut::new(), socket })
     }
+}
+
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
 fn host() -> String {

@@ -39,6 +39,9 @@ use crate::lock::Key;
 pub use command::{LaunchFlags, interrupted, launch};
 pub use supervisor::run as guard;
 
+/// So much of an interval a run may come too early at most.
+const EARLY: Duration = Duration::from_secs(60);
+
 #[derive(Args, Debug)]
 pub struct ExecFlags {
     /// Lease duration, at least 100ms; renewed automatically. How long the lock survives if the sidecar dies
@@ -47,6 +50,9 @@ pub struct ExecFlags {
 
     #[command(flatten)]
     wait: WaitFlags,
+
+    #[command(flatten)]
+    terms: TermFlags,
 
     /// Exit code for a lock that is held, or was for as long as --wait; 1 to 255
     #[arg(short = 'E', long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
@@ -83,12 +89,49 @@ struct WaitFlags {
     connect_wait: Duration,
 }
 
-impl WaitFlags {
-    /// The longest wait; `None` for no bound.
-    fn bound(&self) -> Option<Duration> {
-        if self.r#try { Some(Duration::ZERO) } else { self.wait }
+/// When the lock gets free, beyond the lease.
+#[derive(Args, Debug)]
+struct TermFlags {
+    /// Run at most once in this time over all hosts, from start to start; do not wait for the lock. At least 1s
+    #[arg(long, value_name = "DURATION", value_parser = interval, conflicts_with_all = ["wait", "min_hold"])]
+    at_most_every: Option<Duration>,
+
+    /// Keep the lock taken for so long from its start on, even where the command ends before
+    #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
+    min_hold: Option<Duration>,
+
+    /// Keep the lock taken for so long when it ends in any other way than by the command's end
+    #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
+    delay: Option<Duration>,
+
+    /// Renew the lock for no longer than this, and stop the command before it ends; no less than 1s and --ttl
+    #[arg(long, value_name = "DURATION", value_parser = interval)]
+    max_hold: Option<Duration>,
+
+    /// Keep the lock taken for so long from the command's end on
+    #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
+    rest: Option<Duration>,
+}
+
+impl TermFlags {
+    /// How long the lock stays taken from its start on.
+    fn min_hold(&self) -> Option<Duration> {
+        self.at_most_every.map(|every| every - (every / 10).min(EARLY)).or(self.min_hold)
+    }
+}
+
+impl ExecFlags {
+    fn waits(&self) -> bool {
+        !self.wait.r#try && self.terms.at_most_every.is_none()
     }
 
+    /// The longest wait; `None` for no bound.
+    fn bound(&self) -> Option<Duration> {
+        if self.waits() { self.wait.wait } else { Some(Duration::ZERO) }
+    }
+}
+
+impl WaitFlags {
     /// The longest wait for a sidecar that never answered.
     fn connect_bound(&self) -> Duration {
         self.wait.map_or(self.connect_wait, |wait| wait.min(self.connect_wait))
@@ -105,17 +148,22 @@ ended by itself continue without the lock.
 A wait is reported on stderr after a second, and again when something changes. A sidecar that has not started yet is \
 waited for by --connect-wait, also with --try; one that restarts, and its Redis, by --wait.
 
+With --at-most-every one of all hosts runs the command in each interval, as with one cron job for many: the others exit \
+75 at once, or -E. The lock stays taken for a tenth less than the interval, at most 1m less: a run that comes a little early \
+must not be left out. A command that fails counts as a run. --ttl is how soon another host may take over from one that dies.
+
 Exit code: the command's (128 + n when signal n ended it), or
   64   wrong usage
   69   no sidecar, or one that cannot reach Redis
   71   the lock was lost, and a process of the command could not be killed
-  75   held, or not granted in time
+  75   held, or not granted in time, or not yet due again
   76   the lock was lost
   77   not allowed (401, 403)
   126  CMD cannot be executed
   127  no such CMD
 
 Example: lockside exec nightly-report -- ./report.sh --full
+Example: lockside exec --at-most-every 10m report -- ./report.sh
 Example: lockside exec --try --ttl 10s job -- sh -c './job \"$LOCKSIDE_TOKEN\"'";
 
 pub fn run(flags: &ExecFlags) -> ExitCode {
@@ -124,6 +172,10 @@ pub fn run(flags: &ExecFlags) -> ExitCode {
 
 fn ttl(text: &str) -> Result<Duration, String> {
     config::duration(text, Duration::from_millis(100), Duration::from_secs(365 * 24 * 3600))
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    config::duration(text, Duration::from_secs(1), Duration::from_secs(365 * 24 * 3600))
 }
 
 fn wait_bound(text: &str) -> Result<Duration, String> {

@@ -4,7 +4,7 @@
 use super::ExecFlags;
 use crate::cli::client::Sidecar;
 use crate::cli::failure::{Failure, Problem};
-use crate::cli::view::printable;
+use crate::cli::view::{Holder, clock, printable};
 use crate::cli::{complain, exit};
 
 /// Tells why the lock was not acquired, and gives the exit code.
@@ -13,13 +13,12 @@ pub async fn tell(failure: Failure, sidecar: &Sidecar, flags: &ExecFlags) -> u8 
     match failure {
         Failure::Refused(problem) => match (problem.code.as_str(), problem.status) {
             ("held" | "wait-timeout", _) => {
+                let is_resting = problem.state.as_deref() == Some("resting");
                 let holder = match problem.holder {
                     Some(holder) => Some(holder),
                     None => sidecar.holder(flags.key.as_str()).await.ok().flatten(),
                 };
-                let holder = holder.map_or_else(|| "another owner".to_owned(), |holder| holder.to_string());
-                let step = if flags.wait.r#try { "wait for it with --wait 1m" } else { "wait longer with --wait" };
-                complain(format!("`{key}` is held by {holder}; {step}"));
+                complain(format!("`{key}` {}", held(holder.as_ref(), is_resting, flags)));
                 flags.conflict_exit_code
             }
             ("bad-request", _) => {
@@ -37,6 +36,24 @@ pub async fn tell(failure: Failure, sidecar: &Sidecar, flags: &ExecFlags) -> u8 
         },
         other => other.tell(),
     }
+}
+
+/// How the lock is taken, and what may be done about it.
+fn held(holder: Option<&Holder>, is_resting: bool, flags: &ExecFlags) -> String {
+    let times = holder.and_then(|holder| Some((holder, clock(holder.since.as_ref()?)?)));
+    if let Some((holder, since)) = times {
+        let place = holder.host().unwrap_or_else(|| holder.name());
+        let until = holder.valid_until.as_deref().and_then(clock).unwrap_or_default();
+        if is_resting {
+            return format!("ran at {since} on {place}; not before {until}");
+        }
+        if flags.terms.at_most_every.is_some() {
+            return format!("running since {since} on {place}");
+        }
+    }
+    let holder = holder.map_or_else(|| "another owner".to_owned(), Holder::to_string);
+    let step = if flags.waits() { "wait longer with --wait" } else { "wait for it with --wait 1m" };
+    format!("is held by {holder}; {step}")
 }
 
 fn exit_code(problem: &Problem, flags: &ExecFlags) -> u8 {

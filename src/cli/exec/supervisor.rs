@@ -71,7 +71,8 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
     let code = supervisor.watch().await;
     if supervisor.hold.is_some() && code != exit::NOT_STOPPED {
         // So that it is free when we have ended, and not only soon after. The stream goes after it.
-        let path = format!("{}?token={}", path_of(flags.key.as_str()), lease.token);
+        let rest = flags.terms.rest.map(|rest| format!("&restMs={}", rest.as_millis())).unwrap_or_default();
+        let path = format!("{}?token={}{rest}", path_of(flags.key.as_str()), lease.token);
         let _ = tokio::time::timeout(RELEASE, sidecar.ask("DELETE", &path)).await;
     }
     Ok(code)

@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(250);
 /// Waits for the lock as the flags say. Otherwise tells why there is none, and gives the exit code.
 pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<(Hold, Lease), u8> {
     let begun = Instant::now();
-    let give_up = flags.wait.bound().and_then(|bound| begun.checked_add(bound));
+    let give_up = flags.bound().and_then(|bound| begun.checked_add(bound));
     let connect_by = begun.checked_add(flags.wait.connect_bound());
     let mut attempt = Attempt::new(sidecar, flags);
     let mut progress = Progress::new(flags);

@@ -15,6 +15,8 @@ const AT_ONCE: usize = 8;
 
 struct Lock {
     key: String,
+    /// Whether its lease was released, and nothing is left but that the key is taken.
+    is_resting: bool,
     holder: Holder,
 }
 
@@ -24,10 +26,12 @@ impl Lock {
         #[derive(Deserialize)]
         struct Named {
             key: String,
+            state: Option<String>,
         }
         let read = |json| {
-            let Named { key } = serde_json::from_str(json)?;
-            Ok(Lock { key, holder: serde_json::from_str(json)? })
+            let Named { key, state } = serde_json::from_str(json)?;
+            let is_resting = state.as_deref() == Some("resting");
+            Ok(Lock { key, is_resting, holder: serde_json::from_str(json)? })
         };
         read(json.get()).map_err(|error| not_ours(&error))
     }
@@ -36,7 +40,10 @@ impl Lock {
         let Holder { owner, valid_for_ms, .. } = &self.holder;
         vec![
             printable(&self.key),
-            cell(owner.as_deref().map(printable)),
+            cell(owner.as_deref().map(|owner| {
+                let released = if self.is_resting { " (released)" } else { "" };
+                format!("{}{released}", printable(owner))
+            })),
             cell(self.holder.host()),
             cell(self.holder.held_for_ms().map(span)),
             cell(valid_for_ms.map(span)),

@@ -48,7 +48,7 @@ enum Output {
 
 pub const HELP: &str = "\
 AGE is for how long the lock has been held, by the clock of Redis; HOST is `host` of its `meta`, as lockside exec \
-writes it; - is unknown.
+writes it; - is unknown. Of a lock that was released, and is still taken as its terms say, OWNER had it last.
 
 Example: lockside ls orders/
 Example: lockside ls -o wide --watch

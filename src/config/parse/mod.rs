@@ -14,6 +14,8 @@ use crate::lock::Ttl;
 use crate::secret::{OPEN_TO_OTHERS, Reloaded, Secret, Unwise, WRITABLE_BY_OTHERS};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// Shortest `--max-hold`.
+const SHORTEST_CAP: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
 const LONGEST_OWNER_PREFIX: usize = 128;
@@ -50,6 +52,10 @@ impl Check {
         };
         let admin_ttl = ttl("--admin-ttl", &flags.admin_ttl, ADMIN_TTL);
         let default_ttl = ttl("--default-ttl", &flags.default_ttl, DEFAULT_TTL);
+        let max_hold = match given(&flags.max_hold) {
+            Some(text) => self.duration("--max-hold", text, SHORTEST_CAP, YEAR).map(Some),
+            None => Some(None),
+        };
         let max_wait = self.duration("--max-wait", &flags.max_wait, Duration::ZERO, DAY);
         let max_waiters = self.count("--max-waiters", &flags.max_waiters, 0, 1_000_000);
         let prefix = &flags.key_prefix;
@@ -77,6 +83,7 @@ impl Check {
             admin_ttl: Ttl::from_ms(millis(admin_ttl?), max_ttl_ms)?,
             default_ttl: Ttl::from_ms(millis(default_ttl?), max_ttl_ms)?,
             max_ttl_ms,
+            max_hold_ms: max_hold?.map(millis),
             max_wait_ms: millis(max_wait?),
             max_waiters: max_waiters?,
         })

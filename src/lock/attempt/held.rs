@@ -21,7 +21,11 @@ pub const SIGN_OF_LIFE: Duration = Duration::from_millis(1900);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
     /// A renewal promises so much from now.
-    Renewed { valid_for: Duration },
+    Renewed {
+        valid_for: Duration,
+        /// Whether no renewal can promise more.
+        is_last: bool,
+    },
     /// Redis did not do it, or did not say so.
     NotRenewed,
     /// A renewal found that it is over.
@@ -66,6 +70,8 @@ pub enum End {
     Expired,
     /// Another sending of the attempt was told of the lease and holds it now, or it is another's.
     Superseded,
+    /// It was renewed for as long as its terms let it.
+    Capped,
     /// Redis did not renew it in time.
     Unrenewed,
     /// The credential lets its owner go on no longer.
@@ -82,16 +88,22 @@ impl End {
             End::Forced => Some("forced"),
             End::Expired => Some("expired"),
             End::Superseded => Some("superseded"),
+            End::Capped => Some("max-hold"),
             End::Unrenewed => Some("redis"),
             End::Unauthorized => Some("unauthorized"),
             End::Drained => Some("draining"),
         }
     }
 
-    /// Whether the lease may be there still. What was superseded is released, too: the sending that was told of it later may
-    /// have been undone meanwhile.
-    pub fn leaves_a_lease(self) -> bool {
-        matches!(self, End::Closed | End::Superseded | End::Unrenewed | End::Unauthorized | End::Drained)
+    /// Whether the lease may be there still, and is to be released. What was superseded is released, too: the sending that
+    /// was told of it later may have been undone meanwhile. A lost lease whose key its terms keep `outlasting` the promise
+    /// is left to end as they say.
+    pub fn leaves_a_lease(self, outlasting: bool) -> bool {
+        match self {
+            End::Closed | End::Drained => true,
+            End::Superseded | End::Unrenewed | End::Unauthorized => !outlasting,
+            End::Released | End::Forced | End::Expired | End::Capped => false,
+        }
     }
 }
 
@@ -102,6 +114,8 @@ pub struct Held {
     pause: Duration,
     /// When the last promise ends, Redis or no Redis.
     deadline: Instant,
+    /// Whether no renewal can move that.
+    is_last: bool,
     renew_at: Instant,
     is_renewing: bool,
     /// Once the process is being stopped.
@@ -113,15 +127,23 @@ pub struct Held {
 }
 
 impl Held {
-    /// A lease that is promised until `promised`. `chance`: of 256, the part of a tenth by which it renews earlier than
+    /// A lease that is promised until `promised`, which no renewal can move if `is_last`. `chance`: of 256, the part of a tenth by which it renews earlier than
     /// others.
-    pub fn new(ttl: Duration, chance: u8, promised: Instant, unauthorized_at: Option<Instant>, now: Instant) -> Held {
+    pub fn new(
+        ttl: Duration,
+        chance: u8,
+        promised: Instant,
+        is_last: bool,
+        unauthorized_at: Option<Instant>,
+        now: Instant,
+    ) -> Held {
         let third = ttl / RENEWALS_IN_A_TTL;
         let pause = third - third.mul_f64(0.1 * f64::from(chance) / 256.0);
         let deadline = promised.checked_sub(LAST_WORD).unwrap_or(promised);
         Held {
             pause,
             deadline,
+            is_last,
             renew_at: now + pause,
             is_renewing: false,
             give_up_at: None,
@@ -153,8 +175,8 @@ impl Held {
 
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         match input {
-            Input::Renewed { valid_for } => {
-                self.is_renewing = false;
+            Input::Renewed { valid_for, is_last } => {
+                (self.is_renewing, self.is_last) = (false, is_last);
                 self.deadline = now + valid_for.saturating_sub(LAST_WORD);
                 self.renew_at = now + self.pause;
                 self.say(Effect::SayRenewed, now)
@@ -171,7 +193,7 @@ impl Held {
                 let deadline = now + left.saturating_sub(LAST_WORD);
                 let mut effects = Vec::new();
                 if deadline < self.deadline {
-                    self.deadline = deadline;
+                    (self.deadline, self.is_last) = (deadline, false);
                     effects = self.say(Effect::SayLeft(left), now);
                 }
                 effects.extend(self.renew());
@@ -194,7 +216,7 @@ impl Held {
         let has_come = |at: Option<Instant>| at.is_some_and(|at| now >= at);
         let ends = [
             (self.unauthorized_at, End::Unauthorized),
-            (Some(self.deadline), End::Unrenewed),
+            (Some(self.deadline), if self.is_last { End::Capped } else { End::Unrenewed }),
             (self.give_up_at, End::Drained),
         ];
         if let Some((_, end)) = ends.into_iter().find(|(at, _)| has_come(*at)) {

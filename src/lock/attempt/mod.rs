@@ -129,7 +129,7 @@ impl Course {
     }
 
     /// What it waits for, and until when.
-    fn terms(&self) -> &Wait {
+    fn patience(&self) -> &Wait {
         self.attempt.wait.as_ref().expect("an attempt that does not wait never joins a queue")
     }
 
@@ -144,18 +144,18 @@ impl Course {
                 }
             }
         }
-        let left = self.terms().until.saturating_duration_since(Instant::now());
+        let left = self.patience().until.saturating_duration_since(Instant::now());
         let joining = Joining {
             id: &self.sending.id,
             identity: self.sending.identity(),
             nonce: self.sending.nonce(),
             request: &self.sending.request,
-            ttl_ms: self.attempt.ttl.as_ms(),
+            key_ms: self.attempt.key_ms(),
             further: &self.sending.further,
             reentry: self.attempt.reentry,
             wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             position: self.position.clone(),
-            progress: self.terms().progress.clone(),
+            progress: self.patience().progress.clone(),
         };
         match self.engine.queue.join(&self.key, joining).await {
             Ok(ticket) => {
@@ -194,10 +194,9 @@ impl Course {
         let row = engine.scripts.renew(key, token, sending.identity(), Some(attempt.ttl), how).await;
         let taken: Result<Option<Lease>, LockFailure> = match row {
             Ok(RenewRow::Renewed(found)) => {
-                engine.shared.ledger.granted(key.shard(), attempt.ttl.as_ms());
+                engine.shared.ledger.granted(key.shard(), attempt.key_ms());
                 engine.lease(key, &found).map_err(LockFailure::from).and_then(|lease| {
-                    let left_ms = lease.valid_for_ms;
-                    promised(lease, left_ms, sent).map(Some).map_err(LockFailure::TooLate)
+                    promised(lease, attempt.ttl.as_ms(), sent).map(Some).map_err(LockFailure::TooLate)
                 })
             }
             Ok(_) => Ok(None),

@@ -41,7 +41,8 @@ impl Sending {
             }
         };
         let hold = attempt.is_hold.then_some(sidecar);
-        let further = record::further(&attempt.owner, attempt.meta.as_deref(), hold);
+        let terms = attempt.terms.spelled(attempt.ttl.as_ms());
+        let further = record::further(&attempt.owner, attempt.meta.as_deref(), hold, terms.as_deref());
         Sending { attempt: text, identity, request, id, further }
     }
 
@@ -68,5 +69,5 @@ impl Sending {
 /// How long a lease may last that a sending of this attempt was granted or told of.
 fn longest(attempt: &Attempt) -> Duration {
     let may_be_older = attempt.name.is_some() || attempt.reentry == Reentry::Extend;
-    if may_be_older { OLDER_LEASE } else { Duration::from_millis(attempt.ttl.as_ms()) }
+    if may_be_older { OLDER_LEASE } else { Duration::from_millis(attempt.key_ms()) }
 }

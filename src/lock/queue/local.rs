@@ -85,15 +85,16 @@ impl LocalQueue {
         Some(asked.into_iter().map(|index| &waiting[index].entry).collect())
     }
 
-    /// The turns of those that a lease is of: by this sending, by another of its attempt, or by its owner.
-    pub fn turns(&self, token: Token, lease: &str) -> Vec<(String, Turn)> {
+    /// The turns of those that a lease is of: by this sending, or, while it is promised, by another of its attempt or by its
+    /// owner.
+    pub fn turns(&self, token: Token, lease: &str, is_promised: bool) -> Vec<(String, Turn)> {
         let waiting = self.waiters.iter().filter(|waiter| !waiter.is_called);
         let turns = waiting.filter_map(|Waiter { entry, .. }| {
             let turn = match record::relation(lease, &entry.identity, &entry.nonce, &entry.id)? {
                 Relation::This => Turn::Offered(token),
-                Relation::SameAttempt => Turn::AskAgain,
-                Relation::SameOwner if entry.is_reentrant => Turn::AskAgain,
-                Relation::SameOwner => return None,
+                Relation::SameAttempt if is_promised => Turn::AskAgain,
+                Relation::SameOwner if entry.is_reentrant && is_promised => Turn::AskAgain,
+                Relation::SameAttempt | Relation::SameOwner => return None,
             };
             Some((entry.id.clone(), turn))
         });

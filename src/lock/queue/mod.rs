@@ -68,7 +68,8 @@ pub struct Joining<'a> {
     pub nonce: &'a str,
     /// The sending, where the nonce does not name it.
     pub request: &'a str,
-    pub ttl_ms: u64,
+    /// For how long a grant takes the key, milliseconds.
+    pub key_ms: u64,
     pub further: &'a str,
     pub reentry: Reentry,
     /// How long it waits at most, milliseconds.
@@ -122,9 +123,9 @@ impl Queue {
     /// Joins the queue before `key`, at its end or where it stood before. The ticket is made before the script runs: a
     /// turn may come before its answer does. Fails with the entry that may be in the queue, or an empty one.
     pub async fn join(&self, key: &Key, joining: Joining<'_>) -> Result<Ticket, (LockFailure, String)> {
-        let Joining { id, identity, nonce, request, ttl_ms, further, reentry, wait_ms, position, progress } = joining;
+        let Joining { id, identity, nonce, request, key_ms, further, reentry, wait_ms, position, progress } = joining;
         let sidecar = &self.0.sidecar;
-        let text = format!("{sidecar}\n{id}\n{ttl_ms}\n{identity}\n{nonce}{}\n{further}", record::sending(request));
+        let text = format!("{sidecar}\n{id}\n{key_ms}\n{identity}\n{nonce}{}\n{further}", record::sending(request));
         // One that comes back is listened for already; and where that broke, all is looked at when it is restored.
         if position.is_none()
             && let Err(failure) = self.0.push.hear(&self.channels(key)).await

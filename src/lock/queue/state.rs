@@ -208,10 +208,10 @@ impl Queues {
                 effects.push(Effect::Progress { id: id.clone(), ahead, key: key.clone(), state: row.key.clone() });
             }
         }
-        if let KeyState::Held(Stored { text, .. }) = &row.key
-            && let Some(token) = record::token(key, text)
+        if let KeyState::Held(found) = &row.key
+            && let Some(token) = record::token(key, &found.text)
         {
-            self.call_those_that_have_it(key, token, &String::from_utf8_lossy(text), effects);
+            self.call_those_that_have_it(key, token, found, effects);
         }
         if is_in_doubt {
             self.rejoin(key, effects);
@@ -244,8 +244,9 @@ impl Queues {
     }
 
     /// Tells those of ours that have the key, in case that no message did.
-    fn call_those_that_have_it(&mut self, key: &Key, token: Token, text: &str, effects: &mut Vec<Effect>) {
-        let turns = self.queues.get(key).map(|queue| queue.turns(token, text)).unwrap_or_default();
+    fn call_those_that_have_it(&mut self, key: &Key, token: Token, found: &Stored, effects: &mut Vec<Effect>) {
+        let (text, is_promised) = (String::from_utf8_lossy(&found.text), record::is_promised(key, found));
+        let turns = self.queues.get(key).map(|queue| queue.turns(token, &text, is_promised)).unwrap_or_default();
         for (id, turn) in turns {
             self.call(key, &id, turn, effects);
         }

@@ -2,6 +2,7 @@
 
 mod engine;
 mod exclusion;
+mod intervals;
 mod other_programs;
 mod raw_keys;
 mod shards;

@@ -12,6 +12,7 @@ mod queue;
 mod refusals;
 mod repetitions;
 mod short;
+mod terms;
 mod tokens;
 
 use std::collections::BTreeMap;
@@ -175,17 +176,17 @@ impl Space {
     fn renew_as(&mut self, how: &str, sending: &str, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
         let keys = [self.lock(key), self.queue(key), self.forced(key)];
         let push = self.push();
-        self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push, how, sending, self.not_after])
+        self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push, how, sending, "", self.not_after])
     }
 
     fn release(&mut self, key: &str, token: Option<u64>, identity: &str) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        self.run_in_line(RELEASE, key, 0, &[&token, identity, "", self.not_after])
+        self.run_in_line(RELEASE, key, 0, &[&token, identity, "", "", self.not_after])
     }
 
     /// A release by the hold of a sending.
     fn release_as(&mut self, sending: &str, key: &str, token: u64, identity: &str) -> Answer {
-        self.run_in_line(RELEASE, key, 0, &[&token.to_string(), identity, sending, self.not_after])
+        self.run_in_line(RELEASE, key, 0, &[&token.to_string(), identity, sending, "", self.not_after])
     }
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {

@@ -33,6 +33,7 @@ enum Step {
         token: usize,
         identity: String,
         sending: &'static str,
+        rest_ms: &'static str,
     },
     Renew {
         key: &'static str,
@@ -59,10 +60,22 @@ fn step(random: &mut Random, granted: usize) -> Step {
             own: random.of(&["refuse", "refuse", "extend"]),
             request: random.of(&["", "", "r-1", "r-2"]),
             ttl_ms: random.of(&[20_000, 60_000, 90_000]),
-            further: random.of(&["", ",\"meta\":\"{\\\"a\\\":1}\"", ",\"hold\":\"s-1\""]).to_owned(),
+            further: random
+                .of(&[
+                    "",
+                    "",
+                    ",\"meta\":\"{\\\"a\\\":1}\"",
+                    ",\"hold\":\"s-1\"",
+                    ",\"terms\":\"ttl=20000 delay=0 min=70000 max=0\"",
+                    ",\"terms\":\"ttl=50000 delay=9000 min=0 max=80000\"",
+                ])
+                .to_owned(),
             ..Attempt::of(key, "", random.of(&["n-1", "n-2"]))
         }),
-        4 | 5 => Step::Release { key, token, identity, sending: random.of(&["", "", "n-1"]) },
+        4 | 5 => {
+            let (sending, rest_ms) = random.of(&[("", ""), ("", ""), ("n-1", ""), ("", "30000")]);
+            Step::Release { key, token, identity, sending, rest_ms }
+        }
         6..=8 => {
             let how = random.of(&[["set", ""], ["set", ""], ["extend", "n-1"], ["take", "n-2"]]);
             Step::Renew { key, token, identity, ttl_ms: random.of(&["", "20000", "60000", "90000"]), how }
@@ -85,8 +98,8 @@ impl Step {
         let row = match self {
             Step::Acquire(attempt) if is_short => together(space, |all, space| all.acquire(space, attempt)),
             Step::Acquire(attempt) => space.acquire(attempt)?,
-            Step::Release { key, token, identity, sending } => {
-                let args = [&spelled(token), identity.as_str(), sending];
+            Step::Release { key, token, identity, sending, rest_ms } => {
+                let args = [&spelled(token), identity.as_str(), sending, rest_ms];
                 match is_short {
                     true => together(space, |all, space| all.operation(space, "release", key, &args)),
                     false => space.run_in_line(RELEASE, key, 0, &[&args[..], &[""]].concat())?,
@@ -101,7 +114,7 @@ impl Step {
                     false => {
                         let keys = [space.lock(key), space.queue(key), space.forced(key)];
                         let push = space.push();
-                        space.run(RENEW, &keys, &[key, &token, identity, ttl_ms, &push, how, sending, ""])?
+                        space.run(RENEW, &keys, &[key, &token, identity, ttl_ms, &push, how, sending, "", ""])?
                     }
                 }
             }

@@ -3,7 +3,7 @@ use super::*;
 const TTL: Duration = Duration::from_secs(30);
 
 fn held(now: Instant) -> Held {
-    Held::new(TTL, 0, now + TTL, None, now)
+    Held::new(TTL, 0, now + TTL, false, None, now)
 }
 
 /// Lets time pass to the next due moment.
@@ -22,7 +22,10 @@ fn a_hold_that_is_idle_says_something_every_two_seconds_and_renews_after_a_third
                 Effect::SayLeft(_) => {}
                 Effect::Renew => {
                     assert!(now <= begun + TTL / 3 || now - said <= TTL / 3);
-                    assert_eq!(held.handle(Input::Renewed { valid_for: TTL }, now), [Effect::SayRenewed]);
+                    assert_eq!(
+                        held.handle(Input::Renewed { valid_for: TTL, is_last: false }, now),
+                        [Effect::SayRenewed]
+                    );
                 }
                 other => panic!("{other:?}"),
             }
@@ -78,7 +81,7 @@ fn a_lease_that_was_shortened_is_promised_for_no_longer_and_renewed_at_once() {
 #[test]
 fn a_hold_ends_when_its_credential_does_and_when_the_grace_of_a_stop_is_over() {
     let now = Instant::now();
-    let mut ending = Held::new(TTL, 0, now + TTL, Some(now + Duration::from_secs(1)), now);
+    let mut ending = Held::new(TTL, 0, now + TTL, false, Some(now + Duration::from_secs(1)), now);
     assert_eq!(ending.next_due(), now + Duration::from_secs(1));
     assert_eq!(ending.handle(Input::Due, ending.next_due()), [Effect::End(End::Unauthorized)]);
     let (mut stopping, grace) = (held(now), Duration::from_millis(500));
@@ -90,9 +93,48 @@ fn a_hold_ends_when_its_credential_does_and_when_the_grace_of_a_stop_is_over() {
 #[test]
 fn the_renewals_of_many_holds_spread_over_a_tenth_of_the_time_between_them() {
     let now = Instant::now();
-    let mut due: Vec<_> = (0..=255).map(|chance| Held::new(TTL, chance, now + TTL, None, now).renew_at - now).collect();
+    let after = |chance| Held::new(TTL, chance, now + TTL, false, None, now).renew_at - now;
+    let mut due: Vec<_> = (0..=255).map(after).collect();
     due.sort();
     due.dedup();
     assert_eq!(due.len(), 256);
     assert!(due[0] >= Duration::from_secs(9) && due[255] == TTL / 3, "{:?} to {:?}", due[0], due[255]);
+}
+
+#[test]
+fn a_hold_that_may_be_renewed_no_longer_ends_for_that_reason_and_a_shorter_time_for_its_own() {
+    let now = Instant::now();
+    let (mut capped, left) = (held(now), Duration::from_secs(4));
+    capped.handle(Input::Renewed { valid_for: left, is_last: true }, now);
+    let mut shortened = capped.clone();
+    let end = loop {
+        if let [Effect::End(end)] = capped.handle(Input::Due, capped.next_due())[..] {
+            break end;
+        }
+    };
+    assert_eq!((end, end.loss(), capped.next_due()), (End::Capped, Some("max-hold"), now + left - LAST_WORD));
+    shortened.handle(Input::Shortened { left: left / 2 }, now);
+    assert_eq!(shortened.handle(Input::Due, now + left / 2), [Effect::End(End::Unrenewed)]);
+}
+
+#[test]
+fn a_lost_lease_whose_key_outlasts_its_promise_is_left_to_its_terms() {
+    let ends = [
+        (End::Closed, true, true),
+        (End::Drained, true, true),
+        (End::Superseded, true, false),
+        (End::Unrenewed, true, false),
+        (End::Unauthorized, true, false),
+        (End::Capped, false, false),
+        (End::Released, false, false),
+        (End::Forced, false, false),
+        (End::Expired, false, false),
+    ];
+    for (end, is_released, is_released_with_terms) in ends {
+        assert_eq!(
+            (end.leaves_a_lease(false), end.leaves_a_lease(true)),
+            (is_released, is_released_with_terms),
+            "{end:?}"
+        );
+    }
 }

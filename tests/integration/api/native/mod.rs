@@ -15,6 +15,7 @@ mod reentrant;
 mod release;
 mod renew;
 mod strangers;
+mod terms;
 mod ttls;
 mod validity;
 

@@ -6,6 +6,7 @@ mod outcomes;
 mod refusals;
 mod signals;
 mod terminal;
+mod terms;
 mod waiting;
 
 use std::process::Stdio;
