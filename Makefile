@@ -45,9 +45,9 @@ run: cc redis release ## Build, start a lockside with a private Redis, and print
 test: cc redis curl promtool clients $(SCHEMATHESIS) release ## Run every test against a real redis-server
 	@# Clients whose machine vanishes stand in network namespaces.
 	@$(call need,ip,iproute2)
-	$(CARGO) test --locked -- --skip confined::
-	@# Alone: its leases last a second, and what it measures is load of its own.
-	$(CARGO) test --locked --quiet --test integration -- confined::
+	$(CARGO) test --locked -- --skip alone::
+	@# What they measure is load of their own.
+	$(CARGO) test --locked --quiet --test integration -- --test-threads=1 alone::
 	@for topology in $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done
 

@@ -1,7 +1,6 @@
 //! The process: command line, settings, listeners, logs, limits, signals, and what is deployed with it.
 
 mod cli;
-mod confined;
 mod deploy;
 mod environment;
 mod exec;
@@ -12,7 +11,7 @@ mod logs;
 mod ls;
 mod manual;
 mod ops;
-mod overload;
+pub mod overload;
 mod rotation;
 mod secrets;
 mod settings;
