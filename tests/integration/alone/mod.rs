@@ -2,4 +2,5 @@
 
 mod confined;
 mod connections;
+mod holds;
 mod lists;

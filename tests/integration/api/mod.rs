@@ -6,7 +6,7 @@ mod browser;
 mod cors;
 mod dapr;
 mod directory;
-mod hold;
+pub mod hold;
 mod http;
 mod identity;
 mod leases;
