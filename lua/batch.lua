@@ -70,7 +70,8 @@ while at < #ARGV do
     local lease = token ~= '' and sending == '' and rest_ms == '' and redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
     local mine = LEASE .. token .. '",' .. identity
     if type(lease) == 'string' and #lease < FIRST_READ and string.sub(lease, 1, #mine) == mine
-      and not string.find(lease, ',"hold":"', 1, true) and not string.find(lease, ',"terms":"', 1, true) and redis.pcall('EXISTS', queue) == 0
+      and not string.find(lease, ',"hold":"', 1, true) and not string.find(lease, ',"terms":"', 1, true)
+      and redis.pcall('EXISTS', queue) == 0
       and type(redis.pcall('ZREM', tokens, key)) == 'number' and redis.pcall('DEL', lock) == 1 then
       row = 'released'
     end

@@ -18,7 +18,7 @@
 -- A caller that has the token leaves a rest behind until "min" and rest_ms are over, see lease.lua. A sending does not end
 -- its lease so surely: of one with terms the end is set, to "delay" from now or "min", and never later than it was.
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
-local lock, tokens               = KEYS[1], KEYS[2]
+local lock, tokens, queue        = KEYS[1], KEYS[2], KEYS[3]
 local key, push                  = ARGV[1], ARGV[4]
 local token, identity            = ARGV[5], ARGV[6]
 local sending, rest_ms           = ARGV[7], ARGV[8]
@@ -73,6 +73,7 @@ else
   end
   local free_from = math.max(ttl and since_of(lease) + min or 0, rest_ms ~= '' and now_ms + rest_ms or 0)
   if free_from > now_ms then
+    take_offer(queue, token_of(lease))
     local rest = string.gsub(lease, '^{"token":"%d+",', '%0"rest":true,', 1)
     if free_from < redis.call('PEXPIRETIME', lock) then
       shortened(push, key, token_of(lease), free_from)

@@ -194,9 +194,7 @@ pub enum LockFailure {
     #[error("{0} requests wait for locks already")]
     TooManyWaiters(usize),
     /// It was not renewed: behind such a promise the lease's own delay would last longer than anybody may ask for.
-    #[error(
-        "ttlMs: expected at most {longest_ms} together with the {delay_ms} ms of delay that the lease was granted with"
-    )]
+    #[error("the TTL and the {delay_ms} ms of delay of the lease are together above --max-ttl, {longest_ms} ms")]
     TooLong { delay_ms: u64, longest_ms: u64 },
     /// The process is being stopped, and waits for nothing any more.
     #[error("shutting down")]

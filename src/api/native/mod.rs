@@ -113,7 +113,8 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     }
 }
 
-/// `DELETE /v1/locks/{key}?token=N`: releases a lease; `&restMs=M`: the key stays taken for so long. `?force=true`: force-releases the lock.
+/// `DELETE /v1/locks/{key}?token=N`: releases a lease; `&restMs=M`: the key stays taken for so long. `?force=true`:
+/// force-releases the lock.
 pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;

@@ -253,3 +253,16 @@ fn an_offer_lasts_as_long_as_ever_and_a_taken_one_has_its_terms() {
     assert_eq!(word(&row), "renewed");
     space.is_free_in(300_000);
 }
+
+/// Else the sidecar that has the waiter would count as one that let an offer lapse.
+#[test]
+fn a_lease_on_offer_that_is_released_with_a_rest_is_on_offer_no_more() {
+    let mut space = Space::shared();
+    let entry = format!("a-0\nw-1\n60000\n{}\n\"nonce\":\"w-1\",\n", identity_of(ALICE));
+    space.run_in_line(super::JOIN, "k", 0, &[&entry, "w-1", "5000", "", "refuse", ""]).unwrap();
+    let token = space.indexed("k").expect("an offer");
+    assert_eq!(space.rested(token, "30000"), ["released"]);
+    let queue = space.queue("k");
+    assert_eq!(space.ask::<Vec<String>>("ZRANGE", &[&queue, "0", "-1"]), Vec::<String>::new());
+    space.is_free_in(30_000);
+}
