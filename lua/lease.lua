@@ -13,6 +13,8 @@
 -- What a release leaves of a lease with "min" is a rest, {"token":"N","rest":true, and what the lease had: it takes the key,
 -- and no owner has it, since none stands behind the token.
 
+-- In "by" behind a sending whose connection has closed, where the lease's terms keep the key: it ends no lease any more.
+local CLOSED = '!'
 -- Bytes of "by", so that no lease grows without bound.
 local LONGEST_BY = 512
 -- Longer than any lease that lockside writes.

@@ -16,7 +16,8 @@
 --       | {"late", now_ms}   see lease.lua
 -- A lease that a connection to a sidecar holds (its field "hold") and that is released by its token is said to all.
 -- A caller that has the token leaves a rest behind until "min" and rest_ms are over, see lease.lua. A sending does not end
--- its lease so surely: of one with terms the end is set, to "delay" from now or "min", and never later than it was.
+-- its lease so surely: of one with terms the end is set, to "delay" from now or "min", and never later than it was; and
+-- once, since its owner may renew it before a repetition of this runs.
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
 local lock, tokens, queue        = KEYS[1], KEYS[2], KEYS[3]
 local key, push                  = ARGV[1], ARGV[4]
@@ -61,10 +62,14 @@ if sending ~= '' then
   end
   local free_from = ttl and math.max(now_ms + delay, since_of(lease) + min) or 0
   if free_from > now_ms then
-    if free_from < redis.call('PEXPIRETIME', lock) then
+    local expires = redis.call('PEXPIRETIME', lock)
+    if expires < 0 or free_from < expires then
       shortened(push, key, token_of(lease), free_from)
-      redis.call('PEXPIREAT', lock, whole(free_from))
+      expires = free_from
     end
+    -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
+    redis.call('PEXPIREAT', lock, whole(expires))
+    redis.call('SET', lock, tell(lease, by .. ' ' .. CLOSED, opens, closes), 'PXAT', whole(expires))
     return {'released'}
   end
 else
@@ -78,7 +83,6 @@ else
     if free_from < redis.call('PEXPIRETIME', lock) then
       shortened(push, key, token_of(lease), free_from)
     end
-    -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
     redis.call('PEXPIREAT', lock, whole(free_from))
     redis.call('SET', lock, rest, 'PXAT', whole(free_from))
     return {'released'}

@@ -80,8 +80,9 @@ if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
   if expires > 0 then
     valid_until, left_ms = expires, expires - now_ms
   else
+    local is_shorter = valid_until < redis.call('PEXPIRETIME', lock)
     redis.call('PEXPIREAT', lock, whole(valid_until))
-    if how == 'set' or redis.call('EXISTS', queue) == 1 then
+    if is_shorter and (how == 'set' or redis.call('EXISTS', queue) == 1) then
       shortened(push, key, token, valid_until)
     end
   end

@@ -154,11 +154,11 @@ pub struct LockFlags {
     )]
     pub raw_keys: String,
 
-    /// How long an admin lock lasts unless its owner posts it again [default: 5m, or --max-ttl if it is less]
+    /// How long an admin lock lasts unless its owner posts it again [default: 5m, or less if --max-ttl or --max-hold is]
     #[arg(long, env = "LOCKSIDE_ADMIN_TTL", value_name = "DURATION")]
     pub admin_ttl: Option<String>,
 
-    /// How long a native lock lasts when its acquire does not say [default: 30s, or --max-ttl if it is less]
+    /// How long a native lock lasts when its acquire does not say [default: 30s, or less if --max-ttl or --max-hold is]
     #[arg(long, env = "LOCKSIDE_DEFAULT_TTL", value_name = "DURATION")]
     pub default_ttl: Option<String>,
 
@@ -170,7 +170,7 @@ pub struct LockFlags {
     #[arg(long, env = "LOCKSIDE_MAX_TTL", value_name = "DURATION", default_value = "24h")]
     pub max_ttl: String,
 
-    /// How long a lock can be renewed at most, from its grant on; at most 8760h [default: for ever]
+    /// How long a lock can be renewed at most, from its grant on; 2s to 8760h [default: for ever]
     #[arg(long, env = "LOCKSIDE_MAX_HOLD", value_name = "DURATION")]
     pub max_hold: Option<String>,
 

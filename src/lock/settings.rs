@@ -23,6 +23,15 @@ pub struct LockConfig {
 }
 
 impl LockConfig {
+    /// Shortest time for which a lease can be renewed at most: longer than an offer lasts, for a waiter that takes its turn
+    /// late must get something of it.
+    pub const SHORTEST_CAP_MS: u64 = 2_000;
+
+    /// Longest lease that can be had without a renewal, milliseconds.
+    pub fn longest_lease_ms(&self) -> u64 {
+        self.max_hold_ms.map_or(self.max_ttl_ms, |max_ms| max_ms.min(self.max_ttl_ms))
+    }
+
     /// Longest `max_hold_ms` that an attempt may ask for: a year, where no bound is set.
     pub fn longest_hold_ms(&self) -> u64 {
         self.max_hold_ms.unwrap_or(365 * 24 * 60 * 60 * 1000)

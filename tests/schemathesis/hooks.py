@@ -12,10 +12,11 @@ from schemathesis.openapi.checks import UseAfterFree
 LONGEST_WAIT = 20
 # Milliseconds, in the same way.
 SHORTEST_TERM = 20
+SHORTEST_CAP = 2_000
 LONGEST_TTL = 86_400_000
 # Bytes.
 LONGEST_REASON = 200
-# Milliseconds, and the shortest `maxHoldMs`. A shorter lease may have ended before it can be handed out.
+# Milliseconds. A shorter lease may have ended before it can be handed out.
 SHORT = 1000
 
 
@@ -56,7 +57,7 @@ def repair_terms(body):
     if type(ttl) is int and 0 < ttl <= LONGEST_TTL:
         if type(body.get("delayMs")) is int and ttl + max(body["delayMs"], 0) > LONGEST_TTL:
             body["ttlMs"] = LONGEST_TTL - SHORTEST_TERM
-        if type(body.get("maxHoldMs")) is int and SHORT <= body["maxHoldMs"] < ttl:
+        if type(body.get("maxHoldMs")) is int and SHORTEST_CAP <= body["maxHoldMs"] < ttl:
             body["maxHoldMs"] = ttl
 
 

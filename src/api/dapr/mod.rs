@@ -69,9 +69,11 @@ impl Asked {
         let seconds = seconds
             .ok_or_else(|| Failure::BadRequest(format!("ExpiryInSeconds is not positive in lock store {store}")))?;
         let (key, owner) = self.into_lock(store, stores)?;
-        let ttl = Ttl::from_ms(seconds * 1000, limits.max_ttl_ms);
+        // The answer has no room for a lease that is shorter than this.
+        let longest_ms = limits.longest_lease_ms();
+        let ttl = Ttl::from_ms(seconds * 1000, longest_ms);
         let ttl = ttl.ok_or_else(|| {
-            Failure::BadRequest(format!("expiryInSeconds: expected 1 to {} seconds", limits.max_ttl_ms / 1000))
+            Failure::BadRequest(format!("expiryInSeconds: expected 1 to {} seconds", longest_ms / 1000))
         })?;
         Ok(LockTerms { key, owner, ttl })
     }

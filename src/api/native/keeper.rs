@@ -122,7 +122,11 @@ impl Hold {
                 }
                 news = watch.next() => match news {
                     News::Released => Input::Released,
-                    News::Shortened { left_ms } => Input::Shortened { left: Duration::from_millis(left_ms) },
+                    // It is told when the key gets free.
+                    News::Shortened { left_ms } => {
+                        let left_ms = left_ms.saturating_sub(self.lease.terms.delay_ms);
+                        Input::Shortened { left: Duration::from_millis(left_ms) }
+                    }
                     News::Forced | News::Repeated => Input::Changed,
                 },
                 renewed = answered(&mut renewal), if renewal.is_some() => match renewed {

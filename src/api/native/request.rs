@@ -25,8 +25,6 @@ use crate::server::{read_body, read_body_behind};
 
 /// Longest Idempotency-Key, characters.
 const MAX_NAME_CHARS: usize = 255;
-/// Shortest `maxHoldMs`: as of `--max-hold`.
-const SHORTEST_CAP_MS: u64 = 1_000;
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// Declares a body with the fields of an acquire and further ones. Numbers are checked by hand, so that the answer can name
@@ -142,10 +140,12 @@ impl AcquireBody {
             Some(min_hold) => millis("minHoldMs", min_hold, 0, longest_ms, "")?,
             None => 0,
         };
-        // Who names both means both; a default follows the cap.
-        let shortest_ms = if self.ttl_ms.is_some() { ttl.as_ms().max(SHORTEST_CAP_MS) } else { SHORTEST_CAP_MS };
-        let cap = |cap| millis("maxHoldMs", cap, shortest_ms, limits.longest_hold_ms(), ", no less than ttlMs");
+        let cap = |cap| millis("maxHoldMs", cap, LockConfig::SHORTEST_CAP_MS, limits.longest_hold_ms(), "");
         let max_hold_ms = self.max_hold_ms.as_deref().map(cap).transpose()?;
+        // Who names both means both; a default follows the cap.
+        if self.ttl_ms.is_some() && max_hold_ms.is_some_and(|max_ms| max_ms < ttl.as_ms()) {
+            return Err(Failure::BadRequest("maxHoldMs: expected no less than ttlMs".to_owned()));
+        }
         Ok(Terms { delay_ms, min_hold_ms, max_hold_ms })
     }
 }

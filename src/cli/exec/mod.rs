@@ -104,7 +104,7 @@ struct TermFlags {
     #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
     delay: Option<Duration>,
 
-    /// Renew the lock for no longer than this, and stop the command before it ends; no less than 1s and --ttl
+    /// Renew the lock for no longer than this, and stop the command before it ends; no less than 2s and --ttl
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     max_hold: Option<Duration>,
 

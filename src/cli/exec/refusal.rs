@@ -52,8 +52,12 @@ fn held(holder: Option<&Holder>, is_resting: bool, flags: &ExecFlags) -> String 
         }
     }
     let holder = holder.map_or_else(|| "another owner".to_owned(), Holder::to_string);
-    let step = if flags.waits() { "wait longer with --wait" } else { "wait for it with --wait 1m" };
-    format!("is held by {holder}; {step}")
+    let step = match (flags.terms.at_most_every, flags.waits()) {
+        (Some(_), _) => "",
+        (None, true) => "; wait longer with --wait",
+        (None, false) => "; wait for it with --wait 1m",
+    };
+    format!("is held by {holder}{step}")
 }
 
 fn exit_code(problem: &Problem, flags: &ExecFlags) -> u8 {

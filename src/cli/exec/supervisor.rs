@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::Instant;
 
 use super::command::{Change, Group};
 use super::descendants;
@@ -49,7 +50,9 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
 
     let mut heartbeat = Heartbeat::start(Moment::now(), flags.ttl);
     let (hold, lease) = acquire(&sidecar, flags, &wrapper, &mut heartbeat).await?;
-    let kill_timer = KillTimer::new(heartbeat.heard(), lease.valid_for(), flags.ttl);
+    // A cap may be shorter than the ttl: what is left for an end in order follows from what is promised.
+    let ttl = flags.ttl.min(lease.valid_for());
+    let kill_timer = KillTimer::new(heartbeat.heard(), lease.valid_for(), ttl);
     let environment = [
         ("LOCKSIDE_KEY", flags.key.as_str().to_owned()),
         ("LOCKSIDE_TOKEN", lease.token.to_string()),
@@ -64,18 +67,45 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
         heartbeat,
         kill_timer,
         key: printable(flags.key.as_str()),
+        capped_from: flags.terms.max_hold.map(|max_hold| Instant::now() + max_hold.saturating_sub(ttl)),
         is_running: false,
         ended: None,
         is_lost: false,
     };
     let code = supervisor.watch().await;
     if supervisor.hold.is_some() && code != exit::NOT_STOPPED {
-        // So that it is free when we have ended, and not only soon after. The stream goes after it.
-        let rest = flags.terms.rest.map(|rest| format!("&restMs={}", rest.as_millis())).unwrap_or_default();
-        let path = format!("{}?token={}{rest}", path_of(flags.key.as_str()), lease.token);
-        let _ = tokio::time::timeout(RELEASE, sidecar.ask("DELETE", &path)).await;
+        release(&sidecar, flags, lease.token).await;
     }
     Ok(code)
+}
+
+/// So that the lock is free, or rests, when we have ended, and not only soon after. The stream goes after it, which keeps the
+/// lock meanwhile.
+async fn release(sidecar: &Sidecar, flags: &ExecFlags, token: u64) {
+    let path = format!("{}?token={token}", path_of(flags.key.as_str()));
+    let Some(rest) = flags.terms.rest else {
+        let _ = tokio::time::timeout(RELEASE, sidecar.ask("DELETE", &path)).await;
+        return;
+    };
+    // The end of the stream does not do for this: the lock would be free at once.
+    let path = format!("{path}&restMs={}", rest.as_millis());
+    let give_up = Instant::now() + flags.ttl.max(RELEASE);
+    let mut may_be_done = false;
+    let why = loop {
+        let (why, is_final) = match tokio::time::timeout_at(give_up, sidecar.ask("DELETE", &path)).await {
+            Ok(Ok(_)) => return,
+            Ok(Err(Failure::Refused(problem))) if problem.code == "lost" && may_be_done => return,
+            Ok(Err(Failure::Refused(problem))) => (problem.to_string(), problem.status < 500),
+            Ok(Err(failure)) => (failure.to_string(), false),
+            Err(_) => ("no reply in time".to_owned(), true),
+        };
+        if is_final || Instant::now() >= give_up {
+            break why;
+        }
+        may_be_done = true;
+        tokio::time::sleep(LOOK).await;
+    };
+    complain(format!("`{}` does not stay taken for --rest: {why}", printable(flags.key.as_str())));
 }
 
 /// Waits for the lock, for as long as there is a wrapper.
@@ -108,6 +138,8 @@ struct Supervisor {
     heartbeat: Heartbeat,
     kill_timer: KillTimer,
     key: String,
+    /// From when on no renewal promises a whole ttl.
+    capped_from: Option<Instant>,
     /// Past its start, where it waits to be run.
     is_running: bool,
     ended: Option<u8>,
@@ -205,7 +237,9 @@ impl Supervisor {
     fn terminate(&mut self) {
         if self.wrapper.is_some() && !self.is_lost && self.ended.is_none() {
             self.is_lost = true;
-            complain(format!("cannot renew `{}`; stopping the command before the lease expires", self.key));
+            let is_capped = self.capped_from.is_some_and(|from| Instant::now() >= from);
+            let why = if is_capped { "--max-hold is over for" } else { "cannot renew" };
+            complain(format!("{why} `{}`; stopping the command before the lease expires", self.key));
         }
         descendants::signal(Number::TERM);
         // What is stopped must run to see it.

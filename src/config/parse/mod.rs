@@ -15,7 +15,7 @@ use crate::secret::{OPEN_TO_OTHERS, Reloaded, Secret, Unwise, WRITABLE_BY_OTHERS
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Shortest `--max-hold`.
-const SHORTEST_CAP: Duration = Duration::from_secs(1);
+const SHORTEST_CAP: Duration = Duration::from_millis(LockConfig::SHORTEST_CAP_MS);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const LONGEST_PREFIX: usize = 64;
 const LONGEST_OWNER_PREFIX: usize = 128;
@@ -44,18 +44,19 @@ impl Check {
     pub fn locks(&mut self, flags: &LockFlags) -> Option<LockConfig> {
         let shortest = Duration::from_millis(Ttl::MIN_MS);
         let max_ttl = self.duration("--max-ttl", &flags.max_ttl, shortest, YEAR);
-        let longest = max_ttl.unwrap_or(YEAR);
-        // A default follows the cap: who lowers the cap alone has set nothing that is wrong.
+        let max_hold = match given(&flags.max_hold) {
+            Some(text) => self.duration("--max-hold", text, SHORTEST_CAP, YEAR).map(Some),
+            None => Some(None),
+        };
+        // Not every API tells its caller that a lease is shorter than was asked for.
+        let longest = max_ttl.unwrap_or(YEAR).min(max_hold.flatten().unwrap_or(YEAR));
+        // A default follows the caps: who lowers a cap alone has set nothing that is wrong.
         let mut ttl = |flag, text: &Option<String>, default: Duration| match given(text) {
             Some(text) => self.duration(flag, text, shortest, longest),
             None => Some(default.min(longest)),
         };
         let admin_ttl = ttl("--admin-ttl", &flags.admin_ttl, ADMIN_TTL);
         let default_ttl = ttl("--default-ttl", &flags.default_ttl, DEFAULT_TTL);
-        let max_hold = match given(&flags.max_hold) {
-            Some(text) => self.duration("--max-hold", text, SHORTEST_CAP, YEAR).map(Some),
-            None => Some(None),
-        };
         let max_wait = self.duration("--max-wait", &flags.max_wait, Duration::ZERO, DAY);
         let max_waiters = self.count("--max-waiters", &flags.max_waiters, 0, 1_000_000);
         let prefix = &flags.key_prefix;

@@ -41,12 +41,15 @@ fn the_defaults_are_good() {
 
 #[test]
 fn a_default_follows_the_cap_and_a_lease_that_is_set_must_keep_to_it() {
-    for (cap, admin, native) in [("10s", 10_000, 10_000), ("1m", 60_000, 30_000), ("24h", 300_000, 30_000)] {
-        let config = Config::resolve(&flags(&[&format!("--max-ttl={cap}")])).expect("a cap alone");
-        assert_eq!((config.locks.admin_ttl.as_ms(), config.locks.default_ttl.as_ms()), (admin, native), "{cap}");
-    }
-    for flag in ["--admin-ttl", "--default-ttl"] {
-        assert_eq!(mistakes(&["--max-ttl=10s", &format!("{flag}=11s")]).len(), 1, "{flag}");
+    for cap in ["--max-ttl", "--max-hold"] {
+        for (time, admin, native) in [("10s", 10_000, 10_000), ("1m", 60_000, 30_000), ("24h", 300_000, 30_000)] {
+            let config = Config::resolve(&flags(&[&format!("{cap}={time}")])).expect("a cap alone");
+            let ttls = (config.locks.admin_ttl.as_ms(), config.locks.default_ttl.as_ms());
+            assert_eq!(ttls, (admin, native), "{cap} {time}");
+        }
+        for flag in ["--admin-ttl", "--default-ttl"] {
+            assert_eq!(mistakes(&[&format!("{cap}=10s"), &format!("{flag}=11s")]).len(), 1, "{cap} {flag}");
+        }
     }
 }
 

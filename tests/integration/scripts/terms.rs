@@ -266,3 +266,29 @@ fn a_lease_on_offer_that_is_released_with_a_rest_is_on_offer_no_more() {
     assert_eq!(space.ask::<Vec<String>>("ZRANGE", &[&queue, "0", "-1"]), Vec::<String>::new());
     space.is_free_in(30_000);
 }
+
+/// As when Redis's answer to the first was lost.
+#[test]
+fn a_repeated_end_of_a_hold_leaves_what_its_owner_renewed_meanwhile() {
+    for (delay, min) in [(5_000, 0), (0, 300_000)] {
+        let mut space = Space::shared();
+        let token = space.granted(&on(delay, min, 0));
+        let end = |space: &mut Space| space.release_as("n-1", "k", token, &identity_of(ALICE)).unwrap();
+        assert_eq!(end(&mut space), ["released"]);
+        let until = space.valid_until("k");
+        assert_eq!(end(&mut space), ["told"]);
+        assert_eq!(space.valid_until("k"), until);
+
+        assert_eq!(word(&space.renewed(token, 600_000)), "renewed");
+        for _ in 0..2 {
+            assert_eq!(end(&mut space), ["told"]);
+            space.is_free_in(600_000 + i64::try_from(delay).unwrap());
+        }
+        assert_eq!(space.undo(&Attempt::of("k", ALICE, "n-1")).unwrap(), ["nothing"]);
+        assert_eq!(
+            word(&space.renew_as("extend", "n-1", "k", token, &identity_of(ALICE), "900000").unwrap()),
+            "superseded"
+        );
+        assert_eq!(space.release("k", Some(token), &identity_of(ALICE)).unwrap()[0], "released");
+    }
+}

@@ -63,10 +63,10 @@ async fn what_is_no_time_is_400_with_the_range_and_changes_nothing() {
         (json!({"delayMs": -1}), ["delayMs", "0 to 1000"]),
         (json!({"minHoldMs": 5_001}), ["minHoldMs", "0 to 5000"]),
         (json!({"minHoldMs": "1"}), ["minHoldMs", "0 to 5000"]),
-        (json!({"maxHoldMs": 0}), ["maxHoldMs", "1000 to 20000"]),
-        (json!({"maxHoldMs": 20_001}), ["maxHoldMs", "1000 to 20000"]),
-        (json!({"ttlMs": 3_000, "maxHoldMs": 2_999}), ["maxHoldMs", "3000 to 20000"]),
-        (json!({"maxHoldMs": null}), ["maxHoldMs", "1000 to 20000"]),
+        (json!({"maxHoldMs": 0}), ["maxHoldMs", "2000 to 20000"]),
+        (json!({"maxHoldMs": 20_001}), ["maxHoldMs", "2000 to 20000"]),
+        (json!({"ttlMs": 3_000, "maxHoldMs": 2_999}), ["maxHoldMs", "ttlMs"]),
+        (json!({"maxHoldMs": null}), ["maxHoldMs", "2000 to 20000"]),
     ] {
         for path in [path(&key), format!("{}/hold", path(&key))] {
             let answer = native.ask(&Who::System, "POST", &path).json(&body).send().await;
@@ -181,7 +181,7 @@ async fn a_release_with_a_rest_keeps_the_key_taken_from_then_on() {
 
 #[tokio::test]
 async fn a_lease_can_be_renewed_until_its_cap_and_no_longer_in_any_api() {
-    let native = Native::start(&["--max-hold=2s", "--admin-ttl=60s"]).await;
+    let native = Native::start(&["--max-hold=2s"]).await;
     let key = unique("cap");
     let lease = native.on(&key, json!({"ttlMs": 60_000})).await;
     assert!((1..2_000).contains(&left_ms(&lease)), "{lease}");
@@ -249,7 +249,7 @@ async fn a_hold_that_is_released_by_its_token_leaves_nothing_but_the_minimum() {
 
 #[tokio::test]
 async fn an_admin_lock_is_created_anew_once_it_reached_its_cap() {
-    let native = Native::start(&["--max-hold=1s"]).await;
+    let native = Native::start(&["--max-hold=2s"]).await;
     let target = json!({"route": "volume", "id": unique("admin")});
     let token = async || {
         let call = native.ask(&editor("alice"), "POST", "/admin/lock").json(&target);
@@ -261,6 +261,19 @@ async fn an_admin_lock_is_created_anew_once_it_reached_its_cap() {
     };
     let first = token().await;
     assert_eq!(token().await, first, "the same until then");
-    tokio::time::sleep(Duration::from_millis(1_100)).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
     assert_ne!(token().await, first);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_tell_of_the_cap_is_of_no_lease_beyond_it() {
+    let native = Native::start(&["--max-hold=5s", "--dapr-stores=lockstore"]).await;
+    let lock = async |seconds: u64| {
+        let body = json!({"resourceId": unique("dapr"), "lockOwner": "o", "expiryInSeconds": seconds});
+        native.ask(&Who::System, "POST", "/v1.0-alpha1/lock/lockstore").json(&body).send().await
+    };
+    let (fits, longer) = (lock(5).await, lock(6).await);
+    assert_eq!((fits.status, fits.json()), (200, json!({"success": true})));
+    assert_eq!(longer.status, 400, "{}", longer.text());
+    assert!(longer.text().contains("expected 1 to 5 seconds"), "{}", longer.text());
 }

@@ -73,12 +73,35 @@ async fn a_minimum_and_a_rest_keep_the_lock_taken_behind_the_command() {
 }
 
 #[tokio::test]
+async fn a_rest_that_the_sidecar_does_not_keep_is_told() {
+    let (sidecar, key) = (sidecar().await, unique("norest"));
+    let ended = Exec::script(&sidecar, &["--rest", "25h"], &key, "exit 3").end().await;
+    assert_eq!(ended.code, Some(3));
+    assert!(ended.stderr.contains(&format!("`{key}` does not stay taken for --rest: ")), "{}", ended.stderr);
+    assert!(ended.stderr.contains("restMs: expected"), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_rest_is_kept_by_a_redis_that_is_slow_for_a_while() {
+    let redis = TestRedis::start(&[]);
+    let (sidecar, key) = (Sidecar::start(&redis, &[]).await, unique("slow"));
+    handle_what_is_ignored();
+    let mut exec = Exec::script(&sidecar, &["--rest", "60s", "--ttl", "10s"], &key, "echo here; sleep 1");
+    assert_eq!(exec.line().await, "here");
+    redis.ask::<String>("CLIENT", &["PAUSE", "3000"]);
+    let ended = exec.end().await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""));
+    assert_eq!(shown(&sidecar, &key).await.0, "resting");
+}
+
+#[tokio::test]
 async fn at_the_cap_the_command_is_stopped_before_the_lock_ends() {
     let (sidecar, key) = (sidecar().await, unique("cap"));
     let begun = Instant::now();
     let flags = ["--max-hold", "3s", "--ttl", "1s"];
     let ended = Exec::script(&sidecar, &flags, &key, "trap 'echo stopped; exit' TERM; sleep 60 & wait").end().await;
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(76), "stopped\n"), "{}", ended.stderr);
+    assert!(ended.stderr.starts_with("lockside: --max-hold is over for"), "{}", ended.stderr);
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
 }
 
@@ -92,7 +115,8 @@ async fn flags_that_do_not_go_together_or_beyond_what_the_sidecar_allows_are_wro
         &["--at-most-every", "48h"],
         &["--min-hold", "25h"],
         &["--delay", "24h"],
-        &["--max-hold", "1s", "--ttl", "2s"],
+        &["--max-hold", "2s", "--ttl", "3s"],
+        &["--max-hold", "1s"],
         &["--rest", "x"],
     ] {
         let ended = Exec::script(&sidecar, flags, &key, "echo ran").end().await;
