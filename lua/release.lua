@@ -54,9 +54,14 @@ if sending ~= '' then
     local first, last = find_sending(by, sending)
     local expires = first and redis.call('PEXPIRETIME', lock) or -1
     if expires > 0 then
+      by = without(by, first, last)
+      -- The work of this one may go on: an undo of the later one must not skip the delay.
+      if ttl and not find_sending(by, CLOSED) then
+        by = CLOSED .. ' ' .. by
+      end
       -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
       redis.call('PEXPIREAT', lock, whole(expires))
-      redis.call('SET', lock, tell(lease, without(by, first, last), opens, closes), 'PXAT', whole(expires))
+      redis.call('SET', lock, tell(lease, by, opens, closes), 'PXAT', whole(expires))
     end
     return {'told'}
   end

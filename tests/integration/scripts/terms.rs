@@ -292,3 +292,21 @@ fn a_repeated_end_of_a_hold_leaves_what_its_owner_renewed_meanwhile() {
         assert_eq!(space.release("k", Some(token), &identity_of(ALICE)).unwrap()[0], "released");
     }
 }
+
+#[test]
+fn a_hold_that_a_later_sending_superseded_keeps_its_delay_when_that_one_is_undone() {
+    for (terms, is_kept) in
+        [(on(5_000, 0, 0), true), (on(0, 300_000, 0), true), (Attempt::of("k", ALICE, "n-1"), false)]
+    {
+        let mut space = Space::shared();
+        let first = Attempt { request: "r-1", ..terms };
+        let token = space.granted(&first);
+        let later = Attempt { request: "r-2", ..first.clone() };
+        assert_eq!(word(&space.acquire(&later).unwrap()), "replayed");
+        assert_eq!(space.release_as("r-1", "k", token, &identity_of(ALICE)).unwrap(), ["told"]);
+
+        let undone = space.undo(&later).unwrap();
+
+        assert_eq!((word(&undone), space.lease("k").is_some()), (if is_kept { "told" } else { "undone" }, is_kept));
+    }
+}
