@@ -25,6 +25,7 @@ class Refusal(Exception):
         self.outcome = error.get("outcome")
         self.reason = error.get("reason")
         self.holder = error.get("holder") or {}
+        self.state = error.get("state")
 
 
 class Answer:

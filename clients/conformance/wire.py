@@ -54,11 +54,11 @@ class Wire:
         pump(server, client, slowly=fault == "dribble")
 
     def cut(self):
-        """Ends all connections at both ends, as a network does that resets them."""
-        for client, server in self.open:
+        """Ends all connections of this moment at both ends, as a network does that resets them."""
+        before, self.open = self.open, []
+        for client, server in before:
             reset(client)
             reset(server)
-        self.open.clear()
 
     def close(self):
         self.listener.close()

@@ -29,6 +29,7 @@ type order struct {
 	wait   time.Duration
 	owner  string
 	meta   json.RawMessage
+	terms  terms
 	onWait func(position int, holder *Holder)
 }
 
@@ -166,13 +167,18 @@ func (a *attempt) send(ctx context.Context, wait, silence time.Duration, until m
 
 func (a *attempt) content(wait time.Duration) ([]byte, error) {
 	var body struct {
-		TTLMs    int64           `json:"ttlMs"`
-		Owner    string          `json:"owner"`
-		WaitMs   int64           `json:"waitMs,omitempty"`
-		Progress bool            `json:"progress,omitempty"`
-		Meta     json.RawMessage `json:"meta,omitempty"`
+		TTLMs     int64           `json:"ttlMs"`
+		Owner     string          `json:"owner"`
+		WaitMs    int64           `json:"waitMs,omitempty"`
+		Progress  bool            `json:"progress,omitempty"`
+		Meta      json.RawMessage `json:"meta,omitempty"`
+		DelayMs   int64           `json:"delayMs,omitempty"`
+		MinHoldMs int64           `json:"minHoldMs,omitempty"`
+		MaxHoldMs int64           `json:"maxHoldMs,omitempty"`
 	}
-	body.TTLMs, body.Owner, body.Meta = a.order.ttl.Round(time.Millisecond).Milliseconds(), a.order.owner, a.order.meta
+	body.TTLMs, body.Owner, body.Meta = rounded(a.order.ttl), a.order.owner, a.order.meta
+	terms := a.order.terms
+	body.DelayMs, body.MinHoldMs, body.MaxHoldMs = rounded(terms.delay), rounded(terms.minHold), rounded(terms.maxHold)
 	if wait > 0 {
 		body.WaitMs, body.Progress = (wait + time.Millisecond - 1).Milliseconds(), true
 	}
@@ -206,7 +212,7 @@ func (a *attempt) listen(exchange *exchange, silence time.Duration, until moment
 			if granted.validUntil.left() > 0 {
 				return granted, nil
 			}
-			a.release(granted.token, min(longestRelease, a.sidecar.timeout))
+			a.release(granted.token, "", min(longestRelease, a.sidecar.timeout))
 			failure := a.failure(nil, "it was granted too late to be of use")
 			failure.Code = "too-late"
 			return lease{}, &UnavailableError{failure}

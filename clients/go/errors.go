@@ -83,7 +83,19 @@ type HeldError struct {
 	Holder *Holder
 	// Waiters is how many wait for it.
 	Waiters int
+	// State is how it is taken; empty where the sidecar did not say.
+	State State
 }
+
+// A State is how a key is taken.
+type State string
+
+const (
+	// Held by its holder.
+	Held State = "held"
+	// Resting: its holder has released it, and its terms keep it taken, see [WithMinHold] and [WithRest].
+	Resting State = "resting"
+)
 
 // Is makes errors.Is find [ErrHeld].
 func (*HeldError) Is(target error) bool { return target == ErrHeld }
@@ -128,6 +140,8 @@ const (
 	Forced Reason = "forced"
 	// Superseded: another owner has the key.
 	Superseded Reason = "superseded"
+	// MaxHold: it was held for as long as [WithMaxHold] or the sidecar's --max-hold let it.
+	MaxHold Reason = "max-hold"
 	// Redis did not renew it in time.
 	Redis Reason = "redis"
 	// Sidecar: the sidecar is gone or frozen, and did not come back in time.

@@ -9,6 +9,7 @@ import (
 
 // A Fake is a lockside in memory, for the tests of an application: hand its Client to the code under test. Its locks are the
 // same as those of a sidecar. Keys are granted first come, first served, tokens rise, and nothing expires.
+// A lock with a minimum or a rest leaves its key resting when it is released, until [Fake.Free].
 type Fake struct {
 	*Client
 
@@ -37,9 +38,9 @@ func (f *Fake) Hold(key, owner string) {
 	f.grant(&fakeHold{fake: f, order: order{key: key, owner: owner}})
 }
 
-// Free releases a key, as its holder does, who may be the code under test. The first in the queue gets it.
+// Free releases a key, as its holder does, who may be the code under test, or ends its rest. The first in the queue gets it.
 func (f *Fake) Free(key string) {
-	_ = f.holding(key).release()
+	f.holding(key).free()
 }
 
 // Lose has the holder of a key lose it. When it returns, the holder's signals of loss have been given.
@@ -166,7 +167,11 @@ func (f *Fake) holder(key string) *Holder {
 }
 
 func (f *Fake) refusal(key, code string) error {
-	message := fmt.Sprintf("`%s` is held by %s", key, f.holders[key].order.owner)
+	hold, state := f.holders[key], Held
+	message := fmt.Sprintf("`%s` is held by %s", key, hold.order.owner)
+	if hold.isResting() {
+		state, message = Resting, fmt.Sprintf("`%s` was released by %s and rests", key, hold.order.owner)
+	}
 	failure := Failure{Key: key, Code: code, Outcome: NotApplied, Status: 409, Message: message}
-	return &HeldError{failure, f.holder(key), len(f.queues[key])}
+	return &HeldError{failure, f.holder(key), len(f.queues[key]), state}
 }

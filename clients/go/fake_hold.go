@@ -73,8 +73,28 @@ func (h *fakeHold) release() error {
 	}
 	h.reason, h.isReleased = Released, true
 	h.signal.release(h.order.key)
-	h.fake.next(h.order.key)
+	if !h.isResting() {
+		h.fake.next(h.order.key)
+	}
 	return nil
+}
+
+// isResting is for the holder of the fake's mu.
+func (h *fakeHold) isResting() bool {
+	return h.isReleased && h.order.terms.leaveARest()
+}
+
+// free releases it, or ends its rest.
+func (h *fakeHold) free() {
+	h.fake.mu.Lock()
+	isResting := h.isResting()
+	if isResting {
+		h.fake.next(h.order.key)
+	}
+	h.fake.mu.Unlock()
+	if !isResting {
+		_ = h.release()
+	}
 }
 
 func (h *fakeHold) lose(reason Reason) {

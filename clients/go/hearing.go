@@ -135,6 +135,9 @@ func (s *session) settle(granted *grant, err error) (unwanted *grant) {
 	case errors.As(err, &other):
 		if other.Holder == nil || other.Holder.Token != s.lease.token {
 			s.lose(Superseded)
+		} else if s.exchange == nil && s.order.terms.outlast() {
+			// The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
+			s.lose(Expired)
 		}
 	case errors.As(err, &refused):
 		if s.exchange == nil && (refused.Status == 401 || refused.Status == 403) {

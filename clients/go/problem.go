@@ -59,6 +59,7 @@ type problem struct {
 	RequestID string      `json:"requestId"`
 	Holder    *holderView `json:"holder"`
 	Waiters   int         `json:"waiters"`
+	State     State       `json:"state"`
 }
 
 func (p *problem) failure(key string, retryAfter string) error {
@@ -82,8 +83,11 @@ func (p *problem) failure(key string, retryAfter string) error {
 		holder := p.Holder.holder()
 		if holder != nil && holder.Owner != "" {
 			failure.Message = fmt.Sprintf("`%s` is held by %s", key, holder.Owner)
+			if p.State == Resting {
+				failure.Message = fmt.Sprintf("`%s` was released by %s and rests", key, holder.Owner)
+			}
 		}
-		return &HeldError{failure, holder, p.Waiters}
+		return &HeldError{failure, holder, p.Waiters, p.State}
 	case failure.Outcome == Unknown:
 		return &UnknownOutcomeError{failure}
 	case isUnavailable(p.Code):

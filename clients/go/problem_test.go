@@ -46,6 +46,24 @@ func TestEachProblemIsOneKindOfError(t *testing.T) {
 	}
 }
 
+func TestAnErrorForAHeldKeyTellsARestFromAHolder(t *testing.T) {
+	for _, row := range []struct {
+		state   State
+		message string
+	}{
+		{Held, "lockside: `x` is held by web-3"},
+		{Resting, "lockside: `x` was released by web-3 and rests"},
+		{"", "lockside: `x` is held by web-3"},
+	} {
+		owner := "web-3"
+		answer := problem{Code: "held", Status: 409, State: row.state, Holder: &holderView{Owner: &owner}}
+		var other *HeldError
+		if err := answer.failure("x", ""); !errors.As(err, &other) || other.State != row.state || err.Error() != row.message {
+			t.Errorf("%s: %#v", row.state, err)
+		}
+	}
+}
+
 func TestAHolderHasWhatTheSidecarTells(t *testing.T) {
 	text := `{"owner":"web-3","kind":"user","token":9007199254740991,"since":"2026-01-02T03:04:05.678Z","validForMs":1200,
 		"validUntil":"2026-01-02T03:04:06.878Z","meta":{"a":[1]}}`

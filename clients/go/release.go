@@ -19,11 +19,11 @@ const (
 	gone
 )
 
-// release releases a lease by its token.
-func (a *attempt) release(token int64, within time.Duration) releaseOutcome {
+// release releases a lease by its token; the query stands behind it.
+func (a *attempt) release(token int64, query string, within time.Duration) releaseOutcome {
 	until := now().after(within)
 	for wasSent := false; ; {
-		status, isThere := a.delete(token, until)
+		status, isThere := a.delete(fmt.Sprintf("%s?token=%d%s", a.path, token, query), until)
 		switch {
 		case status == 204, status == 410 && wasSent:
 			// A request without an answer may have done it.
@@ -39,7 +39,7 @@ func (a *attempt) release(token int64, within time.Duration) releaseOutcome {
 }
 
 // delete asks once. The status is 0 without an answer; isThere tells whether something listens.
-func (a *attempt) delete(token int64, until moment) (status int, isThere bool) {
+func (a *attempt) delete(path string, until moment) (status int, isThere bool) {
 	headers, err := a.sidecar.headers()
 	if err != nil {
 		return 0, true
@@ -49,7 +49,6 @@ func (a *attempt) delete(token int64, until moment) (status int, isThere bool) {
 		return 0, false
 	}
 	defer exchange.close()
-	path := fmt.Sprintf("%s?token=%d", a.path, token)
 	if err = exchange.send("DELETE", path, headers, nil, until); err == nil {
 		status, _, err = exchange.head(until)
 	}
@@ -61,6 +60,6 @@ func (a *attempt) delete(token int64, until moment) (status int, isThere bool) {
 
 // giveBack releases a grant that is not wanted.
 func (a *attempt) giveBack(granted *grant) {
-	a.release(granted.lease.token, min(longestRelease, a.sidecar.timeout))
+	a.release(granted.lease.token, "", min(longestRelease, a.sidecar.timeout))
 	granted.exchange.close()
 }

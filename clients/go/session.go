@@ -48,6 +48,8 @@ type session struct {
 	heard      chan struct{}
 	alarm      *time.Timer
 	validUntil moment
+	// A validity that ends later is the last one.
+	cap moment
 	// When a sidecar that is being stopped releases it.
 	leaveBy            moment
 	heardAt, renewedAt moment
@@ -78,6 +80,7 @@ func openSession(ctx context.Context, sidecar *sidecar, order order) (*session, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.alarm = time.AfterFunc(forever, s.ring)
+	s.cap = order.terms.cap(granted.lease.validUntil, order.ttl)
 	s.take(granted)
 	return s, nil
 }
@@ -126,7 +129,7 @@ func (s *session) doRelease() error {
 	s.signal.release(s.order.key)
 	// A hold that is just being taken up again would be a new lease after the release.
 	s.stopKeeping()
-	outcome := s.attempt.release(s.lease.token, min(longestRelease, s.sidecar.timeout))
+	outcome := s.attempt.release(s.lease.token, s.order.terms.query(), min(longestRelease, s.sidecar.timeout))
 	if outcome == gone {
 		s.hearOut()
 	}
@@ -212,6 +215,8 @@ func (s *session) why() Reason {
 	switch {
 	case s.leaveBy < s.validUntil:
 		return Draining
+	case s.validUntil >= s.cap:
+		return MaxHold
 	case s.exchange == nil || -s.heardAt.left() > longestSilence:
 		return Sidecar
 	case s.heardAt > s.renewedAt:

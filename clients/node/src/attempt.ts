@@ -15,6 +15,7 @@ import {
   type Problem,
 } from "./errors.js";
 import { Broken, Exchange } from "./exchange.js";
+import { fieldsOf, type Terms } from "./terms.js";
 
 // How long one request waits; a longer wait is made of several.
 const LONGEST_WAIT = 600_000;
@@ -27,6 +28,7 @@ export interface Order {
   readonly waitMs: number;
   readonly owner: string;
   readonly meta?: unknown;
+  readonly terms: Terms;
   readonly onWait?: ((position: number | undefined, holder: Holder | undefined) => void) | undefined;
 }
 
@@ -106,11 +108,11 @@ export class Attempt {
 
   /** Sends it once; the sidecar may be silent for so many milliseconds. */
   async send(waitMs: number, silenceMs: number): Promise<Grant> {
-    const { key, ttlMs, owner, meta } = this.order;
+    const { key, ttlMs, owner, meta, terms } = this.order;
     const headers = { ...(await this.#credential()), "Content-Type": "application/json", "Idempotency-Key": this.#name };
     const waiting = waitMs > 0 ? { waitMs: Math.ceil(waitMs), progress: true } : {};
     this.#giveUp.signal.throwIfAborted();
-    const content = { ttlMs, owner, ...waiting, ...(meta === undefined ? {} : { meta }) };
+    const content = { ttlMs, owner, ...waiting, ...fieldsOf(terms), ...(meta === undefined ? {} : { meta }) };
     const exchange = new Exchange(this.sidecar.address, "POST", `${this.#path}/hold`, headers, content);
     const giveUp = () => exchange.destroy();
     this.#giveUp.signal.addEventListener("abort", giveUp);
@@ -126,7 +128,8 @@ export class Attempt {
   }
 
   /** Releases a lease by its token. True: it is released. False: it had ended. Undefined: not confirmed. */
-  async release(token: number, withinMs: number): Promise<boolean | undefined> {
+  async release(token: number, withinMs: number, restMs = 0): Promise<boolean | undefined> {
+    const path = `${this.#path}?token=${token}${restMs > 0 ? `&restMs=${restMs}` : ""}`;
     const until = now() + withinMs;
     let wasSent = false;
     for (;;) {
@@ -135,7 +138,7 @@ export class Attempt {
       const wasAsked = wasSent;
       try {
         const headers = await this.#credential();
-        exchange = new Exchange(this.sidecar.address, "DELETE", `${this.#path}?token=${token}`, headers);
+        exchange = new Exchange(this.sidecar.address, "DELETE", path, headers);
         status = (await exchange.head(until - now())).statusCode ?? 0;
       } catch {
         if (!exchange?.isConnected) return undefined;

@@ -5,6 +5,7 @@ import type { Order } from "./attempt.js";
 import type { Holder } from "./errors.js";
 import { Lock, under } from "./lock.js";
 import { Session, type SessionLike } from "./session.js";
+import { termsOf } from "./terms.js";
 
 export interface ClientOptions {
   /** http://host:port or unix:/path; by default LOCKSIDE_URL, else http://127.0.0.1:7420. */
@@ -25,6 +26,14 @@ export interface LockOptions {
   readonly owner?: string | undefined;
   /** Any JSON, shown to others. */
   readonly meta?: unknown;
+  /** How long the key stays taken when the lock ends without a release, milliseconds. By default 0. */
+  readonly delayMs?: number | undefined;
+  /** How long the key stays taken from the grant on at least, milliseconds, also after a release. By default 0. */
+  readonly minHoldMs?: number | undefined;
+  /** How long the lock can be held at most, milliseconds: then it is lost. By default as the sidecar says. */
+  readonly maxHoldMs?: number | undefined;
+  /** How long the key stays taken from the release on, milliseconds. By default 0. */
+  readonly restMs?: number | undefined;
   /** Ends the acquire: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Is told the position in the queue and the holder while it waits. */
@@ -57,7 +66,7 @@ export class Lockside {
     if (!(ttlMs > 0 && ttlMs < Infinity)) throw new RangeError("ttlMs: expected milliseconds above 0");
     if (!(waitMs >= 0)) throw new RangeError("waitMs: expected milliseconds from 0, or Infinity");
     const name = owner ?? this.#owner ?? defaultOwner();
-    const order = { key, ttlMs: Math.round(ttlMs), waitMs, owner: name, meta, onWait };
+    const order = { key, ttlMs: Math.round(ttlMs), waitMs, owner: name, meta, onWait, terms: termsOf(options) };
     return Lock.acquire(order, (order) => this.open(order), signal, onLost);
   }
 

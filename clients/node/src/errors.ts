@@ -46,14 +46,25 @@ export abstract class LocksideError extends Error {
   }
 }
 
+export type State = "held" | "resting";
+
+export interface HeldDetails extends Details {
+  readonly holder?: Holder | undefined;
+  readonly waiters?: number | undefined;
+  readonly state?: State | undefined;
+}
+
 /** Another owner holds the lock, and it was not free in time: do without, or try again. */
 export class LockHeld extends LocksideError {
   readonly type = "held";
   readonly holder: Holder | undefined;
   readonly waiters: number | undefined;
+  /** `resting`: `holder` has released it, and its terms keep it taken. Undefined where the sidecar did not say. */
+  readonly state: State | undefined;
 
-  constructor(message: string, details: Details & { holder?: Holder | undefined; waiters?: number | undefined }) {
+  constructor(message: string, details: HeldDetails) {
     super(message, details);
+    this.state = details.state;
     this.holder = details.holder;
     this.waiters = details.waiters;
   }
@@ -96,6 +107,7 @@ export interface Problem {
   readonly outcome?: Outcome;
   readonly holder?: Holder;
   readonly waiters?: number;
+  readonly state?: State;
   readonly requestId?: string;
   readonly status?: number;
 }
@@ -104,16 +116,21 @@ const UNAVAILABLE = new Set(
   "too-many-waiters too-many-requests overloaded draining redis-unavailable redis-refused too-late".split(" "),
 );
 
+/** The message of a LockHeld. */
+export function heldBy(key: string, holder: Holder | undefined, state: State | undefined): string | undefined {
+  if (!holder?.owner) return undefined;
+  return state === "resting" ? `\`${key}\` was released by ${holder.owner} and rests` : `\`${key}\` is held by ${holder.owner}`;
+}
+
 /** The error for an answer that is no success. */
 export function ofProblem(key: string, status: number, problem: Problem, retryAfter?: string): LocksideError {
-  const { code, holder, waiters, requestId } = problem;
+  const { code, holder, waiters, state, requestId } = problem;
   const outcome = problem.outcome ?? (status >= 500 ? "unknown" : "not-applied");
   const retryAfterMs = retryAfter && /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : undefined;
   const details = { key, code, outcome, status, requestId, retryAfterMs };
   const message = `\`${key}\`: ${problem.detail ?? `status ${status}; does the URL name lockside's API?`}`;
   if (code === "held" || code === "wait-timeout") {
-    const text = holder?.owner ? `\`${key}\` is held by ${holder.owner}` : message;
-    return new LockHeld(text, { ...details, holder, waiters });
+    return new LockHeld(heldBy(key, holder, state) ?? message, { ...details, holder, waiters, state });
   }
   if (outcome === "unknown") return new OutcomeUnknown(message, details);
   if (code && UNAVAILABLE.has(code)) return new Unavailable(message, details);

@@ -22,6 +22,7 @@ export {
   Unavailable,
   type Holder,
   type Outcome,
+  type State,
 } from "./errors.js";
 export { Lock } from "./lock.js";
 

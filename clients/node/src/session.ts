@@ -6,6 +6,7 @@ import { Attempt, GivenUp, type Grant, type Lease, type Order } from "./attempt.
 import { now } from "./clock.js";
 import { LockHeld, LockLost, LocksideError, Refused } from "./errors.js";
 import type { Exchange, Line } from "./exchange.js";
+import { capOf, outlast } from "./terms.js";
 
 // A sidecar writes at least every two seconds.
 const SILENT = 2500;
@@ -39,6 +40,8 @@ export class Session implements SessionLike {
   #validUntil = 0;
   /** When a sidecar that is being stopped releases it. */
   #leaveBy = Infinity;
+  /** A validity that ends later is the last one. */
+  #cap = Infinity;
   #heardAt = 0;
   #renewedAt = 0;
   #isTakingUp = false;
@@ -77,6 +80,7 @@ export class Session implements SessionLike {
       }
       this.#state = "held";
       this.lease = grant.lease;
+      this.#cap = capOf(this.order.terms, grant.lease.validUntil, this.order.ttlMs);
       this.#take(grant);
     } catch (error) {
       this.#state = "over";
@@ -102,7 +106,8 @@ export class Session implements SessionLike {
     // A hold that is just being taken up again would be a new lease after the release.
     this.#attempt.giveUp();
     const token = this.lease?.token ?? 0;
-    const released = await this.#attempt.release(token, Math.min(RELEASE, this.sidecar.timeoutMs));
+    const within = Math.min(RELEASE, this.sidecar.timeoutMs);
+    const released = await this.#attempt.release(token, within, this.order.terms.restMs);
     this.#state = "over";
     this.#leave();
     this.reason ??= released === false ? "expired" : "released";
@@ -187,7 +192,11 @@ export class Session implements SessionLike {
           grant.exchange.destroy();
         }
       } catch (error) {
-        if (error instanceof LockHeld && error.holder?.token !== this.lease?.token) this.#lose("superseded");
+        if (error instanceof LockHeld) {
+          if (error.holder?.token !== this.lease?.token) this.#lose("superseded");
+          // The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
+          else if (!this.#exchange && outlast(this.order.terms)) this.#lose("expired");
+        }
         const isUnauthorized = error instanceof Refused && (error.status === 401 || error.status === 403);
         if (isUnauthorized && !this.#exchange) this.#lose("unauthorized");
         if (!(error instanceof LocksideError) && !(error instanceof GivenUp)) this.#lose("sidecar");
@@ -230,6 +239,7 @@ export class Session implements SessionLike {
   /** What kept the lease from being renewed. */
   #why(): string {
     if (this.#leaveBy < this.#validUntil) return "draining";
+    if (this.#validUntil >= this.#cap) return "max-hold";
     if (!this.#exchange || now() - this.#heardAt > SILENT) return "sidecar";
     return this.#heardAt > this.#renewedAt ? "redis" : "expired";
   }

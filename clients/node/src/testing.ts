@@ -7,10 +7,14 @@
 
 import type { Lease, Order } from "./attempt.js";
 import { Lockside, use, type ClientOptions } from "./client.js";
-import { LockHeld, LockLost, LocksideError, Unavailable, type Holder } from "./errors.js";
+import { LockHeld, LockLost, LocksideError, Unavailable, heldBy, type Holder } from "./errors.js";
 import type { SessionLike } from "./session.js";
+import { leaveARest, termsOf } from "./terms.js";
 
-/** Takes orders as `Lockside` does. Keys are granted first come, first served; tokens rise; nothing expires. */
+/**
+ * Takes orders as `Lockside` does. Keys are granted first come, first served; tokens rise; nothing expires. A lock with a
+ * minimum or a rest leaves its key resting when it is released, until `free`.
+ */
 export class FakeLockside extends Lockside {
   /** The keys that were acquired, in the order of their grants. */
   readonly acquired: string[] = [];
@@ -27,14 +31,16 @@ export class FakeLockside extends Lockside {
 
   /** Another owner holds the key, until `free`. */
   hold(key: string, owner = "another owner"): void {
-    const holder = this.holder(key);
+    const holder = this.holders.get(key);
     if (holder) throw refusal(key, "held", holder);
-    this.grant(this.open({ key, ttlMs: 30_000, waitMs: 0, owner }));
+    this.grant(this.open({ key, ttlMs: 30_000, waitMs: 0, owner, terms: termsOf({}) }));
   }
 
-  /** The other owner releases it; the first in the queue gets it. */
+  /** The other owner releases it, or its rest ends; the first in the queue gets it. */
   free(key: string): void {
-    void this.#session(key).release();
+    const session = this.#session(key);
+    if (session.isResting) this.next(key);
+    else void session.release();
   }
 
   /** The holder of the key loses it. */
@@ -107,6 +113,10 @@ class FakeSession implements SessionLike {
     return this.lease !== undefined && this.reason === undefined;
   }
 
+  get isResting(): boolean {
+    return this.#isReleased && leaveARest(this.order.terms);
+  }
+
   get signal(): AbortSignal {
     return this.#lost.signal;
   }
@@ -121,20 +131,20 @@ class FakeSession implements SessionLike {
     signal?.throwIfAborted();
     const failure = this.fake.nextFailure();
     if (failure) throw failure;
-    const holder = this.fake.holder(key);
+    const holder = this.fake.holders.get(key);
     if (!holder) return this.fake.grant(this);
     if (waitMs === 0) throw refusal(key, "held", holder);
     const queue = this.fake.queues.get(key) ?? [];
     this.fake.queues.set(key, queue);
     queue.push(this);
-    onWait?.(queue.length, holder);
+    onWait?.(queue.length, holder.view);
     await new Promise<void>((resolve, reject) => {
       const giveUp = (error: unknown) => {
         queue.splice(queue.indexOf(this), 1);
         this.settle?.(error);
       };
       const aborted = () => giveUp(signal?.reason);
-      const late = () => giveUp(refusal(key, "wait-timeout", this.fake.holder(key)));
+      const late = () => giveUp(refusal(key, "wait-timeout", this.fake.holders.get(key)));
       const timer = waitMs < Infinity ? setTimeout(late, waitMs) : undefined;
       signal?.addEventListener("abort", aborted);
       this.settle = (error?: unknown) => {
@@ -156,11 +166,12 @@ class FakeSession implements SessionLike {
     if (!this.isHeld) throw new LockLost(this.order.key, this.reason ?? "released");
     this.reason = "released";
     this.#isReleased = true;
-    this.fake.next(this.order.key);
+    if (!this.isResting) this.fake.next(this.order.key);
     return true;
   }
 
   lose(reason: string): void {
+    if (!this.isHeld) return;
     this.reason = reason;
     // The loss is told before another one has the key.
     this.#lost.abort(new LockLost(this.order.key, reason));
@@ -168,8 +179,11 @@ class FakeSession implements SessionLike {
   }
 }
 
-function refusal(key: string, code: string, holder: Holder | undefined): LockHeld {
-  return new LockHeld(`\`${key}\` is held by ${holder?.owner ?? "another owner"}`, { key, code, status: 409, holder });
+function refusal(key: string, code: string, session: FakeSession | undefined): LockHeld {
+  const holder = session?.view;
+  const state = session?.isResting ? "resting" : "held";
+  const text = heldBy(key, holder, state) ?? `\`${key}\` is held by another owner`;
+  return new LockHeld(text, { key, code, status: 409, holder, state });
 }
 
 /** A fake that `lock` and `withLock` use until its `restore` is called. */

@@ -19,9 +19,9 @@ process.on("warning", (warning) => {
 function errorOf(error) {
   if (error?.name === "AbortError") return { type: "cancelled" };
   if (!error?.outcome) return { type: "other", detail: String(error?.stack ?? error) };
-  const { type, code, outcome, reason, holder, message } = error;
+  const { type, code, outcome, reason, holder, state, message } = error;
   const known = holder && { owner: holder.owner, token: holder.token };
-  return { type, code, outcome, reason, holder: known, detail: message };
+  return { type, code, outcome, reason, holder: known, state, detail: message };
 }
 
 const start = (command, stdio) => {
@@ -41,11 +41,11 @@ const operations = {
     return {};
   },
 
-  async acquire({ lock: name, key, ttlMs, waitMs, owner, meta }) {
+  async acquire({ lock: name, key, id, op, ...options }) {
     const cancel = new AbortController();
     cancels.set(name, cancel);
     const onLost = (reason) => say({ event: "lost", lock: name, reason });
-    const lock = await client.lock(key, { ttlMs, waitMs, owner, meta, signal: cancel.signal, onLost });
+    const lock = await client.lock(key, { ...options, signal: cancel.signal, onLost });
     locks.set(name, lock);
     return { token: lock.token, owner: lock.owner };
   },

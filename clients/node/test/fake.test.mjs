@@ -30,6 +30,18 @@ test("waiters are served in order, each in its time", async () => {
   assert.deepEqual(turns, [1, 2, 3]);
 });
 
+test("a lock with a minimum or a rest rests until it is free", async () => {
+  for (const terms of [{ minHoldMs: 540_000 }, { restMs: 60_000 }]) {
+    const locks = new FakeLockside();
+    await locks.withLock("x", terms, () => assert.rejects(locks.lock("x"), { state: "held" }));
+    await assert.rejects(locks.lock("x", { waitMs: 20 }), { code: "wait-timeout", state: "resting" });
+    const waiting = locks.withLock("x", { waitMs: Infinity, delayMs: 5000 }, () => 42);
+    locks.free("x");
+    assert.equal(await waiting, 42);
+    assert.equal(locks.holder("x"), undefined);
+  }
+});
+
 test("an aborted wait leaves the queue", async () => {
   const locks = new FakeLockside();
   locks.hold("x");

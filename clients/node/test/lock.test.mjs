@@ -122,8 +122,30 @@ test("a hundred waiters in one process all get their turn", async () => {
   assert.deepEqual(turns.sort((a, b) => a - b), Array.from({ length: 100 }, (_, number) => number));
 });
 
+test("terms: a second run within the minimum is refused as resting", async () => {
+  const key = unique();
+  const isIn = (state) => (error) => error instanceof LockHeld && error.state === state && error.holder.token > 0;
+  await withLock(key, { minHoldMs: 30_000 }, () => assert.rejects(lock(key), isIn("held")));
+  await assert.rejects(lock(key), isIn("resting"));
+  await assert.rejects(lock(key), /rests/);
+});
+
+test("terms: a release ends the delay and begins the rest", async () => {
+  const key = unique();
+  await withLock(key, { delayMs: 30_000 }, () => undefined);
+  assert.equal((await state(key)).state, "free");
+  await withLock(key, { delayMs: 30_000, restMs: 20_000 }, () => undefined);
+  assert.equal((await state(key)).state, "resting");
+});
+
+test("terms: a lock is lost at its maximum", async () => {
+  const work = withLock(unique(), { ttlMs: 1000, maxHoldMs: 1500 }, (held) => aborted(held.signal));
+  await assert.rejects(work, (error) => error instanceof LockLost && error.reason === "max-hold");
+});
+
 test("what is no time is refused before anything is sent", async () => {
-  for (const options of [{ ttlMs: 0 }, { ttlMs: Infinity }, { ttlMs: NaN }, { waitMs: -1 }]) {
+  const noTerms = [{ delayMs: -1 }, { minHoldMs: Infinity }, { maxHoldMs: 0 }, { restMs: NaN }];
+  for (const options of [{ ttlMs: 0 }, { ttlMs: Infinity }, { ttlMs: NaN }, { waitMs: -1 }, ...noTerms]) {
     await assert.rejects(lock("x", options), RangeError);
   }
   await assert.rejects(lock(""), TypeError);

@@ -44,11 +44,17 @@ def error_of(error):
         answer["reason"] = error.reason
     if isinstance(error, lockside.LockHeld) and error.holder:
         answer["holder"] = {"owner": error.holder.owner, "token": error.holder.token}
+    if isinstance(error, lockside.LockHeld):
+        answer["state"] = error.state
     return answer
+
+
+TERMS = {"delayMs": "delay", "minHoldMs": "min_hold", "maxHoldMs": "max_hold", "restMs": "rest"}
 
 
 def options(op):
     more = {name: op[name] for name in ("owner", "meta") if name in op}
+    more.update({option: op[name] / 1000 for name, option in TERMS.items() if name in op})
     name = op["lock"]
     return {
         "ttl": op["ttlMs"] / 1000,

@@ -33,6 +33,21 @@ class Fake(unittest.TestCase):
             with lock("x", wait=10):
                 pass
 
+    def test_a_lock_with_a_minimum_or_a_rest_rests_until_it_is_free(self):
+        for terms in ({"min_hold": 540}, {"rest": 60}):
+            with self.subTest(terms), fake() as locks:
+                with lock("x", **terms) as first:
+                    pass
+                with self.assertRaises(LockHeld) as raised:
+                    lock("x", wait=0.05).acquire()
+                self.assertEqual((raised.exception.state, raised.exception.holder.token), ("resting", first.token))
+                threading.Timer(0.1, locks.free, ["x"]).start()
+                with lock("x", wait=10, delay=5):
+                    with self.assertRaises(LockHeld) as raised:
+                        lock("x").acquire()
+                    self.assertEqual(raised.exception.state, "held")
+                self.assertIsNone(locks.holder("x"))
+
     def test_waiters_are_served_in_order(self):
         locks, order = FakeLockside(), []
 

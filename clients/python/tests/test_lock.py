@@ -83,6 +83,46 @@ class WithStatement(SidecarTest):
             pass
 
 
+class Terms(SidecarTest):
+    def test_a_second_run_within_the_minimum_is_refused_as_resting(self):
+        with lock("x", min_hold=timedelta(seconds=30)) as held:
+            with self.assertRaises(LockHeld) as raised:
+                lock("x").acquire()
+            self.assertEqual(raised.exception.state, "held")
+        with self.assertRaises(LockHeld) as raised:
+            lock("x").acquire()
+        self.assertEqual((raised.exception.state, raised.exception.holder.token), ("resting", held.token))
+        self.assertIn("rests", str(raised.exception))
+
+    def test_the_end_of_the_body_ends_the_delay_and_begins_the_rest(self):
+        with lock("x", delay=30):
+            pass
+        self.assertTrue(self.sidecar.is_free("x"))
+        with lock("x", delay=30, rest=20):
+            pass
+        self.assertEqual(self.sidecar.state("x")["state"], "resting")
+
+    def test_coroutines_and_decorators_take_them_too(self):
+        @locked("x", min_hold=30)
+        async def work():
+            pass
+
+        asyncio.run(work())
+        self.assertRaises(LockHeld, asyncio.run, work())
+
+    def test_a_lock_is_lost_at_its_maximum(self):
+        with self.assertRaises(LockLost) as raised:
+            with lock("x", ttl=1, max_hold=1.5) as held:
+                self.assertTrue(held.lost.wait(5))
+        self.assertEqual(raised.exception.reason, "max-hold")
+
+    def test_what_is_no_time_is_refused_before_anything_is_sent(self):
+        for options in ({"delay": -1}, {"min_hold": float("inf")}, {"max_hold": 0}, {"rest": float("nan")}):
+            with self.subTest(options), self.assertRaises(ValueError):
+                lock("x", **options)
+        self.assertRaises(TypeError, lock, "x", delay="10")
+
+
 class AsyncWith(SidecarTest):
     def test_the_body_has_the_token_and_the_end_of_the_body_releases(self):
         async def work():

@@ -22,6 +22,7 @@ func (d *driver) acquire(asked request) (fields, error) {
 		lockside.WithTTL(time.Duration(asked.TTLMs) * time.Millisecond),
 		lockside.WithWait(time.Duration(asked.WaitMs) * time.Millisecond),
 	}
+	options = append(options, terms(asked)...)
 	if asked.Owner != "" {
 		options = append(options, lockside.WithOwner(asked.Owner))
 	}
@@ -38,6 +39,23 @@ func (d *driver) acquire(asked request) (fields, error) {
 	work, _ := lock.Context(context.Background())
 	go watch(asked.Lock, lock.Lost(), work)
 	return fields{"token": lock.Token(), "owner": lock.Owner()}, nil
+}
+
+func terms(asked request) (options []lockside.Option) {
+	for _, term := range []struct {
+		ms     int64
+		option func(time.Duration) lockside.Option
+	}{
+		{asked.DelayMs, lockside.WithDelay},
+		{asked.MinHoldMs, lockside.WithMinHold},
+		{asked.MaxHoldMs, lockside.WithMaxHold},
+		{asked.RestMs, lockside.WithRest},
+	} {
+		if term.ms > 0 {
+			options = append(options, term.option(time.Duration(term.ms)*time.Millisecond))
+		}
+	}
+	return options
 }
 
 // watch does not refer to the lock, which may be dropped.
@@ -107,7 +125,7 @@ func view(err error) fields {
 	var loss *lockside.LostError
 	switch {
 	case errors.As(err, &held):
-		seen["type"] = "held"
+		seen["type"], seen["state"] = "held", held.State
 		if held.Holder != nil {
 			seen["holder"] = fields{"owner": held.Holder.Owner, "token": held.Holder.Token}
 		}

@@ -28,6 +28,10 @@ type request struct {
 	Meta          json.RawMessage `json:"meta"`
 	TTLMs         int64           `json:"ttlMs"`
 	WaitMs        int64           `json:"waitMs"`
+	DelayMs       int64           `json:"delayMs"`
+	MinHoldMs     int64           `json:"minHoldMs"`
+	MaxHoldMs     int64           `json:"maxHoldMs"`
+	RestMs        int64           `json:"restMs"`
 	Count         int             `json:"count"`
 	Ms            int64           `json:"ms"`
 	ThenCheck     string          `json:"thenCheck"`

@@ -6,7 +6,7 @@ import { FakeLockside } from "lockside/testing";
 export async function work(): Promise<number> {
   const token: number = await withLock("x", { ttlMs: 10_000, waitMs: 60_000 }, (held) => held.token);
   const text: string = await withLock("x", async (held) => held.key);
-  await using held = await lock("x", { meta: { host: "web-3" }, signal: AbortSignal.timeout(1000) });
+  await using held = await lock("x", { meta: { host: "web-3" }, minHoldMs: 540_000, signal: AbortSignal.timeout(1000) });
   held.signal.throwIfAborted();
   const fake = new FakeLockside({ owner: "tests" });
   fake.hold("x", text);
@@ -16,7 +16,8 @@ export async function work(): Promise<number> {
 export function explain(error: unknown): string {
   if (error instanceof LockHeld) {
     const holder: Holder | undefined = error.holder;
-    return holder?.owner ?? "?";
+    const state: "held" | "resting" | undefined = error.state;
+    return `${holder?.owner ?? "?"} ${state}`;
   }
   if (error instanceof LockLost) return error.reason;
   if (error instanceof LocksideError) return `${error.type} ${error.outcome}`;

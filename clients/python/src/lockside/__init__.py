@@ -11,9 +11,10 @@
 from typing import Any, Callable, Optional, TypeVar
 
 from ._aio import AsyncLock
-from ._client import TTL, Lockside, OnLost, OnWait, Seconds, default, use
+from ._client import TTL, Lockside, OnLost, OnWait, default, use
 from ._lock import Lock
 from ._locked import Key, decorator
+from ._terms import Seconds
 from .errors import Holder, LockHeld, LockLost, LocksideError, OutcomeUnknown, Refused, Unavailable
 
 __version__ = "0.2.0.dev0"
@@ -44,11 +45,16 @@ def lock(
     *,
     owner: Optional[str] = None,
     meta: Any = None,
+    delay: Seconds = 0,
+    min_hold: Seconds = 0,
+    max_hold: Optional[Seconds] = None,
+    rest: Seconds = 0,
     on_wait: Optional[OnWait] = None,
     on_lost: Optional[OnLost] = None,
 ) -> Lock:
     """A lock at the sidecar of LOCKSIDE_URL; see Lockside.lock."""
-    made: Lock = default().lock(key, ttl, wait, owner=owner, meta=meta, on_wait=on_wait, on_lost=on_lost)
+    terms = {"delay": delay, "min_hold": min_hold, "max_hold": max_hold, "rest": rest}
+    made: Lock = default().lock(key, ttl, wait, owner=owner, meta=meta, on_wait=on_wait, on_lost=on_lost, **terms)
     return made
 
 
@@ -59,13 +65,18 @@ def alock(
     *,
     owner: Optional[str] = None,
     meta: Any = None,
+    delay: Seconds = 0,
+    min_hold: Seconds = 0,
+    max_hold: Optional[Seconds] = None,
+    rest: Seconds = 0,
     on_wait: Optional[OnWait] = None,
     on_lost: Optional[OnLost] = None,
     cancel_on_loss: bool = True,
 ) -> AsyncLock:
     """The same for coroutines; see Lockside.alock."""
     more = {"owner": owner, "meta": meta, "on_wait": on_wait, "on_lost": on_lost, "cancel_on_loss": cancel_on_loss}
-    made: AsyncLock = default().alock(key, ttl, wait, **more)
+    terms = {"delay": delay, "min_hold": min_hold, "max_hold": max_hold, "rest": rest}
+    made: AsyncLock = default().alock(key, ttl, wait, **more, **terms)
     return made
 
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from ._address import Sidecar
 from ._clock import now
+from ._terms import Terms
 from ._wire import Broken, Connection
 from .errors import Holder, LockHeld, LocksideError, OutcomeUnknown, Refused, Unavailable, of_problem
 
@@ -28,6 +29,7 @@ class Order:
     owner: str
     meta: Any = None
     on_wait: Optional[Callable[[Optional[int], Optional[Holder]], None]] = None
+    terms: Terms = Terms()
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Attempt:
         except (OSError, ValueError) as error:
             raise Refused(f"`{order.key}`: the token file: {error}", key=order.key) from error
         headers = {**credential, "Content-Type": "application/json", "Idempotency-Key": self._name}
-        body: Dict[str, Any] = {"ttlMs": round(order.ttl * 1000), "owner": order.owner}
+        body: Dict[str, Any] = {"ttlMs": round(order.ttl * 1000), "owner": order.owner, **order.terms.fields()}
         if wait > 0:
             body.update(waitMs=math.ceil(wait * 1000), progress=True)
         if order.meta is not None:
@@ -170,8 +172,8 @@ class Attempt:
                 self._order.on_wait(event.get("position"), Holder.of(holder) if holder else None)
             connection.unread(events[1:])
 
-    def release(self, token: int, within: float) -> Optional[bool]:
-        """Releases a lease by its token. True: it is released. False: it had ended. None: not confirmed."""
+    def release(self, token: int, within: float, query: str = "") -> Optional[bool]:
+        """Releases a lease by its token. `query` stands behind it. True: it is released. False: it had ended. None: not confirmed."""
         until, was_sent = now() + within, False
         while True:
             connection = Connection(self._sidecar.address)
@@ -179,7 +181,7 @@ class Attempt:
                 connection.open(until - now())
                 was_asked = was_sent
                 was_sent = True
-                connection.send("DELETE", f"{self._path}?token={token}", self._sidecar.headers(), None)
+                connection.send("DELETE", f"{self._path}?token={token}{query}", self._sidecar.headers(), None)
                 status, _ = connection.head(until)
             except (ConnectionRefusedError, FileNotFoundError):
                 return None

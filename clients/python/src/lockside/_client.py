@@ -1,8 +1,7 @@
 """The client: which sidecar, which owner; and the one that `lockside.lock` uses."""
 
 import math
-from datetime import timedelta
-from typing import Any, Callable, Optional, TypeVar, Union
+from typing import Any, Callable, Optional, TypeVar
 
 from ._address import Sidecar, default_owner
 from ._aio import AsyncLock
@@ -10,10 +9,10 @@ from ._attempt import Order
 from ._lock import Lock, SessionLike
 from ._locked import Key, decorator
 from ._session import Listener, Session
+from ._terms import Seconds, Terms, seconds
 from .errors import Holder
 
 F = TypeVar("F", bound=Callable[..., Any])
-Seconds = Union[float, timedelta]
 OnWait = Callable[[Optional[int], Optional[Holder]], None]
 OnLost = Callable[[str], Any]
 
@@ -47,13 +46,21 @@ class Lockside:
         *,
         owner: Optional[str] = None,
         meta: Any = None,
+        delay: Seconds = 0,
+        min_hold: Seconds = 0,
+        max_hold: Optional[Seconds] = None,
+        rest: Seconds = 0,
         on_wait: Optional[OnWait] = None,
         on_lost: Optional[OnLost] = None,
     ) -> Lock:
         """A lock for threads. `ttl`: how long it outlives a lost sidecar, in seconds; it is renewed all the time.
         `wait`: how long to wait for it, None: as long as it takes. `on_wait` is told the position in the queue and the
-        holder, `on_lost` the reason, each in a thread of its own."""
-        return Lock(key, self._orders(key, ttl, wait, owner, meta, on_wait), self._open, on_lost)
+        holder, `on_lost` the reason, each in a thread of its own.
+
+        The key stays taken for `delay` when the lock ends without a release, until `min_hold` from its grant on, and for
+        `rest` from its release on; the lock is lost `max_hold` after its grant."""
+        terms = Terms.of(delay, min_hold, max_hold, rest)
+        return Lock(key, self._orders(key, ttl, wait, owner, meta, on_wait, terms), self._open, on_lost)
 
     def alock(
         self,
@@ -63,13 +70,19 @@ class Lockside:
         *,
         owner: Optional[str] = None,
         meta: Any = None,
+        delay: Seconds = 0,
+        min_hold: Seconds = 0,
+        max_hold: Optional[Seconds] = None,
+        rest: Seconds = 0,
         on_wait: Optional[OnWait] = None,
         on_lost: Optional[OnLost] = None,
         cancel_on_loss: bool = True,
     ) -> AsyncLock:
         """The same for coroutines. `on_wait` and `on_lost` are called in the loop; `async with` cancels its body when the lock is lost,
         and raises LockLost, unless `cancel_on_loss` is false."""
-        return AsyncLock(key, self._orders(key, ttl, wait, owner, meta, on_wait), self._open, on_lost, cancel_on_loss)
+        terms = Terms.of(delay, min_hold, max_hold, rest)
+        orders = self._orders(key, ttl, wait, owner, meta, on_wait, terms)
+        return AsyncLock(key, orders, self._open, on_lost, cancel_on_loss)
 
     def locked(self, key: Key, *, lock_as: Optional[str] = None, **options: Any) -> Callable[[F], F]:
         """Decorates a function or coroutine function that runs under a lock. `key` may name arguments ("volume/{id}")
@@ -84,24 +97,17 @@ class Lockside:
         owner: Optional[str],
         meta: Any,
         on_wait: Optional[OnWait],
+        terms: Terms,
     ) -> Callable[[], Order]:
         if not isinstance(key, str) or not key:
             raise ValueError("key: expected text that is not empty")
-        lease = _seconds("ttl", ttl)
+        lease = seconds("ttl", ttl)
         if not 0 < lease < math.inf:
             raise ValueError("ttl: expected seconds above 0")
-        patience = math.inf if wait is None else _seconds("wait", wait)
+        patience = math.inf if wait is None else seconds("wait", wait)
         if not patience >= 0:
             raise ValueError("wait: expected seconds from 0, or None to wait as long as it takes")
-        return lambda: Order(key, lease, patience, owner or self._owner or default_owner(), meta, on_wait)
-
-
-def _seconds(name: str, span: Seconds) -> float:
-    if isinstance(span, timedelta):
-        return span.total_seconds()
-    if isinstance(span, bool) or not isinstance(span, (int, float)):
-        raise TypeError(f"{name}: expected seconds or a timedelta")
-    return float(span)
+        return lambda: Order(key, lease, patience, owner or self._owner or default_owner(), meta, on_wait, terms)
 
 
 _default: Any = None

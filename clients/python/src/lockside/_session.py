@@ -50,6 +50,8 @@ class Session:
         # When a sidecar that is being stopped releases it.
         self._leave_by = math.inf
         self._heard_at = self._renewed_at = 0.0
+        # A validity that ends later is the last one.
+        self._cap = math.inf
         self._is_in_child = self._is_done = False
         _fork.enter(self)
 
@@ -98,7 +100,7 @@ class Session:
         self._wake.set()
         released = None
         try:
-            released = self._attempt.release(self.lease.token, min(_RELEASE, self._timeout))
+            released = self._attempt.release(self.lease.token, min(_RELEASE, self._timeout), self._order.terms.query())
         finally:
             with self._change:
                 connection, self._connection = self._connection, None
@@ -130,6 +132,7 @@ class Session:
             is_wanted = self._state == "acquiring"
             if is_wanted:
                 self._state, self.lease = "held", grant.lease
+                self._cap = self._order.terms.cap(grant.lease.valid_until, self._order.ttl)
                 self._take(grant)
         if not is_wanted:
             self._give_back(grant)
@@ -209,6 +212,9 @@ class Session:
         except LockHeld as held:
             if held.holder is None or self.lease is None or held.holder.token != self.lease.token:
                 self._lose("superseded")
+            elif self._connection is None and self._order.terms.outlast:
+                # The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
+                self._lose("expired")
         except Refused as refused:
             if refused.status in (401, 403) and self._connection is None:
                 self._lose("unauthorized")
@@ -239,6 +245,8 @@ class Session:
         """What kept the lease from being renewed."""
         if self._leave_by < self._valid_until:
             return "draining"
+        if self._valid_until >= self._cap:
+            return "max-hold"
         if self._connection is None or now() - self._heard_at > _SILENT:
             return "sidecar"
         return "redis" if self._heard_at > self._renewed_at else "expired"

@@ -54,13 +54,21 @@ class LocksideError(Exception):
 
 
 class LockHeld(LocksideError):
-    """Another owner holds the lock, and it was not free in time: do without, or try again."""
+    """Another owner holds the lock, and it was not free in time: do without, or try again. `state` is "held", or "resting" where
+    `holder` has released it and its terms keep it taken; None where the sidecar did not say."""
 
     def __init__(
-        self, message: str, *, holder: Optional[Holder] = None, waiters: Optional[int] = None, **more: Any
+        self,
+        message: str,
+        *,
+        holder: Optional[Holder] = None,
+        waiters: Optional[int] = None,
+        state: Optional[str] = None,
+        **more: Any,
     ) -> None:
         super().__init__(message, **more)
         self.holder = holder
+        self.state = state
         self.waiters = waiters
 
 
@@ -114,9 +122,10 @@ def of_problem(key: str, status: int, problem: Any, retry_after: Optional[str] =
     if code in ("held", "wait-timeout"):
         view = problem.get("holder")
         holder = Holder.of(view) if isinstance(view, dict) else None
+        state = problem.get("state")
         if holder and holder.owner:
-            message = f"`{key}` is held by {holder.owner}"
-        return LockHeld(message, holder=holder, waiters=problem.get("waiters"), **more)
+            message = f"`{key}` was released by {holder.owner} and rests" if state == "resting" else f"`{key}` is held by {holder.owner}"
+        return LockHeld(message, holder=holder, waiters=problem.get("waiters"), state=state, **more)
     if outcome == "unknown":
         return OutcomeUnknown(message, **more)
     if code in _UNAVAILABLE:

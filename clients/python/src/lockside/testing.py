@@ -24,7 +24,8 @@ from .errors import Holder, LockHeld, LockLost, LocksideError, Unavailable
 
 
 class FakeLockside(Lockside):
-    """Takes orders as `Lockside` does. Keys are granted first come, first served; tokens rise; nothing expires."""
+    """Takes orders as `Lockside` does. Keys are granted first come, first served; tokens rise; nothing expires. A lock with a
+    minimum or a rest leaves its key resting when it is released, until `free`."""
 
     def __init__(self, *, owner: Optional[str] = None) -> None:
         super().__init__("http://127.0.0.1:7420", owner=owner)
@@ -42,10 +43,14 @@ class FakeLockside(Lockside):
         self._open(order, _Silent()).start()
 
     def free(self, key: str) -> None:
-        """The other owner releases it; the first in the queue gets it."""
+        """The other owner releases it, or its rest ends; the first in the queue gets it."""
         with self._change:
             session = self._holders[key]
-        session.release()
+            heir = self._next(key) if session.is_resting else None
+        if not session.is_resting:
+            session.release()
+        elif heir is not None:
+            heir.granted()
 
     def lose(self, key: str, reason: str = "forced") -> None:
         """The holder of the key loses it."""
@@ -114,6 +119,10 @@ class _FakeSession:
         return self.lease is not None and self.reason is None
 
     @property
+    def is_resting(self) -> bool:
+        return self._is_released and self.order.terms.leave_a_rest
+
+    @property
     def deadline(self) -> float:
         return math.inf if self.is_held else now()
 
@@ -151,7 +160,7 @@ class _FakeSession:
             was, heir = self.reason, None
             if self.is_held:
                 self.reason, self._is_released = "released", True
-                heir = self._fake._next(self.order.key)
+                heir = None if self.is_resting else self._fake._next(self.order.key)
         if heir is not None:
             heir.granted()
         if was is not None:
@@ -195,9 +204,14 @@ class _FakeSession:
 
     def _refusal(self, code: str) -> LockHeld:
         key = self.order.key
-        holder = self._fake.holder(key)
+        with self._fake._change:
+            session = self._fake._holders.get(key)
+        holder = None if session is None else session.view()
         owner = "another owner" if holder is None else holder.owner
-        return LockHeld(f"`{key}` is held by {owner}", key=key, code=code, status=409, holder=holder)
+        is_resting = session is not None and session.is_resting
+        state = "resting" if is_resting else "held"
+        message = f"`{key}` was released by {owner} and rests" if is_resting else f"`{key}` is held by {owner}"
+        return LockHeld(message, key=key, code=code, status=409, holder=holder, state=state)
 
 
 class _Silent:

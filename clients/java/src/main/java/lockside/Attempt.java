@@ -144,6 +144,7 @@ final class Attempt {
         Map<String, Object> body = new LinkedHashMap<>();
         body.put("ttlMs", Clock.toMillis(order.ttl()));
         body.put("owner", order.owner());
+        order.terms().addTo(body);
         if (wait > 0) {
             body.put("waitMs", Clock.toMillis(wait));
             body.put("progress", true);
@@ -189,7 +190,7 @@ final class Attempt {
                     if (Clock.now() < validUntil) {
                         return new Grant(lease, exchange);
                     }
-                    release(lease.token(), silence);
+                    release(lease.token(), silence, "");
                     String message = "`" + order.key() + "` was granted too late to be of use";
                     throw new UnavailableException(message, null, Problem.of(order.key(), "too-late", Outcome.NOT_APPLIED));
                 }
@@ -214,8 +215,8 @@ final class Attempt {
         return Math.min(Clock.now() + silence, until);
     }
 
-    /** Releases a lease by its token. */
-    Released release(long token, long within) {
+    /** Releases a lease by its token; the query stands behind it. */
+    Released release(long token, long within, String query) {
         long until = Clock.now() + within;
         boolean wasSent = false;
         while (true) {
@@ -225,7 +226,7 @@ final class Attempt {
             try {
                 exchange.open(until);
                 wasSent = true;
-                exchange.send("DELETE", path + "?token=" + token, sidecar.headers(), null, until);
+                exchange.send("DELETE", path + "?token=" + token + query, sidecar.headers(), null, until);
                 status = exchange.head(until).status();
             } catch (ConnectException nothingListens) {
                 return Released.NOT_CONFIRMED;
@@ -250,7 +251,7 @@ final class Attempt {
 
     /** Releases what was granted, and is not wanted. */
     void giveBack(Grant grant, long within) {
-        release(grant.lease().token(), within);
+        release(grant.lease().token(), within, "");
         grant.exchange().close();
     }
 

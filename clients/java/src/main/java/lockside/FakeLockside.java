@@ -9,7 +9,8 @@ import java.util.Map;
 
 /**
  * A lockside in memory, for the tests of an application: the same locks, without a sidecar. Keys are granted first come, first
- * served; fencing tokens rise; nothing expires.
+ * served; fencing tokens rise; nothing expires. A lock with a minimum or a rest leaves its key resting when it is released, until
+ * {@link #free}.
  *
  * <pre>{@code
  * var locks = new FakeLockside();
@@ -39,16 +40,16 @@ public final class FakeLockside implements Lockside {
      * @param owner the name of the other owner
      */
     public void hold(String key, String owner) {
-        new FakeSession(this, new Order(key, 0, 0, owner, null, null), new Stranger()).start();
+        new FakeSession(this, new Order(key, 0, 0, owner, null, Terms.NONE, null), new Stranger()).start();
     }
 
     /**
-     * The holder of the key releases it; the first in the queue gets it.
+     * The holder of the key releases it, or its rest ends; the first in the queue gets it.
      *
-     * @param key that is held
+     * @param key that is held or rests
      */
     public void free(String key) {
-        session(key).release();
+        session(key).free();
     }
 
     /**
@@ -103,6 +104,12 @@ public final class FakeLockside implements Lockside {
      */
     public synchronized List<String> acquired() {
         return List.copyOf(acquired);
+    }
+
+    /** Whether the key was released, and is not free. */
+    synchronized boolean isResting(String key) {
+        FakeSession session = holders.get(key);
+        return session != null && session.isResting();
     }
 
     private synchronized FakeSession session(String key) {

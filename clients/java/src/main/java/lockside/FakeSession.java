@@ -10,7 +10,7 @@ final class FakeSession implements Session {
     private final Listener listener;
     private volatile Lease lease;
     private volatile String reason;
-    private boolean isReleased;
+    private volatile boolean isReleased;
 
     FakeSession(FakeLockside fake, Order order, Listener listener) {
         this.fake = fake;
@@ -52,9 +52,10 @@ final class FakeSession implements Session {
     }
 
     private LockHeldException held(String code) {
+        String state = fake.isResting(order.key()) ? "resting" : "held";
         String message = "`" + order.key() + "` is held by another owner";
         Problem problem = new Problem(order.key(), code, Outcome.NOT_APPLIED, 409, null, null);
-        return new LockHeldException(message, problem, fake.holder(order.key()), fake.waiters(order.key()));
+        return new LockHeldException(message, problem, fake.holder(order.key()), fake.waiters(order.key()), state);
     }
 
     private void giveUp(Throwable error) {
@@ -97,8 +98,23 @@ final class FakeSession implements Session {
             isReleased = true;
             reason = "released";
         }
-        handOver();
+        if (!isResting()) {
+            handOver();
+        }
         return true;
+    }
+
+    boolean isResting() {
+        return isReleased && order.terms().leaveARest();
+    }
+
+    /** Releases it, or ends its rest. */
+    void free() {
+        if (isResting()) {
+            handOver();
+        } else {
+            release();
+        }
     }
 
     void lose(String why) {

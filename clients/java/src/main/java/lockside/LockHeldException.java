@@ -8,11 +8,14 @@ public final class LockHeldException extends LocksideException {
     private final transient Holder holder;
     /** How many wait, where that is known. */
     private final Integer waiters;
+    /** How it is taken, where that is known. */
+    private final String state;
 
-    LockHeldException(String message, Problem problem, Holder holder, Integer waiters) {
-        super(isKnown(holder) ? "`" + problem.key() + "` is held by " + holder.owner() : message, null, problem);
+    LockHeldException(String message, Problem problem, Holder holder, Integer waiters, String state) {
+        super(isKnown(holder) ? sentence(problem.key(), holder, state) : message, null, problem);
         this.holder = holder;
         this.waiters = waiters;
+        this.state = state;
     }
 
     /**
@@ -22,7 +25,23 @@ public final class LockHeldException extends LocksideException {
      * @param holder of the key, or null
      */
     public LockHeldException(String key, Holder holder) {
-        this("`" + key + "` is held by another owner", Problem.of(key, "held", Outcome.NOT_APPLIED), holder, null);
+        this("`" + key + "` is held by another owner", Problem.of(key, "held", Outcome.NOT_APPLIED), holder, null, "held");
+    }
+
+    /**
+     * Made by tests of what handles it.
+     *
+     * @param key of the lock
+     * @param holder of the key, or null
+     * @param state {@code held} or {@code resting}
+     */
+    public LockHeldException(String key, Holder holder, String state) {
+        this("`" + key + "` is " + state, Problem.of(key, "held", Outcome.NOT_APPLIED), holder, null, state);
+    }
+
+    private static String sentence(String key, Holder holder, String state) {
+        String how = "resting".equals(state) ? "` was released by " + holder.owner() + " and rests" : "` is held by " + holder.owner();
+        return "`" + key + how;
     }
 
     private static boolean isKnown(Holder holder) {
@@ -45,5 +64,15 @@ public final class LockHeldException extends LocksideException {
      */
     public Integer waiters() {
         return waiters;
+    }
+
+    /**
+     * How the key is taken: {@code held}, or {@code resting} where the holder has released it and its terms keep it taken, see
+     * {@link LockRequest#minHold} and {@link LockRequest#rest}.
+     *
+     * @return the state, or null where it is not known
+     */
+    public String state() {
+        return state;
     }
 }

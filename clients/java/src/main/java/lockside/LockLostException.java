@@ -20,7 +20,7 @@ public final class LockLostException extends LocksideException {
 
     /**
      * Why the lock was lost: {@code forced}, {@code redis}, {@code sidecar}, {@code draining}, {@code expired}, {@code superseded},
-     * {@code unauthorized} or {@code released}.
+     * {@code max-hold}, {@code unauthorized} or {@code released}.
      *
      * @return the reason
      */

@@ -21,6 +21,7 @@ public final class LockRequest {
     private long wait;
     private String owner;
     private Json.Text meta;
+    private Terms terms = Terms.NONE;
     private BiConsumer<Integer, Holder> onWait;
     private Consumer<String> onLost;
 
@@ -105,6 +106,63 @@ public final class LockRequest {
     }
 
     /**
+     * How long the key stays taken when the lock ends without a release: the process or its machine dies, or the lock is lost. For
+     * work that may go on for a while after its lock. A release frees the key at once. By default zero.
+     *
+     * @param delay from zero
+     * @return this
+     */
+    public LockRequest delay(Duration delay) {
+        terms = terms.withDelay(span("delay", delay));
+        return this;
+    }
+
+    /**
+     * How long the key stays taken from the grant on at least, also after a release, and whatever ends the lock: for work that is to
+     * run at most once in a time. Until then {@link LockHeldException#state} is {@code resting}. By default zero.
+     *
+     * @param minHold from zero
+     * @return this
+     */
+    public LockRequest minHold(Duration minHold) {
+        terms = terms.withMinHold(span("minHold", minHold));
+        return this;
+    }
+
+    /**
+     * How long the lock is held at most, from its grant on: then it is lost, with the reason {@code max-hold}. By default the
+     * {@code --max-hold} of the sidecar is the only bound.
+     *
+     * @param maxHold above zero
+     * @return this
+     */
+    public LockRequest maxHold(Duration maxHold) {
+        if (maxHold.isNegative() || maxHold.isZero()) {
+            throw new IllegalArgumentException("maxHold: expected a duration above zero");
+        }
+        terms = terms.withMaxHold(Clock.nanos(maxHold));
+        return this;
+    }
+
+    /**
+     * How long the key stays taken from the release on: a pause between the end of the work and the next grant. By default zero.
+     *
+     * @param rest from zero
+     * @return this
+     */
+    public LockRequest rest(Duration rest) {
+        terms = terms.withRest(span("rest", rest));
+        return this;
+    }
+
+    private static long span(String name, Duration span) {
+        if (span.isNegative()) {
+            throw new IllegalArgumentException(name + ": expected a duration from zero");
+        }
+        return Clock.nanos(span);
+    }
+
+    /**
      * Called while it waits, at least every 2 s, with the position in the queue and the holder. Each may be null. It is called in a
      * thread of the client, and is to return soon; what it throws, {@link #acquire} throws.
      *
@@ -144,7 +202,7 @@ public final class LockRequest {
         }
         Signals signals = new Signals(onLost);
         String name = owner == null ? Sidecar.defaultOwner() : owner;
-        Session session = opener.open(new Order(key, ttl, wait, name, meta, onWait), signals);
+        Session session = opener.open(new Order(key, ttl, wait, name, meta, terms, onWait), signals);
         session.start();
         try {
             signals.await();

@@ -10,7 +10,9 @@ import java.util.function.BiConsumer;
  * @param meta null: none
  * @param onWait is told the position in the queue and the holder; or null
  */
-record Order(String key, long ttl, long patience, String owner, Json.Text meta, BiConsumer<Integer, Holder> onWait) {
+record Order(
+        String key, long ttl, long patience, String owner, Json.Text meta, Terms terms, BiConsumer<Integer, Holder> onWait) {
+
     private static final String UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 
     /** The path of the lock. A key is one segment of it, whatever characters it has. */

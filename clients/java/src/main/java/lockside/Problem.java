@@ -30,7 +30,8 @@ record Problem(String key, String code, Outcome outcome, int status, String requ
         Problem problem = new Problem(key, code, outcome, status, requestId, pause);
         if ("held".equals(code) || "wait-timeout".equals(code)) {
             Integer waiters = members.get("waiters") instanceof Number number ? (Integer) number.intValue() : null;
-            return new LockHeldException(message, problem, Holder.of(members.get("holder")), waiters);
+            String state = members.get("state") instanceof String text ? text : null;
+            return new LockHeldException(message, problem, Holder.of(members.get("holder")), waiters, state);
         }
         if (outcome == Outcome.UNKNOWN) {
             return new OutcomeUnknownException(message, null, problem);

@@ -15,14 +15,17 @@ record Repetition(Grant grant, String loss) {
      *
      * @param isConnected whether the connection before this one still holds the lock
      */
-    static Repetition of(Attempt attempt, Lease lease, long deadline, boolean isConnected) {
+    static Repetition of(Attempt attempt, Order order, Lease lease, long deadline, boolean isConnected) {
         try {
             Grant grant = attempt.send(0, Math.max(deadline - Clock.now(), 0), deadline);
             return new Repetition(grant, grant.lease().token() == lease.token() ? null : "expired");
         } catch (LockHeldException held) {
             Long token = held.holder() == null ? null : held.holder().token();
-            boolean isOurs = token != null && token == lease.token();
-            return new Repetition(null, isOurs ? null : "superseded");
+            if (token == null || token != lease.token()) {
+                return new Repetition(null, "superseded");
+            }
+            // The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
+            return new Repetition(null, !isConnected && order.terms().outlast() ? "expired" : null);
         } catch (RefusedException refused) {
             boolean isUnauthorized = refused.status() == 401 || refused.status() == 403;
             return new Repetition(null, isUnauthorized && !isConnected ? "unauthorized" : null);

@@ -48,14 +48,14 @@ final class SidecarSession implements Session {
     private volatile Lease lease;
     private volatile String reason;
     private volatile Exchange exchange;
-    private boolean isReleaseAsked;
+    private volatile boolean isReleaseAsked;
 
     SidecarSession(Sidecar sidecar, Order order, Listener listener) {
         this.order = order;
         this.listener = listener;
         attempt = new Attempt(sidecar, order);
         releaseWithin = Math.min(RELEASE, sidecar.timeout());
-        validity = new Validity(order.ttl());
+        validity = new Validity(order);
         step = Math.min(Math.max(order.ttl() / 10, 20 * MILLISECOND), SECOND);
         thread = new Thread(null, this::run, "lockside " + order.key(), 0, false);
         thread.setDaemon(true);
@@ -123,8 +123,8 @@ final class SidecarSession implements Session {
             if (lease == null) {
                 throw new IllegalStateException("the lock `" + order.key() + "` was not acquired");
             }
-            state = state == State.HELD ? State.RELEASING : state;
             isReleaseAsked = true;
+            state = state == State.HELD ? State.RELEASING : state;
         }
         // A hold that is just being taken up again would be a new lease after the release.
         attempt.giveUp();
@@ -155,12 +155,16 @@ final class SidecarSession implements Session {
             pause(validity.end() - Clock.now());
         } finally {
             state = State.OVER;
-            Exchange left = exchange;
-            exchange = null;
-            if (left != null) {
-                left.close();
-            }
+            closeExchange();
             end.complete(released);
+        }
+    }
+
+    private void closeExchange() {
+        Exchange left = exchange;
+        exchange = null;
+        if (left != null) {
+            left.close();
         }
     }
 
@@ -238,7 +242,7 @@ final class SidecarSession implements Session {
 
     private void takeUpAgain() {
         Exchange old = exchange;
-        Repetition repetition = Repetition.of(attempt, lease, validity.deadline(), old != null);
+        Repetition repetition = Repetition.of(attempt, order, lease, validity.deadline(), old != null);
         Grant grant = repetition.grant();
         if (repetition.loss() != null) {
             lose(repetition.loss());
@@ -256,23 +260,22 @@ final class SidecarSession implements Session {
     }
 
     /**
-     * Releases it where that is asked for. After a loss it keeps the connection while the lease may last, since the work is yet to
-     * stop, and no longer: a sidecar that can renew again would keep the key for a holder that has gone.
+     * Releases it where that is asked for, also within its delay. After a loss it keeps the connection while the lease may last, since
+     * the work is yet to stop, and no longer: a sidecar that can renew again would keep the key for a holder that has gone.
      */
     private Released leave() {
         if (state == State.OVER) {
             pause(validity.end() - Clock.now());
+            closeExchange();
+            pause(order.terms().delay());
         }
-        synchronized (this) {
-            if (!isReleaseAsked) {
-                return Released.NOT_CONFIRMED;
-            }
+        if (!isReleaseAsked) {
+            return Released.NOT_CONFIRMED;
         }
-        Released released = attempt.release(lease.token(), releaseWithin);
-        synchronized (this) {
-            if (reason == null && released == Released.ENDED_BEFORE) {
-                reason = "expired";
-            }
+        Released released = attempt.release(lease.token(), releaseWithin, order.terms().query());
+        // Nothing else loses it any more.
+        if (reason == null && released == Released.ENDED_BEFORE) {
+            reason = "expired";
         }
         return released;
     }

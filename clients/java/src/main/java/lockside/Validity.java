@@ -9,6 +9,8 @@ final class Validity {
     /** A sidecar writes at least every two seconds. */
     private static final long SILENT = 2500 * MILLISECOND;
 
+    private final long ttl;
+    private final Terms terms;
     private final long margin;
     private long until;
     /** When a sidecar that is being stopped releases it. */
@@ -16,12 +18,13 @@ final class Validity {
     private long heardAt;
     private long renewedAt;
 
-    /**
-     * Of a lock that is to be acquired.
-     *
-     * @param ttl in nanoseconds
-     */
-    Validity(long ttl) {
+    /** A validity that ends later is the last one. Known from the first grant on. */
+    private long cap;
+
+    /** Of a lock that is to be acquired. */
+    Validity(Order order) {
+        ttl = order.ttl();
+        terms = order.terms();
         margin = Math.min(Math.max(ttl / 20, 5 * MILLISECOND), SECOND);
     }
 
@@ -46,6 +49,7 @@ final class Validity {
         leaveBy = Clock.FOREVER;
         heardAt = Clock.now();
         renewedAt = heardAt;
+        cap = cap == 0 ? terms.cap(until, ttl) : cap;
     }
 
     /** The sidecar said something. */
@@ -78,6 +82,9 @@ final class Validity {
     synchronized String reason(boolean isConnected) {
         if (leaveBy < until) {
             return "draining";
+        }
+        if (until >= cap) {
+            return "max-hold";
         }
         if (!isConnected || Clock.now() - heardAt > SILENT) {
             return "sidecar";

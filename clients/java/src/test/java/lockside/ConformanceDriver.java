@@ -11,6 +11,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.function.Consumer;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
@@ -89,6 +90,9 @@ public final class ConformanceDriver {
             holder.put("owner", held.holder().owner());
             holder.put("token", held.holder().token());
             view.put("holder", holder);
+        }
+        if (error instanceof LockHeldException held) {
+            view.put("state", held.state());
         }
         return view;
     }
@@ -172,10 +176,20 @@ public final class ConformanceDriver {
         if (request.get("owner") instanceof String owner) {
             wanted.owner(owner);
         }
+        term(request, "delayMs", wanted::delay);
+        term(request, "minHoldMs", wanted::minHold);
+        term(request, "maxHoldMs", wanted::maxHold);
+        term(request, "restMs", wanted::rest);
         waiting.put(name, Thread.currentThread());
         HeldLock lock = wanted.acquire();
         locks.put(name, lock);
         return Map.of("token", lock.token(), "owner", lock.owner());
+    }
+
+    private static void term(Map<?, ?> request, String name, Consumer<Duration> option) {
+        if (request.get(name) != null) {
+            option.accept(Duration.ofMillis(number(request, name)));
+        }
     }
 
     private Map<String, ?> cycle(Map<?, ?> request) throws InterruptedException {
