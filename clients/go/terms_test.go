@@ -46,7 +46,7 @@ func TestALockIsLostAtItsMaximum(t *testing.T) {
 	err := aClient(t).Do(background, unique(), func(ctx context.Context, lock *Lock) error {
 		within(t, "the loss", lock.Lost())
 		return nil
-	}, WithTTL(time.Second), WithMaxHold(1500*time.Millisecond))
+	}, WithTTL(time.Second), WithMaxHold(2500*time.Millisecond))
 	assertLost(t, err, MaxHold)
 }
 

@@ -139,7 +139,7 @@ test("terms: a release ends the delay and begins the rest", async () => {
 });
 
 test("terms: a lock is lost at its maximum", async () => {
-  const work = withLock(unique(), { ttlMs: 1000, maxHoldMs: 1500 }, (held) => aborted(held.signal));
+  const work = withLock(unique(), { ttlMs: 1000, maxHoldMs: 2500 }, (held) => aborted(held.signal));
   await assert.rejects(work, (error) => error instanceof LockLost && error.reason === "max-hold");
 });
 

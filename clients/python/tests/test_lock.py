@@ -112,7 +112,7 @@ class Terms(SidecarTest):
 
     def test_a_lock_is_lost_at_its_maximum(self):
         with self.assertRaises(LockLost) as raised:
-            with lock("x", ttl=1, max_hold=1.5) as held:
+            with lock("x", ttl=1, max_hold=2.5) as held:
                 self.assertTrue(held.lost.wait(5))
         self.assertEqual(raised.exception.reason, "max-hold")
 

@@ -52,7 +52,7 @@ class TermsTest extends SidecarTest {
 
     @Test
     void aLockIsLostAtItsMaximum() throws Exception {
-        HeldLock lock = client.lock(key).ttl(Duration.ofSeconds(1)).maxHold(Duration.ofMillis(1500)).acquire();
+        HeldLock lock = client.lock(key).ttl(Duration.ofSeconds(1)).maxHold(Duration.ofMillis(2500)).acquire();
         assertEquals("max-hold", lock.lost().get(5, TimeUnit.SECONDS));
         assertEquals("max-hold", assertThrows(LockLostException.class, lock::close).reason());
     }
