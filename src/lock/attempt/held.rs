@@ -127,8 +127,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// A lease that is promised until `promised`, which no renewal can move if `is_last`. `chance`: of 256, the part of a tenth by which it renews earlier than
-    /// others.
+    /// A lease that is promised until `promised`, which no renewal can move if `is_last`. `chance`: of 256, the part of a
+    /// tenth by which it renews earlier than others.
     pub fn new(
         ttl: Duration,
         chance: u8,
