@@ -12,10 +12,11 @@ use futures_util::future::join_all;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
-use crate::api::{self, Api, Context, DaprGrpc, Holds};
+use crate::api::{self, Api, Context, DaprGrpc};
 use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::drain::Drain;
+use crate::hold::Holds;
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::ops::{self, Ops, Readiness};

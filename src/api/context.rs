@@ -8,7 +8,6 @@ use hyper::body::Incoming;
 
 use super::errors::Docs;
 use super::failure::Failure;
-use super::holds::Holds;
 use super::openapi::Document;
 use super::origin::Gate;
 use super::owner_names::OwnerNames;
@@ -16,6 +15,7 @@ use super::settings::{DaprStore, Settings};
 use crate::auth::{Anonymous, Authenticator, Credential, Principal, User};
 use crate::directory::Directory;
 use crate::drain::Drain;
+use crate::hold::{Holds, Keeper};
 use crate::lock::{LockConfig, Locks, Owner, OwnerKind};
 use crate::log::LogThrottle;
 use crate::metrics::Metrics;
@@ -72,6 +72,12 @@ impl Context {
             document: Document::default(),
             docs: Docs::at(settings.listen.docs_url.as_deref()),
         }
+    }
+
+    /// Keeps locks for clients.
+    pub fn keeper(&self) -> Keeper {
+        let (locks, holds, drain) = (self.locks.clone(), Arc::clone(&self.holds), self.drain.clone());
+        Keeper { locks, holds, drain, grace: self.hold_grace }
     }
 
     /// Who is asking: a user only if the user directory, where there is one, has it, and if the cookie that names it was

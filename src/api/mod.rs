@@ -12,7 +12,7 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/api.rs"]
 pub mod fuzz;
-mod holds;
+
 mod known;
 mod leases;
 mod native;
@@ -38,7 +38,6 @@ use crate::server::{Handler, Peer, REQUEST_ID, Response};
 pub use context::Context;
 pub use dapr::DaprGrpc;
 use failure::Failure;
-pub use holds::Holds;
 use leases::Language;
 use route::{DaprCall, Dialect, Operation, Route};
 pub use settings::{DaprStore, ListenConfig, Settings};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{self, PathBuf};
 
 /// The parts of the program, from the ground up: each may name those before it, and none that comes after.
-const FLOORS: [&[&str]; 11] = [
+const FLOORS: [&[&str]; 13] = [
     &["drain", "json", "metrics"],
     &["request", "secret"],
     &["log"],
@@ -13,6 +13,8 @@ const FLOORS: [&[&str]; 11] = [
     &["auth"],
     &["directory"],
     &["lock"],
+    &["hold"],
+    &["election"],
     &["api", "ops"],
     &["config"],
     &["app", "cli", "main", "lib"],

@@ -1,27 +1,12 @@
 //! The lease of a hold: acquired within the credential's time, and whole.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::permit::Permit;
 use super::turn::{Turn, explained, turn};
 use crate::api::failure::Failure;
-use crate::lock::{Acquired, Attempt, Changed, Key, Lease, Locks, Unconfirmed};
-
-/// A lease, and what rolls it back unless a hold keeps it.
-pub struct Granted {
-    pub lease: Lease,
-    pub unconfirmed: Unconfirmed,
-    /// Until when the lease is guaranteed.
-    pub promised: Instant,
-}
-
-impl Granted {
-    /// To be called as soon as the lease is there: its validity is counted from now.
-    fn now(lease: Lease, unconfirmed: Unconfirmed) -> Granted {
-        Granted { promised: Instant::now() + Duration::from_millis(lease.valid_for_ms), lease, unconfirmed }
-    }
-}
+use crate::hold::Granted;
+use crate::lock::{Acquired, Attempt, Changed, Key, Locks};
 
 /// Acquires a lock to hold it, for as long as the permit lasts.
 pub async fn acquire(locks: Locks, key: Key, attempt: Attempt, permit: Arc<Permit>) -> Result<Granted, Failure> {

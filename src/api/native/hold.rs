@@ -7,8 +7,8 @@ use std::time::Duration;
 use hyper::Request;
 use hyper::body::Incoming;
 
+use super::connection::ConnectionKeeper;
 use super::grant::acquire;
-use super::keeper::Keeper;
 use super::lines::Lines;
 use super::permit::Permit;
 use super::progress;
@@ -47,7 +47,6 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     }
     let granted = acquire(cx.locks.clone(), key, attempt, Arc::clone(&permit)).await?;
     let (lines, response) = Lines::open();
-    let keeper = Keeper::of(cx);
-    tokio::spawn(continued(keeper.keep(granted, permit, ttl, lines)));
+    tokio::spawn(continued(ConnectionKeeper::of(cx).keep(granted, permit, ttl, lines)));
     Ok(response)
 }

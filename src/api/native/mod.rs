@@ -1,9 +1,9 @@
 //! The native API: what app developers use from any language. JSON, and a truthful outcome in every error.
 
+mod connection;
 mod force;
 mod grant;
 mod hold;
-mod keeper;
 mod lines;
 mod meta;
 mod permit;

@@ -9,14 +9,15 @@ use hyper::StatusCode;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::grant::{Granted, acquire};
-use super::keeper::Keeper;
+use super::connection::ConnectionKeeper;
+use super::grant::acquire;
 use super::lines::{Event, Lines};
 use super::permit::Permit;
 use super::problem::Problem;
 use super::view::HolderView;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
+use crate::hold::Granted;
 use crate::lock::held::SIGN_OF_LIFE;
 use crate::lock::{Attempt, Key, Progress};
 use crate::request::continued;
@@ -47,7 +48,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Pe
         return Err(failure.clone());
     }
     let (lines, response) = Lines::open();
-    let (keeper, docs) = (Keeper::of(cx), cx.docs.clone());
+    let (keeper, docs) = (ConnectionKeeper::of(cx), cx.docs.clone());
     tokio::spawn(continued(async move {
         let outcome = match outcome {
             Some(outcome) => outcome,

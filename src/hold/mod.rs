@@ -1,76 +1,96 @@
-//! Keeps the lock of a hold: renews it until its connection closes, it is lost, or the drain's grace is over.
+//! Keeps a lock for as long as its client wants it: renews it until the client goes, it is lost, or the drain's grace is
+//! over; then it is released. Who the client is does not matter here: see [`Client`].
+
+mod holds;
 
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use prometheus::{IntCounterVec, IntGauge};
+use futures_util::future::BoxFuture;
 
-use super::grant::Granted;
-use super::lines::{Event, Lines};
-use super::permit::Permit;
-use super::view::LeaseView;
-use crate::api::context::Context;
-use crate::api::failure::Failure;
-use crate::api::holds::Holds;
-use crate::api::wire::rfc3339;
 use crate::drain::Drain;
 use crate::lock::held::{Effect, End, Held, Input};
-use crate::lock::{Changed, Lease, Locks, Loss, News, Ttl};
+use crate::lock::{Changed, Lease, LockFailure, Locks, Loss, News, Owner, Ttl, Unconfirmed};
+use crate::redis::RedisFailure;
+pub use holds::Holds;
 
 /// Pause after a release that Redis did not answer, or refused.
 const RETRY: Duration = Duration::from_millis(200);
-/// Longest delay of a hold's first line while its lease's events are being subscribed to.
+/// Longest delay of a hold's first news while its lease's events are being subscribed to.
 const LISTENING: Duration = Duration::from_millis(200);
+
+/// Who wants a lock to be kept: the far end of a connection, or an election of this process.
+pub trait Client: Send + Sync {
+    /// Hears of its lock, which it can count on until then.
+    fn told(&self, news: Told<'_>, until: Instant);
+    /// Ends when it wants the lock no longer.
+    fn gone(&self) -> BoxFuture<'_, ()>;
+    /// When it loses its right to the lock, whatever it says by then.
+    fn rights_end(&self) -> Option<Instant>;
+    /// Whether `owner` may still hold; asked before each renewal.
+    fn may_hold<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<bool, RedisFailure>>;
+    /// Something failed that is tried again, or that only time will end.
+    fn failed(&self, lease: &Lease, failure: LockFailure, what: &str);
+}
+
+/// What a client hears of its lock.
+pub enum Told<'a> {
+    Acquired(&'a Lease),
+    Renewed(&'a Lease),
+    /// A sign of life, or the lease ends sooner than it did; so much is left, milliseconds.
+    Left(u64),
+    /// The process is being stopped, and keeps the lock for so long, milliseconds.
+    Draining(u64),
+    /// It is lost, and why, in a word.
+    Lost(&'static str),
+    /// It was released by its token.
+    Released,
+}
+
+/// A lease, and what rolls it back unless a hold keeps it.
+pub struct Granted {
+    pub lease: Lease,
+    pub unconfirmed: Unconfirmed,
+    /// Until when the lease is guaranteed.
+    pub promised: Instant,
+}
+
+impl Granted {
+    /// To be called as soon as the lease is there: its validity is counted from now.
+    pub fn now(lease: Lease, unconfirmed: Unconfirmed) -> Granted {
+        Granted { promised: Instant::now() + Duration::from_millis(lease.valid_for_ms), lease, unconfirmed }
+    }
+}
 
 /// What a hold uses of its process.
 pub struct Keeper {
-    locks: Locks,
-    holds: Arc<Holds>,
-    drain: Drain,
+    pub locks: Locks,
+    pub holds: Arc<Holds>,
+    pub drain: Drain,
     /// How long a lock is kept once the drain has begun.
-    grace: Duration,
-    /// Gauge of the locks that are held.
-    held: IntGauge,
-    /// Counter of the holds that were lost, by reason.
-    lost: IntCounterVec,
+    pub grace: Duration,
 }
 
 impl Keeper {
-    pub fn of(cx: &Context) -> Keeper {
-        Keeper {
-            locks: cx.locks.clone(),
-            holds: Arc::clone(&cx.holds),
-            drain: cx.drain.clone(),
-            grace: cx.hold_grace,
-            held: cx.metrics.holds.with_label_values::<&str>(&[]),
-            lost: cx.metrics.holds_lost.clone(),
-        }
-    }
-
-    /// Keeps a lock until its connection closes or it is lost, and says so on `lines`.
+    /// Keeps a lock until its client goes or it is lost, and tells the client.
     pub fn keep(
         self,
         granted: Granted,
-        permit: Arc<Permit>,
         ttl: Ttl,
-        lines: Lines,
-    ) -> impl Future<Output = ()> + Send {
+        client: Arc<dyn Client>,
+    ) -> impl Future<Output = ()> + Send + use<> {
         let Granted { lease, unconfirmed, promised } = granted;
         // From here on the hold releases the lock, whether or not the answer is sent.
         let sending = unconfirmed.confirm();
-        self.held.inc();
         // During the drain this connection may be the last one, and it closes before its lock is released: the process
         // waits for the release.
         let unsettled = self.locks.unsettled();
         async move {
-            let count = self.held.clone();
             let chance = (lease.token.sequence() % 256) as u8;
             let (ttl_of, is_last, now) = (Duration::from_millis(ttl.as_ms()), lease.is_capped(), Instant::now());
-            let held = Held::new(ttl_of, chance, promised, is_last, permit.ends(), now);
-            let hold = Hold { keeper: self, lease, sending, permit, ttl, held, lines };
-            hold.keep().await;
-            count.dec();
+            let held = Held::new(ttl_of, chance, promised, is_last, client.rights_end(), now);
+            Hold { keeper: self, lease, sending, ttl, held, client }.keep().await;
             drop(unsettled);
         }
     }
@@ -82,11 +102,9 @@ struct Hold {
     lease: Lease,
     /// Which sending of the attempt holds the lock.
     sending: String,
-    /// The credential that keeps the hold.
-    permit: Arc<Permit>,
     ttl: Ttl,
     held: Held,
-    lines: Lines,
+    client: Arc<dyn Client>,
 }
 
 /// A renewal under way: the lease, or what happened instead.
@@ -100,11 +118,11 @@ impl Hold {
         let at_most = self.held.next_due().min(Instant::now() + LISTENING);
         let _ = tokio::time::timeout_at(at_most.into(), watch.listens()).await;
         self.lease.valid_for_ms = millis(self.held.left(Instant::now()));
-        self.lines.say(&Event::Acquired(LeaseView::from(&self.lease)));
-        let (lines, mut renewal) = (self.lines.clone(), None);
+        self.tell(Told::Acquired(&self.lease));
+        let (client, mut renewal) = (Arc::clone(&self.client), None);
         let entry = self.keeper.holds.enter(&self.lease);
         // Each future is made once, so that 2,000 sleeping holds cost only their wake-ups.
-        let (mut closed, mut released) = (pin!(lines.closed()), pin!(entry.released()));
+        let (mut gone, mut released) = (client.gone(), pin!(entry.released()));
         let (mut begun, mut is_draining) = (pin!(self.keeper.drain.begun()), false);
         let mut timer = pin!(tokio::time::sleep_until(self.held.next_due().into()));
         let end = 'ended: loop {
@@ -114,7 +132,7 @@ impl Hold {
             }
             let input = tokio::select! {
                 biased;
-                () = &mut closed => Input::Closed,
+                () = &mut gone => Input::Closed,
                 () = &mut released => Input::Released,
                 () = &mut begun, if !is_draining => {
                     is_draining = true;
@@ -143,22 +161,16 @@ impl Hold {
             for effect in self.held.handle(input, Instant::now()) {
                 match effect {
                     Effect::Renew => renewal = Some(self.renewal()),
-                    Effect::SayRenewed => self.lines.say(&Event::Renewed {
-                        valid_for_ms: self.lease.valid_for_ms,
-                        valid_until: rfc3339(self.lease.valid_until_ms),
-                    }),
-                    Effect::SayLeft(left) => self.lines.say(&Event::Ping { valid_for_ms: millis(left) }),
-                    Effect::SayDraining => self.lines.say(&Event::Draining { grace_ms: millis(self.keeper.grace) }),
+                    Effect::SayRenewed => self.tell(Told::Renewed(&self.lease)),
+                    Effect::SayLeft(left) => self.tell(Told::Left(millis(left))),
+                    Effect::SayDraining => self.tell(Told::Draining(millis(self.keeper.grace))),
                     Effect::End(end) => break 'ended end,
                 }
             }
         };
         match end.loss() {
-            Some(reason) => {
-                self.lines.say(&Event::Lost { reason });
-                self.keeper.lost.with_label_values(&[reason]).inc();
-            }
-            None if end == End::Released => self.lines.say(&Event::Released),
+            Some(reason) => self.tell(Told::Lost(reason)),
+            None if end == End::Released => self.tell(Told::Released),
             None => {}
         }
         if end.leaves_a_lease(self.lease.terms.outlast_the_promise()) {
@@ -166,19 +178,23 @@ impl Hold {
         }
     }
 
+    fn tell(&self, news: Told<'_>) {
+        self.client.told(news, self.held.deadline());
+    }
+
     /// A renewal; boxed, so that a sleeping hold is small.
     fn renewal(&self) -> Renewal {
         let (locks, lease, sending, ttl) =
             (self.keeper.locks.clone(), self.lease.clone(), self.sending.clone(), self.ttl);
-        let (permit, longest) = (Arc::clone(&self.permit), self.held.longest_renewal());
+        let (client, longest) = (Arc::clone(&self.client), self.held.longest_renewal());
         Box::pin(async move {
             let not_renewed = |failure| {
-                warn(&lease, failure, "renewal failed; retrying");
+                client.failed(&lease, failure, "renewal failed; retrying");
                 Input::NotRenewed
             };
             let renewed = async {
                 // The lease of an owner whose credential is no longer valid is not renewed.
-                match permit.is_valid(&lease.owner).await {
+                match client.may_hold(&lease.owner).await {
                     Ok(true) => {}
                     Ok(false) => return Err(Input::Over(End::Unauthorized)),
                     Err(failure) => return Err(not_renewed(failure.into())),
@@ -189,7 +205,7 @@ impl Hold {
                     Ok(Changed::Lost(Loss::Expired)) => Input::Over(End::Expired),
                     Ok(Changed::Lost(Loss::Capped)) => Input::Over(End::Capped),
                     Ok(Changed::Lost(Loss::Superseded) | Changed::NotYours) => Input::Over(End::Superseded),
-                    Err(failure) => not_renewed(failure.into()),
+                    Err(failure) => not_renewed(failure),
                 })
             };
             // A renewal without an answer runs until its timeout.
@@ -203,17 +219,11 @@ impl Hold {
             let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending)).await;
             let Err(failure) = released else { return };
             if Instant::now() >= self.held.deadline() {
-                return warn(&self.lease, failure.into(), "release failed; the lease will expire");
+                return self.client.failed(&self.lease, failure, "release failed; the lease will expire");
             }
             tokio::time::sleep(RETRY).await;
         }
     }
-}
-
-fn warn(lease: &Lease, failure: Failure, text: &str) {
-    let (key, token) = (lease.key.as_str(), lease.token.get());
-    let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
-    tracing::warn!(operation = "hold", key, token, code, outcome, reason, "{text}");
 }
 
 /// The answer to a renewal; there must be one under way.
