@@ -10,7 +10,8 @@
 -- lapsed, and none of that process's waiters is served before the process says that it is there. "rejoin", a time: the
 -- queue was lost, and those who waited are coming back to their positions; until that time none of them is served. Marks
 -- are no keys of their own, since on a cluster Redis runs a script in a slot that moves only where all its keys exist.
--- Channel push .. sidecar, for one sidecar: turn (key, waiter, token, left_ms), dropped (key: its entries left the queue),
+-- Channel push .. sidecar, for one sidecar: turn (key, waiter, token, left_ms, and "resigned" where the lease before was
+-- released by a holder that had stopped counting on it), dropped (key: its entries left the queue),
 -- offer (key, left_ms: the lease that its waiters wait for ends so soon).
 -- Channel push .. "all", for every sidecar that has waiters or holds locks: offer (key, left_ms), lost (key, sidecar: it
 -- found its entries gone from the queue), forced (key, token: this lease was removed by force), shortened (key, token,
@@ -90,8 +91,8 @@ end
 
 -- Offers a free key to the first waiter: "offered"; "rejoining" and for how long yet, milliseconds; or nil where there is
 -- none to offer it to. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a process
--- that is `awake` did not let one lapse for want of life.
-local function hand_over(keys, args, freed, awake)
+-- that is `awake` did not let one lapse for want of life; `resigned`: see the channels above.
+local function hand_over(keys, args, freed, awake, resigned)
   local queue, key, push = keys[3], args[1], args[4]
   -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
   if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
@@ -124,7 +125,8 @@ local function hand_over(keys, args, freed, awake)
       -- In this order, so that the queue keeps its expiry.
       redis.call('ZADD', queue, 0, 'offer\n' .. token .. '\n' .. sidecar)
       redis.call('ZREM', queue, first)
-      redis.call('SPUBLISH', push .. sidecar, 'turn\n' .. key .. '\n' .. waiter .. '\n' .. token .. '\n' .. offer_ms)
+      redis.call('SPUBLISH', push .. sidecar,
+        'turn\n' .. key .. '\n' .. waiter .. '\n' .. token .. '\n' .. offer_ms .. (resigned and '\nresigned' or ''))
       local knows = {[sidecar] = true}
       for _, entry in ipairs(redis.call('ZRANGE', queue, 1, TOLD_BEHIND)) do
         local behind = string.match(entry, '^([%w-]+)\n')
@@ -142,13 +144,14 @@ local function hand_over(keys, args, freed, awake)
 end
 
 -- What a script that freed a key, by ending the lease of the token `freed`, does at its end: offers it to the first waiter.
+-- `resigned` as above.
 -- Where Redis takes no new key here, as while the slot moves to another server, or waiters are coming back, those who wait
 -- are told to look for themselves.
-local function pass_on(keys, args, freed)
+local function pass_on(keys, args, freed, resigned)
   if redis.call('EXISTS', keys[3]) == 0 then
     return
   end
-  local outcome, left_ms = hand_over(keys, args, freed)
+  local outcome, left_ms = hand_over(keys, args, freed, nil, resigned)
   if outcome ~= 'offered' and redis.call('EXISTS', keys[3]) == 1 then
     redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n' .. (left_ms or 0))
   end

@@ -7,7 +7,9 @@
 -- ARGV[7] sending   of an attempt that releases what it was told of, and nothing that a later sending was told of, too;
 --                   or "" for a caller that has the token
 -- ARGV[8] rest_ms   the key stays taken for so long from now on at least; or "" for no longer than the terms say
--- ARGV[9] not_after see lease.lua
+-- ARGV[9] resigns   "yes" for a sending whose holder has stopped counting on the lease already, which the next waiter is to
+--                   know; else ""
+-- ARGV[10] not_after see lease.lua
 -- Returns {"released"}
 --       | {"lost"}           nothing lies under the key
 --       | {"told"}           another sending was told of the lease later: it stays, without this one
@@ -22,8 +24,8 @@
 local lock, tokens, queue        = KEYS[1], KEYS[2], KEYS[3]
 local key, push                  = ARGV[1], ARGV[4]
 local token, identity            = ARGV[5], ARGV[6]
-local sending, rest_ms           = ARGV[7], ARGV[8]
-local not_after                  = ARGV[9]
+local sending, rest_ms, resigns  = ARGV[7], ARGV[8], ARGV[9]
+local not_after                  = ARGV[10]
 
 local refusal = late(not_after)
 if refusal then
@@ -96,5 +98,5 @@ end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
-pass_on(KEYS, ARGV, token_of(lease))
+pass_on(KEYS, ARGV, token_of(lease), resigns ~= '')
 return {'released'}

@@ -16,7 +16,8 @@ use crate::api::{self, Api, Context, DaprGrpc};
 use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::drain::Drain;
-use crate::hold::Holds;
+use crate::election::Elections;
+use crate::hold::{Holds, Keeper};
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::ops::{self, Ops, Readiness};
@@ -74,6 +75,7 @@ impl App {
         let parts = Parts {
             config: Arc::clone(&config),
             shared: Arc::new(Shared::new(&config.locks, drain.clone(), Arc::clone(&metrics))),
+            elections: Arc::new(Elections::new(&config.elections, &metrics)),
             metrics,
             holds: Arc::new(Holds::default()),
             in_flight: InFlight::new(config.redis.max_in_flight),
@@ -87,6 +89,8 @@ impl App {
         let others = start_threads(&parts, api)?;
         let worker = Worker::start(&parts);
         tokio::spawn(worker.locks.sweep());
+        let (locks, holds) = (worker.locks.clone(), Arc::clone(&parts.holds));
+        parts.elections.start(&Keeper { locks, holds, drain: drain.clone(), grace: parts.hold_grace() });
         tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics), look_at_files));
 
         let readiness = Arc::new(Readiness::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
@@ -95,7 +99,8 @@ impl App {
 
         let others_redis = others.iter().map(|thread| thread.redis.clone());
         let redis = others_redis.chain([worker.redis.health()]).collect();
-        let ops_handler = Ops::new(Arc::clone(&parts.metrics), worker.locks.clone(), redis, readiness, drain);
+        let (locks, elections) = (worker.locks.clone(), Arc::clone(&parts.elections));
+        let ops_handler = Ops::new(Arc::clone(&parts.metrics), locks, elections, redis, readiness, drain);
         let (end_ops, ops_ends) = Drain::channel();
         let limits = parts.limits("ops", parts.shares.ops, 1);
         let mut ops_servers = JoinSet::new();
@@ -191,6 +196,7 @@ struct Parts {
     metrics: Arc<Metrics>,
     shared: Arc<Shared>,
     holds: Arc<Holds>,
+    elections: Arc<Elections>,
     in_flight: Arc<InFlight>,
     drain: Drain,
     shares: Shares,
@@ -199,6 +205,12 @@ struct Parts {
 }
 
 impl Parts {
+    /// How long held locks are kept once the drain has begun: shorter than connections are, so that a hold's last line
+    /// arrives.
+    fn hold_grace(&self) -> Duration {
+        self.config.process.shutdown_grace.mul_f64(0.9)
+    }
+
     fn limits(&self, listener: &'static str, max_connections: usize, threads: usize) -> Limits {
         Limits {
             protocol: Protocol::Http1,
@@ -244,20 +256,21 @@ impl Worker {
 
     /// Serves each listener with an API of its own, since what a caller may do depends on where it stands.
     async fn serve(&self, listeners: Vec<(Bound, Protocol)>, parts: &Parts) -> io::Result<bool> {
-        let Parts { config, metrics, holds, drain, .. } = parts;
+        let Parts { config, metrics, holds, elections, drain, .. } = parts;
         let limits = parts.limits("api", parts.shares.api, config.process.threads);
         let mut servers = Vec::new();
         for (bound, protocol) in listeners {
-            let (locks, directory, holds) = (self.locks.clone(), self.directory.clone(), Arc::clone(holds));
+            let (locks, directory) = (self.locks.clone(), self.directory.clone());
+            let held = (Arc::clone(holds), Arc::clone(elections));
             let address = bound.address()?;
             let settings = api::Settings {
                 listen: &config.listen,
                 locks: &config.locks,
                 auth: &config.auth,
                 anonymous: config.anonymous(&address),
-                hold_grace: config.process.shutdown_grace.mul_f64(0.9),
+                hold_grace: parts.hold_grace(),
             };
-            let cx = Context::new(&settings, &address, locks, holds, directory, Arc::clone(metrics), drain.clone());
+            let cx = Context::new(&settings, &address, locks, held, directory, Arc::clone(metrics), drain.clone());
             let (cx, listener, drain) = (Arc::new(cx), Listener::new(bound)?, drain.clone());
             let limits = Limits { protocol, ..limits.clone() };
             servers.push(async move {

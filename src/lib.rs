@@ -28,6 +28,8 @@ pub mod config;
 pub mod api;
 pub mod ops;
 
+pub mod election;
+
 pub mod hold;
 
 pub mod lock;

@@ -1,5 +1,5 @@
 //! Every metric, declared in one block: the doc comment is the HELP text. Label values come only from enums and from
-//! the names of our scripts; never from keys or owners.
+//! the names of our scripts and of the elections that are configured; never from keys or owners.
 
 use std::sync::RwLock;
 use std::time::Duration;
@@ -64,6 +64,10 @@ metrics! {
     holds: IntGaugeVec = "lockside_holds" [];
     /// Locks that were lost while a connection held them, by what the holder was told.
     holds_lost: IntCounterVec = "lockside_holds_lost_total" ["reason"];
+    /// Whether this sidecar leads the election: 1 or 0.
+    leader: IntGaugeVec = "lockside_leader" ["election"];
+    /// Changes of this sidecar's part in an election: elected, and why it led no longer.
+    leader_changes: IntCounterVec = "lockside_leader_changes_total" ["election", "why"];
     /// When the oldest lock of this namespace was granted, in seconds since 1970 by Redis's clock; absent when none is held, or a part of Redis cannot be read.
     oldest_lock: GaugeVec = "lockside_oldest_lock_timestamp_seconds" [];
     /// Connections that are open now, by listener.

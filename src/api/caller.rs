@@ -24,6 +24,18 @@ impl Caller {
 }
 
 impl Context {
+    /// Admits those who may see an election: besides callers who may lock, whoever comes directly to a listener that only
+    /// this machine reaches, whatever `--anonymous` says. Apps written for other leader electors send no credential.
+    pub async fn observer(&self, request: &Request<Incoming>) -> Result<(), Failure> {
+        match self.principal(request).await? {
+            Principal::User(_) | Principal::System => Ok(()),
+            Principal::Anonymous if self.is_local || self.anonymous >= Anonymous::Lock => {
+                self.gate.admit_direct(request.method(), request.headers())
+            }
+            Principal::Anonymous => Err(Failure::Unauthorized("no credentials".to_owned())),
+        }
+    }
+
     /// The caller: a user, or a service caller. A caller without a credential is a service caller if `--anonymous` allows
     /// `least`, and if no proxy and no cross-origin page sent the request.
     pub async fn caller(&self, request: &Request<Incoming>, least: Anonymous) -> Result<Caller, Failure> {

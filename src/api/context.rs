@@ -15,6 +15,7 @@ use super::settings::{DaprStore, Settings};
 use crate::auth::{Anonymous, Authenticator, Credential, Principal, User};
 use crate::directory::Directory;
 use crate::drain::Drain;
+use crate::election::Elections;
 use crate::hold::{Holds, Keeper};
 use crate::lock::{LockConfig, Locks, Owner, OwnerKind};
 use crate::log::LogThrottle;
@@ -37,6 +38,9 @@ pub struct Context {
     pub metrics: Arc<Metrics>,
     /// Bounds the log lines of requests that fail.
     pub(super) failures: LogThrottle,
+    pub elections: Arc<Elections>,
+    /// Whether only processes of this machine reach the listener.
+    pub is_local: bool,
     pub drain: Drain,
     /// How long held locks are kept once the drain has begun.
     pub hold_grace: Duration,
@@ -50,7 +54,7 @@ impl Context {
         settings: &Settings<'_>,
         listener: &Address,
         locks: Locks,
-        holds: Arc<Holds>,
+        (holds, elections): (Arc<Holds>, Arc<Elections>),
         directory: Option<Directory>,
         metrics: Arc<Metrics>,
         drain: Drain,
@@ -67,6 +71,8 @@ impl Context {
             dapr_stores: settings.listen.dapr_stores.clone(),
             metrics,
             failures: LogThrottle::new(),
+            elections,
+            is_local: listener.is_local(),
             drain,
             hold_grace: settings.hold_grace,
             document: Document::default(),

@@ -29,6 +29,8 @@ pub enum Failure {
     /// The Dapr API has no lock store at all.
     NoStores,
     NoSuchLease,
+    /// This sidecar takes part in no election of this name.
+    NoSuchElection(String),
     /// Another owner's lease.
     NotYours,
     /// The caller had the lease, and it expired, was force-released, or was superseded.
@@ -157,6 +159,7 @@ impl Failure {
             Failure::NoSuchStore(_)      => row("not-found",           S::NOT_FOUND,           "No such lock store.",           "Diesen Sperrenspeicher gibt es nicht.",      S::NOT_FOUND,             "Not found",                  S::BAD_REQUEST,            Some("ERR_LOCK_STORE_NOT_FOUND"), Grpc::InvalidArgument),
             Failure::NoStores            => row("not-found",           S::NOT_FOUND,           "lock store is not configured",           "Es gibt keinen Sperrenspeicher.",            S::NOT_FOUND,             "Not found",                  S::INTERNAL_SERVER_ERROR,  Some("ERR_LOCK_STORE_NOT_CONFIGURED"), Grpc::FailedPrecondition),
             Failure::NoSuchLease         => row("not-found",           S::NOT_FOUND,           "No such lock, or it has ended.",      "Diese Sperre gibt es nicht, oder sie ist abgelaufen.",         S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND"), Grpc::NotFound),
+            Failure::NoSuchElection(_)   => row("no-such-election",    S::NOT_FOUND,           "This sidecar takes part in no such election; see --elect.", "An dieser Wahl nimmt dieser Dienst nicht teil; siehe --elect.", S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND"), Grpc::NotFound),
             Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to another owner.",     "Die Sperre gehört einem anderen Besitzer.",          S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN"), Grpc::PermissionDenied),
             Failure::Lost                => row("lost",                S::GONE,                "The lease has expired or was released.",                   "Die Sperre ist abgelaufen oder wurde freigegeben.",                 S::NOT_FOUND,             "Not found",                  S::GONE,                   Some("ERR_NOT_FOUND"), Grpc::NotFound),
             Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "This token no longer holds the lock.",       "Dieses Token hält die Sperre nicht mehr.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND"), Grpc::Aborted),
@@ -207,6 +210,7 @@ impl Failure {
             Failure::BadRequest(reason)
             | Failure::Unauthorized(reason)
             | Failure::NoSuchStore(reason)
+            | Failure::NoSuchElection(reason)
             | Failure::TooManyWaiters(reason)
             | Failure::TooManyRequests(reason)
             | Failure::Overloaded(reason)

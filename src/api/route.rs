@@ -55,6 +55,11 @@ pub enum Operation {
     Show(String),
     Fence(String),
     Hold(String),
+    /// The only election.
+    Leader,
+    Election(String),
+    ElectionEvents(String),
+    Resign(String),
     DaprTryLock(String),
     DaprUnlock(String),
     DaprMetadata,
@@ -81,6 +86,9 @@ impl Operation {
             Operation::Show(_) => "show",
             Operation::Fence(_) => "fence",
             Operation::Hold(_) => "hold",
+            Operation::Leader | Operation::Election(_) => "election",
+            Operation::ElectionEvents(_) => "election_events",
+            Operation::Resign(_) => "resign",
             Operation::DaprTryLock(_) => "try_lock",
             Operation::DaprUnlock(_) => "unlock",
             Operation::DaprMetadata => "metadata",
@@ -116,8 +124,9 @@ const DAPR: &str = "v1.0";
 /// clients of the latter know it from there.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
-        Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Errors, Fence,
-        Hold, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew, List, Release, Renew, Show,
+        Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Election,
+        ElectionEvents, Errors, Fence, Hold, Leader, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew,
+        List, Release, Renew, Resign, Show,
     };
     let bare = path.trim_start_matches('/');
     let is_dapr = bare.starts_with(DAPR) && path.starts_with('/');
@@ -145,6 +154,10 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
         }
         ["v1", "locks", key, "fence"] => (Dialect::Native, key, &[("GET", Fence)]),
         ["v1", "locks", key, "hold"] => (Dialect::Native, key, &[("POST", Hold)]),
+        ["v1", "elections", name] => (Dialect::Native, name, &[("GET", Election), ("DELETE", Resign)]),
+        ["v1", "elections", name, "events"] => (Dialect::Native, name, &[("GET", ElectionEvents)]),
+        // Where clients of other leader electors ask.
+        [""] => (Dialect::Native, "", &[("GET", |_| Leader)]),
         ["v1.0-alpha1", "lock", store] => (Dialect::Dapr(DaprCall::TryLock), store, &[("POST", DaprTryLock)]),
         ["v1.0-alpha1", "unlock", store] => (Dialect::Dapr(DaprCall::Unlock), store, &[("POST", DaprUnlock)]),
         ["v1.0", "metadata"] => (Dialect::Dapr(DaprCall::Probe), "", &[("GET", |_| DaprMetadata)]),
@@ -193,7 +206,7 @@ mod tests {
         for path in [
             "/api/v1/locks",
             "/api/v1.0/metadata",
-            "/",
+            "/api/",
             "",
             "*",
             "/api",

@@ -14,6 +14,8 @@ pub struct Flags {
     #[command(flatten)]
     pub locks: LockFlags,
     #[command(flatten)]
+    pub elections: ElectionFlags,
+    #[command(flatten)]
     pub auth: AuthFlags,
     #[command(flatten)]
     pub process: ProcessFlags,
@@ -181,6 +183,28 @@ pub struct LockFlags {
     /// Maximum waiting requests; beyond it 429 with Retry-After
     #[arg(long, env = "LOCKSIDE_MAX_WAITERS", value_name = "N", default_value = "4096")]
     pub max_waiters: String,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Elections")]
+pub struct ElectionFlags {
+    /// Elections that this sidecar takes part in, each NAME or NAME=KEY, KEY being the lock that the leader holds [default of
+    /// KEY: election:NAME]; may be repeated or comma-separated. Who leads is at /v1/elections/NAME
+    #[arg(long, env = "LOCKSIDE_ELECT", value_name = "LIST")]
+    pub elect: Vec<String>,
+
+    /// Name by which this sidecar stands in its elections [default: POD_NAME, or this machine's host name]
+    #[arg(long, env = "LOCKSIDE_ELECT_AS", value_name = "NAME")]
+    pub elect_as: Option<String>,
+
+    /// How long a leader leads unless it is renewed, 1s to --max-ttl; the same for all sidecars of an election
+    #[arg(long, env = "LOCKSIDE_ELECT_TTL", value_name = "DURATION", default_value = "15s")]
+    pub elect_ttl: String,
+
+    /// Take part in elections only while this URL of the app, http or https, answers with a success, or, with asked:30s, while
+    /// the app asks who leads at least so often [default: always]
+    #[arg(long, env = "LOCKSIDE_ELECT_WHILE", value_name = "URL")]
+    pub elect_while: Option<String>,
 }
 
 #[derive(Args, Clone, Debug, Default)]

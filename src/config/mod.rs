@@ -18,6 +18,7 @@ pub use parse::duration;
 pub use crate::api::{DaprStore, ListenConfig};
 use crate::auth::Facts;
 pub use crate::auth::{Anonymous, AuthConfig};
+pub use crate::election::ElectionConfig;
 pub use crate::lock::LockConfig;
 pub use crate::log::LogConfig;
 pub use crate::redis::{RedisConfig, RedisServer, Tls};
@@ -30,6 +31,7 @@ pub struct Config {
     pub redis: RedisConfig,
     pub listen: ListenConfig,
     pub locks: LockConfig,
+    pub elections: ElectionConfig,
     pub auth: AuthConfig,
     pub process: ProcessConfig,
     /// What is unwise but allowed, a sentence each, for the log.
@@ -107,6 +109,7 @@ impl Config {
         let redis = check.redis(&flags.redis);
         let listen = check.listen(&flags.listen);
         let locks = check.locks(&flags.locks);
+        let elections = check.elections(&flags.elections, locks.as_ref());
         let auth = check.auth(&flags.auth);
         let process = check.process(&flags.process);
         // A key file that does not fit is a mistake of its own.
@@ -134,10 +137,10 @@ impl Config {
                  Redis in --redis-url",
             );
         }
-        match (redis, locks, auth, process) {
-            (Some(redis), Some(locks), Some(auth), Some(process)) if check.mistakes.is_empty() => {
+        match (redis, locks, elections, auth, process) {
+            (Some(redis), Some(locks), Some(elections), Some(auth), Some(process)) if check.mistakes.is_empty() => {
                 let parse::Check { warnings, notes, .. } = check;
-                Ok(Config { redis, listen, locks, auth, process, warnings, notes })
+                Ok(Config { redis, listen, locks, elections, auth, process, warnings, notes })
             }
             _ => Err(check.mistakes),
         }

@@ -30,6 +30,9 @@ pub trait Client: Send + Sync {
     fn rights_end(&self) -> Option<Instant>;
     /// Whether `owner` may still hold; asked before each renewal.
     fn may_hold<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<bool, RedisFailure>>;
+    /// Whether the next in the queue is to know that neither this client nor one before it counts on the lock any more; asked
+    /// when the lock is released.
+    fn resigns(&self) -> bool;
     /// Something failed that is tried again, or that only time will end.
     fn failed(&self, lease: &Lease, failure: LockFailure, what: &str);
 }
@@ -64,6 +67,7 @@ impl Granted {
 }
 
 /// What a hold uses of its process.
+#[derive(Clone)]
 pub struct Keeper {
     pub locks: Locks,
     pub holds: Arc<Holds>,
@@ -74,12 +78,7 @@ pub struct Keeper {
 
 impl Keeper {
     /// Keeps a lock until its client goes or it is lost, and tells the client.
-    pub fn keep(
-        self,
-        granted: Granted,
-        ttl: Ttl,
-        client: Arc<dyn Client>,
-    ) -> impl Future<Output = ()> + Send + use<> {
+    pub fn keep(self, granted: Granted, ttl: Ttl, client: Arc<dyn Client>) -> impl Future<Output = ()> + Send + use<> {
         let Granted { lease, unconfirmed, promised } = granted;
         // From here on the hold releases the lock, whether or not the answer is sent.
         let sending = unconfirmed.confirm();
@@ -215,8 +214,11 @@ impl Hold {
 
     /// Releases the lock, and retries for as long as the lease may last.
     async fn release(&self) {
+        // A repetition may reach a Redis that lost what the first one did, and whom it told.
+        let mut resigns = self.client.resigns();
         loop {
-            let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending)).await;
+            let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending, resigns)).await;
+            resigns = false;
             let Err(failure) = released else { return };
             if Instant::now() >= self.held.deadline() {
                 return self.client.failed(&self.lease, failure, "release failed; the lease will expire");

@@ -19,7 +19,9 @@ impl Locks {
     /// time whether it is granted, it is undone.
     pub async fn acquire(&self, key: Key, mut attempt: Attempt) -> Outcome {
         let engine = Arc::clone(&self.0);
-        attempt.terms.max_hold_ms = attempt.terms.max_hold_ms.or(engine.shared.max_hold_ms);
+        if !attempt.is_candidate() {
+            attempt.terms.max_hold_ms = attempt.terms.max_hold_ms.or(engine.shared.max_hold_ms);
+        }
         let flight = engine.scripts.redis.enter()?;
         // A caller that waits leaves the queue when it goes: `stays` is dropped then.
         let (stays, gone) = attempt.wait.as_ref().map(|_| oneshot::channel::<()>()).unzip();

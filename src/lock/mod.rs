@@ -44,8 +44,8 @@ pub use lease::{Claim, Lease, Owner, OwnerKind, Ttl};
 pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use request::{
-    Acquired, Attempt, Changed, Expiry, Forced, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry, State, Target,
-    Wait,
+    Acquired, Attempt, Changed, Expiry, Forced, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry, State,
+    Succession, Target, Wait,
 };
 pub use settings::LockConfig;
 pub use terms::Terms;

@@ -36,14 +36,15 @@ impl Locks {
     }
 
     /// Releases a lease that the `sending` holds by a connection, unless another sending was told of it later; or lets it
-    /// end, where its terms say so.
-    pub async fn release_hold(&self, lease: &Lease, sending: &str) -> Result<(), LockFailure> {
+    /// end, where its terms say so. `resigns`: its holder has stopped counting on it, and the next waiter is to know.
+    pub async fn release_hold(&self, lease: &Lease, sending: &str, resigns: bool) -> Result<(), LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
         let (key, token, sending) = (lease.key.clone(), lease.token, sending.to_owned());
         let identity = record::identity(&lease.owner);
         detached(flight, async move {
-            engine.scripts.release(&key, Some(token), &identity, By::Sending(&sending)).await?;
+            let by = By::Sending { sending: &sending, resigns };
+            engine.scripts.release(&key, Some(token), &identity, by).await?;
             Ok(())
         })
         .await

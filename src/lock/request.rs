@@ -1,5 +1,7 @@
 //! What the engine is asked for, and how each operation can end.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -31,6 +33,11 @@ impl Attempt {
         Attempt { owner, ttl, terms: Terms::NONE, reentry, meta: None, name: None, wait: None, is_hold: false }
     }
 
+    /// Whether a candidate of an election makes it.
+    pub(super) fn is_candidate(&self) -> bool {
+        self.wait.as_ref().is_some_and(|wait| wait.succession.is_some())
+    }
+
     /// For how long a grant of it takes the key, milliseconds.
     pub(super) fn key_ms(&self) -> u64 {
         self.terms.key_ms(self.ttl.as_ms())
@@ -43,6 +50,23 @@ pub struct Wait {
     pub until: Instant,
     /// Told every two seconds how it stands.
     pub progress: Option<watch::Sender<Option<Progress>>>,
+    /// Where a candidate of an election waits: it takes no seat of `--max-waiters`, and its lease may be renewed for ever.
+    pub succession: Option<Succession>,
+}
+
+/// Of which lease a candidate knows that it came straight from a holder which had stopped counting on its own: no other
+/// process can take itself for the holder by then, whatever Redis lost before.
+#[derive(Clone, Debug, Default)]
+pub struct Succession(Arc<AtomicU64>);
+
+impl Succession {
+    pub(super) fn mark(&self, token: Token) {
+        self.0.store(token.get(), Ordering::Relaxed);
+    }
+
+    pub fn is_of(&self, token: Token) -> bool {
+        self.0.load(Ordering::Relaxed) == token.get()
+    }
 }
 
 /// How a request that waits stands.

@@ -94,7 +94,11 @@ pub enum By<'a> {
     /// A caller who has the token, or whose lease it is, and who wants the key to stay taken for so long, milliseconds.
     Owner { rest_ms: Option<u64> },
     /// A sending that was told of the lease, where no later one was.
-    Sending(&'a str),
+    Sending {
+        sending: &'a str,
+        /// Whether the next waiter is to know that the lease's holder has stopped counting on it.
+        resigns: bool,
+    },
 }
 
 pub enum ReleaseRow {

@@ -148,11 +148,11 @@ impl Scripts {
         by: By<'_>,
     ) -> Result<ReleaseRow, RedisFailure> {
         let token = spelled(token);
-        let (sending, rest_ms) = match by {
-            By::Owner { rest_ms } => ("", rest_ms.map(|ms| ms.to_string()).unwrap_or_default()),
-            By::Sending(sending) => (sending, String::new()),
+        let (sending, rest_ms, resigns) = match by {
+            By::Owner { rest_ms } => ("", rest_ms.map(|ms| ms.to_string()).unwrap_or_default(), ""),
+            By::Sending { sending, resigns } => (sending, String::new(), if resigns { "yes" } else { "" }),
         };
-        let call = || self.line(key, &[&token, identity, sending, &rest_ms]);
+        let call = || self.line(key, &[&token, identity, sending, &rest_ms, resigns]);
         let mut row = Row::of(self.redis.run_in_time(&RELEASE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"released" => ReleaseRow::Released,

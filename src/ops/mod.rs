@@ -1,4 +1,4 @@
-//! The metrics and health listener: `/metrics`, `/healthz`, `/readyz`, nothing else. It needs no credential, and says
+//! The metrics and health listener: `/metrics`, `/healthz`, `/readyz` and `/leader/NAME`, nothing else. It needs no credential, and says
 //! nothing of keys and owners. What it says of Redis is in `readiness.rs`.
 
 mod clock_steps;
@@ -16,6 +16,7 @@ use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, StatusCode};
 
 use crate::drain::Drain;
+use crate::election::Elections;
 use crate::lock::{Counted, Locks};
 use crate::metrics::Metrics;
 use crate::redis::Health;
@@ -31,6 +32,7 @@ pub struct Ops(Arc<Context>);
 struct Context {
     metrics: Arc<Metrics>,
     locks: Locks,
+    elections: Arc<Elections>,
     /// One a thread.
     redis: Vec<Health>,
     readiness: Arc<Readiness>,
@@ -41,11 +43,12 @@ impl Ops {
     pub fn new(
         metrics: Arc<Metrics>,
         locks: Locks,
+        elections: Arc<Elections>,
         redis: Vec<Health>,
         readiness: Arc<Readiness>,
         drain: Drain,
     ) -> Ops {
-        Ops(Arc::new(Context { metrics, locks, redis, readiness, drain }))
+        Ops(Arc::new(Context { metrics, locks, elections, redis, readiness, drain }))
     }
 
     /// Ready means: every thread's Redis connection answers, a probe has acquired on it within the last seconds, and the
@@ -68,7 +71,8 @@ impl Ops {
     }
 
     async fn metrics(&self) -> String {
-        let Context { metrics, locks, readiness, .. } = &*self.0;
+        let Context { metrics, locks, elections, readiness, .. } = &*self.0;
+        elections.gauge(metrics);
         let is_up = self.answers().is_ok();
         metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(self.grants().is_ok()));
         let held = &metrics.locks_held;
@@ -89,15 +93,37 @@ impl Ops {
         metrics.text()
     }
 
+    /// Whether this sidecar leads an election: as a readiness probe of the app it routes a Service to the leader.
+    fn leader(&self, name: &str) -> Response {
+        let elections = &self.0.elections;
+        match elections.find(name).map(|election| election.leads()) {
+            Some(true) => text(StatusCode::OK, "leader\n".to_owned()),
+            Some(false) => text(StatusCode::SERVICE_UNAVAILABLE, "not the leader\n".to_owned()),
+            None => {
+                let names: Vec<&str> = elections.names().collect();
+                let of = if names.is_empty() { "none: see --elect".to_owned() } else { names.join(", ") };
+                text(
+                    StatusCode::NOT_FOUND,
+                    format!("this sidecar takes part in no such election; its elections: {of}\n"),
+                )
+            }
+        }
+    }
+
     async fn answer(&self, request: &Request<Incoming>) -> Response {
         let path = request.uri().path();
-        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
-            return text(StatusCode::NOT_FOUND, "not found; here are /metrics, /healthz and /readyz\n".to_owned());
+        let election = path.strip_prefix("/leader/");
+        if election.is_none() && !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+            let here = "not found; here are /metrics, /healthz, /readyz and /leader/NAME\n";
+            return text(StatusCode::NOT_FOUND, here.to_owned());
         }
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "method not allowed\n".to_owned());
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return response;
+        }
+        if let Some(name) = election {
+            return self.leader(name);
         }
         match path {
             "/healthz" => text(StatusCode::OK, "ok\n".to_owned()),

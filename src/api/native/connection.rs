@@ -85,6 +85,11 @@ impl Client for Connection {
         Box::pin(self.permit.is_valid(owner))
     }
 
+    /// What was granted for a while may still be relied on when the connection has broken.
+    fn resigns(&self) -> bool {
+        false
+    }
+
     fn failed(&self, lease: &Lease, failure: LockFailure, what: &str) {
         let failure = Failure::from(failure);
         let (key, token) = (lease.key.as_str(), lease.token.get());

@@ -1,6 +1,7 @@
 //! The native API: what app developers use from any language. JSON, and a truthful outcome in every error.
 
 mod connection;
+mod elections;
 mod force;
 mod grant;
 mod hold;
@@ -29,6 +30,7 @@ use super::wire::{confirming, flag, json, no_content, reason};
 use crate::auth::{Anonymous, Shown};
 use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, State, Token, Unconfirmed};
 use crate::server::{Peer, Response, read_body};
+pub use elections::{election, election_events, leader, resign};
 use force::force;
 pub use hold::hold;
 use permit::Permit;

@@ -78,7 +78,7 @@ impl<'a> Problem<'a> {
 fn detail(failure: &Failure, sentence: &str) -> String {
     match failure {
         // The reason is about the caller's own request, and so is no secret to the caller.
-        Failure::BadRequest(reason) => reason.clone(),
+        Failure::BadRequest(reason) | Failure::NoSuchElection(reason) => reason.clone(),
         Failure::Forbidden(denial) => format!("Not allowed: {}.", denial.sentence()),
         Failure::MethodNotAllowed(allowed) => format!("The method is not allowed here; these are: {allowed}."),
         // The caller gets the advice, but not Redis's own text, which has internal names.

@@ -225,5 +225,5 @@ pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
 /// `None` for 0: no wait.
 fn wait_of(limits: &LockConfig, json: &RawValue) -> Result<Option<Wait>, Failure> {
     let ms = millis("waitMs", json, 0, limits.max_wait_ms, "")?;
-    Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms), progress: None }))
+    Ok((ms > 0).then(|| Wait { until: Instant::now() + Duration::from_millis(ms), progress: None, succession: None }))
 }

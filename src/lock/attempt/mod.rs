@@ -135,7 +135,7 @@ impl Course {
 
     async fn join(&mut self) -> Input {
         self.ticket = None;
-        if self.seat.is_none() {
+        if self.seat.is_none() && !self.attempt.is_candidate() {
             match Seat::take(&self.engine.shared) {
                 Ok(seat) => self.seat = Some(seat),
                 Err(failure) => {
@@ -156,6 +156,7 @@ impl Course {
             wait_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
             position: self.position.clone(),
             progress: self.patience().progress.clone(),
+            succession: self.patience().succession.clone(),
         };
         match self.engine.queue.join(&self.key, joining).await {
             Ok(ticket) => {

@@ -8,13 +8,13 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
 use super::event::{Effect, Entry, Input, Turn};
-use super::messages::Message;
+use super::messages::{Message, Word};
 use super::state::Queues;
 use super::watch::Holds;
 use super::{Command, Door};
 use crate::lock::Key;
 use crate::lock::record;
-use crate::lock::request::{Holder, Progress, Reentry};
+use crate::lock::request::{Holder, Progress, Reentry, Succession};
 use crate::lock::scripts::{JoinArgs, JoinRow, KeyState, Precision, Scripts, Stored};
 use crate::redis::{Attention, Heard, Purpose, RedisFailure};
 
@@ -33,6 +33,7 @@ pub struct Driver {
 struct Waiter {
     call: Option<oneshot::Sender<Turn>>,
     progress: Option<tokio::sync::watch::Sender<Option<Progress>>>,
+    succession: Option<Succession>,
 }
 
 impl Driver {
@@ -97,8 +98,8 @@ impl Driver {
                 }
                 self.state.handle(input, Instant::now())
             }
-            Command::Join { key, entry, call, progress } => {
-                self.waiters.insert(entry.id.clone(), Waiter { call: Some(call), progress });
+            Command::Join { key, entry, call, progress, succession } => {
+                self.waiters.insert(entry.id.clone(), Waiter { call: Some(call), progress, succession });
                 self.state.handle(Input::Join(key, entry), Instant::now())
             }
             Command::Watch { lease, number, news } => {
@@ -115,6 +116,12 @@ impl Driver {
     fn message(&mut self, text: &str) -> Vec<Effect> {
         let Some(message) = Message::parse(text) else { return Vec::new() };
         self.holds.tell(&message);
+        // Before the waiter hears of its turn.
+        if let Word::Turn { id, token, is_resigned: true, .. } = &message.word
+            && let Some(succession) = self.waiters.get(id).and_then(|waiter| waiter.succession.as_ref())
+        {
+            succession.mark(*token);
+        }
         self.state.handle(Input::Told(message), Instant::now())
     }
 

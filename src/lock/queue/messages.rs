@@ -11,8 +11,9 @@ pub struct Message {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Word {
-    /// A waiter of ours, by its id, is offered the lease of this token, for so long, milliseconds.
-    Turn { id: String, token: Token, left_ms: i64 },
+    /// A waiter of ours, by its id, is offered the lease of this token, for so long, milliseconds; whether the holder before
+    /// had stopped counting on its lease.
+    Turn { id: String, token: Token, left_ms: i64, is_resigned: bool },
     /// The lease that those who wait for the key wait for ends so soon, milliseconds.
     Offer { left_ms: i64 },
     /// Our entries were removed from the queue, since an offer to this process lapsed.
@@ -39,7 +40,8 @@ impl Message {
         let word = match word {
             "turn" => {
                 let id = words.next()?.to_owned();
-                Word::Turn { id, token: token(words.next())?, left_ms: left_ms(words.next())? }
+                let (token, left_ms) = (token(words.next())?, left_ms(words.next())?);
+                Word::Turn { id, token, left_ms, is_resigned: words.next() == Some("resigned") }
             }
             "offer" => Word::Offer { left_ms: left_ms(words.next())? },
             "dropped" => Word::Dropped,
@@ -63,7 +65,11 @@ mod tests {
         let key = Key::parse("k").expect("a key");
         let token = Token::new(7).expect("a token");
         for (text, word) in [
-            ("turn\nk\nw-1\n7\n1500", Word::Turn { id: "w-1".to_owned(), token, left_ms: 1500 }),
+            ("turn\nk\nw-1\n7\n1500", Word::Turn { id: "w-1".to_owned(), token, left_ms: 1500, is_resigned: false }),
+            (
+                "turn\nk\nw-1\n7\n1500\nresigned",
+                Word::Turn { id: "w-1".to_owned(), token, left_ms: 1500, is_resigned: true },
+            ),
             ("offer\nk\n0", Word::Offer { left_ms: 0 }),
             ("dropped\nk", Word::Dropped),
             ("lost\nk\na-0", Word::Lost { by: "a-0".to_owned() }),

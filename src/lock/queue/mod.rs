@@ -23,7 +23,7 @@ pub use self::event::{Entry, Turn};
 pub use self::watch::{News, Watch};
 use super::LockFailure;
 use super::record;
-use super::request::{Progress, Reentry};
+use super::request::{Progress, Reentry, Succession};
 use super::scripts::{JoinArgs, JoinRow, Scripts};
 use super::{Key, Token};
 use crate::redis::Push;
@@ -47,6 +47,7 @@ enum Command {
         entry: Entry,
         call: oneshot::Sender<Turn>,
         progress: Option<tokio::sync::watch::Sender<Option<Progress>>>,
+        succession: Option<Succession>,
     },
     Watch {
         lease: (Key, Token),
@@ -77,6 +78,7 @@ pub struct Joining<'a> {
     /// The position that it had before its turn came and passed.
     pub position: Option<String>,
     pub progress: Option<tokio::sync::watch::Sender<Option<Progress>>>,
+    pub succession: Option<Succession>,
 }
 
 /// A place in the queue, for the one who waits. Dropped, it leaves this process's list; the queue in Redis is left by
@@ -123,7 +125,8 @@ impl Queue {
     /// Joins the queue before `key`, at its end or where it stood before. The ticket is made before the script runs: a
     /// turn may come before its answer does. Fails with the entry that may be in the queue, or an empty one.
     pub async fn join(&self, key: &Key, joining: Joining<'_>) -> Result<Ticket, (LockFailure, String)> {
-        let Joining { id, identity, nonce, request, key_ms, further, reentry, wait_ms, position, progress } = joining;
+        let Joining { id, identity, nonce, request, key_ms, further, reentry, wait_ms, position, .. } = joining;
+        let (progress, succession) = (joining.progress, joining.succession);
         let sidecar = &self.0.sidecar;
         let text = format!("{sidecar}\n{id}\n{key_ms}\n{identity}\n{nonce}{}\n{further}", record::sending(request));
         // One that comes back is listened for already; and where that broke, all is looked at when it is restored.
@@ -142,7 +145,7 @@ impl Queue {
             is_reentrant: reentry == Reentry::Extend,
             wants_progress: progress.is_some(),
         };
-        self.tell(Command::Join { key: key.clone(), entry, call, progress });
+        self.tell(Command::Join { key: key.clone(), entry, call, progress, succession });
         let queue = self.clone();
         let mut ticket = Ticket { entry: text, position: None, id: id.to_owned(), key: key.clone(), queue, turn };
         let join = JoinArgs { entry: &ticket.entry, sending: id, wait_ms, position: position.as_deref(), reentry };

@@ -158,7 +158,7 @@ impl Queues {
 
     fn told(&mut self, Message { key, word }: Message, now: Instant, effects: &mut Vec<Effect>) {
         match word {
-            Word::Turn { id, token, left_ms } => {
+            Word::Turn { id, token, left_ms, is_resigned: _ } => {
                 let is_there = self.change(&key, |queue| {
                     queue.bring_forward(now + until_end(left_ms), now);
                     queue.waiter(&id).is_some()

@@ -119,7 +119,7 @@ fn a_message_brings_a_look_forward_and_never_puts_one_off() {
 fn a_turn_calls_its_waiter_once_and_is_declined_where_there_is_none() {
     let mut fixture = Fixture::new();
     fixture.waits("k", entry("w-1", "x", false), 800);
-    let turn = |id: &str| Word::Turn { id: id.to_owned(), token: token(), left_ms: 1500 };
+    let turn = |id: &str| Word::Turn { id: id.to_owned(), token: token(), left_ms: 1500, is_resigned: false };
     let call = Effect::Call { id: "w-1".to_owned(), turn: Turn::Offered(token()) };
 
     assert_eq!(fixture.told("k", turn("w-1")), [call]);
@@ -315,7 +315,7 @@ fn random_interleavings_keep_every_queue_looked_at_and_every_waiter_called_once(
                     waiting.remove(&(name.clone(), id.clone()));
                     fixture.handle(Input::Leave(key(&name), id))
                 }
-                3 => fixture.told(&name, Word::Turn { id, token: token(), left_ms: 1500 }),
+                3 => fixture.told(&name, Word::Turn { id, token: token(), left_ms: 1500, is_resigned: false }),
                 4 => fixture.told(&name, Word::Offer { left_ms: dice.roll(3000) as i64 }),
                 5 => fixture.told(&name, if dice.roll(2) == 0 { Word::Dropped } else { Word::Lost { by: "b".into() } }),
                 6 if dice.roll(4) == 0 => fixture.handle(Input::Gap),

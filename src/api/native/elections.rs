@@ -1,0 +1,168 @@
+//! `/v1/elections/{name}`: who leads, and that this sidecar is to lead no longer. The first two fields of the answer are
+//! those of the elector of NAIS and of the old leader-elector of Kubernetes, whose apps ask here unchanged.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::{Request, StatusCode};
+use serde::Serialize;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::request::no_body;
+use crate::api::context::Context;
+use crate::api::failure::Failure;
+use crate::api::known;
+use crate::api::wire::{json, no_content, parameter, rfc3339, segment};
+use crate::auth::Anonymous;
+use crate::drain::Drain;
+use crate::election::{Answer, Election, Listener};
+use crate::lock::Token;
+use crate::request::continued;
+use crate::server::{Body, Broken, Response};
+
+/// Longest time for which a candidate can be told to stay away.
+const LONGEST_ABSENCE: Duration = Duration::from_secs(24 * 60 * 60);
+/// So often a stream says that it lives, so that no proxy takes it for dead.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// Asks proxies not to hold events back.
+static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// `GET /v1/elections/{name}`.
+pub async fn election(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
+    let election = asked(cx, request, |cx| named(cx, &name)).await?;
+    Ok(json(StatusCode::OK, &ElectionView::from(&election.answer())))
+}
+
+/// `GET /`: the election, where this sidecar takes part in exactly one.
+pub async fn leader(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
+    let election = asked(cx, request, |cx| cx.elections.only().ok_or(Failure::NoSuchRoute)).await?;
+    Ok(json(StatusCode::OK, &ElectionView::from(&election.answer())))
+}
+
+/// `GET /v1/elections/{name}/events`: the same at once, when it changes, and while this sidecar leads at each renewal.
+pub async fn election_events(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
+    let election = asked(cx, request, |cx| named(cx, &name)).await?;
+    let (events, body) = mpsc::channel(1);
+    tokio::spawn(continued(tell(election.listen(), events, cx.drain.clone())));
+    let mut response = Response::new(Body::Stream(body));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    response.headers_mut().insert(X_ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
+    Ok(response)
+}
+
+/// `DELETE /v1/elections/{name}`: leads no longer, and stands again behind all others; `?for=30s`: not before.
+pub async fn resign(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
+    const PARAMETERS: &[&str] = &["for"];
+    cx.caller(&request, Anonymous::Lock).await?;
+    let election = named(cx, &name)?;
+    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
+    let absence = parameter(request.uri().query().unwrap_or_default(), "for")?;
+    let absence = absence.map(|text| span_of(&text)).transpose()?;
+    no_body(request, PARAMETERS).await?;
+    if election.resign(absence).await { Ok(no_content()) } else { Err(Failure::Draining) }
+}
+
+fn named<'a>(cx: &'a Context, name: &str) -> Result<&'a Arc<Election>, Failure> {
+    let name = segment(name, "name")?;
+    cx.elections.find(&name).ok_or_else(|| {
+        let names: Vec<&str> = cx.elections.names().collect();
+        let known = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        Failure::NoSuchElection(format!("this sidecar takes part in no election `{name}`; its elections: {known}"))
+    })
+}
+
+/// The app asks who leads in the election that `find` finds.
+async fn asked<'a>(
+    cx: &'a Context,
+    request: Request<Incoming>,
+    find: impl FnOnce(&'a Context) -> Result<&'a Arc<Election>, Failure>,
+) -> Result<&'a Arc<Election>, Failure> {
+    cx.observer(&request).await?;
+    let election = find(cx)?;
+    known::parameters(request.uri().query(), &[], known::no_fields)?;
+    no_body(request, &[]).await?;
+    election.ask();
+    Ok(election)
+}
+
+fn span_of(text: &str) -> Result<Duration, Failure> {
+    let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
+    span.filter(|span| *span <= LONGEST_ABSENCE)
+        .ok_or_else(|| Failure::BadRequest("for: expected a duration of at most 24h, such as 30s or 5m".to_owned()))
+}
+
+/// Writes events for as long as they are read, each when the one before it was taken: who reads slowly misses what was
+/// between, and nothing waits in memory.
+async fn tell(mut listener: Listener, events: mpsc::Sender<Result<Bytes, Broken>>, drain: Drain) {
+    let (mut told, mut spoke_at): (Option<Answer>, _) = (None, Instant::now());
+    while let Ok(place) = events.reserve().await {
+        let answer = listener.answer();
+        let ends = drain.has_begun() && answer.leads_for.is_none();
+        if told.as_ref().is_none_or(|told| is_news(told, &answer)) {
+            let mut text = b"data: ".to_vec();
+            serde_json::to_writer(&mut text, &ElectionView::from(&answer)).expect("an answer is always JSON");
+            text.extend_from_slice(b"\n\n");
+            place.send(Ok(Bytes::from(text)));
+            (told, spoke_at) = (Some(answer), Instant::now());
+        } else if spoke_at.elapsed() >= SIGN_OF_LIFE {
+            place.send(Ok(Bytes::from_static(b":\n\n")));
+            spoke_at = Instant::now();
+        }
+        if ends {
+            return;
+        }
+        let draining = drain.has_begun();
+        tokio::select! {
+            () = events.closed() => return,
+            () = listener.changed() => {}
+            () = drain.begun(), if !draining => {}
+            () = tokio::time::sleep_until(spoke_at + SIGN_OF_LIFE) => {}
+        }
+    }
+}
+
+/// Whether there is more to say than that time has passed.
+fn is_news(told: &Answer, answer: &Answer) -> bool {
+    let state =
+        |answer: &Answer| (answer.leader.clone(), answer.leads_for.is_some(), answer.candidates, answer.is_stale);
+    state(told) != state(answer) || (answer.leads_for.is_some() && told.last_update_ms != answer.last_update_ms)
+}
+
+#[derive(Serialize)]
+struct ElectionView<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last_update: Option<String>,
+    leader: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Token>,
+    #[serde(rename = "validForMs", skip_serializing_if = "Option::is_none")]
+    valid_for_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    candidates: Option<u64>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stale: bool,
+}
+
+impl<'a> From<&'a Answer> for ElectionView<'a> {
+    fn from(answer: &'a Answer) -> ElectionView<'a> {
+        let leader = answer.leader.as_ref();
+        ElectionView {
+            name: leader.map(|(name, ..)| name.as_str()),
+            last_update: answer.last_update_ms.map(rfc3339),
+            leader: answer.leads_for.is_some(),
+            token: leader.map(|(_, token, _)| *token),
+            valid_for_ms: answer.leads_for.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            since: leader.map(|(.., since_ms)| rfc3339(*since_ms)),
+            candidates: answer.candidates,
+            stale: answer.is_stale,
+        }
+    }
+}
