@@ -3,6 +3,7 @@
 mod client;
 mod completions;
 mod dev;
+mod elect;
 mod exec;
 mod failure;
 mod health;
@@ -101,6 +102,9 @@ enum Command {
     /// Release a lease, or force-release a lock
     #[command(after_help = release::HELP)]
     Release(release::ReleaseFlags),
+    /// Show who leads an election, or resign from it
+    #[command(after_help = elect::HELP)]
+    Elect(elect::ElectFlags),
     /// Show the version and commit of this binary, and the version of the sidecar
     #[command(after_help = version::HELP)]
     Version(version::VersionFlags),
@@ -137,6 +141,7 @@ pub fn main() -> ExitCode {
         Command::Ls(flags) => ls::run(&flags),
         Command::Show(flags) => show::run(&flags),
         Command::Release(flags) => release::run(&flags),
+        Command::Elect(flags) => elect::run(&flags),
         Command::Version(flags) => version::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
         Command::Man(flags) => man::run(&flags),
