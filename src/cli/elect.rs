@@ -83,7 +83,9 @@ async fn if_leading(flags: &ElectFlags) -> Result<bool, Failure> {
     match &told.name {
         _ if flags.json => say(String::from_utf8_lossy(&body)),
         Some(leader) => say(printable(leader)),
-        None if told.stale => complain(format!("who leads election `{name}` is not known: Redis has not answered lately")),
+        None if told.stale => {
+            complain(format!("who leads election `{name}` is not known: Redis has not answered lately"))
+        }
         None => complain(format!("election `{name}` has no leader now")),
     }
     Ok(told.leader)

@@ -9,6 +9,7 @@ mod harness;
 mod alone;
 mod api;
 mod documents;
+mod elections;
 mod failover;
 mod faults;
 mod locks;

@@ -143,12 +143,30 @@ impl Lines {
         }
     }
 
+    /// The data of the next event of a `text/event-stream`, which must have no name; `None` when the answer has ended.
+    pub async fn event(&mut self) -> Option<Value> {
+        loop {
+            match self.line().await?.as_slice() {
+                b"\n" | b":\n" => {}
+                line => {
+                    let data = line.strip_prefix(b"data: ").expect("data, and no name");
+                    return Some(serde_json::from_slice(data).expect("JSON"));
+                }
+            }
+        }
+    }
+
     /// The next line as JSON; `None` when the answer has ended.
     pub async fn next(&mut self) -> Option<Value> {
+        let line = self.line().await?;
+        Some(serde_json::from_slice(&line).expect("a line of JSON"))
+    }
+
+    /// The next line, with its end.
+    async fn line(&mut self) -> Option<Vec<u8>> {
         loop {
             if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = self.rest.drain(..=end).collect();
-                return Some(serde_json::from_slice(&line).expect("a line of JSON"));
+                return Some(self.rest.drain(..=end).collect());
             }
             let frame = self.body.frame().await?.ok()?;
             self.rest.extend_from_slice(frame.data_ref()?);
