@@ -24,8 +24,8 @@ impl Caller {
 }
 
 impl Context {
-    /// Admits those who may see an election: besides callers who may lock, whoever comes directly to a listener that only
-    /// this machine reaches, whatever `--anonymous` says. Apps written for other leader electors send no credential.
+    /// Admits those who may see an election: callers who may lock, and those without a credential who come directly to a
+    /// listener that only this machine reaches, whatever `--anonymous` says: apps written for other leader electors send none.
     pub async fn observer(&self, request: &Request<Incoming>) -> Result<(), Failure> {
         match self.principal(request).await? {
             Principal::User(_) | Principal::System => Ok(()),

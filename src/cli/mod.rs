@@ -76,7 +76,7 @@ enum Command {
     Serve(Box<Flags>),
     /// Run lockside locally with a private Redis and a JWT key, and print what to try
     #[command(mut_arg("ops_listen", |arg| {
-        arg.default_value("127.0.0.1:9420").help("Listener for /metrics, /healthz and /readyz, nothing else")
+        arg.default_value("127.0.0.1:9420").help("Listener for /metrics, /healthz, /readyz and /leader/NAME, nothing else")
     }))]
     Dev(Box<dev::DevFlags>),
     /// Liveness or readiness check, for container probes (exit 0 or 69)

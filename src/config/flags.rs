@@ -87,7 +87,7 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_DAPR_GRPC_LISTEN", value_name = "ADDRESS")]
     pub dapr_grpc_listen: Vec<String>,
 
-    /// Metrics and health listener: /metrics, /healthz and /readyz, nothing else; may be repeated or comma-separated
+    /// Metrics and health listener: /metrics, /healthz, /readyz and /leader/NAME, nothing else; may be repeated or comma-separated
     /// [default: 0.0.0.0:9420 and `[::]:9420`, those that this machine has]
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS")]
     pub ops_listen: Vec<String>,
@@ -202,7 +202,7 @@ pub struct ElectionFlags {
     pub elect_ttl: String,
 
     /// Take part in elections only while this URL of the app, http or https, answers with a success, or, with asked:30s, while
-    /// the app asks who leads at least so often [default: always]
+    /// the app asks who leads at least so often [default: at any time]
     #[arg(long, env = "LOCKSIDE_ELECT_WHILE", value_name = "URL")]
     pub elect_while: Option<String>,
 }

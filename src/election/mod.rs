@@ -1,7 +1,7 @@
 //! Elections: of all sidecars that are candidates, one leads. A leader holds a lock, and each election is the queue of one.
 //!
 //! Architecture invariant: no two sidecars say at once that they lead, whatever Redis does. So a promise is withdrawn before
-//! the lock is released; and whoever is granted the lock is silent for a whole ttl, since Redis may have lost the lease of
+//! the lock is released; and a sidecar that is granted the lock is silent for a whole ttl, since Redis may have lost the lease of
 //! another one that still counts on it, unless the lock came straight from a leader that had withdrawn.
 
 mod candidate;

@@ -20,7 +20,7 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 16] = [
+const TARGETS: [(&str, &str); 18] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("auth", "lockside.auth"),
@@ -28,6 +28,8 @@ const TARGETS: [(&str, &str); 16] = [
     ("config", "lockside.config"),
     ("directory", "lockside.auth"),
     ("drain", "lockside.server"),
+    ("election", "lockside.election"),
+    ("hold", "lockside.api"),
     ("json", "lockside.api"),
     ("lock", "lockside.lock"),
     ("log", "lockside.server"),

@@ -28,8 +28,8 @@ def before_call(context, case, kwargs):
         repair_attempt(case)
     if case.meta and case.meta.generation.mode.is_positive:
         repair_query(case)
-    if case.path.endswith("/hold"):
-        # A hold lasts as long as its connection: one line, and hang up.
+    if case.path.endswith(("/hold", "/events")):
+        # These last as long as their connection: one line, and hang up.
         kwargs["stream"] = True
         kwargs["hooks"] = {"response": first_line}
 

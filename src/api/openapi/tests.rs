@@ -161,6 +161,7 @@ fn failures() -> Vec<Failure> {
         Failure::BadRequest("no Host header".to_owned()),
         Failure::NoSuchStore("lock store nope not found".to_owned()),
         Failure::NoStores,
+        Failure::NoSuchElection("this sidecar takes part in no election `nope`; its elections: jobs".to_owned()),
         Failure::Unauthorized(log()),
         Failure::Proxied,
         Failure::Forbidden(Denial::Permission),
@@ -210,6 +211,7 @@ fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
         Failure::NoSuchStore(_) | Failure::NoStores => is_dapr && dialect != Dialect::Dapr(DaprCall::Probe),
         Failure::NoSuchRoute => is_dapr || dialect == Dialect::Native,
         Failure::SlashInKey
+        | Failure::NoSuchElection(_)
         | Failure::Lost
         | Failure::Fenced(_)
         | Failure::WaitTimeout(_)

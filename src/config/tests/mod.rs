@@ -114,12 +114,34 @@ fn lock_stores_are_names_that_make_no_two_locks_one() {
 }
 
 #[test]
+fn an_election_stands_there_once_and_fits_the_longest_ttl() {
+    for (args, flag, problem) in [
+        (&["--elect=a,a"][..], "--elect", "has the name of `a`"),
+        (&["--elect=a=k", "--elect=b=k"], "--elect", "has the lock of `a`"),
+        (&["--elect=a,b=election:a"], "--elect", "has the lock of `a`"),
+        (&["--elect=A"], "--elect", "expected a name of 1 to 63"),
+        (&["--elect=a", "--max-ttl=10s"], "--elect-ttl", "expected 1s to 10s"),
+        (&["--elect=a", "--elect-ttl=900ms"], "--elect-ttl", "expected 1s to 24h"),
+        (&["--elect-while=localhost:80"], "--elect-while", "expected a URL"),
+        (&["--elect-as=a\nb"], "--elect-as", "without control characters"),
+    ] {
+        let told = mistakes(args);
+        assert!(told.len() == 1 && told[0].starts_with(&format!("{flag}: ")) && told[0].contains(problem), "{told:?}");
+    }
+    let config = Config::resolve(&flags(&["--max-ttl=10s"])).expect("without an election nothing is too long");
+    assert!(config.elections.elections.is_empty());
+    let config = Config::resolve(&flags(&["--elect=a", "--elect-as=web-3", "--elect-ttl=20s"])).expect("good flags");
+    assert_eq!((config.elections.candidate.as_str(), config.elections.ttl.as_ms()), ("web-3", 20_000));
+}
+
+#[test]
 fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
     let all = |config: Config| {
         let ListenConfig { api, dapr_grpc, ops, allowed_hosts, allowed_origins, dapr_stores, .. } = config.listen;
         let addresses = |all: Vec<Address>| all.iter().map(Address::to_string).collect::<Vec<_>>();
         let stores = dapr_stores.into_iter().map(|store| store.name).collect();
-        [addresses(api), addresses(dapr_grpc), addresses(ops), allowed_hosts, allowed_origins, stores]
+        let elections = config.elections.elections.into_iter().map(|ballot| ballot.name).collect();
+        [addresses(api), addresses(dapr_grpc), addresses(ops), allowed_hosts, allowed_origins, stores, elections]
     };
     let mut command = Command::command();
     let lists: Vec<String> = command
@@ -134,6 +156,7 @@ fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
         ("--allowed-hosts", ["a.test", "b.test"]),
         ("--allowed-origins", ["https://a.test", "https://b.test"]),
         ("--dapr-stores", ["a", "b"]),
+        ("--elect", ["a", "b"]),
     ];
     assert_eq!(lists, known.map(|(flag, _)| flag), "every flag that is a list");
     for (at, (flag, [a, b])) in known.into_iter().enumerate() {

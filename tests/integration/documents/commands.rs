@@ -2,11 +2,12 @@
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 
 use super::{Document, blocks, documents, read, root};
-use crate::harness::{Scratch, Sidecar, TestRedis, jwt, lockside, unique};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, jwt, lockside, unique};
 
 /// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build, a generator.
 const ELSEWHERE: [&str; 16] = [
@@ -47,7 +48,7 @@ fn is_for_elsewhere(block: &str) -> bool {
     commands(block).any(|command| ELSEWHERE.contains(&first_word(command)))
 }
 
-/// A sidecar with a user's cookie, a directory with a token, and `lockside` in the PATH.
+/// A sidecar with a user's cookie, which leads an election, a directory with a token, and `lockside` in the PATH.
 struct Desk {
     sidecar: Sidecar,
     scratch: Scratch,
@@ -59,8 +60,9 @@ impl Desk {
         let secret = scratch.file("secret", jwt::SECRET);
         scratch.file("token", jwt::editor("dev"));
         let prefix = unique("documents");
-        let flags = ["--jwt-secret-file", &secret, "--key-prefix", &prefix];
+        let flags = ["--jwt-secret-file", &secret, "--key-prefix", &prefix, "--elect", "jobs", "--elect-ttl", "1s"];
         let sidecar = Sidecar::start(TestRedis::shared(), &flags).await;
+        eventually("it leads", Duration::from_secs(15), async || sidecar.ops("/leader/jobs").await.status == 200).await;
         Desk { sidecar, scratch }
     }
 

@@ -153,6 +153,31 @@ impl Checked<'_> {
         self.ask("getDaprOutboundHealth", &Who::Nobody, "/v1.0/healthz/outbound", None, 204).await;
     }
 
+    async fn elections(&self) {
+        let path = "/v1/elections/jobs";
+        eventually("it leads", Duration::from_secs(15), async || self.sidecar.ops("/leader/jobs").await.status == 200)
+            .await;
+        for (id, path) in [("showElection", path), ("showOnlyElection", "/")] {
+            self.ask(id, &Who::Nobody, path, None, 200).await;
+            self.ask(id, &Who::Nobody, &format!("{path}?x=1"), None, 400).await;
+        }
+        let operation = self.document.operation("streamElection");
+        let schema = &operation.item["responses"]["200"]["content"]["text/event-stream"]["schema"];
+        let mut events = self.sidecar.call("GET", &format!("{path}/events")).open().await;
+        self.document.assert_valid("streamElection", schema, &events.event().await.expect("an event"));
+        self.document.saw("streamElection", "200");
+        self.document.check("probeLeader", &self.sidecar.ops("/leader/jobs").await);
+        self.ask("resign", &Who::System, &format!("{path}?for=1h"), None, 204).await;
+        self.document.check("probeLeader", &self.sidecar.ops("/leader/jobs").await);
+        self.document.check("probeLeader", &self.sidecar.ops("/leader/nope").await);
+        self.ask("resign", &Who::System, &format!("{path}?for=25h"), None, 400).await;
+        for (id, path) in [("showElection", ""), ("streamElection", "/events"), ("resign", "")] {
+            self.ask(id, &Who::System, &format!("/v1/elections/nope{path}"), None, 404).await;
+        }
+        let without = Sidecar::start(self.redis, &[]).await;
+        self.document.check("showOnlyElection", &without.call("GET", "/").send().await);
+    }
+
     async fn ops(&self) {
         for (id, path) in [("readMetrics", "/metrics"), ("probeHealth", "/healthz"), ("probeReadiness", "/readyz")] {
             let answer = self.sidecar.ops(path).await;
@@ -222,13 +247,14 @@ async fn every_operation_answers_as_documented_and_with_every_status_that_is_doc
     let document = Document::new();
     // One of its own, since what others' tests leave in the list no schema foresees.
     let redis = TestRedis::start(&[]);
-    let sidecar = Sidecar::who_knows(&redis.url(), &[]).await;
+    let sidecar = Sidecar::who_knows(&redis.url(), &["--elect", "jobs", "--elect-ttl", "1s"]).await;
     let checked = Checked { document: &document, sidecar: &sidecar, redis: &redis };
     let good = async {
         checked.admin().await;
         checked.leases().await;
         checked.native().await;
         checked.dapr().await;
+        checked.elections().await;
         checked.ops().await;
         errors::of_requests(&document, &sidecar).await;
         errors::of_settings(&document).await;
