@@ -64,7 +64,7 @@ async fn no_two_say_at_once_that_they_lead_through_kills_freezes_and_failovers()
     while begun.elapsed() < TROUBLE {
         let freeze = Duration::from_millis(dice.roll(LONGEST_FREEZE_MS));
         let number = dice.roll(CANDIDATES as u64) as usize;
-        match dice.roll(7) {
+        match dice.roll(9) {
             0 | 1 => {
                 sidecars[number].signal("STOP");
                 tokio::time::sleep(freeze).await;
@@ -76,7 +76,21 @@ async fn no_two_say_at_once_that_they_lead_through_kills_freezes_and_failovers()
                 let path = format!("/v1/elections/{name}");
                 let _ = sidecars[number].call("DELETE", &path).try_send().await;
             }
-            5 => {
+            5 | 6 => {
+                // Redis forgets the leader, and the others ask for the lock again, which they are granted at once.
+                let path = format!("/v1/elections/{name}");
+                let mut standbys = Vec::new();
+                for sidecar in &sidecars {
+                    if sidecar.call("GET", &path).send().await.json()["leader"] == false {
+                        standbys.push(sidecar);
+                    }
+                }
+                redis.servers[redis.master("")].ask::<()>("FLUSHALL", &[]);
+                for sidecar in standbys {
+                    let _ = sidecar.call("DELETE", &format!("{path}?for=1ms")).try_send().await;
+                }
+            }
+            7 => {
                 let master = redis.master("");
                 redis.freeze(master);
                 tokio::time::sleep(freeze).await;

@@ -152,6 +152,7 @@ async fn of_requests(sidecar: &Sidecar, seen: &mut Seen) {
         row(alice(), "POST", dapr("lockstore"), json!({}), None),
         row(nobody(), "GET", format!("/{}", encoded(HOSTILE)), json!(null), None),
         row(nobody(), "PATCH", &native, json!({}), None),
+        row(nobody(), "GET", format!("/v1/elections/{}", encoded(HOSTILE)), json!(null), None),
         row(system(), "DELETE", "/cmn/leasable-locks/7", json!(null), Some(("token", "7"))),
         row(system(), "PUT", format!("{native}?token=7"), json!({}), Some(("token", "7"))),
         row(system(), "GET", format!("{native}/fence?token=7"), json!(null), asks),
