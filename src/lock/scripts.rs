@@ -21,7 +21,7 @@ const PROMISES: &[&str] = &["granted", "replayed", "renewed"];
 macro_rules! script {
     ($($before:literal)* => $name:literal $(in $batch:ident)? $(, promising $words:ident)? $(; $how:ident)?) => {
         LazyLock::new(|| {
-            Script::new($name, concat!(lua!("head"), $(lua!($before),)* lua!($name)))$(.batched_by(&$batch))?$(.promising($words))?$(.$how())?
+            Script::new($name, &[lua!("head"), $(lua!($before),)* lua!($name)])$(.batched_by(&$batch))?$(.promising($words))?$(.$how())?
         })
     };
 }
@@ -37,7 +37,7 @@ macro_rules! rights {
 macro_rules! batch {
     ($($before:literal)* => $($name:literal)*) => {
         LazyLock::new(|| {
-            let text = concat!(
+            let texts = [
                 lua!("head"),
                 "local function whole_operations()\n",
                 $(lua!($before),)*
@@ -45,9 +45,9 @@ macro_rules! batch {
                 $("operations.", $name, " = function(KEYS, ARGV)\n", lua!($name), "end\n",)*
                 "operations.rights = function(KEYS, ARGV)\n", rights!(), "end\n",
                 "return operations\nend\n",
-                lua!("batch")
-            );
-            Script::new("batch", text).promising(PROMISES).of_several()
+                lua!("batch"),
+            ];
+            Script::new("batch", &texts).promising(PROMISES).of_several()
         })
     };
 }
@@ -62,8 +62,8 @@ static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in
 static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
 static READ: LazyLock<Script> = script!("lease" => "read");
 static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
-static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", rights!()).batched_by(&BATCH));
-static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", lua!("census")).across_slots());
+static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", &[rights!()]).batched_by(&BATCH));
+static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", &[lua!("census")]).across_slots());
 static BATCH: LazyLock<Script> = batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
 
 /// All that lie in `lua/`, but for what they are made of.

@@ -17,7 +17,7 @@ const REPEAT: Duration = Duration::from_secs(60);
 /// For so long what a server was seen to refuse is not asked for again.
 const FRESH: Duration = Duration::from_secs(1);
 
-static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", include_str!("rights.lua")));
+static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", &[include_str!("rights.lua")]));
 
 /// All that lockside's ACL user must be allowed.
 pub struct Needs {
@@ -420,7 +420,7 @@ mod tests {
     fn script(name: &'static str) -> Script {
         let read = |name: &str| std::fs::read_to_string(format!("{}/lua/{name}.lua", env!("CARGO_MANIFEST_DIR")));
         let texts = ["head", "lease", "queue", name].map(|name| read(name).expect("a script"));
-        Script::new(name, &texts.concat())
+        Script::new(name, &texts.each_ref().map(String::as_str))
     }
 
     fn without(commands: &[&str]) -> Missing {

@@ -29,8 +29,10 @@ pub struct Script {
 }
 
 impl Script {
-    pub fn new(name: &'static str, text: &str) -> Script {
-        let text = format!("{PRELUDE}{text}");
+    /// Joins `texts`, here and not when it is compiled: so the binary has each of them once, not once for each script that
+    /// includes it.
+    pub fn new(name: &'static str, texts: &[&str]) -> Script {
+        let text = [PRELUDE, &texts.concat()].concat();
         Script {
             name,
             batch: None,
