@@ -47,6 +47,13 @@ ROWS = {
          ('sum by (outcome) (lockside:requests:rate5m{SELECT, outcome=~"held|wait-timeout|too-many-waiters"})',
           "{{outcome}}")),
     ],
+    "Elections": [
+        ("graph", "Leaders", "short", "By election: 1 where one leads, 0 where none does.",
+         ("sum by (job, election) (lockside_leader{SELECT})", "{{job}} {{election}}")),
+        ("graph", "Changes of leader", "short", "Within the last 10 min, by why.",
+         ("sum by (job, election, why) (increase(lockside_leader_changes_total{SELECT}[10m]))",
+          "{{job}} {{election}} {{why}}")),
+    ],
     "Redis": [
         ("stat", "Sidecars that can use Redis", "percentunit", "Of all.",
          ("avg(lockside:redis_up:ratio{SELECT})", "connected")),
