@@ -49,6 +49,18 @@ def error_of(error):
     return answer
 
 
+def view(leader):
+    return {
+        "isLeader": leader.is_leader,
+        "name": leader.name,
+        "token": leader.token,
+        "since": leader.since,
+        "lastUpdate": leader.last_update,
+        "candidates": leader.candidates,
+        "isStale": leader.is_stale,
+    }
+
+
 TERMS = {"delayMs": "delay", "minHoldMs": "min_hold", "maxHoldMs": "max_hold", "restMs": "rest"}
 
 
@@ -69,6 +81,7 @@ class Driver:
 
     def __init__(self):
         self.locks = {}
+        self.leaders = {}
         self.client = None
 
     def configure(self, op):
@@ -80,6 +93,9 @@ class Driver:
     def check(self, op):
         self.locks[op["lock"]].check()
         return {}
+
+    def isLeader(self, op):
+        return {"isLeader": self.leaders[op["election"]].is_leader}
 
     def drop(self, op):
         del self.locks[op["lock"]]
@@ -120,6 +136,14 @@ class Driver:
 
 
 class Threads(Driver):
+    def leader(self, op):
+        known = self.leaders[op["election"]] = self.client.leader(op["election"])
+        return view(known)
+
+    def resign(self, op):
+        self.client.resign(op["election"], for_=op.get("forMs", 0) / 1000)
+        return {}
+
     def acquire(self, op):
         lock = self.client.lock(op["key"], **options(op))
         self.locks[op["lock"]] = lock
@@ -161,6 +185,14 @@ class Coroutines(Driver):
     def __init__(self):
         super().__init__()
         self.waiting = {}
+
+    async def leader(self, op):
+        known = self.leaders[op["election"]] = await self.client.aleader(op["election"])
+        return view(known)
+
+    async def resign(self, op):
+        await self.client.aresign(op["election"], for_=op.get("forMs", 0) / 1000)
+        return {}
 
     async def acquire(self, op):
         lock = self.client.alock(op["key"], **options(op))

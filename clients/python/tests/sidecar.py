@@ -21,11 +21,12 @@ class SidecarTest(unittest.TestCase):
     """Each test has a Redis and a sidecar of its own, at LOCKSIDE_URL."""
 
     sidecar: Sidecar
+    flags: tuple = ()
 
     def setUp(self):
         self.world = World([])
         self.addCleanup(self.world.close)
-        self.sidecar = self.world.sidecar()
+        self.sidecar = self.world.sidecar(*self.flags)
         before = os.environ.get("LOCKSIDE_URL")
         os.environ["LOCKSIDE_URL"] = self.sidecar.url
         self.addCleanup(lockside.use, lockside.use(None))

@@ -12,6 +12,8 @@ PACKAGE = HERE.parent
 
 
 class Documents(SidecarTest):
+    flags = ("--elect", "jobs", "--elect-ttl", "1s")
+
     def test_every_sample_runs(self):
         for page in (ROOT / "docs/clients/python.md", PACKAGE / "README.md"):
             samples = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)

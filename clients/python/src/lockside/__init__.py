@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional, TypeVar
 
 from ._aio import AsyncLock
 from ._client import TTL, Lockside, OnLost, OnWait, default, use
+from ._election import Leader
 from ._lock import Lock
 from ._locked import Key, decorator
 from ._terms import Seconds
@@ -21,6 +22,7 @@ __version__ = "0.2.0.dev0"
 __all__ = [
     "AsyncLock",
     "Holder",
+    "Leader",
     "Lock",
     "LockHeld",
     "LockLost",
@@ -29,9 +31,13 @@ __all__ = [
     "OutcomeUnknown",
     "Refused",
     "Unavailable",
+    "aleader",
     "alock",
+    "aresign",
+    "leader",
     "lock",
     "locked",
+    "resign",
     "use",
 ]
 
@@ -83,3 +89,25 @@ def alock(
 def locked(key: Key, *, lock_as: Optional[str] = None, **options: Any) -> Callable[[F], F]:
     """Decorates a function or coroutine function that runs under a lock; see Lockside.locked."""
     return decorator(default, key, lock_as, options)
+
+
+def leader(name: str) -> Leader:
+    """The leader of an election at the sidecar of LOCKSIDE_URL; see Lockside.leader."""
+    known: Leader = default().leader(name)
+    return known
+
+
+async def aleader(name: str) -> Leader:
+    """The same for coroutines; see Lockside.aleader."""
+    known: Leader = await default().aleader(name)
+    return known
+
+
+def resign(name: str, for_: Seconds = 0) -> None:
+    """The candidate of the sidecar of LOCKSIDE_URL resigns; see Lockside.resign."""
+    default().resign(name, for_)
+
+
+async def aresign(name: str, for_: Seconds = 0) -> None:
+    """The same for coroutines; see Lockside.aresign."""
+    await default().aresign(name, for_)

@@ -144,13 +144,14 @@ class AsyncLock(Base):
             raise LockLost(self.key, self.reason or "expired") from None
 
 
-async def _finish(call: Callable[[], T]) -> T:
-    """Runs what blocks for a moment in a thread of its own, and waits for it whatever happens to the task: the loop's own
-    threads may all be taken by what waits for this very lock."""
+def in_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
+    """Runs what blocks for a moment in a thread of its own: the loop's own threads may all be taken by what waits for a lock."""
     loop = asyncio.get_running_loop()
     done: "asyncio.Future[T]" = loop.create_future()
 
     def settle(result: Any, error: Optional[BaseException]) -> None:
+        if done.cancelled():
+            return
         if error is None:
             done.set_result(result)
         else:
@@ -164,9 +165,16 @@ async def _finish(call: Callable[[], T]) -> T:
         try:
             loop.call_soon_threadsafe(settle, *outcome)
         except RuntimeError:
+            # The loop is closed.
             pass
 
-    threading.Thread(target=run, name="lockside release", daemon=True).start()
+    threading.Thread(target=run, name="lockside request", daemon=True).start()
+    return done
+
+
+async def _finish(call: Callable[[], T]) -> T:
+    """Runs it in a thread, and waits for it whatever happens to the task."""
+    done = in_thread(call)
     cancelled: Optional[asyncio.CancelledError] = None
     while not done.done():
         try:

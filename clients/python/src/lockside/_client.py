@@ -3,9 +3,11 @@
 import math
 from typing import Any, Callable, Optional, TypeVar
 
+from . import _election
 from ._address import Sidecar, default_owner
-from ._aio import AsyncLock
+from ._aio import AsyncLock, in_thread
 from ._attempt import Order
+from ._election import Leader
 from ._lock import Lock, SessionLike
 from ._locked import Key, decorator
 from ._session import Listener, Session
@@ -20,7 +22,7 @@ TTL = 30.0
 
 
 class Lockside:
-    """Makes locks. `url` is http://host:port or unix:/path, by default LOCKSIDE_URL; `token_file` holds an API token or
+    """Makes locks, and knows who leads. `url` is http://host:port or unix:/path, by default LOCKSIDE_URL; `token_file` holds an API token or
     a JWT, by default LOCKSIDE_TOKEN_FILE; `owner` is HOST/PID by default; `timeout`: how long the sidecar may be
     silent, in seconds."""
 
@@ -88,6 +90,25 @@ class Lockside:
         """Decorates a function or coroutine function that runs under a lock. `key` may name arguments ("volume/{id}")
         or be a function of them; `lock_as` names the parameter that gets the lock; `options` are those of `lock`."""
         return decorator(lambda: self, key, lock_as, options)
+
+    def leader(self, name: str) -> Leader:
+        """The leader of the election `name`, as the sidecar sees it now: `--elect` of the sidecar names its elections. Raises
+        Unavailable, or Refused with the code `no-such-election`."""
+        return _election.leader(self._sidecar, name)
+
+    async def aleader(self, name: str) -> Leader:
+        """The same for coroutines."""
+        return await in_thread(lambda: self.leader(name))
+
+    def resign(self, name: str, for_: Seconds = 0) -> None:
+        """The sidecar's own candidate leads no longer: another one can lead when this returns. It stands again at once, behind
+        the others, or after `for_`, for which a standby leaves the queue, too. Stop the work before you resign. Raises
+        Unavailable, OutcomeUnknown, or Refused with the code `no-such-election`."""
+        _election.resign(self._sidecar, name, for_)
+
+    async def aresign(self, name: str, for_: Seconds = 0) -> None:
+        """The same for coroutines."""
+        await in_thread(lambda: self.resign(name, for_))
 
     def _orders(
         self,

@@ -18,9 +18,11 @@ from . import _client
 from ._attempt import GivenUp, Lease, Order
 from ._client import Lockside
 from ._clock import now
+from ._election import Leader
 from ._lock import SessionLike
 from ._session import Listener
-from .errors import Holder, LockHeld, LockLost, LocksideError, Unavailable
+from ._terms import Seconds
+from .errors import Holder, LockHeld, LockLost, LocksideError, Refused, Unavailable
 
 
 class FakeLockside(Lockside):
@@ -34,6 +36,7 @@ class FakeLockside(Lockside):
         self._queues: Dict[str, "Deque[_FakeSession]"] = {}
         self._token = 0
         self._failures: List[LocksideError] = []
+        self._leaders: Dict[str, Leader] = {}
         #: The keys that were acquired, in the order of their grants.
         self.acquired: List[str] = []
 
@@ -70,6 +73,32 @@ class FakeLockside(Lockside):
     def waiters(self, key: str) -> int:
         with self._change:
             return len(self._queues.get(key, ()))
+
+    def lead(self, election: str) -> None:
+        """This pod leads the election, until `follow` or `resign`."""
+        self._set_leader(election, "this pod", leads=True)
+
+    def follow(self, election: str, leader: Optional[str] = "another pod") -> None:
+        """Another pod leads the election; None: there is no leader. What said that this pod leads says so no longer."""
+        self._set_leader(election, leader, leads=False)
+
+    def leader(self, name: str) -> Leader:
+        with self._change:
+            if name not in self._leaders:
+                raise Refused(f"`{name}`: no such election", key=name, code="no-such-election", status=404)
+            return self._leaders[name]
+
+    def resign(self, name: str, for_: Seconds = 0) -> None:
+        if self.leader(name).is_leader:
+            self.follow(name, None)
+
+    def _set_leader(self, election: str, name: Optional[str], leads: bool) -> None:
+        with self._change:
+            self._token += 1
+            token = None if name is None else self._token
+            candidates = 1 if leads or name is None else 2
+            known = Leader(name, token, None, None, candidates, False, lambda: leads and self._leaders[election] is known)
+            self._leaders[election] = known
 
     def _open(self, order: Order, listener: Listener) -> SessionLike:
         return _FakeSession(self, order, listener)
