@@ -3,6 +3,7 @@
 import { randomUUID } from "node:crypto";
 
 import type { Sidecar } from "./address.js";
+import { credentialOf, explained, objectIn, segmentOf } from "./asking.js";
 import { now, sleep } from "./clock.js";
 import {
   LockHeld,
@@ -14,7 +15,7 @@ import {
   type LocksideError,
   type Problem,
 } from "./errors.js";
-import { Broken, Exchange } from "./exchange.js";
+import { Exchange } from "./exchange.js";
 import { fieldsOf, type Terms } from "./terms.js";
 
 // How long one request waits; a longer wait is made of several.
@@ -58,7 +59,7 @@ export class Attempt {
     private readonly sidecar: Sidecar,
     private readonly order: Order,
   ) {
-    this.#path = `/v1/locks/${encodeURIComponent(order.key).replace(/^\.+$/, (dots) => "%2E".repeat(dots.length))}`;
+    this.#path = `/v1/locks/${segmentOf(order.key)}`;
   }
 
   /** Breaks off what is being sent. */
@@ -109,7 +110,8 @@ export class Attempt {
   /** Sends it once; the sidecar may be silent for so many milliseconds. */
   async send(waitMs: number, silenceMs: number): Promise<Grant> {
     const { key, ttlMs, owner, meta, terms } = this.order;
-    const headers = { ...(await this.#credential()), "Content-Type": "application/json", "Idempotency-Key": this.#name };
+    const credential = await credentialOf(this.sidecar, key);
+    const headers = { ...credential, "Content-Type": "application/json", "Idempotency-Key": this.#name };
     const waiting = waitMs > 0 ? { waitMs: Math.ceil(waitMs), progress: true } : {};
     this.#giveUp.signal.throwIfAborted();
     const content = { ttlMs, owner, ...waiting, ...fieldsOf(terms), ...(meta === undefined ? {} : { meta }) };
@@ -121,7 +123,7 @@ export class Attempt {
     } catch (error) {
       exchange.destroy();
       this.#giveUp.signal.throwIfAborted();
-      throw this.#explained(error, exchange, key);
+      throw explained(error, exchange, this.sidecar, key);
     } finally {
       this.#giveUp.signal.removeEventListener("abort", giveUp);
     }
@@ -137,7 +139,7 @@ export class Attempt {
       let status = 0;
       const wasAsked = wasSent;
       try {
-        const headers = await this.#credential();
+        const headers = await credentialOf(this.sidecar, this.order.key);
         exchange = new Exchange(this.sidecar.address, "DELETE", path, headers);
         status = (await exchange.head(until - now())).statusCode ?? 0;
       } catch {
@@ -159,7 +161,7 @@ export class Attempt {
     const answer = await exchange.head(silenceMs);
     if (answer.statusCode !== 200) {
       const retryAfter = answer.headers["retry-after"];
-      throw ofProblem(key, answer.statusCode ?? 0, problemIn(await exchange.text(silenceMs)), retryAfter);
+      throw ofProblem(key, answer.statusCode ?? 0, objectIn(await exchange.text(silenceMs)), retryAfter);
     }
     exchange.stream(Math.max(ttlMs / 10, 20));
     for (;;) {
@@ -174,38 +176,5 @@ export class Attempt {
       if (event["event"] === "refused") throw ofProblem(key, Number(event["status"] ?? 503), event as Problem);
       if (event["event"] === "waiting") onWait?.(event["position"] as number | undefined, event["holder"] as Holder | undefined);
     }
-  }
-
-  #explained(error: unknown, exchange: Exchange, key: string): unknown {
-    if (!(error instanceof Broken) && !isOfSocket(error)) return error;
-    const { address } = this.sidecar;
-    if (exchange.isConnected) {
-      return new OutcomeUnknown(`\`${key}\`: no answer from lockside at ${address}: ${error.message}`, { key, cause: error });
-    }
-    const text = `cannot connect to lockside at ${address}: ${error.message}; is it running?`;
-    return new Unavailable(text, { key, cause: error });
-  }
-
-  async #credential(): Promise<Record<string, string>> {
-    try {
-      return await this.sidecar.headers();
-    } catch (error) {
-      const { key } = this.order;
-      throw new Refused(`\`${key}\`: the token file: ${(error as Error).message}`, { key, cause: error });
-    }
-  }
-}
-
-/** An error of the system, or of the parser: both have a code. */
-function isOfSocket(error: unknown): error is Error {
-  return error instanceof Error && !("outcome" in error) && "code" in error;
-}
-
-function problemIn(text: string): Problem {
-  try {
-    const problem: unknown = JSON.parse(text);
-    return typeof problem === "object" && problem !== null ? problem : {};
-  } catch {
-    return {};
   }
 }

@@ -1,7 +1,8 @@
-// The client: which sidecar, which owner; and the one that `lock` and `withLock` use.
+// The client: which sidecar, which owner; and the one that `lock`, `withLock`, `leader` and `resign` use.
 
 import { Sidecar, defaultOwner } from "./address.js";
 import type { Order } from "./attempt.js";
+import { leader, resign, type Leader, type ResignOptions } from "./election.js";
 import type { Holder } from "./errors.js";
 import { Lock, under } from "./lock.js";
 import { Session, type SessionLike } from "./session.js";
@@ -44,7 +45,7 @@ export interface LockOptions {
 
 const TTL = 30_000;
 
-/** Makes locks. */
+/** Makes locks, and knows who leads. */
 export class Lockside {
   readonly #owner: string | undefined;
   readonly #sidecar: Sidecar;
@@ -78,6 +79,23 @@ export class Lockside {
     return under(await this.lock(key, options), work);
   }
 
+  /**
+   * The leader of an election, as the sidecar sees it now: its `--elect` names its elections. Rejects with Unavailable, or Refused
+   * with the code `no-such-election`.
+   */
+  async leader(name: string): Promise<Leader> {
+    return leader(this.#sidecar, name);
+  }
+
+  /**
+   * The sidecar's own candidate leads no longer: another one can lead when this resolves. It stands again at once, behind the
+   * others, or after `forMs`, for which a standby leaves the queue, too. Stop the work before you resign. Rejects with
+   * Unavailable, OutcomeUnknown, or Refused with the code `no-such-election`.
+   */
+  async resign(name: string, options: ResignOptions = {}): Promise<void> {
+    return resign(this.#sidecar, name, options);
+  }
+
   /** @internal */
   protected open(order: Order): SessionLike {
     return new Session(this.#sidecar, order);
@@ -89,12 +107,12 @@ export type WithLock<T> = [work: (lock: Lock) => T | Promise<T>] | [options: Loc
 
 let shared: Lockside | undefined;
 
-/** The client of `lock` and `withLock`: made from the environment at its first use. */
+/** The client of `lock`, `withLock`, `leader` and `resign`: made from the environment at its first use. */
 export function client(): Lockside {
   return (shared ??= new Lockside());
 }
 
-/** Makes this client the one of `lock` and `withLock`; undefined: the one from the environment. Returns the one before. */
+/** Makes this client the one of `lock` and its like; undefined: the one from the environment. Returns the one before. */
 export function use(client: Lockside | undefined): Lockside | undefined {
   const before = shared;
   shared = client;

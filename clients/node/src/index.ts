@@ -10,9 +10,11 @@
 //     });
 
 import { client, type LockOptions, type WithLock } from "./client.js";
+import type { Leader, ResignOptions } from "./election.js";
 import type { Lock } from "./lock.js";
 
 export { Lockside, use, type ClientOptions, type LockOptions } from "./client.js";
+export { Leader, type ResignOptions } from "./election.js";
 export {
   LockHeld,
   LockLost,
@@ -36,4 +38,14 @@ export function withLock<T>(key: string, work: (lock: Lock) => T | Promise<T>): 
 export function withLock<T>(key: string, options: LockOptions, work: (lock: Lock) => T | Promise<T>): Promise<T>;
 export async function withLock<T>(key: string, ...rest: WithLock<T>): Promise<T> {
   return rest.length === 1 ? client().withLock(key, rest[0]) : client().withLock(key, rest[0], rest[1]);
+}
+
+/** The leader of an election at the sidecar of LOCKSIDE_URL; see Lockside.leader. */
+export function leader(name: string): Promise<Leader> {
+  return client().leader(name);
+}
+
+/** The candidate of the sidecar of LOCKSIDE_URL resigns; see Lockside.resign. */
+export function resign(name: string, options?: ResignOptions): Promise<void> {
+  return client().resign(name, options);
 }

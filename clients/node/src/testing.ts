@@ -7,7 +7,8 @@
 
 import type { Lease, Order } from "./attempt.js";
 import { Lockside, use, type ClientOptions } from "./client.js";
-import { LockHeld, LockLost, LocksideError, Unavailable, heldBy, type Holder } from "./errors.js";
+import { Leader, type LeaderView } from "./election.js";
+import { LockHeld, LockLost, LocksideError, Refused, Unavailable, heldBy, type Holder } from "./errors.js";
 import type { SessionLike } from "./session.js";
 import { leaveARest, termsOf } from "./terms.js";
 
@@ -23,6 +24,7 @@ export class FakeLockside extends Lockside {
   /** @internal */
   readonly queues = new Map<string, FakeSession[]>();
   readonly #failures: LocksideError[] = [];
+  readonly #leaders = new Map<string, Leader>();
   #token = 0;
 
   constructor(options: Pick<ClientOptions, "owner"> = {}) {
@@ -51,6 +53,26 @@ export class FakeLockside extends Lockside {
   /** The next acquire fails with this error, by default with Unavailable. */
   fail(error?: LocksideError): void {
     this.#failures.push(error ?? new Unavailable("the fake is told to fail", { key: "", code: "redis-unavailable" }));
+  }
+
+  /** This pod leads the election, until `follow` or `resign`. */
+  lead(election: string): void {
+    this.#setLeader(election, { name: "this pod", token: ++this.#token, candidates: 1, leader: true });
+  }
+
+  /** Another pod leads the election; null: there is no leader. A `Leader` that said that this pod leads says so no longer. */
+  follow(election: string, leader: string | null = "another pod"): void {
+    this.#setLeader(election, leader === null ? { candidates: 1 } : { name: leader, token: ++this.#token, candidates: 2 });
+  }
+
+  override async leader(name: string): Promise<Leader> {
+    const known = this.#leaders.get(name);
+    if (!known) throw new Refused(`\`${name}\`: no such election`, { key: name, code: "no-such-election", status: 404 });
+    return known;
+  }
+
+  override async resign(name: string): Promise<void> {
+    if ((await this.leader(name)).isLeader) this.#setLeader(name, { candidates: 1 });
   }
 
   holder(key: string): Holder | undefined {
@@ -87,6 +109,11 @@ export class FakeLockside extends Lockside {
     this.holders.delete(key);
     const heir = this.queues.get(key)?.shift();
     if (heir) this.grant(heir);
+  }
+
+  #setLeader(election: string, view: LeaderView): void {
+    const known: Leader = new Leader(view, () => view.leader === true && this.#leaders.get(election) === known);
+    this.#leaders.set(election, known);
   }
 
   #session(key: string): FakeSession {

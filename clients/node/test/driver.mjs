@@ -8,6 +8,7 @@ import { Lockside } from "lockside";
 
 const locks = new Map();
 const cancels = new Map();
+const leaders = new Map();
 let client;
 
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
@@ -62,6 +63,22 @@ const operations = {
 
   async release({ lock }) {
     return { confirmed: await locks.get(lock).release() };
+  },
+
+  async leader({ election }) {
+    const known = await client.leader(election);
+    leaders.set(election, known);
+    const fields = ["isLeader", "name", "token", "since", "lastUpdate", "candidates", "isStale"];
+    return Object.fromEntries(fields.map((field) => [field, known[field] ?? null]));
+  },
+
+  isLeader({ election }) {
+    return { isLeader: leaders.get(election).isLeader };
+  },
+
+  async resign({ election, forMs }) {
+    await client.resign(election, { forMs });
+    return {};
   },
 
   async cycle({ key, ttlMs, count }) {

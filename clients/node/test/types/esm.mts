@@ -1,6 +1,6 @@
 // What an application in TypeScript writes, as an ECMAScript module.
 
-import { LockHeld, LockLost, LocksideError, lock, withLock, type Holder } from "lockside";
+import { LockHeld, LockLost, LocksideError, leader, lock, resign, withLock, type Holder, type Leader } from "lockside";
 import { FakeLockside } from "lockside/testing";
 
 export async function work(): Promise<number> {
@@ -11,6 +11,15 @@ export async function work(): Promise<number> {
   const fake = new FakeLockside({ owner: "tests" });
   fake.hold("x", text);
   return token;
+}
+
+export async function lead(fake: FakeLockside): Promise<number | undefined> {
+  fake.lead("jobs");
+  fake.follow("jobs", null);
+  const known: Leader = await leader("jobs");
+  const name: string | undefined = known.name;
+  if (name === "pod-7" || known.isStale) await resign("jobs", { forMs: 30_000 });
+  return known.isLeader ? known.token : known.candidates;
 }
 
 export function explain(error: unknown): string {
