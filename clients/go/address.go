@@ -92,3 +92,13 @@ func defaultOwner() string {
 	}, host)
 	return fmt.Sprintf("%.200s/%d", host, os.Getpid())
 }
+
+// segment is a name as one segment of a path.
+func segment(name string) string {
+	escaped := url.PathEscape(name)
+	if strings.Trim(escaped, ".") == "" {
+		// Else it is a path for what normalizes URLs on the way.
+		escaped = strings.ReplaceAll(escaped, ".", "%2E")
+	}
+	return escaped
+}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"net/url"
 	"strings"
 	"time"
 )
@@ -61,12 +60,7 @@ func newAttempt(sidecar *sidecar, order order) (*attempt, error) {
 	if _, err := rand.Read(name[:]); err != nil {
 		return nil, err
 	}
-	key := url.PathEscape(order.key)
-	if strings.Trim(key, ".") == "" {
-		// Else it is a path for what normalizes URLs on the way.
-		key = strings.ReplaceAll(key, ".", "%2E")
-	}
-	return &attempt{sidecar, order, hex.EncodeToString(name[:]), "/v1/locks/" + key}, nil
+	return &attempt{sidecar, order, hex.EncodeToString(name[:]), "/v1/locks/" + segment(order.key)}, nil
 }
 
 // acquire sends the attempt until it is granted, refused, or its time has passed.

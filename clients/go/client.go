@@ -23,11 +23,13 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// A Client acquires locks. It has no connections of its own, need not be closed, and may be used by many goroutines at once.
+// A Client acquires locks, and knows who leads. It has no connections of its own, need not be closed, and may be used by many
+// goroutines at once.
 type Client struct {
-	owner  string
-	logger *slog.Logger
-	open   func(ctx context.Context, order order) (holding, error)
+	owner     string
+	logger    *slog.Logger
+	open      func(ctx context.Context, order order) (holding, error)
+	elections elections
 }
 
 // New makes a client. It does not ask the sidecar yet.
@@ -57,7 +59,7 @@ func New(config Config) (*Client, error) {
 		}
 		return session, nil
 	}
-	return &Client{config.Owner, config.Logger, open}, nil
+	return &Client{config.Owner, config.Logger, open, sidecar}, nil
 }
 
 // Acquire acquires a lock, and waits for it: until the context is done, or as long as [WithWait] says. The context is for
@@ -68,7 +70,7 @@ func New(config Config) (*Client, error) {
 func (c *Client) Acquire(ctx context.Context, key string, options ...Option) (*Lock, error) {
 	order, err := c.order(key, options)
 	if err != nil {
-		return nil, &RefusedError{Failure{Key: key, Outcome: NotApplied, Message: err.Error(), cause: err}}
+		return nil, refused(key, err)
 	}
 	holding, err := c.open(ctx, order)
 	if err != nil {

@@ -19,12 +19,13 @@ type Fake struct {
 	queues   map[string][]*fakeHold
 	failures []error
 	acquired []string
+	leaders  map[string]*Leader
 }
 
 // NewFake makes a fake where every key is free.
 func NewFake() *Fake {
-	fake := &Fake{holders: map[string]*fakeHold{}, queues: map[string][]*fakeHold{}}
-	fake.Client = &Client{open: fake.open}
+	fake := &Fake{holders: map[string]*fakeHold{}, queues: map[string][]*fakeHold{}, leaders: map[string]*Leader{}}
+	fake.Client = &Client{open: fake.open, elections: fake}
 	return fake
 }
 

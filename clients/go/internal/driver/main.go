@@ -36,6 +36,8 @@ type request struct {
 	Ms            int64           `json:"ms"`
 	ThenCheck     string          `json:"thenCheck"`
 	Command       []string        `json:"command"`
+	Election      string          `json:"election"`
+	ForMs         int64           `json:"forMs"`
 }
 
 type fields map[string]any
@@ -46,10 +48,13 @@ type driver struct {
 	mu      sync.Mutex
 	locks   map[string]*lockside.Lock
 	cancels map[string]context.CancelFunc
+	leaders map[string]*lockside.Leader
 }
 
 func main() {
-	d := &driver{locks: map[string]*lockside.Lock{}, cancels: map[string]context.CancelFunc{}}
+	d := &driver{
+		locks: map[string]*lockside.Lock{}, cancels: map[string]context.CancelFunc{}, leaders: map[string]*lockside.Leader{},
+	}
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(nil, 1<<20)
 	for input.Scan() {
@@ -118,6 +123,14 @@ func (d *driver) do(asked request) (fields, error) {
 			err = nil
 		}
 		return fields{"confirmed": !isUnconfirmed}, err
+	case "leader":
+		return d.leader(asked.Election)
+	case "isLeader":
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return fields{"isLeader": d.leaders[asked.Election].IsLeader()}, nil
+	case "resign":
+		return nil, d.client.Resign(context.Background(), asked.Election, time.Duration(asked.ForMs)*time.Millisecond)
 	case "cycle":
 		return d.cycle(asked)
 	case "drop":
