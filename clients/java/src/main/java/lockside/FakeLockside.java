@@ -1,11 +1,13 @@
 package lockside;
 
+import java.time.Duration;
 import java.util.ArrayDeque;
 import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * A lockside in memory, for the tests of an application: the same locks, without a sidecar. Keys are granted first come, first
@@ -23,6 +25,9 @@ public final class FakeLockside implements Lockside {
     private final Map<String, Deque<FakeSession>> queues = new HashMap<>();
     private final Deque<LocksideException> failures = new ArrayDeque<>();
     private final List<String> acquired = new ArrayList<>();
+    private final Map<String, Leader> leaders = new HashMap<>();
+    /** Whether this pod still leads, of each election's leader. */
+    private final Map<String, AtomicBoolean> leads = new HashMap<>();
     private long token;
 
     /** Makes one in which every key is free. */
@@ -74,6 +79,54 @@ public final class FakeLockside implements Lockside {
      */
     public synchronized void fail(LocksideException error) {
         failures.add(error);
+    }
+
+    /**
+     * This pod leads the election, until {@link #follow} or {@link #resign}.
+     *
+     * @param election the name of the election
+     */
+    public synchronized void lead(String election) {
+        token++;
+        setLeader(election, Map.of("name", "this pod", "token", token, "candidates", 1), true);
+    }
+
+    /**
+     * Another pod leads the election. A {@link Leader} that said that this pod leads says so no longer.
+     *
+     * @param election the name of the election
+     * @param leader the name of the other pod; null: there is no leader
+     */
+    public synchronized void follow(String election, String leader) {
+        token++;
+        Map<String, ?> view = leader == null ? Map.of("candidates", 1) : Map.of("name", leader, "token", token, "candidates", 2);
+        setLeader(election, view, false);
+    }
+
+    @Override
+    public synchronized Leader leader(String election) {
+        Leader known = leaders.get(election);
+        if (known == null) {
+            Problem problem = new Problem(election, "no-such-election", Outcome.NOT_APPLIED, 404, null, null);
+            throw new RefusedException("`" + election + "`: no such election", null, problem);
+        }
+        return known;
+    }
+
+    @Override
+    public synchronized void resign(String election, Duration pause) {
+        if (leader(election).isLeader()) {
+            follow(election, null);
+        }
+    }
+
+    private void setLeader(String election, Map<String, ?> view, boolean isOurs) {
+        AtomicBoolean lead = new AtomicBoolean(isOurs);
+        AtomicBoolean before = leads.put(election, lead);
+        if (before != null) {
+            before.set(false);
+        }
+        leaders.put(election, new Leader(view, lead::get));
     }
 
     /**

@@ -39,7 +39,7 @@ public record Holder(
         return value instanceof String text ? text : null;
     }
 
-    private static Instant instant(Object value) {
+    static Instant instant(Object value) {
         try {
             return value instanceof String text ? Instant.parse(text) : null;
         } catch (DateTimeParseException notOne) {

@@ -4,7 +4,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 
 /**
- * Makes locks. {@link #create} has them from the sidecar that LOCKSIDE_URL names, {@link #builder} from another one, and a
+ * Makes locks, and knows who leads. {@link #create} has them from the sidecar that LOCKSIDE_URL names, {@link #builder} from another one, and a
  * {@link FakeLockside} has them in memory. A client may be used by any thread, keeps nothing open, and need not be closed.
  */
 public interface Lockside {
@@ -15,6 +15,41 @@ public interface Lockside {
      * @return the request, to say more and to acquire
      */
     LockRequest lock(String key);
+
+    /**
+     * The leader of an election, as the sidecar sees it now: its {@code --elect} names its elections.
+     *
+     * @param election the name of the election
+     * @return the leader
+     * @throws UnavailableException if there is no sidecar, or it does not answer
+     * @throws RefusedException if the sidecar does not know the election: {@code no-such-election}
+     * @throws InterruptedException if the thread is interrupted
+     */
+    Leader leader(String election) throws InterruptedException;
+
+    /**
+     * The sidecar's own candidate leads no longer: another one can lead when this returns. It stands again behind the others, at
+     * once or after the pause, for which a standby leaves the queue, too. Stop the work before you resign.
+     *
+     * @param election the name of the election
+     * @param pause how long it does not stand, from zero
+     * @throws UnavailableException if there is no sidecar, or its Redis cannot do it
+     * @throws OutcomeUnknownException if there was no answer
+     * @throws RefusedException if the sidecar does not know the election, {@code no-such-election}, or the request is not allowed
+     * @throws InterruptedException if the thread is interrupted: then it may have resigned
+     */
+    void resign(String election, Duration pause) throws InterruptedException;
+
+    /**
+     * The sidecar's own candidate leads no longer, and stands again at once, behind the others.
+     *
+     * @param election the name of the election
+     * @throws InterruptedException if the thread is interrupted: then it may have resigned
+     * @see #resign(String, Duration)
+     */
+    default void resign(String election) throws InterruptedException {
+        resign(election, Duration.ZERO);
+    }
 
     /**
      * The client that the environment names.
@@ -101,9 +136,7 @@ public interface Lockside {
          * @throws IllegalArgumentException if the URL is not one of a sidecar
          */
         public Lockside build() {
-            Sidecar sidecar = new Sidecar(Address.parse(url), tokenFile, Clock.nanos(timeout));
-            String name = owner;
-            return key -> new LockRequest((order, listener) -> new SidecarSession(sidecar, order, listener), key, name);
+            return new SidecarLockside(new Sidecar(Address.parse(url), tokenFile, Clock.nanos(timeout)), owner);
         }
     }
 }

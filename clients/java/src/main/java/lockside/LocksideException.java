@@ -16,10 +16,14 @@ public abstract sealed class LocksideException extends RuntimeException
         this.problem = problem;
     }
 
+    Problem problem() {
+        return problem;
+    }
+
     /**
-     * The key of the lock.
+     * The key of the lock, or the name of the election.
      *
-     * @return the key
+     * @return the key or the name
      */
     public String key() {
         return problem.key();

@@ -17,11 +17,16 @@ record Order(
 
     /** The path of the lock. A key is one segment of it, whatever characters it has. */
     String path() {
-        StringBuilder path = new StringBuilder("/v1/locks/");
-        for (byte b : key.getBytes(StandardCharsets.UTF_8)) {
+        return "/v1/locks/" + segment(key);
+    }
+
+    /** A name as one segment of a path. */
+    static String segment(String name) {
+        StringBuilder segment = new StringBuilder();
+        for (byte b : name.getBytes(StandardCharsets.UTF_8)) {
             boolean isPlain = b > 0 && UNRESERVED.indexOf(b) >= 0;
-            path.append(isPlain ? String.valueOf((char) b) : String.format("%%%02X", b));
+            segment.append(isPlain ? String.valueOf((char) b) : String.format("%%%02X", b));
         }
-        return path.toString();
+        return segment.toString();
     }
 }

@@ -16,6 +16,11 @@ record Problem(String key, String code, Outcome outcome, int status, String requ
         return new Problem(key, code, outcome, 0, null, null);
     }
 
+    /** The same of what does nothing. */
+    Problem notApplied() {
+        return new Problem(key, code, Outcome.NOT_APPLIED, status, requestId, retryAfter);
+    }
+
     /** The error for an answer that is no success. */
     static LocksideException error(String key, int status, Object answer, String retryAfter) {
         Map<?, ?> members = answer instanceof Map<?, ?> map ? map : Map.of();

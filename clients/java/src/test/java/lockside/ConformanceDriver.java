@@ -22,6 +22,7 @@ public final class ConformanceDriver {
 
     private final Map<String, HeldLock> locks = new ConcurrentHashMap<>();
     private final Map<String, Thread> waiting = new ConcurrentHashMap<>();
+    private final Map<String, Leader> leaders = new ConcurrentHashMap<>();
     private Lockside client;
 
     private ConformanceDriver() {}
@@ -127,6 +128,16 @@ public final class ConformanceDriver {
             case "release" -> {
                 return Map.of("confirmed", locks.get(lock).release());
             }
+            case "leader" -> {
+                return leader((String) request.get("election"));
+            }
+            case "isLeader" -> {
+                return Map.of("isLeader", leaders.get((String) request.get("election")).isLeader());
+            }
+            case "resign" -> {
+                long pause = request.get("forMs") == null ? 0 : number(request, "forMs");
+                client.resign((String) request.get("election"), Duration.ofMillis(pause));
+            }
             case "cycle" -> {
                 return cycle(request);
             }
@@ -184,6 +195,20 @@ public final class ConformanceDriver {
         HeldLock lock = wanted.acquire();
         locks.put(name, lock);
         return Map.of("token", lock.token(), "owner", lock.owner());
+    }
+
+    private Map<String, ?> leader(String election) throws InterruptedException {
+        Leader known = client.leader(election);
+        leaders.put(election, known);
+        Map<String, Object> view = new HashMap<>();
+        view.put("isLeader", known.isLeader());
+        view.put("name", known.name());
+        view.put("token", known.token());
+        view.put("since", known.since() == null ? null : known.since().toString());
+        view.put("lastUpdate", known.lastUpdate() == null ? null : known.lastUpdate().toString());
+        view.put("candidates", known.candidates());
+        view.put("isStale", known.isStale());
+        return view;
     }
 
     private static void term(Map<?, ?> request, String name, Consumer<Duration> option) {

@@ -32,6 +32,10 @@ class SidecarTest {
     }
 
     private Map<?, ?> ask(String method, String query, String body) throws IOException, InterruptedException {
+        return ask(key, method, query, body);
+    }
+
+    private static Map<?, ?> ask(String key, String method, String query, String body) throws IOException, InterruptedException {
         String path = "/v1/locks/" + URLEncoder.encode(key, StandardCharsets.UTF_8);
         HttpRequest request = HttpRequest.newBuilder(URI.create(System.getenv("LOCKSIDE_URL") + path + query))
                 .method(method, HttpRequest.BodyPublishers.ofString(body))
@@ -51,6 +55,11 @@ class SidecarTest {
 
     Holder holder() throws IOException, InterruptedException {
         return Holder.of(state().get("holder"));
+    }
+
+    /** The holder of a key that is not of this test alone. */
+    static Holder holder(String key) throws IOException, InterruptedException {
+        return Holder.of(ask(key, "GET", "", "").get("holder"));
     }
 
     void force() throws IOException, InterruptedException {
