@@ -4,9 +4,12 @@ import socket
 import threading
 import time
 
+# How many seconds a late answer lies on the way.
+LATE = 1.5
+
 
 class Wire:
-    """`fault(number, request)` says for each connection what becomes of it: None, "swallow" or "dribble"."""
+    """`fault(number, request)` says for each connection what becomes of it: None, "swallow", "late" or "dribble"."""
 
     def __init__(self, port: int, fault=lambda number, head: None):
         self.port, self.fault = port, fault
@@ -51,6 +54,9 @@ class Wire:
             time.sleep(0.3)
             reset(server)
             return
+        if fault == "late":
+            server.recv(1, socket.MSG_PEEK)
+            time.sleep(LATE)
         pump(server, client, slowly=fault == "dribble")
 
     def cut(self):

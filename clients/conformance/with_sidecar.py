@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Runs a client's own tests beside a real sidecar: with_sidecar.py COMMAND... with LOCKSIDE_URL set, and its exit code."""
+"""Runs a client's own tests beside a real sidecar: with_sidecar.py COMMAND... with LOCKSIDE_URL set, and its exit code. The
+sidecar stands for the elections `jobs` and `reports`."""
 
 import os
 import subprocess
@@ -10,6 +11,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from world import World  # noqa: E402
 
+ELECT = ("--elect", "jobs", "--elect", "reports", "--elect-ttl", "1s")
+
 
 def main() -> int:
     if len(sys.argv) < 2:
@@ -17,7 +20,7 @@ def main() -> int:
         return 2
     world = World([])
     try:
-        env = {**os.environ, "LOCKSIDE_URL": world.sidecar().url}
+        env = {**os.environ, "LOCKSIDE_URL": world.sidecar(*ELECT).url}
         return subprocess.run(sys.argv[1:], env=env).returncode
     finally:
         world.close()

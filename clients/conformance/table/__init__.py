@@ -2,7 +2,7 @@
 
 import importlib
 
-TOPICS = ("exclusion", "plain", "waiting", "loss", "terms", "restart", "outcome", "process", "transport")
+TOPICS = ("exclusion", "plain", "waiting", "loss", "terms", "elections", "restart", "outcome", "process", "transport")
 
 BEHAVIOURS: list = []
 
