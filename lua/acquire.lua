@@ -1,6 +1,6 @@
 -- Grants a key to an owner, unless it is held or others wait for it.
 -- KEYS[1] lock      the lease, JSON         KEYS[2] tokens  zset key -> token, and the last token of the shard
--- KEYS[3] queue     zset entry -> position
+-- KEYS[3] queue     zset entry -> position   KEYS[4] watch  zset with one member, see lease.lua
 -- ARGV[1] key       ARGV[2] shard   0 to 63
 -- ARGV[3] floor     a sequence that every new one must exceed: the highest the caller has seen in this shard
 -- ARGV[4] push      first part of the channels on which sidecars hear of their waiters' turns
@@ -28,7 +28,7 @@
 -- The terms of a lease are those of its grant. Where its promise has ended, and the key is not free yet, it is held.
 -- Fails, and has granted nothing, when no token is left above the last one (ERR … used up).
 -- A script, because the token must be drawn from the same instant in which the key is seen to be free.
-local lock, queue                          = KEYS[1], KEYS[3]
+local lock, queue, watch                   = KEYS[1], KEYS[3], KEYS[4]
 local key, push                            = ARGV[1], ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]
@@ -43,7 +43,9 @@ if refusal then
   return refusal
 end
 -- A key is free nearly always when it is asked for, and no caller waits for it.
-local is_taken = redis.call('EXISTS', lock, queue) > 0
+-- EXISTS counts a key as often as it is named.
+local found_keys = redis.call('EXISTS', lock, queue, watch, watch, watch)
+local is_taken, is_unwatched = found_keys > 0, found_keys < 3
 local lease = is_taken and look(lock)
 if type(lease) == 'table' then
   return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
@@ -110,7 +112,7 @@ if lease then
 end
 
 if is_taken then
-  local handed, left_ms = hand_over(KEYS, ARGV)
+  local handed, left_ms = hand_over(KEYS, ARGV, nil, nil, nil, is_unwatched)
   if left_ms then
     return {'rejoining', now_ms + left_ms, left_ms}
   end
@@ -122,5 +124,8 @@ local by = request ~= '' and '"by":"' .. request .. '",' or ''
 local token, since, valid_until, used_up = grant(KEYS, ARGV, identity .. nonce .. by, ttl_ms, further, ttl_ms)
 if used_up then
   return used_up
+end
+if not is_unwatched then
+  tell_watchers(watch, queue, push, 'granted', key, token)
 end
 return {'granted', token, since, valid_until}

@@ -8,9 +8,10 @@
 -- head.lua stands before this text, and then whole_operations, which makes all other functions: of what it returns, <name>
 -- is the script <name>.lua as a function of its KEYS and ARGV.
 -- A short way changes nothing before it knows that its operation is plain: a free key without a queue; a key that another
--- attempt has; a release or a renewal by the token, of a lease without terms. Where it is not, or Redis refuses a command,
--- the whole operation follows as if nothing had been looked at, and says what there is to say; of a token that was not above
--- the last one it finds the entry in the index, and draws another.
+-- attempt has; a release or a renewal by the token, of a lease without terms. Only the latter two are plain in a shard that
+-- is watched, and no release is. Where it is not, or Redis refuses a command, the whole operation follows as if nothing had
+-- been looked at, and says what there is to say; of a token that was not above the last one it finds the entry in the index,
+-- and draws another.
 -- Redis looks for room and for replicas before a call's first write only: what one operation may write, all may.
 -- A script, because entering one and reading from a socket cost Redis more than an operation does.
 local rows, count      = {}, 0
@@ -32,9 +33,9 @@ while at < #ARGV do
   if not_after ~= timely then
     -- No hot one, or late.
   elseif name == 'acquire' then
-    local lock, tokens, queue = unpack(KEYS, next_key, next_key + 2)
+    local lock, tokens, queue, watch = unpack(KEYS, next_key, next_key + 3)
     local key, shard, floor, _, identity, nonce, request, ttl_ms, further, own = unpack(ARGV, at + 3, last)
-    local taken = redis.pcall('EXISTS', lock, queue)
+    local taken = redis.pcall('EXISTS', lock, queue, watch)
     if taken == 0 then
       local sequence = math.max(now_sequence, floor + 1, (drawn[shard] or 0) + 1)
       if sequence < SEQUENCE_END then
@@ -65,13 +66,13 @@ while at < #ARGV do
       end
     end
   elseif name == 'release' then
-    local lock, tokens, queue = unpack(KEYS, next_key, next_key + 2)
+    local lock, tokens, queue, watch = unpack(KEYS, next_key, next_key + 3)
     local key, token, identity, sending, rest_ms = ARGV[at + 3], unpack(ARGV, at + 7, at + 10)
     local lease = token ~= '' and sending == '' and rest_ms == '' and redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
     local mine = LEASE .. token .. '",' .. identity
     if type(lease) == 'string' and #lease < FIRST_READ and string.sub(lease, 1, #mine) == mine
       and not string.find(lease, ',"hold":"', 1, true) and not string.find(lease, ',"terms":"', 1, true)
-      and redis.pcall('EXISTS', queue) == 0
+      and redis.pcall('EXISTS', queue, watch) == 0
       and type(redis.pcall('ZREM', tokens, key)) == 'number' and redis.pcall('DEL', lock) == 1 then
       row = 'released'
     end

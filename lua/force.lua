@@ -1,7 +1,8 @@
 -- Force-releases a lease of any owner, or its rest; the next waiter gets the key, whatever the lease's terms are.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
--- KEYS[4] forced  string, the token that was last removed; kept for a minute, so that its holder can be told
+-- KEYS[4] watch   zset with one member, see lease.lua
+-- KEYS[5] forced  string, the token that was last removed; kept for a minute, so that its holder can be told
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease there is      ARGV[6] not_after  see lease.lua
 -- Returns {"forced", lease}
@@ -10,7 +11,7 @@
 --       | {"stranger"}       something that is no string lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A script, because the lease that is removed must be the one that was looked at.
-local lock, tokens, forced        = KEYS[1], KEYS[2], KEYS[4]
+local lock, tokens, forced        = KEYS[1], KEYS[2], KEYS[5]
 local key, push                   = ARGV[1], ARGV[4]
 local token, not_after            = ARGV[5], ARGV[6]
 
@@ -36,5 +37,5 @@ redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
 redis.call('SET', forced, found, 'EX', 60)
 redis.call('SPUBLISH', push .. 'all', 'forced\n' .. key .. '\n' .. found)
-pass_on(KEYS, ARGV, found)
+pass_on(KEYS, ARGV, found, 'forced')
 return {'forced', lease}

@@ -15,6 +15,8 @@
 
 -- In "by" behind a sending whose connection has closed, where the lease's terms keep the key: it ends no lease any more.
 local CLOSED = '!'
+-- The member of `watch`.
+local WATCHED = 'n'
 -- Bytes of "by", so that no lease grows without bound.
 local LONGEST_BY = 512
 -- Longer than any lease that lockside writes.
@@ -128,9 +130,26 @@ local function without(by, first, last)
   return string.sub(string.sub(by, 1, first) .. string.sub(by, last + 1), 2, -2)
 end
 
+-- Tells those who watch the shard that something happened at a key: a word, and the token of the lease it is about, or 0.
+-- `watch` exists while a sidecar watches: its member's score is the number of the last message, so that one who missed a
+-- message learns of it. Where the slot moves to another server, and the key may be missing for that, `queue` stands in
+-- for it. Nothing that fails here fails the script.
+-- Channel push .. "events": granted, released, forced, shortened, waiting (key, token, number).
+local function tell_watchers(watch, queue, push, word, key, token)
+  if watch == queue then
+    return
+  end
+  local number = redis.pcall('ZADD', watch, 'XX', 'INCR', '1', WATCHED)
+  if number then
+    number = type(number) == 'table' and '' or number
+    redis.pcall('SPUBLISH', push .. 'events', word .. '\n' .. key .. '\n' .. token .. '\n' .. number)
+  end
+end
+
 -- Says to all that a lease ends sooner than it did.
-local function shortened(push, key, token, ends)
+local function shortened(watch, queue, push, key, token, ends)
   redis.call('SPUBLISH', push .. 'all', 'shortened\n' .. key .. '\n' .. token .. '\n' .. whole(ends - now_ms))
+  tell_watchers(watch, queue, push, 'shortened', key, token)
 end
 
 -- Removes the mark of an offer of this lease from the queue, see queue.lua; whether there was one.

@@ -1,5 +1,5 @@
 -- Not a script: stands, behind lease.lua, before those that grant, or that free a key and so offer it to the next waiter.
--- Each of them has lock, tokens, queue as its first KEYS and key, shard, floor, push as its first ARGV (see
+-- Each of them has lock, tokens, queue, watch as its first KEYS and key, shard, floor, push as its first ARGV (see
 -- acquire.lua), and hands both on as they are: `keys`, `args`.
 -- queue is a zset, entry -> position, from 1 on. An entry is six lines of text that its sidecar made:
 --   sidecar, waiter (names without a newline), ttl_ms, identity, attempt, further
@@ -91,8 +91,9 @@ end
 
 -- Offers a free key to the first waiter: "offered"; "rejoining" and for how long yet, milliseconds; or nil where there is
 -- none to offer it to. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a process
--- that is `awake` did not let one lapse for want of life; `resigned`: see the channels above.
-local function hand_over(keys, args, freed, awake, resigned)
+-- that is `awake` did not let one lapse for want of life; `resigned`: see the channels above. Those who watch are told,
+-- unless there are surely none.
+local function hand_over(keys, args, freed, awake, resigned, is_unwatched)
   local queue, key, push = keys[3], args[1], args[4]
   -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
   if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
@@ -125,6 +126,9 @@ local function hand_over(keys, args, freed, awake, resigned)
       -- In this order, so that the queue keeps its expiry.
       redis.call('ZADD', queue, 0, 'offer\n' .. token .. '\n' .. sidecar)
       redis.call('ZREM', queue, first)
+      if not is_unwatched then
+        tell_watchers(keys[4], queue, push, 'granted', key, token)
+      end
       redis.call('SPUBLISH', push .. sidecar,
         'turn\n' .. key .. '\n' .. waiter .. '\n' .. token .. '\n' .. offer_ms .. (resigned and '\nresigned' or ''))
       local knows = {[sidecar] = true}
@@ -143,15 +147,21 @@ local function hand_over(keys, args, freed, awake, resigned)
   return nil
 end
 
--- What a script that freed a key, by ending the lease of the token `freed`, does at its end: offers it to the first waiter.
+-- What a script that freed a key, by ending the lease of the token `freed`, does at its end: tells those who watch how it
+-- ended, in a word, and offers it to the first waiter. Where Redis takes no new key here, as while the slot moves to another
+-- server, or waiters are coming back, those who wait are told to look for themselves.
 -- `resigned` as above.
--- Where Redis takes no new key here, as while the slot moves to another server, or waiters are coming back, those who wait
--- are told to look for themselves.
-local function pass_on(keys, args, freed, resigned)
-  if redis.call('EXISTS', keys[3]) == 0 then
+local function pass_on(keys, args, freed, word, resigned)
+  -- EXISTS counts a key as often as it is named: 1 is the queue alone.
+  local found = redis.call('EXISTS', keys[3], keys[4], keys[4])
+  if found == 0 then
     return
   end
-  local outcome, left_ms = hand_over(keys, args, freed, nil, resigned)
+  local is_unwatched = found == 1
+  if not is_unwatched then
+    tell_watchers(keys[4], keys[3], args[4], word, args[1], freed)
+  end
+  local outcome, left_ms = hand_over(keys, args, freed, nil, resigned, is_unwatched)
   if outcome ~= 'offered' and redis.call('EXISTS', keys[3]) == 1 then
     redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n' .. (left_ms or 0))
   end

@@ -1,6 +1,7 @@
 -- Moves the queue on when the lease before it has ended, and tells a sidecar how its waiters stand.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
+-- KEYS[4] watch   zset with one member, see lease.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] process the caller's: it is awake
 -- ARGV[6] how     "rank": rows say exactly how the entries stand and when the lease ends; "": only what is needed to wait

@@ -1,6 +1,7 @@
 -- Refuses an offer whose waiter is not there any more; the next waiter has the key next.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
+-- KEYS[4] watch   zset with one member, see lease.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token   of the lease on offer    ARGV[6] sidecar  that it is on offer to
 -- Returns {"declined"}
@@ -22,5 +23,5 @@ end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
-pass_on(KEYS, ARGV, token)
+pass_on(KEYS, ARGV, token, 'released')
 return {'declined'}

@@ -1,6 +1,7 @@
 -- Puts a waiter's entry into the queue, unless it is there. Where the key is free, the first waiter has it.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
+-- KEYS[4] watch   zset with one member, see lease.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] entry   six lines of text, as queue.lua has them
 -- ARGV[6] sending the attempt's, as the lease would name it
@@ -16,7 +17,7 @@
 -- first to come back to an empty queue says so to all, and no waiter is served for REJOIN_MS.
 -- Fails, and has changed nothing, when no position is left.
 -- A script, because a key that is freed between a look and the joining would wake no waiter.
-local lock, queue                 = KEYS[1], KEYS[3]
+local lock, queue, watch          = KEYS[1], KEYS[3], KEYS[4]
 local key, push                   = ARGV[1], ARGV[4]
 local entry, sending, wait_ms     = ARGV[5], ARGV[6], tonumber(ARGV[7])
 local position, own, not_after    = ARGV[8], ARGV[9], ARGV[10]
@@ -55,6 +56,9 @@ local is_new = redis.call('ZADD', queue, 'NX', position, entry) == 1
 local keep_ms = whole(wait_ms + 60000)
 if redis.call('PEXPIRE', queue, keep_ms, 'NX') == 0 then
   redis.call('PEXPIRE', queue, keep_ms, 'GT')
+end
+if is_new then
+  tell_watchers(watch, queue, push, 'waiting', key, '0')
 end
 if comes_back and is_new and redis.call('ZCARD', queue) == 1 then
   redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))

@@ -1,6 +1,7 @@
 -- Releases a lease that is still the caller's; the next waiter has it next, or when the rest that it leaves is over.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
+-- KEYS[4] watch   zset with one member, see lease.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease this owner has
 -- ARGV[6] identity  the owner as the lease spells it
@@ -21,7 +22,7 @@
 -- its lease so surely: of one with terms the end is set, to "delay" from now or "min", and never later than it was; and
 -- once, since its owner may renew it before a repetition of this runs.
 -- A script, because between a GET and a DEL the lease may expire and be granted to another.
-local lock, tokens, queue        = KEYS[1], KEYS[2], KEYS[3]
+local lock, tokens, queue, watch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, push                  = ARGV[1], ARGV[4]
 local token, identity            = ARGV[5], ARGV[6]
 local sending, rest_ms, resigns  = ARGV[7], ARGV[8], ARGV[9]
@@ -71,7 +72,7 @@ if sending ~= '' then
   if free_from > now_ms then
     local expires = redis.call('PEXPIRETIME', lock)
     if expires < 0 or free_from < expires then
-      shortened(push, key, token_of(lease), free_from)
+      shortened(watch, queue, push, key, token_of(lease), free_from)
       expires = free_from
     end
     -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
@@ -88,15 +89,16 @@ else
     take_offer(queue, token_of(lease))
     local rest = string.gsub(lease, '^{"token":"%d+",', '%0"rest":true,', 1)
     if free_from < redis.call('PEXPIRETIME', lock) then
-      shortened(push, key, token_of(lease), free_from)
+      shortened(watch, queue, push, key, token_of(lease), free_from)
     end
     redis.call('PEXPIREAT', lock, whole(free_from))
     redis.call('SET', lock, rest, 'PXAT', whole(free_from))
+    tell_watchers(watch, queue, push, 'released', key, token_of(lease))
     return {'released'}
   end
 end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
-pass_on(KEYS, ARGV, token_of(lease), resigns ~= '')
+pass_on(KEYS, ARGV, token_of(lease), 'released', resigns ~= '')
 return {'released'}

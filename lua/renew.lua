@@ -1,6 +1,7 @@
 -- Sets the remaining time of a lease that is still the caller's; never adds to it.
 -- KEYS[1] lock   the lease, JSON           KEYS[2] queue     zset entry -> position
 -- KEYS[3] forced string, the token that was last removed by force
+-- KEYS[4] watch  zset with one member, see lease.lua
 -- ARGV[1] key    ARGV[2] token             ARGV[3] identity  the owner as the lease spells it
 -- ARGV[4] ttl_ms >= 1, or "" for the lease's own
 -- ARGV[5] push   first part of the channels on which sidecars hear of their waiters' turns
@@ -22,7 +23,7 @@
 -- A time that gets shorter is said to all, for those who wait for the lease or hold it.
 -- The time is that of the promise: the terms of a lease may let the key be taken for longer, see lease.lua.
 -- A script, because between a GET and a PEXPIREAT the lease may expire and be granted to another.
-local lock, queue, forced                = KEYS[1], KEYS[2], KEYS[3]
+local lock, queue, forced, watch         = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, token, identity, ttl_ms, push = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local how, sending                       = ARGV[6], ARGV[7]
 local longest_ms, not_after              = ARGV[8], ARGV[9]
@@ -82,8 +83,8 @@ if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
   else
     local is_shorter = valid_until < redis.call('PEXPIRETIME', lock)
     redis.call('PEXPIREAT', lock, whole(valid_until))
-    if is_shorter and (how == 'set' or redis.call('EXISTS', queue) == 1) then
-      shortened(push, key, token, valid_until)
+    if is_shorter and (how == 'set' or redis.call('EXISTS', queue, watch) > 0) then
+      shortened(watch, queue, push, key, token, valid_until)
     end
   end
 end

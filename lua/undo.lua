@@ -2,6 +2,7 @@
 -- was told of is freed, and goes to the next waiter.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
+-- KEYS[4] watch   zset with one member, see lease.lua
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] identity  the owner as the lease spells it
 -- ARGV[6] sending  its name, which no other sending has; or "" to remove the entry alone
@@ -14,8 +15,8 @@
 -- A lease that stays keeps its time, also what this sending added to it: those who stay may have been told of that, by a
 -- repetition, a renewal or a look.
 -- A script, because a repetition may be told between a GET and a DEL, and a turn come between leaving the queue and a GET.
-local lock, tokens, queue        = KEYS[1], KEYS[2], KEYS[3]
-local key                        = ARGV[1]
+local lock, tokens, queue, watch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local key, push                  = ARGV[1], ARGV[4]
 local identity, sending, entry   = ARGV[5], ARGV[6], ARGV[7]
 local not_after                  = ARGV[8]
 
@@ -31,6 +32,9 @@ if entry ~= '' then
   local left = redis.pcall('ZREM', queue, entry)
   if type(left) == 'table' and not string.find(left.err, '^WRONGTYPE') then
     return left
+  end
+  if left == 1 then
+    tell_watchers(watch, queue, push, 'waiting', key, '0')
   end
 end
 if sending == '' then
@@ -63,5 +67,5 @@ end
 -- The index first: were it of another type, Redis would refuse here, before anything is changed.
 redis.call('ZREM', tokens, key)
 redis.call('DEL', lock)
-pass_on(KEYS, ARGV, token_of(lease))
+pass_on(KEYS, ARGV, token_of(lease), 'released')
 return {'undone'}

@@ -60,6 +60,10 @@ metrics! {
     swept_entries: IntCounterVec = "lockside_swept_entries_total" [];
     /// Requests that wait for a lock in this process.
     waiters: IntGaugeVec = "lockside_waiters" [];
+    /// Streams of lock events that are open at this process, by what they watch: a key, or a prefix.
+    watchers: IntGaugeVec = "lockside_watchers" ["kind"];
+    /// Times that a watcher was told that it may have missed changes.
+    watch_gaps: IntCounterVec = "lockside_watch_gaps_total" [];
     /// Locks that are held through open connections to this process.
     holds: IntGaugeVec = "lockside_holds" [];
     /// Locks that were lost while a connection held them, by what the holder was told.
@@ -155,7 +159,7 @@ fn kind(operation: &'static str) -> &'static str {
         "hold" => "hold",
         "renew" => "renew",
         "remove" | "release" | "custom_remove" | "unlock" => "release",
-        "list" | "show" | "fence" => "read",
+        "list" | "show" | "fence" | "events" => "read",
         _ => "other",
     }
 }

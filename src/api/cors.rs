@@ -16,12 +16,12 @@ use crate::server::Response;
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
 /// The headers that a page may send: those that the APIs read.
 const HEADERS: HeaderValue = HeaderValue::from_static(
-    "Accept-Language, Authorization, Content-Type, Dapr-Api-Token, Idempotency-Key, Traceparent, X-Request-Id",
+    "Accept-Language, Authorization, Content-Type, Dapr-Api-Token, Idempotency-Key, If-None-Match, Traceparent, X-Request-Id",
 );
 /// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "Link, Lockside-Holder, Lockside-Lock, Lockside-Reason, Lockside-Released-Owner, Lockside-Released-Token, Lockside-Token, \
-     Retry-After, X-Request-Id",
+    "ETag, Link, Lockside-Holder, Lockside-Lock, Lockside-Reason, Lockside-Released-Owner, Lockside-Released-Token, \
+     Lockside-Token, Retry-After, X-Request-Id",
 );
 /// For how long a browser need not ask again, seconds: as long as Chromium takes at most.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

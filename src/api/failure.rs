@@ -170,7 +170,7 @@ impl Failure {
             Failure::Held(_)             => row("held",                S::CONFLICT,            "The lock is held by another owner.",          "Jemand anderes hält die Sperre.",            S::CONFLICT,              "Conflict",                   S::CONFLICT,               None, Grpc::Aborted),
             Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "Timed out waiting for the lock.",         "Zeitüberschreitung beim Warten auf die Sperre.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None, Grpc::Aborted),
             Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many waiting requests; retry later.",    "Zu viele wartende Anfragen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None, Grpc::Unavailable),
-            Failure::TooManyRequests(_)  => row("too-many-requests",   S::TOO_MANY_REQUESTS,   "Too many lists are being read; retry later.", "Zu viele Listen werden gerade gelesen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_TOO_MANY_REQUESTS"), Grpc::Unavailable),
+            Failure::TooManyRequests(_)  => row("too-many-requests",   S::TOO_MANY_REQUESTS,   "Too many lists are being read, or too many streams are open; retry later.", "Zu viele Listen werden gerade gelesen, oder zu viele Datenströme sind offen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_TOO_MANY_REQUESTS"), Grpc::Unavailable),
             Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The sidecar is shutting down.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None, Grpc::Unavailable),
             Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many concurrent requests; retry later.",  "Zu viele gleichzeitige Anfragen; bitte später erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None, Grpc::Unavailable),
             Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "Redis is unavailable; nothing was changed.", "Redis ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
@@ -239,6 +239,7 @@ impl From<LockFailure> for Failure {
             LockFailure::Redis(failure) => failure.into(),
             LockFailure::WaitTimeout => Failure::WaitTimeout(None),
             LockFailure::TooManyWaiters(_) => Failure::TooManyWaiters(failure.to_string()),
+            LockFailure::TooManyWatchers(_) => Failure::TooManyRequests(failure.to_string()),
             LockFailure::Draining => Failure::Draining,
             // Redis was reachable; its replicas were not.
             LockFailure::TakenBack(_) => Failure::RedisRefused {

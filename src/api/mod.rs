@@ -8,6 +8,7 @@ mod context;
 mod cors;
 mod dapr;
 mod errors;
+mod etag;
 mod failure;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/api.rs"]
@@ -153,7 +154,7 @@ fn complete(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     // No copy may tell who holds a lock. What seldom changes has an ETag, by which a copy is checked.
     let caching = if headers.contains_key(ETAG) { "no-cache" } else { "no-store" };
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(caching));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(caching));
     if let Some(id) = request::id_for_answer().and_then(|id| HeaderValue::try_from(id).ok()) {
         headers.insert(REQUEST_ID.clone(), id);
     }
@@ -202,7 +203,9 @@ fn operate<'a>(
         Operation::Acquire(key) => Box::pin(native::acquire(cx, request, key, peer)),
         Operation::Renew(key) => Box::pin(native::renew(cx, request, key)),
         Operation::Release(key) => Box::pin(native::release(cx, request, key)),
-        Operation::Show(key) => Box::pin(native::show(cx, request, key)),
+        Operation::Show(key) => Box::pin(native::show(cx, request, key, peer)),
+        Operation::Events(key) => Box::pin(native::events_of_key(cx, request, key, peer)),
+        Operation::EventsAll => Box::pin(native::events_of_prefix(cx, request, peer)),
         Operation::Fence(key) => Box::pin(native::fence(cx, request, key)),
         Operation::Hold(key) => Box::pin(native::hold(cx, request, key, peer)),
         Operation::Leader => Box::pin(native::leader(cx, request)),

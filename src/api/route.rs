@@ -60,6 +60,8 @@ pub enum Operation {
     Election(String),
     ElectionEvents(String),
     Resign(String),
+    Events(String),
+    EventsAll,
     DaprTryLock(String),
     DaprUnlock(String),
     DaprMetadata,
@@ -89,6 +91,7 @@ impl Operation {
             Operation::Leader | Operation::Election(_) => "election",
             Operation::ElectionEvents(_) => "election_events",
             Operation::Resign(_) => "resign",
+            Operation::Events(_) | Operation::EventsAll => "events",
             Operation::DaprTryLock(_) => "try_lock",
             Operation::DaprUnlock(_) => "unlock",
             Operation::DaprMetadata => "metadata",
@@ -125,8 +128,8 @@ const DAPR: &str = "v1.0";
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
         Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Election,
-        ElectionEvents, Errors, Fence, Hold, Leader, LeaseCreate, LeaseList, LeaseRelease, LeaseRemove, LeaseRenew,
-        List, Release, Renew, Resign, Show,
+        ElectionEvents, Errors, Events, EventsAll, Fence, Hold, Leader, LeaseCreate, LeaseList, LeaseRelease,
+        LeaseRemove, LeaseRenew, List, Release, Renew, Resign, Show,
     };
     let bare = path.trim_start_matches('/');
     let is_dapr = bare.starts_with(DAPR) && path.starts_with('/');
@@ -158,6 +161,8 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
         ["v1", "elections", name, "events"] => (Dialect::Native, name, &[("GET", ElectionEvents)]),
         // Where clients of other leader electors ask.
         [""] => (Dialect::Native, "", &[("GET", |_| Leader)]),
+        ["v1", "locks", key, "events"] => (Dialect::Native, key, &[("GET", Events)]),
+        ["v1", "events"] => (Dialect::Native, "", &[("GET", |_| EventsAll)]),
         ["v1.0-alpha1", "lock", store] => (Dialect::Dapr(DaprCall::TryLock), store, &[("POST", DaprTryLock)]),
         ["v1.0-alpha1", "unlock", store] => (Dialect::Dapr(DaprCall::Unlock), store, &[("POST", DaprUnlock)]),
         ["v1.0", "metadata"] => (Dialect::Dapr(DaprCall::Probe), "", &[("GET", |_| DaprMetadata)]),

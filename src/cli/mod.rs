@@ -16,6 +16,7 @@ mod serve;
 mod show;
 mod version;
 mod view;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -99,6 +100,9 @@ enum Command {
     /// Show a lock's holder and number of waiters
     #[command(after_help = show::HELP)]
     Show(show::ShowFlags),
+    /// Tell what happens to a lock, or to all whose keys begin alike
+    #[command(after_help = watch::HELP)]
+    Watch(watch::WatchFlags),
     /// Release a lease, or force-release a lock
     #[command(after_help = release::HELP)]
     Release(release::ReleaseFlags),
@@ -140,6 +144,7 @@ pub fn main() -> ExitCode {
         Command::ExecInterrupted => exec::interrupted(),
         Command::Ls(flags) => ls::run(&flags),
         Command::Show(flags) => show::run(&flags),
+        Command::Watch(flags) => watch::run(&flags),
         Command::Release(flags) => release::run(&flags),
         Command::Elect(flags) => elect::run(&flags),
         Command::Version(flags) => version::run(&flags),

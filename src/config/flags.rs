@@ -183,6 +183,10 @@ pub struct LockFlags {
     /// Maximum waiting requests; beyond it 429 with Retry-After
     #[arg(long, env = "LOCKSIDE_MAX_WAITERS", value_name = "N", default_value = "4096")]
     pub max_waiters: String,
+
+    /// Maximum open streams of lock events; beyond it 429 with Retry-After
+    #[arg(long, env = "LOCKSIDE_MAX_WATCHERS", value_name = "N", default_value = "256")]
+    pub max_watchers: String,
 }
 
 #[derive(Args, Clone, Debug, Default)]

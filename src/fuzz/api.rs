@@ -38,6 +38,7 @@ pub(super) fn limits() -> LockConfig {
         max_wait_ms: MAX_WAIT_MS,
         max_hold_ms: None,
         max_waiters: 1,
+        max_watchers: 256,
     }
 }
 
@@ -58,6 +59,7 @@ pub fn path(data: &[u8]) {
         | Operation::Renew(segment)
         | Operation::Release(segment)
         | Operation::Show(segment)
+        | Operation::Events(segment)
         | Operation::Fence(segment)
         | Operation::Hold(segment) => {
             let Ok(key) = key_in(&segment) else { return };

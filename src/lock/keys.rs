@@ -37,6 +37,7 @@ struct ShardKeys {
     queue: String,
     forced: String,
     mark: String,
+    watch: Bytes,
     push: String,
 }
 
@@ -51,6 +52,7 @@ impl ShardKeys {
             queue: format!("{begin}queue:"),
             forced: format!("{begin}forced:"),
             mark: format!("{begin}mark:"),
+            watch: format!("{begin}watch").into(),
             push,
         }
     }
@@ -118,8 +120,8 @@ impl KeySpace {
         let of_a_shard = |keys: &ShardKeys| {
             let begins =
                 [&keys.queue, &keys.forced, &keys.mark].into_iter().chain((!self.is_raw()).then_some(&keys.lock));
-            let tokens = String::from_utf8_lossy(&keys.tokens).into_owned();
-            begins.map(|begin| join(begin, "a")).chain([tokens]).collect::<Vec<_>>()
+            let of_all = [&keys.tokens, &keys.watch].map(|key| String::from_utf8_lossy(key).into_owned());
+            begins.map(|begin| join(begin, "a")).chain(of_all).collect::<Vec<_>>()
         };
         let needed = self.shards.iter().flat_map(of_a_shard).collect();
         let raw = self.is_raw().then(|| RAW_SAMPLE.to_owned());
@@ -173,6 +175,12 @@ impl KeySpace {
         &self.shards[shard.index()].tokens
     }
 
+    /// Zset with an expiry and one member: some sidecar watches this shard, and is told what happens in it; the member's
+    /// score is the number of the last message.
+    pub fn watch(&self, shard: Shard) -> &Bytes {
+        &self.shards[shard.index()].watch
+    }
+
     /// String with an expiry: some sidecar sweeps the index of this shard, or did a moment ago.
     pub fn sweep_mark(&self, shard: Shard) -> String {
         join(&self.shards[shard.index()].mark, "sweep")
@@ -196,7 +204,7 @@ impl KeySpace {
 
 /// Whether a name is spelled as a key of some namespace, whatever its prefix.
 fn is_of_a_lock_space(name: &str) -> bool {
-    const KINDS: [&str; 6] = ["lock:", "tokens", "queue:", "forced:", "mark", "probe:"];
+    const KINDS: [&str; 7] = ["lock:", "tokens", "queue:", "forced:", "mark", "watch", "probe:"];
     let split = name.strip_prefix('{').and_then(|name| name.split_once("}:"));
     split.is_some_and(|(tag, kind)| tag.contains(':') && KINDS.iter().any(|known| kind.starts_with(known)))
 }
@@ -265,10 +273,10 @@ mod tests {
         for of_a_lock in [space.lock(&key), space.queue(&key), space.forced(&key), text(space.tokens(shard))] {
             assert!(needed.contains(&of_a_lock), "{of_a_lock}");
         }
-        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 5 * Shard::all().count());
+        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 6 * Shard::all().count());
 
         let (needed, further) = KeySpace::raw("lockside", 0).samples();
-        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 4 * Shard::all().count());
+        assert!(needed.iter().all(|key| is_of_a_lock_space(key)) && needed.len() == 5 * Shard::all().count());
         assert_eq!(further, ["{lockside:raw}:mark", RAW_SAMPLE]);
     }
 

@@ -6,6 +6,7 @@
 mod acquire;
 mod attempt;
 mod detached;
+mod events;
 mod force;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/lock.rs"]
@@ -25,10 +26,12 @@ mod renew;
 mod request;
 mod rows;
 mod scripts;
+mod seats;
 mod settings;
 mod terms;
 mod token;
 mod undo;
+mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -37,6 +40,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 
 pub use attempt::held;
+pub use events::{Change, Events, Interest, Look, MOST_STATES, News as WatchNews, Under, What};
 pub use index::{Counted, ListFailure, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
@@ -55,6 +59,7 @@ pub use undo::{Unconfirmed, Unsettled};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
+use events::Watcher;
 use high_water::HighWater;
 use index::{Census, Ledger};
 use nonce::Nonces;
@@ -70,6 +75,9 @@ pub struct Shared {
     /// Requests that wait in line, and how many may.
     waiters: AtomicUsize,
     max_waiters: usize,
+    /// Streams of events, and how many there may be.
+    watchers: AtomicUsize,
+    max_watchers: usize,
     /// Longest ttl, with the delay of its lease, milliseconds.
     max_ttl_ms: u64,
     /// How long a lease can be renewed at most, milliseconds, where its attempt says nothing of it.
@@ -89,6 +97,8 @@ impl Shared {
             ledger: Arc::new(Ledger::new()),
             waiters: AtomicUsize::new(0),
             max_waiters: config.max_waiters,
+            watchers: AtomicUsize::new(0),
+            max_watchers: config.max_watchers,
             max_ttl_ms: config.max_ttl_ms,
             max_hold_ms: config.max_hold_ms,
             places: Arc::new(Semaphore::new(index::PLACES)),
@@ -105,6 +115,7 @@ pub struct Engine {
     shared: Arc<Shared>,
     undoer: Undoer,
     queue: Queue,
+    watcher: Watcher,
 }
 
 /// The engine over one Redis connection. Cheap to clone.
@@ -118,7 +129,8 @@ impl Locks {
         let undoer = Undoer::new(scripts.clone());
         let queue = Queue::new(shared.nonces.next(), scripts.clone());
         scripts.know_rights(queue.sidecar());
-        Locks(Arc::new(Engine { scripts, shared, undoer, queue }))
+        let watcher = Watcher::new(&scripts, Arc::clone(&shared.metrics));
+        Locks(Arc::new(Engine { scripts, shared, undoer, queue, watcher }))
     }
 
     /// Keeps the index small, for as long as the runtime lives. One a process.

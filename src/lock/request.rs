@@ -217,6 +217,8 @@ pub enum LockFailure {
     WaitTimeout,
     #[error("{0} requests wait for locks already")]
     TooManyWaiters(usize),
+    #[error("{0} streams of events are open already; raise --max-watchers")]
+    TooManyWatchers(usize),
     /// It was not renewed: behind such a promise the lease's own delay would last longer than anybody may ask for.
     #[error("the TTL and the {delay_ms} ms of delay of the lease are together above --max-ttl, {longest_ms} ms")]
     TooLong { delay_ms: u64, longest_ms: u64 },

@@ -23,6 +23,23 @@ pub enum StoredOrNone {
     Stranger,
 }
 
+/// What `look.lua` sees under a key, and how many wait for it.
+pub struct Seen {
+    pub under: StoredOrNone,
+    pub waiters: u64,
+}
+
+/// What `watch.lua` says of a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WatchRow {
+    /// Redis's clock, milliseconds since 1970.
+    pub now_ms: u64,
+    /// Of the last message about the shard.
+    pub number: u64,
+    /// Whether nothing was told before.
+    pub is_new: bool,
+}
+
 /// ARGV of `acquire.lua`, spelled as the header says.
 pub struct AcquireArgs<'a> {
     /// For how long the key is taken.

@@ -7,7 +7,7 @@ use super::high_water::HighWater;
 use super::keys::KeySpace;
 pub use super::rows::*;
 use super::{Key, Shard, Token, Ttl};
-use crate::redis::{Args, Call, Needs, Redis, RedisFailure, Script, Slot};
+use crate::redis::{Args, Call, Needs, Optional, Redis, RedisFailure, Script, Slot};
 
 macro_rules! lua {
     ($name:literal) => {
@@ -61,14 +61,17 @@ static JOIN: LazyLock<Script> = script!("lease" "queue" => "queue_join" in BATCH
 static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in BATCH);
 static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
 static READ: LazyLock<Script> = script!("lease" => "read");
+static LOOK: LazyLock<Script> = script!("lease" => "look");
+static WATCH: LazyLock<Script> = script!("lease" => "watch");
 static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
 static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", &[rights!()]).batched_by(&BATCH));
 static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", &[lua!("census")]).across_slots());
 static BATCH: LazyLock<Script> = batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
 
 /// All that lie in `lua/`, but for what they are made of.
-static ALL: [&LazyLock<Script>; 12] =
-    [&ACQUIRE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &SWEEP, &CENSUS, &BATCH];
+static ALL: [&LazyLock<Script>; 14] = [
+    &ACQUIRE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &LOOK, &WATCH, &SWEEP, &CENSUS, &BATCH,
+];
 
 /// The scripts, bound to a connection, a key space, and what this process has seen.
 #[derive(Clone)]
@@ -113,7 +116,13 @@ impl Scripts {
             How::Take(sending) => ("take", sending, String::new()),
         };
         let call = || Call {
-            keys: vec![self.space.lock(key).into(), self.space.queue(key).into(), self.space.forced(key).into()],
+            keys: vec![
+                self.space.lock(key).into(),
+                self.space.queue(key).into(),
+                self.space.forced(key).into(),
+                self.space.watch(key.shard()).clone(),
+            ],
+            optional: Some(Optional { key: 3, stand_in: 1 }),
             args: Args::of([
                 key.as_str(),
                 &token,
@@ -251,8 +260,7 @@ impl Scripts {
 
     /// What lies under each of `keys`, which are all of one shard, and at least one.
     pub async fn read(&self, keys: &[Key]) -> Result<Vec<StoredOrNone>, RedisFailure> {
-        let call =
-            || Call { keys: keys.iter().map(|key| self.space.lock(key).into()).collect(), args: Args::default() };
+        let call = || Call { keys: keys.iter().map(|key| self.space.lock(key).into()).collect(), ..Call::default() };
         let rows = self.redis.run(&READ, self.slot(&keys[0]), call).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
@@ -266,6 +274,45 @@ impl Scripts {
         rows.collect()
     }
 
+    /// What lies under each of `keys`, which are all of one shard, and at least one, and how many wait for it.
+    pub async fn look(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
+        let of_a_key = |key: &Key| [self.space.lock(key).into(), self.space.queue(key).into()];
+        let call = || Call { keys: keys.iter().flat_map(of_a_key).collect(), ..Call::default() };
+        let rows = self.redis.run(&LOOK, self.slot(&keys[0]), call).await?.into_rows()?;
+        let rows = rows.into_iter().map(|reply| {
+            let mut row = Row::of(reply)?;
+            let waiters = row.number()?;
+            let under = match row.word().as_ref() {
+                b"lease" => StoredOrNone::Text(row.found()?),
+                b"free" => StoredOrNone::Nothing,
+                b"stranger" => StoredOrNone::Stranger,
+                _ => return Err(row.unknown(&LOOK)),
+            };
+            Ok(Seen { under, waiters })
+        });
+        rows.collect()
+    }
+
+    /// Has the scripts tell of what happens in `shards`, which one master serves, and at least one, for `keep_ms` from now
+    /// on.
+    pub async fn watch(&self, shards: &[Shard], keep_ms: u64) -> Result<Vec<WatchRow>, RedisFailure> {
+        let keep_ms = keep_ms.to_string();
+        let call = || Call {
+            keys: shards.iter().map(|shard| self.space.watch(*shard).clone()).collect(),
+            args: Args::of([keep_ms.as_str()]),
+            ..Call::default()
+        };
+        let mut row = Row::of(self.redis.run(&WATCH, self.space.slot(shards[0]), call).await?)?;
+        match row.word().as_ref() {
+            b"marked" => {
+                let now_ms = row.number()?;
+                let of_a_shard = |_| Ok(WatchRow { now_ms, number: row.number()?, is_new: row.number::<u8>()? == 1 });
+                shards.iter().map(of_a_shard).collect()
+            }
+            _ => Err(row.unknown(&WATCH)),
+        }
+    }
+
     /// Drops those of the index entries `keys` of `shard` whose leases are gone; how many.
     pub async fn sweep(&self, shard: Shard, keys: &[Key]) -> Result<u64, RedisFailure> {
         let call = || Call {
@@ -273,6 +320,7 @@ impl Scripts {
                 .chain(keys.iter().map(|key| self.space.lock(key).into()))
                 .collect(),
             args: Args::of(keys.iter().map(Key::as_str)),
+            ..Call::default()
         };
         let mut row = Row::of(self.redis.run(&SWEEP, self.space.slot(shard), call).await?)?;
         match row.word().as_ref() {
@@ -286,12 +334,12 @@ impl Scripts {
         let tokens = |shard: &Shard| std::str::from_utf8(self.space.tokens(*shard)).expect("it was made of text");
         let call = || {
             if self.redis.is_cluster() {
-                return Call { keys: Vec::new(), args: Args::of(shards.iter().map(tokens)) };
+                return Call { args: Args::of(shards.iter().map(tokens)), ..Call::default() };
             }
             // As keys where they may be: an error of Redis quotes what a command begins with, and the client library loses
             // an error that is no text, and with it the order of the answers.
             let keys = shards.iter().map(|shard| self.space.tokens(*shard).clone()).collect();
-            Call { keys, args: Args::default() }
+            Call { keys, ..Call::default() }
         };
         let mut row = Row::of(self.redis.run(&CENSUS, self.space.slot(shards[0]), call).await?)?;
         match row.word().as_ref() {
@@ -324,11 +372,16 @@ impl Scripts {
     fn line(&self, key: &Key, further: &[&str]) -> Call {
         let Scripts { space, high_water, .. } = self;
         let shard = key.shard();
-        let keys = vec![space.lock(key).into(), space.tokens(shard).clone(), space.queue(key).into()];
+        let keys = vec![
+            space.lock(key).into(),
+            space.tokens(shard).clone(),
+            space.queue(key).into(),
+            space.watch(shard).clone(),
+        ];
         let floor = high_water.floor(shard).to_string();
         let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push(shard)]);
         args.extend(further.iter().copied());
-        Call { keys, args }
+        Call { keys, args, optional: Some(Optional { key: 3, stand_in: 2 }) }
     }
 }
 

@@ -20,6 +20,8 @@ pub struct LockConfig {
     pub max_wait_ms: u64,
     /// Requests that may wait for locks at once.
     pub max_waiters: usize,
+    /// Streams of events that there may be at once.
+    pub max_watchers: usize,
 }
 
 impl LockConfig {

@@ -45,7 +45,7 @@ use node::Node;
 pub use push::{Attention, Heard, Push};
 pub use reply::Reply;
 pub use rights::Needs;
-pub use script::{Args, Call, Purpose, Script};
+pub use script::{Args, Call, Optional, Purpose, Script};
 pub use servers::{Health, Redis, Server};
 pub use settings::{RedisConfig, RedisServer};
 pub use tls::Tls;

@@ -43,7 +43,7 @@ impl Node {
         }
     }
 
-    fn script_and_wait(&self, script: &Script, Call { keys, args }: Call) -> Command<'_> {
+    fn script_and_wait(&self, script: &Script, Call { keys, args, .. }: Call) -> Command<'_> {
         let count = keys.len().to_string();
         let head = [Value::from(script.sha1.as_str()), Value::from(count)];
         let tail = keys.into_iter().chain([args.pack()]).map(Value::Bytes);

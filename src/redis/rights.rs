@@ -294,7 +294,7 @@ impl Node {
             args.push(&list.len().to_string());
             args.extend(list.iter().map(String::as_str));
         }
-        Call { keys: Vec::new(), args }
+        Call { args, ..Call::default() }
     }
 
     async fn missing(self: &Arc<Node>) -> Missing {

@@ -94,6 +94,26 @@ impl Purpose {
 pub struct Call {
     pub keys: Vec<Bytes>,
     pub args: Args,
+    /// A key that may be missing, where the others may all be there.
+    pub optional: Option<Optional>,
+}
+
+/// A key of a script that it can do without, by its place, and the place of another one that stands in for it. On a
+/// cluster Redis runs a script in a slot that moves only where all its keys exist.
+#[derive(Clone, Copy, Debug)]
+pub struct Optional {
+    pub key: usize,
+    pub stand_in: usize,
+}
+
+impl Call {
+    /// What is sent where keys of the slot are at two servers: `is_split`.
+    pub(super) fn where_it_is(mut self, is_split: bool) -> Call {
+        if let (true, Some(Optional { key, stand_in })) = (is_split, self.optional) {
+            self.keys[key] = self.keys[stand_in].clone();
+        }
+        self
+    }
 }
 
 /// A script's ARGV. All of it travels as one argument, packed, for each argument of its own would cost us and Redis more

@@ -91,12 +91,18 @@ enum Topology {
 /// Runs `$call` on the master of a slot, and again where that is another by now: it was not done then. Written once, so
 /// that the future of one is not kept twice.
 macro_rules! on {
-    ($self:ident, $slot:expr, $node:ident => $call:expr) => {{
+    ($self:ident, $slot:expr, $node:ident => $call:expr) => {
+        on!($self, $slot, ($node, _is_split) => $call)
+    };
+    // Whether the slot's keys were just found to be at two servers.
+    ($self:ident, $slot:expr, ($node:ident, $is_split:ident) => $call:expr) => {{
         let (slot, begun) = ($slot, Instant::now());
+        let mut $is_split = false;
         loop {
             let $node = &$self.master_of(slot).await?;
             match $call.await {
                 Err(failure) if failure.is_elsewhere() => {
+                    $is_split = !failure.has_moved();
                     Box::pin($self.look_elsewhere(slot, $node, failure, begun)).await?;
                 }
                 outcome => break outcome,
@@ -224,7 +230,9 @@ impl Redis {
         slot: Slot,
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
-        on!(self, slot, node => node.run_in_time(script, slot, self.purpose, &call))
+        on!(self, slot, (node, is_split) => {
+            node.run_in_time(script, slot, self.purpose, || call().where_it_is(is_split))
+        })
     }
 
     /// Runs a script, all of whose keys are of `slot`, by its digest; loads it first where Redis does not know it, and
@@ -235,7 +243,7 @@ impl Redis {
         slot: Slot,
         call: impl Fn() -> Call,
     ) -> Result<Reply, RedisFailure> {
-        on!(self, slot, node => node.run(script, slot, self.purpose, &call))
+        on!(self, slot, (node, is_split) => node.run(script, slot, self.purpose, || call().where_it_is(is_split)))
     }
 
     /// At most `count` members of a zset with scores above `score` and below 2^53, with their scores, lowest score

@@ -72,10 +72,15 @@ fn each_part_names_only_parts_below_it() {
 
 #[test]
 fn state_machines_have_no_clock_no_channel_and_no_io() {
-    const PURE: [&str; 5] = [
+    const PURE: [&str; 10] = [
         "lock/queue/state.rs",
         "lock/queue/local.rs",
         "lock/queue/event.rs",
+        "lock/events/cell.rs",
+        "lock/events/event.rs",
+        "lock/events/readers.rs",
+        "lock/events/shard.rs",
+        "lock/events/state.rs",
         "lock/attempt/state.rs",
         "lock/attempt/held.rs",
     ];

@@ -2,6 +2,7 @@
 
 mod connection;
 mod elections;
+mod events;
 mod force;
 mod grant;
 mod hold;
@@ -11,6 +12,8 @@ mod permit;
 mod problem;
 mod progress;
 pub mod request;
+mod show;
+mod sse;
 mod turn;
 mod view;
 
@@ -31,13 +34,15 @@ use crate::auth::{Anonymous, Shown};
 use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, State, Token, Unconfirmed};
 use crate::server::{Peer, Response, read_body};
 pub use elections::{election, election_events, leader, resign};
+pub use events::{events_of_key, events_of_prefix};
 use force::force;
 pub use hold::hold;
 use permit::Permit;
 pub use problem::Problem;
 use request::{AcquireBody, given, idempotency_key, key_in, no_body, rest_in, token_in, ttl_of};
+pub use show::show;
 use turn::{Turn, explained, turn};
-use view::{HolderView, LeaseView, state_of, state_of_lease};
+use view::{HolderView, LeaseView, state_of_lease};
 
 /// Locks on a page of the list, unless `limit` says otherwise.
 const DEFAULT_LIMIT: usize = 1000;
@@ -141,31 +146,6 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
         (None, true) => force(cx, caller, key, reason.as_deref()).await,
         _ => Err(Failure::BadRequest("expected either token=N or force=true".to_owned())),
     }
-}
-
-/// `GET /v1/locks/{key}`: who holds it.
-pub async fn show(cx: &Context, request: Request<Incoming>, key: String) -> Result<Response, Failure> {
-    #[derive(Serialize)]
-    struct StateView<'a> {
-        key: &'a str,
-        state: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        holder: Option<HolderView<'a>>,
-        waiters: u64,
-    }
-    cx.caller(&request, Anonymous::Lock).await?;
-    let key = key_in(&key)?;
-    known::parameters(request.uri().query(), &[], known::no_fields)?;
-    no_body(request, &[]).await?;
-    let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(&key))?;
-    let view = match &state {
-        State::Free => StateView { key: key.as_str(), state: "free", holder: None, waiters },
-        State::Held(holder) => {
-            let state = state_of(holder);
-            StateView { key: key.as_str(), state, holder: Some(HolderView::from(holder)), waiters }
-        }
-    };
-    Ok(json(StatusCode::OK, &view))
 }
 
 /// `GET /v1/locks/{key}/fence?token=N`: whether the lease N holds the key now.

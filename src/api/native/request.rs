@@ -216,6 +216,15 @@ pub fn rest_in(limits: &LockConfig, query: &str) -> Result<Option<u64>, Failure>
     Ok((ms > 0).then_some(ms))
 }
 
+/// How long to wait for a change, in the query; 0 is no wait.
+pub fn wait_in(limits: &LockConfig, query: &str) -> Result<Option<Duration>, Failure> {
+    let Some(text) = wire::parameter(query, "waitMs")? else { return Ok(None) };
+    let max_ms = limits.max_wait_ms;
+    let ms = text.parse().ok().filter(|ms| *ms <= max_ms);
+    let ms = ms.ok_or_else(|| Failure::BadRequest(format!("waitMs: expected an integer from 0 to {max_ms}")))?;
+    Ok(Some(Duration::from_millis(ms)))
+}
+
 pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
     let max_ms = limits.max_ttl_ms;
     let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));

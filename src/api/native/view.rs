@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::api::wire::rfc3339;
-use crate::lock::{Expiry, Holder, Lease, OwnerKind, Token};
+use crate::lock::{Expiry, Holder, Key, Lease, OwnerKind, State, Token};
 
 /// A lease, for its owner.
 #[derive(Serialize)]
@@ -42,6 +42,26 @@ pub fn state_of(holder: &Holder) -> &'static str {
 /// [`state_of`], of a lease.
 pub fn state_of_lease(lease: &Lease) -> &'static str {
     if lease.is_resting { "resting" } else { "held" }
+}
+
+/// A key, for every caller.
+#[derive(Serialize)]
+pub struct StateView<'a> {
+    key: &'a str,
+    state: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holder: Option<HolderView<'a>>,
+    waiters: u64,
+}
+
+impl<'a> StateView<'a> {
+    pub fn of(key: &'a Key, state: &'a State, waiters: u64) -> StateView<'a> {
+        let (state, holder) = match state {
+            State::Free => ("free", None),
+            State::Held(holder) => (state_of(holder), Some(HolderView::from(holder))),
+        };
+        StateView { key: key.as_str(), state, holder, waiters }
+    }
 }
 
 /// Who holds a key, for every caller. Of a key that another program holds, only the expiry is known, if it has one.

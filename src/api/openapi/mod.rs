@@ -4,10 +4,11 @@
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use serde_json::json;
 
+use crate::api::etag::is_known;
 use crate::api::settings::DaprStore;
 use crate::lock::LockConfig;
 use crate::server::{Body, Response};
@@ -45,12 +46,6 @@ impl Document {
         response.headers_mut().insert(ETAG, etag.clone());
         response
     }
-}
-
-/// Whether `If-None-Match` names this tag, weakly (RFC 9110, 13.1.2).
-fn is_known(asked: &HeaderMap, etag: &HeaderValue) -> bool {
-    let named = asked.get_all(IF_NONE_MATCH).iter().flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-    named.map(<[u8]>::trim_ascii).any(|tag| tag == b"*" || tag.strip_prefix(b"W/").unwrap_or(tag) == etag.as_bytes())
 }
 
 /// The document with these settings in place of the defaults.

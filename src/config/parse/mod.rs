@@ -60,6 +60,7 @@ impl Check {
         let default_ttl = ttl("--default-ttl", &flags.default_ttl, DEFAULT_TTL);
         let max_wait = self.duration("--max-wait", &flags.max_wait, Duration::ZERO, DAY);
         let max_waiters = self.count("--max-waiters", &flags.max_waiters, 0, 1_000_000);
+        let max_watchers = self.count("--max-watchers", &flags.max_watchers, 0, 1_000_000);
         let prefix = &flags.key_prefix;
         let fits = (1..=LONGEST_PREFIX).contains(&prefix.len())
             && !prefix.chars().any(|c| c.is_control() || matches!(c, '{' | '}'));
@@ -88,6 +89,7 @@ impl Check {
             max_hold_ms: max_hold?.map(millis),
             max_wait_ms: millis(max_wait?),
             max_waiters: max_waiters?,
+            max_watchers: max_watchers?,
         })
     }
 

@@ -8,7 +8,6 @@ mod tests;
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::key::Key;
@@ -16,9 +15,10 @@ use super::lease::Lease;
 use super::queue::{Joining, Ticket};
 use super::request::{Acquired, Attempt, LockFailure, Wait};
 use super::scripts::{How, RenewRow, UndoRow};
+use super::seats::Seat;
 use super::token::Token;
 use super::undo::Unconfirmed;
-use super::{Engine, Shared, promised};
+use super::{Engine, promised};
 use crate::redis::{Flight, RedisFailure};
 pub use sending::Sending;
 use state::{Answer, End, Input, Life, Next, Over, Step, Taken, Tidy};
@@ -136,7 +136,7 @@ impl Course {
     async fn join(&mut self) -> Input {
         self.ticket = None;
         if self.seat.is_none() && !self.attempt.is_candidate() {
-            match Seat::take(&self.engine.shared) {
+            match Seat::of_a_waiter(&self.engine.shared) {
                 Ok(seat) => self.seat = Some(seat),
                 Err(failure) => {
                     self.answered = Err(failure);
@@ -244,24 +244,5 @@ fn answer(answered: &Result<Acquired, LockFailure>) -> Answer {
         // A renewal cannot be undone, nor a grant that another sending was told of.
         Err(LockFailure::Redis(RedisFailure::Unreplicated { word, .. })) if word == "granted" => Answer::Unreplicated,
         Err(failure) => Answer::Failed { is_passing: failure.is_passing(), leaves_a_grant: failure.leaves_a_grant() },
-    }
-}
-
-/// One of the seats for those who wait.
-struct Seat(Arc<Shared>);
-
-impl Seat {
-    fn take(shared: &Arc<Shared>) -> Result<Seat, LockFailure> {
-        let taken = shared.waiters.fetch_add(1, Ordering::Relaxed);
-        shared.metrics.waiters.with_label_values::<&str>(&[]).inc();
-        let seat = Seat(Arc::clone(shared));
-        if taken >= shared.max_waiters { Err(LockFailure::TooManyWaiters(taken)) } else { Ok(seat) }
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.waiters.fetch_sub(1, Ordering::Relaxed);
-        self.0.metrics.waiters.with_label_values::<&str>(&[]).dec();
     }
 }

@@ -9,4 +9,5 @@ mod sweep;
 pub use census::{Census, Counted};
 pub use list::{ListFailure, Listing, PLACES, Place};
 pub use overlong::{Overlong, Walk};
+pub use pages::Page;
 pub use sweep::{Ledger, run as sweep};

@@ -118,6 +118,7 @@ pub fn raw_head(address: &str, bytes: &str) -> String {
 /// An answer that is still coming, line by line. Dropped, its connection closes.
 pub struct Lines {
     pub status: u16,
+    pub headers: HeaderMap,
     body: hyper::body::Incoming,
     rest: Vec<u8>,
 }
@@ -128,7 +129,7 @@ impl Call<'_> {
         let request = self.request.body(Full::new(self.body)).expect("a good request");
         let response = self.client.0.request(request).await.expect("an answer");
         let (parts, body) = response.into_parts();
-        Lines { status: parts.status.as_u16(), body, rest: Vec::new() }
+        Lines { status: parts.status.as_u16(), headers: parts.headers, body, rest: Vec::new() }
     }
 }
 
@@ -160,6 +161,21 @@ impl Lines {
     pub async fn next(&mut self) -> Option<Value> {
         let line = self.line().await?;
         Some(serde_json::from_slice(&line).expect("a line of JSON"))
+    }
+
+    /// The next server-sent event: its name and its data; `None` when the answer has ended.
+    pub async fn named_event(&mut self) -> Option<(String, Value)> {
+        let (mut name, mut data) = (String::new(), Value::Null);
+        loop {
+            let line = self.line().await?;
+            let line = std::str::from_utf8(&line).expect("UTF-8").trim_end_matches('\n');
+            match line.split_once(": ") {
+                Some(("event", text)) => text.clone_into(&mut name),
+                Some(("data", text)) => data = serde_json::from_str(text).expect("JSON on one line"),
+                _ if line.is_empty() && !name.is_empty() => return Some((name, data)),
+                _ => {}
+            }
+        }
     }
 
     /// The next line, with its end.

@@ -1,7 +1,7 @@
 //! A proxy between a sidecar and its Redis, and all that can go wrong on the way.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -26,6 +26,8 @@ pub enum Fault {
     SwallowReplies,
     /// Redis hears nothing.
     SwallowRequests,
+    /// Every third message of a channel is lost.
+    LoseMessages,
     /// The first request with this text reaches Redis; from then on nothing passes, either way.
     LoseReplyTo(String),
 }
@@ -65,6 +67,7 @@ impl Proxy {
                     stranded: stranded.subscribe(),
                     lost_requests: AtomicBool::new(false),
                     lost_replies: AtomicBool::new(false),
+                    messages: AtomicUsize::new(0),
                 };
                 tokio::spawn(link.serve(sidecar, redis));
             }
@@ -130,6 +133,19 @@ struct Link {
     /// reply would be taken for that to another request.
     lost_requests: AtomicBool,
     lost_replies: AtomicBool,
+    /// How many messages came on it.
+    messages: AtomicUsize,
+}
+
+/// The length of the message that a text begins with: of `begin`, and two strings with their lengths before them.
+fn message(text: &[u8], begin: &[u8]) -> Option<usize> {
+    let mut at = text.starts_with(begin).then_some(begin.len())?;
+    for _ in 0..2 {
+        let line = text[at..].windows(2).position(|two| two == b"\r\n")?;
+        let length: usize = std::str::from_utf8(text.get(at + 1..at + line)?).ok()?.parse().ok()?;
+        at += line + 2 + length + 2;
+    }
+    (at <= text.len()).then_some(at)
 }
 
 impl Link {
@@ -196,10 +212,29 @@ impl Link {
             if self.lost_replies.load(Ordering::SeqCst) {
                 continue;
             }
+            let mut chunk = buffer[..count].to_vec();
+            if now == Fault::LoseMessages {
+                chunk = self.without_every_third_message(&chunk);
+            }
             let delay = if let Fault::DelayReplies(delay) = now { delay } else { Duration::ZERO };
             let due = Instant::now() + delay;
-            let _ = give.send((due, buffer[..count].to_vec()));
+            let _ = give.send((due, chunk));
         }
+    }
+
+    /// What is no message stays as it is, and so does a message that has come in part.
+    fn without_every_third_message(&self, chunk: &[u8]) -> Vec<u8> {
+        const BEGIN: &[u8] = b"*3\r\n$8\r\nsmessage\r\n";
+        let mut kept = Vec::new();
+        let mut rest = chunk;
+        while let Some(length) = message(rest, BEGIN) {
+            if self.messages.fetch_add(1, Ordering::SeqCst) % 3 != 2 {
+                kept.extend_from_slice(&rest[..length]);
+            }
+            rest = &rest[length..];
+        }
+        kept.extend_from_slice(rest);
+        kept
     }
 
     /// Writes what comes when it is due, but nothing while `hold` is set or the connection is half open. What cannot be

@@ -10,3 +10,4 @@ mod sweeps;
 mod tokens;
 pub mod volume;
 mod waiting;
+mod watching;

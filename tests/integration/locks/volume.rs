@@ -103,8 +103,9 @@ pub fn fill_as_another_would(mut redis: redis::Connection) {
         for number in chunk {
             let key = Key::parse(&format!("bulk-{number}")).unwrap();
             let shard = key.shard();
-            pipe.cmd("EVALSHA").arg(script.get_hash()).arg(3);
+            pipe.cmd("EVALSHA").arg(script.get_hash()).arg(4);
             pipe.arg(space.lock(&key)).arg(&space.tokens(shard)[..]).arg(space.queue(&key));
+            pipe.arg(&space.watch(shard)[..]);
             let (floor, request, further, own, not_after) = (0, "", "", "refuse", "");
             pipe.arg(key.as_str()).arg(shard.to_string()).arg(floor).arg(space.push(key.shard()));
             pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(request);

@@ -18,3 +18,4 @@ mod settings;
 mod slow;
 mod vanish;
 mod version;
+mod watch;

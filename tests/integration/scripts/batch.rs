@@ -13,7 +13,7 @@ pub struct Together {
 
 impl Together {
     pub fn operation(&mut self, space: &Space, name: &str, key: &str, further: &[&str]) {
-        let keys = [space.lock(key), space.tokens(), space.queue(key)];
+        let keys = [space.lock(key), space.tokens(), space.queue(key), space.watch()];
         let (shard, push) = (SHARD.to_string(), space.push());
         self.any(name, &keys, &[&[key, &shard, "0", &push][..], further, &[space.not_after]].concat());
     }
@@ -30,7 +30,7 @@ impl Together {
     }
 
     pub fn renew(&mut self, space: &Space, [key, token, identity, ttl_ms, how, sending]: [&str; 6]) {
-        let keys = [space.lock(key), space.queue(key), space.forced(key)];
+        let keys = [space.lock(key), space.queue(key), space.forced(key), space.watch()];
         self.any("renew", &keys, &[key, token, identity, ttl_ms, &space.push(), how, sending, "", space.not_after]);
     }
 
@@ -63,7 +63,7 @@ fn operations_run_in_their_order_each_on_its_own_key() {
     together.acquire(&space, &Attempt::of("a", "alice", "n-1"));
     together.acquire(&space, &Attempt::of("b", "bob", "n-2"));
     together.acquire(&space, &Attempt::of("a", "bob", "n-3"));
-    together.operation(&space, "release", "b", &["", &identity_of("bob"), "", ""]);
+    together.operation(&space, "release", "b", &["", &identity_of("bob"), "", "", ""]);
     together.acquire(&space, &Attempt::of("b", "carol", "n-4"));
 
     let rows = together.run(&mut space);
@@ -85,8 +85,8 @@ fn what_is_plain_goes_the_short_way_and_nothing_else_does() {
     together.acquire(&space, &Attempt::of("b", "bob", "n-2"));
     together.acquire(&space, &Attempt::of("c", "bob", "n-3"));
     together.renew(&space, ["a", &token, &identity_of("alice"), "90000", "set", ""]);
-    together.operation(&space, "release", "a", &[&token, &identity_of("alice"), "", ""]);
-    together.operation(&space, "release", "b", &["", &identity_of("bob"), "", ""]);
+    together.operation(&space, "release", "a", &[&token, &identity_of("alice"), "", "", ""]);
+    together.operation(&space, "release", "b", &["", &identity_of("bob"), "", "", ""]);
 
     let rows = together.rows(&mut space);
 

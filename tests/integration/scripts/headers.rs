@@ -6,7 +6,7 @@ use std::path::Path;
 const TYPED_CALLS: &str = include_str!("../../../src/lock/scripts.rs");
 
 /// What queue.lua takes of the KEYS and ARGV that a script hands on to it as they are.
-const QUEUE_KEYS: std::ops::RangeInclusive<u8> = 1..=3;
+const QUEUE_KEYS: std::ops::RangeInclusive<u8> = 1..=4;
 const QUEUE_ARGS: std::ops::RangeInclusive<u8> = 1..=4;
 
 /// One file of `lua/`.
@@ -141,7 +141,7 @@ fn each_redis_key_comes_in_through_keys() {
         for call in ["redis.call(", "redis.pcall("] {
             for rest in script.body.split(call).skip(1) {
                 let target = rest.split([',', ')']).nth(1).unwrap_or_default().trim();
-                let known = ["lock", "tokens", "queue", "forced", "KEYS[i + 1]", ""].contains(&target);
+                let known = ["lock", "tokens", "queue", "forced", "watch", "mark", "KEYS[i + 1]", ""].contains(&target);
                 // A channel is no key.
                 let is_keyless = ["'TIME'", "'SPUBLISH'", "'PUBSUB'"].iter().any(|command| rest.starts_with(command));
                 assert!(known || is_keyless, "{}: {target}", script.name);

@@ -14,6 +14,7 @@ mod repetitions;
 mod short;
 mod terms;
 mod tokens;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -54,6 +55,8 @@ const BATCH: &str = concat!(
     include_str!("../../../lua/batch.lua")
 );
 const READ: &str = script!("head" "lease" "read");
+const LOOK: &str = script!("head" "lease" "look");
+const WATCH: &str = script!("head" "lease" "watch");
 const SWEEP: &str = script!("head" "lease" "sweep");
 const CENSUS: &str = script!("census");
 
@@ -145,6 +148,11 @@ impl Space {
         format!("{}:forced:{key}", self.tag)
     }
 
+    /// Exists while a sidecar watches the shard.
+    fn watch(&self) -> String {
+        format!("{}:watch", self.tag)
+    }
+
     /// First part of the channels.
     fn push(&self) -> String {
         format!("{}:push:", self.tag)
@@ -174,24 +182,24 @@ impl Space {
 
     /// A renewal by a hold ("extend") or by a waiter whose turn it is ("take"), of a sending.
     fn renew_as(&mut self, how: &str, sending: &str, key: &str, token: u64, identity: &str, ttl_ms: &str) -> Answer {
-        let keys = [self.lock(key), self.queue(key), self.forced(key)];
+        let keys = [self.lock(key), self.queue(key), self.forced(key), self.watch()];
         let push = self.push();
         self.run(RENEW, &keys, &[key, &token.to_string(), identity, ttl_ms, &push, how, sending, "", self.not_after])
     }
 
     fn release(&mut self, key: &str, token: Option<u64>, identity: &str) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        self.run_in_line(RELEASE, key, 0, &[&token, identity, "", "", self.not_after])
+        self.run_in_line(RELEASE, key, 0, &[&token, identity, "", "", "", self.not_after])
     }
 
     /// A release by the hold of a sending.
     fn release_as(&mut self, sending: &str, key: &str, token: u64, identity: &str) -> Answer {
-        self.run_in_line(RELEASE, key, 0, &[&token.to_string(), identity, sending, "", self.not_after])
+        self.run_in_line(RELEASE, key, 0, &[&token.to_string(), identity, sending, "", "", self.not_after])
     }
 
     fn force(&mut self, key: &str, token: Option<u64>) -> Answer {
         let token = token.map(|token| token.to_string()).unwrap_or_default();
-        let keys = [self.lock(key), self.tokens(), self.queue(key), self.forced(key)];
+        let keys = [self.lock(key), self.tokens(), self.queue(key), self.watch(), self.forced(key)];
         let (shard, push) = (SHARD.to_string(), self.push());
         self.run(FORCE, &keys, &[key, &shard, "0", &push, &token, self.not_after])
     }
@@ -207,7 +215,7 @@ impl Space {
 
     /// Runs a script that may grant `key`: the slots that all of those begin with, then `args`.
     fn run_in_line(&mut self, script: &str, key: &str, floor: u64, args: &[&str]) -> Answer {
-        let keys = [self.lock(key), self.tokens(), self.queue(key)];
+        let keys = [self.lock(key), self.tokens(), self.queue(key), self.watch()];
         let (shard, floor, push) = (SHARD.to_string(), floor.to_string(), self.push());
         self.run(script, &keys, &[&[key, &shard, &floor, &push][..], args].concat())
     }

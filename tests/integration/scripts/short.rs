@@ -99,7 +99,7 @@ impl Step {
             Step::Acquire(attempt) if is_short => together(space, |all, space| all.acquire(space, attempt)),
             Step::Acquire(attempt) => space.acquire(attempt)?,
             Step::Release { key, token, identity, sending, rest_ms } => {
-                let args = [&spelled(token), identity.as_str(), sending, rest_ms];
+                let args = [&spelled(token), identity.as_str(), sending, rest_ms, ""];
                 match is_short {
                     true => together(space, |all, space| all.operation(space, "release", key, &args)),
                     false => space.run_in_line(RELEASE, key, 0, &[&args[..], &[""]].concat())?,
@@ -112,7 +112,7 @@ impl Step {
                         together(space, |all, space| all.renew(space, [key, &token, identity, ttl_ms, how, sending]))
                     }
                     false => {
-                        let keys = [space.lock(key), space.queue(key), space.forced(key)];
+                        let keys = [space.lock(key), space.queue(key), space.forced(key), space.watch()];
                         let push = space.push();
                         space.run(RENEW, &keys, &[key, &token, identity, ttl_ms, &push, how, sending, "", ""])?
                     }

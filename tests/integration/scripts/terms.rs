@@ -29,7 +29,7 @@ impl Space {
     }
 
     fn rested(&mut self, token: u64, rest_ms: &str) -> Vec<String> {
-        let args = [&token.to_string(), &identity_of(ALICE), "", rest_ms, ""];
+        let args = [&token.to_string(), &identity_of(ALICE), "", rest_ms, "", ""];
         self.run_in_line(super::RELEASE, "k", 0, &args).unwrap()
     }
 
@@ -96,7 +96,7 @@ fn a_renewal_that_would_last_too_long_with_the_delay_changes_nothing() {
     let mut space = Space::shared();
     let token = space.granted(&on(5_000, 0, 0));
     let before = space.contents();
-    let keys = [space.lock("k"), space.queue("k"), space.forced("k")];
+    let keys = [space.lock("k"), space.queue("k"), space.forced("k"), space.watch()];
     let (token, push) = (token.to_string(), space.push());
     let mut renew = |ttl_ms, longest: &str| {
         let args = ["k", &token, &identity_of(ALICE), ttl_ms, &push, "set", "", longest, ""];

@@ -4,6 +4,8 @@ mod acquire;
 mod attempts;
 mod bodies;
 mod callers;
+mod etags;
+mod events;
 mod fence;
 mod force;
 mod keys;

@@ -91,6 +91,10 @@ impl Checked<'_> {
         self.ask("holdLock", &bob, &format!("{path}/hold"), Some(json!({"reentrant": true})), 400).await;
         self.ask("showLock", &bob, &path, None, 200).await;
         self.ask("showLock", &bob, "/v1/locks/%00", None, 400).await;
+        let known = self.sidecar.ask(&bob, "GET", &path).header("if-none-match", "*").send().await;
+        assert_eq!(known.status, 304);
+        self.document.check("showLock", &known);
+        self.streams(&path).await;
         self.ask("listLocks", &bob, "/v1/locks", None, 200).await;
         let page = self.ask("listLocks", &bob, "/v1/locks?limit=1", None, 200).await.json();
         assert!(page["next"].is_string());
@@ -118,6 +122,26 @@ impl Checked<'_> {
         }
         self.ask("showLock", &bob, &path, None, 200).await;
         self.strangers(&alice).await;
+    }
+
+    /// The beginning of a stream of events, as the document has it.
+    async fn streams(&self, path: &str) {
+        for (id, path) in [("watchLock", format!("{path}/events")), ("watchLocks", "/v1/events".to_owned())] {
+            let mut lines = self.sidecar.ask(&Who::System, "GET", &path).open().await;
+            assert_eq!(lines.status, 200);
+            let (name, state) = lines.named_event().await.expect("an event");
+            assert_eq!(name, "state");
+            let mut state = state.as_object().expect("an object").clone();
+            assert!(state.remove("token").is_some_and(|token| token.is_u64()));
+            let schema = json!({"$ref": "#/components/schemas/LockState"});
+            self.document.assert_valid(id, &schema, &Value::Object(state));
+            let head = self.sidecar.ask(&Who::System, "HEAD", &path).send().await;
+            let operation = self.document.operation(id);
+            let documented = operation.item["responses"]["200"]["headers"].as_object().expect("headers");
+            assert!(documented.keys().any(|name| name.to_lowercase() == "x-accel-buffering"));
+            assert_eq!(head.header("x-accel-buffering"), Some("no"));
+            self.document.saw(id, "200");
+        }
     }
 
     /// What lockside did not write under a key.

@@ -170,7 +170,7 @@ pub async fn of_many_lists(document: &Document) {
         }
     });
     let refused = async {
-        for operation in document.that_answer("429").into_iter().filter(|operation| operation.method == "get") {
+        for operation in document.that_answer("429").into_iter().filter(Operation::is_list) {
             eventually(&format!("{}: 429", operation.id), Duration::from_secs(20), async || {
                 let answer = operation.call(&sidecar, &known(&operation)).send().await;
                 document.check(&operation.id, &answer);
@@ -254,11 +254,22 @@ pub async fn of_settings(document: &Document) {
             assert_eq!(answer.status, 429);
             document.check(id, &answer);
         }
+        let changes = sidecar.call("GET", &format!("{path}?waitMs=1000")).header("if-none-match", "*");
+        let answer = changes.send().await;
+        assert_eq!(answer.status, 429);
+        document.check("showLock", &answer);
         sidecar.signal("TERM");
     };
     let (waited, ()) = tokio::join!(waiting, others);
     assert_eq!(waited.json()["code"], "draining", "{}", waited.text());
     document.check("acquireLock", &waited);
+
+    let sidecar = Sidecar::start(TestRedis::shared(), &["--max-watchers=0"]).await;
+    for id in ["watchLock", "watchLocks"] {
+        let answer = document.operation(id).call(&sidecar, &Who::Nobody).send().await;
+        assert_eq!(answer.status, 429);
+        document.check(id, &answer);
+    }
 
     let sidecar = Sidecar::start(TestRedis::shared(), &["--dapr-stores=none"]).await;
     for id in ["tryLock", "unlock"] {

@@ -11,6 +11,11 @@ impl Operation {
         self.item["tags"][0] == "Ops"
     }
 
+    /// Whether it reads many locks at once.
+    pub fn is_list(&self) -> bool {
+        ["listLocks", "getAllActiveLocks"].contains(&self.id.as_str())
+    }
+
     pub fn answers(&self, status: &str) -> bool {
         self.item["responses"].get(status).is_some()
     }

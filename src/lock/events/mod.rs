@@ -1,0 +1,82 @@
+//! Watching: those who ask are told the state of a key, or of all locks whose keys begin alike, and then each state that
+//! lasts. One task a thread does it for all of its callers, by one subscription, and only while anyone watches.
+
+mod cell;
+mod driver;
+mod event;
+mod look;
+mod message;
+mod readers;
+mod shard;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tokio::sync::mpsc;
+
+use driver::Driver;
+pub use event::{Change, Interest, Look, News, Under, What};
+pub use state::MOST_STATES;
+
+use super::scripts::Scripts;
+use crate::metrics::Metrics;
+
+/// News that may wait for a slow reader. Of what happens then it learns by the states that follow a gap.
+const QUEUE: usize = 256;
+
+/// The watching of one thread. Cheap to clone.
+#[derive(Clone)]
+pub struct Watcher(mpsc::UnboundedSender<Command>);
+
+enum Command {
+    Watch { stream: u64, interest: Interest, news: mpsc::Sender<News> },
+    Unwatch { stream: u64 },
+}
+
+/// What one who watches is told, until it is dropped.
+pub struct Events {
+    stream: u64,
+    news: mpsc::Receiver<News>,
+    watcher: Watcher,
+    /// Counts it among those that watch.
+    _seat: Box<dyn Send + Sync>,
+}
+
+impl Watcher {
+    /// Must be called inside the runtime that owns the scripts.
+    pub fn new(scripts: &Scripts, metrics: Arc<Metrics>) -> Watcher {
+        let (commands, told) = mpsc::unbounded_channel();
+        tokio::spawn(Driver::new(scripts, metrics).run(told));
+        Watcher(commands)
+    }
+
+    /// Watches from now on; `seat` is kept for as long.
+    pub fn watch(&self, interest: Interest, seat: Box<dyn Send + Sync>) -> Events {
+        static STREAMS: AtomicU64 = AtomicU64::new(0);
+        let (give, news) = mpsc::channel(QUEUE);
+        let stream = STREAMS.fetch_add(1, Ordering::Relaxed);
+        self.tell(Command::Watch { stream, interest, news: give });
+        Events { stream, news, watcher: self.clone(), _seat: seat }
+    }
+
+    fn tell(&self, command: Command) {
+        // Without a driver the runtime is ending.
+        let _ = self.0.send(command);
+    }
+}
+
+impl Events {
+    /// The next thing to tell; the first are states, or why there are none yet. `None` when the process ends.
+    pub async fn next(&mut self) -> Option<News> {
+        self.news.recv().await
+    }
+}
+
+impl Drop for Events {
+    fn drop(&mut self) {
+        self.watcher.tell(Command::Unwatch { stream: self.stream });
+    }
+}

@@ -1,0 +1,144 @@
+//! `GET /v1/locks/{key}` with a condition, at once and after a wait.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Native, assert_problem, path, token_of};
+use crate::harness::{Answer, Proxy, Sidecar, TestRedis, Who, eventually, unique};
+
+/// Redis and a busy machine need no more for what is told at once.
+const SOON: Duration = Duration::from_secs(2);
+
+async fn ask(sidecar: &Sidecar, path: &str, tag: &str) -> Answer {
+    sidecar.ask(&Who::System, "GET", path).header("if-none-match", tag).send().await
+}
+
+fn tag(answer: &Answer) -> String {
+    answer.header("etag").expect("an ETag").to_owned()
+}
+
+#[tokio::test]
+async fn the_tag_is_that_of_the_lease_and_no_renewal_and_no_waiter_changes_it() {
+    let native = Native::start(&[]).await;
+    let key = unique("tag");
+    let show = async || native.ask(&Who::System, "GET", &path(&key)).send().await;
+    assert_eq!(tag(&show().await), "\"0\"");
+    let lease = native.granted(&Who::System, &key).await;
+    let token = token_of(&lease);
+    assert_eq!(tag(&show().await), format!("\"{token}\""));
+    assert_eq!(show().await.header("cache-control"), Some("no-store"));
+    assert_eq!(native.renew(&Who::System, &key, token, &json!({"ttlMs": 90_000})).await.status, 200);
+    assert_eq!(tag(&show().await), format!("\"{token}\""));
+    let rests = native.ask(&Who::System, "DELETE", &format!("{}?token={token}&restMs=60000", path(&key))).send().await;
+    assert_eq!(rests.status, 204);
+    assert_eq!(tag(&show().await), format!("\"{token}-rest\""));
+    assert_eq!(native.force(&Who::System, &key).await.status, 204);
+    assert_eq!(tag(&show().await), "\"0\"");
+}
+
+#[tokio::test]
+async fn who_has_the_tag_already_is_told_so_without_a_body() {
+    let native = Native::start(&[]).await;
+    let key = unique("known");
+    let token = token_of(&native.granted(&Who::System, &key).await);
+    let own = format!("\"{token}\"");
+    for asked in [&own, &format!("W/{own}"), &format!("\"1\", {own}"), "*"] {
+        let answer = ask(&native, &path(&key), asked).await;
+        assert_eq!((answer.status, answer.text(), tag(&answer)), (304, "", own.clone()), "{asked}");
+    }
+    for asked in ["\"0\"", "\"1\"", &token.to_string()] {
+        let answer = ask(&native, &path(&key), asked).await;
+        assert_eq!((answer.status, token_of(&answer.json()["holder"])), (200, token), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_needs_a_condition_and_has_bounds() {
+    let native = Native::start(&["--max-wait=90s"]).await;
+    let key = unique("bounds");
+    let answer = native.ask(&Who::System, "GET", &format!("{}?waitMs=10", path(&key))).send().await;
+    assert_problem(&answer, 400, "bad-request");
+    for wait in ["-1", "90001", "x", "1.5", ""] {
+        let answer = ask(&native, &format!("{}?waitMs={wait}", path(&key)), "\"0\"").await;
+        assert_problem(&answer, 400, "bad-request");
+        assert!(answer.text().contains("waitMs: expected an integer from 0 to 90000"), "{}", answer.text());
+    }
+    let begun = Instant::now();
+    assert_eq!(ask(&native, &format!("{}?waitMs=0", path(&key)), "\"0\"").await.status, 304);
+    assert_eq!(ask(&native, &format!("{}?waitMs=300", path(&key)), "\"0\"").await.status, 304);
+    assert!((Duration::from_millis(300)..SOON).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_the_lock_is_granted_released_or_expires() {
+    let native = Native::start(&[]).await;
+    let key = unique("changes");
+    let waits = format!("{}?waitMs=60000", path(&key));
+    let mut known = "\"0\"".to_owned();
+    for ttl_ms in [60_000, 60_000, 400] {
+        let wait = ask(&native, &waits, &known);
+        let grant = async {
+            waits_are(&native, 1).await;
+            (token_of(&native.granted_for(&Who::System, &key, ttl_ms).await), Instant::now())
+        };
+        let (answer, (token, granted)) = tokio::join!(wait, grant);
+        assert_eq!((answer.status, token_of(&answer.json()["holder"])), (200, token));
+        assert!(granted.elapsed() < SOON);
+        known = tag(&answer);
+        let wait = ask(&native, &waits, &known);
+        let end = async {
+            waits_are(&native, 1).await;
+            if ttl_ms > 1000 {
+                native.release(&Who::System, &key, token).await;
+            }
+            Instant::now()
+        };
+        let (answer, ended) = tokio::join!(wait, end);
+        assert_eq!((answer.status, answer.json()["state"].as_str()), (200, Some("free")));
+        assert!(ended.elapsed() < SOON, "{:?}", ended.elapsed());
+        known = tag(&answer);
+    }
+    waits_are(&native, 0).await;
+}
+
+async fn waits_are(sidecar: &Sidecar, count: u64) {
+    let line = format!("\nlockside_waiters {count}\n");
+    eventually("so many wait", SOON, async || sidecar.ops("/metrics").await.text().contains(&line)).await;
+}
+
+#[tokio::test]
+async fn a_wait_takes_a_seat_of_those_who_wait_and_ends_with_the_drain() {
+    let mut native = Native::start(&["--max-waiters=1", "--shutdown-grace=20s"]).await;
+    let key = unique("seat");
+    let waits = format!("{}?waitMs=60000", path(&key));
+    let (first, second) = {
+        let wait = ask(&native, &waits, "\"0\"");
+        let then = async {
+            waits_are(&native, 1).await;
+            let refused = ask(&native, &waits, "\"0\"").await;
+            native.signal("TERM");
+            refused
+        };
+        tokio::join!(wait, then)
+    };
+    assert_eq!((second.status, second.json()["code"].as_str()), (429, Some("too-many-waiters")));
+    assert_problem(&first, 503, "draining");
+    assert_eq!(native.0.exit_code(Duration::from_secs(5)).await, Some(0), "the grace is not used up");
+}
+
+#[tokio::test]
+async fn a_wait_that_ends_while_redis_is_unavailable_is_not_told_that_nothing_changed() {
+    let redis = TestRedis::start(&[]);
+    let proxy = Proxy::start(&redis);
+    let native = Native::start_at(&proxy.url(), &["--redis-timeout=500ms"]).await;
+    let key = unique("away");
+    let waits = format!("{}?waitMs=3000", path(&key));
+    let wait = ask(&native, &waits, "\"0\"");
+    let fault = async {
+        waits_are(&native, 1).await;
+        proxy.set(crate::harness::Fault::SwallowRequests);
+    };
+    let (answer, ()) = tokio::join!(wait, fault);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+}
