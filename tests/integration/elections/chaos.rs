@@ -6,10 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::{SOON, TTL, candidate};
+use super::{SOON, candidate};
 use crate::harness::{Dice, Redundant, Sidecar, Trio, http, unique};
 
+const FLAGS: [&str; 4] = ["--redis-timeout", "300ms", "--elect-ttl", "1s"];
 const CANDIDATES: usize = 3;
+/// Longer than a leader counts on its lock, so that there are many leaders.
+const PAUSE: Duration = Duration::from_secs(2);
 const TROUBLE: Duration = Duration::from_secs(60);
 /// Longest time for which a sidecar or a server is frozen: longer than a leader counts on its lock.
 const LONGEST_FREEZE_MS: u64 = 2500;
@@ -49,7 +52,7 @@ async fn no_two_say_at_once_that_they_lead_through_kills_freezes_and_failovers()
     let (mut sidecars, mut addresses, mut observers) = (Vec::new(), Vec::new(), Vec::new());
     let ends = Arc::new(AtomicBool::new(false));
     for number in 0..CANDIDATES {
-        let sidecar = candidate(&url, &name, number, &["--redis-timeout", "300ms"]).await;
+        let sidecar = candidate(&url, &name, number, &FLAGS).await;
         let address = Arc::new(Mutex::new(sidecar.api_address().to_owned()));
         // Two a sidecar: one that waits for a frozen one must not be all that asks.
         for _ in 0..2 {
@@ -105,9 +108,9 @@ async fn no_two_say_at_once_that_they_lead_through_kills_freezes_and_failovers()
                 redis.settled();
             }
         }
-        tokio::time::sleep(TTL * 2).await;
+        tokio::time::sleep(PAUSE).await;
     }
-    tokio::time::sleep(TTL * 4).await;
+    tokio::time::sleep(PAUSE * 2).await;
     ends.store(true, Ordering::Relaxed);
     let mut claims = Vec::new();
     for observer in observers {
@@ -147,6 +150,6 @@ async fn no_two_say_at_once_that_they_lead_through_kills_freezes_and_failovers()
 async fn restart(sidecar: &mut Sidecar, signal: &str, address: &Mutex<String>, url: &str, name: &str, number: usize) {
     sidecar.signal(signal);
     sidecar.exit_code(SOON).await;
-    *sidecar = candidate(url, name, number, &["--redis-timeout", "300ms"]).await;
+    *sidecar = candidate(url, name, number, &FLAGS).await;
     sidecar.api_address().clone_into(&mut *address.lock().await);
 }

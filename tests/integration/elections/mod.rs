@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::harness::{Sidecar, TestRedis, eventually, unique};
 
 /// For how long a leader of these tests leads unless it is renewed.
-const TTL: Duration = Duration::from_secs(1);
+const TTL: Duration = Duration::from_secs(2);
 /// Longest time until one leads, on a busy machine.
 const SOON: Duration = Duration::from_secs(15);
 
@@ -84,9 +84,9 @@ impl Candidates {
     }
 }
 
-/// A candidate of an election, `pod-N`.
+/// A candidate of an election, `pod-N`, for [`TTL`] unless a flag says otherwise.
 async fn candidate(url: &str, name: &str, number: usize, flags: &[&str]) -> Sidecar {
     let own = format!("pod-{number}");
-    let base = ["--elect", name, "--elect-as", &own, "--elect-ttl", "1s"];
-    Sidecar::start_at(url, &[&base, flags].concat()).await
+    let ttl: &[&str] = if flags.contains(&"--elect-ttl") { &[] } else { &["--elect-ttl", "2s"] };
+    Sidecar::start_at(url, &[&["--elect", name, "--elect-as", &own], ttl, flags].concat()).await
 }
