@@ -185,10 +185,11 @@ impl Watched {
 
     /// Redis did not do what was asked for in this epoch.
     fn failed(&mut self, shard: Shard, epoch: u64, failure: &LockFailure, now: Instant, effects: &mut Vec<Effect>) {
-        if self.shards.get(&shard).is_none_or(|heard| heard.epoch != epoch) {
-            return;
+        let Some(heard) = self.shards.get(&shard) else { return };
+        if heard.epoch == epoch {
+            self.gap(shard, now + MARK_AGAIN, now, effects);
         }
-        self.gap(shard, now + MARK_AGAIN, now, effects);
+        // Of whichever epoch it is: while there is no connection each attempt at one begins another.
         self.readers.refuse(shard, failure, effects);
     }
 

@@ -151,7 +151,7 @@ async fn what_is_not_understood_changes_nothing() {
         ("PUT", own.clone(), "{\"ttlMs\":5000,\"force\":true}", ["`force`", "ttlMs"]),
         ("DELETE", format!("{own}&dryRun=true"), "", ["`dryRun`", "force"]),
         ("GET", "/v1/locks?limt=5".to_owned(), "", ["`limt`", "`limit`"]),
-        ("GET", format!("{}?token=7", path(&key)), "", ["`token`", "none"]),
+        ("GET", format!("{}?token=7", path(&key)), "", ["`token`", "waitMs"]),
     ] {
         let body = body.replace("KEY", &other);
         let answer = native.ask(&Who::System, method, &target).body(body.clone()).send().await;
