@@ -66,7 +66,8 @@ async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
     let evicting_redis = TestRedis::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
     let working = Sidecar::start(&redis, &[]).await;
     let waiting = Arc::new(Sidecar::start(&redis, &[]).await);
-    let alone = Sidecar::start(&lost_redis, &[]).await;
+    // It leads an election until it loses its Redis.
+    let alone = Sidecar::start(&lost_redis, &["--elect", "jobs", "--elect-ttl", "1s"]).await;
     let evicting = Sidecar::spawn(&["--redis-url".to_owned(), evicting_redis.url()]);
     let mut cluster = Cluster::start(&[]);
     let partly = Sidecar::start_at(&cluster.url(), &[]).await;
