@@ -126,6 +126,18 @@ async fn native(sidecar: &Sidecar) {
     does(sidecar, "bob", "DELETE /v1/locks/job?force=true", Value::Null, 204).await;
 }
 
+/// One watches a key that is taken meanwhile, and another all keys.
+async fn watching(sidecar: &Sidecar) {
+    let stream = |path: &str| sidecar.call("GET", path).cookie(&jwt::reader("bob")).open();
+    let (mut one, mut all) = (stream("/v1/locks/watched/events").await, stream("/v1/events").await);
+    let begun = [one.named_event().await, all.named_event().await].map(|event| event.expect("an event").0);
+    assert!(begun.iter().all(|event| event == "state" || event == "synced"), "{begun:?}");
+    does(sidecar, "alice", "POST /v1/locks/watched", json!({}), 201).await;
+    while one.named_event().await.expect("an event").0 != "granted" {}
+    does(sidecar, "bob", "DELETE /v1/locks/watched?force=true", Value::Null, 204).await;
+    while one.named_event().await.expect("an event").0 != "forced" {}
+}
+
 /// Two wait in line: one gets the lock when the first holder's lease expires, by the other sidecar; one hangs up.
 async fn waiting(first: &Sidecar, second: &Sidecar) {
     does(first, "alice", "POST /v1/locks/printer", json!({"ttlMs": 4000}), 201).await;
@@ -201,6 +213,7 @@ async fn all_works_as_the_shipped_user_and_redis_refuses_nothing() {
     admin(&first).await;
     leases(&first).await;
     native(&first).await;
+    watching(&first).await;
     waiting(&first, &second).await;
     // They connect, greet and subscribe anew.
     assert!(redis.ask::<u64>("CLIENT", &["KILL", "USER", "lockside"]) >= 4);
