@@ -47,7 +47,9 @@ class WhatTheGeneratorsSay(unittest.TestCase):
         for command in commands:
             with self.subTest(command):
                 self.assertIn("writing file", self.said(*command))
-                self.assertLessEqual(warnings(self.said(*command)), warnings("\n".join(of_any)))
+                # Of the parameter `for`, a word that Python reserves: the name of a model that it does not make.
+                said = {line for line in warnings(self.said(*command)) if "For (reserved word)" not in line}
+                self.assertLessEqual(said, warnings("\n".join(of_any)))
 
 
 def warnings(output: str) -> set[str]:
