@@ -20,8 +20,9 @@ use crate::election::Elections;
 use crate::hold::{Holds, Keeper};
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
-use crate::ops::{self, Ops, Readiness};
-use crate::redis::{Health, InFlight, Redis};
+use crate::ops::Ops;
+use crate::readiness::{self, Readiness};
+use crate::redis::{InFlight, Redis};
 use crate::secret;
 use crate::server::{self, Bound, Crowd, Heads, Limits, Listener, Protocol, Shares, Unfinished};
 
@@ -86,21 +87,19 @@ impl App {
         parts.metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
 
         let mine = api.pop().expect("at least one thread");
-        let others = start_threads(&parts, api)?;
         let worker = Worker::start(&parts);
+        let readiness = Arc::new(Readiness::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
+        let others = start_threads(&parts, &readiness, api)?;
         tokio::spawn(worker.locks.sweep());
         let (locks, holds) = (worker.locks.clone(), Arc::clone(&parts.holds));
         parts.elections.start(&Keeper { locks, holds, drain: drain.clone(), grace: parts.hold_grace() });
         tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics), look_at_files));
 
-        let readiness = Arc::new(Readiness::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
         let (locks, directory) = (worker.locks.clone(), worker.directory.clone());
-        tokio::spawn(ops::watch(Arc::clone(&readiness), locks, directory, config.locks.max_ttl_ms));
+        tokio::spawn(readiness::watch(Arc::clone(&readiness), locks, directory, config.locks.max_ttl_ms));
 
-        let others_redis = others.iter().map(|thread| thread.redis.clone());
-        let redis = others_redis.chain([worker.redis.health()]).collect();
         let (locks, elections) = (worker.locks.clone(), Arc::clone(&parts.elections));
-        let ops_handler = Ops::new(Arc::clone(&parts.metrics), locks, elections, redis, readiness, drain);
+        let ops_handler = Ops::new(Arc::clone(&parts.metrics), locks, elections, Arc::clone(&readiness), drain);
         let (end_ops, ops_ends) = Drain::channel();
         let limits = parts.limits("ops", parts.shares.ops, 1);
         let mut ops_servers = JoinSet::new();
@@ -109,9 +108,9 @@ impl App {
             ops_servers.spawn(server::serve(listener, ops_handler.clone(), limits, ops_ends.clone()));
         }
 
-        let mut all_ended = worker.serve(mine, &parts).await?;
-        for thread in others {
-            all_ended &= tokio::task::spawn_blocking(move || thread.ended.join())
+        let mut all_ended = worker.serve(mine, &parts, &readiness).await?;
+        for ended in others {
+            all_ended &= tokio::task::spawn_blocking(move || ended.join())
                 .await
                 .ok()
                 .and_then(Result::ok)
@@ -255,7 +254,12 @@ impl Worker {
     }
 
     /// Serves each listener with an API of its own, since what a caller may do depends on where it stands.
-    async fn serve(&self, listeners: Vec<(Bound, Protocol)>, parts: &Parts) -> io::Result<bool> {
+    async fn serve(
+        &self,
+        listeners: Vec<(Bound, Protocol)>,
+        parts: &Parts,
+        readiness: &Arc<Readiness>,
+    ) -> io::Result<bool> {
         let Parts { config, metrics, holds, elections, drain, .. } = parts;
         let limits = parts.limits("api", parts.shares.api, config.process.threads);
         let mut servers = Vec::new();
@@ -270,7 +274,8 @@ impl Worker {
                 anonymous: config.anonymous(&address),
                 hold_grace: parts.hold_grace(),
             };
-            let cx = Context::new(&settings, &address, locks, held, directory, Arc::clone(metrics), drain.clone());
+            let shared = (Arc::clone(metrics), Arc::clone(readiness), drain.clone());
+            let cx = Context::new(&settings, &address, locks, held, directory, shared);
             let (cx, listener, drain) = (Arc::new(cx), Listener::new(bound)?, drain.clone());
             let limits = Limits { protocol, ..limits.clone() };
             servers.push(async move {
@@ -286,32 +291,32 @@ impl Worker {
     }
 }
 
-/// A thread that serves: its Redis connection, and whether all its requests ended within the grace.
-struct Thread {
-    redis: Health,
-    ended: JoinHandle<bool>,
-}
-
-/// Starts the further threads, each a runtime of its own: nothing on the path of a request crosses threads.
-fn start_threads(parts: &Parts, listeners: Vec<Vec<(Bound, Protocol)>>) -> io::Result<Vec<Thread>> {
+/// Starts the further threads, each a runtime of its own: nothing on the path of a request crosses threads. What each
+/// returns: whether all its requests ended within the grace.
+fn start_threads(
+    parts: &Parts,
+    readiness: &Arc<Readiness>,
+    listeners: Vec<Vec<(Bound, Protocol)>>,
+) -> io::Result<Vec<JoinHandle<bool>>> {
     let mut threads = Vec::new();
     for bound in listeners {
-        let parts = parts.clone();
+        let (parts, readiness) = (parts.clone(), Arc::clone(readiness));
         let (tell, told) = std::sync::mpsc::channel();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let thread = std::thread::Builder::new().name(format!("lockside-{}", threads.len() + 1));
         let ended = thread.spawn(move || {
             runtime.block_on(async move {
                 let worker = Worker::start(&parts);
-                let _ = tell.send(worker.redis.health());
-                worker.serve(bound, &parts).await.unwrap_or_else(|error| {
+                readiness.include(worker.redis.health());
+                let _ = tell.send(());
+                worker.serve(bound, &parts, &readiness).await.unwrap_or_else(|error| {
                     tracing::error!(%error, "a thread cannot use its listeners");
                     false
                 })
             })
         })?;
-        let redis = told.recv().map_err(|_| io::Error::other("a thread ended before it served"))?;
-        threads.push(Thread { redis, ended });
+        told.recv().map_err(|_| io::Error::other("a thread ended before it served"))?;
+        threads.push(ended);
     }
     Ok(threads)
 }

@@ -20,6 +20,7 @@ use crate::hold::{Holds, Keeper};
 use crate::lock::{LockConfig, Locks, Owner, OwnerKind};
 use crate::log::LogThrottle;
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 use crate::request::{self, Caller};
 use crate::server::Address;
 
@@ -41,6 +42,7 @@ pub struct Context {
     pub elections: Arc<Elections>,
     /// Whether only processes of this machine reach the listener.
     pub is_local: bool,
+    pub readiness: Arc<Readiness>,
     pub drain: Drain,
     /// How long held locks are kept once the drain has begun.
     pub hold_grace: Duration,
@@ -56,8 +58,7 @@ impl Context {
         locks: Locks,
         (holds, elections): (Arc<Holds>, Arc<Elections>),
         directory: Option<Directory>,
-        metrics: Arc<Metrics>,
-        drain: Drain,
+        (metrics, readiness, drain): (Arc<Metrics>, Arc<Readiness>, Drain),
     ) -> Context {
         Context {
             locks,
@@ -73,6 +74,7 @@ impl Context {
             failures: LogThrottle::new(),
             elections,
             is_local: listener.is_local(),
+            readiness,
             drain,
             hold_grace: settings.hold_grace,
             document: Document::default(),

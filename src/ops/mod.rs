@@ -1,13 +1,5 @@
 //! The metrics and health listener: `/metrics`, `/healthz`, `/readyz` and `/leader/NAME`, nothing else. It needs no credential, and says
-//! nothing of keys and owners. What it says of Redis is in `readiness.rs`.
-
-mod clock_steps;
-mod inspector;
-mod merge;
-mod probes;
-mod readiness;
-mod warnings;
-mod watch;
+//! nothing of keys and owners. What it says of Redis is in `readiness`.
 
 use std::sync::Arc;
 
@@ -19,11 +11,8 @@ use crate::drain::Drain;
 use crate::election::Elections;
 use crate::lock::{Counted, Locks};
 use crate::metrics::Metrics;
-use crate::redis::Health;
+use crate::readiness::{Finding, Readiness};
 use crate::server::{Body, Handler, Peer, Response, named};
-pub use readiness::Readiness;
-use warnings::Finding;
-pub use watch::watch;
 
 /// Answers on the metrics and health listener. Cheap to clone.
 #[derive(Clone)]
@@ -33,8 +22,6 @@ struct Context {
     metrics: Arc<Metrics>,
     locks: Locks,
     elections: Arc<Elections>,
-    /// One a thread.
-    redis: Vec<Health>,
     readiness: Arc<Readiness>,
     drain: Drain,
 }
@@ -44,11 +31,10 @@ impl Ops {
         metrics: Arc<Metrics>,
         locks: Locks,
         elections: Arc<Elections>,
-        redis: Vec<Health>,
         readiness: Arc<Readiness>,
         drain: Drain,
     ) -> Ops {
-        Ops(Arc::new(Context { metrics, locks, elections, redis, readiness, drain }))
+        Ops(Arc::new(Context { metrics, locks, elections, readiness, drain }))
     }
 
     /// Ready means: every thread's Redis connection answers, a probe has acquired on it within the last seconds, and the
@@ -57,24 +43,14 @@ impl Ops {
         if self.0.drain.has_begun() {
             return Err("draining".to_owned());
         }
-        self.grants().map_err(|reason| format!("redis: {reason}"))
-    }
-
-    /// `Ok` while locks can be granted.
-    fn grants(&self) -> Result<(), String> {
-        self.answers().and_then(|()| self.0.readiness.obstacle().map_or(Ok(()), Err))
-    }
-
-    /// `Ok` while every thread's Redis connection answers.
-    fn answers(&self) -> Result<(), String> {
-        self.0.redis.iter().try_for_each(Health::ready)
+        self.0.readiness.grants().map_err(|reason| format!("redis: {reason}"))
     }
 
     async fn metrics(&self) -> String {
         let Context { metrics, locks, elections, readiness, .. } = &*self.0;
         elections.gauge(metrics);
-        let is_up = self.answers().is_ok();
-        metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(self.grants().is_ok()));
+        let is_up = readiness.answers().is_ok();
+        metrics.redis_up.with_label_values::<&str>(&[]).set(i64::from(readiness.grants().is_ok()));
         let held = &metrics.locks_held;
         // Counted for a scrape alone, and left out where Redis does not answer; not counted while a master is known to be
         // unavailable, since the scrape would wait for it.

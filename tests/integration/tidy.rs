@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{self, PathBuf};
 
 /// The parts of the program, from the ground up: each may name those before it, and none that comes after.
-const FLOORS: [&[&str]; 13] = [
+const FLOORS: [&[&str]; 14] = [
     &["drain", "json", "metrics"],
     &["request", "secret"],
     &["log"],
@@ -15,6 +15,7 @@ const FLOORS: [&[&str]; 13] = [
     &["lock"],
     &["hold"],
     &["election"],
+    &["readiness"],
     &["api", "ops"],
     &["config"],
     &["app", "cli", "main", "lib"],

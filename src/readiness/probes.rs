@@ -33,7 +33,7 @@ struct Master {
     asked: Option<(u64, Instant)>,
     /// A right that it refuses and that locks can do without.
     refuses: Option<String>,
-    /// Whether the server answers anything. Its silence is a finding of [`super::readiness`].
+    /// Whether the server answers anything. Its silence is a finding of [`super::Readiness`].
     answers: bool,
 }
 

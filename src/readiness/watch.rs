@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::inspector::Inspector;
-use super::readiness::Readiness;
+use super::Readiness;
 use crate::directory::Directory;
 use crate::lock::{Checks, Locks, ProbeFailure, Probed, Prober};
 

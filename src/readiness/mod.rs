@@ -1,21 +1,31 @@
-//! What is known of this Redis: whether an acquire can be granted, and what makes locks on it less safe. Told in /readyz
-//! and in metrics, and in the log when it changes. Knows findings; finds nothing out.
+//! What is known of this Redis: whether an acquire can be granted, and what makes locks on it less safe. Told in /readyz,
+//! in /v1/status, in metrics, and in the log when it changes. `watch` finds it out; [`Readiness`] keeps it.
+
+mod clock_steps;
+mod inspector;
+mod merge;
+mod probes;
+mod warnings;
+mod watch;
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
-use super::merge;
-use super::probes::Probes;
-use super::warnings::{Finding, Warning};
 use crate::metrics::Metrics;
 use crate::redis::{Health, Redis};
+use probes::Probes;
+pub use warnings::Finding;
+use warnings::Warning;
+pub use watch::watch;
 
-/// What is known, for the ops listener and the log.
+/// What is known. One a process.
 pub struct Readiness {
     health: Health,
+    /// Of the other threads.
+    threads: Mutex<Vec<Health>>,
     known: Mutex<Known>,
-    pub(super) redis: Redis,
-    pub(super) metrics: Arc<Metrics>,
+    redis: Redis,
+    metrics: Arc<Metrics>,
 }
 
 /// What the inspections and the probes have found.
@@ -37,6 +47,16 @@ pub struct Inspected {
     /// Of Redis as a whole.
     pub of_redis: Vec<Finding>,
     pub are_several: bool,
+    pub seen: Servers,
+}
+
+/// What the servers say of themselves; where they differ, each once, with a comma between.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Servers {
+    /// `master`, `replica` or `unknown`.
+    pub role: Option<String>,
+    /// `7.0.15`, as they spell it.
+    pub version: Option<String>,
 }
 
 impl Readiness {
@@ -44,7 +64,7 @@ impl Readiness {
         for warning in Warning::ALL {
             metrics.redis_warning.with_label_values(&[warning.code()]).set(0);
         }
-        Readiness { health: redis.health(), known: Mutex::default(), redis, metrics }
+        Readiness { health: redis.health(), threads: Mutex::default(), known: Mutex::default(), redis, metrics }
     }
 
     /// Why no lock can be granted now, if none can.
@@ -99,9 +119,35 @@ impl Readiness {
         self.health.lacks_a_right().map(|text| vec![Finding::blocking(Warning::Rights, text)])
     }
 
+    /// Counts in another thread's connection.
+    pub fn include(&self, thread: Health) {
+        self.threads.lock().expect("no holder of this lock panics").push(thread);
+    }
+
+    /// `Ok` while each thread's Redis connection answers, and a probe has acquired within the last seconds.
+    pub fn grants(&self) -> Result<(), String> {
+        self.answers().and_then(|()| self.obstacle().map_or(Ok(()), Err))
+    }
+
+    /// `Ok` while each thread's Redis connection answers.
+    pub fn answers(&self) -> Result<(), String> {
+        let threads = self.threads.lock().expect("no holder of this lock panics");
+        threads.iter().chain([&self.health]).try_for_each(Health::ready)
+    }
+
     /// The servers that are connected to.
     pub fn endpoint(&self) -> String {
         self.redis.place()
+    }
+
+    /// `single`, `sentinel` or `cluster`.
+    pub fn topology(&self) -> &'static str {
+        self.redis.topology()
+    }
+
+    /// What the servers said of themselves at the latest inspection.
+    pub fn servers(&self) -> Servers {
+        self.known().inspected.as_ref().map(|inspected| inspected.seen.clone()).unwrap_or_default()
     }
 
     /// Whether the master of every key is available, as far as is known.

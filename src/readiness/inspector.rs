@@ -1,12 +1,12 @@
 //! Inspects Redis: what its servers say of themselves, their clocks, and the leases that lie there. Changes nothing but a
 //! mark of how this sidecar names its locks.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock_steps::Clocks;
-use super::readiness::Inspected;
+use super::{Inspected, Servers};
 use super::warnings::{self, Demands, Finding, Warning};
 use crate::lock::{Locks, Walk};
 use crate::metrics::Metrics;
@@ -60,8 +60,7 @@ impl Inspector {
     pub async fn inspect_servers(&mut self, unavailable: &[String]) -> Result<Inspected, RedisFailure> {
         // First, because no call is sent before Redis has said what time it is.
         self.read_clocks().await?;
-        let (of_servers, are_several) = self.judge_servers(!unavailable.is_empty()).await?;
-        Ok(Inspected { of_servers, of_redis: self.of_redis.clone(), are_several })
+        self.judge_servers(!unavailable.is_empty()).await
     }
 
     /// Adds the findings about Redis as a whole and its leases. A check that fails is left to the next inspection.
@@ -108,15 +107,13 @@ impl Inspector {
         inspected.of_redis = findings;
     }
 
-    /// Judges each server by its INFO and by its clock; also says whether there are several servers.
-    async fn judge_servers(
-        &mut self,
-        others_are_unavailable: bool,
-    ) -> Result<(Vec<(String, Vec<Finding>)>, bool), RedisFailure> {
+    /// Judges each server by its INFO and by its clock.
+    async fn judge_servers(&mut self, others_are_unavailable: bool) -> Result<Inspected, RedisFailure> {
         self.steps.retain(|_, (at, _)| at.elapsed() < STEP_REMEMBERED);
         let infos = self.redis.infos().await;
         let are_several = infos.len() > 1 || others_are_unavailable;
         self.count_roles(infos.iter().filter_map(|(_, info)| info.as_ref().ok()));
+        let seen = seen(infos.iter().filter_map(|(_, info)| info.as_ref().ok()));
         let (mut of_servers, mut silence) = (Vec::new(), None);
         for (server, info) in infos {
             let mut findings = match info {
@@ -147,7 +144,7 @@ impl Inspector {
         match silence {
             Some(failure) if of_servers.is_empty() => Err(failure),
             _ if of_servers.is_empty() => Err(no_master()),
-            _ => Ok((of_servers, are_several)),
+            _ => Ok(Inspected { of_servers, of_redis: self.of_redis.clone(), are_several, seen }),
         }
     }
 
@@ -157,12 +154,7 @@ impl Inspector {
             self.metrics.redis_topology.reset();
         }
         for info in infos {
-            let role = match info.role {
-                Some(Role::Master) => "master",
-                Some(Role::Replica(_)) => "replica",
-                None => "unknown",
-            };
-            self.metrics.redis_topology.with_label_values(&[self.redis.topology(), role]).inc();
+            self.metrics.redis_topology.with_label_values(&[self.redis.topology(), role_of(info)]).inc();
         }
     }
 
@@ -196,6 +188,21 @@ impl Inspector {
             }
         }
         outcome
+    }
+}
+
+/// What the servers say of themselves.
+fn seen<'a>(infos: impl Iterator<Item = &'a Info> + Clone) -> Servers {
+    let joined = |texts: BTreeSet<&str>| (!texts.is_empty()).then(|| Vec::from_iter(texts).join(", "));
+    let versions = infos.clone().filter_map(|info| info.version.as_deref());
+    Servers { role: joined(infos.map(role_of).collect()), version: joined(versions.collect()) }
+}
+
+fn role_of(info: &Info) -> &'static str {
+    match info.role {
+        Some(Role::Master) => "master",
+        Some(Role::Replica(_)) => "replica",
+        None => "unknown",
     }
 }
 
