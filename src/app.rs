@@ -110,11 +110,8 @@ impl App {
 
         let mut all_ended = worker.serve(mine, &parts, &readiness).await?;
         for ended in others {
-            all_ended &= tokio::task::spawn_blocking(move || ended.join())
-                .await
-                .ok()
-                .and_then(Result::ok)
-                .unwrap_or(false);
+            all_ended &=
+                tokio::task::spawn_blocking(move || ended.join()).await.ok().and_then(Result::ok).unwrap_or(false);
         }
         end_ops.send_replace(true);
         let _ = tokio::time::timeout(Duration::from_secs(1), ops_servers.join_all()).await;

@@ -46,7 +46,7 @@ async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner) -> Res
             return Ok(locked(&lease, "renewed"));
         }
     }
-    match cx.locks.look(key).await? {
+    match cx.locks.look(key).await?.state {
         State::Held(holder) => Err(Failure::Held(holder)),
         State::Free => Err(Failure::Held(Holder::UNKNOWN)),
     }

@@ -6,7 +6,7 @@ use hyper::{HeaderMap, StatusCode};
 
 use super::errors::Docs;
 use super::failure::Failure;
-use super::leases::Language;
+use super::language::Language;
 use super::native::Problem;
 use super::route::Dialect;
 use super::wire::{HOLDER, spelled};

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hyper::HeaderMap;
 use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 
+use super::html::escaped;
 use crate::server::{Body, Response};
 
 /// The page; its headings of the second level are the codes.
@@ -90,10 +91,6 @@ fn without_links(text: &str) -> String {
         rest = after;
     }
     made + rest
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
 
 #[cfg(test)]

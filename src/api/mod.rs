@@ -14,12 +14,15 @@ mod failure;
 #[path = "../fuzz/api.rs"]
 pub mod fuzz;
 
+mod html;
 mod known;
+mod language;
 mod leases;
 mod native;
 mod openapi;
 mod origin;
 mod owner_names;
+mod page;
 mod pagination;
 mod route;
 mod settings;
@@ -39,7 +42,7 @@ use crate::server::{Handler, Peer, REQUEST_ID, Response};
 pub use context::Context;
 pub use dapr::DaprGrpc;
 use failure::Failure;
-use leases::Language;
+use language::Language;
 use route::{DaprCall, Dialect, Operation, Route};
 pub use settings::{DaprStore, ListenConfig, Settings};
 
@@ -204,6 +207,8 @@ fn operate<'a>(
         Operation::Renew(key) => Box::pin(native::renew(cx, request, key)),
         Operation::Release(key) => Box::pin(native::release(cx, request, key)),
         Operation::Show(key) => Box::pin(native::show(cx, request, key, peer)),
+        Operation::Queue(key) => Box::pin(native::queue(cx, request, key)),
+        Operation::Status => Box::pin(native::status(cx, request)),
         Operation::Events(key) => Box::pin(native::events_of_key(cx, request, key, peer)),
         Operation::EventsAll => Box::pin(native::events_of_prefix(cx, request, peer)),
         Operation::Fence(key) => Box::pin(native::fence(cx, request, key)),
@@ -219,6 +224,9 @@ fn operate<'a>(
         Operation::Document => {
             Box::pin(async move { Ok(cx.document.answer(&cx.limits, &cx.dapr_stores, request.headers())) })
         }
+        Operation::PageRedirect => Box::pin(std::future::ready(Ok(page::redirect()))),
+        Operation::Page => Box::pin(page::page(cx, request)),
+        Operation::PageFile(name) => Box::pin(async move { page::file(request.headers(), &name) }),
         Operation::Errors => Box::pin(async move { Ok(errors::page(request.headers())) }),
     }
 }

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::failure::Failure;
 use super::wire::{number, parameter};
-use crate::lock::{Lease, Listing, Place, Token};
+use crate::lock::{Listed, Listing, Place, Token};
 use crate::redis::RedisFailure;
 use crate::request;
 use crate::server::{Body, Broken, Response};
@@ -68,7 +68,7 @@ impl Page {
 /// How a list is spelled.
 pub struct Form {
     pub opening: &'static str,
-    pub entry: fn(&Lease, &mut Vec<u8>),
+    pub entry: fn(&Listed, &mut Vec<u8>),
     /// Whether it has the keys, too, that are taken yet although their leases were released.
     pub has_rests: bool,
     /// Given the cursor of the next page, where there is one.
@@ -142,17 +142,17 @@ impl Text {
                 break;
             }
             let leases = self.listing.next_within(most, self.bounds.looking).await?;
-            for lease in leases.iter().filter(|lease| self.form.has_rests || !lease.is_resting) {
+            for listed in leases.iter().filter(|listed| self.form.has_rests || !listed.lease.is_resting) {
                 let before = self.chunk.len();
                 if !self.is_first {
                     self.chunk.push(b',');
                 }
                 self.is_first = false;
-                (self.form.entry)(lease, &mut self.chunk);
+                (self.form.entry)(listed, &mut self.chunk);
                 self.written += self.chunk.len() - before;
                 self.bounds.leases -= 1;
                 if self.written >= self.bounds.bytes {
-                    return self.complete(Some(lease.token)).await;
+                    return self.complete(Some(listed.lease.token)).await;
                 }
             }
             if leases.len() < most {

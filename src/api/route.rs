@@ -53,6 +53,9 @@ pub enum Operation {
     Renew(String),
     Release(String),
     Show(String),
+    /// Who waits for a key.
+    Queue(String),
+    Status,
     Fence(String),
     Hold(String),
     /// The only election.
@@ -68,6 +71,11 @@ pub enum Operation {
     DaprHealth,
     Document,
     Errors,
+    /// The page, and what it loads.
+    Page,
+    PageFile(String),
+    /// To the page, from its path without the slash at its end.
+    PageRedirect,
 }
 
 impl Operation {
@@ -82,6 +90,8 @@ impl Operation {
             Operation::LeaseRelease(_) => "release",
             Operation::LeaseRemove(_) => "custom_remove",
             Operation::List => "list",
+            Operation::Queue(_) => "queue",
+            Operation::Status => "status",
             Operation::Acquire(_) => "acquire",
             Operation::Renew(_) => "renew",
             Operation::Release(_) => "release",
@@ -98,6 +108,8 @@ impl Operation {
             Operation::DaprHealth => "health",
             Operation::Document => "openapi",
             Operation::Errors => "errors",
+            Operation::Page | Operation::PageRedirect => "page",
+            Operation::PageFile(_) => "page_file",
         }
     }
 }
@@ -129,7 +141,7 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
         Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Election,
         ElectionEvents, Errors, Events, EventsAll, Fence, Hold, Leader, LeaseCreate, LeaseList, LeaseRelease,
-        LeaseRemove, LeaseRenew, List, Release, Renew, Resign, Show,
+        LeaseRemove, LeaseRenew, List, Page, PageFile, PageRedirect, Queue, Release, Renew, Resign, Show, Status,
     };
     let bare = path.trim_start_matches('/');
     let is_dapr = bare.starts_with(DAPR) && path.starts_with('/');
@@ -155,6 +167,8 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
         ["v1", "locks", key] => {
             (Dialect::Native, key, &[("GET", Show), ("POST", Acquire), ("PUT", Renew), ("DELETE", Release)])
         }
+        ["v1", "locks", key, "queue"] => (Dialect::Native, key, &[("GET", Queue)]),
+        ["v1", "status"] => (Dialect::Native, "", &[("GET", |_| Status)]),
         ["v1", "locks", key, "fence"] => (Dialect::Native, key, &[("GET", Fence)]),
         ["v1", "locks", key, "hold"] => (Dialect::Native, key, &[("POST", Hold)]),
         ["v1", "elections", name] => (Dialect::Native, name, &[("GET", Election), ("DELETE", Resign)]),
@@ -170,6 +184,9 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
             (Dialect::Dapr(DaprCall::Health), "", &[("GET", |_| DaprHealth)])
         }
         ["openapi.json"] => (Dialect::None, "", &[("GET", |_| Document)]),
+        ["ui"] => (Dialect::None, "", &[("GET", |_| PageRedirect)]),
+        ["ui", ""] => (Dialect::None, "", &[("GET", |_| Page)]),
+        ["ui", file] => (Dialect::None, file, &[("GET", PageFile)]),
         ["errors"] => (Dialect::None, "", &[("GET", |_| Errors)]),
         _ if (method == Method::CONNECT && path.is_empty()) || (method == Method::OPTIONS && path == "*") => {
             return (Dialect::None, Route::WrongMethod(ANY_METHOD.to_owned()));

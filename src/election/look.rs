@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::knowledge::Seen;
 use super::{Election, now_ms};
-use crate::lock::Locks;
+use crate::lock::{Locks, Looked};
 
 /// Behind the end of a lease, so that Redis has let it expire.
 const SLACK: Duration = Duration::from_millis(3);
@@ -22,9 +22,8 @@ pub async fn keep_looking(election: Arc<Election>, locks: Locks) {
     loop {
         // From before the question, so that what is told of a look is never younger than it says.
         let (at, at_ms) = (Instant::now(), now_ms());
-        let looked = tokio::try_join!(locks.look(election.key.clone()), locks.waiters(&election.key));
-        let pause = match looked {
-            Ok((state, waiters)) => {
+        let pause = match locks.look(election.key.clone()).await {
+            Ok(Looked { state, waiters }) => {
                 let seen = Seen::of(&state, waiters, at, at_ms);
                 let ends = seen.leader.as_ref().map(|leader| leader.ends.saturating_duration_since(at) + SLACK);
                 election.see(seen);

@@ -99,10 +99,15 @@ impl KeySpace {
         KeySpace { shards, not_raw: None, ..self.clone() }
     }
 
+    /// What the keys begin with, between the braces of a shard too.
+    pub fn prefix(&self) -> &str {
+        self.users.strip_suffix(":users").expect("so it was made")
+    }
+
     /// What an ACL user must be allowed who works with this space, and with no other: a prefix that goes on behind this
     /// one is another space, so that no `*` may stand for the number of a shard.
     pub fn patterns(&self) -> Patterns {
-        let prefix = escaped(self.users.strip_suffix(":users").expect("so it was made"));
+        let prefix = escaped(self.prefix());
         let numbers = ["[0-9]", "[0-9][0-9]"];
         let shards = numbers.map(|number| format!("~{{{prefix}:{number}}}:*")).join(" ");
         let names = if self.is_raw() { " and those of all locks, such as ~*" } else { "" };

@@ -41,12 +41,13 @@ use tokio::sync::Semaphore;
 
 pub use attempt::held;
 pub use events::{Change, Events, Interest, Look, MOST_STATES, News as WatchNews, Under, What};
-pub use index::{Counted, ListFailure, Listing, Overlong, Place, Walk};
+pub use index::{Counted, ListFailure, Listed, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
 pub use lease::{Claim, Lease, Owner, OwnerKind, Ttl};
 pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
 pub use queue::{News, Watch};
+pub use read::{Looked, Waiter};
 pub use request::{
     Acquired, Attempt, Changed, Expiry, Forced, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry, State,
     Succession, Target, Wait,
@@ -61,7 +62,7 @@ use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
 use events::Watcher;
 use high_water::HighWater;
-use index::{Census, Ledger};
+use index::{Census, Ledger, Waiting};
 use nonce::Nonces;
 use queue::Queue;
 use scripts::{Scripts, Stored};
@@ -85,6 +86,7 @@ pub struct Shared {
     /// For lists that look at Redis.
     places: Arc<Semaphore>,
     census: Census,
+    waiting: Waiting,
     drain: Drain,
     metrics: Arc<Metrics>,
 }
@@ -103,6 +105,7 @@ impl Shared {
             max_hold_ms: config.max_hold_ms,
             places: Arc::new(Semaphore::new(index::PLACES)),
             census: Census::default(),
+            waiting: Waiting::default(),
             drain,
             metrics,
         }
@@ -179,6 +182,17 @@ impl Locks {
     /// a second ago at most. `None` where Redis does not say.
     pub async fn census(&self) -> Option<Counted> {
         self.0.shared.census.take(&self.0.scripts).await
+    }
+
+    /// How many wait for any lock, over all sidecars: as of five seconds ago at most. `None` where there are more than
+    /// 10,000 locks, or Redis does not say.
+    pub async fn waiting(&self) -> Option<u64> {
+        self.0.shared.waiting.take(|most| self.list(String::new(), None, most)).await
+    }
+
+    /// What the keys of this namespace in Redis begin with.
+    pub fn prefix(&self) -> &str {
+        self.0.scripts.space.prefix()
     }
 }
 

@@ -16,14 +16,14 @@ pub struct Stored {
     pub left_ms: i64,
 }
 
-/// What `read.lua` sees under a key.
+/// What lies under a key.
 pub enum StoredOrNone {
     Text(Stored),
     Nothing,
     Stranger,
 }
 
-/// What `look.lua` sees under a key, and how many wait for it.
+/// What `read.lua` sees under a key, and how many wait for it.
 pub struct Seen {
     pub under: StoredOrNone,
     pub waiters: u64,

@@ -61,7 +61,6 @@ static JOIN: LazyLock<Script> = script!("lease" "queue" => "queue_join" in BATCH
 static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in BATCH);
 static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
 static READ: LazyLock<Script> = script!("lease" => "read");
-static LOOK: LazyLock<Script> = script!("lease" => "look");
 static WATCH: LazyLock<Script> = script!("lease" => "watch");
 static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
 static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", &[rights!()]).batched_by(&BATCH));
@@ -69,9 +68,8 @@ static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", &[lua!(
 static BATCH: LazyLock<Script> = batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
 
 /// All that lie in `lua/`, but for what they are made of.
-static ALL: [&LazyLock<Script>; 14] = [
-    &ACQUIRE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &LOOK, &WATCH, &SWEEP, &CENSUS, &BATCH,
-];
+static ALL: [&LazyLock<Script>; 13] =
+    [&ACQUIRE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &WATCH, &SWEEP, &CENSUS, &BATCH];
 
 /// The scripts, bound to a connection, a key space, and what this process has seen.
 #[derive(Clone)]
@@ -258,27 +256,11 @@ impl Scripts {
         }
     }
 
-    /// What lies under each of `keys`, which are all of one shard, and at least one.
-    pub async fn read(&self, keys: &[Key]) -> Result<Vec<StoredOrNone>, RedisFailure> {
-        let call = || Call { keys: keys.iter().map(|key| self.space.lock(key).into()).collect(), ..Call::default() };
-        let rows = self.redis.run(&READ, self.slot(&keys[0]), call).await?.into_rows()?;
-        let rows = rows.into_iter().map(|reply| {
-            let mut row = Row::of(reply)?;
-            match row.word().as_ref() {
-                b"lease" => row.found().map(StoredOrNone::Text),
-                b"free" => Ok(StoredOrNone::Nothing),
-                b"stranger" => Ok(StoredOrNone::Stranger),
-                _ => Err(row.unknown(&READ)),
-            }
-        });
-        rows.collect()
-    }
-
     /// What lies under each of `keys`, which are all of one shard, and at least one, and how many wait for it.
-    pub async fn look(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
+    pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
         let of_a_key = |key: &Key| [self.space.lock(key).into(), self.space.queue(key).into()];
         let call = || Call { keys: keys.iter().flat_map(of_a_key).collect(), ..Call::default() };
-        let rows = self.redis.run(&LOOK, self.slot(&keys[0]), call).await?.into_rows()?;
+        let rows = self.redis.run(&READ, self.slot(&keys[0]), call).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
             let waiters = row.number()?;
@@ -286,7 +268,7 @@ impl Scripts {
                 b"lease" => StoredOrNone::Text(row.found()?),
                 b"free" => StoredOrNone::Nothing,
                 b"stranger" => StoredOrNone::Stranger,
-                _ => return Err(row.unknown(&LOOK)),
+                _ => return Err(row.unknown(&READ)),
             };
             Ok(Seen { under, waiters })
         });

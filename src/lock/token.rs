@@ -62,14 +62,19 @@ impl Token {
 
     /// When it was granted, by Redis's clock: milliseconds since 1970.
     pub fn granted_ms(self) -> u64 {
-        const YEAR_2025_MS: u64 = 1_735_689_600_000;
-        YEAR_2025_MS + self.sequence() / 64
+        sequence_ms(self.sequence())
     }
 
     /// The part that rises within a shard: `ms × 64 + seq`.
     pub fn sequence(self) -> u64 {
         self.0 / u64::from(SHARDS)
     }
+}
+
+/// When this was the next sequence of its shard, by Redis's clock: milliseconds since 1970.
+pub fn sequence_ms(sequence: u64) -> u64 {
+    const YEAR_2025_MS: u64 = 1_735_689_600_000;
+    YEAR_2025_MS.saturating_add(sequence / 64)
 }
 
 impl fmt::Display for Token {

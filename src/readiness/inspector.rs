@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock_steps::Clocks;
-use super::{Inspected, Servers};
 use super::warnings::{self, Demands, Finding, Warning};
+use super::{Inspected, Servers};
 use crate::lock::{Locks, Walk};
 use crate::metrics::Metrics;
 use crate::redis::{Info, Redis, RedisFailure, Role};

@@ -14,8 +14,7 @@ use std::time::Instant;
 use crate::metrics::Metrics;
 use crate::redis::{Health, Redis};
 use probes::Probes;
-pub use warnings::Finding;
-use warnings::Warning;
+pub use warnings::{Finding, Warning};
 pub use watch::watch;
 
 /// What is known. One a process.
@@ -138,6 +137,11 @@ impl Readiness {
     /// The servers that are connected to.
     pub fn endpoint(&self) -> String {
         self.redis.place()
+    }
+
+    /// The addresses of the masters, with a comma between; nothing while none is known.
+    pub fn addresses(&self) -> String {
+        self.redis.addresses()
     }
 
     /// `single`, `sentinel` or `cluster`.

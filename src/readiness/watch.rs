@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::inspector::Inspector;
 use super::Readiness;
+use super::inspector::Inspector;
 use crate::directory::Directory;
 use crate::lock::{Checks, Locks, ProbeFailure, Probed, Prober};
 

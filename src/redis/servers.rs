@@ -202,13 +202,19 @@ impl Redis {
 
     /// Which servers are spoken to now, as people say it.
     pub fn place(&self) -> String {
-        let masters: Vec<String> = self.masters.borrow().nodes().iter().map(|node| node.config.place()).collect();
-        let masters = if masters.is_empty() { "unknown just now".to_owned() } else { masters.join(", ") };
+        let masters = self.addresses();
+        let masters = if masters.is_empty() { "unknown just now" } else { &masters };
         match self.topology {
             Topology::Single => "one server".to_owned(),
             Topology::Sentinel => format!("the master that sentinels name, {masters}"),
             Topology::Cluster => format!("a cluster, its masters {masters}"),
         }
+    }
+
+    /// The masters, `host:port` or the path of a socket, with a comma between; nothing while none is known.
+    pub fn addresses(&self) -> String {
+        let masters: Vec<String> = self.masters.borrow().nodes().iter().map(|node| node.config.place()).collect();
+        masters.join(", ")
     }
 
     /// Counts a request in; refuses it when too many wait for Redis already. Each request enters once, however many

@@ -4,7 +4,7 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_LANGUAGE, HeaderValue, VARY};
 use serde::Serialize;
 
-use super::language::Language;
+use crate::api::language::Language;
 use crate::api::wire::{json, rfc3339};
 use crate::lock::{Lease, Owner, OwnerKind, Token};
 use crate::server::Response;

@@ -1,7 +1,6 @@
 //! The leases API: locks that their holder renews by token, and a list of all locks.
 
 mod dto;
-mod language;
 
 use hyper::body::Incoming;
 use hyper::header::{HeaderValue, LINK};
@@ -13,17 +12,17 @@ use super::body;
 use super::context::Context;
 use super::failure::{Denial, Failure};
 use super::known;
+use super::language::Language;
 use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, json, number, reason};
 use crate::auth::Anonymous;
 use crate::lock::{
-    Acquired, Attempt, Changed, Forced, Key, Lease, LeaseRef, LockConfig, Owner, Reentry, Target, Token, Ttl,
+    Acquired, Attempt, Changed, Forced, Key, LeaseRef, Listed, LockConfig, Owner, Reentry, Target, Token, Ttl,
 };
 use crate::request;
 use crate::server::{Response, read_body};
 use dto::LeaseDto;
 pub use dto::message;
-pub use language::Language;
 
 /// Bytes after which a page ends. A page is made as a whole, because its head has the cursor of the next one.
 const PAGE_BYTES: usize = 192 * 1024;
@@ -157,6 +156,6 @@ fn ttl(limits: &LockConfig, seconds: i64) -> Result<Ttl, Failure> {
 
 const FORM: Form = Form { opening: "[", entry, has_rests: false, closing: |_| "]".to_owned() };
 
-fn entry(lease: &Lease, text: &mut Vec<u8>) {
+fn entry(Listed { lease, .. }: &Listed, text: &mut Vec<u8>) {
     serde_json::to_writer(text, &LeaseDto::from(lease)).expect("a lease is always JSON");
 }

@@ -6,7 +6,7 @@ use crate::api::caller::Caller;
 use crate::api::context::Context;
 use crate::api::failure::{Denial, Failure};
 use crate::api::wire::{HOLDER, no_content, spelled};
-use crate::lock::{Forced, Holder, Key, State, Target};
+use crate::lock::{Forced, Holder, Key, Looked, State, Target};
 use crate::request;
 use crate::server::Response;
 
@@ -28,7 +28,7 @@ pub async fn force(cx: &Context, caller: Caller, key: Key, reason: Option<&str>)
     headers.insert(RELEASED_OWNER, spelled(&lease.owner.id));
     headers.insert(RELEASED_TOKEN, HeaderValue::from(lease.token.get()));
     // The lock has been released, whether or not it can be looked at once more.
-    if let Ok(State::Held(Holder::Lease(next))) = cx.locks.look(key).await {
+    if let Ok(Looked { state: State::Held(Holder::Lease(next)), .. }) = cx.locks.look(key).await {
         headers.insert(HOLDER, spelled(&next.owner.id));
     }
     Ok(response)

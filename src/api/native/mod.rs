@@ -7,13 +7,16 @@ mod force;
 mod grant;
 mod hold;
 mod lines;
+mod list;
 mod meta;
 mod permit;
 mod problem;
 mod progress;
+mod queue;
 pub mod request;
 mod show;
 mod sse;
+mod status;
 mod turn;
 mod view;
 
@@ -28,26 +31,23 @@ use super::body;
 use super::context::Context;
 use super::failure::Failure;
 use super::known;
-use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, flag, json, no_content, reason};
 use crate::auth::{Anonymous, Shown};
-use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, State, Token, Unconfirmed};
+use crate::lock::{Acquired, Attempt, Changed, Holder, Key, LeaseRef, State, Token, Unconfirmed};
 use crate::server::{Peer, Response, read_body};
 pub use elections::{election, election_events, leader, resign};
 pub use events::{events_of_key, events_of_prefix};
 use force::force;
 pub use hold::hold;
+pub use list::list;
 use permit::Permit;
 pub use problem::Problem;
+pub use queue::queue;
 use request::{AcquireBody, given, idempotency_key, key_in, no_body, rest_in, token_in, ttl_of};
 pub use show::show;
+pub use status::{Status, status};
 use turn::{Turn, explained, turn};
-use view::{HolderView, LeaseView, state_of_lease};
-
-/// Locks on a page of the list, unless `limit` says otherwise.
-const DEFAULT_LIMIT: usize = 1000;
-/// Bytes after which a page ends.
-const PAGE_BYTES: usize = 1024 * 1024;
+use view::LeaseView;
 
 /// `POST /v1/locks/{key}`: acquires a key.
 pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
@@ -161,46 +161,12 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     no_body(request, PARAMETERS).await?;
-    let holder = match cx.locks.look(key.clone()).await? {
+    let holder = match cx.locks.look(key.clone()).await?.state {
         State::Held(Holder::Lease(lease)) if lease.is_promised() => Some(lease.token),
         State::Held(_) | State::Free => None,
     };
     match token {
         Some(token) if holder == Some(token) => Ok(json(StatusCode::OK, &FenceView { key: key.as_str(), token })),
         _ => Err(Failure::Fenced(holder)),
-    }
-}
-
-/// `GET /v1/locks`: a page of the locks of every API, oldest grant first.
-pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    cx.caller(&request, Anonymous::Lock).await?;
-    const PARAMETERS: &[&str] = &["prefix", "limit", "cursor"];
-    known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
-    let page = Page::of(request.uri().query().unwrap_or_default())?;
-    no_body(request, PARAMETERS).await?;
-    let bounds =
-        Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: pagination::LOOKING };
-    let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;
-    Text::new(listing, FORM, bounds).answer().await
-}
-
-const FORM: Form = Form { opening: r#"{"locks":["#, entry, has_rests: true, closing };
-
-fn entry(lease: &Lease, text: &mut Vec<u8>) {
-    #[derive(Serialize)]
-    struct Entry<'a> {
-        key: &'a str,
-        state: &'static str,
-        #[serde(flatten)]
-        holder: HolderView<'a>,
-    }
-    let entry = Entry { key: lease.key.as_str(), state: state_of_lease(lease), holder: HolderView::from(lease) };
-    serde_json::to_writer(text, &entry).expect("a lease is always JSON");
-}
-
-fn closing(next: Option<Token>) -> String {
-    match next {
-        Some(next) => format!(r#"],"next":"{next}"}}"#),
-        None => r#"],"next":null}"#.to_owned(),
     }
 }

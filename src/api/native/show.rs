@@ -17,17 +17,11 @@ use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::wire::json;
 use crate::auth::Anonymous;
-use crate::lock::{Key, State, Under, WatchNews};
+use crate::lock::{Key, Looked, State, Under, WatchNews};
 use crate::server::{Body, Peer, Response};
 
 /// A client that vanished is noticed so soon, or in half a minute at the latest.
 const SILENCE: Duration = Duration::from_secs(15);
-
-/// What is answered.
-struct Shown {
-    state: State,
-    waiters: u64,
-}
 
 pub async fn show(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
     const PARAMETERS: &[&str] = &["waitMs"];
@@ -41,7 +35,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String, peer: &
     }
     let asked = is_conditional.then(|| request.headers().clone());
     no_body(request, PARAMETERS).await?;
-    let shown = look(cx, &key).await?;
+    let shown = cx.locks.look(key.clone()).await?;
     let Some(asked) = asked.filter(|asked| is_known(asked, &tag(&shown.state))) else {
         return Ok(answer(&key, &shown));
     };
@@ -53,13 +47,8 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String, peer: &
     Ok(changed.map_or_else(|| not_modified(&shown.state), |changed| answer(&key, &changed)))
 }
 
-async fn look(cx: &Context, key: &Key) -> Result<Shown, Failure> {
-    let (state, waiters) = tokio::try_join!(cx.locks.look(key.clone()), cx.locks.waiters(key))?;
-    Ok(Shown { state, waiters })
-}
-
 /// Waits until the key has another tag than those that are asked for; `None` where it has none until then.
-async fn changed(cx: &Context, key: &Key, asked: &HeaderMap, until: Instant) -> Result<Option<Shown>, Failure> {
+async fn changed(cx: &Context, key: &Key, asked: &HeaderMap, until: Instant) -> Result<Option<Looked>, Failure> {
     let mut events = cx.locks.changes(key.clone())?;
     let mut draining = pin!(cx.drain.begun());
     let mut timeout = pin!(tokio::time::sleep_until(until.into()));
@@ -88,8 +77,8 @@ async fn changed(cx: &Context, key: &Key, asked: &HeaderMap, until: Instant) -> 
     if is_sure { Ok(None) } else { look_for_change(cx, key, asked).await }
 }
 
-async fn look_for_change(cx: &Context, key: &Key, asked: &HeaderMap) -> Result<Option<Shown>, Failure> {
-    let shown = look(cx, key).await?;
+async fn look_for_change(cx: &Context, key: &Key, asked: &HeaderMap) -> Result<Option<Looked>, Failure> {
+    let shown = cx.locks.look(key.clone()).await?;
     Ok((!is_known(asked, &tag(&shown.state))).then_some(shown))
 }
 
@@ -104,7 +93,7 @@ fn tag(state: &State) -> HeaderValue {
     HeaderValue::try_from(text).expect("letters, digits, a hyphen and quotes")
 }
 
-fn answer(key: &Key, Shown { state, waiters }: &Shown) -> Response {
+fn answer(key: &Key, Looked { state, waiters }: &Looked) -> Response {
     tagged(json(StatusCode::OK, &StateView::of(key, state, *waiters)), state)
 }
 

@@ -8,7 +8,7 @@ use tokio::time::{timeout, timeout_at};
 
 use super::permit::Permit;
 use crate::api::failure::{Failure, Queue};
-use crate::lock::{Key, LockFailure, Locks, Owner, State};
+use crate::lock::{Key, LockFailure, Locks, Looked, Owner, State};
 
 /// A credential that was verified so lately needs no second look.
 const FRESH: Duration = Duration::from_secs(1);
@@ -52,9 +52,8 @@ pub async fn explained(locks: &Locks, key: &Key, failure: LockFailure) -> Failur
     if !matches!(failure, LockFailure::WaitTimeout) {
         return failure.into();
     }
-    let looked = async { tokio::try_join!(locks.look(key.clone()), locks.waiters(key)) };
-    match tokio::time::timeout(LONGEST_LOOK, looked).await {
-        Ok(Ok((state, waiters))) => {
+    match tokio::time::timeout(LONGEST_LOOK, locks.look(key.clone())).await {
+        Ok(Ok(Looked { state, waiters })) => {
             let holder = match state {
                 State::Held(holder) => Some(holder),
                 State::Free => None,

@@ -79,8 +79,12 @@ enum Known<'a> {
     #[serde(rename_all = "camelCase")]
     Lease {
         kind: OwnerKind,
+        /// How the user is called, for people.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        label: Option<&'a str>,
         token: Token,
         since: String,
+        ttl_ms: u64,
         valid_for_ms: u64,
         valid_until: String,
         meta: Option<&'a RawValue>,
@@ -97,8 +101,10 @@ impl<'a> From<&'a Lease> for HolderView<'a> {
     fn from(lease: &'a Lease) -> HolderView<'a> {
         let known = Known::Lease {
             kind: lease.owner.kind,
+            label: lease.owner.label.as_deref(),
             token: lease.token,
             since: rfc3339(lease.since_ms),
+            ttl_ms: lease.ttl_ms,
             valid_for_ms: lease.valid_for_ms,
             valid_until: rfc3339(lease.valid_until_ms),
             meta: lease.meta.as_deref().and_then(|meta| serde_json::from_str(meta).ok()),

@@ -12,7 +12,7 @@ use crate::api::answer;
 use crate::api::errors::Docs;
 use crate::api::failure::{Denial, Failure, Queue};
 use crate::api::fuzz::limits;
-use crate::api::leases::Language;
+use crate::api::language::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
 use crate::lock::{Expiry, Holder, Key, Lease, Owner, Terms, Token, Ttl};
 

@@ -1,22 +1,20 @@
 //! The columns of the list.
 
-use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::cli::client::{Sidecar, path_of};
 use crate::cli::failure::{Failure, not_ours};
 use crate::cli::view::{self, Holder, one_line, printable, span};
 
 const ALWAYS: [&str; 5] = ["KEY", "OWNER", "HOST", "AGE", "VALID FOR"];
 const WIDE: [&str; 5] = ["WAITERS", "KIND", "TOKEN", "SINCE", "META"];
-/// How many locks are asked for their waiters at once.
-const AT_ONCE: usize = 8;
 
 struct Lock {
     key: String,
     /// Whether its lease was released, and nothing is left but that the key is taken.
     is_resting: bool,
+    /// Of a sidecar that says it.
+    waiters: Option<u64>,
     holder: Holder,
 }
 
@@ -27,11 +25,12 @@ impl Lock {
         struct Named {
             key: String,
             state: Option<String>,
+            waiters: Option<u64>,
         }
         let read = |json| {
-            let Named { key, state } = serde_json::from_str(json)?;
+            let Named { key, state, waiters } = serde_json::from_str(json)?;
             let is_resting = state.as_deref() == Some("resting");
-            Ok(Lock { key, is_resting, holder: serde_json::from_str(json)? })
+            Ok(Lock { key, is_resting, waiters, holder: serde_json::from_str(json)? })
         };
         read(json.get()).map_err(|error| not_ours(&error))
     }
@@ -50,10 +49,10 @@ impl Lock {
         ]
     }
 
-    fn wide_row(&self, waiters: Option<u64>) -> Vec<String> {
+    fn wide_row(&self) -> Vec<String> {
         let Holder { kind, token, since, meta, .. } = &self.holder;
         let more = [
-            cell(waiters),
+            cell(self.waiters),
             cell(kind.as_deref().map(printable)),
             cell(*token),
             cell(since.as_deref().map(printable)),
@@ -68,28 +67,10 @@ fn cell(value: Option<impl ToString>) -> String {
 }
 
 /// The locks for people.
-pub async fn table(sidecar: &Sidecar, locks: &[Box<RawValue>], is_wide: bool) -> Result<String, Failure> {
+pub fn table(locks: &[Box<RawValue>], is_wide: bool) -> Result<String, Failure> {
     let locks = locks.iter().map(|json| Lock::read(json)).collect::<Result<Vec<_>, _>>()?;
     if !is_wide {
         return Ok(view::table(&ALWAYS, &locks.iter().map(Lock::row).collect::<Vec<_>>()));
     }
-    let rows = locks.iter().map(async |lock| Ok(lock.wide_row(waiters(sidecar, &lock.key).await?)));
-    let rows: Vec<_> = stream::iter(rows).buffered(AT_ONCE).try_collect().await?;
-    Ok(view::table(&[ALWAYS, WIDE].concat(), &rows))
-}
-
-/// How many wait for a lock; `None` where the sidecar does not say it of this one.
-async fn waiters(sidecar: &Sidecar, key: &str) -> Result<Option<u64>, Failure> {
-    #[derive(Deserialize)]
-    struct Shown {
-        waiters: Option<u64>,
-    }
-    match sidecar.ask("GET", &path_of(key)).await {
-        Ok(body) => {
-            let shown: Shown = serde_json::from_slice(&body).map_err(|error| not_ours(&error))?;
-            Ok(shown.waiters)
-        }
-        Err(Failure::Refused(_)) => Ok(None),
-        Err(failure) => Err(failure),
-    }
+    Ok(view::table(&[ALWAYS, WIDE].concat(), &locks.iter().map(Lock::wide_row).collect::<Vec<_>>()))
 }

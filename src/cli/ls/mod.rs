@@ -28,7 +28,7 @@ pub struct LsFlags {
     #[arg(long, conflicts_with = "output")]
     json: bool,
 
-    /// wide: more columns, and a request for each lock to count its waiters; json: the same as --json
+    /// wide: more columns; json: the same as --json
     #[arg(short, long, value_name = "FORMAT", hide_possible_values = true)]
     output: Option<Output>,
 
@@ -102,7 +102,7 @@ async fn print_json(sidecar: &Sidecar, flags: &LsFlags) -> Result<(), Failure> {
 
 async fn print_table(sidecar: &Sidecar, flags: &LsFlags) -> Result<(), Failure> {
     let locks = read_all(sidecar, flags).await?;
-    say(columns::table(sidecar, &locks, flags.is_wide()).await?);
+    say(columns::table(&locks, flags.is_wide())?);
     let mut stderr = std::io::stderr();
     if std::io::stdout().is_terminal() && stderr.is_terminal() {
         let _ = writeln!(stderr, "{}", count(locks.len()));

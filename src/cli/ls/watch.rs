@@ -44,7 +44,7 @@ pub async fn run(sidecar: &Sidecar, flags: &LsFlags) -> Result<(), Failure> {
 /// What is shown, and of how many locks.
 async fn list(sidecar: &Sidecar, flags: &LsFlags) -> Result<(String, usize), Failure> {
     let locks = read_all(sidecar, flags).await?;
-    let text = if flags.is_json() { json(&locks) } else { columns::table(sidecar, &locks, flags.is_wide()).await? };
+    let text = if flags.is_json() { json(&locks) } else { columns::table(&locks, flags.is_wide())? };
     Ok((text, locks.len()))
 }
 

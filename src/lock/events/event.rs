@@ -169,7 +169,7 @@ pub enum Effect {
     },
     /// Subscribe to the shards' channels, and then run `watch.lua` for them.
     Mark(Vec<(Shard, u64)>),
-    /// Run `look.lua` for these keys of a shard, and for all in its index that begin with one of the prefixes.
+    /// Run `read.lua` for these keys of a shard, and for all in its index that begin with one of the prefixes.
     Look {
         shard: Shard,
         epoch: u64,

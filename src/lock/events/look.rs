@@ -8,9 +8,8 @@ use tokio::sync::Semaphore;
 
 use super::event::Look;
 use crate::lock::index::Page;
-use crate::lock::record;
-use crate::lock::request::{Holder, State};
-use crate::lock::scripts::{Scripts, Seen, StoredOrNone};
+use crate::lock::read::Looked;
+use crate::lock::scripts::Scripts;
 use crate::lock::{Key, Shard};
 use crate::redis::RedisFailure;
 
@@ -53,21 +52,12 @@ pub async fn look(
 async fn read(scripts: &Scripts, keys: &[Key]) -> Result<Vec<Look>, RedisFailure> {
     let mut looks = Vec::with_capacity(keys.len());
     for keys in keys.chunks(KEYS_AT_ONCE) {
-        let found = scripts.look(keys).await.map_err(RedisFailure::of_a_read)?;
+        let found = scripts.read(keys).await.map_err(RedisFailure::of_a_read)?;
         let at = Instant::now();
-        looks.extend(keys.iter().zip(found).map(|(key, seen)| look_of(scripts, key, seen, at)));
+        looks.extend(keys.iter().zip(found).map(|(key, seen)| {
+            let Looked { state, waiters } = Looked::of(scripts, key, seen);
+            Look { key: key.clone(), state, waiters, at }
+        }));
     }
     Ok(looks)
-}
-
-fn look_of(scripts: &Scripts, key: &Key, Seen { under, waiters }: Seen, at: Instant) -> Look {
-    let state = match under {
-        StoredOrNone::Nothing => State::Free,
-        StoredOrNone::Stranger => State::Held(Holder::UNKNOWN),
-        StoredOrNone::Text(found) => State::Held(record::holder(key, &found)),
-    };
-    if let State::Held(Holder::Lease(lease)) = &state {
-        scripts.high_water.saw(lease.token);
-    }
-    Look { key: key.clone(), state, waiters, at }
 }

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::pages::Page;
 use crate::lock::record;
-use crate::lock::scripts::{Scripts, StoredOrNone};
+use crate::lock::scripts::{Scripts, Seen, StoredOrNone};
 use crate::lock::{Lease, SHARDS, Shard, Token};
 use crate::redis::{Flight, RedisFailure};
 
@@ -46,6 +46,13 @@ pub enum ListFailure {
     Redis(#[from] RedisFailure),
 }
 
+/// A lease of a list.
+pub struct Listed {
+    pub lease: Lease,
+    /// How many wait for its key, over all sidecars.
+    pub waiters: u64,
+}
+
 /// A listing under way.
 pub struct Listing {
     scripts: Scripts,
@@ -67,7 +74,7 @@ pub struct Listing {
 struct Run {
     shard: Shard,
     after: u64,
-    ready: VecDeque<Lease>,
+    ready: VecDeque<Listed>,
     exhausted: bool,
 }
 
@@ -78,7 +85,7 @@ impl Run {
 
     /// The oldest token that is ready.
     fn head(&self) -> Option<u64> {
-        self.ready.front().map(|lease| lease.token.get())
+        self.ready.front().map(|listed| listed.lease.token.get())
     }
 }
 
@@ -113,13 +120,13 @@ impl Listing {
     }
 
     /// The next leases, at most `most`; none when there are no more. A listing without a place waits for one.
-    pub async fn next(&mut self, most: usize) -> Result<Vec<Lease>, RedisFailure> {
+    pub async fn next(&mut self, most: usize) -> Result<Vec<Listed>, RedisFailure> {
         self.next_within(most, Duration::MAX).await
     }
 
     /// The next leases, at most `most`, that are found before all looking has taken so long. Where fewer come back, none
     /// perhaps, and the listing [is not over](Listing::is_over), that was too short; but it has come some way.
-    pub async fn next_within(&mut self, most: usize, longest: Duration) -> Result<Vec<Lease>, RedisFailure> {
+    pub async fn next_within(&mut self, most: usize, longest: Duration) -> Result<Vec<Listed>, RedisFailure> {
         let mut batch = Vec::new();
         while batch.len() < most {
             let in_time = self.fill(longest).await?;
@@ -187,7 +194,7 @@ impl Listing {
     }
 
     /// Moves leases into `batch`, up to the first that a dry shard may have an older one than.
-    fn merge(&mut self, most: usize, batch: &mut Vec<Lease>) {
+    fn merge(&mut self, most: usize, batch: &mut Vec<Listed>) {
         let mut known = self.shards.iter().filter(|run| run.is_dry()).map(|run| run.after).min().unwrap_or(u64::MAX);
         while batch.len() < most {
             let heads = self.shards.iter_mut().filter(|run| run.head().is_some_and(|token| token <= known));
@@ -197,7 +204,7 @@ impl Listing {
                 }
                 return;
             };
-            batch.extend(run.ready.pop_front().inspect(|lease| self.after = lease.token.get()));
+            batch.extend(run.ready.pop_front().inspect(|listed| self.after = listed.lease.token.get()));
             self.wanted = self.wanted.saturating_sub(1);
             if run.is_dry() {
                 known = known.min(run.after);
@@ -235,13 +242,13 @@ impl Run {
         }
         let found = scripts.read(&keys).await.map_err(RedisFailure::of_a_read)?;
         let (mut bytes, count) = (0, keys.len());
-        let leases = found.into_iter().zip(keys).zip(granted).filter_map(|((found, key), token)| {
-            let StoredOrNone::Text(found) = found else { return None };
+        let leases = found.into_iter().zip(keys).zip(granted).filter_map(|((Seen { under, waiters }, key), token)| {
+            let StoredOrNone::Text(found) = under else { return None };
             bytes += found.text.len();
             let lease = record::read(&key, &found)?;
             scripts.high_water.saw(lease.token);
             // Granted again since the index was read: its turn comes under the newer token.
-            (lease.token.get() == token).then_some(lease)
+            (lease.token.get() == token).then_some(Listed { lease, waiters })
         });
         self.ready.extend(leases);
         // Long ones are remembered for a while.

@@ -5,9 +5,11 @@ mod list;
 mod overlong;
 mod pages;
 mod sweep;
+mod waiting;
 
 pub use census::{Census, Counted};
-pub use list::{ListFailure, Listing, PLACES, Place};
+pub use list::{ListFailure, Listed, Listing, PLACES, Place};
 pub use overlong::{Overlong, Walk};
 pub use pages::Page;
 pub use sweep::{Ledger, run as sweep};
+pub use waiting::Waiting;

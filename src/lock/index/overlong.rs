@@ -72,7 +72,7 @@ impl Walk {
         let keys: Vec<Key> = page.entries.into_iter().map(|(key, _)| key).collect();
         if !keys.is_empty() {
             let found = scripts.read(&keys).await?;
-            keys.into_iter().zip(found).for_each(|(key, seen)| self.see(key, &seen, cap_ms));
+            keys.into_iter().zip(found).for_each(|(key, seen)| self.see(key, &seen.under, cap_ms));
         }
         match page.next {
             Some(next) => self.after = next,

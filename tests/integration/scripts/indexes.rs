@@ -15,11 +15,11 @@ fn read_answers_in_the_order_of_its_keys() {
 
     assert_eq!(rows.len(), 5);
     for (row, word) in [(0, "free"), (2, "stranger")] {
-        assert_eq!(rows[row], [word]);
+        assert_eq!(rows[row], [word, "0"]);
     }
-    assert_eq!(rows[3], ["lease", "", "-1", "-1"]);
+    assert_eq!(rows[3], ["lease", "0", "", "-1", "-1"]);
     for row in [1, 4] {
-        assert_left(&rows[row], &["lease", &lease, &valid_until], 60_000);
+        assert_left(&rows[row], &["lease", "0", &lease, &valid_until], 60_000);
     }
     assert!(space.read(&[]).is_empty());
 }

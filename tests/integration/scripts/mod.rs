@@ -55,7 +55,6 @@ const BATCH: &str = concat!(
     include_str!("../../../lua/batch.lua")
 );
 const READ: &str = script!("head" "lease" "read");
-const LOOK: &str = script!("head" "lease" "look");
 const WATCH: &str = script!("head" "lease" "watch");
 const SWEEP: &str = script!("head" "lease" "sweep");
 const CENSUS: &str = script!("census");
@@ -226,7 +225,7 @@ impl Space {
     }
 
     fn read(&mut self, keys: &[&str]) -> Vec<Vec<String>> {
-        let names: Vec<String> = keys.iter().map(|key| self.lock(key)).collect();
+        let names: Vec<String> = keys.iter().flat_map(|key| [self.lock(key), self.queue(key)]).collect();
         match self.eval(READ, &names, &[]).unwrap() {
             Value::Array(rows) => rows.into_iter().map(row).collect(),
             other => panic!("{other:?}"),

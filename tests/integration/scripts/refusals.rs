@@ -91,7 +91,7 @@ fn out_of_memory_everything_that_keeps_or_frees_a_lock_works() {
     assert_eq!(word(&space.force("c", None).unwrap()), "forced");
     assert_eq!(space.undo(&attempts[3]).unwrap(), ["undone"]);
     assert_eq!(space.sweep(&[gone]).unwrap(), ["swept", "1"]);
-    assert_eq!(space.read(&["a"]), [["free"]]);
+    assert_eq!(space.read(&["a"]), [["free", "0"]]);
 }
 
 #[test]
@@ -144,7 +144,7 @@ fn a_user_who_may_not_get_is_refused_and_not_told_of_a_stranger() {
         let error = run(&mut space, script, token).unwrap_err();
         assert!(error.contains("can't run this command"), "{script}: {error}");
     }
-    let names = [space.lock("held")];
+    let names = [space.lock("held"), space.queue("held")];
     assert!(space.eval(super::READ, &names, &[]).is_err());
     space.connection = redis.connection();
     assert_eq!(space.contents(), contents);

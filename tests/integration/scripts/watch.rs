@@ -1,6 +1,6 @@
 //! What the scripts tell those who watch: only while the shard's mark stands, and no message that is not counted.
 
-use super::{Attempt, LOOK, Space, WATCH, identity_of};
+use super::{Attempt, Space, WATCH, identity_of};
 
 const KEEP_MS: &str = "30000";
 
@@ -16,14 +16,6 @@ impl Space {
     /// How many messages were counted since the mark had this number.
     fn told_since(&mut self, number: u64) -> u64 {
         self.mark().0 - number
-    }
-
-    fn look_at(&mut self, key: &str) -> Vec<String> {
-        let keys = [self.lock(key), self.queue(key)];
-        match self.eval(LOOK, &keys, &[]).unwrap() {
-            redis::Value::Array(mut rows) => super::row(rows.remove(0)),
-            other => panic!("{other:?}"),
-        }
     }
 
     fn waits(&mut self, id: &str) -> Vec<String> {
@@ -113,13 +105,13 @@ fn where_the_queue_stands_in_for_the_mark_nothing_is_told_and_all_else_is_as_eve
 #[test]
 fn a_look_tells_what_lies_there_and_how_many_wait() {
     let mut space = Space::shared();
-    assert_eq!(space.look_at("k"), ["free", "0"]);
+    assert_eq!(space.read(&["k"])[0], ["free", "0"]);
     space.granted(&Attempt::of("k", "alice", "n-1"));
     space.waits("w-1");
     let (lease, valid_until) = (space.lease("k").unwrap(), space.valid_until("k"));
-    super::assert_left(&space.look_at("k"), &["lease", "1", &lease, &valid_until.to_string()], 60_000);
+    super::assert_left(&space.read(&["k"])[0], &["lease", "1", &lease, &valid_until.to_string()], 60_000);
     let (lock, queue) = (space.lock("other"), space.queue("other"));
     let _: u64 = space.ask("LPUSH", &[&lock, "x"]);
     let _: u64 = space.ask("LPUSH", &[&queue, "x"]);
-    assert_eq!(space.look_at("other"), ["stranger", "0"]);
+    assert_eq!(space.read(&["other"])[0], ["stranger", "0"]);
 }

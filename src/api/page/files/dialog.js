@@ -1,0 +1,71 @@
+// Force-releases the lease that was shown, and not whatever holds its key by now.
+
+import { ask, reasonOf } from "./api.js";
+import { queueOf } from "./details.js";
+import { element } from "./dom.js";
+import { duration, say, sayMarked } from "./text.js";
+
+const LONGEST_REASON_BYTES = 200;
+
+/** Asks, and does it; the sentence that says what happened, or null where it was cancelled. */
+export async function forceRelease(dialog, lock) {
+  const next = await firstInQueue(lock);
+  const names = { key: lock.key, owner: lock.name, token: String(lock.token), next };
+  const loses = lock.isResting ? "force-rest" : "force-loses";
+  const reason = element("input", { id: "force-reason", maxlength: LONGEST_REASON_BYTES, autocomplete: "off" });
+  reason.addEventListener("input", () => reason.setCustomValidity(isTooLong(reason.value) ? say("too-long") : ""));
+  const form = element(
+    "form",
+    { method: "dialog" },
+    element("h2", { id: "force-title" }, ...sayMarked("force-title", names)),
+    element("p", {}, ...sayMarked(loses, { ...names, duration: duration(lock.heldFor()) })),
+    element("p", {}, ...sayMarked(next === null ? "force-no-next" : "force-next", names)),
+    lock.isResting ? null : element("p", {}, ...sayMarked("force-fence", names)),
+    element("label", { for: "force-reason" }, say("force-reason")),
+    reason,
+    element(
+      "p",
+      { class: "actions" },
+      element("button", { type: "button", onclick: () => dialog.close("") }, say("cancel")),
+      element("button", { value: "force", class: "danger" }, say("force-do")),
+    ),
+  );
+  dialog.replaceChildren(form);
+  dialog.returnValue = "";
+  dialog.showModal();
+  reason.focus();
+  await new Promise((closed) => dialog.addEventListener("close", closed, { once: true }));
+  if (dialog.returnValue !== "force") return null;
+  return outcome(await remove(lock.token, reason.value.trim()), names);
+}
+
+async function firstInQueue(lock) {
+  try {
+    return (await queueOf(lock.key))[0]?.owner ?? null;
+  } catch {
+    return null;
+  }
+}
+
+function isTooLong(text) {
+  return new TextEncoder().encode(text).length > LONGEST_REASON_BYTES;
+}
+
+function remove(token, reason) {
+  const why = reason === "" ? "" : `?reason=${encodeURIComponent(reason)}`;
+  return ask("DELETE", `cmn/leasable-locks/custom/${token}${why}`);
+}
+
+function outcome(answer, names) {
+  switch (answer.status) {
+    case 200:
+      return say("force-done", names);
+    case 404:
+      return say("force-over", names);
+    case 401:
+    case 403:
+      return say("force-forbidden", names);
+    default:
+      return say("force-unknown", { ...names, reason: reasonOf(answer) });
+  }
+}
