@@ -13,5 +13,6 @@ mod leases;
 mod lists;
 mod native;
 mod openapi;
+mod page;
 mod permits;
 mod progress;

@@ -91,6 +91,10 @@ impl Checked<'_> {
         self.ask("holdLock", &bob, &format!("{path}/hold"), Some(json!({"reentrant": true})), 400).await;
         self.ask("showLock", &bob, &path, None, 200).await;
         self.ask("showLock", &bob, "/v1/locks/%00", None, 400).await;
+        self.ask("showQueue", &bob, &format!("{path}/queue"), None, 200).await;
+        self.ask("showQueue", &bob, "/v1/locks/%00/queue", None, 400).await;
+        self.ask("readStatus", &bob, "/v1/status", None, 200).await;
+        self.ask("readStatus", &bob, "/v1/status?x=1", None, 400).await;
         let known = self.sidecar.ask(&bob, "GET", &path).header("if-none-match", "*").send().await;
         assert_eq!(known.status, 304);
         self.document.check("showLock", &known);
