@@ -159,7 +159,7 @@ fn kind(operation: &'static str) -> &'static str {
         "hold" => "hold",
         "renew" => "renew",
         "remove" | "release" | "custom_remove" | "unlock" => "release",
-        "list" | "show" | "fence" | "events" => "read",
+        "list" | "show" | "queue" | "fence" | "events" => "read",
         _ => "other",
     }
 }

@@ -23,23 +23,17 @@ async fn an_entry_is_the_key_and_what_get_says_of_its_holder() {
     let page = page.json();
     assert_eq!((fields(&page), &page["next"]), (vec!["locks", "next"], &Value::Null));
     let mut entry = locks(&page)[0].clone();
-    assert_eq!(fields(&entry), [
-            "key",
-            "kind",
-            "meta",
-            "owner",
-            "since",
-            "state",
-            "token",
-            "ttlMs",
-            "validForMs",
-            "validUntil",
-            "waiters"
-        ]);
+    assert_eq!(
+        fields(&entry),
+        ["key", "kind", "meta", "owner", "since", "state", "token", "ttlMs", "validForMs", "validUntil", "waiters"]
+    );
     let mut holder = native.look(&key).await["holder"].clone();
     assert!(left_ms(&holder) <= left_ms(&entry));
     assert_eq!((&entry["key"], &entry["waiters"], &entry["ttlMs"]), (&json!(key), &json!(0), &json!(60_000)));
-    entry.as_object_mut().unwrap().retain(|field, _| !["key", "state", "validForMs", "waiters"].contains(&field.as_str()));
+    entry
+        .as_object_mut()
+        .unwrap()
+        .retain(|field, _| !["key", "state", "validForMs", "waiters"].contains(&field.as_str()));
     holder.as_object_mut().unwrap().retain(|field, _| field != "validForMs");
     assert_eq!(entry, holder);
 }

@@ -22,10 +22,7 @@ async fn it_counts_locks_and_waiters_and_names_redis() {
     let ready = async || native.status(&Who::System).await["redis"]["ready"] == true;
     eventually("it is ready", Duration::from_secs(10), ready).await;
     let status = native.status(&Who::System).await;
-    assert_eq!(
-        fields(&status),
-        ["keyPrefix", "locks", "mayForceRelease", "oldest", "redis", "waiting", "warnings"]
-    );
+    assert_eq!(fields(&status), ["keyPrefix", "locks", "mayForceRelease", "oldest", "redis", "waiting", "warnings"]);
     assert_eq!(fields(&status["redis"]), ["address", "ready", "role", "topology", "version"]);
     assert_eq!((&status["locks"], &status["waiting"], &status["oldest"]), (&json!(0), &json!(0), &Value::Null));
     assert_eq!((&status["keyPrefix"], &status["warnings"]), (&json!("team-a"), &json!([])));
@@ -70,10 +67,8 @@ async fn it_answers_while_redis_does_not_and_says_why() {
     assert_eq!((&status["locks"], &status["waiting"], &status["oldest"]), (&Value::Null, &Value::Null, &Value::Null));
     assert!(status["redis"]["reason"].as_str().is_some_and(|reason| !reason.is_empty()), "{status}");
     redis.up();
-    eventually("it counts again", Duration::from_secs(20), async || {
-        native.status(&Who::System).await["locks"] == 0
-    })
-    .await;
+    eventually("it counts again", Duration::from_secs(20), async || native.status(&Who::System).await["locks"] == 0)
+        .await;
 }
 
 #[tokio::test]
