@@ -47,6 +47,7 @@ pub mod log;
 pub mod metrics;
 mod request;
 pub mod secret;
+mod timer;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -10,10 +10,7 @@ use super::client::{SidecarFlags, encoded};
 use super::failure::{Failure, not_ours};
 use super::view::printable;
 use super::{complain, exit, runtime, say};
-use crate::config;
-
-/// Longest `--for`.
-const LONGEST_ABSENCE: Duration = Duration::from_secs(24 * 60 * 60);
+use crate::election::absence;
 
 #[derive(Args, Debug)]
 pub struct ElectFlags {
@@ -89,8 +86,4 @@ async fn if_leading(flags: &ElectFlags) -> Result<bool, Failure> {
         None => complain(format!("election `{name}` has no leader now")),
     }
     Ok(told.leader)
-}
-
-fn absence(text: &str) -> Result<Duration, String> {
-    config::duration(text, Duration::ZERO, LONGEST_ABSENCE)
 }

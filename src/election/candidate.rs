@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::condition::{Conditions, Obstacle, sleep_until};
+use super::condition::{Conditions, Obstacle};
 use super::leader::Leader;
 use super::{Election, look};
 use crate::hold::{Granted, Keeper};
 use crate::lock::{Acquired, Attempt, LockFailure, Reentry, Succession, Wait};
+use crate::timer::sleep_until;
 
 /// Longest time in the queue before it is joined again, at its end.
 const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);

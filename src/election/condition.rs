@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::drain::Drain;
+use crate::timer::sleep_until;
 
 /// Why it stands no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,13 +95,5 @@ async fn changes<T>(receiver: Option<&mut watch::Receiver<T>>) {
     };
     if is_over {
         std::future::pending().await
-    }
-}
-
-/// Ends at that time, if there is one.
-pub async fn sleep_until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -4,6 +4,7 @@
 //! the lock is released; and a sidecar that is granted the lock is silent for a whole ttl, since Redis may have lost the lease of
 //! another one that still counts on it, unless the lock came straight from a leader that had withdrawn.
 
+mod absence;
 mod candidate;
 mod condition;
 mod health;
@@ -22,8 +23,9 @@ use crate::drain::Drain;
 use crate::hold::{Granted, Keeper};
 use crate::lock::{Holder, Key, Owner, Ttl};
 use crate::metrics::Metrics;
+use crate::timer::sleep_until;
+pub use absence::absence;
 use candidate::{Candidate, Resignation};
-pub use condition::sleep_until;
 use condition::{Asks, Conditions};
 pub use knowledge::Answer;
 use knowledge::{Knowledge, Leading, Seen};

@@ -2,34 +2,25 @@
 //! those of the elector of NAIS and of the old leader-elector of Kubernetes, whose apps ask here unchanged.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{Request, StatusCode};
 use serde::Serialize;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::request::no_body;
+use super::sse::{self, COMMENT, Chunks, SIGN_OF_LIFE};
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::wire::{json, no_content, parameter, rfc3339, segment};
 use crate::auth::Anonymous;
 use crate::drain::Drain;
-use crate::election::{Answer, Election, Listener};
+use crate::election::{self, Answer, Election, Listener};
 use crate::lock::Token;
 use crate::request::continued;
-use crate::server::{Body, Broken, Response};
-
-/// Longest time for which a candidate can be told to stay away.
-const LONGEST_ABSENCE: Duration = Duration::from_secs(24 * 60 * 60);
-/// So often a stream says that it lives, so that no proxy takes it for dead.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
-/// Asks proxies not to hold events back.
-static X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+use crate::server::Response;
 
 /// `GET /v1/elections/{name}`.
 pub async fn election(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
@@ -46,11 +37,8 @@ pub async fn leader(cx: &Context, request: Request<Incoming>) -> Result<Response
 /// `GET /v1/elections/{name}/events`: the same at once, when it changes, and while this sidecar leads at each renewal.
 pub async fn election_events(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
     let election = asked(cx, request, |cx| named(cx, &name)).await?;
-    let (events, body) = mpsc::channel(1);
+    let (events, response) = sse::open(1);
     tokio::spawn(continued(tell(election.listen(), events, cx.drain.clone())));
-    let mut response = Response::new(Body::Stream(body));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    response.headers_mut().insert(X_ACCEL_BUFFERING.clone(), HeaderValue::from_static("no"));
     Ok(response)
 }
 
@@ -61,7 +49,8 @@ pub async fn resign(cx: &Context, request: Request<Incoming>, name: String) -> R
     let election = named(cx, &name)?;
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let absence = parameter(request.uri().query().unwrap_or_default(), "for")?;
-    let absence = absence.map(|text| span_of(&text)).transpose()?;
+    let absence = absence.map(|text| election::absence(&text)).transpose();
+    let absence = absence.map_err(|problem| Failure::BadRequest(format!("for: {problem}")))?;
     no_body(request, PARAMETERS).await?;
     if election.resign(absence).await { Ok(no_content()) } else { Err(Failure::Draining) }
 }
@@ -89,15 +78,9 @@ async fn asked<'a>(
     Ok(election)
 }
 
-fn span_of(text: &str) -> Result<Duration, Failure> {
-    let span = text.parse::<jiff::SignedDuration>().ok().and_then(|span| Duration::try_from(span).ok());
-    span.filter(|span| *span <= LONGEST_ABSENCE)
-        .ok_or_else(|| Failure::BadRequest("for: expected a duration of at most 24h, such as 30s or 5m".to_owned()))
-}
-
 /// Writes events for as long as they are read, each when the one before it was taken: who reads slowly misses what was
 /// between, and nothing waits in memory.
-async fn tell(mut listener: Listener, events: mpsc::Sender<Result<Bytes, Broken>>, drain: Drain) {
+async fn tell(mut listener: Listener, events: Chunks, drain: Drain) {
     let (mut told, mut spoke_at): (Option<Answer>, _) = (None, Instant::now());
     while let Ok(place) = events.reserve().await {
         let answer = listener.answer();
@@ -109,7 +92,7 @@ async fn tell(mut listener: Listener, events: mpsc::Sender<Result<Bytes, Broken>
             place.send(Ok(Bytes::from(text)));
             (told, spoke_at) = (Some(answer), Instant::now());
         } else if spoke_at.elapsed() >= SIGN_OF_LIFE {
-            place.send(Ok(Bytes::from_static(b":\n\n")));
+            place.send(Ok(Bytes::from_static(COMMENT)));
             spoke_at = Instant::now();
         }
         if ends {

@@ -2,14 +2,13 @@
 
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request};
 
 use super::permit::Permit;
 use super::request::{key_in, no_body};
-use super::sse::{self, Closed, Sender};
+use super::sse::{self, Closed, SIGN_OF_LIFE, Sender};
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
@@ -19,9 +18,8 @@ use crate::drain::Drain;
 use crate::lock::{Events, Interest, Look, MOST_STATES, Owner, WatchNews};
 use crate::request::continued;
 use crate::server::{Peer, Response};
+use crate::timer::sleep_until;
 
-/// Between two signs of life of a stream that has nothing to tell; its credential is checked then, too.
-const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
 /// How long a reader waits before it connects again, milliseconds; and by how much that differs from reader to reader.
 const RETRY_MS: [u64; 2] = [800, 400];
 
@@ -133,12 +131,6 @@ async fn tell(mut events: Events, mut sender: Sender, states: Arc<Vec<Arc<Look>>
 
 /// Resolves when the credential of the caller is valid no longer.
 async fn ended(permit: &Permit, owner: &Owner) {
-    let expired = async {
-        match permit.ends() {
-            Some(end) => tokio::time::sleep_until(end.into()).await,
-            None => std::future::pending().await,
-        }
-    };
     let refused = async {
         loop {
             tokio::time::sleep(SIGN_OF_LIFE).await;
@@ -149,7 +141,7 @@ async fn ended(permit: &Permit, owner: &Owner) {
         }
     };
     tokio::select! {
-        () = expired => {}
+        () = sleep_until(permit.ends()) => {}
         () = refused => {}
     }
 }

@@ -1,6 +1,7 @@
-//! Server-sent events: how a state and a change are spelled, and how they are sent no faster than they are read.
+//! Server-sent events: the answer that streams them, how a state and a change are spelled, and how they are sent no faster
+//! than they are read.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::StatusCode;
@@ -12,6 +13,10 @@ use super::view::{HolderView, StateView, state_of};
 use crate::lock::{Change, Look, State, Token, Under, What};
 use crate::server::{Body, Broken, Response};
 
+/// Between two signs of life of a stream that has nothing to tell, so that no proxy takes it for dead.
+pub const SIGN_OF_LIFE: Duration = Duration::from_secs(15);
+/// What readers ignore, and proxies take for a sign of life.
+pub const COMMENT: &[u8] = b":\n\n";
 /// Chunks that may wait for a slow reader.
 const CHUNKS: usize = 2;
 /// Bytes of a chunk, but for the event that goes beyond.
@@ -22,9 +27,12 @@ static ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering"
 /// The reader has closed the connection.
 pub struct Closed;
 
-/// The end of the stream at which events are written.
+/// The end of the stream at which chunks of events are written.
+pub type Chunks = mpsc::Sender<Result<Bytes, Broken>>;
+
+/// The end of the stream at which the states and changes of locks are written.
 pub struct Sender {
-    chunks: mpsc::Sender<Result<Bytes, Broken>>,
+    chunks: Chunks,
     chunk: Vec<u8>,
 }
 
@@ -39,6 +47,12 @@ fn head(body: Body) -> Response {
     response
 }
 
+/// A stream of which so many chunks may wait for a slow reader, and the answer that has it as its body.
+pub fn open(waiting: usize) -> (Chunks, Response) {
+    let (chunks, body) = mpsc::channel(waiting);
+    (chunks, head(Body::Stream(body)))
+}
+
 /// What a HEAD is answered.
 pub fn head_alone() -> Response {
     head(Body::Whole(None))
@@ -47,8 +61,8 @@ pub fn head_alone() -> Response {
 impl Sender {
     /// A stream, and the answer that has it as its body.
     pub fn open() -> (Sender, Response) {
-        let (chunks, body) = mpsc::channel(CHUNKS);
-        (Sender { chunks, chunk: Vec::new() }, head(Body::Stream(body)))
+        let (chunks, response) = open(CHUNKS);
+        (Sender { chunks, chunk: Vec::new() }, response)
     }
 
     /// Resolves when the reader has closed the connection.
@@ -62,9 +76,9 @@ impl Sender {
         self.chunk.extend_from_slice(format!("retry: {ms}\n\n").as_bytes());
     }
 
-    /// What readers ignore, and proxies take for a sign of life.
+    /// A sign of life.
     pub fn comment(&mut self) {
-        self.chunk.extend_from_slice(b":\n\n");
+        self.chunk.extend_from_slice(COMMENT);
     }
 
     pub async fn states(&mut self, looks: &[std::sync::Arc<Look>]) -> Result<(), Closed> {

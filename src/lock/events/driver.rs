@@ -18,6 +18,7 @@ use crate::lock::scripts::{Scripts, WatchRow};
 use crate::lock::{SHARDS, Shard};
 use crate::metrics::Metrics;
 use crate::redis::{Attention, Heard, Purpose, Push, RedisFailure};
+use crate::timer::sleep_until;
 
 /// How long a mark stays when no sidecar renews it.
 const KEEP_MS: u64 = 30_000;
@@ -62,13 +63,7 @@ impl Driver {
     pub async fn run(mut self, mut commands: mpsc::UnboundedReceiver<Command>) {
         loop {
             let due = self.state.next_due();
-            let is_due = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let (is_behind, catch_up_at) = (!self.behind.is_empty(), self.catch_up_at.into());
+            let catch_up_at = (!self.behind.is_empty()).then_some(self.catch_up_at);
             let subscription = &mut self.subscription;
             let heard = async {
                 match subscription {
@@ -92,8 +87,8 @@ impl Driver {
                     None => return,
                 },
                 Some(done) = self.work.next() => self.state.handle(done, Instant::now()),
-                () = is_due => self.state.due(Instant::now()),
-                () = tokio::time::sleep_until(catch_up_at), if is_behind => self.catch_up(),
+                () = sleep_until(due) => self.state.due(Instant::now()),
+                () = sleep_until(catch_up_at) => self.catch_up(),
             };
             effects.into_iter().for_each(|effect| self.carry_out(effect));
             if self.state.is_empty() {

@@ -17,6 +17,7 @@ use crate::lock::record;
 use crate::lock::request::{Holder, Progress, Reentry, Succession};
 use crate::lock::scripts::{JoinArgs, JoinRow, KeyState, Precision, Scripts, Stored};
 use crate::redis::{Attention, Heard, Purpose, RedisFailure};
+use crate::timer::sleep_until;
 
 /// The one task that owns the state: it takes in what happens and does what comes of it.
 pub struct Driver {
@@ -58,12 +59,6 @@ impl Driver {
     ) {
         loop {
             let due = self.state.next_due();
-            let is_due = async {
-                match due {
-                    Some(due) => tokio::time::sleep_until(due.into()).await,
-                    None => std::future::pending().await,
-                }
-            };
             let effects = tokio::select! {
                 // A turn may be heard of a waiter that has just joined: what callers say comes first.
                 biased;
@@ -80,7 +75,7 @@ impl Driver {
                     Some(input) => self.state.handle(input, Instant::now()),
                     None => Vec::new(),
                 },
-                () = is_due => self.state.due(Instant::now()),
+                () = sleep_until(due) => self.state.due(Instant::now()),
             };
             effects.into_iter().for_each(|effect| self.carry_out(effect));
             if self.state.is_empty() != self.attention.is_none() {

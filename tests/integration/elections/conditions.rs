@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use super::{Candidates, SOON, TTL, candidate};
+use super::{Candidates, SOON, TTL, candidate, news};
 use crate::harness::{Sidecar, TestRedis, eventually, unique};
 
 #[tokio::test]
@@ -59,7 +59,7 @@ async fn a_sidecar_leads_only_while_its_app_asks() {
     eventually("it leads again", SOON, async || candidates.all[0].ops(&gauge).await.status == 200).await;
     let begun = Instant::now();
     while begun.elapsed() < TTL * 3 {
-        events.event().await.expect("an event");
+        news(&mut events).await.expect("an event");
         assert_eq!(candidates.all[0].ops(&gauge).await.status, 200);
     }
 }

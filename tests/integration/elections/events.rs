@@ -2,19 +2,26 @@
 
 use std::time::Duration;
 
-use super::{Candidates, SOON, TTL};
+use super::{Candidates, SOON, TTL, news};
 use crate::harness::Timed;
 
 #[tokio::test]
 async fn events_come_at_once_at_each_change_and_at_each_renewal_while_it_leads() {
     let candidates = Candidates::start(1, &[]).await;
     let mut events = candidates.all[0].call("GET", &format!("{}/events", candidates.path())).open().await;
-    let first = events.event().await.expect("the state, at once");
+    for (name, value) in [
+        ("content-type", "text/event-stream"),
+        ("cache-control", "no-store, no-transform"),
+        ("x-accel-buffering", "no"),
+    ] {
+        assert_eq!(events.headers.get(name).and_then(|value| value.to_str().ok()), Some(value));
+    }
+    let first = news(&mut events).await.expect("the state, at once");
     assert!(first["leader"] == true || first["leader"] == false);
     candidates.elected().await;
     let (mut renewals, mut last) = (0, String::new());
     while renewals < 3 {
-        let event = events.event().await.expect("an event");
+        let event = news(&mut events).await.expect("an event");
         if event["leader"] == true {
             let at = event["last_update"].as_str().expect("a time").to_owned();
             assert!(at >= last, "{at} after {last}");
@@ -23,7 +30,7 @@ async fn events_come_at_once_at_each_change_and_at_each_renewal_while_it_leads()
     }
     candidates.resign(0, "?for=1h").await;
     loop {
-        let event = events.event().await.expect("an event");
+        let event = news(&mut events).await.expect("an event");
         if event["leader"] == false {
             assert!(event.get("name").is_none(), "it never names itself: {event}");
             break;
@@ -36,10 +43,10 @@ async fn a_stream_says_that_it_leads_no_longer_and_ends_when_the_sidecar_is_stop
     let mut candidates = Candidates::start(1, &[]).await;
     candidates.elected().await;
     let mut events = candidates.all[0].call("GET", &format!("{}/events", candidates.path())).open().await;
-    assert_eq!(events.event().await.expect("the state")["leader"], true);
+    assert_eq!(news(&mut events).await.expect("the state")["leader"], true);
     candidates.all[0].signal("TERM");
     let mut last = None;
-    while let Some(event) = events.event().await {
+    while let Some(event) = news(&mut events).await {
         last = Some(event);
     }
     assert_eq!(last.expect("an event")["leader"], false);
@@ -64,7 +71,7 @@ async fn a_reader_that_stops_reading_holds_up_neither_the_election_nor_others() 
     let mut events = candidates.all[0].call("GET", &format!("{}/events", candidates.path())).open().await;
     let mut renewals = 0;
     while renewals < 12 {
-        let waited = tokio::time::timeout(TTL, events.event()).await.expect("at each renewal").expect("an event");
+        let waited = tokio::time::timeout(TTL, news(&mut events)).await.expect("at each renewal").expect("an event");
         renewals += usize::from(waited["leader"] == true);
     }
     assert!(candidates.all[0].memory() < begun + 4 * 1024 * 1024, "nothing waits in memory for them");

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::harness::http::Lines;
 use crate::harness::{Sidecar, TestRedis, eventually, unique};
 
 /// For how long a leader of these tests leads unless it is renewed.
@@ -82,6 +83,13 @@ impl Candidates {
         let answer = self.all[number].call("DELETE", &format!("{}{query}", self.path())).send().await;
         assert_eq!(answer.status, 204, "{}", answer.text());
     }
+}
+
+/// The next event of an election, which has no name; `None` when the stream has ended.
+async fn news(events: &mut Lines) -> Option<Value> {
+    let (name, news) = events.event().await?;
+    assert_eq!(name, "message");
+    Some(news)
 }
 
 /// A candidate of an election, `pod-N`, for [`TTL`] unless a flag says otherwise.

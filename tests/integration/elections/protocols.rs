@@ -1,6 +1,6 @@
 //! What apps written for other leader electors ask, played by a plain client.
 
-use super::{Candidates, TTL, candidate};
+use super::{Candidates, TTL, candidate, news};
 use crate::harness::{Sidecar, TestRedis, eventually, http, unique};
 
 /// The leader-elector of `kubernetes/contrib` (`election/README.md`): its apps send `GET http://localhost:4040/`, read
@@ -43,7 +43,7 @@ async fn an_app_of_nais_finds_the_leader_at_its_url_and_hears_of_the_next_one() 
     candidates.resign(leader, "").await;
     let next = format!("pod-{}", 1 - leader);
     loop {
-        let event = events.event().await.expect("an event");
+        let event = news(&mut events).await.expect("an event");
         assert!(event.get("last_update").is_some(), "{event}");
         if event["name"] == next.as_str() {
             break;

@@ -144,36 +144,27 @@ impl Lines {
         }
     }
 
-    /// The data of the next event of a `text/event-stream`, which must have no name; `None` when the answer has ended.
-    pub async fn event(&mut self) -> Option<Value> {
-        loop {
-            match self.line().await?.as_slice() {
-                b"\n" | b":\n" => {}
-                line => {
-                    let data = line.strip_prefix(b"data: ").expect("data, and no name");
-                    return Some(serde_json::from_slice(data).expect("JSON"));
-                }
-            }
-        }
-    }
-
     /// The next line as JSON; `None` when the answer has ended.
     pub async fn next(&mut self) -> Option<Value> {
         let line = self.line().await?;
         Some(serde_json::from_slice(&line).expect("a line of JSON"))
     }
 
-    /// The next server-sent event: its name and its data; `None` when the answer has ended.
-    pub async fn named_event(&mut self) -> Option<(String, Value)> {
-        let (mut name, mut data) = (String::new(), Value::Null);
+    /// The next server-sent event: its name, which is `message` where it has none, and its data; `None` when the answer has
+    /// ended.
+    pub async fn event(&mut self) -> Option<(String, Value)> {
+        let (mut name, mut data) = ("message".to_owned(), None);
         loop {
             let line = self.line().await?;
             let line = std::str::from_utf8(&line).expect("UTF-8").trim_end_matches('\n');
             match line.split_once(": ") {
                 Some(("event", text)) => text.clone_into(&mut name),
-                Some(("data", text)) => data = serde_json::from_str(text).expect("JSON on one line"),
-                _ if line.is_empty() && !name.is_empty() => return Some((name, data)),
-                _ => {}
+                Some(("data", text)) => data = Some(serde_json::from_str(text).expect("JSON on one line")),
+                _ if !line.is_empty() => {}
+                _ => match data.take() {
+                    Some(data) => return Some((name, data)),
+                    None => "message".clone_into(&mut name),
+                },
             }
         }
     }

@@ -62,7 +62,7 @@ impl Drop for Watcher {
 
 async fn read(lines: &mut Lines, shown: &Mutex<Shown>) {
     let mut run = BTreeMap::new();
-    while let Some((name, data)) = lines.named_event().await {
+    while let Some((name, data)) = lines.event().await {
         let mut shown = shown.lock().expect("no panic while held");
         let (key, token) = (data["key"].as_str().unwrap_or_default().to_owned(), data["token"].as_u64().unwrap_or(0));
         match name.as_str() {

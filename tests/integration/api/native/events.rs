@@ -19,7 +19,7 @@ async fn open(native: &Native, path: &str) -> Lines {
 
 /// The next event, which must come soon.
 async fn next(lines: &mut Lines) -> (String, Value) {
-    tokio::time::timeout(SOON, lines.named_event()).await.expect("an event in time").expect("the stream goes on")
+    tokio::time::timeout(SOON, lines.event()).await.expect("an event in time").expect("the stream goes on")
 }
 
 /// The states that come first, up to `synced`.
@@ -188,7 +188,7 @@ async fn a_stream_ends_with_the_drain_at_once() {
     let mut lines = open(&native, "/v1/events").await;
     states(&mut lines).await;
     native.signal("TERM");
-    let ended = async { while lines.named_event().await.is_some() {} };
+    let ended = async { while lines.event().await.is_some() {} };
     tokio::time::timeout(SOON, ended).await.expect("it ends");
     assert_eq!(native.0.exit_code(SOON).await, Some(0), "the grace is not used up");
 }
@@ -206,7 +206,7 @@ async fn a_stream_ends_with_the_credential_of_its_caller() {
     let mut stays = native.ask(&reader("bob"), "GET", &events).open().await;
     assert_eq!((ends.status, stays.status), (200, 200));
     states(&mut stays).await;
-    let ended = async { while ends.named_event().await.is_some() {} };
+    let ended = async { while ends.event().await.is_some() {} };
     tokio::time::timeout(Duration::from_secs(8), ended).await.expect("it ends");
     native.granted(&Who::System, &key).await;
     assert_eq!(next(&mut stays).await.0, "granted");

@@ -133,7 +133,7 @@ impl Checked<'_> {
         for (id, path) in [("watchLock", format!("{path}/events")), ("watchLocks", "/v1/events".to_owned())] {
             let mut lines = self.sidecar.ask(&Who::System, "GET", &path).open().await;
             assert_eq!(lines.status, 200);
-            let (name, state) = lines.named_event().await.expect("an event");
+            let (name, state) = lines.event().await.expect("an event");
             assert_eq!(name, "state");
             let mut state = state.as_object().expect("an object").clone();
             assert!(state.remove("token").is_some_and(|token| token.is_u64()));
@@ -192,7 +192,7 @@ impl Checked<'_> {
         let operation = self.document.operation("streamElection");
         let schema = &operation.item["responses"]["200"]["content"]["text/event-stream"]["schema"];
         let mut events = self.sidecar.call("GET", &format!("{path}/events")).open().await;
-        self.document.assert_valid("streamElection", schema, &events.event().await.expect("an event"));
+        self.document.assert_valid("streamElection", schema, &events.event().await.expect("an event").1);
         self.document.saw("streamElection", "200");
         self.document.check("probeLeader", &self.sidecar.ops("/leader/jobs").await);
         self.ask("resign", &Who::System, &format!("{path}?for=1h"), None, 204).await;

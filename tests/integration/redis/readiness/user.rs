@@ -130,12 +130,12 @@ async fn native(sidecar: &Sidecar) {
 async fn watching(sidecar: &Sidecar) {
     let stream = |path: &str| sidecar.call("GET", path).cookie(&jwt::reader("bob")).open();
     let (mut one, mut all) = (stream("/v1/locks/watched/events").await, stream("/v1/events").await);
-    let begun = [one.named_event().await, all.named_event().await].map(|event| event.expect("an event").0);
+    let begun = [one.event().await, all.event().await].map(|event| event.expect("an event").0);
     assert!(begun.iter().all(|event| event == "state" || event == "synced"), "{begun:?}");
     does(sidecar, "alice", "POST /v1/locks/watched", json!({}), 201).await;
-    while one.named_event().await.expect("an event").0 != "granted" {}
+    while one.event().await.expect("an event").0 != "granted" {}
     does(sidecar, "bob", "DELETE /v1/locks/watched?force=true", Value::Null, 204).await;
-    while one.named_event().await.expect("an event").0 != "forced" {}
+    while one.event().await.expect("an event").0 != "forced" {}
 }
 
 /// Two wait in line: one gets the lock when the first holder's lease expires, by the other sidecar; one hangs up.
