@@ -176,6 +176,14 @@ impl TestRedis {
         line.map_or(0, |rest| rest.split(',').next().unwrap_or_default().parse().expect("a number of calls"))
     }
 
+    /// Calls of all commands since the counters were reset, by clients and by scripts.
+    pub fn all_calls(&self) -> u64 {
+        let stats: String = self.ask("INFO", &["commandstats"]);
+        let calls =
+            stats.lines().filter_map(|line| line.split_once(":calls=")?.1.split(',').next()?.parse::<u64>().ok());
+        calls.sum()
+    }
+
     /// The commands that clients send within `time`; not those that scripts call.
     pub fn sent_within(&self, time: Duration) -> Vec<String> {
         let mut socket = UnixStream::connect(self.socket()).expect("a connection to redis-server");

@@ -4,6 +4,7 @@ mod engine;
 mod exclusion;
 mod intervals;
 mod other_programs;
+mod pipelined;
 mod raw_keys;
 mod shards;
 mod sweeps;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use lockside::lock::{Key, KeySpace};
 use serde_json::{Value, json};
 
+use super::pipelined::Pipelined;
 use crate::harness::{Sidecar, TestRedis, eventually, heavy};
 
 const LOCKS: usize = 100_000;
@@ -88,31 +89,11 @@ async fn page_while_locks_come_and_go(sidecar: &Arc<Sidecar>) {
 }
 
 /// The locks of a sidecar that is no more: ours knows nothing of them but what lies in Redis.
-pub fn fill_as_another_would(mut redis: redis::Connection) {
-    let text = concat!(
-        include_str!("../../../lua/head.lua"),
-        include_str!("../../../lua/lease.lua"),
-        include_str!("../../../lua/queue.lua"),
-        include_str!("../../../lua/acquire.lua")
-    );
-    let script = redis::Script::new(text);
-    let space = KeySpace::new("lockside");
-    redis::cmd("SCRIPT").arg("LOAD").arg(text).exec(&mut redis).unwrap();
+pub fn fill_as_another_would(redis: redis::Connection) {
+    let mut locks = Pipelined::on(redis);
     for chunk in (0..LOCKS).collect::<Vec<_>>().chunks(1000) {
-        let mut pipe = redis::pipe();
-        for number in chunk {
-            let key = Key::parse(&format!("bulk-{number}")).unwrap();
-            let shard = key.shard();
-            pipe.cmd("EVALSHA").arg(script.get_hash()).arg(4);
-            pipe.arg(space.lock(&key)).arg(&space.tokens(shard)[..]).arg(space.queue(&key));
-            pipe.arg(&space.watch(shard)[..]);
-            let (floor, request, further, own, not_after) = (0, "", "", "refuse", "");
-            pipe.arg(key.as_str()).arg(shard.to_string()).arg(floor).arg(space.push(key.shard()));
-            pipe.arg(r#""kind":"system","owner":"gone","#).arg(format!(r#""nonce":"{number}","#)).arg(request);
-            pipe.arg(LEASE.as_millis() as u64).arg(further).arg(own).arg(not_after);
-            pipe.ignore();
-        }
-        pipe.exec(&mut redis).unwrap();
+        let keys: Vec<String> = chunk.iter().map(|number| format!("bulk-{number}")).collect();
+        locks.acquire(&keys, LEASE.as_millis() as u64, "");
     }
 }
 
