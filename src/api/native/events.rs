@@ -2,6 +2,7 @@
 
 use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::body::Incoming;
 use hyper::{Method, Request};
@@ -20,6 +21,8 @@ use crate::request::continued;
 use crate::server::{Peer, Response};
 use crate::timer::sleep_until;
 
+/// How long a reader may take nothing of what is sent, or not answer at all, before its connection is cut.
+const SILENCE: Duration = Duration::from_secs(30);
 /// How long a reader waits before it connects again, milliseconds; and by how much that differs from reader to reader.
 const RETRY_MS: [u64; 2] = [800, 400];
 
@@ -60,7 +63,7 @@ async fn stream(
     }
     let permit = Permit::of(cx, credential);
     let mut events = cx.locks.events(interest)?;
-    peer.watch(SIGN_OF_LIFE);
+    peer.watch(SILENCE);
     let states = begin(&mut events, cx.drain.begun()).await?;
     let (sender, response) = Sender::open();
     let watched = Stream { events, sender, permit, owner, drain: cx.drain.clone() };
