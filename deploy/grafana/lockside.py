@@ -47,6 +47,14 @@ ROWS = {
          ('sum by (outcome) (lockside:requests:rate5m{SELECT, outcome=~"held|wait-timeout|too-many-waiters"})',
           "{{outcome}}")),
     ],
+    "Watching": [
+        ("stat", "Watchers", "short", "Streams of lock events that are open now.",
+         ("sum(lockside_watchers{SELECT})", "watchers")),
+        ("graph", "Watchers by sidecar", "short", "By what they watch. --max-watchers bounds each sidecar's.",
+         ("lockside_watchers{SELECT}", "{{instance}} {{kind}}")),
+        ("graph", "Gaps", "short", "Within the last 10 min: watchers that were told that they may have missed changes.",
+         ("lockside:watch_gaps:increase10m{SELECT}", "{{job}}")),
+    ],
     "Elections": [
         ("graph", "Leaders", "short", "By election: 1 where one leads, 0 where none does.",
          ("sum by (job, election) (lockside_leader{SELECT})", "{{job}} {{election}}")),
@@ -150,7 +158,7 @@ def variable(name, label):
 DASHBOARD = {
     "uid": "lockside",
     "title": "lockside",
-    "description": "Locks, waiting, Redis and the process. Needs the recording rules of deploy/prometheus/rules.yaml.",
+    "description": "Locks, waiting, watching, elections, Redis and the process. Needs the recording rules of deploy/prometheus/rules.yaml.",
     "tags": ["lockside"],
     "schemaVersion": 38,
     "editable": True,

@@ -63,7 +63,7 @@ fn the_dashboard_has_a_row_each_and_every_panel_a_unit_and_a_legend() {
     let panels = dashboard["panels"].as_array().unwrap();
     let (rows, panels): (Vec<_>, Vec<_>) = panels.iter().partition(|panel| panel["type"] == "row");
     let titles: Vec<_> = rows.iter().map(|row| row["title"].as_str().unwrap()).collect();
-    assert_eq!(titles, ["Locks", "Waiting", "Elections", "Redis", "Process"]);
+    assert_eq!(titles, ["Locks", "Waiting", "Watching", "Elections", "Redis", "Process"]);
     for panel in panels {
         let filled = |value: &Value| value.as_str().is_some_and(|text| !text.is_empty());
         assert!(filled(&panel["title"]) && filled(&panel["description"]), "{panel}");
