@@ -40,7 +40,8 @@ class Browser:
         }
         try:
             eventually(CERTAINLY, "chromedriver answers", self.is_ready)
-            capabilities = {"acceptInsecureCerts": True, "goog:chromeOptions": options}
+            logged = {"goog:loggingPrefs": {"browser": "ALL"}}
+            capabilities = {"acceptInsecureCerts": True, "goog:chromeOptions": options, **logged}
             session = self.ask("POST", "/session", {"capabilities": {"alwaysMatch": capabilities}})
         except BaseException:
             self.driver.kill()
@@ -70,6 +71,11 @@ class Browser:
 
     def devtools(self, command: str, **parameters):
         return self.command("POST", "/goog/cdp/execute", cmd=command, params=parameters)
+
+    def console(self) -> list[str]:
+        """What was logged since it was last asked, but for answers that are no success: a page may expect them."""
+        entries = self.command("POST", "/se/log", type="browser")
+        return [entry["message"] for entry in entries if entry["source"] != "network"]
 
     def set_cookie(self, token: str, url: str, domain: str | None = None):
         """The cookie as an app sets it: no script can read it."""

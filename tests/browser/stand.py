@@ -1,9 +1,6 @@
 """A set-up of docs/browser.md, as it is printed, on this machine: lockside, the app's backend, the page, nginx or Vite."""
 
-import base64
 import contextlib
-import hashlib
-import hmac
 import http.client
 import json
 import os
@@ -11,16 +8,15 @@ import shutil
 import ssl
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "clients/conformance"))
 
 from chromium import CERTAINLY, Browser  # noqa: E402
+from credentials import SECRET, jwt  # noqa: E402
 from snippets import DOCS, SetUp, put  # noqa: E402
 from world import Process, World, eventually, free_port  # noqa: E402
 
-SECRET = "0123456789abcdef0123456789abcdef"
 VITE = os.environ["VITE"]
 NGINX = """
 daemon off;
@@ -39,15 +35,6 @@ http {{
     include {directory}/site.conf;
 }}
 """
-
-
-def jwt(user: str, permissions=("manage-locks",)) -> str:
-    """What the app's sign-in puts into the cookie refreshToken."""
-    claims = {"sub": user, "permissions": list(permissions), "exp": int(time.time()) + 3600}
-    parts = [json.dumps(part).encode() for part in ({"alg": "HS256", "typ": "JWT"}, claims)]
-    signed = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
-    signature = hmac.digest(SECRET.encode(), signed, hashlib.sha256)
-    return (signed + b"." + base64.urlsafe_b64encode(signature).rstrip(b"=")).decode()
 
 
 class Machine:
