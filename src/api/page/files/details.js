@@ -2,7 +2,7 @@
 
 import { ask, reasonOf } from "./api.js";
 import { copyButton, element, setText } from "./dom.js";
-import { duration, moment, say, wholeMoment } from "./text.js";
+import { duration, moment, say, sayMarked, wholeMoment } from "./text.js";
 
 let count = 0;
 
@@ -39,7 +39,7 @@ export function details(lock, { history, force }) {
     lock = now;
     setText(validUntil, Number.isFinite(lock.validUntil) ? wholeMoment(lock.validUntil) : "–");
     forced.hidden = !force() || !lock.token;
-    events.replaceChildren(...history(lock.key).map((event) => element("li", {}, moment(event.at), " ", told(event))));
+    events.replaceChildren(...history(lock.key).map((event) => element("li", {}, moment(event.at), " ", ...told(event))));
     if (waiters !== lock.waiters) showQueue(queue, lock.key);
     waiters = lock.waiters;
   };
@@ -74,7 +74,7 @@ function meta(meta) {
 }
 
 function told({ name, holder, waiters }) {
-  return say(`event-${name}`, { owner: holder?.label ?? holder?.owner ?? "–", count: String(waiters) });
+  return sayMarked(`event-${name}`, { owner: holder?.label ?? holder?.owner ?? "–", count: String(waiters) });
 }
 
 /** Who waits for a key, in the order of their turns. */

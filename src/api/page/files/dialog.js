@@ -7,7 +7,7 @@ import { duration, say, sayMarked } from "./text.js";
 
 const LONGEST_REASON_BYTES = 200;
 
-/** Asks, and does it; the sentence that says what happened, or null where it was cancelled. */
+/** Asks, and does it; the parts of the sentence that says what happened, or null where it was cancelled. */
 export async function forceRelease(dialog, lock) {
   const next = await firstInQueue(lock);
   const names = { key: lock.key, owner: lock.name, token: String(lock.token), next };
@@ -59,13 +59,13 @@ function remove(token, reason) {
 function outcome(answer, names) {
   switch (answer.status) {
     case 200:
-      return say("force-done", names);
+      return sayMarked("force-done", names);
     case 404:
-      return say("force-over", names);
+      return sayMarked("force-over", names);
     case 401:
     case 403:
-      return say("force-forbidden", names);
+      return sayMarked("force-forbidden", names);
     default:
-      return say("force-unknown", { ...names, reason: reasonOf(answer) });
+      return sayMarked("force-unknown", { ...names, reason: reasonOf(answer) });
   }
 }

@@ -7,7 +7,7 @@ import { byId, element, setText } from "./dom.js";
 import { listed, Locks } from "./locks.js";
 import { follow } from "./stream.js";
 import { sorted, Table } from "./table.js";
-import { duration, moment, number, say, wholeMoment } from "./text.js";
+import { duration, moment, number, say, sayMarked } from "./text.js";
 
 /** Rows of a page, and how often what no event tells is asked for. */
 const ROWS = 1000;
@@ -37,10 +37,11 @@ const table = new Table(byId("locks"), {
   onEnded: (lock) => {
     if (lock.token === forced) return;
     const last = locks.history.get(lock.key)?.find((event) => event.token === lock.token && event.name !== "granted");
-    if (last) setText(byId("outcome"), say("ended", { key: lock.key, owner: lock.name, what: say(`event-${last.name}`) }));
+    if (last) tell(sayMarked("ended", { key: lock.key, owner: lock.name, what: say(`event-${last.name}`) }));
   },
 });
 
+const tell = (parts) => byId("outcome").replaceChildren(...parts);
 const asked = (name) => query.get(name) ?? "";
 
 /** The address of this page with other parameters. */
@@ -257,7 +258,7 @@ async function force(lock) {
   forced = lock.token;
   const said = await forceRelease(byId("force"), lock);
   if (said === null) forced = null;
-  if (said !== null) setText(byId("outcome"), said);
+  if (said !== null) tell(said);
   if (opened?.isConnected) opened.focus();
   refresh();
 }
