@@ -4,9 +4,13 @@ import http.client
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
-from world import Process, eventually, free_port
+# Where `world` is: imported after this module.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "clients/conformance"))
+
+from world import Process, eventually, free_port  # noqa: E402
 
 CERTAINLY = 20  # seconds, within which what must happen does, also on a busy machine
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"

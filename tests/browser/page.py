@@ -56,8 +56,8 @@ class Page:
 
     def waits_for_row(self, key: str, within: float = CERTAINLY, **cells: str) -> dict[str, str]:
         """Until the key has a row with these cells; `held_for` is the cell `held-for`."""
-        expected = {name.replace("_", "-"): text for name, text in cells.items()}
-        self.until(f"{key} has a row with {expected}", lambda: expected.items() <= self.rows().get(key, {}).items() and key in self.rows(), within)
+        expected = {"key": key, **{name.replace("_", "-"): text for name, text in cells.items()}}
+        self.until(f"there is a row {expected}", lambda: expected.items() <= self.rows().get(key, {}).items(), within)
         return self.rows()[key]
 
     def waits_for_no_row(self, key: str, within: float = CERTAINLY):

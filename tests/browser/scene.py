@@ -1,17 +1,13 @@
 """Where the page at /ui/ is tried: a Redis, sidecars that serve the page, those who hold locks and those who wait."""
 
 import contextlib
-import sys
 import threading
 import unittest
-from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "clients/conformance"))
-
-from chromium import Browser  # noqa: E402
-from credentials import SECRET  # noqa: E402
-from page import COLLECT, Page  # noqa: E402
-from world import Sidecar, World, eventually, path_of  # noqa: E402
+from chromium import Browser
+from credentials import SECRET
+from page import COLLECT, Page
+from world import Sidecar, World, eventually, path_of
 
 API_TOKEN = "the-api-token-of-the-service-callers"
 
@@ -62,7 +58,7 @@ class Scene:
         return lease
 
     def renew(self, key: str, token: int, ttl_ms: int):
-        status, answer = self.sidecar.ask("PUT", path_of(key), {"token": token, "ttlMs": ttl_ms})
+        status, answer = self.sidecar.ask("PUT", f"{path_of(key)}?token={token}", {"ttlMs": ttl_ms})
         assert status == 200, f"not renewed: {status} {answer}"
 
     def clear(self):

@@ -10,12 +10,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "clients/conformance"))
-
-from chromium import CERTAINLY, Browser  # noqa: E402
-from credentials import SECRET, jwt  # noqa: E402
-from snippets import DOCS, SetUp, put  # noqa: E402
-from world import Process, World, eventually, free_port  # noqa: E402
+from chromium import CERTAINLY, Browser
+from credentials import SECRET, jwt
+from snippets import DOCS, SetUp, put
+from world import Process, World, eventually, free_port
 
 VITE = os.environ["VITE"]
 NGINX = """
