@@ -77,7 +77,7 @@ impl Frame<'_> {
 <dl id="numbers">{numbers}</dl>
 <form id="sign-in" hidden>
 <label for="credential">{token_field}</label>
-<input id="credential" type="password" autocomplete="off" spellcheck="false" required>
+<input id="credential" type="password" pattern="\s*[!-~]+\s*" autocomplete="off" spellcheck="false" required>
 <button>{sign_in}</button>
 <small>{sign_in_kept}</small>
 </form>
