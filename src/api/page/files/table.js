@@ -34,7 +34,8 @@ export class Table {
   constructor(table, { details, onSort, onEnded }) {
     [this.head, this.body] = [table.tHead, table.tBodies[0]];
     [this.details, this.onEnded] = [details, onEnded];
-    this.body.replaceChildren();
+    /** The rows that the page came with, which stay until there are others. */
+    this.given = [...this.body.rows];
     this.rows = new Map();
     for (const cell of this.head.rows[0].cells) {
       const button = element("button", { type: "button" }, cell.textContent);
@@ -52,6 +53,7 @@ export class Table {
       const isSorted = cell.dataset.column === by.replace(/^-/, "");
       cell.ariaSort = isSorted ? (by.startsWith("-") ? "descending" : "ascending") : null;
     }
+    for (const row of this.given.splice(0)) row.remove();
     const shown = new Set(locks.map((lock) => lock.token || lock.key));
     const focused = this.focused();
     for (const [id, row] of this.rows) {
@@ -67,17 +69,22 @@ export class Table {
     }
     // A row that is moved loses the focus, and one that is gone leaves it to the next.
     if (focused && document.activeElement === document.body) {
-      const { element: target, row, index } = focused;
+      const { target, row, index } = focused;
       if (target.isConnected) target.focus();
-      else if (!row.isConnected) [...this.rows.values()][Math.min(index, this.rows.size - 1)]?.toggle.focus();
+      else if (!row.element.isConnected) this.toggles().at(Math.min(index, this.rows.size - 1))?.focus();
     }
   }
 
+  /** The buttons that open the rows, in the order in which they are shown. */
+  toggles() {
+    return [...this.body.querySelectorAll(":scope > tr > th > button")];
+  }
+
+  /** What has the focus, in which row, or in the details of which row. */
   focused() {
     const target = document.activeElement;
-    const row = target?.closest?.("tbody > tr");
-    if (!row || row.parentNode !== this.body) return null;
-    return { element: target, row, index: [...this.rows.values()].findIndex((known) => known.element === row) };
+    const row = [...this.rows.values()].find(({ element, details }) => element.contains(target) || details?.element.contains(target));
+    return row ? { target, row, index: this.toggles().indexOf(row.toggle) } : null;
   }
 
   row(lock) {

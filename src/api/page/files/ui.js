@@ -73,7 +73,7 @@ function drawNow() {
   if (["signed-out", "refused", "not-allowed"].includes(state)) return drawRefusal();
   byId("sign-in").hidden = true;
   byId("tools").hidden = false;
-  if (!locks.isComplete && table.rows.size === 0) return drawMessage();
+  if (!locks.isComplete && locks.byKey.size === 0) return drawMessage();
   const after = Number(asked("cursor")) || 0;
   const { rows, all, more } = polled ? { rows: [...locks.byKey.values()], all: status?.locks, more: polled.next !== null } : locks.page(after, ROWS);
   byId("place").hidden = rows.length === 0;
@@ -141,10 +141,11 @@ function drawRefusal() {
   const isSignedOut = state !== "not-allowed";
   byId("sign-in").hidden = !isSignedOut;
   for (const id of ["tools", "place"]) byId(id).hidden = true;
-  for (const id of ["numbers", "warnings", "facts", "pages"]) byId(id).replaceChildren();
+  for (const id of ["numbers", "warnings", "facts", "pages", "outcome"]) byId(id).replaceChildren();
+  table.show([], asked("sort"));
   setText(byId("state"), "");
   const refused = state === "refused" ? say("sign-in-refused") : say("sign-in-needed");
-  message(isSignedOut ? [refused] : [say("not-allowed", { reason: problem })]);
+  message(isSignedOut ? [refused, problem] : [say("not-allowed", { reason: problem })]);
 }
 
 function drawMessage() {
@@ -260,6 +261,7 @@ async function force(lock) {
   if (said === null) forced = null;
   if (said !== null) tell(said);
   if (opened?.isConnected) opened.focus();
+  else if (document.activeElement === document.body) byId("prefix").focus();
   refresh();
 }
 
