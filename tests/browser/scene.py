@@ -15,7 +15,7 @@ API_TOKEN = "the-api-token-of-the-service-callers"
 class Scene:
     """All sidecars have the same flags. Where `users` sign in, callers without a credential may do nothing."""
 
-    def __init__(self, *flags: str, users: bool = False):
+    def __init__(self, flags: tuple[str, ...] = (), users: bool = False):
         self.world = World([])
         self.closing = contextlib.ExitStack()
         self.closing.callback(self.world.close)

@@ -1,0 +1,140 @@
+"""The page at /ui/ with ten thousand locks, and with more."""
+
+import concurrent.futures
+import http.client
+import json
+import socket
+import unittest
+import urllib.parse
+
+from page import Page
+from scene import PageTest, Scene
+
+from world import path_of
+
+# Locks of which a stream tells, and rows of a page.
+MOST, ROWS = 10_000, 1000
+# When the first rows are there, in milliseconds from the beginning of the navigation.
+MEASURE = """
+const seen = new MutationObserver(() => {
+    if (!document.querySelector("#locks > tbody > tr") || window.firstRows) return;
+    requestAnimationFrame(() => (window.firstRows ??= performance.now()));
+});
+seen.observe(document, { childList: true, subtree: true });
+"""
+
+
+def acquire(scene: Scene, numbers: range):
+    """Locks `volume-N`, on eight connections, fifty requests at a time on each."""
+
+    def some(numbers: range):
+        with socket.create_connection(("127.0.0.1", scene.sidecar.port), 20) as connection, connection.makefile("rb") as answers:
+            for begin in range(0, len(numbers), 50):
+                asked = [request_for(number) for number in numbers[begin : begin + 50]]
+                connection.sendall(b"".join(asked))
+                for _ in asked:
+                    status = answers.readline()
+                    assert b" 201 " in status, status
+                    answers.read(int(http.client.parse_headers(answers)["content-length"]))
+
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        list(threads.map(some, [numbers[each::8] for each in range(8)]))
+
+
+def request_for(number: int) -> bytes:
+    body = json.dumps({"ttlMs": 3_600_000, "owner": f"editor-{number:05}"})
+    return f"POST {path_of(f'volume-{number:05}')} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+
+
+class Many(PageTest):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        acquire(cls.scene, range(MOST))
+        cls.scene.clear = lambda: None
+
+    def shown(self, page: Page) -> int:
+        return page.script("return document.querySelectorAll('#locks > tbody > tr:not(.details)').length")
+
+    def first(self, page: Page) -> str:
+        return page.script("return document.querySelector('#locks > tbody > tr > th')?.textContent ?? ''")
+
+    def test_the_first_rows_are_there_within_a_second_and_then_it_is_live(self):
+        added = self.browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=MEASURE)
+        self.addCleanup(self.browser.devtools, "Page.removeScriptToEvaluateOnNewDocument", **added)
+        first, painted = [], []
+        for _ in range(3):
+            page = self.page()
+            self.assertGreater(self.shown(page), 0, "the rows that it came with stay until there are others")
+            page.live()
+            page.until("all rows of a page are there", lambda: self.shown(page) == ROWS)
+            first.append(page.script("return window.firstRows"))
+            painted.append(page.script("return performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        # Of three: the machine may be busy with something else.
+        self.assertLess(min(first), 1000, first)
+        self.assertLess(min(painted), 1000, painted)
+        page.waits_for("#pages", "1,000 of 10,000 locks")
+        page.waits_for("#number-held", "10,000")
+        key, *_ = page.rows()
+        self.scene.sidecar.force(key)
+        page.waits_for("#number-held", "9,999")
+        page.waits_for_no_row(key)
+        self.scene.acquire(key)
+
+    def test_it_is_turned_page_by_page_to_each_lock_once(self):
+        page, keys = self.page().live(), []
+        for number in range(MOST // ROWS):
+            page.until("a page is full", lambda: self.shown(page) == ROWS)
+            keys += page.rows()
+            if number < MOST // ROWS - 1:
+                links = page.script("return [...document.querySelectorAll('#pages a')].map((link) => link.textContent)")
+                self.assertEqual(links, ["Next page"] if number == 0 else ["First page", "Next page"])
+                page.open(page.script("return [...document.querySelectorAll('#pages a')].at(-1).search")).live()
+        self.assertEqual(page.script("return [...document.querySelectorAll('#pages a')].map((link) => link.textContent)"), ["First page"])
+        held, cursor = [], "0"
+        while cursor:
+            _, listed = self.scene.sidecar.ask("GET", f"/v1/locks?limit={ROWS}&cursor={cursor}")
+            held += [lock["key"] for lock in listed["locks"]]
+            cursor = listed["next"]
+        self.assertEqual((keys, len(keys)), (held, MOST))
+
+    def test_a_search_and_an_order_are_in_the_address_and_outlive_a_reload(self):
+        page = self.page().live()
+        page.type("#prefix", "volume-0123")
+        page.until("it is found", lambda: self.shown(page) == 10)
+        page.live()
+        self.browser.click("th[data-column=key] button")
+        self.browser.click("th[data-column=key] button")
+        descending = [f"volume-0123{number}" for number in reversed(range(10))]
+        page.until("they are sorted", lambda: list(page.rows()) == descending)
+        self.assertEqual(page.script("return document.querySelector('th[data-column=key]').ariaSort"), "descending")
+        query = dict(urllib.parse.parse_qsl(page.script("return location.search.slice(1)")))
+        self.assertEqual(query, {"prefix": "volume-0123", "sort": "-key"})
+        self.browser.command("POST", "/refresh")
+        page.live()
+        page.until("they are sorted again", lambda: list(page.rows()) == descending)
+        self.assertEqual(page.script("return document.querySelector('#prefix').value"), "volume-0123")
+
+    def test_sorting_says_that_it_sorts_the_rows_shown(self):
+        page = self.page("?sort=-owner").live()
+        page.waits_for("#pages", "Sorted are the 1,000 rows shown.")
+
+    def test_beyond_ten_thousand_it_asks_every_five_seconds_and_says_so(self):
+        acquire(self.scene, range(MOST, MOST + 1))
+        page = self.page()
+        page.waits_for("#freshness", "More than 10,000 locks: as of")
+        page.until("the rows of a page are there", lambda: self.shown(page) == ROWS)
+        page.waits_for("#number-held", "10,001")
+        key, before = self.first(page), page.text("#freshness")
+        page.open(page.script("return document.querySelector('#pages a').search"))
+        page.waits_for("#pages", "First page")
+        page.until("the rows of the next page are there", lambda: self.shown(page) == ROWS and self.first(page) != key)
+        self.browser.click("#pages a")
+        page.until("the first page is there again", lambda: self.first(page) == key)
+        self.scene.sidecar.force(key)
+        page.until("it is asked again", lambda: self.first(page) != key)
+        self.assertNotEqual(page.text("#freshness"), before)
+
+
+if __name__ == "__main__":
+    unittest.main()
