@@ -214,13 +214,17 @@ $(SDKS)/rust/debug/driver: tests/sdks/rust/src/main.rs tests/sdks/rust/Cargo.tom
 BROWSER := target/browser
 
 .PHONY: test-browser
-test-browser: client-binary $(BROWSER)/node_modules/.package-lock.json ## Run the proxies and the edit page of docs/browser.md as they are printed, in Chromium
-	@# It brings the Chromium that it drives.
-	@$(call need,chromedriver,chromium-driver)
+test-browser: client-binary chromium $(BROWSER)/node_modules/.package-lock.json ## In Chromium: the page at /ui/; the proxies and the edit page of docs/browser.md as they are printed
 	@[ -x /usr/sbin/nginx ] || $(call install,nginx)
 	@$(call need,openssl,openssl)
+	@$(call need,curl,curl)
 	cd tests/browser && PATH="$(NODE):$$PATH" LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside \
-	  VITE=$(CURDIR)/$(BROWSER)/node_modules/vite/bin/vite.js python3 -B -m unittest $(or $(TEST),discover)
+	  NODE_MODULES=$(CURDIR)/$(BROWSER)/node_modules python3 -B run.py $(TEST)
+
+.PHONY: chromium
+chromium:
+	@# It brings the Chromium that it drives.
+	@$(call need,chromedriver,chromium-driver)
 
 $(BROWSER)/node_modules/.package-lock.json: tests/browser/package.json $(CLIENTS)/python/bin/npm
 	@mkdir -p $(BROWSER) && cp $< $(BROWSER)/
@@ -269,12 +273,13 @@ generate: ## Make what in deploy/ is made of something else: the operator's rule
 	python3 deploy/grafana/lockside.py >deploy/grafana/lockside.json
 
 .PHONY: docs
-docs: ## Draw the pictures and build docs/ into a site with search, target/docs; a dead link or anchor fails
+docs: client-binary chromium ## Draw the pictures and build docs/ into a site with search, target/docs; a dead link or anchor fails
 	@$(call need,dot,graphviz)
 	@$(call need,python3,python3)
 	@# Without what only serves a site while it is written.
 	@command -v mdbook >/dev/null || $(CARGO) install --locked --quiet --debug --no-default-features --features search mdbook
 	docs/pictures/draw.sh
+	LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside python3 -B tests/browser/screenshots.py
 	python3 docs/site.py target/docs
 
 .PHONY: bench

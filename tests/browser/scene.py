@@ -13,15 +13,20 @@ API_TOKEN = "the-api-token-of-the-service-callers"
 
 
 class Scene:
-    """All sidecars have the same flags. Where `users` sign in, callers without a credential may do nothing."""
+    """
+    All sidecars have the same flags. Where `users` sign in, callers without a credential may do nothing. A Redis that is
+    not `durable` is warned of.
+    """
 
-    def __init__(self, flags: tuple[str, ...] = (), users: bool = False):
+    def __init__(self, flags: tuple[str, ...] = (), users: bool = False, durable: bool = False):
         self.world = World([])
         self.closing = contextlib.ExitStack()
         self.closing.callback(self.world.close)
         self.close = self.closing.close
         self.flags = ["--max-ttl", "1h", *flags]
         try:
+            if durable:
+                assert self.world.command_redis("CONFIG SET appendonly yes") == b"+OK"
             if users:
                 self.flags += ["--jwt-secret-file", self.secret("jwt", SECRET), "--anonymous", "none"]
                 self.flags += ["--api-token-file", self.secret("api-token", API_TOKEN)]
@@ -80,7 +85,10 @@ class Waiter(threading.Thread):
         eventually(10, f"{owner} waits", lambda: sidecar.state(key)["waiters"] > before)
 
     def run(self):
-        self.answer = self.sidecar.acquire(self.key, ttl_ms=600_000, wait_ms=60_000, owner=self.owner)
+        try:
+            self.answer = self.sidecar.acquire(self.key, ttl_ms=600_000, wait_ms=60_000, owner=self.owner)
+        except OSError as error:
+            self.answer = (0, str(error))
 
     def granted(self, within: float = 10) -> int:
         """The token of its lease."""

@@ -15,7 +15,7 @@ from credentials import SECRET, jwt
 from snippets import DOCS, SetUp, put
 from world import Process, World, eventually, free_port
 
-VITE = os.environ["VITE"]
+VITE = Path(os.environ["NODE_MODULES"]) / "vite/bin/vite.js"
 NGINX = """
 daemon off;
 master_process off;

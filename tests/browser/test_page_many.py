@@ -62,17 +62,18 @@ class Many(PageTest):
     def test_the_first_rows_are_there_within_a_second_and_then_it_is_live(self):
         added = self.browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=MEASURE)
         self.addCleanup(self.browser.devtools, "Page.removeScriptToEvaluateOnNewDocument", **added)
-        first, painted = [], []
+        page, times = self.page(), []
         for _ in range(3):
-            page = self.page()
             self.assertGreater(self.shown(page), 0, "the rows that it came with stay until there are others")
             page.live()
             page.until("all rows of a page are there", lambda: self.shown(page) == ROWS)
-            first.append(page.script("return window.firstRows"))
-            painted.append(page.script("return performance.getEntriesByName('first-contentful-paint')[0].startTime"))
-        # Of three: the machine may be busy with something else.
-        self.assertLess(min(first), 1000, first)
-        self.assertLess(min(painted), 1000, painted)
+            painted = page.script("return performance.getEntriesByName('first-contentful-paint')[0].startTime")
+            times.append(max(painted, page.script("return window.firstRows")))
+            # The machine may be busy with something else: one of three will do.
+            if times[-1] < 1000:
+                break
+            page.open()
+        self.assertLess(min(times), 1000, times)
         page.waits_for("#pages", "1,000 of 10,000 locks")
         page.waits_for("#number-held", "10,000")
         key, *_ = page.rows()
@@ -81,22 +82,23 @@ class Many(PageTest):
         page.waits_for_no_row(key)
         self.scene.acquire(key)
 
-    def test_it_is_turned_page_by_page_to_each_lock_once(self):
-        page, keys = self.page().live(), []
-        for number in range(MOST // ROWS):
-            page.until("a page is full", lambda: self.shown(page) == ROWS)
-            keys += page.rows()
-            if number < MOST // ROWS - 1:
-                links = page.script("return [...document.querySelectorAll('#pages a')].map((link) => link.textContent)")
-                self.assertEqual(links, ["Next page"] if number == 0 else ["First page", "Next page"])
-                page.open(page.script("return [...document.querySelectorAll('#pages a')].at(-1).search")).live()
-        self.assertEqual(page.script("return [...document.querySelectorAll('#pages a')].map((link) => link.textContent)"), ["First page"])
+    def test_it_is_turned_page_by_page(self):
         held, cursor = [], "0"
         while cursor:
             _, listed = self.scene.sidecar.ask("GET", f"/v1/locks?limit={ROWS}&cursor={cursor}")
-            held += [lock["key"] for lock in listed["locks"]]
+            held += listed["locks"]
             cursor = listed["next"]
-        self.assertEqual((keys, len(keys)), (held, MOST))
+        keys = [lock["key"] for lock in held]
+        links = "return [...document.querySelectorAll('#pages a')].map((link) => link.textContent)"
+        page = self.page().live()
+        page.until("the first rows are there", lambda: list(page.rows()) == keys[:ROWS])
+        self.assertEqual(page.script(links), ["Next page"])
+        self.browser.click("#pages a")
+        page.until("the next rows are there", lambda: list(page.rows()) == keys[ROWS : 2 * ROWS])
+        self.assertEqual(page.script(links), ["First page", "Next page"])
+        page.open(f"?cursor={held[-ROWS - 1]['token']}")
+        page.until("the last rows are there", lambda: list(page.rows()) == keys[-ROWS:])
+        self.assertEqual(page.script(links), ["First page"])
 
     def test_a_search_and_an_order_are_in_the_address_and_outlive_a_reload(self):
         page = self.page().live()
