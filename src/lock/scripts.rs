@@ -29,7 +29,7 @@ macro_rules! script {
 /// Asks what Redis refuses.
 macro_rules! rights {
     () => {
-        include_str!("../redis/rights.lua")
+        include_str!("../redis/acl/rights.lua")
     };
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::RedisFailure;
-use super::rights::Verdicts;
+use super::acl::Verdicts;
 
 /// How many requests wait for Redis, and how many may. Shared by all threads.
 pub struct InFlight {

@@ -7,7 +7,7 @@
 //! Architecture invariant: nothing is changed later than we answered. What changes anything carries its deadline by the
 //! server's own clock, and the server refuses it afterwards.
 
-mod advice;
+mod acl;
 mod batch;
 mod beside;
 mod client;
@@ -15,7 +15,6 @@ mod clock;
 mod cluster;
 mod credentials;
 mod diagnosis;
-mod effects;
 mod failure;
 mod in_flight;
 mod info;
@@ -27,7 +26,6 @@ mod operation;
 mod push;
 mod replicas;
 mod reply;
-mod rights;
 mod script;
 mod sentinel;
 mod servers;
@@ -35,7 +33,8 @@ mod settings;
 mod tls;
 mod watch;
 
-pub use advice::Patterns;
+use acl::advice;
+pub use acl::{Needs, Patterns};
 pub use clock::Sample;
 pub use failure::RedisFailure;
 pub use in_flight::{Flight, InFlight};
@@ -44,7 +43,6 @@ pub use masters::Slot;
 use node::Node;
 pub use push::{Attention, Heard, Push};
 pub use reply::Reply;
-pub use rights::Needs;
 pub use script::{Args, Call, Optional, Purpose, Script};
 pub use servers::{Health, Redis, Server};
 pub use settings::{RedisConfig, RedisServer};

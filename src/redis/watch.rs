@@ -11,9 +11,9 @@ use fred::types::config::Options;
 use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::Notify;
 
+use super::acl::Rights;
 use super::clock::Clock;
 use super::diagnosis::{Target, explain};
-use super::rights::Rights;
 use super::{RedisFailure, Reply, advice};
 use crate::metrics::{Label, Metrics};
 use crate::redis::operation::Reconnection;

@@ -11,14 +11,14 @@ pub struct Patterns {
 }
 
 /// How a refusal begins that was one of the connection. It may end by itself, as that of a command may not.
-pub(super) const UNCONNECTED: &str = "no connection: ";
+pub(in crate::redis) const UNCONNECTED: &str = "no connection: ";
 /// Stands in no advice.
 const SEPARATOR: &str = "; ";
 /// Where all rights stand together.
 const SHIPPED: &str = "(deploy/redis/lockside.acl has all that it needs)";
 
 /// The refusal with its advice, where there is one and it is not there yet.
-pub(super) fn attach(text: &str, patterns: &Patterns) -> String {
+pub(in crate::redis) fn attach(text: &str, patterns: &Patterns) -> String {
     match of(text, patterns) {
         Some(advice) if !text.ends_with(&advice) => format!("{text}{SEPARATOR}{advice}"),
         _ => text.to_owned(),
@@ -26,13 +26,13 @@ pub(super) fn attach(text: &str, patterns: &Patterns) -> String {
 }
 
 /// The advice at the end of a refusal's text.
-pub(super) fn attached(text: &str) -> Option<&str> {
+pub(in crate::redis) fn attached(text: &str) -> Option<&str> {
     let (reason, advice) = text.rsplit_once(SEPARATOR)?;
     of(reason, &Patterns::default()).is_some().then_some(advice)
 }
 
 /// Whether a right is missing.
-pub(super) fn is_of_rights(text: &str) -> bool {
+pub(in crate::redis) fn is_of_rights(text: &str) -> bool {
     text.starts_with("NOPERM") || stopped_by_rights(text)
 }
 
@@ -42,18 +42,18 @@ fn stopped_by_rights(text: &str) -> bool {
 }
 
 /// Whether a script was stopped at one of its commands, which its user may not run or this server does not know.
-pub(super) fn stopped_a_script(text: &str) -> bool {
+pub(in crate::redis) fn stopped_a_script(text: &str) -> bool {
     stopped_by_rights(text) || text.contains("command called from script")
 }
 
 /// Whether a script was stopped because of a command, not of a key or a channel: it is said at most which was the first.
-pub(super) fn is_of_commands(text: &str) -> bool {
+pub(in crate::redis) fn is_of_commands(text: &str) -> bool {
     let is_one = ["can't run this command or subcommand", "run the '", "command called from script"];
     stopped_a_script(text) && is_one.iter().any(|said| text.contains(said))
 }
 
 /// What to change so that Redis does not refuse again.
-pub(super) fn of(text: &str, patterns: &Patterns) -> Option<String> {
+pub(in crate::redis) fn of(text: &str, patterns: &Patterns) -> Option<String> {
     if let Some(reason) = text.strip_prefix(UNCONNECTED) {
         return of(reason.split_once('(')?.1, patterns);
     }
@@ -124,7 +124,7 @@ fn quoted(text: &str) -> Vec<String> {
 }
 
 /// What Redis says, without what it repeats of a command that it does not know: a script's name and keys do not help.
-pub(super) fn without_args(text: &str) -> &str {
+pub(in crate::redis) fn without_args(text: &str) -> &str {
     let end = text.find("with args beginning with").or_else(|| text.find("args beginning with"));
     end.map_or(text, |end| text[..end].trim_end_matches([' ', ',']))
 }

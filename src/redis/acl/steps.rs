@@ -1,7 +1,4 @@
-//! What a script may have done by the time Redis stops it at a command that its user may not run: read off its text, so
-//! that no list of it is kept by hand. Knows as much of Lua as the scripts use.
-//!
-//! The effect of a script is what it does to the lease, for that is what its caller is told of.
+//! Reads the text of a script: which commands it calls, and in which steps. Knows as much of Lua as the scripts use.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,10 +6,6 @@ use std::collections::{BTreeSet, HashMap};
 const READS: [&str; 6] = ["GET", "GETRANGE", "STRLEN", "EXISTS", "PEXPIRETIME", "PTTL"];
 /// As the scripts name the key of the lease: what is written to another is no effect.
 const LEASE: [&str; 2] = ["lock", "keys[1]"];
-/// Grants to the first waiter: an effect of a script whose caller may be that waiter, and of no other.
-const GRANTS_TO_A_WAITER: &str = "hand_over";
-const OF_A_WAITER: &str = "queue_join";
-
 /// The commands that a text calls.
 pub(super) fn commands(text: &str) -> BTreeSet<Command> {
     let mut commands = BTreeSet::new();
@@ -39,35 +32,10 @@ pub(super) enum Takes {
     Channel,
 }
 
-/// Whether the script of this name and text, stopped at one of the commands `missing`, cannot have done yet what it is
-/// for: on no way through it an effect comes before one of them.
-pub(super) fn none_before(name: &str, text: &str, missing: &BTreeSet<&str>) -> bool {
-    let (main, functions) = parse(text);
-    let mut way =
-        Way { functions: &functions, missing, script: name, depth_of_a_waiter: 0, tried: None, is_safe: true };
-    way.block(&main, States::CLEAN);
-    way.is_safe
-}
-
-/// What may have been done at a place: nothing yet, something, or either; neither where no way leads there.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct States {
-    clean: bool,
-    changed: bool,
-}
-
-impl States {
-    const NONE: States = States { clean: false, changed: false };
-    const CLEAN: States = States { clean: true, changed: false };
-
-    fn or(self, other: States) -> States {
-        States { clean: self.clean | other.clean, changed: self.changed | other.changed }
-    }
-}
-
-enum Step {
+pub(super) enum Step {
     Call {
         command: Command,
+        /// Whether it changes the lease.
         is_effect: bool,
         is_caught: bool,
     },
@@ -78,96 +46,7 @@ enum Step {
     Return,
 }
 
-type Block = Vec<Step>;
-
-/// How a caught command ended, for the `if` behind it, which looks at that.
-#[derive(Clone, Copy)]
-enum Tried {
-    Failed,
-    /// With what had been done before it.
-    Done(States),
-}
-
-struct Way<'a> {
-    functions: &'a HashMap<String, Block>,
-    missing: &'a BTreeSet<&'a str>,
-    script: &'a str,
-    /// Above 0 within what grants to a waiter.
-    depth_of_a_waiter: usize,
-    tried: Option<Tried>,
-    is_safe: bool,
-}
-
-impl Way<'_> {
-    /// Where a block leads on, and where it returns.
-    fn block(&mut self, block: &Block, begin: States) -> (States, States) {
-        let (mut now, mut returned) = (begin, States::NONE);
-        for step in block {
-            if now == States::NONE {
-                break;
-            }
-            match step {
-                Step::Call { command, is_effect, is_caught } => now = self.call(command, *is_effect, *is_caught, now),
-                Step::Run(function) => now = self.run(function, now),
-                Step::If(branches, otherwise) => {
-                    let (on, back) = self.branches(branches, otherwise, now);
-                    (now, returned) = (on, returned.or(back));
-                }
-                Step::Repeat(body) => {
-                    // Twice: what the first time did is done before all of the second.
-                    for _ in 0..2 {
-                        let (on, back) = self.block(body, now);
-                        (now, returned) = (now.or(on), returned.or(back));
-                    }
-                }
-                Step::Return => return (States::NONE, returned.or(now)),
-            }
-        }
-        (now, returned)
-    }
-
-    fn call(&mut self, command: &Command, is_effect: bool, is_caught: bool, now: States) -> States {
-        if self.missing.contains(command.name.as_str()) {
-            if is_caught {
-                self.tried = Some(Tried::Failed);
-                return now;
-            }
-            self.is_safe &= !now.changed;
-            return States::NONE;
-        }
-        self.tried = is_caught.then_some(Tried::Done(now));
-        let counts = is_effect && (self.depth_of_a_waiter == 0 || self.script == OF_A_WAITER);
-        if counts { States { clean: false, changed: true } } else { now }
-    }
-
-    fn run(&mut self, function: &str, now: States) -> States {
-        let Some(body) = self.functions.get(function) else { return now };
-        let is_of_a_waiter = usize::from(function == GRANTS_TO_A_WAITER);
-        self.depth_of_a_waiter += is_of_a_waiter;
-        let (on, back) = self.block(body, now);
-        self.depth_of_a_waiter -= is_of_a_waiter;
-        self.tried = None;
-        on.or(back)
-    }
-
-    fn branches(&mut self, branches: &[(Block, Block)], otherwise: &Block, begin: States) -> (States, States) {
-        let (mut now, mut on, mut returned) = (begin, States::NONE, States::NONE);
-        for (condition, body) in branches {
-            now = self.block(condition, now).0;
-            // Behind a caught command an `if` asks first whether it failed.
-            let (held, else_holds) = match self.tried.take() {
-                Some(Tried::Failed) => (now, States::NONE),
-                Some(Tried::Done(before)) => (before, now),
-                None => (now, now),
-            };
-            let (next, back) = self.block(body, held);
-            (on, returned, now) = (on.or(next), returned.or(back), else_holds);
-            self.tried = None;
-        }
-        let (next, back) = self.block(otherwise, now);
-        (on.or(next), returned.or(back))
-    }
-}
+pub(super) type Block = Vec<Step>;
 
 fn collect(block: &Block, commands: &mut BTreeSet<Command>) {
     for step in block {
@@ -184,7 +63,7 @@ fn collect(block: &Block, commands: &mut BTreeSet<Command>) {
 }
 
 /// The text's own steps, and those of its functions.
-fn parse(text: &str) -> (Block, HashMap<String, Block>) {
+pub(super) fn parse(text: &str) -> (Block, HashMap<String, Block>) {
     let tokens = tokens(text);
     let mut parser = Parser { tokens: &tokens, at: 0, functions: HashMap::new() };
     let main = parser.block();
@@ -371,4 +250,38 @@ fn tokens(text: &str) -> Vec<String> {
         rest = &rest[length..];
     }
     tokens
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_commands_of_a_script_are_read_off_its_text() {
+        let text = "local function one() return redis.call('TIME')[1] end -- redis.call('DEL', lock)\n\
+                    if redis.pcall('GET', KEYS[1]) then redis.call('SPUBLISH', push .. 'all', one()) end\n\
+                    return redis.call('PUBSUB', 'SHARDNUMSUB', push)";
+        let found = commands(text);
+        let named: Vec<_> = found.iter().map(|command| (command.name.as_str(), command.takes)).collect();
+        let expected = [
+            ("get", Takes::Key),
+            ("pubsub|shardnumsub", Takes::Nothing),
+            ("spublish", Takes::Channel),
+            ("time", Takes::Nothing),
+        ];
+        assert_eq!(named, expected);
+        // Nothing is called but what can be read off.
+        for file in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/lua")).expect("the scripts") {
+            let path = file.expect("a file").path();
+            let text = std::fs::read_to_string(&path).expect("a text");
+            let calls = text.matches("redis.call(").count() + text.matches("redis.pcall(").count();
+            let named = text.matches("redis.call('").count() + text.matches("redis.pcall('").count();
+            assert_eq!(calls, named, "{path:?}");
+            for name in text.split("redis.call('").skip(1).filter_map(|rest| rest.split('\'').next()) {
+                let found = commands(&text);
+                let is_it = |found: &Command| found.name.split('|').next() == Some(&name.to_ascii_lowercase());
+                assert!(found.iter().any(is_it), "{path:?}: {name}");
+            }
+        }
+    }
 }
