@@ -16,6 +16,7 @@ mod index;
 mod key;
 mod keys;
 mod lease;
+mod lua;
 mod nonce;
 mod probe;
 mod queue;

@@ -1,75 +1,16 @@
 //! Typed calls of `lua/`: one method a script; its rows stand in `rows`. Nothing is decided here.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use super::high_water::HighWater;
 use super::keys::KeySpace;
+use super::lua::{
+    ACQUIRE, ADVANCE, ALL, CENSUS, DECLINE, FORCE, JOIN, READ, RELEASE, RENEW, RIGHTS, SWEEP, UNDO, WATCH,
+};
 pub use super::rows::*;
 use super::{Key, Shard, Token, Ttl};
-use crate::redis::{Args, Call, Needs, Optional, Redis, RedisFailure, Script, Slot};
-
-macro_rules! lua {
-    ($name:literal) => {
-        include_str!(concat!("../../lua/", $name, ".lua"))
-    };
-}
-
-/// The first words of the rows that grant or extend a lease.
-const PROMISES: &[&str] = &["granted", "replayed", "renewed"];
-
-macro_rules! script {
-    ($($before:literal)* => $name:literal $(in $batch:ident)? $(, promising $words:ident)? $(; $how:ident)?) => {
-        LazyLock::new(|| {
-            Script::new($name, &[lua!("head"), $(lua!($before),)* lua!($name)])$(.batched_by(&$batch))?$(.promising($words))?$(.$how())?
-        })
-    };
-}
-
-/// Asks what Redis refuses.
-macro_rules! rights {
-    () => {
-        include_str!("../redis/acl/rights.lua")
-    };
-}
-
-/// Each operation as a function of its own KEYS and ARGV, made where the first is needed, and then what runs them.
-macro_rules! batch {
-    ($($before:literal)* => $($name:literal)*) => {
-        LazyLock::new(|| {
-            let texts = [
-                lua!("head"),
-                "local function whole_operations()\n",
-                $(lua!($before),)*
-                "local operations = {}\n",
-                $("operations.", $name, " = function(KEYS, ARGV)\n", lua!($name), "end\n",)*
-                "operations.rights = function(KEYS, ARGV)\n", rights!(), "end\n",
-                "return operations\nend\n",
-                lua!("batch"),
-            ];
-            Script::new("batch", &texts).promising(PROMISES).of_several()
-        })
-    };
-}
-
-static ACQUIRE: LazyLock<Script> = script!("lease" "queue" => "acquire" in BATCH, promising PROMISES; all_or_nothing);
-static RENEW: LazyLock<Script> = script!("lease" => "renew" in BATCH, promising PROMISES);
-static RELEASE: LazyLock<Script> = script!("lease" "queue" => "release" in BATCH);
-static FORCE: LazyLock<Script> = script!("lease" "queue" => "force");
-static UNDO: LazyLock<Script> = script!("lease" "queue" => "undo");
-static JOIN: LazyLock<Script> = script!("lease" "queue" => "queue_join" in BATCH; all_or_nothing);
-static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in BATCH);
-static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
-static READ: LazyLock<Script> = script!("lease" => "read");
-static WATCH: LazyLock<Script> = script!("lease" => "watch");
-static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
-static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", &[rights!()]).batched_by(&BATCH));
-static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", &[lua!("census")]).across_slots());
-static BATCH: LazyLock<Script> = batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
-
-/// All that lie in `lua/`, but for what they are made of.
-static ALL: [&LazyLock<Script>; 13] =
-    [&ACQUIRE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &WATCH, &SWEEP, &CENSUS, &BATCH];
+use crate::redis::{Args, Call, Needs, Optional, Redis, RedisFailure, Slot};
 
 /// The scripts, bound to a connection, a key space, and what this process has seen.
 #[derive(Clone)]
@@ -369,23 +310,4 @@ impl Scripts {
 
 fn spelled(token: Option<Token>) -> String {
     token.map(|token| token.to_string()).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_commands_of_every_script_are_asked_about() {
-        let mut files: Vec<String> = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/lua"))
-            .expect("the scripts")
-            .map(|file| file.expect("a file").path())
-            .filter(|path| !std::fs::read_to_string(path).expect("a text").starts_with("-- Not a script"))
-            .map(|path| path.file_stem().expect("a name").to_string_lossy().into_owned())
-            .collect();
-        files.sort_unstable();
-        let mut named: Vec<&str> = ALL.iter().map(|script| script.name).collect();
-        named.sort_unstable();
-        assert_eq!(files, named);
-    }
 }
