@@ -27,8 +27,9 @@ pub struct Cell {
     pub ticket: u64,
     /// Whether it is being looked at.
     pub is_asked: bool,
-    /// Whether a message came since that was asked.
-    is_outdated: bool,
+    /// The last look that was asked for before the latest message came: its answer, and those to all before it, may miss
+    /// what the message says.
+    outdated: Option<u64>,
     /// When it is looked at next; nothing else is due while it is.
     pub due: Option<Instant>,
     /// What messages said since the last look.
@@ -43,13 +44,13 @@ impl Cell {
         self.look.as_ref().map_or(Under::Free, |look| Under::of(&look.state))
     }
 
-    /// A message came about the key.
-    pub fn hint(&mut self, word: Word, token: Option<Token>, now: Instant) {
+    /// A message came about the key, after the look with this ticket was asked for.
+    pub fn hint(&mut self, word: Word, token: Option<Token>, ticket: u64, now: Instant) {
         if self.hints.len() == HINTS {
             self.hints.remove(0);
         }
         self.hints.push((word, token));
-        self.is_outdated = self.is_asked;
+        self.outdated = Some(ticket);
         let at = if word == Word::Waiting { self.next_waiting(now) } else { now };
         self.bring_forward(at);
     }
@@ -61,7 +62,7 @@ impl Cell {
 
     /// What was under way or due is void: all is looked at again.
     pub fn forget(&mut self) {
-        (self.is_asked, self.is_outdated, self.due) = (false, false, None);
+        (self.is_asked, self.outdated, self.due) = (false, None, None);
     }
 
     /// Takes in what was found by the look with this ticket: what changed. `None` where something newer is known.
@@ -88,7 +89,7 @@ impl Cell {
         // A rest has the token of its lease, whose end was just told.
         let is_news = before == after || before.token() != after.token();
         self.hints.retain(|(_, token)| is_news && token.is_some() && *token == after.token());
-        self.due = next_look(&look, is_shared).map(|after| look.at + after);
+        let due_before = std::mem::replace(&mut self.due, next_look(&look, is_shared).map(|after| look.at + after));
         if is_first {
             self.waiters = look.waiters;
         }
@@ -101,8 +102,9 @@ impl Cell {
                 self.bring_forward(at);
             }
         }
-        if std::mem::take(&mut self.is_outdated) {
-            self.bring_forward(now);
+        self.outdated = self.outdated.filter(|outdated| ticket <= *outdated);
+        if let Some(due) = due_before.filter(|_| self.outdated.is_some()) {
+            self.bring_forward(due);
         }
         self.look = Some(Arc::clone(&look));
         Some(changes.into_iter().map(|(what, token)| Change { what, token, look: Arc::clone(&look) }).collect())

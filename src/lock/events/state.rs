@@ -160,7 +160,8 @@ impl Watched {
             return self.gap(shard, now, now, effects);
         }
         if self.cells.contains_key(&key) || self.readers.watch(&key) {
-            self.change(&key, |cell| cell.hint(word, token, now));
+            let ticket = self.ticket;
+            self.change(&key, |cell| cell.hint(word, token, ticket, now));
         }
     }
 

@@ -128,6 +128,35 @@ fn what_nothing_tells_of_is_found_within_half_a_minute() {
     assert_eq!(fixture.reader(1).gaps, 0);
 }
 
+#[test]
+fn a_message_that_is_heard_before_the_answer_to_an_older_look_is_not_forgotten() {
+    for interest in [Interest::Key(key("k")), Interest::Prefix("k".to_owned())] {
+        let mut fixture = Fixture::new();
+        fixture.watch(1, interest);
+        fixture.due();
+        while !fixture.world.asked.is_empty() {
+            fixture.world.run(0, false);
+        }
+        for answer in std::mem::take(&mut fixture.world.answers) {
+            fixture.handle(answer);
+        }
+        // The looks are done by Redis; their answers are on their way.
+        while !fixture.world.asked.is_empty() {
+            fixture.world.run(0, false);
+        }
+        fixture.world.grant(&key("k"), Duration::from_secs(60));
+        let message = fixture.world.messages.pop_front().expect("it is marked");
+        fixture.handle(Input::Told(message));
+        for answer in std::mem::take(&mut fixture.world.answers) {
+            fixture.handle(answer);
+        }
+
+        fixture.settle(RIGHT);
+
+        fixture.assert_right("after a message");
+    }
+}
+
 /// Whatever happens in whatever order, what is shown is what Redis had, and is right within [`RIGHT`] of the last event.
 #[test]
 fn random_interleavings_end_in_the_state_that_redis_has() {
