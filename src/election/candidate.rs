@@ -38,10 +38,11 @@ impl Candidate {
     pub async fn run(mut self) {
         tokio::spawn(look::keep_looking(Arc::clone(&self.election), self.keeper.locks.clone()));
         loop {
-            match self.conditions.obstacle() {
+            let now = Instant::now();
+            match self.conditions.obstacle(now) {
                 Some(Obstacle::Drain) => return,
                 Some(_) => tokio::select! {
-                    () = self.conditions.changed() => {}
+                    () = self.conditions.changed(now) => {}
                     Some(resignation) = self.resignations.recv() => self.stay_away(resignation),
                 },
                 None => {

@@ -44,8 +44,7 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    pub fn obstacle(&self) -> Option<Obstacle> {
-        let now = Instant::now();
+    pub fn obstacle(&self, now: Instant) -> Option<Obstacle> {
         if self.drain.has_begun() {
             return Some(Obstacle::Drain);
         }
@@ -60,16 +59,17 @@ impl Conditions {
     /// Ends when it may not stand.
     pub async fn hindered(&mut self) -> Obstacle {
         loop {
-            match self.obstacle() {
+            let now = Instant::now();
+            match self.obstacle(now) {
                 Some(obstacle) => return obstacle,
-                None => self.changed().await,
+                None => self.changed(now).await,
             }
         }
     }
 
-    /// Ends when something may have changed.
-    pub async fn changed(&mut self) {
-        let now = Instant::now();
+    /// Ends when something may have changed since `now`, for which it was asked for an obstacle: with one time for both,
+    /// nothing ends between the two.
+    pub async fn changed(&mut self, now: Instant) {
         let absent = self.absent_until.filter(|until| now < *until);
         let due = [absent, self.lapse(now).filter(|lapse| now < *lapse)].into_iter().flatten().min();
         let draining = self.drain.has_begun();
@@ -95,5 +95,27 @@ async fn changes<T>(receiver: Option<&mut watch::Receiver<T>>) {
     };
     if is_over {
         std::future::pending().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_absence_that_ends_as_it_is_looked_at_is_noticed() {
+        let mut seen = 0;
+        for nanos in (0..20_000_u64).cycle().step_by(7).take(500) {
+            let (_keep, drain) = Drain::channel();
+            let absent_until = Some(Instant::now() + Duration::from_nanos(nanos % 2_000));
+            let mut conditions = Conditions { drain, absent_until, healthy: None, asked: None };
+            let now = Instant::now();
+            if conditions.obstacle(now) == Some(Obstacle::Absent) {
+                seen += 1;
+                let noticed = tokio::time::timeout(Duration::from_millis(300), conditions.changed(now)).await;
+                assert!(noticed.is_ok(), "absent for {} ns: never noticed that it is over, try {seen}", nanos % 2_000);
+            }
+        }
+        assert!(seen > 0);
     }
 }

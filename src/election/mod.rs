@@ -12,6 +12,8 @@ mod knowledge;
 mod leader;
 mod look;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -147,7 +149,7 @@ impl Election {
     /// Hears of all that changes, for as long as it is kept.
     pub fn listen(self: &Arc<Election>) -> Listener {
         self.asks.send_modify(|asks| asks.listeners += 1);
-        Listener { election: Arc::clone(self), knowledge: self.knowledge.subscribe() }
+        Listener { election: Arc::clone(self), knowledge: self.knowledge.subscribe(), answered: Instant::now() }
     }
 
     /// Stops leading, and stays away for so long; ends once the lock is released. False where the process is being stopped.
@@ -232,17 +234,20 @@ impl Election {
 pub struct Listener {
     election: Arc<Election>,
     knowledge: watch::Receiver<Knowledge>,
+    /// The time of the last answer.
+    answered: Instant,
 }
 
 impl Listener {
     pub fn answer(&mut self) -> Answer {
         let election = &self.election;
-        self.knowledge.borrow_and_update().at(Instant::now(), &election.candidate, election.span())
+        self.answered = Instant::now();
+        self.knowledge.borrow_and_update().at(self.answered, &election.candidate, election.span())
     }
 
     /// Ends when something may have changed since the last answer.
     pub async fn changed(&mut self) {
-        let next = self.knowledge.borrow().next_change(Instant::now(), self.election.span());
+        let next = self.knowledge.borrow().next_change(self.answered, self.election.span());
         tokio::select! {
             // The election lives as long as this.
             _ = self.knowledge.changed() => {}
