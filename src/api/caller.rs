@@ -26,11 +26,13 @@ impl Caller {
 impl Context {
     /// Admits those who may see an election: callers who may lock, and those without a credential who come directly to a
     /// listener that only this machine reaches, whatever `--anonymous` says: apps written for other leader electors send none.
-    pub async fn observer(&self, request: &Request<Incoming>) -> Result<(), Failure> {
+    pub async fn observer(&self, request: &Request<Incoming>) -> Result<Owner, Failure> {
         match self.principal(request).await? {
-            Principal::User(_) | Principal::System => Ok(()),
+            Principal::User(user) => Ok(user.into()),
+            Principal::System => Ok(Owner::system(String::new())),
             Principal::Anonymous if self.is_local || self.anonymous >= Anonymous::Lock => {
-                self.gate.admit_direct(request.method(), request.headers())
+                self.gate.admit_direct(request.method(), request.headers())?;
+                Ok(Owner::system(String::new()))
             }
             Principal::Anonymous => Err(Failure::Unauthorized("no credentials".to_owned())),
         }

@@ -215,7 +215,7 @@ fn operate<'a>(
         Operation::Hold(key) => Box::pin(native::hold(cx, request, key, peer)),
         Operation::Leader => Box::pin(native::leader(cx, request)),
         Operation::Election(name) => Box::pin(native::election(cx, request, name)),
-        Operation::ElectionEvents(name) => Box::pin(native::election_events(cx, request, name)),
+        Operation::ElectionEvents(name) => Box::pin(native::election_events(cx, request, name, peer)),
         Operation::Resign(name) => Box::pin(native::resign(cx, request, name)),
         Operation::DaprTryLock(store) => Box::pin(dapr::try_lock(cx, request, store)),
         Operation::DaprUnlock(store) => Box::pin(dapr::unlock(cx, request, store)),

@@ -9,6 +9,8 @@ use hyper::{Request, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 
+use super::events::{SILENCE, ended};
+use super::permit::Permit;
 use super::request::no_body;
 use super::sse::{self, COMMENT, Chunks, SIGN_OF_LIFE};
 use crate::api::context::Context;
@@ -18,27 +20,41 @@ use crate::api::wire::{json, no_content, parameter, rfc3339, segment};
 use crate::auth::Anonymous;
 use crate::drain::Drain;
 use crate::election::{self, Answer, Election, Listener};
-use crate::lock::Token;
+use crate::lock::{Owner, Token};
 use crate::request::continued;
-use crate::server::Response;
+use crate::server::{Peer, Response};
 
 /// `GET /v1/elections/{name}`.
 pub async fn election(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
-    let election = asked(cx, request, |cx| named(cx, &name)).await?;
+    let (election, _) = asked(cx, request, |cx| named(cx, &name)).await?;
     Ok(json(StatusCode::OK, &ElectionView::from(&election.answer())))
 }
 
 /// `GET /`: the election, where this sidecar takes part in exactly one.
 pub async fn leader(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    let election = asked(cx, request, |cx| cx.elections.only().ok_or(Failure::NoSuchRoute)).await?;
+    let (election, _) = asked(cx, request, |cx| cx.elections.only().ok_or(Failure::NoSuchRoute)).await?;
     Ok(json(StatusCode::OK, &ElectionView::from(&election.answer())))
 }
 
 /// `GET /v1/elections/{name}/events`: the same at once, when it changes, and while this sidecar leads at each renewal.
-pub async fn election_events(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
-    let election = asked(cx, request, |cx| named(cx, &name)).await?;
+pub async fn election_events(
+    cx: &Context,
+    request: Request<Incoming>,
+    name: String,
+    peer: &Peer,
+) -> Result<Response, Failure> {
+    let credential = cx.authenticator.shown(request.headers());
+    let (election, owner) = asked(cx, request, |cx| named(cx, &name)).await?;
+    let permit = Permit::of(cx, credential);
+    peer.watch(SILENCE);
     let (events, response) = sse::open(1);
-    tokio::spawn(continued(tell(election.listen(), events, cx.drain.clone())));
+    let telling = tell(election.listen(), events, cx.drain.clone());
+    tokio::spawn(continued(async move {
+        tokio::select! {
+            () = ended(&permit, &owner) => {}
+            () = telling => {}
+        }
+    }));
     Ok(response)
 }
 
@@ -64,18 +80,18 @@ fn named<'a>(cx: &'a Context, name: &str) -> Result<&'a Arc<Election>, Failure> 
     })
 }
 
-/// The app asks who leads in the election that `find` finds.
+/// The app asks who leads in the election that `find` finds: the election, and who asks.
 async fn asked<'a>(
     cx: &'a Context,
     request: Request<Incoming>,
     find: impl FnOnce(&'a Context) -> Result<&'a Arc<Election>, Failure>,
-) -> Result<&'a Arc<Election>, Failure> {
-    cx.observer(&request).await?;
+) -> Result<(&'a Arc<Election>, Owner), Failure> {
+    let owner = cx.observer(&request).await?;
     let election = find(cx)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
     no_body(request, &[]).await?;
     election.ask();
-    Ok(election)
+    Ok((election, owner))
 }
 
 /// Writes events for as long as they are read, each when the one before it was taken: who reads slowly misses what was

@@ -22,7 +22,7 @@ use crate::server::{Peer, Response};
 use crate::timer::sleep_until;
 
 /// How long a reader may take nothing of what is sent, or not answer at all, before its connection is cut.
-const SILENCE: Duration = Duration::from_secs(30);
+pub(super) const SILENCE: Duration = Duration::from_secs(30);
 /// How long a reader waits before it connects again, milliseconds; and by how much that differs from reader to reader.
 const RETRY_MS: [u64; 2] = [800, 400];
 
@@ -133,7 +133,7 @@ async fn tell(mut events: Events, mut sender: Sender, states: Arc<Vec<Arc<Look>>
 }
 
 /// Resolves when the credential of the caller is valid no longer.
-async fn ended(permit: &Permit, owner: &Owner) {
+pub(super) async fn ended(permit: &Permit, owner: &Owner) {
     let refused = async {
         loop {
             tokio::time::sleep(SIGN_OF_LIFE).await;

@@ -3,8 +3,10 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
+use serde_json::json;
+
 use super::{SOON, candidate};
-use crate::harness::{API_TOKEN, Scratch, Sidecar, TestRedis, eventually, unique};
+use crate::harness::{API_TOKEN, Scratch, Sidecar, TestRedis, eventually, jwt, unique};
 
 #[tokio::test]
 async fn asking_needs_no_credential_on_this_machine_and_resigning_does() {
@@ -54,4 +56,23 @@ async fn beyond_this_machine_asking_needs_a_credential() {
     assert_eq!(sidecar.call("GET", &path).send().await.status, 401);
     assert_eq!(sidecar.call("GET", "/v1/elections/none").send().await.status, 401, "names are not told either");
     assert_eq!(sidecar.call("GET", &path).bearer(API_TOKEN).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_credential_that_opened_it() {
+    let (name, scratch) = (unique("jobs"), Scratch::new());
+    let secret_file = scratch.file("secret", jwt::SECRET);
+    let flags = ["--jwt-secret-file", &secret_file, "--anonymous", "none"];
+    let sidecar = candidate(&TestRedis::shared().url(), &name, 0, &flags).await;
+    // Tokens are accepted for 30 s more.
+    let claims = json!({"sub": "alice", "exp": jwt::seconds(3) - 30});
+    let secret = jsonwebtoken::EncodingKey::from_secret(jwt::SECRET.as_bytes());
+    let token = jwt::sign(&claims, jsonwebtoken::Algorithm::HS256, &secret);
+    let path = format!("/v1/elections/{name}/events");
+    let open = async || sidecar.call("GET", &path).header("via", "1.1 proxy").bearer(&token).open().await;
+    let mut lines = open().await;
+    assert_eq!(lines.status, 200);
+    let ended = async { while lines.event().await.is_some() {} };
+    tokio::time::timeout(SOON, ended).await.expect("it ends");
+    assert_eq!(open().await.status, 401);
 }
