@@ -5,6 +5,7 @@ mod cell;
 mod driver;
 mod event;
 mod look;
+mod looking;
 mod message;
 mod readers;
 mod shard;
