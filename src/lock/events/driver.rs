@@ -122,7 +122,7 @@ impl Driver {
                 let reader = Reader { scripts: self.scripts.clone(), indexes: Arc::clone(&self.indexes) };
                 self.work.push(Box::pin(async move {
                     match look(reader, shard, prefixes, keys).await {
-                        Ok(looks) => Input::Looked { shard, epoch, ticket, looks },
+                        Ok(found) => Input::Looked { shard, epoch, ticket, found },
                         Err(failure) => {
                             tracing::debug!(%failure, "cannot look at what is watched; retrying");
                             Input::NotLooked { shard, epoch, failure: failure.into() }

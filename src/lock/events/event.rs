@@ -1,6 +1,7 @@
 //! What happens to the watching of a thread, what is to be done then, and what those who watch are told.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::message::Message;
@@ -28,6 +29,70 @@ impl Interest {
         match self {
             Interest::Key(key) => key.shard() == shard,
             Interest::Prefix(_) => true,
+        }
+    }
+}
+
+/// Keys that may be held of what a stream begins with.
+pub const MOST_STATES: usize = 10_000;
+
+/// How many more locks may be found of what is watched for the first time: one room for all shards that are looked at, so
+/// that a prefix that is too large takes no more memory than the largest one that is not.
+#[derive(Clone, Debug)]
+pub struct Room(Arc<AtomicUsize>);
+
+impl Room {
+    pub fn new() -> Room {
+        Room(Arc::new(AtomicUsize::new(MOST_STATES)))
+    }
+
+    /// Whether there was room for one more.
+    pub fn take(&self) -> bool {
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+    }
+}
+
+/// A prefix whose locks are looked for in the index.
+#[derive(Clone, Debug)]
+pub struct Prefix {
+    pub text: String,
+    /// `None` where its states were known before.
+    pub room: Option<Room>,
+}
+
+impl Prefix {
+    pub fn covers(&self, key: &Key) -> bool {
+        key.as_str().starts_with(self.text.as_str())
+    }
+
+    /// Whether there was room for one lock more.
+    pub fn takes_one(&self) -> bool {
+        self.room.as_ref().is_none_or(Room::take)
+    }
+}
+
+/// What was found by a look.
+#[derive(Clone, Debug, Default)]
+pub struct Found {
+    pub looks: Vec<Look>,
+    /// Prefixes of which more is held than there was room for; not all of them was looked at.
+    pub too_large: Vec<String>,
+}
+
+impl Found {
+    /// Adds a lock that was found for some of the prefixes, those for which there is room.
+    pub fn add(&mut self, look: Look, prefixes: &mut Vec<Prefix>) {
+        let mut is_meant = false;
+        prefixes.retain(|prefix| {
+            let fits = !prefix.covers(&look.key) || prefix.takes_one();
+            is_meant |= fits && prefix.covers(&look.key);
+            if !fits {
+                self.too_large.push(prefix.text.clone());
+            }
+            fits
+        });
+        if is_meant {
+            self.looks.push(look);
         }
     }
 }
@@ -151,7 +216,7 @@ pub enum Input {
         shard: Shard,
         epoch: u64,
         ticket: u64,
-        looks: Vec<Look>,
+        found: Found,
     },
     NotLooked {
         shard: Shard,
@@ -169,12 +234,13 @@ pub enum Effect {
     },
     /// Subscribe to the shards' channels, and then run `watch.lua` for them.
     Mark(Vec<(Shard, u64)>),
-    /// Run `read.lua` for these keys of a shard, and for all in its index that begin with one of the prefixes.
+    /// Run `read.lua` for these keys of a shard, and for all in its index that begin with one of the prefixes; of the latter
+    /// those that are held are answered.
     Look {
         shard: Shard,
         epoch: u64,
         ticket: u64,
-        prefixes: Vec<String>,
+        prefixes: Vec<Prefix>,
         keys: Vec<Key>,
     },
 }

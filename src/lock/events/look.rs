@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
-use super::event::Look;
+use super::event::{Found, Look, Prefix, Under};
 use crate::lock::index::Page;
 use crate::lock::read::Looked;
 use crate::lock::scripts::Scripts;
@@ -25,28 +25,35 @@ pub struct Reader {
     pub indexes: Arc<Semaphore>,
 }
 
-/// Looks at these keys of a shard, and at all in its index that begin with one of the prefixes.
+/// Looks at these keys of a shard, and at all that is held in its index and begins with one of the prefixes, page by page:
+/// a prefix of which there is more than there is room for is looked for no longer.
 pub async fn look(
     reader: Reader,
     shard: Shard,
-    prefixes: Vec<String>,
+    mut prefixes: Vec<Prefix>,
     keys: Vec<Key>,
-) -> Result<Vec<Look>, RedisFailure> {
+) -> Result<Found, RedisFailure> {
     let Reader { scripts, indexes } = reader;
     if prefixes.is_empty() {
-        return read(&scripts, &keys).await;
+        return Ok(Found { looks: read(&scripts, &keys).await?, ..Found::default() });
     }
     let _place = indexes.acquire().await;
     let scripts = Scripts { redis: scripts.redis.beside(), ..scripts };
-    let mut keys: BTreeSet<Key> = keys.into_iter().collect();
+    let mut found = Found { looks: read(&scripts, &keys).await?, ..Found::default() };
+    let known: BTreeSet<Key> = keys.into_iter().collect();
     let mut after = Some(0);
-    while let Some(from) = after {
+    while let Some(from) = after.filter(|_| !prefixes.is_empty()) {
         let page = Page::read(&scripts, shard, from, NAMES).await.map_err(RedisFailure::of_a_read)?;
-        let is_watched = |key: &Key| prefixes.iter().any(|prefix| key.as_str().starts_with(prefix.as_str()));
-        keys.extend(page.entries.into_iter().map(|(key, _)| key).filter(is_watched));
+        let is_sought = |key: &Key| prefixes.iter().any(|prefix| prefix.covers(key)) && !known.contains(key);
+        let sought: Vec<Key> = page.entries.into_iter().map(|(key, _)| key).filter(is_sought).collect();
+        for look in read(&scripts, &sought).await? {
+            if Under::of(&look.state) != Under::Free {
+                found.add(look, &mut prefixes);
+            }
+        }
         after = page.next;
     }
-    read(&scripts, &Vec::from_iter(keys)).await
+    Ok(found)
 }
 
 async fn read(scripts: &Scripts, keys: &[Key]) -> Result<Vec<Look>, RedisFailure> {

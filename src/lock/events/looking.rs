@@ -7,9 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cell::Cell;
-use super::event::{Effect, Interest, Look, News, Under};
+use super::event::{Effect, Found, Interest, Look, MOST_STATES, News, Prefix, Under};
 use super::readers::tell;
-use super::state::{MOST_STATES, Watched};
+use super::state::Watched;
 use crate::lock::{Key, Shard};
 
 /// Keys that are looked at at once.
@@ -31,7 +31,9 @@ impl Watched {
         for interest in self.readers.in_shard(shard).filter(is_meant) {
             match interest {
                 Interest::Key(key) => drop(keys.insert(key.clone())),
-                Interest::Prefix(prefix) => prefixes.push(prefix.clone()),
+                Interest::Prefix(text) => {
+                    prefixes.push(Prefix { text: text.clone(), room: self.readers.room(interest).cloned() });
+                }
             }
         }
         self.ticket += 1;
@@ -66,18 +68,21 @@ impl Watched {
         shard: Shard,
         epoch: u64,
         ticket: u64,
-        looks: Vec<Look>,
+        found: Found,
         now: Instant,
         effects: &mut Vec<Effect>,
     ) {
         let Some(heard) = self.shards.get_mut(&shard).filter(|heard| heard.epoch == epoch) else { return };
         let told = heard.looks.remove(&ticket);
-        for look in looks {
+        for look in found.looks {
             self.found(Arc::new(look), ticket, told.is_none(), now, effects);
         }
         let Some(told) = told else { return };
         for interest in told {
-            self.is_looked_at(&interest, shard, effects);
+            match &interest {
+                Interest::Prefix(prefix) if found.too_large.contains(prefix) => self.is_too_large(&interest, effects),
+                _ => self.is_looked_at(&interest, shard, effects),
+            }
         }
         let of_this: Vec<Key> = self.cells.keys().filter(|key| key.shard() == shard).cloned().collect();
         of_this.iter().for_each(|key| self.forget_if_free(key));
@@ -94,16 +99,20 @@ impl Watched {
 
     /// The states of a shard were looked at for an interest.
     fn is_looked_at(&mut self, interest: &Interest, shard: Shard, effects: &mut Vec<Effect>) {
-        let is_new = self.readers.are_new_to(interest);
-        let to = self.readers.of(interest);
+        let is_new = self.readers.room(interest).is_some();
         let held = self.cells.iter().filter(|(key, cell)| interest.covers(key) && cell.under() != Under::Free);
         if is_new && held.count() > MOST_STATES {
-            return tell(to, News::TooMany, effects);
+            return self.is_too_large(interest, effects);
         }
         self.readers.is_looked_at(interest, shard);
         if self.readers.know(interest) {
-            self.tell_states(interest, &to, effects);
+            self.tell_states(interest, &self.readers.of(interest), effects);
         }
+    }
+
+    /// More is held of an interest than a stream may begin with.
+    fn is_too_large(&mut self, interest: &Interest, effects: &mut Vec<Effect>) {
+        tell(self.readers.of(interest), News::TooMany, effects);
     }
 
     /// Takes in what was found at a key, and tells those who watch it what changed. `is_of_key`: it was asked for by the

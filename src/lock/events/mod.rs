@@ -19,8 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 use driver::Driver;
-pub use event::{Change, Interest, Look, News, Under, What};
-pub use state::MOST_STATES;
+pub use event::{Change, Interest, Look, MOST_STATES, News, Under, What};
 
 use super::scripts::Scripts;
 use crate::metrics::Metrics;

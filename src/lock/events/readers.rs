@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::event::{Change, Effect, Interest, News};
+use super::event::{Change, Effect, Interest, News, Room};
 use crate::lock::request::LockFailure;
 use crate::lock::{Key, Shard};
 
@@ -26,13 +26,13 @@ pub struct Stream {
 }
 
 /// Something that is watched.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Watching {
     streams: BTreeSet<u64>,
     /// The shards whose states are not known, at first or since a gap.
     missing: BTreeSet<Shard>,
-    /// Whether all states were known once.
-    was_known: bool,
+    /// How many more locks may be found, until all states were known once.
+    room: Option<Room>,
 }
 
 /// What there is to do for one who begins to watch.
@@ -57,7 +57,8 @@ impl Readers {
             return if watching.missing.is_empty() { Begins::AtOnce } else { Begins::Later };
         }
         let missing: BTreeSet<Shard> = Shard::all().filter(|shard| interest.is_in(*shard)).collect();
-        let watching = Watching { streams: BTreeSet::from([stream]), missing: missing.clone(), was_known: false };
+        let (streams, room) = (BTreeSet::from([stream]), Some(Room::new()));
+        let watching = Watching { streams, missing: missing.clone(), room };
         self.interests.insert(interest.clone(), watching);
         Begins::New(missing)
     }
@@ -102,9 +103,9 @@ impl Readers {
         self.interests.get(interest).is_some_and(|watching| watching.missing.is_empty())
     }
 
-    /// Whether the states of an interest were never known yet.
-    pub fn are_new_to(&self, interest: &Interest) -> bool {
-        self.interests.get(interest).is_some_and(|watching| !watching.was_known)
+    /// How many more locks may be found of an interest whose states were never known yet.
+    pub fn room(&self, interest: &Interest) -> Option<&Room> {
+        self.interests.get(interest)?.room.as_ref()
     }
 
     pub fn of(&self, interest: &Interest) -> Vec<u64> {
@@ -115,7 +116,7 @@ impl Readers {
     pub fn is_looked_at(&mut self, interest: &Interest, shard: Shard) {
         if let Some(watching) = self.interests.get_mut(interest) {
             watching.missing.remove(&shard);
-            watching.was_known |= watching.missing.is_empty();
+            watching.room = watching.room.take().filter(|_| !watching.missing.is_empty());
         }
     }
 
@@ -127,6 +128,8 @@ impl Readers {
                 tell(told(streams, watching, |stream| stream.has_begun).collect(), News::Gap, effects);
             }
             watching.missing.insert(shard);
+            // What was found is looked for again.
+            watching.room = watching.room.take().map(|_| Room::new());
         }
     }
 

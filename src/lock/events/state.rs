@@ -18,8 +18,6 @@ use super::shard::{Heard, LOOK_AT_ALL, MARK_AGAIN, Verdict};
 use crate::lock::request::LockFailure;
 use crate::lock::{Key, Shard};
 
-/// Keys that may be held of what anyone begins to watch.
-pub const MOST_STATES: usize = 10_000;
 /// Marks that are due so soon are looked at together.
 const TOGETHER: Duration = Duration::from_millis(250);
 
@@ -79,8 +77,8 @@ impl Watched {
                     self.failed(shard, epoch, &failure, now, &mut effects);
                 }
             }
-            Input::Looked { shard, epoch, ticket, looks } => {
-                self.looked(shard, epoch, ticket, looks, now, &mut effects);
+            Input::Looked { shard, epoch, ticket, found } => {
+                self.looked(shard, epoch, ticket, found, now, &mut effects);
             }
             Input::NotLooked { shard, epoch, failure } => self.failed(shard, epoch, &failure, now, &mut effects),
         }

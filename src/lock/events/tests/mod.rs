@@ -5,8 +5,9 @@ mod world;
 
 use std::time::Duration;
 
-use super::event::{Input, Interest, What};
+use super::event::{Input, Interest, MOST_STATES, What};
 use super::message::Word;
+use crate::lock::Shard;
 use world::{Data, Fixture, key};
 
 /// Longest time until the states that are shown are right again, whatever was lost.
@@ -155,6 +156,35 @@ fn a_message_that_is_heard_before_the_answer_to_an_older_look_is_not_forgotten()
 
         fixture.assert_right("after a message");
     }
+}
+
+#[test]
+fn of_a_prefix_that_is_too_large_no_more_is_found_than_of_the_largest_that_is_not() {
+    let mut fixture = Fixture::new();
+    for number in 0..MOST_STATES + 2_000 {
+        fixture.world.grant(&key(&format!("k-{number}")), Duration::from_secs(600));
+    }
+    fixture.watch(1, Interest::Prefix("k".to_owned()));
+    fixture.due();
+    fixture.world.run(0, false);
+    let marked = fixture.world.answers.remove(0);
+    fixture.handle(marked);
+    assert_eq!(fixture.world.asked.len(), Shard::all().count());
+
+    // All shards are looked at before the first answer is there.
+    while !fixture.world.asked.is_empty() {
+        fixture.world.run(0, false);
+    }
+
+    let found = fixture.world.answers.iter().map(|answer| match answer {
+        Input::Looked { found, .. } => found.looks.len(),
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(found.sum::<usize>(), MOST_STATES);
+    for answer in std::mem::take(&mut fixture.world.answers) {
+        fixture.handle(answer);
+    }
+    assert!(fixture.reader(1).is_refused && !fixture.reader(1).is_synced);
 }
 
 /// Whatever happens in whatever order, what is shown is what Redis had, and is right within [`RIGHT`] of the last event.
