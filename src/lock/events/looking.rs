@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use super::cell::Cell;
 use super::event::{Effect, Found, Interest, Look, MOST_STATES, News, Prefix, Under};
-use super::readers::tell;
 use super::state::Watched;
 use crate::lock::{Key, Shard};
 
@@ -23,7 +22,13 @@ impl Watched {
     }
 
     /// Looks at what is watched in a shard, or at one interest `only`, and tells of `told` that their states are known then.
-    pub(super) fn look(&mut self, shard: Shard, only: Option<&Interest>, told: Vec<Interest>, effects: &mut Vec<Effect>) {
+    pub(super) fn look(
+        &mut self,
+        shard: Shard,
+        only: Option<&Interest>,
+        told: Vec<Interest>,
+        effects: &mut Vec<Effect>,
+    ) {
         let is_meant = |interest: &&Interest| only.is_none_or(|only| only == *interest);
         let is_known = |key: &&Key| key.shard() == shard && only.is_none_or(|only| only.covers(key));
         let mut keys: BTreeSet<Key> = self.cells.keys().filter(is_known).cloned().collect();
@@ -80,7 +85,9 @@ impl Watched {
         let Some(told) = told else { return };
         for interest in told {
             match &interest {
-                Interest::Prefix(prefix) if found.too_large.contains(prefix) => self.is_too_large(&interest, effects),
+                Interest::Prefix(prefix) if found.too_large.contains(prefix) => {
+                    self.readers.is_too_large(&interest, effects);
+                }
                 _ => self.is_looked_at(&interest, shard, effects),
             }
         }
@@ -102,17 +109,12 @@ impl Watched {
         let is_new = self.readers.room(interest).is_some();
         let held = self.cells.iter().filter(|(key, cell)| interest.covers(key) && cell.under() != Under::Free);
         if is_new && held.count() > MOST_STATES {
-            return self.is_too_large(interest, effects);
+            return self.readers.is_too_large(interest, effects);
         }
         self.readers.is_looked_at(interest, shard);
         if self.readers.know(interest) {
             self.tell_states(interest, &self.readers.of(interest), effects);
         }
-    }
-
-    /// More is held of an interest than a stream may begin with.
-    fn is_too_large(&mut self, interest: &Interest, effects: &mut Vec<Effect>) {
-        tell(self.readers.of(interest), News::TooMany, effects);
     }
 
     /// Takes in what was found at a key, and tells those who watch it what changed. `is_of_key`: it was asked for by the

@@ -33,6 +33,8 @@ pub struct Watching {
     missing: BTreeSet<Shard>,
     /// How many more locks may be found, until all states were known once.
     room: Option<Room>,
+    /// Whether more is held of it than a stream may begin with.
+    is_too_large: bool,
 }
 
 /// What there is to do for one who begins to watch.
@@ -43,6 +45,8 @@ pub enum Begins {
     Later,
     /// Look at these shards.
     New(BTreeSet<Shard>),
+    /// Tell it that there are too many states.
+    TooLarge,
 }
 
 impl Readers {
@@ -54,11 +58,15 @@ impl Readers {
         self.streams.insert(stream, Stream { interest: interest.clone(), has_begun: false, is_behind: false });
         if let Some(watching) = self.interests.get_mut(interest) {
             watching.streams.insert(stream);
-            return if watching.missing.is_empty() { Begins::AtOnce } else { Begins::Later };
+            return match watching {
+                _ if watching.is_too_large => Begins::TooLarge,
+                _ if watching.missing.is_empty() => Begins::AtOnce,
+                _ => Begins::Later,
+            };
         }
         let missing: BTreeSet<Shard> = Shard::all().filter(|shard| interest.is_in(*shard)).collect();
         let (streams, room) = (BTreeSet::from([stream]), Some(Room::new()));
-        let watching = Watching { streams, missing: missing.clone(), room };
+        let watching = Watching { streams, missing: missing.clone(), room, is_too_large: false };
         self.interests.insert(interest.clone(), watching);
         Begins::New(missing)
     }
@@ -120,6 +128,15 @@ impl Readers {
         }
     }
 
+    /// More is held of an interest than a stream may begin with: those that wait for its states are told, and those that
+    /// join before all of them have left.
+    pub fn is_too_large(&mut self, interest: &Interest, effects: &mut Vec<Effect>) {
+        if let Some(watching) = self.interests.get_mut(interest) {
+            watching.is_too_large = true;
+            tell(watching.streams.iter().copied().collect(), News::TooMany, effects);
+        }
+    }
+
     /// What was known of a shard may be outdated.
     pub fn lost(&mut self, shard: Shard, effects: &mut Vec<Effect>) {
         let Readers { streams, interests } = self;
@@ -130,6 +147,7 @@ impl Readers {
             watching.missing.insert(shard);
             // What was found is looked for again.
             watching.room = watching.room.take().map(|_| Room::new());
+            watching.is_too_large = false;
         }
     }
 

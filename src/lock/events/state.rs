@@ -119,6 +119,7 @@ impl Watched {
         match self.readers.add(stream, &interest) {
             Begins::AtOnce => self.tell_states(&interest, &[stream], effects),
             Begins::Later => {}
+            Begins::TooLarge => tell(vec![stream], News::TooMany, effects),
             Begins::New(shards) => {
                 for shard in shards {
                     if self.shards.entry(shard).or_insert_with(|| Heard::new(now)).stands {

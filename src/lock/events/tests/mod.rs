@@ -187,6 +187,22 @@ fn of_a_prefix_that_is_too_large_no_more_is_found_than_of_the_largest_that_is_no
     assert!(fixture.reader(1).is_refused && !fixture.reader(1).is_synced);
 }
 
+#[test]
+fn a_stream_that_joins_a_prefix_that_is_too_large_is_told_so() {
+    let mut fixture = Fixture::new();
+    for number in 0..=MOST_STATES {
+        fixture.world.grant(&key(&format!("k-{number}")), Duration::from_secs(600));
+    }
+    fixture.watch(1, Interest::Prefix("k".to_owned()));
+    fixture.settle(Duration::from_millis(50));
+    assert!(fixture.reader(1).is_refused);
+
+    fixture.watch(2, Interest::Prefix("k".to_owned()));
+    fixture.handle(Input::Unwatch { stream: 1 });
+
+    assert!(fixture.reader(2).is_refused);
+}
+
 /// Whatever happens in whatever order, what is shown is what Redis had, and is right within [`RIGHT`] of the last event.
 #[test]
 fn random_interleavings_end_in_the_state_that_redis_has() {
