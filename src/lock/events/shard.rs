@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use super::event::Interest;
 use crate::lock::scripts::WatchRow;
+use crate::lock::{SHARDS, Shard};
 
 /// Between two looks at a mark. With [`ON_ITS_WAY`] it bounds when a lost message is noticed, well below two seconds.
 pub const MARK: Duration = Duration::from_secs(1);
+/// Marks that are due so soon are looked at together.
+const TOGETHER: Duration = Duration::from_millis(250);
 /// Pause after a look that failed.
 pub const MARK_AGAIN: Duration = Duration::from_millis(200);
 /// How long a message may take longer than the answer that counts it.
@@ -18,6 +21,9 @@ const ON_ITS_WAY: Duration = Duration::from_millis(500);
 /// Longest time between two looks at all that is watched: it bounds what is missed of sidecars that tell nothing, since
 /// they are older.
 pub const LOOK_AT_ALL: Duration = Duration::from_secs(30);
+/// Shortest time between two beginnings of a shard. Where messages are lost again and again, or come faster than they are
+/// read, looking at all each time would be most of the load.
+const PAUSE: Duration = Duration::from_millis(250);
 /// By so much the clock of Redis may differ from ours between two looks at a mark, before it is taken to have stepped.
 const STEP: Duration = Duration::from_millis(500);
 
@@ -40,6 +46,10 @@ pub struct Heard {
     clock: Option<(u64, Instant)>,
     /// When all that is watched is looked at next.
     pub all_at: Instant,
+    /// When its mark was last looked at for it to begin.
+    begun_at: Option<Instant>,
+    /// By so much earlier than others it is looked at in turn, so that not all shards are at once.
+    ahead: Duration,
     /// Looks under way that tell some interests' states, by their tickets.
     pub looks: BTreeMap<u64, Vec<Interest>>,
 }
@@ -57,7 +67,12 @@ pub enum Verdict {
 }
 
 impl Heard {
-    pub fn new(now: Instant) -> Heard {
+    pub fn new(shard: Shard, now: Instant) -> Heard {
+        let share = u32::try_from(shard.index()).expect("there are few shards");
+        Heard::begins(LOOK_AT_ALL / 2 * share / u32::from(SHARDS), now)
+    }
+
+    fn begins(ahead: Duration, now: Instant) -> Heard {
         Heard {
             epoch: 0,
             stands: false,
@@ -66,14 +81,17 @@ impl Heard {
             mark_at: now,
             marking: None,
             clock: None,
-            all_at: now + LOOK_AT_ALL,
+            all_at: now + LOOK_AT_ALL - ahead,
+            begun_at: None,
+            ahead,
             looks: BTreeMap::new(),
         }
     }
 
     /// Messages may have been lost; the mark is looked at next at `mark_at`.
     pub fn gap(&mut self, mark_at: Instant) {
-        *self = Heard { epoch: self.epoch + 1, ..Heard::new(mark_at) };
+        let mark_at = self.begun_at.map_or(mark_at, |begun| mark_at.max(begun + PAUSE));
+        *self = Heard { epoch: self.epoch + 1, begun_at: self.begun_at, ..Heard::begins(self.ahead, mark_at) };
     }
 
     /// When something is to be done next.
@@ -90,10 +108,11 @@ impl Heard {
     }
 
     /// Whether its mark is to be looked at, which begins then.
-    pub fn begins_to_mark(&mut self, until: Instant) -> bool {
-        let begins = self.marking.is_none() && self.mark_at <= until;
+    pub fn begins_to_mark(&mut self, now: Instant) -> bool {
+        let begins = self.marking.is_none() && self.mark_at <= now + TOGETHER;
         if begins {
             self.marking = Some(self.number);
+            self.begun_at = if self.stands { self.begun_at } else { Some(now) };
         }
         begins
     }
@@ -121,7 +140,7 @@ impl Heard {
         }
         if row.is_new || row.number < before {
             self.gap(now + MARK);
-            (self.stands, self.number) = (true, row.number);
+            (self.stands, self.number, self.begun_at) = (true, row.number, Some(now));
             return Verdict::Lost;
         }
         if row.number > self.number && self.expected.is_none() {

@@ -8,7 +8,7 @@
 //! effects; [`Watched::next_due`] says when to call [`Watched::due`] if nothing happens before.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::cell::Cell;
 use super::event::{Effect, Input, Interest, News};
@@ -17,9 +17,6 @@ use super::readers::{Begins, Readers, Stream, tell};
 use super::shard::{Heard, LOOK_AT_ALL, MARK_AGAIN, Verdict};
 use crate::lock::request::LockFailure;
 use crate::lock::{Key, Shard};
-
-/// Marks that are due so soon are looked at together.
-const TOGETHER: Duration = Duration::from_millis(250);
 
 /// All that one thread watches.
 #[derive(Clone, Debug)]
@@ -107,7 +104,7 @@ impl Watched {
             let marks = self
                 .shards
                 .iter_mut()
-                .filter_map(|(shard, heard)| heard.begins_to_mark(now + TOGETHER).then_some((*shard, heard.epoch)));
+                .filter_map(|(shard, heard)| heard.begins_to_mark(now).then_some((*shard, heard.epoch)));
             let marks: Vec<_> = marks.collect();
             effects.extend((!marks.is_empty()).then_some(Effect::Mark(marks)));
         }
@@ -122,7 +119,7 @@ impl Watched {
             Begins::TooLarge => tell(vec![stream], News::TooMany, effects),
             Begins::New(shards) => {
                 for shard in shards {
-                    if self.shards.entry(shard).or_insert_with(|| Heard::new(now)).stands {
+                    if self.shards.entry(shard).or_insert_with(|| Heard::new(shard, now)).stands {
                         self.look(shard, Some(&interest), vec![interest.clone()], effects);
                     }
                 }
@@ -155,6 +152,10 @@ impl Watched {
         let Some(heard) = self.shards.get_mut(&shard) else { return };
         if heard.told(number) {
             return self.gap(shard, now, now, effects);
+        }
+        if !heard.stands {
+            // Once it stands, all is looked at.
+            return;
         }
         if self.cells.contains_key(&key) || self.readers.watch(&key) {
             let ticket = self.ticket;

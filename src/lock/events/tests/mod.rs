@@ -5,7 +5,7 @@ mod world;
 
 use std::time::Duration;
 
-use super::event::{Input, Interest, MOST_STATES, What};
+use super::event::{Effect, Input, Interest, MOST_STATES, What};
 use super::message::Word;
 use crate::lock::Shard;
 use world::{Data, Fixture, key};
@@ -201,6 +201,48 @@ fn a_stream_that_joins_a_prefix_that_is_too_large_is_told_so() {
     fixture.handle(Input::Unwatch { stream: 1 });
 
     assert!(fixture.reader(2).is_refused);
+}
+
+#[test]
+fn lost_messages_do_not_make_it_look_at_all_again_and_again() {
+    let mut fixture = Fixture::new();
+    fixture.watch(1, Interest::Key(key("k")));
+    fixture.settle(Duration::from_millis(50));
+    let mut looks = 0;
+    for _ in 0..1000 {
+        fixture.world.now += Duration::from_millis(1);
+        fixture.world.tell(&key("k"), Word::Waiting, None);
+        fixture.world.messages.clear();
+        fixture.world.tell(&key("k"), Word::Waiting, None);
+        while let Some(message) = fixture.world.messages.pop_front() {
+            fixture.handle(Input::Told(message));
+        }
+        fixture.due();
+        while !fixture.world.asked.is_empty() {
+            looks += usize::from(matches!(fixture.world.asked[0], Effect::Look { .. }));
+            fixture.world.run(0, false);
+        }
+        for answer in std::mem::take(&mut fixture.world.answers) {
+            fixture.handle(answer);
+        }
+    }
+    assert!(looks < 20, "{looks} looks and {} gaps in a second", fixture.reader(1).gaps);
+}
+
+#[test]
+fn shards_are_looked_at_in_turn_and_not_all_at_once() {
+    let mut fixture = Fixture::new();
+    fixture.watch(1, Interest::Prefix("k".to_owned()));
+    fixture.settle(Duration::from_millis(50));
+    let (mut looks, mut at_once) = (0, 0);
+    for _ in 0..3_000 {
+        fixture.world.now += Duration::from_millis(10);
+        fixture.due();
+        let asked = fixture.world.asked.iter().filter(|effect| matches!(effect, Effect::Look { .. })).count();
+        (looks, at_once) = (looks + asked, at_once.max(asked));
+        fixture.deliver();
+    }
+    assert!(looks >= Shard::all().count() && at_once <= 2, "{looks} looks, {at_once} of them at once");
 }
 
 /// Whatever happens in whatever order, what is shown is what Redis had, and is right within [`RIGHT`] of the last event.

@@ -225,16 +225,21 @@ impl Fixture {
             self.world.now += Duration::from_millis(10);
             self.world.expire();
             self.due();
-            while !self.world.asked.is_empty() {
-                self.world.run(0, false);
-            }
-            while let Some(message) = self.world.messages.pop_front() {
-                self.handle(Input::Told(message));
-            }
-            while !self.world.answers.is_empty() {
-                let answer = self.world.answers.remove(0);
-                self.handle(answer);
-            }
+            self.deliver();
+        }
+    }
+
+    /// All that was asked for is done, and all that is on its way arrives.
+    pub fn deliver(&mut self) {
+        while !self.world.asked.is_empty() {
+            self.world.run(0, false);
+        }
+        while let Some(message) = self.world.messages.pop_front() {
+            self.handle(Input::Told(message));
+        }
+        while !self.world.answers.is_empty() {
+            let answer = self.world.answers.remove(0);
+            self.handle(answer);
         }
     }
 
