@@ -207,11 +207,13 @@ impl KeySpace {
     }
 }
 
-/// Whether a name is spelled as a key of some namespace, whatever its prefix.
+/// Whether a name is spelled as a key of some namespace, whatever its prefix. Which names are must never change: a sidecar
+/// of another version would hold the lock under another Redis key.
 fn is_of_a_lock_space(name: &str) -> bool {
-    const KINDS: [&str; 7] = ["lock:", "tokens", "queue:", "forced:", "mark", "watch", "probe:"];
+    const KINDS: [&str; 6] = ["lock:", "tokens", "queue:", "forced:", "mark", "probe:"];
+    let is_ours = |kind: &str| kind == "watch" || KINDS.iter().any(|known| kind.starts_with(known));
     let split = name.strip_prefix('{').and_then(|name| name.split_once("}:"));
-    split.is_some_and(|(tag, kind)| tag.contains(':') && KINDS.iter().any(|known| kind.starts_with(known)))
+    split.is_some_and(|(tag, kind)| tag.contains(':') && is_ours(kind))
 }
 
 /// A text as a pattern of Redis that nothing else matches; a space stands in no pattern, so there any character does.
@@ -299,11 +301,16 @@ mod tests {
     #[test]
     fn a_raw_key_is_its_name_and_never_one_of_ours() {
         let space = KeySpace::raw("lockside", 0);
-        for name in ["a", "{a}:1", "{locksides:1}", "lockside:users:1", "lockside", "Straße ß", "{x}:tokens"] {
+        for name in ["a", "{a}:1", "{locksides:1}", "lockside:users:1", "lockside", "Straße ß", "{x}:tokens"]
+            .into_iter()
+            .chain(["{tenant:1}:watchdog", "{app:7}:watcher-lock", "{a}:watch"])
+        {
             assert_eq!(space.lock(&Key::parse(name).expect("a key")), name);
         }
         for name in
             ["{two:1}:tokens", "{lockside:1}:queue:a", "{lockside:1}:probe:tokens", "{lockside:", "lockside:users"]
+                .into_iter()
+                .chain(["{two:1}:watch", "{two:1}:tokens-of-0.1", "{two:1}:marked"])
         {
             let key = Key::parse(name).expect("a key");
             assert_eq!(space.lock(&key), KeySpace::new("lockside").lock(&key), "{name}");
