@@ -94,12 +94,12 @@ impl Heard {
         *self = Heard { epoch: self.epoch + 1, begun_at: self.begun_at, ..Heard::begins(self.ahead, mark_at) };
     }
 
-    /// When something is to be done next.
-    pub fn due(&self) -> Instant {
+    /// When something is to be done next; `None` while it waits for an answer that decides what.
+    pub fn due(&self) -> Option<Instant> {
         let mark = self.marking.is_none().then_some(self.mark_at);
         let all = self.stands.then_some(self.all_at);
         let expected = self.expected.map(|(_, by)| by);
-        [mark, all, expected].into_iter().flatten().min().unwrap_or(self.all_at)
+        [mark, all, expected].into_iter().flatten().min()
     }
 
     /// Whether a message is missing that must have come by now.

@@ -84,7 +84,7 @@ impl Watched {
 
     /// When [`Watched::due`] is to be called at the latest.
     pub fn next_due(&self) -> Option<Instant> {
-        let shards = self.shards.values().map(Heard::due);
+        let shards = self.shards.values().filter_map(Heard::due);
         shards.chain(self.plan.first().map(|(due, _)| *due)).min()
     }
 
@@ -100,7 +100,7 @@ impl Watched {
                 self.look(shard, None, Vec::new(), &mut effects);
             }
         }
-        if self.shards.values().any(|heard| heard.due() <= now) {
+        if self.shards.values().filter_map(Heard::due).any(|due| due <= now) {
             let marks = self
                 .shards
                 .iter_mut()

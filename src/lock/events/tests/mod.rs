@@ -245,6 +245,15 @@ fn shards_are_looked_at_in_turn_and_not_all_at_once() {
     assert!(looks >= Shard::all().count() && at_once <= 2, "{looks} looks, {at_once} of them at once");
 }
 
+#[test]
+fn while_a_mark_is_looked_at_nothing_is_due() {
+    let mut fixture = Fixture::new();
+    fixture.watch(1, Interest::Key(key("k")));
+    fixture.due();
+    assert!(matches!(fixture.world.asked[..], [Effect::Mark(_)]));
+    assert_eq!(fixture.state.next_due(), None, "else the driver would not sleep, were there no answer for long");
+}
+
 /// Whatever happens in whatever order, what is shown is what Redis had, and is right within [`RIGHT`] of the last event.
 #[test]
 fn random_interleavings_end_in_the_state_that_redis_has() {
