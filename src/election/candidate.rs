@@ -91,7 +91,7 @@ impl Candidate {
         };
         match outcome {
             Ok((Acquired::Granted(lease), unconfirmed)) => {
-                let granted = Granted::now(lease, unconfirmed);
+                let granted = Granted::of(lease, unconfirmed);
                 let is_succession = succession.is_of(granted.lease.token);
                 let silence = if is_succession { Duration::ZERO } else { election.silence() };
                 Some((granted, Instant::now() + silence))

@@ -60,9 +60,9 @@ pub struct Granted {
 }
 
 impl Granted {
-    /// To be called as soon as the lease is there: its validity is counted from now.
-    pub fn now(lease: Lease, unconfirmed: Unconfirmed) -> Granted {
-        Granted { promised: Instant::now() + Duration::from_millis(lease.valid_for_ms), lease, unconfirmed }
+    /// Of a lease that was granted to a caller of this process.
+    pub fn of(lease: Lease, unconfirmed: Unconfirmed) -> Granted {
+        Granted { promised: promised(&lease), lease, unconfirmed }
     }
 }
 
@@ -148,9 +148,9 @@ impl Hold {
                 },
                 renewed = answered(&mut renewal), if renewal.is_some() => match renewed {
                     Ok(lease) => {
-                        let (valid_for, is_last) = (Duration::from_millis(lease.valid_for_ms), lease.is_capped());
+                        let (until, is_last) = (promised(&lease), lease.is_capped());
                         self.lease = lease;
-                        Input::Renewed { valid_for, is_last }
+                        Input::Renewed { until, is_last }
                     }
                     Err(Input::Over(End::Expired | End::Superseded)) if entry.is_released() => Input::Released,
                     Err(input) => input,
@@ -233,6 +233,11 @@ async fn answered(renewal: &mut Option<Renewal>) -> Result<Lease, Input> {
     let renewed = renewal.as_mut().expect("a renewal has been asked for").await;
     *renewal = None;
     renewed
+}
+
+/// Until when a lease can be counted on that was granted or renewed for this process.
+fn promised(lease: &Lease) -> Instant {
+    lease.promised_until.unwrap_or_else(Instant::now)
 }
 
 fn millis(span: Duration) -> u64 {

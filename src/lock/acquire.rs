@@ -73,6 +73,7 @@ impl Engine {
                     valid_until_ms,
                     ttl_ms,
                     valid_for_ms: key_ms,
+                    promised_until: None,
                     terms: attempt.terms,
                     is_resting: false,
                     meta: attempt.meta.clone(),

@@ -1,5 +1,7 @@
 //! A lease: how long it lasts, and whose it is.
 
+use std::time::Instant;
+
 use serde::{Deserialize, Serialize};
 
 use super::key::Key;
@@ -90,6 +92,8 @@ pub struct Lease {
     pub ttl_ms: u64,
     /// What is left of it, milliseconds: for its owner what can be counted on, for others what Redis had left.
     pub valid_for_ms: u64,
+    /// Until when its owner can count on it, by this machine's clock; `None` for others.
+    pub promised_until: Option<Instant>,
     pub terms: Terms,
     /// Whether it was released already, and nothing is left but that the key is still taken.
     pub is_resting: bool,

@@ -244,6 +244,8 @@ pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u
     lease.valid_until_ms = lease.valid_until_ms.saturating_sub(lease.valid_for_ms).saturating_add(left_ms);
     let drift_ms = left_ms.div_ceil(100) + 2;
     lease.valid_for_ms = left_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
+    // Not from now: between two looks at the clock the process may be frozen for longer than the lease lasts.
+    lease.promised_until = sent.checked_add(Duration::from_millis(left_ms.saturating_sub(drift_ms + 1)));
     if lease.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(lease) }
 }
 
@@ -262,5 +264,32 @@ pub fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
         _ if record::is_rest(key, text) => Changed::Lost(Loss::Expired),
         Some(there) if there == token => Changed::NotYours,
         _ => Changed::Lost(Loss::Superseded),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_is_counted_from_when_it_was_asked_for() {
+        let key = Key::parse("k").expect("a key");
+        let lease = Lease {
+            token: Token::new(64).expect("a token"),
+            key,
+            owner: Owner::system("x".to_owned()),
+            since_ms: 0,
+            valid_until_ms: 10_000,
+            ttl_ms: 10_000,
+            valid_for_ms: 10_000,
+            promised_until: None,
+            terms: Terms::NONE,
+            is_resting: false,
+            meta: None,
+        };
+        let sent = Instant::now() - Duration::from_secs(4);
+        let lease = promised(lease, 10_000, sent).expect("something is left");
+        assert_eq!(lease.promised_until, Some(sent + Duration::from_millis(10_000 - 100 - 2 - 1)));
+        assert!(lease.valid_for_ms <= 10_000 - 4_000 - 102, "{}", lease.valid_for_ms);
     }
 }

@@ -96,6 +96,7 @@ pub fn read(key: &Key, found: &Stored) -> Option<Lease> {
         ttl_ms,
         valid_until_ms: u64::try_from(found.valid_until_ms).ok()?,
         valid_for_ms: u64::try_from(found.left_ms).ok()?,
+        promised_until: None,
         terms,
         is_resting: record.rest,
         meta: record.meta,

@@ -27,18 +27,18 @@ async fn acquire_whole(locks: Locks, key: Key, attempt: Attempt) -> Result<Grant
             Err(failure) => return Err(explained(&locks, &key, failure).await),
         };
         let lease = match content {
-            Acquired::Granted(lease) => return Ok(Granted::now(lease, unconfirmed)),
+            Acquired::Granted(lease) => return Ok(Granted::of(lease, unconfirmed)),
             Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
             Acquired::Held(holder) => return Err(Failure::Held(holder)),
         };
         let is_whole = lease.valid_for_ms >= attempt.ttl.as_ms();
-        let granted = Granted::now(lease, unconfirmed);
+        let granted = Granted::of(lease, unconfirmed);
         if is_whole {
             return Ok(granted);
         }
         let Granted { lease, unconfirmed, .. } = &granted;
         match locks.renew_hold(lease, unconfirmed.sending(), attempt.ttl).await {
-            Ok(Changed::Done(lease)) => return Ok(Granted::now(lease, granted.unconfirmed)),
+            Ok(Changed::Done(lease)) => return Ok(Granted::of(lease, granted.unconfirmed)),
             // The hold tries again, for as long as the lease is guaranteed.
             Err(_) => return Ok(granted),
             // The lease has ended meanwhile: the attempt is made as if it had never been granted.

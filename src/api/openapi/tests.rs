@@ -150,6 +150,7 @@ fn failures() -> Vec<Failure> {
         valid_until_ms: ms("2026-11-22T12:01:00Z"),
         ttl_ms: 60_000,
         valid_for_ms: 41_250,
+        promised_until: None,
         terms: Terms::NONE,
         is_resting: false,
         meta: Some("{\"host\":\"web-3\"}".to_owned()),

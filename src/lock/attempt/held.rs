@@ -20,9 +20,9 @@ pub const SIGN_OF_LIFE: Duration = Duration::from_millis(1900);
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Input {
-    /// A renewal promises so much from now.
+    /// A renewal promises it until then.
     Renewed {
-        valid_for: Duration,
+        until: Instant,
         /// Whether no renewal can promise more.
         is_last: bool,
     },
@@ -175,9 +175,9 @@ impl Held {
 
     pub fn handle(&mut self, input: Input, now: Instant) -> Vec<Effect> {
         match input {
-            Input::Renewed { valid_for, is_last } => {
+            Input::Renewed { until, is_last } => {
                 (self.is_renewing, self.is_last) = (false, is_last);
-                self.deadline = now + valid_for.saturating_sub(LAST_WORD);
+                self.deadline = until.checked_sub(LAST_WORD).unwrap_or(until);
                 self.renew_at = now + self.pause;
                 self.say(Effect::SayRenewed, now)
             }

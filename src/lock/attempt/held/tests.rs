@@ -23,7 +23,7 @@ fn a_hold_that_is_idle_says_something_every_two_seconds_and_renews_after_a_third
                 Effect::Renew => {
                     assert!(now <= begun + TTL / 3 || now - said <= TTL / 3);
                     assert_eq!(
-                        held.handle(Input::Renewed { valid_for: TTL, is_last: false }, now),
+                        held.handle(Input::Renewed { until: now + TTL, is_last: false }, now),
                         [Effect::SayRenewed]
                     );
                 }
@@ -105,7 +105,7 @@ fn the_renewals_of_many_holds_spread_over_a_tenth_of_the_time_between_them() {
 fn a_hold_that_may_be_renewed_no_longer_ends_for_that_reason_and_a_shorter_time_for_its_own() {
     let now = Instant::now();
     let (mut capped, left) = (held(now), Duration::from_secs(4));
-    capped.handle(Input::Renewed { valid_for: left, is_last: true }, now);
+    capped.handle(Input::Renewed { until: now + left, is_last: true }, now);
     let mut shortened = capped.clone();
     let end = loop {
         if let [Effect::End(end)] = capped.handle(Input::Due, capped.next_due())[..] {
@@ -137,4 +137,15 @@ fn a_lost_lease_whose_key_outlasts_its_promise_is_left_to_its_terms() {
             "{end:?}"
         );
     }
+}
+
+#[test]
+fn a_renewal_that_is_heard_late_promises_no_more_than_when_it_was_asked_for() {
+    let begun = Instant::now();
+    let mut held = held(begun);
+    // Frozen for more than a ttl between Redis's answer and this.
+    let late = begun + TTL + Duration::from_secs(5);
+    held.handle(Input::Renewed { until: begun + TTL, is_last: false }, late);
+    assert!(held.left(late).is_zero());
+    assert_eq!(held.handle(Input::Due, late), [Effect::End(End::Unrenewed)]);
 }

@@ -98,6 +98,7 @@ impl World {
                 valid_until_ms: 0,
                 ttl_ms: 1,
                 valid_for_ms: u64::try_from((*end - self.now).as_millis()).expect("a short test"),
+                promised_until: None,
                 terms: Terms::NONE,
                 is_resting: false,
                 meta: None,
