@@ -92,9 +92,10 @@ impl Candidate {
         match outcome {
             Ok((Acquired::Granted(lease), unconfirmed)) => {
                 let granted = Granted::of(lease, unconfirmed);
-                let is_succession = succession.is_of(granted.lease.token);
+                let now = Instant::now();
+                let is_succession = succession.is_of(granted.lease.token, now);
                 let silence = if is_succession { Duration::ZERO } else { election.silence() };
-                Some((granted, Instant::now() + silence))
+                Some((granted, now + silence))
             }
             Ok(_) | Err(LockFailure::WaitTimeout | LockFailure::Draining) => None,
             Err(failure) => {

@@ -1,7 +1,6 @@
 //! What the engine is asked for, and how each operation can end.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tokio::sync::watch;
@@ -56,16 +55,19 @@ pub struct Wait {
 
 /// Of which lease a candidate knows that it came straight from a holder which had stopped counting on its own: no other
 /// process can take itself for the holder by then, whatever Redis lost before.
+/// That lapses with the offer: a lease that is taken later may be another one's by then, though it has its token.
 #[derive(Clone, Debug, Default)]
-pub struct Succession(Arc<AtomicU64>);
+pub struct Succession(Arc<Mutex<Option<(Token, Instant)>>>);
 
 impl Succession {
-    pub(super) fn mark(&self, token: Token) {
-        self.0.store(token.get(), Ordering::Relaxed);
+    /// The lease of this token was offered, until then.
+    pub(super) fn mark(&self, token: Token, until: Instant) {
+        *self.0.lock().expect("no holder of this lock panics") = Some((token, until));
     }
 
-    pub fn is_of(&self, token: Token) -> bool {
-        self.0.load(Ordering::Relaxed) == token.get()
+    pub fn is_of(&self, token: Token, now: Instant) -> bool {
+        let mark = *self.0.lock().expect("no holder of this lock panics");
+        mark.is_some_and(|(marked, until)| marked == token && now < until)
     }
 }
 
@@ -240,5 +242,23 @@ impl LockFailure {
             LockFailure::Redis(failure) => failure.may_have_happened(),
             _ => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_succession_is_of_one_lease_and_lapses_with_its_offer() {
+        let (now, offer) = (Instant::now(), Duration::from_millis(1500));
+        let [one, other] = [7, 8].map(|token| Token::new(token).expect("a token"));
+        let succession = Succession::default();
+        assert!(!succession.is_of(one, now));
+        succession.mark(one, now + offer);
+        assert!(succession.is_of(one, now) && !succession.is_of(other, now));
+        assert!(!succession.is_of(one, now + offer));
     }
 }

@@ -1,7 +1,7 @@
 //! The task that drives the queues of a thread.
 
 use std::collections::HashMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -18,6 +18,9 @@ use crate::lock::request::{Holder, Progress, Reentry, Succession};
 use crate::lock::scripts::{JoinArgs, JoinRow, KeyState, Precision, Scripts, Stored};
 use crate::redis::{Attention, Heard, Purpose, RedisFailure};
 use crate::timer::sleep_until;
+
+/// For how long a lease is offered to a waiter at most, as `lua/queue.lua` has it.
+const LONGEST_OFFER: Duration = Duration::from_millis(1500);
 
 /// The one task that owns the state: it takes in what happens and does what comes of it.
 pub struct Driver {
@@ -112,10 +115,11 @@ impl Driver {
         let Some(message) = Message::parse(text) else { return Vec::new() };
         self.holds.tell(&message);
         // Before the waiter hears of its turn.
-        if let Word::Turn { id, token, is_resigned: true, .. } = &message.word
+        if let Word::Turn { id, token, left_ms, is_resigned: true } = &message.word
             && let Some(succession) = self.waiters.get(id).and_then(|waiter| waiter.succession.as_ref())
         {
-            succession.mark(*token);
+            let left = Duration::from_millis(u64::try_from(*left_ms).unwrap_or(0)).min(LONGEST_OFFER);
+            succession.mark(*token, Instant::now() + left);
         }
         self.state.handle(Input::Told(message), Instant::now())
     }
