@@ -19,6 +19,17 @@ pub struct Knowledge {
     own: Option<Token>,
     /// The last look at the lock.
     seen: Option<Seen>,
+    /// What is remembered of other candidates' leases that are gone.
+    gone: Option<Gone>,
+}
+
+/// Leases of other candidates that were seen, and are there no more: Redis may have lost them.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    /// The longest ttl of them.
+    ttl: Duration,
+    /// Until when the last of them may be counted on.
+    until: Instant,
 }
 
 /// A lease of this sidecar.
@@ -114,8 +125,27 @@ impl Knowledge {
         self.leading.map(|leading| leading.token.get())
     }
 
-    pub fn see(&mut self, seen: Seen) {
+    /// Takes in a look, which was answered at `now`.
+    pub fn see(&mut self, seen: Seen, now: Instant) {
+        self.gone = self.gone.filter(|gone| now < gone.until);
+        // Until this look it may have been renewed.
+        if let Some(ttl) = self.other_ttl() {
+            let until = now + ttl;
+            let gone = self.gone.unwrap_or(Gone { ttl, until });
+            self.gone = Some(Gone { ttl: gone.ttl.max(ttl), until: gone.until.max(until) });
+        }
         self.seen = Some(seen);
+    }
+
+    /// The ttl of the candidate's lease that the last look found, where it is another one's.
+    fn other_ttl(&self) -> Option<Duration> {
+        self.other()?.ttl_ms.map(Duration::from_millis)
+    }
+
+    /// For how long another candidate may count on a lease that Redis has lost by now.
+    pub fn longest_promise(&self, now: Instant) -> Duration {
+        let gone = self.gone.filter(|gone| now < gone.until).map(|gone| gone.ttl);
+        self.other_ttl().into_iter().chain(gone).max().unwrap_or_default()
     }
 
     /// The lease by which another sidecar led when it was last looked at.
@@ -191,7 +221,7 @@ mod tests {
         let mut knowledge = Knowledge::default();
         knowledge.lead(leading(now + second, now + 3 * second));
         // Its own lease, as its own look shows it.
-        knowledge.see(seen(now, "me", 8, 8 * second));
+        knowledge.see(seen(now, "me", 8, 8 * second), now);
         let me = Some("me".to_owned());
         assert_eq!(told(&knowledge, now), (None, false, false), "silent");
         assert_eq!(knowledge.next_change(now, TTL), Some(now + second));
@@ -216,7 +246,7 @@ mod tests {
         let mut knowledge = Knowledge::default();
         assert_eq!(told(&knowledge, now), (None, false, true), "nothing was seen yet");
         assert_eq!(knowledge.at(now, "me", TTL).last_update_ms, None);
-        knowledge.see(seen(now, "other", 7, 4 * second));
+        knowledge.see(seen(now, "other", 7, 4 * second), now);
         let other = Some("other".to_owned());
         assert_eq!(told(&knowledge, now), (other.clone(), false, false));
         assert_eq!(knowledge.at(now, "me", TTL).candidates, Some(3));
@@ -227,5 +257,32 @@ mod tests {
         assert_eq!(knowledge.next_change(now, TTL), Some(now + 4 * second));
         assert_eq!(knowledge.next_change(now + 4 * second, TTL), Some(now + TTL));
         assert_eq!(knowledge.next_change(now + TTL, TTL), None);
+    }
+
+    #[test]
+    fn a_longer_ttl_of_another_candidate_is_remembered_until_its_lease_must_have_ended() {
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        let with_ttl = |at: Instant, ttl: Duration| {
+            let mut seen = seen(at, "other", 7, ttl);
+            seen.leader.as_mut().expect("a leader").ttl_ms = Some(ttl.as_millis() as u64);
+            seen
+        };
+        let nothing = |at: Instant| Seen { at, at_ms: 77, leader: None, candidates: 1 };
+        let mut knowledge = Knowledge::default();
+        assert_eq!(knowledge.longest_promise(now), Duration::ZERO);
+        knowledge.see(with_ttl(now, 60 * second), now);
+        assert_eq!(knowledge.longest_promise(now), 60 * second, "while it is there");
+        // It was renewed just before Redis lost it.
+        let lost = now + 10 * second;
+        knowledge.see(nothing(lost), lost);
+        knowledge.see(nothing(lost + second), lost + second);
+        assert_eq!(knowledge.longest_promise(lost + 59 * second), 60 * second);
+        assert_eq!(knowledge.longest_promise(lost + 60 * second), Duration::ZERO);
+        // Another one led for a moment, shortly before the first one's end.
+        let late = lost + 55 * second;
+        knowledge.see(with_ttl(late, 15 * second), late);
+        knowledge.see(nothing(late + second), late + second);
+        assert!(knowledge.longest_promise(late + 15 * second) >= 15 * second);
+        assert_eq!(knowledge.longest_promise(late + 16 * second), Duration::ZERO);
     }
 }

@@ -173,8 +173,7 @@ impl Election {
 
     /// For how long a new leader is silent: as long as the longest promise of another one that Redis may have lost.
     fn silence(&self) -> Duration {
-        let other = self.knowledge.borrow().other().and_then(|other| other.ttl_ms).unwrap_or(0);
-        self.span().max(Duration::from_millis(other))
+        self.span().max(self.knowledge.borrow().longest_promise(Instant::now()))
     }
 
     fn granted(&self, granted: &Granted, from: Instant) {
@@ -215,7 +214,7 @@ impl Election {
     }
 
     fn see(&self, seen: Seen) {
-        self.knowledge.send_modify(|knowledge| knowledge.see(seen));
+        self.knowledge.send_modify(|knowledge| knowledge.see(seen, Instant::now()));
     }
 
     /// What a candidate heard of the holder of the lock: it is looked at again where that is news.
