@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::condition::{Conditions, Obstacle};
-use super::leader::Leader;
+use super::leader::{Leader, Withdrawal};
 use super::{Election, look};
 use crate::hold::{Granted, Keeper};
 use crate::lock::{Acquired, Attempt, LockFailure, Reentry, Succession, Wait};
@@ -120,17 +120,22 @@ impl Candidate {
             tokio::select! {
                 biased;
                 () = &mut hold => break,
-                obstacle = conditions.hindered(), if !*end.borrow() => {
-                    election.withdraw(match obstacle {
-                        Obstacle::Drain => "drain",
-                        Obstacle::Unhealthy => "unhealthy",
-                        Obstacle::Absent => "resigned",
-                    });
-                    end.send_replace(true);
+                obstacle = conditions.hindered(), if end.borrow().is_none() => {
+                    let (why, withdrawal) = match obstacle {
+                        Obstacle::Drain => ("drain", Withdrawal::Resigned),
+                        Obstacle::Unhealthy => ("unhealthy", Withdrawal::Unhealthy),
+                        Obstacle::Absent => ("resigned", Withdrawal::Resigned),
+                    };
+                    election.withdraw(why);
+                    end.send_replace(Some(withdrawal));
                 }
                 Some(Resignation { absent_for, done }) = resignations.recv() => {
                     election.withdraw("resigned");
-                    end.send_replace(true);
+                    end.send_if_modified(|end| {
+                        let is_first = end.is_none();
+                        end.get_or_insert(Withdrawal::Resigned);
+                        is_first
+                    });
                     conditions.absent_until = absent_for.map(|span| Instant::now() + span);
                     resigned.push(done);
                 }

@@ -75,6 +75,8 @@ pub struct Answer {
     pub leader: Option<(String, Token, u64)>,
     /// For how long this sidecar leads, unless it is renewed; `None` where it does not lead.
     pub leads_for: Option<Duration>,
+    /// The same as a time, milliseconds since 1970.
+    pub leads_until_ms: Option<u64>,
     /// The last renewal, or where it does not lead the last look, milliseconds since 1970.
     pub last_update_ms: Option<u64>,
     pub candidates: Option<u64>,
@@ -153,14 +155,16 @@ impl Knowledge {
         self.seen.as_ref()?.leader.as_ref().filter(|other| Some(other.token) != self.own)
     }
 
-    /// What is said at `now` by the candidate of this name, where a look is told for `ttl`.
-    pub fn at(&self, now: Instant, name: &str, ttl: Duration) -> Answer {
+    /// What is said at `now`, which is `now_ms` since 1970, by the candidate of this name, where a look is told for `ttl`.
+    pub fn at(&self, now: Instant, now_ms: u64, name: &str, ttl: Duration) -> Answer {
         let seen = self.seen.as_ref().filter(|seen| now < seen.at + ttl);
         let candidates = seen.map(|seen| seen.candidates);
         if let Some(leading) = self.leading.filter(|leading| leading.from <= now && now + LEAST <= leading.until) {
+            let left = leading.until - now;
             return Answer {
                 leader: Some((name.to_owned(), leading.token, leading.since_ms)),
-                leads_for: Some(leading.until - now),
+                leads_for: Some(left),
+                leads_until_ms: u64::try_from(left.as_millis()).ok().map(|left_ms| now_ms.saturating_add(left_ms)),
                 last_update_ms: Some(leading.renewed_ms),
                 // As a look before the grant counted them, it was among those who stood.
                 candidates: Some(candidates.unwrap_or(1).max(1)),
@@ -172,6 +176,7 @@ impl Knowledge {
         Answer {
             leader: leader.map(|other| (other.name.clone(), other.token, other.since_ms)),
             leads_for: None,
+            leads_until_ms: None,
             last_update_ms: self.seen.as_ref().map(|seen| seen.at_ms),
             candidates,
             is_stale: seen.is_none(),
@@ -209,7 +214,7 @@ mod tests {
 
     /// Whom the candidate `me` names, and whether it says that it leads itself.
     fn told(knowledge: &Knowledge, now: Instant) -> (Option<String>, bool, bool) {
-        let answer = knowledge.at(now, "me", TTL);
+        let answer = knowledge.at(now, 1000, "me", TTL);
         assert!(answer.leads_for.is_none_or(|left| !left.is_zero()), "{answer:?}");
         (answer.leader.map(|(name, ..)| name), answer.leads_for.is_some(), answer.is_stale)
     }
@@ -226,6 +231,7 @@ mod tests {
         assert_eq!(told(&knowledge, now), (None, false, false), "silent");
         assert_eq!(knowledge.next_change(now, TTL), Some(now + second));
         assert_eq!(told(&knowledge, now + second), (me.clone(), true, false));
+        assert_eq!(knowledge.at(now + second, 1000, "me", TTL).leads_until_ms, Some(3000));
         assert_eq!(told(&knowledge, now + 3 * second - LEAST), (me.clone(), true, false));
         assert_eq!(told(&knowledge, now + 3 * second), (None, false, false), "not renewed");
         assert!(knowledge.renew(now + 5 * second, Some(100)));
@@ -245,14 +251,14 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut knowledge = Knowledge::default();
         assert_eq!(told(&knowledge, now), (None, false, true), "nothing was seen yet");
-        assert_eq!(knowledge.at(now, "me", TTL).last_update_ms, None);
+        assert_eq!(knowledge.at(now, 1000, "me", TTL).last_update_ms, None);
         knowledge.see(seen(now, "other", 7, 4 * second), now);
         let other = Some("other".to_owned());
         assert_eq!(told(&knowledge, now), (other.clone(), false, false));
-        assert_eq!(knowledge.at(now, "me", TTL).candidates, Some(3));
+        assert_eq!(knowledge.at(now, 1000, "me", TTL).candidates, Some(3));
         assert_eq!(told(&knowledge, now + 4 * second), (None, false, false), "ended, as far as is known");
         assert_eq!(told(&knowledge, now + TTL), (None, false, true));
-        let stale = knowledge.at(now + TTL, "me", TTL);
+        let stale = knowledge.at(now + TTL, 1000, "me", TTL);
         assert_eq!((stale.candidates, stale.last_update_ms), (None, Some(77)));
         assert_eq!(knowledge.next_change(now, TTL), Some(now + 4 * second));
         assert_eq!(knowledge.next_change(now + 4 * second, TTL), Some(now + TTL));

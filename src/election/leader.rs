@@ -11,19 +11,29 @@ use crate::hold::{Client, Told};
 use crate::lock::{Lease, LockFailure, Owner};
 use crate::redis::RedisFailure;
 
+/// Why a leader wants to lead no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// It resigns, or is being stopped: the next one leads at once.
+    Resigned,
+    /// Its app is not healthy, and so has not asked for a while: it may still count on its last answer, and the next one
+    /// waits until that has ended.
+    Unhealthy,
+}
+
 /// The leader of an election as the client of its hold.
 pub struct Leader {
     election: Arc<Election>,
     /// From when on it leads.
     from: Instant,
-    /// Whether it is to end.
-    end: watch::Receiver<bool>,
+    /// Why it is to end, once it is.
+    end: watch::Receiver<Option<Withdrawal>>,
 }
 
 impl Leader {
     /// One that leads from then on, and what ends it.
-    pub fn of(election: Arc<Election>, from: Instant) -> (Leader, watch::Sender<bool>) {
-        let (send, end) = watch::channel(false);
+    pub fn of(election: Arc<Election>, from: Instant) -> (Leader, watch::Sender<Option<Withdrawal>>) {
+        let (send, end) = watch::channel(None);
         (Leader { election, from, end }, send)
     }
 }
@@ -41,7 +51,7 @@ impl Client for Leader {
         let mut end = self.end.clone();
         Box::pin(async move {
             // The election lives as long as the hold.
-            let _ = end.wait_for(|end| *end).await;
+            let _ = end.wait_for(Option::is_some).await;
         })
     }
 
@@ -55,7 +65,7 @@ impl Client for Leader {
 
     /// A leader that is silent cannot answer for one before it.
     fn resigns(&self) -> bool {
-        self.from <= Instant::now()
+        self.from <= Instant::now() && *self.end.borrow() != Some(Withdrawal::Unhealthy)
     }
 
     fn failed(&self, lease: &Lease, failure: LockFailure, what: &str) {

@@ -132,7 +132,8 @@ impl Elections {
 impl Election {
     /// What is said of it now.
     pub fn answer(&self) -> Answer {
-        self.knowledge.borrow().at(Instant::now(), &self.candidate, self.span())
+        let (wall_ms, now) = times();
+        self.knowledge.borrow().at(now, wall_ms, &self.candidate, self.span())
     }
 
     pub fn leads(&self) -> bool {
@@ -240,8 +241,9 @@ pub struct Listener {
 impl Listener {
     pub fn answer(&mut self) -> Answer {
         let election = &self.election;
-        self.answered = Instant::now();
-        self.knowledge.borrow_and_update().at(self.answered, &election.candidate, election.span())
+        let (wall_ms, now) = times();
+        self.answered = now;
+        self.knowledge.borrow_and_update().at(now, wall_ms, &election.candidate, election.span())
     }
 
     /// Ends when something may have changed since the last answer.
@@ -272,6 +274,11 @@ fn is_of_an_election(meta: &str) -> bool {
         election: String,
     }
     serde_json::from_str::<Meta>(meta).is_ok()
+}
+
+/// Now, by both clocks. The machine's first: frozen between the two, this process promises less, not more.
+fn times() -> (u64, Instant) {
+    (now_ms(), Instant::now())
 }
 
 /// Milliseconds since 1970, by this machine's clock.

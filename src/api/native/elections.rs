@@ -142,6 +142,8 @@ struct ElectionView<'a> {
     token: Option<Token>,
     #[serde(rename = "validForMs", skip_serializing_if = "Option::is_none")]
     valid_for_ms: Option<u64>,
+    #[serde(rename = "validUntil", skip_serializing_if = "Option::is_none")]
+    valid_until: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     since: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,6 +161,7 @@ impl<'a> From<&'a Answer> for ElectionView<'a> {
             leader: answer.leads_for.is_some(),
             token: leader.map(|(_, token, _)| *token),
             valid_for_ms: answer.leads_for.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            valid_until: answer.leads_until_ms.map(rfc3339),
             since: leader.map(|(.., since_ms)| rfc3339(*since_ms)),
             candidates: answer.candidates,
             stale: answer.is_stale,

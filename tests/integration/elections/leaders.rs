@@ -11,6 +11,9 @@ async fn one_of_three_leads_and_all_name_it_with_its_token() {
     let leader = candidates.elected().await;
     let own = candidates.ask(leader).await;
     assert_eq!(own["name"], format!("pod-{leader}"));
+    let until: jiff::Timestamp = own["validUntil"].as_str().expect("a time").parse().expect("RFC 3339");
+    let left = until.duration_since(jiff::Timestamp::now());
+    assert!(left.is_positive() && left.unsigned_abs() <= TTL, "{own}");
     assert!(own["validForMs"].as_u64().expect("a number") <= TTL.as_millis() as u64, "{own}");
     for number in 0..3 {
         let is_known = |told: &serde_json::Value| told["name"] == own["name"] && told["candidates"] == 3;
