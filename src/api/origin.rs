@@ -101,8 +101,7 @@ impl Gate {
         if origins.next().is_some() {
             return Err(FOREIGN);
         }
-        let mut sites = headers.get_all(&SEC_FETCH_SITE).iter().map(HeaderValue::as_bytes);
-        if sites.any(|site| !matches!(site, b"same-origin" | b"none")) {
+        if is_of_another_site(headers) {
             return Err(FOREIGN);
         }
         let Some(origin) = origin else { return Ok(()) };
@@ -195,6 +194,12 @@ fn is_same(origin: &str, host: &str) -> bool {
     [("http://", ":80"), ("https://", ":443")].into_iter().any(|(scheme, port)| {
         origin.strip_prefix(scheme).is_some_and(|authority| bare(authority, port) == bare(host, port))
     })
+}
+
+/// Whether a browser says that a page of another site, or of another origin, sent a request.
+pub fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let mut sites = headers.get_all(&SEC_FETCH_SITE).iter().map(HeaderValue::as_bytes);
+    sites.any(|site| !matches!(site, b"same-origin" | b"none"))
 }
 
 #[cfg(test)]

@@ -199,6 +199,8 @@ impl Connection<'_> {
             Place::Unix(_) => "localhost".to_owned(),
         };
         let mut request = Request::builder().method(method).uri(path).header(HOST, host);
+        // A command is not the app on whose questions an election may depend.
+        request = request.header("lockside-observe", "true");
         if let Some(credential) = &self.sidecar.credential {
             request = request.header(AUTHORIZATION, credential);
         }

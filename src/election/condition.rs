@@ -18,6 +18,14 @@ pub enum Obstacle {
     Absent,
 }
 
+/// Who asks, or listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asker {
+    App,
+    /// The command line, or a page in a browser: it says nothing of the app.
+    Other,
+}
+
 /// How often the app asks.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Asks {

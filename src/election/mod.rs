@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::timer::sleep_until;
 pub use absence::absence;
 use candidate::{Candidate, Resignation};
+pub use condition::Asker;
 use condition::{Asks, Conditions};
 pub use knowledge::Answer;
 use knowledge::{Knowledge, Leading, Seen};
@@ -140,17 +141,19 @@ impl Election {
         self.answer().leads_for.is_some()
     }
 
-    /// The app asks.
-    pub fn ask(&self) {
-        if self.counts_asks {
+    /// Says that it was asked.
+    pub fn ask(&self, by: Asker) {
+        if self.counts_asks && by == Asker::App {
             self.asks.send_modify(|asks| asks.last = Some(Instant::now()));
         }
     }
 
     /// Hears of all that changes, for as long as it is kept.
-    pub fn listen(self: &Arc<Election>) -> Listener {
-        self.asks.send_modify(|asks| asks.listeners += 1);
-        Listener { election: Arc::clone(self), knowledge: self.knowledge.subscribe(), answered: Instant::now() }
+    pub fn listen(self: &Arc<Election>, by: Asker) -> Listener {
+        if by == Asker::App {
+            self.asks.send_modify(|asks| asks.listeners += 1);
+        }
+        Listener { election: Arc::clone(self), knowledge: self.knowledge.subscribe(), answered: Instant::now(), by }
     }
 
     /// Stops leading, and stays away for so long; ends once the lock is released. False where the process is being stopped.
@@ -236,6 +239,7 @@ pub struct Listener {
     knowledge: watch::Receiver<Knowledge>,
     /// The time of the last answer.
     answered: Instant,
+    by: Asker,
 }
 
 impl Listener {
@@ -259,10 +263,12 @@ impl Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        self.election.asks.send_modify(|asks| {
-            asks.listeners -= 1;
-            asks.last = Some(Instant::now());
-        });
+        if self.by == Asker::App {
+            self.election.asks.send_modify(|asks| {
+                asks.listeners -= 1;
+                asks.last = Some(Instant::now());
+            });
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::knowledge::Seen;
-use super::{Ballot, Condition, Election, ElectionConfig, Elections};
+use super::{Asker, Ballot, Condition, Election, ElectionConfig, Elections};
 use crate::lock::{Key, State, Ttl};
 use crate::metrics::Metrics;
 
@@ -22,7 +22,7 @@ fn election() -> Arc<Election> {
 #[tokio::test]
 async fn what_changes_with_time_alone_is_told_though_it_changes_as_it_is_looked_at() {
     let election = election();
-    let mut listener = election.listen();
+    let mut listener = election.listen(Asker::App);
     let mut fresh = 0;
     for nanos in (0..20_000_u64).cycle().step_by(7).take(500) {
         let at = Instant::now() - TTL + Duration::from_nanos(nanos % 3_000);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hyper::body::Incoming;
+use hyper::header::HeaderName;
 use hyper::{Request, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -16,23 +17,27 @@ use super::sse::{self, COMMENT, Chunks, SIGN_OF_LIFE};
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
+use crate::api::origin::is_of_another_site;
 use crate::api::wire::{json, no_content, parameter, rfc3339, segment};
 use crate::auth::Anonymous;
 use crate::drain::Drain;
-use crate::election::{self, Answer, Election, Listener};
+use crate::election::{self, Answer, Asker, Election, Listener};
 use crate::lock::{Owner, Token};
 use crate::request::continued;
 use crate::server::{Peer, Response};
 
+/// With it a question says nothing of the app: `--elect-while asked:` does not count it.
+static OBSERVE: HeaderName = HeaderName::from_static("lockside-observe");
+
 /// `GET /v1/elections/{name}`.
 pub async fn election(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
-    let (election, _) = asked(cx, request, |cx| named(cx, &name)).await?;
+    let Asked { election, .. } = asked(cx, request, |cx| named(cx, &name)).await?;
     Ok(json(StatusCode::OK, &ElectionView::from(&election.answer())))
 }
 
 /// `GET /`: the election, where this sidecar takes part in exactly one.
 pub async fn leader(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    let (election, _) = asked(cx, request, |cx| cx.elections.only().ok_or(Failure::NoSuchRoute)).await?;
+    let Asked { election, .. } = asked(cx, request, |cx| cx.elections.only().ok_or(Failure::NoSuchRoute)).await?;
     Ok(json(StatusCode::OK, &ElectionView::from(&election.answer())))
 }
 
@@ -44,11 +49,11 @@ pub async fn election_events(
     peer: &Peer,
 ) -> Result<Response, Failure> {
     let credential = cx.authenticator.shown(request.headers());
-    let (election, owner) = asked(cx, request, |cx| named(cx, &name)).await?;
+    let Asked { election, owner, by } = asked(cx, request, |cx| named(cx, &name)).await?;
     let permit = Permit::of(cx, credential);
     peer.watch(SILENCE);
     let (events, response) = sse::open(1);
-    let telling = tell(election.listen(), events, cx.drain.clone());
+    let telling = tell(election.listen(by), events, cx.drain.clone());
     tokio::spawn(continued(async move {
         tokio::select! {
             () = ended(&permit, &owner) => {}
@@ -80,18 +85,28 @@ fn named<'a>(cx: &'a Context, name: &str) -> Result<&'a Arc<Election>, Failure> 
     })
 }
 
-/// The app asks who leads in the election that `find` finds: the election, and who asks.
+/// A question who leads.
+struct Asked<'a> {
+    election: &'a Arc<Election>,
+    owner: Owner,
+    by: Asker,
+}
+
+/// Takes in a question for the election that `find` finds.
 async fn asked<'a>(
     cx: &'a Context,
     request: Request<Incoming>,
     find: impl FnOnce(&'a Context) -> Result<&'a Arc<Election>, Failure>,
-) -> Result<(&'a Arc<Election>, Owner), Failure> {
+) -> Result<Asked<'a>, Failure> {
     let owner = cx.observer(&request).await?;
+    let headers = request.headers();
+    let is_app = !headers.contains_key(&OBSERVE) && !is_of_another_site(headers);
+    let by = if is_app { Asker::App } else { Asker::Other };
     let election = find(cx)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
     no_body(request, &[]).await?;
-    election.ask();
-    Ok((election, owner))
+    election.ask(by);
+    Ok(Asked { election, owner, by })
 }
 
 /// Writes events for as long as they are read, each when the one before it was taken: who reads slowly misses what was

@@ -66,3 +66,24 @@ async fn a_sidecar_leads_only_while_its_app_asks() {
         assert_eq!(candidates.all[0].ops(&gauge).await.status, 200);
     }
 }
+
+#[tokio::test]
+async fn neither_the_command_line_nor_a_page_of_another_site_is_the_app_that_asks() {
+    let candidates = Candidates::start(1, &["--elect-while", "asked:2s"]).await;
+    candidates.elected().await;
+    let sidecar = &candidates.all[0];
+    let (gauge, url) = (format!("/leader/{}", candidates.name), format!("http://{}", sidecar.api_address()));
+    let events = format!("{}/events", candidates.path());
+    let listening = sidecar.call("GET", &events).header("lockside-observe", "true").open().await;
+    eventually("it leads no longer", SOON, async || {
+        let mut elect = tokio::process::Command::new(env!("CARGO_BIN_EXE_lockside"));
+        let output = elect.args(["elect", &candidates.name, "--url", &url]).output().await.expect("it runs");
+        assert!(matches!(output.status.code(), Some(0 | 1)), "{output:?}");
+        let page = sidecar.call("GET", &candidates.path()).header("sec-fetch-site", "cross-site").send().await;
+        assert_eq!(page.status, 200);
+        sidecar.ops(&gauge).await.status == 503
+    })
+    .await;
+    drop(listening);
+    assert_eq!(sidecar.ops(&gauge).await.status, 503, "nor does the end of its stream count");
+}
