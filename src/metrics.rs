@@ -36,7 +36,7 @@ macro_rules! metrics {
 metrics! {
     /// HTTP requests answered, by API (dialect), operation and outcome.
     requests: IntCounterVec = "lockside_requests_total" ["dialect", "operation", "outcome"];
-    /// Time from a request's head to its answer's head, in seconds, by kind of operation, over all APIs: acquire, hold, renew, release, read, other.
+    /// Time from a request's head to its answer's head, in seconds, by kind of operation, over all APIs: acquire, hold, renew, release, read, wait, other.
     request_seconds: HistogramVec = "lockside_request_duration_seconds" ["operation"];
     /// Time from sending a command to its reply or deadline, in seconds.
     redis_seconds: HistogramVec = "lockside_redis_round_trip_seconds" [];
@@ -159,6 +159,7 @@ fn kind(operation: &'static str) -> &'static str {
         "hold" => "hold",
         "renew" => "renew",
         "remove" | "release" | "custom_remove" | "unlock" => "release",
+        "wait" => "wait",
         "list" | "show" | "queue" | "fence" | "events" => "read",
         _ => "other",
     }

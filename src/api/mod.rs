@@ -13,7 +13,6 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/api.rs"]
 pub mod fuzz;
-
 mod html;
 mod known;
 mod language;
@@ -71,6 +70,7 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
     let (dialect, route) = route::resolve(&parts.method, parts.uri.path());
     let language = if dialect == Dialect::Leases { Language::of(&parts.headers) } else { Language::English };
     let operation = match &route {
+        Route::Found(Operation::Show(_)) if waits(parts.uri.query()) => "wait",
         Route::Found(operation) => operation.label(),
         Route::WrongMethod(_) | Route::SlashInKey | Route::Nowhere => "none",
     };
@@ -88,6 +88,11 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
     cors::admit(origin, cx.gate.has_allowed_origins(), response.headers_mut());
     complete(response.headers_mut());
     response
+}
+
+/// Whether a request for a lock waits for its next change: how long that takes says nothing of how long a look takes.
+fn waits(query: Option<&str>) -> bool {
+    query.is_some_and(|query| wire::parameter(query, "waitMs").is_ok_and(|wait| wait.is_some()))
 }
 
 /// A request that was served, for the metrics and the log.

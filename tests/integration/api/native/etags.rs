@@ -67,6 +67,11 @@ async fn a_wait_needs_a_condition_and_has_bounds() {
     let begun = Instant::now();
     assert_eq!(ask(&native, &format!("{}?waitMs=0", path(&key)), "\"0\"").await.status, 304);
     assert_eq!(ask(&native, &format!("{}?waitMs=300", path(&key)), "\"0\"").await.status, 304);
+    // Among the reads, the waits would be the slowest ones.
+    let metrics = native.ops("/metrics").await;
+    let count = |operation| format!("lockside_request_duration_seconds_count{{operation=\"{operation}\"}}");
+    assert!(metrics.text().contains(&count("wait")), "{}", metrics.text());
+    assert!(!metrics.text().contains(&count("read")), "{}", metrics.text());
     assert!((Duration::from_millis(300)..SOON).contains(&begun.elapsed()), "{:?}", begun.elapsed());
 }
 
