@@ -11,8 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 use super::event::{Effect, Input, News};
 use super::look::{Reader, look};
 use super::message::Message;
+use super::outlet::Outlet;
 use super::state::Watched;
-use super::{Command, QUEUE};
+use super::Command;
 use crate::lock::request::LockFailure;
 use crate::lock::scripts::{Scripts, WatchRow};
 use crate::lock::{SHARDS, Shard};
@@ -31,7 +32,7 @@ pub struct Driver {
     scripts: Scripts,
     metrics: Arc<Metrics>,
     state: Watched,
-    streams: HashMap<u64, mpsc::Sender<News>>,
+    streams: HashMap<u64, Outlet>,
     /// Streams whose readers are too slow, and when it is looked next whether they have caught up.
     behind: BTreeSet<u64>,
     catch_up_at: Instant,
@@ -134,11 +135,11 @@ impl Driver {
     }
 
     fn tell(&mut self, stream: u64, news: News) {
-        let Some(sender) = self.streams.get(&stream) else { return };
+        let Some(outlet) = self.streams.get(&stream) else { return };
         if matches!(news, News::Gap) {
             self.metrics.watch_gaps.with_label_values::<&str>(&[]).inc();
         }
-        if sender.try_send(news).is_err() && self.behind.insert(stream) {
+        if !outlet.tell(news) && self.behind.insert(stream) {
             self.catch_up_at = Instant::now() + CATCH_UP;
             self.state.handle(Input::Behind { stream }, Instant::now());
         }
@@ -148,7 +149,7 @@ impl Driver {
     fn catch_up(&mut self) -> Vec<Effect> {
         self.catch_up_at = Instant::now() + CATCH_UP;
         let streams = &self.streams;
-        let is_ready = |stream: &u64| streams.get(stream).is_none_or(|sender| sender.capacity() == QUEUE);
+        let is_ready = |stream: &u64| streams.get(stream).is_none_or(Outlet::is_empty);
         let ready: Vec<u64> = self.behind.iter().copied().filter(is_ready).collect();
         self.behind.retain(|stream| !ready.contains(stream));
         let inputs = ready.into_iter().map(|stream| Input::CaughtUp { stream });

@@ -7,6 +7,7 @@ mod event;
 mod look;
 mod looking;
 mod message;
+mod outlet;
 mod readers;
 mod shard;
 mod state;
@@ -20,26 +21,24 @@ use tokio::sync::mpsc;
 
 use driver::Driver;
 pub use event::{Change, Interest, Look, MOST_STATES, News, Under, What};
+use outlet::{Inlet, Outlet};
 
 use super::scripts::Scripts;
 use crate::metrics::Metrics;
-
-/// News that may wait for a slow reader. Of what happens then it learns by the states that follow a gap.
-const QUEUE: usize = 256;
 
 /// The watching of one thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Watcher(mpsc::UnboundedSender<Command>);
 
 enum Command {
-    Watch { stream: u64, interest: Interest, news: mpsc::Sender<News> },
+    Watch { stream: u64, interest: Interest, news: Outlet },
     Unwatch { stream: u64 },
 }
 
 /// What one who watches is told, until it is dropped.
 pub struct Events {
     stream: u64,
-    news: mpsc::Receiver<News>,
+    news: Inlet,
     watcher: Watcher,
     /// Counts it among those that watch.
     _seat: Box<dyn Send + Sync>,
@@ -56,7 +55,7 @@ impl Watcher {
     /// Watches from now on; `seat` is kept for as long.
     pub fn watch(&self, interest: Interest, seat: Box<dyn Send + Sync>) -> Events {
         static STREAMS: AtomicU64 = AtomicU64::new(0);
-        let (give, news) = mpsc::channel(QUEUE);
+        let (give, news) = outlet::channel();
         let stream = STREAMS.fetch_add(1, Ordering::Relaxed);
         self.tell(Command::Watch { stream, interest, news: give });
         Events { stream, news, watcher: self.clone(), _seat: seat }
@@ -71,7 +70,7 @@ impl Watcher {
 impl Events {
     /// The next thing to tell; the first are states, or why there are none yet. `None` when the process ends.
     pub async fn next(&mut self) -> Option<News> {
-        self.news.recv().await
+        self.news.next().await
     }
 }
 
