@@ -11,6 +11,8 @@ use crate::lock::{Locks, Looked};
 const SLACK: Duration = Duration::from_millis(3);
 /// Looks in a ttl, at least.
 const LOOKS_IN_A_TTL: u32 = 3;
+/// Longest time between two looks: so late a sidecar that does not stand names a new leader.
+const LONGEST: Duration = Duration::from_secs(2);
 /// Pause after a look that Redis did not answer.
 const RETRY: Duration = Duration::from_millis(500);
 /// Shortest time between two looks.
@@ -18,7 +20,7 @@ const SHORTEST: Duration = Duration::from_millis(20);
 
 /// Looks for as long as the process lives: in turn, when the leader's lease ends, and when there is reason to.
 pub async fn keep_looking(election: Arc<Election>, locks: Locks) {
-    let turn = Duration::from_millis(election.ttl.as_ms()) / LOOKS_IN_A_TTL;
+    let turn = (Duration::from_millis(election.ttl.as_ms()) / LOOKS_IN_A_TTL).min(LONGEST);
     loop {
         // From before the question, so that what is told of a look is never younger than it says.
         let (at, at_ms) = (Instant::now(), now_ms());

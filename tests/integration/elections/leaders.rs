@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Candidates, SOON, TTL};
-use crate::harness::{TestRedis, eventually, lockside};
+use super::{Candidates, SOON, TTL, candidate};
+use crate::harness::{TestRedis, eventually, lockside, unique};
 
 #[tokio::test]
 async fn one_of_three_leads_and_all_name_it_with_its_token() {
@@ -155,4 +155,16 @@ async fn the_command_line_says_who_leads_and_resigns() {
     let unknown = lockside(&["elect", "others", "--url", &url]).await;
     assert_eq!(unknown.code, Some(64));
     assert!(unknown.stderr.contains("`others`") && unknown.stderr.contains(&candidates.name), "{}", unknown.stderr);
+}
+
+#[tokio::test]
+async fn a_sidecar_that_does_not_stand_names_a_new_leader_within_seconds_whatever_the_ttl() {
+    let (url, name) = (TestRedis::shared().url(), unique("jobs"));
+    let path = format!("/v1/elections/{name}");
+    let flags = ["--elect-ttl", "60s", "--elect-while", "http://127.0.0.1:1/"];
+    let observer = candidate(&url, &name, 1, &flags).await;
+    let says = async || observer.call("GET", &path).send().await.json();
+    eventually("it has looked", SOON, async || says().await.get("stale").is_none()).await;
+    let _leader = candidate(&url, &name, 0, &["--elect-ttl", "60s"]).await;
+    eventually("it names the other", Duration::from_secs(10), async || says().await["name"] == "pod-0").await;
 }
