@@ -1,4 +1,5 @@
-//! The task that drives the watching of a thread. While nothing is watched it has no connection, and Redis no mark.
+//! The task that drives the watching of a thread. While nothing is watched it has no connection, but for half a minute after
+//! the last one, and Redis no mark.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -8,12 +9,12 @@ use futures_util::future::{BoxFuture, FutureExt, Shared, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::Command;
 use super::event::{Effect, Input, News};
 use super::look::{Reader, look};
 use super::message::Message;
 use super::outlet::Outlet;
 use super::state::Watched;
-use super::Command;
 use crate::lock::request::LockFailure;
 use crate::lock::scripts::{Scripts, WatchRow};
 use crate::lock::{SHARDS, Shard};
@@ -25,6 +26,12 @@ use crate::timer::sleep_until;
 const KEEP_MS: u64 = 30_000;
 /// How often it is looked whether a slow reader has caught up.
 const CATCH_UP: Duration = Duration::from_millis(100);
+/// How long the subscription stays when nothing is watched: a client that waits for one change after another does not have
+/// it opened and closed each time.
+const KEEP_OPEN: Duration = Duration::from_secs(30);
+/// How long the other shards' channels are waited for: where they come later, that is a gap. A server that is down holds up
+/// those of the others no longer than this.
+const OTHERS: Duration = Duration::from_millis(250);
 /// Shards whose index is read at once.
 const INDEXES_AT_ONCE: usize = 8;
 
@@ -38,10 +45,12 @@ pub struct Driver {
     catch_up_at: Instant,
     work: FuturesUnordered<BoxFuture<'static, Input>>,
     subscription: Option<Subscription>,
+    /// When the subscription ends, while nothing is watched.
+    close_at: Option<Instant>,
     indexes: Arc<Semaphore>,
 }
 
-/// The one subscription, while anything is watched.
+/// The one subscription, while anything is watched, and for a while after.
 struct Subscription {
     push: Arc<Push>,
     heard: mpsc::UnboundedReceiver<Heard>,
@@ -57,7 +66,8 @@ impl Driver {
         let indexes = Arc::new(Semaphore::new(INDEXES_AT_ONCE));
         let (streams, behind, work) = (HashMap::new(), BTreeSet::new(), FuturesUnordered::new());
         let catch_up_at = Instant::now();
-        Driver { scripts, metrics, state, streams, behind, catch_up_at, work, subscription: None, indexes }
+        let (subscription, close_at) = (None, None);
+        Driver { scripts, metrics, state, streams, behind, catch_up_at, work, subscription, close_at, indexes }
     }
 
     /// Until no caller can ask for anything any more.
@@ -65,7 +75,7 @@ impl Driver {
         loop {
             let due = self.state.next_due();
             let catch_up_at = (!self.behind.is_empty()).then_some(self.catch_up_at);
-            let subscription = &mut self.subscription;
+            let (subscription, close_at) = (&mut self.subscription, self.close_at);
             let heard = async {
                 match subscription {
                     Some(subscription) => subscription.heard.recv().await,
@@ -89,11 +99,17 @@ impl Driver {
                 },
                 Some(done) = self.work.next() => self.state.handle(done, Instant::now()),
                 () = sleep_until(due) => self.state.due(Instant::now()),
+                () = sleep_until(close_at) => {
+                    (self.subscription, self.close_at) = (None, None);
+                    Vec::new()
+                }
                 () = sleep_until(catch_up_at) => self.catch_up(),
             };
             effects.into_iter().for_each(|effect| self.carry_out(effect));
-            if self.state.is_empty() {
-                self.subscription = None;
+            if !self.state.is_empty() {
+                self.close_at = None;
+            } else if self.subscription.is_some() && self.close_at.is_none() {
+                self.close_at = Some(Instant::now() + KEEP_OPEN);
                 self.work.clear();
             }
         }
@@ -164,7 +180,8 @@ impl Driver {
             let (scripts, shards) = (self.scripts.clone(), shards.to_vec());
             let (push, opened) = (Arc::clone(&subscription.push), subscription.opened.clone());
             self.work.push(Box::pin(async move {
-                opened.await;
+                let own = hear(&scripts, &push, &shards);
+                let _ = tokio::join!(own, tokio::time::timeout(OTHERS, opened));
                 match mark(&scripts, &push, &shards).await {
                     Ok(rows) => Input::Marked(rows),
                     Err(failure) => {
@@ -197,14 +214,19 @@ fn channels(scripts: &Scripts, shard: Shard) -> [String; 1] {
     [[scripts.space.push(shard), "events"].concat()]
 }
 
+/// Listens to these shards.
+async fn hear(scripts: &Scripts, push: &Push, shards: &[(Shard, u64)]) -> Result<(), RedisFailure> {
+    let heard = join_all(shards.iter().map(async |(shard, _)| push.hear(&channels(scripts, *shard)).await)).await;
+    heard.into_iter().collect()
+}
+
 /// Makes sure that these shards are listened to, and then that their marks stand.
 async fn mark(
     scripts: &Scripts,
     push: &Push,
     shards: &[(Shard, u64)],
 ) -> Result<Vec<(Shard, u64, WatchRow)>, LockFailure> {
-    let heard = join_all(shards.iter().map(async |(shard, _)| push.hear(&channels(scripts, *shard)).await)).await;
-    heard.into_iter().collect::<Result<Vec<()>, _>>()?;
+    hear(scripts, push, shards).await?;
     let only: Vec<Shard> = shards.iter().map(|(shard, _)| *shard).collect();
     let rows = scripts.watch(&only, KEEP_MS).await.map_err(RedisFailure::of_a_read)?;
     Ok(shards.iter().zip(rows).map(|((shard, epoch), row)| (*shard, *epoch, row)).collect())

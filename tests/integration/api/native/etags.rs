@@ -147,3 +147,16 @@ async fn a_wait_that_ends_while_redis_is_unavailable_is_not_told_that_nothing_ch
     let (answer, ()) = tokio::join!(wait, fault);
     assert_eq!(answer.status, 503, "{}", answer.text());
 }
+
+#[tokio::test]
+async fn waits_one_after_another_share_a_subscription() {
+    let redis = TestRedis::start(&[]);
+    let native = Native::start_at(&redis.url(), &[]).await;
+    let waits = format!("{}?waitMs=300", path(&unique("polls")));
+    let mut subscribed = Vec::new();
+    for _ in 0..4 {
+        assert_eq!(ask(&native, &waits, "\"0\"").await.status, 304);
+        subscribed.push(redis.calls("ssubscribe"));
+    }
+    assert!(subscribed[0] > 0 && subscribed.iter().all(|count| *count == subscribed[0]), "{subscribed:?}");
+}
