@@ -45,16 +45,24 @@ impl Check {
         }
         // Where no election is configured, its default may be above a short --max-ttl.
         let max_ttl_ms = locks.filter(|_| !elections.is_empty()).map_or(millis(YEAR), |locks| locks.max_ttl_ms);
-        let longest = Duration::from_millis(max_ttl_ms).max(SHORTEST);
-        let ttl = self.duration("--elect-ttl", &flags.elect_ttl, SHORTEST, longest)?;
+        let longest = Duration::from_millis(max_ttl_ms);
+        let ttl = if longest < SHORTEST {
+            self.mistake("--max-ttl", "an election needs 1s at least");
+            None
+        } else {
+            self.duration("--elect-ttl", &flags.elect_ttl, SHORTEST, longest)
+        };
         let condition = match given(&flags.elect_while) {
             Some(text) => self.take("--elect-while", condition(text)),
             None => Some(Condition::Always),
         };
+        if elections.is_empty() && given(&flags.elect_while).is_some() {
+            self.warnings.push("--elect-while has no effect without --elect".to_owned());
+        }
         Some(ElectionConfig {
             elections,
             candidate,
-            ttl: Ttl::from_ms(millis(ttl), millis(YEAR))?,
+            ttl: Ttl::from_ms(millis(ttl?), millis(YEAR))?,
             condition: condition?,
         })
     }

@@ -121,6 +121,7 @@ fn an_election_stands_there_once_and_fits_the_longest_ttl() {
         (&["--elect=a,b=election:a"], "--elect", "has the lock of `a`"),
         (&["--elect=A"], "--elect", "expected a name of 1 to 63"),
         (&["--elect=a", "--max-ttl=10s"], "--elect-ttl", "expected 1s to 10s"),
+        (&["--elect=a", "--max-ttl=500ms", "--elect-ttl=1s"], "--max-ttl", "an election needs 1s"),
         (&["--elect=a", "--elect-ttl=900ms"], "--elect-ttl", "expected 1s to 24h"),
         (&["--elect-while=localhost:80"], "--elect-while", "expected a URL"),
         (&["--elect-as=a\nb"], "--elect-as", "without control characters"),
@@ -130,6 +131,9 @@ fn an_election_stands_there_once_and_fits_the_longest_ttl() {
     }
     let config = Config::resolve(&flags(&["--max-ttl=10s"])).expect("without an election nothing is too long");
     assert!(config.elections.elections.is_empty());
+    assert_eq!(mistakes(&["--elect=a", "--elect-ttl=1ms", "--elect-while=localhost:80"]).len(), 2, "all in one run");
+    let config = Config::resolve(&flags(&["--elect-while=asked:30s"])).expect("of no effect, but good");
+    assert_eq!(config.warnings, ["--elect-while has no effect without --elect"]);
     let config = Config::resolve(&flags(&["--elect=a", "--elect-as=web-3", "--elect-ttl=20s"])).expect("good flags");
     assert_eq!((config.elections.candidate.as_str(), config.elections.ttl.as_ms()), ("web-3", 20_000));
 }
