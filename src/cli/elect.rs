@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::client::{SidecarFlags, encoded};
 use super::failure::{Failure, not_ours};
-use super::view::printable;
+use super::view::{printable, printable_json};
 use super::{complain, exit, runtime, say};
 use crate::election::absence;
 
@@ -78,7 +78,7 @@ async fn if_leading(flags: &ElectFlags) -> Result<bool, Failure> {
     let body = sidecar.ask("GET", &path).await?;
     let told: Told = serde_json::from_slice(&body).map_err(|error| not_ours(&error))?;
     match &told.name {
-        _ if flags.json => say(String::from_utf8_lossy(&body)),
+        _ if flags.json => say(printable_json(&String::from_utf8_lossy(&body))),
         Some(leader) => say(printable(leader)),
         None if told.stale => {
             complain(format!("who leads election `{name}` is not known: Redis has not answered lately"))

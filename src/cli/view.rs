@@ -102,14 +102,29 @@ fn two((large, unit): (u64, &str), (small, smaller): (u64, &str)) -> String {
     if small == 0 { format!("{large}{unit}") } else { format!("{large}{unit}{small}{smaller}") }
 }
 
+/// Whether a terminal may obey a character, or a reader not see it. Cf: the format characters, such as those that turn the
+/// direction of the text.
+fn is_odd(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// A text without what a terminal would obey.
 pub fn printable(text: &str) -> String {
-    // Cf: the format characters, such as those that turn the direction of the text.
-    let is_odd = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
     text.chars().map(|c| if is_odd(c) { '\u{fffd}' } else { c }).collect()
+}
+
+/// JSON as it came, but for what a terminal would obey: that can stand in its strings alone, and is escaped there.
+pub fn printable_json(json: &str) -> String {
+    let mut line = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            '\n' | '\r' | '\t' => line.push(c),
+            c if is_odd(c) => line += &format!("\\u{:04x}", u32::from(c)),
+            c => line.push(c),
+        }
+    }
+    line
 }
 
 /// A text on one line.
@@ -135,6 +150,15 @@ pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_the_same_for_its_readers_and_harmless_for_a_terminal() {
+        let json = "{\"owner\": \"a\u{9b}31m\u{202e}b\u{7f}ß\"}\n";
+        let printed = printable_json(json);
+        assert_eq!(printed, "{\"owner\": \"a\\u009b31m\\u202eb\\u007fß\"}\n");
+        let value = |json| serde_json::from_str::<serde_json::Value>(json).expect("JSON");
+        assert_eq!(value(&printed), value(json));
+    }
 
     #[test]
     fn a_span_is_told_in_the_units_that_matter() {

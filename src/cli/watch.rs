@@ -12,11 +12,12 @@ use serde::Deserialize;
 
 use super::client::{Sidecar, SidecarFlags, encoded, path_of};
 use super::failure::{Failure, Problem};
-use super::view::{Holder, printable};
+use super::view::{Holder, printable, printable_json};
 use super::{complain, run_client};
 
-/// Pause before the sidecar is connected to again.
+/// Pause before the sidecar is connected to again, unless its stream said another one, and the longest one.
 const PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 /// Longest silence of a stream: the sidecar gives a sign of life every fifteen seconds.
 const SILENCE: Duration = Duration::from_secs(40);
 /// Longest time for the beginning of the answer.
@@ -64,7 +65,7 @@ pub fn run(flags: &WatchFlags) -> ExitCode {
 
 /// Only the first connection must succeed: a sidecar may restart while it is watched.
 async fn watch(sidecar: &Sidecar, path: &str, is_json: bool) -> Result<(), Failure> {
-    let (mut has_begun, mut last) = (false, String::new());
+    let (mut has_begun, mut last, mut pause) = (false, String::new(), PAUSE);
     loop {
         match Stream::open(sidecar, path).await {
             Ok(mut stream) => {
@@ -75,6 +76,7 @@ async fn watch(sidecar: &Sidecar, path: &str, is_json: bool) -> Result<(), Failu
                         return Ok(());
                     }
                 }
+                pause = stream.retry.unwrap_or(pause);
             }
             Err(failure) if has_begun && may_pass(&failure) => {
                 let text = failure.to_string();
@@ -85,7 +87,7 @@ async fn watch(sidecar: &Sidecar, path: &str, is_json: bool) -> Result<(), Failu
             }
             Err(failure) => return Err(failure),
         }
-        tokio::time::sleep(PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
 }
 
@@ -101,6 +103,8 @@ fn may_pass(failure: &Failure) -> bool {
 struct Stream {
     body: Incoming,
     buffer: BytesMut,
+    /// The pause that it asks for before it is opened again: another one for each reader.
+    retry: Option<Duration>,
 }
 
 impl Stream {
@@ -111,7 +115,7 @@ impl Stream {
         if !answer.status().is_success() {
             return Err(Failure::Refused(Box::new(Problem::read(answer).await)));
         }
-        Ok(Stream { body: answer.into_body(), buffer: BytesMut::new() })
+        Ok(Stream { body: answer.into_body(), buffer: BytesMut::new(), retry: None })
     }
 
     /// The next event, its name and its data; `None` when the stream has ended.
@@ -126,6 +130,8 @@ impl Stream {
                 name = String::from_utf8_lossy(text).into_owned();
             } else if let Some(text) = line.strip_prefix(b"data: ") {
                 data = text.to_vec();
+            } else if let Some(text) = line.strip_prefix(b"retry: ") {
+                self.retry = pause(text).or(self.retry);
             }
         }
     }
@@ -148,6 +154,12 @@ impl Stream {
     }
 }
 
+/// Of milliseconds.
+fn pause(text: &[u8]) -> Option<Duration> {
+    let ms = std::str::from_utf8(text).ok()?.parse().ok()?;
+    Some(Duration::from_millis(ms).min(LONGEST_PAUSE))
+}
+
 #[derive(Deserialize)]
 struct Told {
     key: String,
@@ -164,7 +176,7 @@ struct Told {
 /// Whether what reads our output goes on to.
 fn print(name: &str, data: &[u8], is_json: bool) -> bool {
     let line = if is_json {
-        for_machines(name, &String::from_utf8_lossy(data))
+        for_machines(name, &printable_json(&String::from_utf8_lossy(data)))
     } else {
         serde_json::from_slice(data).map_or_else(|_| printable(name), |told| for_people(name, &told))
     };
@@ -201,6 +213,13 @@ mod tests {
     fn a_line_for_machines_is_the_data_with_the_name_of_the_event() {
         assert_eq!(for_machines("synced", "{}"), r#"{"event":"synced"}"#);
         assert_eq!(for_machines("granted", r#"{"key":"a"}"#), r#"{"event":"granted","key":"a"}"#);
+    }
+
+    #[test]
+    fn a_pause_is_taken_as_it_is_asked_for_but_not_for_ever() {
+        assert_eq!(pause(b"950"), Some(Duration::from_millis(950)));
+        assert_eq!(pause(b"86400000"), Some(LONGEST_PAUSE));
+        assert_eq!((pause(b""), pause(b"-1"), pause(b"1.5"), pause(b"\xff")), (None, None, None, None));
     }
 
     #[test]
