@@ -20,7 +20,7 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 19] = [
+const TARGETS: [(&str, &str); 20] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("auth", "lockside.auth"),
@@ -40,6 +40,7 @@ const TARGETS: [(&str, &str); 19] = [
     ("request", "lockside.api"),
     ("secret", "lockside.config"),
     ("server", "lockside.server"),
+    ("timer", "lockside.server"),
 ];
 
 #[derive(Clone, Copy, Debug)]
