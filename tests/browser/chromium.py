@@ -108,6 +108,12 @@ class Browser:
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self.command("POST", "/actions", actions=[{"type": "key", "id": "keys", "actions": actions}])
 
+    def appear(self, width: int = 1100, scheme: str = "light"):
+        """Each page, from now on."""
+        size = {"width": width, "height": 700, "deviceScaleFactor": 1, "mobile": False}
+        self.devtools("Emulation.setDeviceMetricsOverride", **size)
+        self.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
     def new_window(self) -> str:
         """Opens another window of the same user, and turns to it; which one it came from."""
         before = self.command("GET", "/window")

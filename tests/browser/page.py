@@ -37,7 +37,17 @@ class Page:
         return self.browser.script(code, *arguments)
 
     def text(self, selector: str) -> str:
+        """As it is seen."""
         return self.script(SEEN, selector)
+
+    def texts(self, selector: str) -> list[str]:
+        """Of all such elements, to the letter."""
+        code = "return [...document.querySelectorAll(arguments[0])].map((one) => one.textContent)"
+        return self.script(code, selector)
+
+    def style(self, selector: str, name: str) -> str:
+        code = "return getComputedStyle(document.querySelector(arguments[0]))[arguments[1]]"
+        return self.script(code, selector, name)
 
     def waits_for(self, selector: str, *texts: str, within: float = CERTAINLY):
         """Until it says one of these."""

@@ -14,8 +14,8 @@ API_TOKEN = "the-api-token-of-the-service-callers"
 
 class Scene:
     """
-    All sidecars have the same flags. Where `users` sign in, callers without a credential may do nothing. A Redis that is
-    not `durable` is warned of.
+    All sidecars have the same flags. Where `users` sign in, callers without a credential may do nothing. There is a warning
+    of a Redis that is not `durable`.
     """
 
     def __init__(self, flags: tuple[str, ...] = (), users: bool = False, durable: bool = False):
@@ -55,6 +55,11 @@ class Scene:
     def log(self) -> str:
         """What the sidecar that serves the page has logged."""
         return (self.world.directory / f"{self.sidecar.name}.log").read_text()
+
+    def audited(self, holder: str) -> list[str]:
+        """The lines of the audit log of what was force-released from this holder."""
+        lines = (line for line in self.log().splitlines() if "lock force-released" in line)
+        return [line for line in lines if f'holder="{holder}"' in line]
 
     def acquire(self, key: str, owner: str = "importer-7", ttl_ms: int = 600_000, headers=None, **body) -> dict:
         body = {"ttlMs": ttl_ms, "owner": owner, **body}
@@ -98,7 +103,7 @@ class Waiter(threading.Thread):
 
 
 class PageTest(unittest.TestCase):
-    """Tests of one scene, in which each begins without locks, and no page may log an error or be refused by its policy."""
+    """Tests of one scene. Each begins without locks, and no page may log an error or be refused by its policy."""
 
     scene: Scene
     options: dict = {}

@@ -16,7 +16,6 @@ from world import ROOT
 PICTURES = ROOT / "docs/pictures"
 NAMES = ("list", "open", "dialog", "dark")
 PAGE = ROOT / "src/api/page"
-SIZE = {"width": 1100, "height": 700}
 MOST_BYTES = 120_000
 MINUTES = 60_000
 # Of each lock of a user: the key, the user, and for how many minutes it has been held.
@@ -61,7 +60,7 @@ def is_up_to_date(picture: Path) -> bool:
 class Pictures:
     def __init__(self, scene: Scene):
         self.scene, self.browser = scene, scene.browser
-        self.browser.devtools("Emulation.setDeviceMetricsOverride", **SIZE, deviceScaleFactor=1, mobile=False)
+        self.browser.appear()
         self.browser.devtools("Emulation.setTimezoneOverride", timezoneId="UTC")
         self.browser.set_cookie(jwt("dora"), scene.sidecar.url)
 
@@ -98,7 +97,7 @@ class Pictures:
         page.waits_for("#outcome", "import was force-released.")
         page.waits_for_row("import", owner="batch-2")
         page.script("scrollTo(0, 0)")
-        self.browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
+        self.browser.appear(scheme="dark")
         self.take("dark")
 
     def take(self, name: str):

@@ -11,12 +11,15 @@ TAB, ENTER, SPACE, SHIFT = "\ue004", "\ue007", " ", "\ue008"
 AXE = Path(os.environ["NODE_MODULES"]) / "axe-core/axe.min.js"
 FOCUS = """
 const one = document.activeElement, style = getComputedStyle(one);
-return { text: one.textContent || one.id, outline: `${style.outlineStyle} ${style.outlineWidth}`, visible: one.matches(":focus-visible") };
+const outline = `${style.outlineStyle} ${style.outlineWidth}`;
+return { text: one.textContent || one.id, outline, visible: one.matches(":focus-visible") };
 """
 AUDIT = """
 const { violations } = await axe.run(document, { resultTypes: ["violations"] });
-return violations.filter(({ impact }) => ["serious", "critical"].includes(impact))
-    .map(({ id, nodes }) => `${id}: ${nodes.map(({ html, any }) => html.slice(0, 120) + " " + (any[0]?.message ?? "")).join("; ")}`);
+const why = ({ html, any }) => `${html.slice(0, 120)} ${any[0]?.message ?? ""}`;
+return violations
+    .filter(({ impact }) => ["serious", "critical"].includes(impact))
+    .map(({ id, nodes }) => [id, nodes.map(why)]);
 """
 
 
@@ -26,16 +29,12 @@ class Views(PageTest):
     options = {"users": True}
 
     def tearDown(self):
-        self.appear()
+        self.browser.appear()
 
     def leave(self):
         if self.browser.script("return location.protocol") == "http:":
             self.browser.script("sessionStorage.clear()")
         super().leave()
-
-    def appear(self, width: int = 1100, scheme: str = "light"):
-        self.browser.devtools("Emulation.setDeviceMetricsOverride", width=width, height=700, deviceScaleFactor=1, mobile=False)
-        self.browser.devtools("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def views(self):
         """The page in each of them, one after the other, with its name."""
@@ -55,7 +54,7 @@ class Views(PageTest):
         self.browser.click(page.toggle("import"))
         page.waits_for(".details table", "batch-2")
         yield "open rows", page
-        self.browser.script("document.querySelector('[data-tested]').closest('tr').nextSibling.querySelector('.danger').click()")
+        self.browser.script("document.querySelector('tr:has([data-tested]) + .details .danger').click()")
         page.until("the dialog is open", page.is_asking)
         yield "dialog", page
         page.confirm("stuck")
@@ -71,23 +70,26 @@ class Views(PageTest):
         for view, page in self.views():
             for width, scheme in ((1100, "light"), (1100, "dark"), (320, "light")):
                 with self.subTest(view, width=width, scheme=scheme):
-                    self.appear(width, scheme)
+                    self.browser.appear(width, scheme)
                     self.assertEqual(page.script(AUDIT), [])
 
     def test_on_320_pixels_nothing_is_wider_than_the_page(self):
-        self.appear(320)
+        self.browser.appear(320)
         for view, page in self.views():
             with self.subTest(view):
                 self.assertEqual(page.script("return innerWidth"), 320)
                 self.assertLessEqual(page.script("return document.documentElement.scrollWidth"), 320)
 
     def test_its_colours_follow_the_browser(self):
-        colours = "return ['body', 'header', '#sign-in button'].map((one) => getComputedStyle(document.querySelector(one))).flatMap(({ color, backgroundColor }) => [color, backgroundColor])"
         page = self.page()
-        light = page.script(colours)
-        self.appear(scheme="dark")
-        dark = page.script(colours)
-        self.assertTrue(all(one != other for one, other in zip(light, dark)), (light, dark))
+        page.waits_for("#sign-in", "Sign in")
+        for selector in ("body", "header", "#sign-in button"):
+            for name in ("color", "backgroundColor"):
+                with self.subTest(selector, name=name):
+                    self.browser.appear(scheme="light")
+                    light = page.style(selector, name)
+                    self.browser.appear(scheme="dark")
+                    self.assertNotEqual(page.style(selector, name), light)
 
 
 class Keyboard(PageTest):
@@ -129,7 +131,8 @@ class Keyboard(PageTest):
         page.waits_for("#outcome", "import was force-released. importer-7 had it.")
         waiter.granted()
         page.waits_for_row("import", owner="batch-2")
-        page.until("the focus is on a row", lambda: page.script("return document.activeElement.closest('#locks > tbody') !== null"))
+        on_a_row = "return document.activeElement.matches('#locks > tbody > tr > th > button')"
+        page.until("the focus is on a row", lambda: page.script(on_a_row))
 
     def test_enter_in_the_reason_confirms(self):
         page = self.page().live().begin_to_force("orders")

@@ -1,4 +1,4 @@
-"""Force-release on the page at /ui/: what is asked, that only the lease that was shown is released, and what is said then."""
+"""Force-release on the page at /ui/: what is asked, that only the lease that was shown ends, and what is said then."""
 
 import unittest
 
@@ -23,10 +23,9 @@ class Force(PageTest):
         page.waits_for_row("import", owner="batch-2", waiters="1")
         self.assertIsNone(second.answer)
         self.assertFalse(page.is_asking())
-        lines = [line for line in self.scene.log().splitlines() if "lock force-released" in line and "importer-9" in line]
-        self.assertEqual(len(lines), 1, lines)
-        self.assertIn("stuck since 3 a.m.", lines[0])
-        self.assertIn(str(token), lines[0])
+        (line,) = self.scene.audited("importer-9")
+        self.assertIn('reason="stuck since 3 a.m."', line)
+        self.assertIn(f"token={token}", line)
 
     def test_a_lock_for_which_no_caller_waits_becomes_free(self):
         self.scene.acquire("orders")
@@ -63,7 +62,8 @@ class Force(PageTest):
                 self.browser.press("stuck")
                 cancel()
                 page.until("the dialog is closed", lambda: not page.is_asking())
-                page.until("the focus is back", lambda: page.script("return document.activeElement.matches('.details .danger')"))
+                is_back = "return document.activeElement.matches('.details .danger')"
+                page.until("the focus is back", lambda: page.script(is_back))
                 self.assertEqual(page.text("#outcome"), "")
                 self.assertEqual(self.scene.sidecar.token("orders"), token)
 
@@ -117,9 +117,9 @@ class Permission(PageTest):
         page = self.as_user("ann", ["manage-locks"]).begin_to_force("orders")
         page.confirm("as agreed")
         page.waits_for("#outcome", "orders was force-released. importer-8 had it.")
-        (line,) = [line for line in self.scene.log().splitlines() if "lock force-released" in line and "importer-8" in line]
-        self.assertIn("ann", line)
-        self.assertIn("as agreed", line)
+        (line,) = self.scene.audited("importer-8")
+        self.assertIn('by="ann"', line)
+        self.assertIn('reason="as agreed"', line)
 
     def test_a_permission_that_is_lost_meanwhile_is_told_and_nothing_is_released(self):
         token = self.scene.acquire("orders")["token"]
@@ -137,11 +137,11 @@ class Permission(PageTest):
         page = self.as_user("ben", ["manage-locks"])
         self.assertEqual(page.waits_for_row("volume")["owner"], label)
         page.begin_to_force("volume")
-        self.assertIn(label, page.script("return document.querySelector('#force').textContent"))
-        self.assertIn(f"{label} (ann)", page.script("return document.querySelector('.details').textContent"))
+        self.assertIn(label, page.texts("#force b"))
+        self.assertIn(f"{label} (ann)", page.texts(".details dd"))
         page.confirm()
         page.waits_for("#outcome", "was force-released.")
-        self.assertIn(label, page.script("return document.querySelector('#outcome').textContent"))
+        self.assertIn(label, page.texts("#outcome b"))
         self.assertIsNone(page.script("return window.ran ?? null"))
 
 

@@ -28,7 +28,8 @@ def acquire(scene: Scene, numbers: range):
     """Locks `volume-N`, on eight connections, fifty requests at a time on each."""
 
     def some(numbers: range):
-        with socket.create_connection(("127.0.0.1", scene.sidecar.port), 20) as connection, connection.makefile("rb") as answers:
+        address = ("127.0.0.1", scene.sidecar.port)
+        with socket.create_connection(address, 20) as connection, connection.makefile("rb") as answers:
             for begin in range(0, len(numbers), 50):
                 asked = [request_for(number) for number in numbers[begin : begin + 50]]
                 connection.sendall(b"".join(asked))
@@ -43,7 +44,8 @@ def acquire(scene: Scene, numbers: range):
 
 def request_for(number: int) -> bytes:
     body = json.dumps({"ttlMs": 3_600_000, "owner": f"editor-{number:05}"})
-    return f"POST {path_of(f'volume-{number:05}')} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    head = (f"POST {path_of(f'volume-{number:05}')} HTTP/1.1", "Host: localhost", f"Content-Length: {len(body)}")
+    return "\r\n".join([*head, "", body]).encode()
 
 
 class Many(PageTest):
@@ -83,11 +85,11 @@ class Many(PageTest):
         self.scene.acquire(key)
 
     def test_it_is_turned_page_by_page(self):
-        held, cursor = [], "0"
-        while cursor:
-            _, listed = self.scene.sidecar.ask("GET", f"/v1/locks?limit={ROWS}&cursor={cursor}")
+        held, following = [], ""
+        while following is not None:
+            _, listed = self.scene.sidecar.ask("GET", f"/v1/locks?limit={ROWS}{following}")
             held += listed["locks"]
-            cursor = listed["next"]
+            following = listed["next"] and f"&cursor={listed['next']}"
         keys = [lock["key"] for lock in held]
         links = "return [...document.querySelectorAll('#pages a')].map((link) => link.textContent)"
         page = self.page().live()
