@@ -93,13 +93,16 @@ class Many(PageTest):
         keys = [lock["key"] for lock in held]
         links = "return [...document.querySelectorAll('#pages a')].map((link) => link.textContent)"
         page = self.page().live()
-        page.until("the first rows are there", lambda: list(page.rows()) == keys[:ROWS])
+        page.until("all rows of a page are there", lambda: self.shown(page) == ROWS)
+        self.assertEqual(list(page.rows()), keys[:ROWS])
         self.assertEqual(page.script(links), ["Next page"])
         self.browser.click("#pages a")
-        page.until("the next rows are there", lambda: list(page.rows()) == keys[ROWS : 2 * ROWS])
+        page.until("the next rows are there", lambda: self.first(page) == keys[ROWS] and self.shown(page) == ROWS)
+        self.assertEqual(list(page.rows()), keys[ROWS : 2 * ROWS])
         self.assertEqual(page.script(links), ["First page", "Next page"])
         page.open(f"?cursor={held[-ROWS - 1]['token']}")
-        page.until("the last rows are there", lambda: list(page.rows()) == keys[-ROWS:])
+        page.until("the last rows are there", lambda: self.first(page) == keys[-ROWS] and self.shown(page) == ROWS)
+        self.assertEqual(list(page.rows()), keys[-ROWS:])
         self.assertEqual(page.script(links), ["First page"])
 
     def test_a_search_and_an_order_are_in_the_address_and_outlive_a_reload(self):
