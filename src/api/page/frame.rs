@@ -168,11 +168,12 @@ impl Frame<'_> {
     fn numbers(&self) -> String {
         let Some(Status { locks, waiting, oldest, .. }) = self.status else { return String::new() };
         let number = |number: &Option<u64>| number.map_or_else(|| "–".to_owned(), |number| number.to_string());
-        let oldest = oldest.as_deref().unwrap_or("–");
+        let time = |time: &String| format!("<time datetime=\"{time}\">{time}</time>");
+        let oldest = oldest.as_ref().map_or_else(|| "–".to_owned(), time);
         let numbers = [
             ("held", "./", number(locks)),
             ("waiting", "./?sort=-waiters", number(waiting)),
-            ("oldest", "./?sort=since", format!("<time datetime=\"{oldest}\">{oldest}</time>")),
+            ("oldest", "./?sort=since", oldest),
         ];
         let item = |(name, link, number): &(&str, &str, String)| {
             let label = text(self.language, name);
@@ -243,13 +244,35 @@ impl Frame<'_> {
     }
 }
 
-/// `41 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`.
+/// `41 s`, `4 min 10 s`, `10 min`, `2 h 5 min`, `3 d 4 h`.
 fn duration(ms: u64) -> String {
     let s = ms / 1000;
-    match s {
-        0..60 => format!("{s} s"),
-        60..3_600 => format!("{} min {} s", s / 60, s % 60),
-        3_600..86_400 => format!("{} h {} min", s / 3_600, s / 60 % 60),
-        _ => format!("{} d {} h", s / 86_400, s / 3_600 % 24),
+    let (large, unit, small, rest) = match s {
+        0..60 => (s, "s", 0, ""),
+        60..3_600 => (s / 60, "min", s % 60, "s"),
+        3_600..86_400 => (s / 3_600, "h", s / 60 % 60, "min"),
+        _ => (s / 86_400, "d", s / 3_600 % 24, "h"),
+    };
+    if small == 0 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {rest}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_two_units_at_most() {
+        for (s, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (250, "4 min 10 s"),
+            (3_600, "1 h"),
+            (7_500, "2 h 5 min"),
+            (86_400, "1 d"),
+            (273_600, "3 d 4 h"),
+        ] {
+            assert_eq!(duration(s * 1000 + 999), text);
+        }
     }
 }

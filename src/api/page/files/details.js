@@ -10,7 +10,7 @@ let count = 0;
 export function details(lock, { history, force }) {
   const id = `details-${++count}`;
   const queue = element("div");
-  const events = element("ul");
+  const [eventsTitle, events] = [element("h2", {}, say("events")), element("ul")];
   const validUntil = element("dd");
   const forced = element("button", { type: "button", class: "danger" }, say("force"));
   forced.addEventListener("click", () => force()?.(lock));
@@ -23,7 +23,7 @@ export function details(lock, { history, force }) {
       element("dl", {}, ...facts(lock, validUntil)),
       element("h2", {}, say("queue")),
       queue,
-      element("h2", {}, say("events")),
+      eventsTitle,
       events,
       element(
         "p",
@@ -40,6 +40,7 @@ export function details(lock, { history, force }) {
     setText(validUntil, Number.isFinite(lock.validUntil) ? wholeMoment(lock.validUntil) : "–");
     forced.hidden = !force() || !lock.token;
     events.replaceChildren(...history(lock.key).map((event) => element("li", {}, moment(event.at), " ", ...told(event))));
+    eventsTitle.hidden = events.childElementCount === 0;
     if (waiters !== lock.waiters) showQueue(queue, lock.key);
     waiters = lock.waiters;
   };

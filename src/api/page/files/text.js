@@ -28,13 +28,14 @@ export function number(value) {
   return typeof value === "number" ? numbers.format(value) : "–";
 }
 
-/** `41 s`, `4 min 10 s`, `2 h 5 min`, `3 d 4 h`. */
+/** `41 s`, `4 min 10 s`, `10 min`, `2 h 5 min`, `3 d 4 h`. */
 export function duration(ms) {
   const s = Math.max(0, Math.floor(ms / 1000));
+  const of = (large, unit, small, rest) => `${large} ${unit}${small > 0 ? ` ${small} ${rest}` : ""}`;
   if (s < 60) return `${s} s`;
-  if (s < 3600) return `${Math.floor(s / 60)} min ${s % 60} s`;
-  if (s < 86400) return `${Math.floor(s / 3600)} h ${Math.floor(s / 60) % 60} min`;
-  return `${Math.floor(s / 86400)} d ${Math.floor(s / 3600) % 24} h`;
+  if (s < 3600) return of(Math.floor(s / 60), "min", s % 60, "s");
+  if (s < 86400) return of(Math.floor(s / 3600), "h", Math.floor(s / 60) % 60, "min");
+  return of(Math.floor(s / 86400), "d", Math.floor(s / 3600) % 24, "h");
 }
 
 /** A moment, given in milliseconds since 1970: the time of a moment of today, else the day, too. */
