@@ -84,7 +84,7 @@ class Rows(PageTest):
         page = self.page().live().open_row("import")
         page.waits_for(".details", "No caller is waiting for it.")
         facts = dict(zip(page.texts(".details dt"), page.texts(".details dd")))
-        expected = {"Owner": "batch-1", "Fencing token": str(lease["token"]), "TTL": "10 min 0 s"}
+        expected = {"Owner": "batch-1", "Fencing token": str(lease["token"]), "TTL": "10 min"}
         expected |= {"Meta: host": "web-3", "Meta: pid": "4711"}
         self.assertEqual({name: facts[name] for name in expected}, expected)
         waiters = [Waiter(self.scene.sidecar, "import", owner) for owner in ("batch-2", "batch-3")]
