@@ -32,7 +32,7 @@ pub use condition::Asker;
 use condition::{Asks, Conditions};
 pub use knowledge::Answer;
 use knowledge::{Knowledge, Leading, Seen};
-pub use settings::{Ballot, Condition, ElectionConfig};
+pub use settings::{Condition, ElectionConfig, ElectionSettings};
 
 /// The app is asked for its health so often in a ttl.
 const PROBES_IN_A_TTL: u32 = 8;
@@ -64,7 +64,7 @@ pub struct Elections {
 impl Elections {
     pub fn new(config: &ElectionConfig, metrics: &Arc<Metrics>) -> Elections {
         let mut waiting = Vec::new();
-        for Ballot { name, key } in &config.elections {
+        for ElectionSettings { name, key } in &config.elections {
             let (resign, resignations) = mpsc::channel(16);
             let election = Arc::new(Election {
                 name: name.clone(),

@@ -9,7 +9,7 @@ use crate::redis::Tls;
 
 #[derive(Clone, Debug)]
 pub struct ElectionConfig {
-    pub elections: Vec<Ballot>,
+    pub elections: Vec<ElectionSettings>,
     /// By which name it stands.
     pub candidate: String,
     /// For how long a leader leads unless it is renewed.
@@ -19,7 +19,7 @@ pub struct ElectionConfig {
 
 /// An election: its name, and the lock that the leader holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ballot {
+pub struct ElectionSettings {
     pub name: String,
     pub key: Key,
 }

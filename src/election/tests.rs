@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::knowledge::Seen;
-use super::{Asker, Ballot, Condition, Election, ElectionConfig, Elections};
+use super::{Asker, Condition, Election, ElectionConfig, ElectionSettings, Elections};
 use crate::lock::{Key, State, Ttl};
 use crate::metrics::Metrics;
 
@@ -12,7 +12,7 @@ const TTL: Duration = Duration::from_secs(1);
 
 fn election() -> Arc<Election> {
     let key = Key::parse("election:jobs").expect("a key");
-    let elections = vec![Ballot { name: "jobs".to_owned(), key }];
+    let elections = vec![ElectionSettings { name: "jobs".to_owned(), key }];
     let ttl = Ttl::from_ms(1000, 60_000).expect("a ttl");
     let config = ElectionConfig { elections, candidate: "me".to_owned(), ttl, condition: Condition::Always };
     let elections = Elections::new(&config, &Arc::new(Metrics::new()));

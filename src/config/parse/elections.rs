@@ -7,7 +7,7 @@ use url::Url;
 use super::{Check, DAY, YEAR, duration, given, host_name, millis, names, of_nothing};
 use crate::config::flags::ElectionFlags;
 use crate::config::{ElectionConfig, LockConfig};
-use crate::election::{Ballot, Condition};
+use crate::election::{Condition, ElectionSettings};
 use crate::lock::{Key, Ttl};
 use crate::redis::Tls;
 
@@ -22,20 +22,21 @@ const ASKED: &str = "asked:";
 
 impl Check {
     pub fn elections(&mut self, flags: &ElectionFlags, locks: Option<&LockConfig>) -> Option<ElectionConfig> {
-        let mut elections: Vec<Ballot> = Vec::new();
+        let mut elections: Vec<ElectionSettings> = Vec::new();
         if let Some(text) = of_nothing(&flags.elect) {
             self.mistake("--elect", format!("`{text}` names no election"));
         }
         for text in names(&flags.elect) {
-            let ballot = self.take("--elect", ballot(&text));
-            let Some(ballot) = ballot else { continue };
-            if let Some(other) = elections.iter().find(|other| other.name == ballot.name || other.key == ballot.key) {
-                let what = if other.name == ballot.name { "the name" } else { "the lock" };
+            let election = self.take("--elect", election(&text));
+            let Some(election) = election else { continue };
+            if let Some(other) = elections.iter().find(|other| other.name == election.name || other.key == election.key)
+            {
+                let what = if other.name == election.name { "the name" } else { "the lock" };
                 let problem = format!("`{text}` has {what} of `{}`; expected another one", other.name);
                 self.mistake("--elect", problem);
                 continue;
             }
-            elections.push(ballot);
+            elections.push(election);
         }
         let pod_name = std::env::var("POD_NAME").ok().filter(|name| !name.is_empty());
         let candidate = given(&flags.elect_as).map(str::to_owned).or(pod_name).unwrap_or_else(host_name);
@@ -68,7 +69,7 @@ impl Check {
     }
 }
 
-fn ballot(text: &str) -> Result<Ballot, String> {
+fn election(text: &str) -> Result<ElectionSettings, String> {
     let (name, key) = match text.split_once('=') {
         Some((name, key)) => (name, key.to_owned()),
         None => (text, format!("election:{text}")),
@@ -79,7 +80,7 @@ fn ballot(text: &str) -> Result<Ballot, String> {
         return Err(format!("`{name}`; expected a name of 1 to {LONGEST_NAME} characters of a-z, 0-9, `.` and `-`"));
     }
     let key = Key::parse(&key).map_err(|problem| format!("`{text}`: {problem}"))?;
-    Ok(Ballot { name: name.to_owned(), key })
+    Ok(ElectionSettings { name: name.to_owned(), key })
 }
 
 fn condition(text: &str) -> Result<Condition, String> {
@@ -107,7 +108,7 @@ mod tests {
 
     #[test]
     fn an_election_has_a_name_and_a_lock() {
-        let of = |text: &str| ballot(text).map(|ballot| (ballot.name, ballot.key.as_str().to_owned())).ok();
+        let of = |text: &str| election(text).map(|election| (election.name, election.key.as_str().to_owned())).ok();
         let expected = |name: &str, key: &str| Some((name.to_owned(), key.to_owned()));
         assert_eq!(of("jobs"), expected("jobs", "election:jobs"));
         assert_eq!(of("a.b-3=x/y=z"), expected("a.b-3", "x/y=z"));

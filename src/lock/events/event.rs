@@ -1,4 +1,4 @@
-//! What happens to the watching of a thread, what is to be done then, and what those who watch are told.
+//! What happens to the watching of a thread, what is to be done then, and what watchers are told.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -35,6 +35,9 @@ impl Interest {
 
 /// Keys that may be held of what a stream begins with.
 pub const MOST_STATES: usize = 10_000;
+
+/// Keys that are looked at at once.
+pub const KEYS_AT_ONCE: usize = 64;
 
 /// How many more locks may be found of what is watched for the first time: one room for all shards that are looked at, so
 /// that a prefix that is too large takes no more memory than the largest one that is not.
@@ -172,7 +175,7 @@ pub enum What {
     Waiting,
 }
 
-/// What one who watches is told.
+/// What a watcher is told.
 #[derive(Clone, Debug)]
 pub enum News {
     /// All that is held of what is watched, oldest grant first, or what is known of the one key: at the beginning, and after

@@ -6,15 +6,13 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 
-use super::event::{Found, Look, Prefix, Under};
+use super::event::{Found, KEYS_AT_ONCE, Look, Prefix, Under};
 use crate::lock::index::Page;
 use crate::lock::read::Looked;
 use crate::lock::scripts::Scripts;
 use crate::lock::{Key, Shard};
 use crate::redis::RedisFailure;
 
-/// Keys that are looked at at once.
-const KEYS_AT_ONCE: usize = 64;
 /// Index entries that are looked at at once.
 const NAMES: u32 = 256;
 

@@ -7,12 +7,9 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::cell::Cell;
-use super::event::{Effect, Found, Interest, Look, MOST_STATES, News, Prefix, Under};
+use super::event::{Effect, Found, Interest, KEYS_AT_ONCE, Look, MOST_STATES, News, Prefix, Under};
 use super::state::Watched;
 use crate::lock::{Key, Shard};
-
-/// Keys that are looked at at once.
-const KEYS_AT_ONCE: usize = 64;
 
 impl Watched {
     /// Looks at all that is watched in a shard, and at all that was known of it.
@@ -117,7 +114,7 @@ impl Watched {
         }
     }
 
-    /// Takes in what was found at a key, and tells those who watch it what changed. `is_of_key`: it was asked for by the
+    /// Takes in what was found at a key, and tells its watchers what changed. `is_of_key`: it was asked for by the
     /// key's own turn.
     fn found(&mut self, look: Arc<Look>, ticket: u64, is_of_key: bool, now: Instant, effects: &mut Vec<Effect>) {
         let key = look.key.clone();

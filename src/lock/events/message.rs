@@ -1,4 +1,4 @@
-//! What the scripts publish to those who watch, as `lua/lease.lua` has it. A message only says where to look: what is told
+//! What the scripts publish to watchers, as `lua/lease.lua` has it. A message only says where to look: what is told
 //! of a key is what was read.
 
 use crate::lock::{Key, Token};

@@ -35,7 +35,7 @@ enum Command {
     Unwatch { stream: u64 },
 }
 
-/// What one who watches is told, until it is dropped.
+/// What a watcher is told, until it is dropped.
 pub struct Events {
     stream: u64,
     news: Inlet,

@@ -9,14 +9,14 @@ use super::event::{Change, Effect, Interest, News, Room};
 use crate::lock::request::LockFailure;
 use crate::lock::{Key, Shard};
 
-/// All who watch.
+/// All watchers.
 #[derive(Clone, Debug, Default)]
 pub struct Readers {
     streams: BTreeMap<u64, Stream>,
     interests: BTreeMap<Interest, Watching>,
 }
 
-/// One who watches.
+/// A watcher.
 #[derive(Clone, Debug)]
 pub struct Stream {
     pub interest: Interest,

@@ -188,7 +188,7 @@ impl Watched {
         if heard.epoch == epoch {
             self.gap(shard, now + MARK_AGAIN, now, effects);
         }
-        // Of whichever epoch it is: while there is no connection each attempt at one begins another.
+        // In any epoch: while there is no connection each attempt at one begins another.
         self.readers.refuse(shard, failure, effects);
     }
 }

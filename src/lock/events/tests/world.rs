@@ -1,4 +1,4 @@
-//! A Redis that is a table, what is on its way from it, and those who watch it.
+//! A Redis that is a table, what is on its way from it, and its watchers.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -135,7 +135,7 @@ impl World {
     }
 }
 
-/// One who watches: what it was told.
+/// A watcher: what it was told.
 #[derive(Default)]
 pub struct Reader {
     pub shown: BTreeMap<Key, Token>,
