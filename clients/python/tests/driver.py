@@ -13,40 +13,14 @@ import threading
 import time
 
 import lockside
-
-_printing = threading.Lock()
-
-
-def say(message):
-    with _printing:
-        sys.stdout.write(json.dumps(message) + "\n")
-        sys.stdout.flush()
+from driver_protocol import error_of, say
+from driver_watch import LoopReader, ThreadReader
 
 
 class Leaks(logging.Handler):
     def emit(self, record):
         if hasattr(record, "key"):
             say({"event": "leaked", "key": record.key})
-
-
-def error_of(error):
-    kinds = {
-        lockside.LockHeld: "held",
-        lockside.Unavailable: "unavailable",
-        lockside.OutcomeUnknown: "unknown",
-        lockside.LockLost: "lost",
-        lockside.Refused: "refused",
-    }
-    if not isinstance(error, lockside.LocksideError):
-        return {"type": "other", "detail": repr(error)}
-    answer = {"type": kinds[type(error)], "code": error.code, "outcome": error.outcome, "detail": str(error)}
-    if isinstance(error, lockside.LockLost):
-        answer["reason"] = error.reason
-    if isinstance(error, lockside.LockHeld) and error.holder:
-        answer["holder"] = {"owner": error.holder.owner, "token": error.holder.token}
-    if isinstance(error, lockside.LockHeld):
-        answer["state"] = error.state
-    return answer
 
 
 def view(leader):
@@ -81,6 +55,7 @@ class Driver:
 
     def __init__(self):
         self.locks = {}
+        self.watches = {}
         self.leaders = {}
         self.client = None
 
@@ -96,6 +71,14 @@ class Driver:
 
     def isLeader(self, op):
         return {"isLeader": self.leaders[op["election"]].is_leader}
+
+    def stall(self, op):
+        self.watches[op["watch"]].goes_on.clear()
+        return {}
+
+    def resume(self, op):
+        self.watches[op["watch"]].goes_on.set()
+        return {}
 
     def drop(self, op):
         del self.locks[op["lock"]]
@@ -150,6 +133,17 @@ class Threads(Driver):
         lock.acquire()
         return {"token": lock.token, "owner": lock.owner}
 
+    def watch(self, op):
+        reader = self.watches[op["watch"]] = ThreadReader(op["watch"], self.client.watch(op.get("key"), prefix=op.get("prefix")))
+        reader.thread.start()
+        return {}
+
+    def unwatch(self, op):
+        reader = self.watches[op["watch"]]
+        reader.events.close()
+        reader.thread.join()
+        return {}
+
     def cancel(self, op):
         self.locks[op["lock"]].cancel()
         return {}
@@ -200,6 +194,17 @@ class Coroutines(Driver):
         self.waiting[op["lock"]] = asyncio.current_task()
         await lock.acquire()
         return {"token": lock.token, "owner": lock.owner}
+
+    async def watch(self, op):
+        reader = self.watches[op["watch"]] = LoopReader(op["watch"], self.client.awatch(op.get("key"), prefix=op.get("prefix")))
+        reader.task = asyncio.ensure_future(reader.run())
+        return {}
+
+    async def unwatch(self, op):
+        reader = self.watches[op["watch"]]
+        await reader.events.close()
+        await reader.task
+        return {}
 
     async def cancel(self, op):
         self.waiting[op["lock"]].cancel()

@@ -6,7 +6,7 @@ import unittest
 
 from sidecar import lockside
 
-from lockside import LockHeld, LockLost, OutcomeUnknown, Unavailable, alock, lock, locked
+from lockside import LockHeld, LockLost, OutcomeUnknown, Unavailable, alock, awatch, lock, locked, watch
 from lockside.testing import FakeLockside, fake
 
 
@@ -104,6 +104,47 @@ class Fake(unittest.TestCase):
 
         with fake() as locks:
             asyncio.run(main(locks))
+
+    def test_what_happens_is_told_to_those_who_watch(self):
+        with fake() as locks:
+            locks.hold("x", owner="importer-7")
+            with watch("x") as key, watch(prefix="") as every, watch("y") as other:
+                self.assertRaises(LockHeld, lock("x", wait=0.01).acquire)
+                locks.free("x")
+                with lock("x", rest=1):
+                    pass
+                locks.free("x")
+                lock("x").acquire()
+                locks.lose("x")
+                locks.gap()
+                changes = "waiting waiting released granted released expired granted forced gap".split()
+                told = [next(key) for _ in range(13)]
+                self.assertEqual([event.type for event in told], ["state", "synced", *changes, "state", "synced"])
+                self.assertEqual((told[0].state, told[0].holder.owner, told[0].token), ("held", "importer-7", told[4].token))
+                self.assertEqual([event.waiters for event in told[2:4]], [1, 0])
+                self.assertEqual((told[6].state, told[6].token), ("resting", told[7].token))
+                self.assertEqual((told[-2].state, told[-2].key), ("free", "x"))
+                self.assertEqual([next(every).type for _ in range(12)], ["state", "synced", *changes, "synced"])
+                self.assertEqual([next(other).type for _ in range(5)], ["state", "synced", "gap", "state", "synced"])
+            self.assertEqual(list(key), [])
+
+    def test_coroutines_watch_it_too(self):
+        async def main(locks):
+            async with awatch("x") as events:
+                told = [(await events.__anext__()).type for _ in range(2)]
+                reader = asyncio.ensure_future(events.__anext__())
+                await asyncio.sleep(0)
+                threading.Thread(target=locks.hold, args=["x"]).start()
+                told.append((await reader).type)
+                reader = asyncio.ensure_future(events.__anext__())
+                await asyncio.sleep(0)
+                await events.close()
+                with self.assertRaises(StopAsyncIteration):
+                    await reader
+            return told
+
+        with fake() as locks:
+            self.assertEqual(asyncio.run(main(locks)), ["state", "synced", "granted"])
 
     def test_a_cancelled_wait_leaves_the_queue(self):
         async def main(locks):

@@ -11,19 +11,24 @@
 from typing import Any, Callable, Optional, TypeVar
 
 from ._aio import AsyncLock
+from ._awatch import AsyncWatch
 from ._client import TTL, Lockside, OnLost, OnWait, default, use
 from ._election import Leader
+from ._event import LockEvent
 from ._lock import Lock
 from ._locked import Key, decorator
 from ._terms import Seconds
+from ._watch import Watch
 from .errors import Holder, LockHeld, LockLost, LocksideError, OutcomeUnknown, Refused, Unavailable
 
 __version__ = "0.2.0.dev0"
 __all__ = [
     "AsyncLock",
+    "AsyncWatch",
     "Holder",
     "Leader",
     "Lock",
+    "LockEvent",
     "LockHeld",
     "LockLost",
     "Lockside",
@@ -31,14 +36,17 @@ __all__ = [
     "OutcomeUnknown",
     "Refused",
     "Unavailable",
+    "Watch",
     "aleader",
     "alock",
     "aresign",
+    "awatch",
     "leader",
     "lock",
     "locked",
     "resign",
     "use",
+    "watch",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -111,3 +119,15 @@ def resign(name: str, for_: Seconds = 0) -> None:
 async def aresign(name: str, for_: Seconds = 0) -> None:
     """The same for coroutines; see Lockside.aresign."""
     await default().aresign(name, for_)
+
+
+def watch(key: Optional[str] = None, *, prefix: Optional[str] = None) -> Watch:
+    """What happens to a lock, or to all with a prefix, at the sidecar of LOCKSIDE_URL; see Lockside.watch."""
+    made: Watch = default().watch(key, prefix=prefix)
+    return made
+
+
+def awatch(key: Optional[str] = None, *, prefix: Optional[str] = None) -> AsyncWatch:
+    """The same for coroutines; see Lockside.awatch."""
+    made: AsyncWatch = default().awatch(key, prefix=prefix)
+    return made

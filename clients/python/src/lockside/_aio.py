@@ -3,12 +3,13 @@
 import asyncio
 import dataclasses
 import logging
-import threading
 from types import TracebackType
 from typing import Any, Callable, Optional, Type, TypeVar
 
 from ._attempt import GivenUp
+from ._awatch import AsyncWatch
 from ._lock import Base, MakeOrder, Open
+from ._thread import in_thread
 from .errors import LockLost
 
 _log = logging.getLogger("lockside")
@@ -72,10 +73,12 @@ class AsyncLock(Base):
         key: str,
         make_order: MakeOrder,
         open_session: Open,
+        open_watch: Callable[[], AsyncWatch],
         on_lost: Optional[Callable[[str], Any]] = None,
         cancel_on_loss: bool = True,
     ) -> None:
         super().__init__(key, make_order, open_session)
+        self._open_watch = open_watch
         self._on_lost, self._cancels = on_lost, cancel_on_loss
         self._signals: Optional[_Signals] = None
 
@@ -112,6 +115,10 @@ class AsyncLock(Base):
         ends with the lease at the latest. Raises LockLost if the lock was lost before."""
         return await _finish(self._held().release)
 
+    def watch(self) -> AsyncWatch:
+        """What happens to the key, also while others hold it; see Lockside.awatch."""
+        return self._open_watch()
+
     async def __aenter__(self) -> "AsyncLock":
         await self.acquire()
         assert self._signals is not None
@@ -142,34 +149,6 @@ class AsyncLock(Base):
                 raise
             # The body had ended when it was cancelled.
             raise LockLost(self.key, self.reason or "expired") from None
-
-
-def in_thread(call: Callable[[], T]) -> "asyncio.Future[T]":
-    """Runs what blocks for a moment in a thread of its own: the loop's own threads may all be taken by what waits for a lock."""
-    loop = asyncio.get_running_loop()
-    done: "asyncio.Future[T]" = loop.create_future()
-
-    def settle(result: Any, error: Optional[BaseException]) -> None:
-        if done.cancelled():
-            return
-        if error is None:
-            done.set_result(result)
-        else:
-            done.set_exception(error)
-
-    def run() -> None:
-        try:
-            outcome: Any = (call(), None)
-        except BaseException as error:
-            outcome = (None, error)
-        try:
-            loop.call_soon_threadsafe(settle, *outcome)
-        except RuntimeError:
-            # The loop is closed.
-            pass
-
-    threading.Thread(target=run, name="lockside request", daemon=True).start()
-    return done
 
 
 async def _finish(call: Callable[[], T]) -> T:

@@ -5,13 +5,17 @@ from typing import Any, Callable, Optional, TypeVar
 
 from . import _election
 from ._address import Sidecar, default_owner
-from ._aio import AsyncLock, in_thread
+from ._aio import AsyncLock
 from ._attempt import Order
+from ._awatch import AsyncSidecarFeed, AsyncWatch
+from ._course import Course
 from ._election import Leader
 from ._lock import Lock, SessionLike
 from ._locked import Key, decorator
 from ._session import Listener, Session
 from ._terms import Seconds, Terms, seconds
+from ._thread import in_thread
+from ._watch import SidecarFeed, Watch
 from .errors import Holder
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,7 +26,7 @@ TTL = 30.0
 
 
 class Lockside:
-    """Makes locks, and knows who leads. `url` is http://host:port or unix:/path, by default LOCKSIDE_URL; `token_file` holds an API token or
+    """Makes locks, watches them, and knows who leads. `url` is http://host:port or unix:/path, by default LOCKSIDE_URL; `token_file` holds an API token or
     a JWT, by default LOCKSIDE_TOKEN_FILE; `owner` is HOST/PID by default; `timeout`: how long the sidecar may be
     silent, in seconds."""
 
@@ -62,7 +66,8 @@ class Lockside:
         The key stays taken for `delay` when the lock ends without a release, until `min_hold` from its grant on, and for
         `rest` from its release on; the lock is lost `max_hold` after its grant."""
         terms = Terms.of(delay, min_hold, max_hold, rest)
-        return Lock(key, self._orders(key, ttl, wait, owner, meta, on_wait, terms), self._open, on_lost)
+        orders = self._orders(key, ttl, wait, owner, meta, on_wait, terms)
+        return Lock(key, orders, self._open, lambda: self.watch(key), on_lost)
 
     def alock(
         self,
@@ -84,12 +89,22 @@ class Lockside:
         and raises LockLost, unless `cancel_on_loss` is false."""
         terms = Terms.of(delay, min_hold, max_hold, rest)
         orders = self._orders(key, ttl, wait, owner, meta, on_wait, terms)
-        return AsyncLock(key, orders, self._open, on_lost, cancel_on_loss)
+        return AsyncLock(key, orders, self._open, lambda: self.awatch(key), on_lost, cancel_on_loss)
 
     def locked(self, key: Key, *, lock_as: Optional[str] = None, **options: Any) -> Callable[[F], F]:
         """Decorates a function or coroutine function that runs under a lock. `key` may name arguments ("volume/{id}")
         or be a function of them; `lock_as` names the parameter that gets the lock; `options` are those of `lock`."""
         return decorator(lambda: self, key, lock_as, options)
+
+    def watch(self, key: Optional[str] = None, *, prefix: Optional[str] = None) -> Watch:
+        """What happens to a lock, or to all whose keys begin with `prefix`: first the state, `synced`, then each change. When
+        changes may have been missed, `gap` comes, and the state again; so also when the sidecar or Redis was away for a while.
+        Iterating raises Refused if it cannot be watched: the sidecar does not allow it, or the key is not valid."""
+        return Watch(SidecarFeed(self._sidecar, Course.of(key, prefix)))
+
+    def awatch(self, key: Optional[str] = None, *, prefix: Optional[str] = None) -> AsyncWatch:
+        """The same for coroutines."""
+        return AsyncWatch(AsyncSidecarFeed(self._sidecar, Course.of(key, prefix)))
 
     def leader(self, name: str) -> Leader:
         """The leader of the election `name`, as the sidecar sees it now: `--elect` of the sidecar names its elections. Raises

@@ -1,6 +1,12 @@
-"""HTTP/1.1 as bytes: the head of an answer, and its body as it comes."""
+"""HTTP/1.1 as bytes: a request, the head of an answer, and its body as it comes."""
 
 from typing import Dict, Tuple
+
+
+def request(method: str, path: str, host: str, headers: Dict[str, str], content: bytes = b"") -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {host}", f"Content-Length: {len(content)}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + content
 
 
 def parse_head(text: bytes) -> Tuple[int, Dict[str, str]]:

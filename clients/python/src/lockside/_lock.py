@@ -8,6 +8,7 @@ from typing import Any, Callable, Optional, Protocol, Type
 
 from ._attempt import GivenUp, Lease, Order
 from ._session import Listener
+from ._watch import Watch
 from .errors import LockLost
 
 _log = logging.getLogger("lockside")
@@ -126,9 +127,15 @@ class Lock(Base):
     """A lock that lockside keeps renewed from acquire to release."""
 
     def __init__(
-        self, key: str, make_order: MakeOrder, open_session: Open, on_lost: Optional[Callable[[str], Any]] = None
+        self,
+        key: str,
+        make_order: MakeOrder,
+        open_session: Open,
+        open_watch: Callable[[], Watch],
+        on_lost: Optional[Callable[[str], Any]] = None,
     ) -> None:
         super().__init__(key, make_order, open_session)
+        self._open_watch = open_watch
         self._on_lost = on_lost
         self._signals = _Signals(on_lost)
 
@@ -166,6 +173,10 @@ class Lock(Base):
         """Releases the lock; another acquire right after this gets it. False: lockside could not be asked, and the lock
         ends with the lease at the latest. Raises LockLost if the lock was lost before."""
         return self._held().release()
+
+    def watch(self) -> Watch:
+        """What happens to the key, also while others hold it; see Lockside.watch."""
+        return self._open_watch()
 
     def __enter__(self) -> "Lock":
         return self.acquire()

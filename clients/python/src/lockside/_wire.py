@@ -9,7 +9,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from . import _fork
 from ._address import Address
 from ._clock import now
-from ._http import Body, parse_head
+from ._http import Body, parse_head, request
 
 _AT_ONCE = 65536
 _LONGEST_HEAD = 65536
@@ -59,10 +59,8 @@ class Connection:
 
     def send(self, method: str, path: str, headers: Dict[str, str], content: Optional[Dict[str, Any]]) -> None:
         text = b"" if content is None else json.dumps(content).encode()
-        lines = [f"{method} {path} HTTP/1.1", f"Host: {self._address.host}", f"Content-Length: {len(text)}"]
-        lines += [f"{name}: {value}" for name, value in headers.items()]
         self._quiet_at = self._line_since = now()
-        self._live().sendall("\r\n".join(lines).encode("ascii") + b"\r\n\r\n" + text)
+        self._live().sendall(request(method, path, self._address.host, headers, text))
         self._live().setblocking(False)
 
     def head(self, until: float) -> Tuple[int, Dict[str, str]]:
@@ -88,6 +86,16 @@ class Connection:
                 break
             self._text += self._body.feed(part)
         return bytes(self._text)
+
+    def part(self, seconds: float) -> bytes:
+        """The part of the body that comes next, within `seconds`. It is empty where only framing has come."""
+        assert self._body is not None
+        part, self._text = bytes(self._text), bytearray()
+        if part:
+            return part
+        if self._body.is_complete:
+            raise Broken("the sidecar closed the connection")
+        return self._body.feed(self._receive(now() + seconds))
 
     def lines(self, seconds: float) -> List[Tuple[Dict[str, Any], float]]:
         """The lines that come within `seconds`: none, or those that come first. Each is with a moment that it cannot have

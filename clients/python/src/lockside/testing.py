@@ -12,17 +12,21 @@ import contextlib
 import math
 import threading
 from collections import deque
-from typing import Deque, Dict, Iterator, List, Optional
+from typing import Callable, Deque, Dict, Iterator, List, Optional
 
 from . import _client
-from ._attempt import GivenUp, Lease, Order
+from ._attempt import Lease, Order
+from ._awatch import AsyncWatch
 from ._client import Lockside
-from ._clock import now
 from ._election import Leader
+from ._event import LockEvent
+from ._fake_session import FakeSession
+from ._fake_watch import LoopFeed, ThreadFeed, Watchers
 from ._lock import SessionLike
 from ._session import Listener
 from ._terms import Seconds
-from .errors import Holder, LockHeld, LockLost, LocksideError, Refused, Unavailable
+from ._watch import Watch
+from .errors import Holder, LocksideError, Refused, Unavailable
 
 
 class FakeLockside(Lockside):
@@ -32,11 +36,12 @@ class FakeLockside(Lockside):
     def __init__(self, *, owner: Optional[str] = None) -> None:
         super().__init__("http://127.0.0.1:7420", owner=owner)
         self._change = threading.RLock()
-        self._holders: Dict[str, "_FakeSession"] = {}
-        self._queues: Dict[str, "Deque[_FakeSession]"] = {}
+        self._holders: Dict[str, "FakeSession"] = {}
+        self._queues: Dict[str, "Deque[FakeSession]"] = {}
         self._token = 0
         self._failures: List[LocksideError] = []
         self._leaders: Dict[str, Leader] = {}
+        self._watchers = Watchers(self._change, self._states)
         #: The keys that were acquired, in the order of their grants.
         self.acquired: List[str] = []
 
@@ -74,6 +79,16 @@ class FakeLockside(Lockside):
         with self._change:
             return len(self._queues.get(key, ()))
 
+    def watch(self, key: Optional[str] = None, *, prefix: Optional[str] = None) -> Watch:
+        return Watch(ThreadFeed(self._watchers, key, prefix))
+
+    def awatch(self, key: Optional[str] = None, *, prefix: Optional[str] = None) -> AsyncWatch:
+        return AsyncWatch(LoopFeed(self._watchers, key, prefix))
+
+    def gap(self) -> None:
+        """Those who watch are told that changes may have been missed, and then the state."""
+        self._watchers.gap()
+
     def lead(self, election: str) -> None:
         """This pod leads the election, until `follow` or `resign`."""
         self._set_leader(election, "this pod", leads=True)
@@ -101,146 +116,50 @@ class FakeLockside(Lockside):
             self._leaders[election] = known
 
     def _open(self, order: Order, listener: Listener) -> SessionLike:
-        return _FakeSession(self, order, listener)
+        return FakeSession(self, order, listener)
 
     # What sessions ask for, under `_change`.
 
-    def _grant(self, session: "_FakeSession") -> None:
+    def _grant(self, session: "FakeSession") -> None:
         self._token += 1
         key = session.order.key
         self._holders[key] = session
         session.lease = Lease(key, self._token, session.order.owner, math.inf)
         self.acquired.append(key)
+        self._watchers.tell(LockEvent("granted", key, self._token, session.view(), len(self._queues.get(key, ()))))
 
-    def _enter(self, session: "_FakeSession") -> None:
+    def _enter(self, session: "FakeSession") -> None:
         self._queues.setdefault(session.order.key, deque()).append(session)
+        self._tell_waiters(session.order.key)
 
-    def _leave(self, session: "_FakeSession") -> bool:
+    def _leave(self, session: "FakeSession") -> bool:
         queue = self._queues.get(session.order.key, deque())
         if session in queue:
             queue.remove(session)
+            self._tell_waiters(session.order.key)
             return True
         return False
 
-    def _next(self, key: str) -> "Optional[_FakeSession]":
-        del self._holders[key]
+    def _tell_waiters(self, key: str) -> None:
+        lease = self._holders[key].lease
+        assert lease is not None
+        self._watchers.tell(LockEvent("waiting", key, lease.token, waiters=len(self._queues[key])))
+
+    def _states(self, matches: Callable[[str], bool]) -> List[LockEvent]:
+        return [session.state() for key, session in sorted(self._holders.items()) if matches(key)]
+
+    def _rest(self, session: "FakeSession") -> None:
+        view = session.view()
+        self._watchers.tell(LockEvent("released", session.order.key, view.token, view, state="resting"))
+
+    def _next(self, key: str) -> "Optional[FakeSession]":
+        self._watchers.tell(self._holders.pop(key).ended())
         queue = self._queues.get(key)
         if not queue:
             return None
         session = queue.popleft()
         self._grant(session)
         return session
-
-
-class _FakeSession:
-    """A lock from acquire to release, as the sidecar's session is one."""
-
-    def __init__(self, fake: FakeLockside, order: Order, listener: Listener) -> None:
-        self.order = order
-        self._fake, self._listener = fake, listener
-        self._timer: Optional[threading.Timer] = None
-        self.lease: Optional[Lease] = None
-        self.reason: Optional[str] = None
-        self._is_released = False
-
-    @property
-    def is_held(self) -> bool:
-        return self.lease is not None and self.reason is None
-
-    @property
-    def is_resting(self) -> bool:
-        return self._is_released and self.order.terms.leave_a_rest
-
-    @property
-    def deadline(self) -> float:
-        return math.inf if self.is_held else now()
-
-    def start(self) -> None:
-        order, fake = self.order, self._fake
-        with fake._change:
-            failure = fake._failures.pop(0) if fake._failures else None
-            is_free = order.key not in fake._holders
-            if failure is None and is_free:
-                fake._grant(self)
-            elif failure is None and order.wait > 0:
-                fake._enter(self)
-                if order.wait < math.inf:
-                    self._timer = threading.Timer(order.wait, self._give_up, [None])
-                    self._timer.daemon = True
-                    self._timer.start()
-                is_free = False
-            elif failure is None:
-                failure = self._refusal("held")
-        if failure is not None:
-            self._listener.failed(failure)
-        elif is_free:
-            self._listener.granted()
-        elif order.on_wait is not None:
-            order.on_wait(fake.waiters(order.key), fake.holder(order.key))
-
-    def check(self) -> None:
-        if not self.is_held:
-            raise LockLost(self.order.key, self.reason or "released")
-
-    def release(self) -> bool:
-        if self._is_released:
-            return True
-        with self._fake._change:
-            was, heir = self.reason, None
-            if self.is_held:
-                self.reason, self._is_released = "released", True
-                heir = None if self.is_resting else self._fake._next(self.order.key)
-        if heir is not None:
-            heir.granted()
-        if was is not None:
-            raise LockLost(self.order.key, was)
-        return True
-
-    def lose(self, reason: str) -> None:
-        with self._fake._change:
-            if not self.is_held:
-                return
-            self.reason = reason
-        # The loss is told before another one has the key.
-        self._listener.lost(reason)
-        with self._fake._change:
-            heir = self._fake._next(self.order.key)
-        if heir is not None:
-            heir.granted()
-
-    def abandon(self) -> None:
-        self._give_up(GivenUp())
-        if self.is_held:
-            self.release()
-
-    def granted(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-        self._listener.granted()
-
-    def view(self) -> Holder:
-        assert self.lease is not None
-        return Holder(owner=self.lease.owner, kind="system", token=self.lease.token, meta=self.order.meta)
-
-    def _give_up(self, error: Optional[BaseException]) -> None:
-        with self._fake._change:
-            if not self._fake._leave(self):
-                return
-            refusal = error or self._refusal("wait-timeout")
-        if self._timer is not None:
-            self._timer.cancel()
-        self._listener.failed(refusal)
-
-    def _refusal(self, code: str) -> LockHeld:
-        key = self.order.key
-        with self._fake._change:
-            session = self._fake._holders.get(key)
-        holder = None if session is None else session.view()
-        owner = "another owner" if holder is None else holder.owner
-        is_resting = session is not None and session.is_resting
-        state = "resting" if is_resting else "held"
-        message = f"`{key}` was released by {owner} and rests" if is_resting else f"`{key}` is held by {owner}"
-        return LockHeld(message, key=key, code=code, status=409, holder=holder, state=state)
 
 
 class _Silent:

@@ -1,0 +1,139 @@
+"""A lock of a fake."""
+
+import math
+import threading
+from typing import TYPE_CHECKING, Optional
+
+from ._attempt import GivenUp, Lease, Order
+from ._clock import now
+from ._event import LockEvent
+from ._session import Listener
+from .errors import Holder, LockHeld, LockLost
+
+if TYPE_CHECKING:
+    from .testing import FakeLockside
+
+
+class FakeSession:
+    """A lock from acquire to release, as the sidecar's session is one."""
+
+    def __init__(self, fake: "FakeLockside", order: Order, listener: Listener) -> None:
+        self.order = order
+        self._fake, self._listener = fake, listener
+        self._timer: Optional[threading.Timer] = None
+        self.lease: Optional[Lease] = None
+        self.reason: Optional[str] = None
+        self._is_released = False
+
+    @property
+    def is_held(self) -> bool:
+        return self.lease is not None and self.reason is None
+
+    @property
+    def is_resting(self) -> bool:
+        return self._is_released and self.order.terms.leave_a_rest
+
+    @property
+    def deadline(self) -> float:
+        return math.inf if self.is_held else now()
+
+    def start(self) -> None:
+        order, fake = self.order, self._fake
+        with fake._change:
+            failure = fake._failures.pop(0) if fake._failures else None
+            is_free = order.key not in fake._holders
+            if failure is None and is_free:
+                fake._grant(self)
+            elif failure is None and order.wait > 0:
+                fake._enter(self)
+                if order.wait < math.inf:
+                    self._timer = threading.Timer(order.wait, self._give_up, [None])
+                    self._timer.daemon = True
+                    self._timer.start()
+                is_free = False
+            elif failure is None:
+                failure = self._refusal("held")
+        if failure is not None:
+            self._listener.failed(failure)
+        elif is_free:
+            self._listener.granted()
+        elif order.on_wait is not None:
+            order.on_wait(fake.waiters(order.key), fake.holder(order.key))
+
+    def check(self) -> None:
+        if not self.is_held:
+            raise LockLost(self.order.key, self.reason or "released")
+
+    def release(self) -> bool:
+        if self._is_released:
+            return True
+        with self._fake._change:
+            was, heir = self.reason, None
+            if self.is_held:
+                self.reason, self._is_released = "released", True
+                if self.is_resting:
+                    self._fake._rest(self)
+                else:
+                    heir = self._fake._next(self.order.key)
+        if heir is not None:
+            heir.granted()
+        if was is not None:
+            raise LockLost(self.order.key, was)
+        return True
+
+    def lose(self, reason: str) -> None:
+        with self._fake._change:
+            if not self.is_held:
+                return
+            self.reason = reason
+        # The loss is told before another one has the key.
+        self._listener.lost(reason)
+        with self._fake._change:
+            heir = self._fake._next(self.order.key)
+        if heir is not None:
+            heir.granted()
+
+    def abandon(self) -> None:
+        self._give_up(GivenUp())
+        if self.is_held:
+            self.release()
+
+    def granted(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._listener.granted()
+
+    def view(self) -> Holder:
+        assert self.lease is not None
+        return Holder(owner=self.lease.owner, kind="system", token=self.lease.token, meta=self.order.meta)
+
+    def state(self) -> LockEvent:
+        """What a watcher is told of it first."""
+        state = "resting" if self.is_resting else "held"
+        key = self.order.key
+        return LockEvent("state", key, self.view().token, self.view(), self._fake.waiters(key), state)
+
+    def ended(self) -> LockEvent:
+        """What a watcher is told when it ends, or its rest does."""
+        how = "released" if self.reason == "released" and not self.is_resting else "expired"
+        return LockEvent("forced" if self.reason == "forced" else how, self.order.key, self.view().token)
+
+    def _give_up(self, error: Optional[BaseException]) -> None:
+        with self._fake._change:
+            if not self._fake._leave(self):
+                return
+            refusal = error or self._refusal("wait-timeout")
+        if self._timer is not None:
+            self._timer.cancel()
+        self._listener.failed(refusal)
+
+    def _refusal(self, code: str) -> LockHeld:
+        key = self.order.key
+        with self._fake._change:
+            session = self._fake._holders.get(key)
+        holder = None if session is None else session.view()
+        owner = "another owner" if holder is None else holder.owner
+        is_resting = session is not None and session.is_resting
+        state = "resting" if is_resting else "held"
+        message = f"`{key}` was released by {owner} and rests" if is_resting else f"`{key}` is held by {owner}"
+        return LockHeld(message, key=key, code=code, status=409, holder=holder, state=state)
