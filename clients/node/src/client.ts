@@ -1,12 +1,14 @@
-// The client: which sidecar, which owner; and the one that `lock`, `withLock`, `leader` and `resign` use.
+// The client: which sidecar, which owner; and the one that `lock`, `withLock`, `watch`, `leader` and `resign` use.
 
 import { Sidecar, defaultOwner } from "./address.js";
 import type { Order } from "./attempt.js";
+import { Course, type Watched } from "./course.js";
 import { leader, resign, type Leader, type ResignOptions } from "./election.js";
 import type { Holder } from "./errors.js";
 import { Lock, under } from "./lock.js";
 import { Session, type SessionLike } from "./session.js";
 import { termsOf } from "./terms.js";
+import { SidecarFeed, Watch, type Feed, type WatchOptions } from "./watch.js";
 
 export interface ClientOptions {
   /** http://host:port or unix:/path; by default LOCKSIDE_URL, else http://127.0.0.1:7420. */
@@ -45,7 +47,7 @@ export interface LockOptions {
 
 const TTL = 30_000;
 
-/** Makes locks, and knows who leads. */
+/** Makes locks, watches them, and knows who leads. */
 export class Lockside {
   readonly #owner: string | undefined;
   readonly #sidecar: Sidecar;
@@ -68,7 +70,8 @@ export class Lockside {
     if (!(waitMs >= 0)) throw new RangeError("waitMs: expected milliseconds from 0, or Infinity");
     const name = owner ?? this.#owner ?? defaultOwner();
     const order = { key, ttlMs: Math.round(ttlMs), waitMs, owner: name, meta, onWait, terms: termsOf(options) };
-    return Lock.acquire(order, (order) => this.open(order), signal, onLost);
+    const watch = (options?: WatchOptions) => this.watch(key, options);
+    return Lock.acquire(order, (order) => this.open(order), watch, signal, onLost);
   }
 
   /** Runs `work` under a lock, which is released at its end. Rejects with LockLost if it was lost meanwhile. */
@@ -77,6 +80,15 @@ export class Lockside {
   async withLock<T>(key: string, ...rest: WithLock<T>): Promise<T> {
     const [options, work] = rest.length === 1 ? [{}, rest[0]] : rest;
     return under(await this.lock(key, options), work);
+  }
+
+  /**
+   * What happens to a lock, or to all whose keys begin with a prefix: first the state, `synced`, then each change. When changes
+   * may have been missed, `gap` comes, and the state again; so also when the sidecar or Redis was unavailable for a while.
+   * Iterating rejects with Refused if it cannot be watched: the sidecar does not allow it, or the key is not valid.
+   */
+  watch(watched: Watched, options: WatchOptions = {}): Watch {
+    return new Watch(this.feed(new Course(watched)), options.signal);
   }
 
   /**
@@ -100,6 +112,11 @@ export class Lockside {
   protected open(order: Order): SessionLike {
     return new Session(this.#sidecar, order);
   }
+
+  /** @internal */
+  protected feed(course: Course): Feed {
+    return new SidecarFeed(this.#sidecar, course);
+  }
 }
 
 /** What may follow the key. */
@@ -107,7 +124,7 @@ export type WithLock<T> = [work: (lock: Lock) => T | Promise<T>] | [options: Loc
 
 let shared: Lockside | undefined;
 
-/** The client of `lock`, `withLock`, `leader` and `resign`: made from the environment at its first use. */
+/** The client of `lock`, `withLock`, `watch`, `leader` and `resign`: made from the environment at its first use. */
 export function client(): Lockside {
   return (shared ??= new Lockside());
 }

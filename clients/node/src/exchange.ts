@@ -22,6 +22,8 @@ const LONGEST_STEP = 1000;
 export class Exchange {
   /** Whether anything may have been sent. */
   isConnected = false;
+  /** Set before the answer comes: its body is read by `part` alone, and no further. */
+  isPulled = false;
   readonly #request: http.ClientRequest;
   readonly #lines: Line[] = [];
   #answer: http.IncomingMessage | undefined;
@@ -72,11 +74,26 @@ export class Exchange {
   /** The whole body, which ends within so many milliseconds. */
   async text(withinMs: number): Promise<string> {
     const until = now() + withinMs;
-    while (!this.#answer?.complete) {
-      if (this.#end && this.#answer) break;
+    for (;;) {
+      while (this.#pull());
+      if (this.#answer && (this.#answer.complete || this.#end)) break;
       await this.#news(until);
     }
     return this.#text;
+  }
+
+  /** The part of the body that comes next, within so many milliseconds. */
+  async part(withinMs: number): Promise<string> {
+    const until = now() + withinMs;
+    for (;;) {
+      if (this.#pull()) {
+        const part = this.#text;
+        this.#text = "";
+        return part;
+      }
+      if (this.#answer?.readableEnded) throw new Broken("the sidecar closed the connection");
+      await this.#news(until);
+    }
   }
 
   /** The next line. Without a limit it is waited for as long as the connection lasts. */
@@ -87,6 +104,13 @@ export class Exchange {
       if (line) return line;
       await this.#news(until);
     }
+  }
+
+  /** Takes what lies in the buffer of an answer that is pulled; whether there was anything. */
+  #pull(): boolean {
+    const part = this.isPulled ? (this.#answer?.read() as string | null) : null;
+    this.#text += part ?? "";
+    return Boolean(part);
   }
 
   /** From here on lines come, and the socket is looked at so often, milliseconds. */
@@ -127,11 +151,15 @@ export class Exchange {
   #answered(answer: http.IncomingMessage): void {
     this.#answer = answer;
     answer.setEncoding("utf8");
-    answer.on("data", (part: string) => {
-      if (this.#text === "") this.#lineSince = this.#quietAt;
-      this.#text += part;
-      this.#wake?.();
-    });
+    if (this.isPulled) {
+      answer.on("readable", () => this.#wake?.());
+    } else {
+      answer.on("data", (part: string) => {
+        if (this.#text === "") this.#lineSince = this.#quietAt;
+        this.#text += part;
+        this.#wake?.();
+      });
+    }
     answer.on("error", (error) => this.#ended(error));
     answer.on("end", () => this.#wake?.());
     this.#wake?.();

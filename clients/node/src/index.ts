@@ -10,10 +10,13 @@
 //     });
 
 import { client, type LockOptions, type WithLock } from "./client.js";
+import type { Watched } from "./course.js";
 import type { Leader, ResignOptions } from "./election.js";
 import type { Lock } from "./lock.js";
+import type { Watch, WatchOptions } from "./watch.js";
 
 export { Lockside, use, type ClientOptions, type LockOptions } from "./client.js";
+export type { Watched } from "./course.js";
 export { Leader, type ResignOptions } from "./election.js";
 export {
   LockHeld,
@@ -26,7 +29,9 @@ export {
   type Outcome,
   type State,
 } from "./errors.js";
+export type { EndedEvent, GrantedEvent, LockEvent, MarkEvent, StateEvent, WaitingEvent } from "./event.js";
 export { Lock } from "./lock.js";
+export { Watch, type WatchOptions } from "./watch.js";
 
 /** Acquires a lock at the sidecar of LOCKSIDE_URL; see Lockside.lock. */
 export function lock(key: string, options?: LockOptions): Promise<Lock> {
@@ -38,6 +43,11 @@ export function withLock<T>(key: string, work: (lock: Lock) => T | Promise<T>): 
 export function withLock<T>(key: string, options: LockOptions, work: (lock: Lock) => T | Promise<T>): Promise<T>;
 export async function withLock<T>(key: string, ...rest: WithLock<T>): Promise<T> {
   return rest.length === 1 ? client().withLock(key, rest[0]) : client().withLock(key, rest[0], rest[1]);
+}
+
+/** What happens to a lock, or to all with a prefix, at the sidecar of LOCKSIDE_URL; see Lockside.watch. */
+export function watch(watched: Watched, options?: WatchOptions): Watch {
+  return client().watch(watched, options);
 }
 
 /** The leader of an election at the sidecar of LOCKSIDE_URL; see Lockside.leader. */

@@ -4,6 +4,9 @@
 import type { Lease, Order } from "./attempt.js";
 import { LockLost } from "./errors.js";
 import type { SessionLike } from "./session.js";
+import type { Watch, WatchOptions } from "./watch.js";
+
+type OpenWatch = (options?: WatchOptions) => Watch;
 
 // A collector decides when this runs, so it releases nothing; the process's end does.
 const forgotten = new FinalizationRegistry<SessionLike>((session) => {
@@ -17,11 +20,13 @@ const forgotten = new FinalizationRegistry<SessionLike>((session) => {
 export class Lock implements AsyncDisposable {
   readonly #session: SessionLike;
   readonly #lease: Lease;
+  readonly #watch: OpenWatch;
 
   /** @internal Made by `lock`. */
-  private constructor(session: SessionLike, lease: Lease) {
+  private constructor(session: SessionLike, lease: Lease, watch: OpenWatch) {
     this.#session = session;
     this.#lease = lease;
+    this.#watch = watch;
     forgotten.register(this, session);
   }
 
@@ -29,13 +34,14 @@ export class Lock implements AsyncDisposable {
   static async acquire(
     order: Order,
     open: (order: Order) => SessionLike,
+    watch: OpenWatch,
     signal: AbortSignal | undefined,
     onLost: ((reason: string) => void) | undefined,
   ): Promise<Lock> {
     const session = open(order);
     if (onLost) session.signal.addEventListener("abort", () => onLost(session.reason ?? ""), { once: true });
     await session.acquire(signal);
-    return new Lock(session, session.lease as Lease);
+    return new Lock(session, session.lease as Lease, watch);
   }
 
   get key(): string {
@@ -82,6 +88,11 @@ export class Lock implements AsyncDisposable {
    */
   release(): Promise<boolean> {
     return this.#session.release();
+  }
+
+  /** What happens to the key, also while others hold it; see Lockside.watch. */
+  watch(options?: WatchOptions): Watch {
+    return this.#watch(options);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -7,10 +7,14 @@
 
 import type { Lease, Order } from "./attempt.js";
 import { Lockside, use, type ClientOptions } from "./client.js";
+import type { Course } from "./course.js";
 import { Leader, type LeaderView } from "./election.js";
 import { LockHeld, LockLost, LocksideError, Refused, Unavailable, heldBy, type Holder } from "./errors.js";
+import type { EndedEvent, StateEvent } from "./event.js";
 import type { SessionLike } from "./session.js";
 import { leaveARest, termsOf } from "./terms.js";
+import type { Feed } from "./watch.js";
+import { Watchers } from "./watchers.js";
 
 /**
  * Takes orders as `Lockside` does. Keys are granted first come, first served; tokens rise; nothing expires. A lock with a
@@ -23,6 +27,8 @@ export class FakeLockside extends Lockside {
   readonly holders = new Map<string, FakeSession>();
   /** @internal */
   readonly queues = new Map<string, FakeSession[]>();
+  /** @internal */
+  readonly watchers = new Watchers(() => [...this.holders.keys()].sort().map((key) => this.#session(key).state));
   readonly #failures: LocksideError[] = [];
   readonly #leaders = new Map<string, Leader>();
   #token = 0;
@@ -53,6 +59,11 @@ export class FakeLockside extends Lockside {
   /** The next acquire fails with this error, by default with Unavailable. */
   fail(error?: LocksideError): void {
     this.#failures.push(error ?? new Unavailable("the fake is told to fail", { key: "", code: "redis-unavailable" }));
+  }
+
+  /** Those who watch are told that changes may have been missed, and then the state. */
+  gap(): void {
+    this.watchers.gap();
   }
 
   /** This pod leads the election, until `follow` or `resign`. */
@@ -90,6 +101,10 @@ export class FakeLockside extends Lockside {
     return new FakeSession(this, order);
   }
 
+  protected override feed(course: Course): Feed {
+    return this.watchers.open(course);
+  }
+
   /** @internal */
   nextFailure(): LocksideError | undefined {
     return this.#failures.shift();
@@ -101,11 +116,14 @@ export class FakeLockside extends Lockside {
     this.holders.set(key, session);
     session.lease = { key, owner, token: ++this.#token, validUntil: Infinity };
     this.acquired.push(key);
+    const { token } = session.lease;
+    this.watchers.tell({ type: "granted", key, token, holder: session.view, waiters: this.waiters(key) });
     session.settle?.();
   }
 
   /** @internal */
   next(key: string): void {
+    this.watchers.tell(this.#session(key).end);
     this.holders.delete(key);
     const heir = this.queues.get(key)?.shift();
     if (heir) this.grant(heir);
@@ -153,6 +171,30 @@ class FakeSession implements SessionLike {
     return { owner, kind: "system", meta, ...(this.lease ? { token: this.lease.token } : {}) };
   }
 
+  get token(): number {
+    return this.lease?.token ?? 0;
+  }
+
+  /** What a watcher is told of it first. */
+  get state(): StateEvent {
+    const { key } = this.order;
+    const state = this.isResting ? "resting" : "held";
+    return { type: "state", key, state, token: this.token, holder: this.view, waiters: this.fake.waiters(key) };
+  }
+
+  /** What a watcher is told when it ends, or its rest does. */
+  get end(): EndedEvent {
+    const isRelease = this.reason === "released" && !this.isResting;
+    const type = this.reason === "forced" ? "forced" : isRelease ? "released" : "expired";
+    return { type, key: this.order.key, token: this.token };
+  }
+
+  #tellWaiters(): void {
+    const { key } = this.order;
+    const token = this.fake.holders.get(key)?.token ?? 0;
+    this.fake.watchers.tell({ type: "waiting", key, token, waiters: this.fake.waiters(key) });
+  }
+
   async acquire(signal: AbortSignal | undefined): Promise<void> {
     const { key, waitMs, onWait } = this.order;
     signal?.throwIfAborted();
@@ -164,10 +206,12 @@ class FakeSession implements SessionLike {
     const queue = this.fake.queues.get(key) ?? [];
     this.fake.queues.set(key, queue);
     queue.push(this);
+    this.#tellWaiters();
     onWait?.(queue.length, holder.view);
     await new Promise<void>((resolve, reject) => {
       const giveUp = (error: unknown) => {
         queue.splice(queue.indexOf(this), 1);
+        this.#tellWaiters();
         this.settle?.(error);
       };
       const aborted = () => giveUp(signal?.reason);
@@ -193,7 +237,8 @@ class FakeSession implements SessionLike {
     if (!this.isHeld) throw new LockLost(this.order.key, this.reason ?? "released");
     this.reason = "released";
     this.#isReleased = true;
-    if (!this.isResting) this.fake.next(this.order.key);
+    if (this.isResting) this.fake.watchers.tell({ ...this.end, type: "released", state: "resting", holder: this.view });
+    else this.fake.next(this.order.key);
     return true;
   }
 

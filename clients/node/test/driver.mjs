@@ -9,6 +9,7 @@ import { Lockside } from "lockside";
 const locks = new Map();
 const cancels = new Map();
 const leaders = new Map();
+const watches = new Map();
 let client;
 
 const say = (message) => process.stdout.write(`${JSON.stringify(message)}\n`);
@@ -23,6 +24,21 @@ function errorOf(error) {
   const { type, code, outcome, reason, holder, state, message } = error;
   const known = holder && { owner: holder.owner, token: holder.token };
   return { type, code, outcome, reason, holder: known, state, detail: message };
+}
+
+/** Reads the events of a watch. */
+async function tell(name, reader) {
+  let error = null;
+  try {
+    for await (const { type, key = null, token = null, holder, waiters = null, state = null } of reader.events) {
+      const known = holder ? { owner: holder.owner, token: holder.token } : null;
+      say({ event: "watched", watch: name, type, key, token, holder: known, waiters, state });
+      await reader.goesOn;
+    }
+  } catch (failure) {
+    error = errorOf(failure);
+  }
+  say({ event: "ended", watch: name, error });
 }
 
 const start = (command, stdio) => {
@@ -81,6 +97,32 @@ const operations = {
     return {};
   },
 
+  watch({ watch: name, key, prefix }) {
+    const events = client.watch(key ?? { prefix });
+    const reader = { events, goesOn: Promise.resolve(), resume() {} };
+    reader.ended = tell(name, reader);
+    watches.set(name, reader);
+    return {};
+  },
+
+  async unwatch({ watch }) {
+    watches.get(watch).events.close();
+    await watches.get(watch).ended;
+    watches.delete(watch);
+    return {};
+  },
+
+  stall({ watch }) {
+    const reader = watches.get(watch);
+    reader.goesOn = new Promise((resolve) => (reader.resume = resolve));
+    return {};
+  },
+
+  resume({ watch }) {
+    watches.get(watch).resume();
+    return {};
+  },
+
   async cycle({ key, ttlMs, count }) {
     let refusals = 0;
     for (let number = 0; number < count; number++) {
@@ -114,7 +156,12 @@ const operations = {
   },
 };
 
-readline.createInterface({ input: process.stdin }).on("line", async (line) => {
+const input = readline.createInterface({ input: process.stdin });
+
+// What is awaited keeps a program going: one that comes to its end while it watches exits.
+input.on("close", () => watches.size > 0 && process.exit());
+
+input.on("line", async (line) => {
   const request = JSON.parse(line);
   try {
     say({ id: request.id, ok: true, ...(await operations[request.op](request)) });

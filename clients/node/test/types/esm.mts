@@ -1,6 +1,7 @@
 // What an application in TypeScript writes, as an ECMAScript module.
 
-import { LockHeld, LockLost, LocksideError, leader, lock, resign, withLock, type Holder, type Leader } from "lockside";
+import { LockHeld, LockLost, LocksideError, leader, lock, resign, watch, withLock } from "lockside";
+import type { Holder, Leader, LockEvent, Watch } from "lockside";
 import { FakeLockside } from "lockside/testing";
 
 export async function work(): Promise<number> {
@@ -20,6 +21,23 @@ export async function lead(fake: FakeLockside): Promise<number | undefined> {
   const name: string | undefined = known.name;
   if (name === "pod-7" || known.isStale) await resign("jobs", { forMs: 30_000 });
   return known.isLeader ? known.token : known.candidates;
+}
+
+export async function follow(signal: AbortSignal): Promise<Map<string, string | null>> {
+  const owners = new Map<string, string | null>();
+  await using events: Watch = watch({ prefix: "jobs/" }, { signal });
+  for await (const event of events) take(owners, event);
+  for await (const event of watch("x")) take(owners, event);
+  return owners;
+}
+
+function take(owners: Map<string, string | null>, event: LockEvent): void {
+  if (event.type === "gap") owners.clear();
+  if (event.type === "granted") owners.set(event.key, event.holder.owner);
+  if (event.type === "state" && event.state === "held") owners.set(event.key, event.holder?.owner ?? null);
+  if (event.type === "released" || event.type === "expired" || event.type === "forced") owners.delete(event.key);
+  // @ts-expect-error: a gap is about no key.
+  if (event.type === "gap") owners.delete(event.key);
 }
 
 export function explain(error: unknown): string {
