@@ -231,9 +231,14 @@ func (a *attempt) failure(cause error, format string, arguments ...any) Failure 
 
 // cancelled is the error of a caller who gave up.
 func cancelled(ctx context.Context, key string) error {
+	return done(ctx, "gave up waiting for", key)
+}
+
+// done is the error of a context that is done.
+func done(ctx context.Context, what, key string) error {
 	err, cause := ctx.Err(), context.Cause(ctx)
 	if errors.Is(cause, err) {
-		return fmt.Errorf("lockside: gave up waiting for `%s`: %w", key, cause)
+		return fmt.Errorf("lockside: %s `%s`: %w", what, key, cause)
 	}
-	return fmt.Errorf("lockside: gave up waiting for `%s`: %w: %w", key, err, cause)
+	return fmt.Errorf("lockside: %s `%s`: %w: %w", what, key, err, cause)
 }

@@ -19,17 +19,19 @@ type Config struct {
 	Owner string
 	// Timeout is how long the sidecar may be silent. 0: 5 s.
 	Timeout time.Duration
-	// Logger is told of locks that were forgotten while they are held. Nil: slog.Default().
+	// Logger is told of locks that were forgotten while they are held, and of a [Watch] without a sidecar. Nil: slog.Default().
 	Logger *slog.Logger
 }
 
-// A Client acquires locks, and knows who leads. It has no connections of its own, need not be closed, and may be used by many
+// A Client acquires locks, watches them, and knows who leads. It has no connections of its own, need not be closed, and may be used by many
 // goroutines at once.
 type Client struct {
 	owner     string
 	logger    *slog.Logger
 	open      func(ctx context.Context, order order) (holding, error)
 	elections elections
+	// Tells the events of a course, until it ends with an error.
+	follow func(ctx context.Context, course *course, tell func(Event) bool) error
 }
 
 // New makes a client. It does not ask the sidecar yet.
@@ -59,7 +61,7 @@ func New(config Config) (*Client, error) {
 		}
 		return session, nil
 	}
-	return &Client{config.Owner, config.Logger, open, sidecar}, nil
+	return &Client{config.Owner, config.Logger, open, sidecar, sidecar.follow}, nil
 }
 
 // Acquire acquires a lock, and waits for it: until the context is done, or as long as [WithWait] says. The context is for
@@ -76,7 +78,7 @@ func (c *Client) Acquire(ctx context.Context, key string, options ...Option) (*L
 	if err != nil {
 		return nil, err
 	}
-	return newLock(key, holding, c.logger), nil
+	return newLock(key, holding, c), nil
 }
 
 // Try acquires a lock if it is free, and does not wait: if another owner holds it, the error is a [*HeldError].

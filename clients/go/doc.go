@@ -26,6 +26,10 @@
 // A process may be paused between a check and a write. So let what the lock protects refuse a write with a lower
 // [Lock.Token] than the highest it has seen.
 //
+// # Watching
+//
+// [Client.Watch] and [Client.WatchPrefix] tell what happens to locks, also to those of others: the state first, then each change.
+//
 // # Errors
 //
 // Each error has a sentinel for [errors.Is], a type with its details for [errors.As], and is a [*Failure] for [errors.As] as

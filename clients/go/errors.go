@@ -95,6 +95,8 @@ const (
 	Held State = "held"
 	// Resting: its holder has released it, and its terms keep it taken, see [WithMinHold] and [WithRest].
 	Resting State = "resting"
+	// Free: it has no holder. Only a [Watch] tells of it.
+	Free State = "free"
 )
 
 // Is makes errors.Is find [ErrHeld].

@@ -128,6 +128,32 @@ func (e *exchange) rest(until moment) []byte {
 	return e.text
 }
 
+// part is the part of the body that comes next, before until. It is empty where only framing has come, and valid until the
+// next call.
+func (e *exchange) part(until moment) ([]byte, error) {
+	if len(e.text) > 0 {
+		part := e.text
+		e.text = nil
+		return part, nil
+	}
+	if e.body.isComplete {
+		return nil, errClosed
+	}
+	if err := e.conn.SetReadDeadline(until.deadline()); err != nil {
+		return nil, err
+	}
+	count, err := e.conn.Read(e.buffer[:])
+	switch {
+	case count > 0:
+		return e.body.feed(e.buffer[:count])
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		return nil, errSilent
+	case errors.Is(err, io.EOF):
+		return nil, errClosed
+	}
+	return nil, err
+}
+
 // line is the next one. It fails with errSilent if none comes before until, and may be asked for again then.
 func (e *exchange) line(until moment) (line, error) {
 	for {

@@ -20,12 +20,16 @@ type Fake struct {
 	failures []error
 	acquired []string
 	leaders  map[string]*Leader
+	watches  map[*fakeWatch]struct{}
 }
 
 // NewFake makes a fake where every key is free.
 func NewFake() *Fake {
-	fake := &Fake{holders: map[string]*fakeHold{}, queues: map[string][]*fakeHold{}, leaders: map[string]*Leader{}}
-	fake.Client = &Client{open: fake.open, elections: fake}
+	fake := &Fake{
+		holders: map[string]*fakeHold{}, queues: map[string][]*fakeHold{}, leaders: map[string]*Leader{},
+		watches: map[*fakeWatch]struct{}{},
+	}
+	fake.Client = &Client{open: fake.open, elections: fake, follow: fake.follow}
 	return fake
 }
 
@@ -121,6 +125,7 @@ func (f *Fake) begin(hold *fakeHold) (isGranted bool, err error) {
 	}
 	hold.granted = make(chan struct{})
 	f.queues[key] = append(f.queues[key], hold)
+	f.tellWaiters(key)
 	return false, nil
 }
 
@@ -131,6 +136,8 @@ func (f *Fake) grant(hold *fakeHold) {
 	hold.token, hold.signal = f.token, newSignal()
 	f.holders[hold.order.key] = hold
 	f.acquired = append(f.acquired, hold.order.key)
+	key := hold.order.key
+	f.tell(Event{Type: EventGranted, Key: key, Token: hold.token, Holder: f.holder(key), Waiters: len(f.queues[key])})
 	if hold.granted != nil {
 		close(hold.granted)
 	}
@@ -138,6 +145,7 @@ func (f *Fake) grant(hold *fakeHold) {
 
 // next grants a key that has become free.
 func (f *Fake) next(key string) {
+	f.tellEnd(f.holders[key])
 	delete(f.holders, key)
 	if queue := f.queues[key]; len(queue) > 0 {
 		f.queues[key] = queue[1:]
@@ -151,6 +159,7 @@ func (f *Fake) leave(hold *fakeHold) bool {
 	for place, other := range queue {
 		if other == hold {
 			f.queues[hold.order.key] = append(queue[:place:place], queue[place+1:]...)
+			f.tellWaiters(hold.order.key)
 			return true
 		}
 	}

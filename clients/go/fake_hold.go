@@ -73,7 +73,9 @@ func (h *fakeHold) release() error {
 	}
 	h.reason, h.isReleased = Released, true
 	h.signal.release(h.order.key)
-	if !h.isResting() {
+	if h.isResting() {
+		h.fake.tellRest(h)
+	} else {
 		h.fake.next(h.order.key)
 	}
 	return nil

@@ -25,12 +25,12 @@ type Lock struct {
 	owner   string
 	holding holding
 	signal  *signal
-	logger  *slog.Logger
+	client  *Client
 }
 
-func newLock(key string, holding holding, logger *slog.Logger) *Lock {
+func newLock(key string, holding holding, client *Client) *Lock {
 	token, owner, ends := holding.view()
-	lock := &Lock{key, token, owner, holding, ends, logger}
+	lock := &Lock{key, token, owner, holding, ends, client}
 	runtime.SetFinalizer(lock, (*Lock).forgotten)
 	return lock
 }
@@ -70,6 +70,9 @@ func (l *Lock) Context(parent context.Context) (context.Context, context.CancelF
 	return l.signal.context(parent)
 }
 
+// Watch tells what happens to the key of the lock, also while others hold it, as [Client.Watch] does.
+func (l *Lock) Watch(ctx context.Context) *Watch { return l.client.Watch(ctx, l.key) }
+
 // Release releases the lock: when it returns nil, the key is free, or its next owner's. It takes no context, since a lock is
 // released also after the work was cancelled, and needs no more than 3 s.
 //
@@ -84,7 +87,7 @@ func (l *Lock) forgotten() {
 	if !l.holding.isHeld() {
 		return
 	}
-	logger := l.logger
+	logger := l.client.logger
 	if logger == nil {
 		logger = slog.Default()
 	}

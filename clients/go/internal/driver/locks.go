@@ -37,7 +37,7 @@ func (d *driver) acquire(asked request) (fields, error) {
 	d.locks[asked.Lock] = lock
 	d.mu.Unlock()
 	work, _ := lock.Context(context.Background())
-	go watch(asked.Lock, lock.Lost(), work)
+	go tellLoss(asked.Lock, lock.Lost(), work)
 	return fields{"token": lock.Token(), "owner": lock.Owner()}, nil
 }
 
@@ -58,8 +58,8 @@ func terms(asked request) (options []lockside.Option) {
 	return options
 }
 
-// watch does not refer to the lock, which may be dropped.
-func watch(name string, lost <-chan struct{}, work context.Context) {
+// tellLoss does not refer to the lock, which may be dropped.
+func tellLoss(name string, lost <-chan struct{}, work context.Context) {
 	<-work.Done()
 	var loss *lockside.LostError
 	errors.As(context.Cause(work), &loss)

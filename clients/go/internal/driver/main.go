@@ -38,6 +38,8 @@ type request struct {
 	Command       []string        `json:"command"`
 	Election      string          `json:"election"`
 	ForMs         int64           `json:"forMs"`
+	Watch         string          `json:"watch"`
+	Prefix        string          `json:"prefix"`
 }
 
 type fields map[string]any
@@ -49,11 +51,13 @@ type driver struct {
 	locks   map[string]*lockside.Lock
 	cancels map[string]context.CancelFunc
 	leaders map[string]*lockside.Leader
+	readers map[string]*reader
 }
 
 func main() {
 	d := &driver{
 		locks: map[string]*lockside.Lock{}, cancels: map[string]context.CancelFunc{}, leaders: map[string]*lockside.Leader{},
+		readers: map[string]*reader{},
 	}
 	input := bufio.NewScanner(os.Stdin)
 	input.Buffer(nil, 1<<20)
@@ -131,6 +135,9 @@ func (d *driver) do(asked request) (fields, error) {
 		return fields{"isLeader": d.leaders[asked.Election].IsLeader()}, nil
 	case "resign":
 		return nil, d.client.Resign(context.Background(), asked.Election, time.Duration(asked.ForMs)*time.Millisecond)
+	case "watch", "unwatch", "stall", "resume":
+		d.watch(asked)
+		return nil, nil
 	case "cycle":
 		return d.cycle(asked)
 	case "drop":
