@@ -98,7 +98,7 @@ final class Election {
             if (head.status() == 204) {
                 return new Answer(Map.of(), sent);
             }
-            Map<?, ?> view = view(exchange.rest(until));
+            Map<?, ?> view = Problem.view(exchange.rest(until));
             if (head.status() != 200) {
                 throw Problem.error(name, head.status(), view, head.headers().get("retry-after"));
             }
@@ -109,14 +109,6 @@ final class Election {
         } catch (IOException error) {
             String message = "`" + name + "`: no answer from lockside at " + sidecar.address() + ": " + error.getMessage();
             throw new OutcomeUnknownException(message, error, Problem.of(name, null, Outcome.UNKNOWN));
-        }
-    }
-
-    private static Map<?, ?> view(String text) {
-        try {
-            return Json.read(text) instanceof Map<?, ?> view ? view : Map.of();
-        } catch (IllegalArgumentException notJson) {
-            return Map.of();
         }
     }
 }

@@ -129,6 +129,20 @@ final class Exchange {
         return Body.text(text);
     }
 
+    /** The part of the body that comes next, before that moment. It is empty where only framing has come. */
+    byte[] part(long until) throws IOException {
+        if (text.size() == 0) {
+            int size = body.isComplete() ? -1 : receive(until);
+            if (size < 0) {
+                throw ended();
+            }
+            body.feed(buffer, 0, size, text);
+        }
+        byte[] part = text.toByteArray();
+        text.reset();
+        return part;
+    }
+
     /** The next line; null: none until that moment, or it was woken. */
     Line line(long until) throws IOException {
         while (unread.isEmpty()) {

@@ -28,6 +28,7 @@ public final class FakeLockside implements Lockside {
     private final Map<String, Leader> leaders = new HashMap<>();
     /** Whether this pod still leads, of each election's leader. */
     private final Map<String, AtomicBoolean> leads = new HashMap<>();
+    private final FakeWatches watches = new FakeWatches(holders);
     private long token;
 
     /** Makes one in which every key is free. */
@@ -35,7 +36,22 @@ public final class FakeLockside implements Lockside {
 
     @Override
     public LockRequest lock(String key) {
-        return new LockRequest((order, listener) -> new FakeSession(this, order, listener), key, null);
+        return new LockRequest((order, listener) -> new FakeSession(this, order, listener), () -> watch(key), key, null);
+    }
+
+    @Override
+    public synchronized Watch watch(String key) {
+        return watches.ofKey(key);
+    }
+
+    @Override
+    public synchronized Watch watchPrefix(String prefix) {
+        return watches.ofPrefix(prefix);
+    }
+
+    /** Those who watch are told that changes may have been missed, and then the state. */
+    public synchronized void gap() {
+        watches.gap();
     }
 
     /**
@@ -189,19 +205,32 @@ public final class FakeLockside implements Lockside {
         }
         if (session.order().patience() > 0) {
             queues.computeIfAbsent(key, any -> new ArrayDeque<>()).add(session);
+            watches.waiting(key, waiters(key));
         }
         return false;
     }
 
     /** Whether it was in the queue, and is no more. */
     synchronized boolean leave(FakeSession session) {
-        return queues.getOrDefault(session.order().key(), new ArrayDeque<>()).remove(session);
+        String key = session.order().key();
+        boolean hasLeft = queues.getOrDefault(key, new ArrayDeque<>()).remove(session);
+        if (hasLeft) {
+            watches.waiting(key, waiters(key));
+        }
+        return hasLeft;
+    }
+
+    /** The session was released, and leaves its key resting. */
+    synchronized void rest(FakeSession session) {
+        Holder holder = session.view();
+        watches.tell(new LockEvent(LockEvent.Type.RELEASED, session.order().key(), holder.token(), "resting", holder, null));
     }
 
     /** Ends the session's hold. The session that has the key now; null: it is free. */
     synchronized FakeSession next(FakeSession session) {
         String key = session.order().key();
         holders.remove(key, session);
+        watches.tell(session.end());
         FakeSession heir = queues.getOrDefault(key, new ArrayDeque<>()).poll();
         if (heir != null) {
             grant(heir);
@@ -215,6 +244,7 @@ public final class FakeLockside implements Lockside {
         holders.put(key, session);
         acquired.add(key);
         session.grant(token);
+        watches.tell(new LockEvent(LockEvent.Type.GRANTED, key, token, null, session.view(), waiters(key)));
     }
 
     /** Hears for {@link #hold}, which has no caller to tell. */

@@ -51,6 +51,20 @@ final class FakeSession implements Session {
         return new Holder(order.owner(), "system", lease.token(), null, null, null, meta);
     }
 
+    /** What a watcher is told of it first. */
+    LockEvent state() {
+        String state = isResting() ? "resting" : "held";
+        return new LockEvent(LockEvent.Type.STATE, order.key(), lease.token(), state, view(), fake.waiters(order.key()));
+    }
+
+    /** What a watcher is told when it ends, or its rest does. */
+    LockEvent end() {
+        boolean isRelease = "released".equals(reason) && !isResting();
+        LockEvent.Type type = isRelease ? LockEvent.Type.RELEASED : LockEvent.Type.EXPIRED;
+        type = "forced".equals(reason) ? LockEvent.Type.FORCED : type;
+        return new LockEvent(type, order.key(), lease.token(), null, null, null);
+    }
+
     private LockHeldException held(String code) {
         String state = fake.isResting(order.key()) ? "resting" : "held";
         String message = "`" + order.key() + "` is held by another owner";
@@ -98,7 +112,9 @@ final class FakeSession implements Session {
             isReleased = true;
             reason = "released";
         }
-        if (!isResting()) {
+        if (isResting()) {
+            fake.rest(this);
+        } else {
             handOver();
         }
         return true;

@@ -3,6 +3,7 @@ package lockside;
 import java.lang.System.Logger.Level;
 import java.lang.ref.Cleaner;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
 
 /**
  * A lock that lockside keeps renewed until it is released. Its methods may be called by any thread.
@@ -20,12 +21,14 @@ public final class HeldLock implements AutoCloseable {
     private static final Cleaner CLEANER = Cleaner.create();
 
     private final Session session;
+    private final Supplier<Watch> watch;
     private final Lease lease;
     private final CompletableFuture<String> lost;
     private final Cleaner.Cleanable forgotten;
 
-    HeldLock(Session session, CompletableFuture<String> lost) {
+    HeldLock(Session session, Supplier<Watch> watch, CompletableFuture<String> lost) {
         this.session = session;
+        this.watch = watch;
         this.lost = lost;
         lease = session.lease();
         forgotten = CLEANER.register(this, new Forgotten(session, lease.key()));
@@ -111,6 +114,16 @@ public final class HeldLock implements AutoCloseable {
      */
     public CompletableFuture<String> lost() {
         return lost;
+    }
+
+    /**
+     * Watches the key of the lock, also while others hold it.
+     *
+     * @return what happens, to be closed
+     * @see Lockside#watch
+     */
+    public Watch watch() {
+        return watch.get();
     }
 
     /**

@@ -7,6 +7,7 @@ import java.time.Duration;
 import java.util.Optional;
 import java.util.function.BiConsumer;
 import java.util.function.Consumer;
+import java.util.function.Supplier;
 
 /**
  * What is asked for, made by {@link Lockside#lock}: a key, and how to acquire it. {@link #acquire} may be called more than once, and
@@ -16,6 +17,7 @@ public final class LockRequest {
     private static final Duration TTL = Duration.ofSeconds(30);
 
     private final Session.Opener opener;
+    private final Supplier<Watch> watch;
     private final String key;
     private long ttl = Clock.nanos(TTL);
     private long wait;
@@ -25,23 +27,23 @@ public final class LockRequest {
     private BiConsumer<Integer, Holder> onWait;
     private Consumer<String> onLost;
 
-    LockRequest(Session.Opener opener, String key, String owner) {
-        if (key.isEmpty() || !isText(key)) {
-            throw new IllegalArgumentException("key: expected text that is not empty");
-        }
+    LockRequest(Session.Opener opener, Supplier<Watch> watch, String key, String owner) {
         this.opener = opener;
-        this.key = key;
+        this.watch = watch;
+        this.key = checked(key);
         this.owner = owner;
     }
 
-    /** Whether it has bytes in UTF-8: half of a character would become another key. */
-    private static boolean isText(String text) {
+    /** A key that has bytes in UTF-8: half of a character would become another key. */
+    static String checked(String key) {
         try {
-            StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(text));
-            return true;
+            if (StandardCharsets.UTF_8.newEncoder().encode(CharBuffer.wrap(key)).hasRemaining()) {
+                return key;
+            }
         } catch (CharacterCodingException incomplete) {
-            return false;
+            // Told below.
         }
+        throw new IllegalArgumentException("key: expected text that is not empty");
     }
 
     /**
@@ -210,7 +212,7 @@ public final class LockRequest {
             session.abandon();
             throw givenUp;
         }
-        return new HeldLock(session, signals.lost());
+        return new HeldLock(session, watch, signals.lost());
     }
 
     /**

@@ -4,7 +4,7 @@ import java.nio.file.Path;
 import java.time.Duration;
 
 /**
- * Makes locks, and knows who leads. {@link #create} has them from the sidecar that LOCKSIDE_URL names, {@link #builder} from another one, and a
+ * Makes locks, watches them, and knows who leads. {@link #create} has them from the sidecar that LOCKSIDE_URL names, {@link #builder} from another one, and a
  * {@link FakeLockside} has them in memory. A client may be used by any thread, keeps nothing open, and need not be closed.
  */
 public interface Lockside {
@@ -15,6 +15,22 @@ public interface Lockside {
      * @return the request, to say more and to acquire
      */
     LockRequest lock(String key);
+
+    /**
+     * Watches a lock. It waits for a sidecar that is not there yet, or not available.
+     *
+     * @param key any text that is not empty
+     * @return what happens, to be closed
+     */
+    Watch watch(String key);
+
+    /**
+     * Watches all locks whose keys begin with a prefix.
+     *
+     * @param prefix how the keys begin; empty: all locks
+     * @return what happens, to be closed
+     */
+    Watch watchPrefix(String prefix);
 
     /**
      * The leader of an election, as the sidecar sees it now: its {@code --elect} names its elections.

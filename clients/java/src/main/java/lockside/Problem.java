@@ -21,6 +21,15 @@ record Problem(String key, String code, Outcome outcome, int status, String requ
         return new Problem(key, code, Outcome.NOT_APPLIED, status, requestId, retryAfter);
     }
 
+    /** The members of an answer; none where it is no object. */
+    static Map<?, ?> view(String text) {
+        try {
+            return Json.read(text) instanceof Map<?, ?> view ? view : Map.of();
+        } catch (IllegalArgumentException notJson) {
+            return Map.of();
+        }
+    }
+
     /** The error for an answer that is no success. */
     static LocksideException error(String key, int status, Object answer, String retryAfter) {
         Map<?, ?> members = answer instanceof Map<?, ?> map ? map : Map.of();

@@ -2,11 +2,21 @@ package lockside;
 
 import java.time.Duration;
 
-/** The locks and elections of a sidecar. */
+/** The locks, events and elections of a sidecar. */
 record SidecarLockside(Sidecar sidecar, String owner) implements Lockside {
     @Override
     public LockRequest lock(String key) {
-        return new LockRequest((order, listener) -> new SidecarSession(sidecar, order, listener), key, owner);
+        return new LockRequest((order, listener) -> new SidecarSession(sidecar, order, listener), () -> watch(key), key, owner);
+    }
+
+    @Override
+    public Watch watch(String key) {
+        return EventStream.watch(sidecar, Course.ofKey(key));
+    }
+
+    @Override
+    public Watch watchPrefix(String prefix) {
+        return EventStream.watch(sidecar, Course.ofPrefix(prefix));
     }
 
     @Override

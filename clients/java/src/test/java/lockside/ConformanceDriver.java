@@ -23,6 +23,7 @@ public final class ConformanceDriver {
     private final Map<String, HeldLock> locks = new ConcurrentHashMap<>();
     private final Map<String, Thread> waiting = new ConcurrentHashMap<>();
     private final Map<String, Leader> leaders = new ConcurrentHashMap<>();
+    private final Map<String, WatchReader> watches = new ConcurrentHashMap<>();
     private Lockside client;
 
     private ConformanceDriver() {}
@@ -40,7 +41,7 @@ public final class ConformanceDriver {
         }
     }
 
-    private static synchronized void say(Map<String, ?> message) {
+    static synchronized void say(Map<String, ?> message) {
         byte[] line = (Json.write(message) + "\n").getBytes(StandardCharsets.UTF_8);
         System.out.write(line, 0, line.length);
         System.out.flush();
@@ -75,7 +76,7 @@ public final class ConformanceDriver {
         say(answer);
     }
 
-    private static Map<String, Object> view(Throwable error) {
+    static Map<String, Object> view(Throwable error) {
         Map<String, Object> view = new HashMap<>();
         view.put("type", type(error));
         view.put("detail", error.toString());
@@ -138,6 +139,10 @@ public final class ConformanceDriver {
                 long pause = request.get("forMs") == null ? 0 : number(request, "forMs");
                 client.resign((String) request.get("election"), Duration.ofMillis(pause));
             }
+            case "watch" -> watch(request);
+            case "unwatch" -> watches.get((String) request.get("watch")).close();
+            case "stall" -> watches.get((String) request.get("watch")).stall();
+            case "resume" -> watches.get((String) request.get("watch")).resume();
             case "cycle" -> {
                 return cycle(request);
             }
@@ -195,6 +200,13 @@ public final class ConformanceDriver {
         HeldLock lock = wanted.acquire();
         locks.put(name, lock);
         return Map.of("token", lock.token(), "owner", lock.owner());
+    }
+
+    private void watch(Map<?, ?> request) {
+        boolean isKey = request.get("key") instanceof String;
+        Watch events = isKey ? client.watch((String) request.get("key")) : client.watchPrefix((String) request.get("prefix"));
+        String name = (String) request.get("watch");
+        watches.put(name, new WatchReader(name, events));
     }
 
     private Map<String, ?> leader(String election) throws InterruptedException {
