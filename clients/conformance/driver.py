@@ -128,6 +128,14 @@ class Driver:
                 raise AssertionError(f"no event `{kind}` of `{lock}` within {within} s; seen: {self.seen}")
             time.sleep(0.005)
 
+    def watch(self, name: str, **what):
+        """Watches a `key`, or a `prefix`, under that name."""
+        self.call("watch", watch=name, **what)
+
+    def told(self, name: str) -> list:
+        """What a watch has told so far."""
+        return [event for event in list(self.seen) if event["event"] == "watched" and event["watch"] == name]
+
     def lost(self, lock: str, within: float) -> dict:
         return self.event("lost", lock, within)
 

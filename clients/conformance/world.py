@@ -83,14 +83,15 @@ class Sidecar:
         self.port = None if unix else free_port()
         self.path = world.directory / f"{name}.sock" if unix else None
         self.url = f"unix:{self.path}" if unix else f"http://127.0.0.1:{self.port}"
+        self.ops = None
         self.process = None
 
     def start(self):
         listen = f"unix:{self.path}" if self.path else f"127.0.0.1:{self.port}"
-        ops = self.world.directory / f"{self.name}-{time.monotonic_ns()}.ops"
+        self.ops = self.world.directory / f"{self.name}-{time.monotonic_ns()}.ops"
         command = [
             BINARY, "serve", "--redis-url", f"redis+unix://{self.world.redis_socket}", "--listen", listen,
-            "--ops-listen", f"unix:{ops}", *self.flags,
+            "--ops-listen", f"unix:{self.ops}", *self.flags,
         ]
         env = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSIDE_")}
         self.process = Process(command, self.world.directory / f"{self.name}.log", env)
@@ -154,6 +155,16 @@ class Sidecar:
     def force(self, key: str):
         status, problem = self.ask("DELETE", f"{path_of(key)}?force=true")
         assert status == 204, f"not forced: {status} {problem}"
+
+    def metric(self, name: str) -> float:
+        """The sum over all labels; 0 where there is no such sample yet."""
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(str(self.ops))
+            client.sendall(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n")
+            text = b"".join(iter(lambda: client.recv(65536), b"")).decode()
+        samples = [line for line in text.splitlines() if line.startswith((f"{name} ", f"{name}{{"))]
+        return sum(float(line.rpartition(" ")[2]) for line in samples)
 
     def freeze(self):
         self.process.freeze()

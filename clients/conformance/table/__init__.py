@@ -2,7 +2,10 @@
 
 import importlib
 
-TOPICS = ("exclusion", "plain", "waiting", "loss", "terms", "elections", "restart", "outcome", "process", "transport")
+TOPICS = (
+    "streams", "watching", "exclusion", "plain", "waiting", "loss", "terms", "elections", "restart", "outcome", "process",
+    "transport",
+)
 
 BEHAVIOURS: list = []
 

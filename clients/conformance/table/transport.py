@@ -52,6 +52,8 @@ def no_proxy(world):
     lease = driver.acquire("a")
     assert sidecar.token("a") == lease["token"]
     driver.release("a")
+    driver.watch("w", key="a")
+    eventually(10, "the watch has the state", lambda: len(driver.told("w")) == 2)
     assert not proxy.heads and not proxy.open, proxy.heads
 
 
