@@ -1,5 +1,5 @@
-//! The task that drives the watching of a thread. While nothing is watched it has no connection, but for half a minute after
-//! the last one, and Redis no mark.
+//! The task that drives the watching of a thread. While nothing is watched it has no connection, but for ten seconds after the
+//! last watcher, and Redis no mark.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -28,7 +28,7 @@ const KEEP_MS: u64 = 30_000;
 const CATCH_UP: Duration = Duration::from_millis(100);
 /// How long the subscription stays when nothing is watched: a client that waits for one change after another does not have
 /// it opened and closed each time.
-const KEEP_OPEN: Duration = Duration::from_secs(30);
+const KEEP_OPEN: Duration = Duration::from_secs(10);
 /// How long the other shards' channels are waited for: where they come later, that is a gap. A server that is down holds up
 /// those of the others no longer than this.
 const OTHERS: Duration = Duration::from_millis(250);
