@@ -74,6 +74,5 @@ async fn a_stream_ends_with_the_credential_that_opened_it() {
     assert_eq!(lines.status, 200);
     let ended = async { while lines.event().await.is_some() {} };
     tokio::time::timeout(SOON, ended).await.expect("it ends");
-    // Its last second may not be over.
-    eventually("it is refused", SOON, async || open().await.status == 401).await;
+    eventually("nor does it open another one", SOON, async || open().await.status == 401).await;
 }
