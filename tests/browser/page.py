@@ -1,7 +1,9 @@
 """What a user sees and does on the page at /ui/."""
 
+import time
+
 from chromium import CERTAINLY, Browser
-from world import Sidecar, eventually
+from world import Sidecar
 
 # Collects what the page's policy refused, before a script of the page runs.
 COLLECT = """
@@ -55,10 +57,12 @@ class Page:
         return self
 
     def until(self, what: str, look, within: float = CERTAINLY):
-        try:
-            eventually(within, what, look)
-        except AssertionError as error:
-            raise AssertionError(f"{error}; the page says: {self.text('body')[:1000]}") from None
+        deadline = time.monotonic() + within
+        while not look():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not within {within} s: {what}; the page says: {self.text('body')[:1000]}")
+            # Not sooner: each look takes time of the page, too.
+            time.sleep(0.1)
 
     def rows(self) -> dict[str, dict[str, str]]:
         """By key, in the order in which they are shown."""

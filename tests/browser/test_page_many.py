@@ -3,6 +3,7 @@
 import concurrent.futures
 import http.client
 import json
+import os
 import socket
 import unittest
 import urllib.parse
@@ -14,6 +15,8 @@ from world import path_of
 
 # Locks of which a stream tells, and rows of a page.
 MOST, ROWS = 10_000, 1000
+# Seconds, within which an unoptimized binary tells of so many locks on a busy machine.
+PATIENTLY = 60
 # When the first rows are there, in milliseconds from the beginning of the navigation.
 MEASURE = """
 const seen = new MutationObserver(() => {
@@ -58,6 +61,11 @@ class Many(PageTest):
     def shown(self, page: Page) -> int:
         return page.script("return document.querySelectorAll('#locks > tbody > tr:not(.details)').length")
 
+    def live(self, page: Page):
+        page.waits_for("#freshness", "Live", within=PATIENTLY)
+        page.until("all rows of a page are there", lambda: self.shown(page) == ROWS, PATIENTLY)
+        return page
+
     def first(self, page: Page) -> str:
         return page.script("return document.querySelector('#locks > tbody > tr > th')?.textContent ?? ''")
 
@@ -65,17 +73,16 @@ class Many(PageTest):
         added = self.browser.devtools("Page.addScriptToEvaluateOnNewDocument", source=MEASURE)
         self.addCleanup(self.browser.devtools, "Page.removeScriptToEvaluateOnNewDocument", **added)
         page, times = self.page(), []
-        for _ in range(3):
-            self.assertGreater(self.shown(page), 0, "the rows that it came with stay until there are others")
-            page.live()
-            page.until("all rows of a page are there", lambda: self.shown(page) == ROWS)
+        # Where there is more to run than there are processors, everything takes longer by as much.
+        longest = 1000 * max(1, os.getloadavg()[0] / os.cpu_count())
+        while len(times) < 3 and not any(ms < longest for ms in times):
+            page.open()
+            # The rows that it came with stay until there are others.
+            page.until("there are rows", lambda: self.shown(page) > 0)
+            self.live(page)
             painted = page.script("return performance.getEntriesByName('first-contentful-paint')[0].startTime")
             times.append(max(painted, page.script("return window.firstRows")))
-            # The machine may be busy with something else: one of three will do.
-            if times[-1] < 1000:
-                break
-            page.open()
-        self.assertLess(min(times), 1000, times)
+        self.assertLess(min(times), longest, times)
         page.waits_for("#pages", "1,000 of 10,000 locks")
         page.waits_for("#number-held", "10,000")
         key, *_ = page.rows()
@@ -92,21 +99,22 @@ class Many(PageTest):
             following = listed["next"] and f"&cursor={listed['next']}"
         keys = [lock["key"] for lock in held]
         links = "return [...document.querySelectorAll('#pages a')].map((link) => link.textContent)"
-        page = self.page().live()
-        page.until("all rows of a page are there", lambda: self.shown(page) == ROWS)
+        page = self.live(self.page())
         self.assertEqual(list(page.rows()), keys[:ROWS])
         self.assertEqual(page.script(links), ["Next page"])
         self.browser.click("#pages a")
-        page.until("the next rows are there", lambda: self.first(page) == keys[ROWS] and self.shown(page) == ROWS)
+        self.live(page)
+        page.until("the next rows are there", lambda: self.first(page) == keys[ROWS], PATIENTLY)
         self.assertEqual(list(page.rows()), keys[ROWS : 2 * ROWS])
         self.assertEqual(page.script(links), ["First page", "Next page"])
         page.open(f"?cursor={held[-ROWS - 1]['token']}")
-        page.until("the last rows are there", lambda: self.first(page) == keys[-ROWS] and self.shown(page) == ROWS)
+        self.live(page)
+        page.until("the last rows are there", lambda: self.first(page) == keys[-ROWS], PATIENTLY)
         self.assertEqual(list(page.rows()), keys[-ROWS:])
         self.assertEqual(page.script(links), ["First page"])
 
     def test_a_search_and_an_order_are_in_the_address_and_outlive_a_reload(self):
-        page = self.page().live()
+        page = self.live(self.page())
         page.type("#prefix", "volume-0123")
         page.until("it is found", lambda: self.shown(page) == 10)
         page.live()
@@ -123,24 +131,24 @@ class Many(PageTest):
         self.assertEqual(page.script("return document.querySelector('#prefix').value"), "volume-0123")
 
     def test_sorting_says_that_it_sorts_the_rows_shown(self):
-        page = self.page("?sort=-owner").live()
+        page = self.live(self.page("?sort=-owner"))
         page.waits_for("#pages", "Sorted are the 1,000 rows shown.")
 
     def test_beyond_ten_thousand_it_asks_every_five_seconds_and_says_so(self):
-        acquire(self.scene, range(MOST, MOST + 1))
+        acquire(self.scene, range(MOST, MOST + 2))
         page = self.page()
-        page.waits_for("#freshness", "More than 10,000 locks: as of")
-        page.until("the rows of a page are there", lambda: self.shown(page) == ROWS)
-        page.waits_for("#number-held", "10,001")
+        page.waits_for("#freshness", "More than 10,000 locks: as of", within=PATIENTLY)
+        page.until("the rows of a page are there", lambda: self.shown(page) == ROWS, PATIENTLY)
+        page.waits_for("#number-held", "10,002")
         key, before = self.first(page), page.text("#freshness")
-        page.open(page.script("return document.querySelector('#pages a').search"))
-        page.waits_for("#pages", "First page")
-        page.until("the rows of the next page are there", lambda: self.shown(page) == ROWS and self.first(page) != key)
-        self.browser.click("#pages a")
-        page.until("the first page is there again", lambda: self.first(page) == key)
         self.scene.sidecar.force(key)
-        page.until("it is asked again", lambda: self.first(page) != key)
+        page.until("it is asked again", lambda: self.first(page) != key, PATIENTLY)
         self.assertNotEqual(page.text("#freshness"), before)
+        key = self.first(page)
+        self.browser.click("#pages a")
+        page.waits_for("#pages", "First page", within=PATIENTLY)
+        page.until("the next rows are there", lambda: self.shown(page) == ROWS and self.first(page) != key, PATIENTLY)
+        self.scene.sidecar.force(key)
 
 
 if __name__ == "__main__":
