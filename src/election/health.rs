@@ -1,5 +1,6 @@
 //! Asks the app whether it is healthy, as `--elect-while` says.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,8 +68,8 @@ async fn ask(url: &Url, tls: Option<&Tls>) -> Result<(), String> {
 }
 
 async fn speak(url: &Url, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
-    let broken = |error: hyper::Error| error.to_string();
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let begun = http1::handshake(TokioIo::new(stream)).await;
+    let (mut sender, connection) = begun.map_err(|error| error.to_string())?;
     let path = &url[Position::BeforePath..Position::AfterQuery];
     let request = Request::builder()
         .uri(path.parse::<Uri>().map_err(|error| error.to_string())?)
@@ -76,11 +77,13 @@ async fn speak(url: &Url, stream: impl AsyncRead + AsyncWrite + Unpin + Send + '
         .header(USER_AGENT, concat!("lockside/", env!("CARGO_PKG_VERSION")))
         .body(Empty::<Bytes>::new())
         .map_err(|error| error.to_string())?;
-    let asking = async { sender.send_request(request).await.map_err(broken) };
+    let mut asking = pin!(sender.send_request(request));
     let answered = tokio::select! {
-        answered = asking => answered?,
-        ended = connection => return Err(ended.map_or_else(broken, |()| "the connection was closed".to_owned())),
+        answered = &mut asking => answered,
+        // An app may close it with its answer, which is there all the same.
+        _ = connection => asking.await,
     };
+    let answered = answered.map_err(|error| error.to_string())?;
     let status = answered.status();
     if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
 }

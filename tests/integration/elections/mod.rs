@@ -6,6 +6,7 @@ mod conditions;
 mod events;
 mod leaders;
 mod protocols;
+mod tls;
 
 use std::time::{Duration, Instant};
 

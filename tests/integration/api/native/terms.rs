@@ -210,7 +210,8 @@ async fn a_hold_at_its_cap_is_lost_for_that_reason_before_its_promise_ends() {
         last = line;
     }
     assert_eq!(last, json!({"event": "lost", "reason": "max-hold"}));
-    assert!((2_000..2_500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
+    // That it is before, and by how much, is the state machine's: here the machine may be busy.
+    assert!((2_000..3_500).contains(&begun.elapsed().as_millis()), "{:?}", begun.elapsed());
     let metrics = native.ops("/metrics").await;
     assert!(metrics.text().contains("lockside_holds_lost_total{reason=\"max-hold\"} 1"), "{}", metrics.text());
 }
