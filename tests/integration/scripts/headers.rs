@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const TYPED_CALLS: &str = include_str!("../../../src/lock/scripts.rs");
+const LOADED: &str = include_str!("../../../src/lock/lua.rs");
 
 /// What queue.lua takes of the KEYS and ARGV that a script hands on to it as they are.
 const QUEUE_KEYS: std::ops::RangeInclusive<u8> = 1..=4;
@@ -88,7 +88,7 @@ fn each_row_is_known_to_the_typed_calls_and_no_other_is() {
     for word in ["late", "error"] {
         assert!(promised.remove(word), "`{word}` is known to the connection, for all scripts alike");
     }
-    assert_eq!(words(TYPED_CALLS, "b\"", '"'), promised);
+    assert_eq!(words(LOADED, "b\"", '"'), promised);
 }
 
 #[test]
@@ -151,10 +151,10 @@ fn each_redis_key_comes_in_through_keys() {
 }
 
 #[test]
-fn each_file_is_loaded_by_the_typed_calls() {
-    let calls = TYPED_CALLS.lines().filter(|line| line.contains("= script!(")).collect::<Vec<_>>().join("\n");
+fn each_file_is_loaded() {
+    let calls = LOADED.lines().filter(|line| line.contains("= script!(")).collect::<Vec<_>>().join("\n");
     let mut loaded = words(&calls, "=> \"", '"');
-    loaded.append(&mut words(TYPED_CALLS, "lua!(\"", '"'));
+    loaded.append(&mut words(LOADED, "lua!(\"", '"'));
     assert!(loaded.remove("head"), "it stands before all scripts");
     assert_eq!(loaded, scripts().into_iter().map(|script| script.name).collect());
 }
