@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+const TYPED_CALLS: &str = include_str!("../../../src/lock/scripts.rs");
 const LOADED: &str = include_str!("../../../src/lock/lua.rs");
 
 /// What queue.lua takes of the KEYS and ARGV that a script hands on to it as they are.
@@ -88,7 +89,7 @@ fn each_row_is_known_to_the_typed_calls_and_no_other_is() {
     for word in ["late", "error"] {
         assert!(promised.remove(word), "`{word}` is known to the connection, for all scripts alike");
     }
-    assert_eq!(words(LOADED, "b\"", '"'), promised);
+    assert_eq!(words(TYPED_CALLS, "b\"", '"'), promised);
 }
 
 #[test]
