@@ -153,7 +153,7 @@ fn each_redis_key_comes_in_through_keys() {
 
 #[test]
 fn each_file_is_loaded() {
-    let calls = LOADED.lines().filter(|line| line.contains("= script!(")).collect::<Vec<_>>().join("\n");
+    let calls = LOADED.lines().filter(|line| line.contains("script!(")).collect::<Vec<_>>().join("\n");
     let mut loaded = words(&calls, "=> \"", '"');
     loaded.append(&mut words(LOADED, "lua!(\"", '"'));
     assert!(loaded.remove("head"), "it stands before all scripts");
