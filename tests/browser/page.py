@@ -14,8 +14,8 @@ ROWS = """
 return [...document.querySelectorAll("#locks > tbody > tr:not(.details)")]
     .map((row) => [...row.cells].map((cell) => cell.textContent));
 """
-# What is seen, as a user reads it: nothing that is hidden.
-SEEN = "return document.querySelector(arguments[0])?.innerText ?? ''"
+# What is seen, as a user reads it: nothing that is hidden. The innerText of what is hidden itself is all of its text.
+SEEN = "const one = document.querySelector(arguments[0]); return one?.checkVisibility() ? one.innerText : ''"
 
 
 class Page:
