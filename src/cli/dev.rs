@@ -85,15 +85,15 @@ fn defaults() -> Flags {
 
 /// Ten lines: what runs, and what to try.
 fn welcome(api: &str, ops: &str, env: &Path, program: &str) {
-    let (curl, url) = match api.strip_prefix("unix:") {
-        Some(path) => (format!("curl -sS --unix-socket {path}"), "http://localhost"),
-        None => ("curl -sS".to_owned(), "$LOCKSIDE_URL"),
+    let (curl, url, page) = match api.strip_prefix("unix:") {
+        Some(path) => (format!("curl -sS --unix-socket {path}"), "http://localhost", String::new()),
+        None => ("curl -sS".to_owned(), "$LOCKSIDE_URL", format!("   page http://{api}/ui/")),
     };
     let env = env.display();
     say(format!(
         "\
 lockside dev: for local use only. Redis is private to this process; all state is lost on exit. Ctrl-C ends it.
-API {api}   metrics and health {ops} (/metrics /healthz /readyz)
+API {api}{page}   metrics and health {ops} (/metrics /healthz /readyz)
 
 In another terminal: LOCKSIDE_URL, and COOKIE of the user `dev`, who may manage locks
   . {env}
