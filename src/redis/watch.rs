@@ -330,7 +330,7 @@ pub(super) async fn probe_on(client: Client, timeout: Duration, status: Arc<Stat
 }
 
 /// The client's connection task ends on errors that it takes for final. None is: a wrong setting of the server can be
-/// mended while we run.
+/// corrected while this process runs.
 async fn keep_connecting(client: Client) {
     loop {
         let ended = client.connect().await;

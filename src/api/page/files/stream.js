@@ -5,7 +5,7 @@ import { request } from "./api.js";
 /** The server sends a comment every 15 s, so that a connection without a byte for so long is dead. */
 const SILENCE_MS = 45_000;
 const LONGEST_PAUSE_MS = 10_000;
-/** What repeating does not mend. */
+/** Statuses for which another attempt would be refused in the same way. */
 const FINAL = [400, 401, 403, 404];
 
 /**
