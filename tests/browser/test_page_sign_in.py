@@ -50,6 +50,8 @@ class SignIn(PageTest):
         page.waits_for("#message", "Sign in to see the locks.")
         self.assertEqual(page.script(KEPT), [0, 0, ""])
         self.assertFalse(page.script("return document.querySelector('#place').checkVisibility()"))
+        page.sign_in(API_TOKEN).live().waits_for("#facts", "lockside")
+        self.browser.click("#sign-out")
         page.open().waits_for("#message", "Sign in to see the locks.")
 
     def test_with_an_api_token_locks_are_force_released(self):

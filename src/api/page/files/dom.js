@@ -21,6 +21,17 @@ export function setText(target, text) {
   if (target.textContent !== text) target.textContent = text;
 }
 
+/** Fills a place with what `make` returns, unless it was made of the same before: what has the focus or is being read stays. */
+export function fill(place, of, make) {
+  if (place.dataset.of === of) return;
+  place.dataset.of = of;
+  place.replaceChildren(...make());
+}
+
+export function empty(place) {
+  fill(place, "", () => []);
+}
+
 /** A button that copies a text; none where the browser lets no page copy. */
 export function copyButton(label, copied, text) {
   if (!navigator.clipboard) return null;

@@ -3,7 +3,7 @@
 import { ask, credential, reasonOf } from "./api.js";
 import { details } from "./details.js";
 import { forceRelease } from "./dialog.js";
-import { byId, element, setText } from "./dom.js";
+import { byId, element, empty, fill, setText } from "./dom.js";
 import { listed, Locks } from "./locks.js";
 import { follow } from "./stream.js";
 import { sorted, Table } from "./table.js";
@@ -88,20 +88,16 @@ function drawStatus() {
   if (!status) return;
   const { redis, warnings, keyPrefix } = status;
   const of = [redis.role, redis.version].filter(Boolean).map((known) => `, ${known}`).join("");
-  const facts = byId("facts");
-  if (facts.dataset.of !== JSON.stringify([keyPrefix, redis.address, of])) {
-    facts.dataset.of = JSON.stringify([keyPrefix, redis.address, of]);
-    facts.replaceChildren(say("key-prefix"), " ", element("code", {}, keyPrefix), " · Redis ", element("code", {}, redis.address), of);
-  }
+  fill(byId("facts"), JSON.stringify([keyPrefix, redis.address, of]), () => [
+    say("key-prefix"), " ", element("code", {}, keyPrefix), " · Redis ", element("code", {}, redis.address), of,
+  ]);
   const codes = warnings.map(({ code }) => code).join(", ");
   const kind = redis.ready ? (codes ? "degraded" : "ready") : "not-ready";
   byId("state").dataset.state = kind;
   setText(byId("state"), say(kind, { codes, reason: redis.reason }));
-  const list = byId("warnings");
-  if (list.dataset.of !== JSON.stringify(warnings)) {
-    list.dataset.of = JSON.stringify(warnings);
-    list.replaceChildren(...warnings.map(({ code, text }) => element("li", {}, element("b", {}, code), " ", text)));
-  }
+  fill(byId("warnings"), JSON.stringify(warnings), () =>
+    warnings.map(({ code, text }) => element("li", {}, element("b", {}, code), " ", text)),
+  );
   drawNumbers();
 }
 
@@ -141,7 +137,8 @@ function drawRefusal() {
   const isSignedOut = state !== "not-allowed";
   byId("sign-in").hidden = !isSignedOut;
   for (const id of ["tools", "place"]) byId(id).hidden = true;
-  for (const id of ["numbers", "warnings", "facts", "pages", "outcome"]) byId(id).replaceChildren();
+  for (const id of ["warnings", "facts", "pages"]) empty(byId(id));
+  for (const id of ["numbers", "outcome"]) byId(id).replaceChildren();
   table.show([], asked("sort"));
   setText(byId("state"), "");
   const refused = state === "refused" ? say("sign-in-refused") : say("sign-in-needed");
@@ -161,11 +158,8 @@ function drawMessage() {
 }
 
 function message(parts) {
-  const place = byId("message");
   const text = parts.map((part) => part.textContent ?? part).join("\n");
-  if (place.dataset.of === text) return;
-  place.dataset.of = text;
-  place.replaceChildren(...parts.map((part) => element("p", {}, part)));
+  fill(byId("message"), text, () => parts.map((part) => element("p", {}, part)));
 }
 
 function drawPages(rows, all, more, after) {
@@ -176,9 +170,7 @@ function drawPages(rows, all, more, after) {
   const next = polled ? polled.next : Math.max(...rows.map((lock) => lock.token));
   if (more) parts.push(element("a", { href: addressWith({ cursor: String(next) }) }, say("next-page")));
   const text = parts.map((part) => part.href ?? part).join("\n");
-  if (byId("pages").dataset.of === text) return;
-  byId("pages").dataset.of = text;
-  byId("pages").replaceChildren(...parts.map((part) => element("span", {}, part)));
+  fill(byId("pages"), text, () => parts.map((part) => element("span", {}, part)));
 }
 
 /** Follows the stream of what the address asks for, and no other. */
