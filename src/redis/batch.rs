@@ -143,7 +143,7 @@ impl Node {
             self.metrics.redis_error(&operation, &failure);
         }
         if failure.wants_reconnection() {
-            Status::learn(&self.status, &self.client, Some(&failure));
+            Status::learn(&self.status, &self.connection, Some(&failure));
         }
         failure
     }

@@ -6,8 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::client::server;
-use super::link::Link;
+use super::connection::{Link, Setup};
 use super::node::Node;
 use super::{RedisFailure, Status};
 
@@ -41,12 +40,11 @@ impl Node {
             return Ok(Arc::clone(&open.node));
         }
         *open = None;
-        let link = Link::open(server(&self.config), self.config.timeout).await;
+        let link = Link::open(&Setup::of(&self.config), self.config.timeout).await;
         // What is known of the connection that is always there says more.
-        let link = link
-            .map_err(|error| RedisFailure::NotSent(self.status.ready().err().unwrap_or_else(|| error.to_string())))?;
+        let link = link.map_err(|problem| RedisFailure::NotSent(self.status.ready().err().unwrap_or(problem.text)))?;
         let status = Arc::new(Status::beside(&self.status));
-        let node = Arc::new(self.same_server_over(link.client.clone(), status));
+        let node = Arc::new(self.same_server_over(link.connection.clone(), status));
         *open = Some(Open { node: Arc::clone(&node), used: Instant::now(), _link: link });
         tokio::spawn(close_when_idle(Arc::downgrade(&self.beside.0), Arc::downgrade(&node)));
         Ok(node)

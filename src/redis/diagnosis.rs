@@ -5,16 +5,12 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use fred::error::{Error, ErrorKind};
-use fred::interfaces::ClientLike;
-use fred::types::config::Config;
-use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::link::Link;
-use super::{Patterns, advice};
+use super::connection::{Kind, Link, Problem, Setup};
+use super::{Patterns, RedisFailure, advice};
 use crate::redis::settings::{RedisConfig, RedisServer};
 
 /// How long the other side may take to show what it speaks.
@@ -59,14 +55,14 @@ impl Target {
     }
 
     /// What became of a connection that stood.
-    pub fn lost(&self, error: &Error) -> String {
-        format!("the connection to {self} was lost: {}", plain(error))
+    pub fn lost(&self, problem: &Problem) -> String {
+        format!("the connection to {self} was lost: {}", plain(problem))
     }
 }
 
 /// What an error means that came of connecting to `target`, as `config` says.
-pub(super) async fn explain(error: &Error, target: &Target, config: &Config) -> String {
-    let text = error.details();
+pub(super) async fn explain(problem: &Problem, target: &Target, setup: &Setup) -> String {
+    let text = problem.text.as_str();
     if let Some(problem) = text.split("InvalidCertificate(").nth(1) {
         return of_the_certificate(problem, target);
     }
@@ -75,11 +71,11 @@ pub(super) async fn explain(error: &Error, target: &Target, config: &Config) -> 
     }
     if text.contains("lookup address") || text.starts_with("Failed to resolve") {
         let host = if let Target::Host { host, .. } = target { host.as_str() } else { "" };
-        return format!("cannot connect to {target}: the host name `{host}` does not resolve ({})", plain(error));
+        return format!("cannot connect to {target}: the host name `{host}` does not resolve ({})", plain(problem));
     }
-    if text.contains("Invalid frame") || *error.kind() == ErrorKind::Protocol {
+    if text.contains("Invalid frame") || problem.kind == Kind::Protocol {
         let is_nameless = text.contains("Failed to set client name");
-        let said = if is_nameless { of_the_name(config).await } else { unasked(target).await };
+        let said = if is_nameless { of_the_name(setup).await } else { unasked(target).await };
         return match said {
             Some(said) => refused(target, &said),
             None if is_nameless => format!(
@@ -89,7 +85,7 @@ pub(super) async fn explain(error: &Error, target: &Target, config: &Config) -> 
             None => format!(
                 "cannot connect to {target}: it does not use Redis's protocol; does --redis-url have the \
                  right port? ({})",
-                plain(error)
+                plain(problem)
             ),
         };
     }
@@ -117,7 +113,7 @@ pub(super) async fn explain(error: &Error, target: &Target, config: &Config) -> 
         ),
         Some("NOAUTH") => format!("{target} asks for a password; name its file with --redis-password-file ({text})"),
         Some(word) if word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()) => refused(target, text),
-        _ => format!("cannot connect to {target}: {}", plain(error)),
+        _ => format!("cannot connect to {target}: {}", plain(problem)),
     }
 }
 
@@ -127,13 +123,13 @@ fn refused(target: &Target, said: &str) -> String {
 }
 
 /// What the client library says, for people: it shows errors of the operating system as Rust's debugger does.
-fn plain(error: &Error) -> String {
-    let text = error.details();
+fn plain(problem: &Problem) -> String {
+    let text = problem.text.as_str();
     let inside = |begin: &str, end: &str| text.split(begin).nth(1).and_then(|rest| rest.split(end).next());
-    let said = match *error.kind() {
-        ErrorKind::Timeout => Some("no answer in time"),
-        ErrorKind::Canceled => Some("the connection was closed"),
-        _ => inside("message: \"", "\"").or_else(|| inside("error: \"", "\"")),
+    let said = match problem.kind {
+        Kind::Timeout => Some("no answer in time"),
+        Kind::Canceled => Some("the connection was closed"),
+        Kind::Protocol | Kind::Other => inside("message: \"", "\"").or_else(|| inside("error: \"", "\"")),
     };
     let said = said.unwrap_or_else(|| match text {
         "UnexpectedEof" | "Kind(UnexpectedEof)" | "Connection closed." | "Connection Closed" => {
@@ -215,15 +211,15 @@ async fn unasked(target: &Target) -> Option<String> {
 }
 
 /// What Redis says when a connection is to have a name: the client library keeps that to itself.
-async fn of_the_name(config: &Config) -> Option<String> {
+async fn of_the_name(setup: &Setup) -> Option<String> {
     let asked = timeout(NAMING_PATIENCE, async {
-        let link = Link::unnamed(config.clone(), PATIENCE).await?;
-        let command = CustomCommand::new_static("CLIENT", ClusterHash::Random, false);
-        link.client.custom::<Value, _>(command, vec!["SETNAME", "lockside"]).await
+        let link = Link::unnamed(setup, PATIENCE).await?;
+        link.connection.command("CLIENT", &["SETNAME", "lockside"]).await
     });
-    let error = Box::pin(asked).await.ok()?.err()?;
-    let word = error.details().split(' ').next()?;
-    (word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase())).then(|| error.details().to_owned())
+    match Box::pin(asked).await.ok()?.err()? {
+        RedisFailure::Refused(said) => Some(said),
+        _ => None,
+    }
 }
 
 /// Whether the other side speaks TLS where we do not, or the other way round.
@@ -246,15 +242,14 @@ async fn speaks_otherwise(target: &Target) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redis::client::one_server;
 
     fn target() -> Target {
         Target::Host { host: "redis.test".to_owned(), port: 6379, is_tls: true }
     }
 
     /// Where nothing answers.
-    fn nowhere() -> Config {
-        Config { server: one_server("127.0.0.1", 1), ..Config::default() }
+    fn nowhere() -> Setup {
+        Setup::plain("127.0.0.1", 1)
     }
 
     #[tokio::test]
@@ -265,21 +260,21 @@ mod tests {
         let required = "Custom { kind: InvalidData, error: AlertReceived(CertificateRequired) }";
         let own = "Custom { kind: InvalidData, error: InvalidCertificate(Other(OtherError(CaUsedAsEndEntity))) }";
         for (kind, text, expected) in [
-            (ErrorKind::IO, refused, "cannot connect to `redis.test:6379`: connection refused"),
-            (ErrorKind::IO, unresolved, "`redis.test:6379`: the host name `redis.test` does not resolve"),
-            (ErrorKind::IO, required, "`redis.test:6379` requires a client certificate"),
-            (ErrorKind::IO, own, "the certificate of `redis.test:6379` is that of a CA"),
-            (ErrorKind::IO, own, "(CaUsedAsEndEntity)"),
-            (ErrorKind::Protocol, "frame_type: Invalid frame type.", "does not use Redis's protocol"),
-            (ErrorKind::Protocol, "Failed to set client name.", "+client|setname"),
-            (ErrorKind::Protocol, "Failed to set client name.", "SCRIPT KILL"),
+            (Kind::Other, refused, "cannot connect to `redis.test:6379`: connection refused"),
+            (Kind::Other, unresolved, "`redis.test:6379`: the host name `redis.test` does not resolve"),
+            (Kind::Other, required, "`redis.test:6379` requires a client certificate"),
+            (Kind::Other, own, "the certificate of `redis.test:6379` is that of a CA"),
+            (Kind::Other, own, "(CaUsedAsEndEntity)"),
+            (Kind::Protocol, "frame_type: Invalid frame type.", "does not use Redis's protocol"),
+            (Kind::Protocol, "Failed to set client name.", "+client|setname"),
+            (Kind::Protocol, "Failed to set client name.", "SCRIPT KILL"),
             (
-                ErrorKind::Auth,
+                Kind::Other,
                 "WRONGPASS invalid username-password pair",
                 "`redis.test:6379`: wrong redis user or password",
             ),
         ] {
-            let said = explain(&Error::new(kind, text), &target(), &nowhere()).await;
+            let said = explain(&Problem { kind, text: text.to_owned() }, &target(), &nowhere()).await;
             assert!(said.contains(expected), "{said}");
             assert!(!["Os {", "Custom {", "kind:", "IO Error"].iter().any(|debug| said.contains(debug)), "{said}");
             assert_eq!(said.matches("redis.test:6379").count(), 1, "{said}");
@@ -287,7 +282,7 @@ mod tests {
         let missing = r#"Os { code: 2, kind: NotFound, message: "No such file or directory" }"#;
         let socket = Target::Socket("/run/redis.sock".into());
         assert_eq!(
-            explain(&Error::new(ErrorKind::IO, missing), &socket, &nowhere()).await,
+            explain(&Problem { kind: Kind::Other, text: missing.to_owned() }, &socket, &nowhere()).await,
             "cannot connect to `/run/redis.sock`: no such file or directory"
         );
     }

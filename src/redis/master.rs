@@ -6,9 +6,8 @@ use std::time::Instant;
 
 use tokio::task::AbortHandle;
 
-use super::client::server;
+use super::connection::{Link, Setup};
 use super::diagnosis::{Target, explain};
-use super::link::Link;
 use super::node::Node;
 use super::{InFlight, Reply, Status};
 use crate::metrics::Metrics;
@@ -34,19 +33,20 @@ impl Master {
         in_flight: Arc<InFlight>,
         metrics: Arc<Metrics>,
     ) -> Result<Master, String> {
-        let link = match Link::open(server(&config), config.timeout).await {
+        let setup = Setup::of(&config);
+        let link = match Link::open(&setup, config.timeout).await {
             Ok(link) => link,
-            Err(error) => {
-                return Err(format!("the master: {}", explain(&error, &Target::of(&config), &server(&config)).await));
+            Err(problem) => {
+                return Err(format!("the master: {}", explain(&problem, &Target::of(&config), &setup).await));
             }
         };
-        let role = link.command("ROLE", &[]).await.inspect_err(|failure| status.refused(failure));
+        let role = link.connection.command("ROLE", &[]).await.inspect_err(|failure| status.refused(failure));
         let rows = role.and_then(Reply::into_rows).map_err(|failure| failure.to_string())?;
         match rows.first() {
             Some(Reply::Text(role)) if role == "master" => {}
             _ => return Err(format!("`{}` was named as a master, and is none (yet)", config.place())),
         }
-        let node = Arc::new(Node::over(link.client.clone(), config, status, in_flight, metrics));
+        let node = Arc::new(Node::over(link.connection.clone(), config, status, in_flight, metrics));
         let probe = node.probe();
         Ok(Master { node, link, since: Instant::now(), probe })
     }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::connection::slot_of;
 
 /// The part of a cluster's keys that a key belongs to, 0 to 16383. Where one server has all keys it means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -14,7 +15,7 @@ impl Slot {
 
     /// The slot of a key, or of a channel: by its hash tag where it has one.
     pub fn of(key: impl AsRef<[u8]>) -> Slot {
-        Slot(fred::util::redis_keyslot(key.as_ref()))
+        Slot(slot_of(key.as_ref()))
     }
 
     pub(super) fn index(self) -> usize {

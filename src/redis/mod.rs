@@ -1,5 +1,5 @@
 //! Redis as the engine sees it: a script to run, a range to read, and whether it is there. Owns the connections, their
-//! deadlines and their recovery. Knows the client library; knows no lock.
+//! deadlines and their recovery. Knows no lock; `connection` alone knows the client library.
 //!
 //! Architecture invariant: a command is sent once. The client library never repeats one behind our back, and its own
 //! deadline is the only one: a call that is given up from outside would still be sent later.
@@ -10,28 +10,29 @@
 mod acl;
 mod batch;
 mod beside;
-mod client;
 mod clock;
 mod cluster;
-mod credentials;
+mod connection;
 mod diagnosis;
 mod failure;
 mod in_flight;
 mod info;
-mod link;
 mod master;
 mod masters;
 mod node;
 mod operation;
+mod plain;
+mod probe;
 mod push;
 mod replicas;
 mod reply;
+mod routed;
 mod script;
 mod sentinel;
 mod servers;
 mod settings;
+mod status;
 mod tls;
-mod watch;
 
 use acl::advice;
 pub use acl::{Needs, Patterns};
@@ -46,5 +47,5 @@ pub use reply::Reply;
 pub use script::{Args, Call, Optional, Purpose, Script};
 pub use servers::{Health, Redis, Server};
 pub use settings::{RedisConfig, RedisServer};
+use status::Status;
 pub use tls::Tls;
-use watch::Status;

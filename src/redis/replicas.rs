@@ -1,11 +1,8 @@
 //! Promises that count only once replicas have them: the script and a WAIT travel together, on one connection, so that
 //! what is waited for is what the script wrote.
 
-use fred::error::Error;
-use fred::interfaces::ClientLike;
-use fred::types::{ClusterHash, CustomCommand, Value};
-
-use super::node::{Command, Node};
+use super::connection::Command;
+use super::node::Node;
 use super::{Call, RedisFailure, Reply, Script};
 use crate::redis::operation::RedisOperation;
 
@@ -43,27 +40,10 @@ impl Node {
         }
     }
 
-    fn script_and_wait(&self, script: &Script, Call { keys, args, .. }: Call) -> Command<'_> {
-        let count = keys.len().to_string();
-        let head = [Value::from(script.sha1.as_str()), Value::from(count)];
-        let tail = keys.into_iter().chain([args.pack()]).map(Value::Bytes);
-        let script: Vec<Value> = head.into_iter().chain(tail).collect();
-        let wait = vec![self.config.min_replicas.to_string(), self.config.replica_timeout.as_millis().to_string()];
-        Box::pin(async move {
-            // Not by the library's own EVALSHA and WAIT: it takes those for commands that block.
-            let named = |name| CustomCommand::new_static(name, ClusterHash::Random, false);
-            let pipeline = self.client.pipeline();
-            let () = pipeline.custom(named("EVALSHA"), script).await?;
-            let () = pipeline.custom(named("WAIT"), wait).await?;
-            let mut answers = pipeline.try_all::<Value>().await.into_iter();
-            let missing = || Err(Error::new(fred::error::ErrorKind::Protocol, "no answer in a pipeline"));
-            let reply = answers.next().unwrap_or_else(missing)?;
-            let acknowledged = answers.next().unwrap_or_else(missing).inspect_err(|error| {
-                self.status.refused(&RedisFailure::from(error.clone()));
-            });
-            // WAIT failed: count it as 0 acknowledgements.
-            Ok(Value::Array(vec![reply, acknowledged.unwrap_or(Value::Integer(0))]))
-        })
+    fn script_and_wait<'a>(&'a self, script: &'a Script, Call { keys, args, .. }: Call) -> Command<'a> {
+        let enough = (self.config.min_replicas, self.config.replica_timeout);
+        self.connection
+            .evalsha_and_wait(&script.sha1, keys, args.pack(), enough, |failure| self.status.refused(&failure))
     }
 }
 

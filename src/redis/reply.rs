@@ -1,7 +1,6 @@
-//! Redis's answers, without the client library's types.
+//! Redis's answers.
 
 use bytes::Bytes;
-use fred::types::Value;
 
 use super::RedisFailure;
 
@@ -115,20 +114,5 @@ impl Reply {
 
     fn unexpected(self, expected: &str) -> RedisFailure {
         RedisFailure::Nonsense(format!("expected {expected}, got {self:?}"))
-    }
-}
-
-impl From<Value> for Reply {
-    fn from(value: Value) -> Reply {
-        match value {
-            Value::Null => Reply::Nil,
-            Value::Integer(number) => Reply::Integer(number),
-            Value::Boolean(flag) => Reply::Integer(flag.into()),
-            Value::String(text) => Reply::Text(text.into_inner()),
-            Value::Bytes(bytes) => Reply::Text(bytes),
-            Value::Double(number) => Reply::Text(number.to_string().into()),
-            Value::Array(values) => Reply::Rows(values.into_iter().map(Reply::from).collect()),
-            other => Reply::Text(format!("{other:?}").into()),
-        }
     }
 }

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use bytes::Bytes;
 
+use super::connection::digest_of;
 use crate::redis::operation::RedisOperation;
 
 /// Stands before every script: a server without all of its commands does none of it, and what [`Args`] packed.
@@ -39,7 +40,7 @@ impl Script {
             promises: &[],
             is_of_several: false,
             is_all_or_nothing: false,
-            sha1: fred::util::sha1_hash(&text),
+            sha1: digest_of(&text),
             text,
         }
     }
@@ -47,7 +48,7 @@ impl Script {
     /// One that changes nothing and is told in ARGV which keys to read, since on a cluster they are of several slots.
     pub fn across_slots(self) -> Script {
         let text = format!("#!lua flags=no-writes,allow-cross-slot-keys\n{}", self.text);
-        Script { sha1: fred::util::sha1_hash(&text), text, ..self }
+        Script { sha1: digest_of(&text), text, ..self }
     }
 
     pub fn batched_by(self, batch: &'static LazyLock<Script>) -> Script {

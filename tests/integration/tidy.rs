@@ -104,6 +104,14 @@ fn flags_are_read_by_the_command_line_and_the_settings_alone() {
     }
 }
 
+#[test]
+fn connections_alone_name_the_client_library() {
+    for (path, code) in sources() {
+        let may = path.starts_with("redis/connection/");
+        assert!(may || !code.contains("fred::"), "{path} names the client library of Redis");
+    }
+}
+
 /// The names of a module, from the root of the crate.
 type Path = Vec<String>;
 

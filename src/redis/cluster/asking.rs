@@ -2,15 +2,10 @@
 
 use std::sync::Arc;
 
-use fred::clients::Client;
-use fred::interfaces::ClientLike;
-use fred::types::config::Options;
-
 use super::view::View;
 use crate::metrics::Metrics;
-use crate::redis::client::{CONNECT_TIMEOUT, server};
+use crate::redis::connection::{CONNECT_TIMEOUT, Connection, Link, Setup};
 use crate::redis::diagnosis::{Target, explain};
-use crate::redis::link::{Link, command};
 use crate::redis::master::{Address, Master};
 use crate::redis::settings::{RedisConfig, RedisServer};
 use crate::redis::{InFlight, RedisFailure, Reply, Status};
@@ -29,7 +24,8 @@ pub(super) async fn take(
     metrics: Arc<Metrics>,
 ) -> Result<Master, String> {
     let master = Master::take(node_config(config, address), status, in_flight, metrics).await?;
-    let info = master.link.command("CLUSTER", &["INFO"]).await.inspect_err(|error| master.node.status.refused(error));
+    let info = master.link.connection.command("CLUSTER", &["INFO"]).await;
+    let info = info.inspect_err(|failure| master.node.status.refused(failure));
     let info = info.and_then(Reply::into_text).map_err(|failure| failure.to_string())?;
     if String::from_utf8_lossy(&info).contains("cluster_state:ok") {
         return Ok(master);
@@ -42,24 +38,22 @@ pub(super) async fn take(
 /// Asks a node by a connection for this question alone.
 pub(super) async fn ask_anew(address: &Address, config: &RedisConfig, status: &Status) -> Result<View, String> {
     let config = node_config(config, address);
-    let link = match Link::open(server(&config), CONNECT_TIMEOUT).await {
+    let setup = Setup::of(&config);
+    let link = match Link::open(&setup, CONNECT_TIMEOUT).await {
         Ok(link) => link,
-        Err(error) => {
-            return Err(format!("a node: {}", explain(&error, &Target::of(&config), &server(&config)).await));
-        }
+        Err(problem) => return Err(format!("a node: {}", explain(&problem, &Target::of(&config), &setup).await)),
     };
-    ask(&link.client, address, config.tls.is_some(), status).await
+    ask(&link.connection, address, config.tls.is_some(), status).await
 }
 
 /// Asks a node that is connected to.
 pub(super) async fn ask(
-    client: &Client,
+    connection: &Connection,
     (host, port): &Address,
     is_tls: bool,
     status: &Status,
 ) -> Result<View, String> {
-    let options = Options { timeout: Some(CONNECT_TIMEOUT), ..Options::default() };
-    let said = command(&client.with_options(&options), "CLUSTER", &["NODES"]).await;
+    let said = connection.command_within(CONNECT_TIMEOUT, "CLUSTER", &["NODES"]).await;
     match said.inspect_err(|failure| status.refused(failure)).and_then(Reply::into_text) {
         Ok(text) => Ok(View::parse(&String::from_utf8_lossy(&text), host, is_tls)),
         Err(RedisFailure::Refused(reason)) if reason.contains("cluster support disabled") => {

@@ -4,17 +4,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fred::clients::Client;
-use fred::interfaces::EventInterface;
-use fred::types::Message;
 use futures_util::future::join_all;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::watch;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Heard, Hearing};
-use crate::redis::client::{RECONNECT_DELAY_MS, server};
-use crate::redis::link::{Link, command};
+use crate::redis::connection::{Connection, Link, Messages, Missed, RECONNECT_DELAY_MS, Setup};
 use crate::redis::{Node, RedisFailure};
 
 /// Between two signs of life that a connection is asked for while anybody counts on it, and how long each may take. Two
@@ -96,20 +92,20 @@ impl Listener {
 
     /// Listens by one connection until it is no good any more: why.
     async fn listen(&mut self) -> RedisFailure {
-        let mut link = match Link::listening(server(&self.node.config), BEAT, BACKLOG).await {
+        let mut link = match Link::listening(&Setup::of(&self.node.config), BEAT, BACKLOG).await {
             Ok(link) => link,
             Err(error) => return error.into(),
         };
-        let (client, hearing) = (link.client.clone(), Arc::clone(&self.hearing));
+        let (connection, hearing) = (link.connection.clone(), Arc::clone(&self.hearing));
         tokio::select! {
             problem = link.ended() => RedisFailure::NoAnswer(problem),
-            problem = relay(client.message_rx(), &hearing) => RedisFailure::NoAnswer(problem),
-            problem = self.keep(&client) => problem,
+            problem = relay(connection.messages(), &hearing) => RedisFailure::NoAnswer(problem),
+            problem = self.keep(&connection) => problem,
         }
     }
 
     /// Subscribes to what is wanted, and makes sure that it stays so; until it does not: why.
-    async fn keep(&mut self, client: &Client) -> RedisFailure {
+    async fn keep(&mut self, connection: &Connection) -> RedisFailure {
         let (mut ours, mut attention) = (BTreeSet::new(), self.hearing.attention.subscribe());
         let mut next = Instant::now() + BEAT;
         loop {
@@ -117,7 +113,9 @@ impl Listener {
             if !ours.is_subset(&wanted) {
                 return RedisFailure::NotSent("some channels have moved to another server".to_owned());
             }
-            if let Err(failure) = self.subscribe(client, wanted.difference(&ours).cloned().collect(), &mut ours).await {
+            if let Err(failure) =
+                self.subscribe(connection, wanted.difference(&ours).cloned().collect(), &mut ours).await
+            {
                 return failure;
             }
             let is_due = async {
@@ -133,7 +131,7 @@ impl Listener {
             };
             if is_due {
                 next = Instant::now() + BEAT;
-                if let Err(problem) = self.beat(client, &ours).await {
+                if let Err(problem) = self.beat(connection, &ours).await {
                     return problem;
                 }
             }
@@ -143,11 +141,11 @@ impl Listener {
     /// Subscribes to further channels. Those that the server refuses are left out.
     async fn subscribe(
         &self,
-        client: &Client,
+        connection: &Connection,
         further: Vec<String>,
         ours: &mut BTreeSet<String>,
     ) -> Result<(), RedisFailure> {
-        let answers = join_all(further.iter().map(|channel| subscribe(client, channel))).await;
+        let answers = join_all(further.iter().map(|channel| subscribe(connection, channel))).await;
         let mut heard = Vec::new();
         for (channel, answer) in further.into_iter().zip(answers) {
             match answer {
@@ -176,9 +174,9 @@ impl Listener {
 
     /// Subscribes once more to what is subscribed to: the answer counts all channels that are, and a server that gave
     /// some of them away, or is frozen, or is gone, sends nothing by itself.
-    async fn beat(&self, client: &Client, ours: &BTreeSet<String>) -> Result<(), RedisFailure> {
+    async fn beat(&self, connection: &Connection, ours: &BTreeSet<String>) -> Result<(), RedisFailure> {
         let Some(first) = ours.first() else { return Ok(()) };
-        match subscribe(client, first).await {
+        match subscribe(connection, first).await {
             Ok(count) if count == ours.len() => {}
             Ok(count) => {
                 let problem = format!("redis has {count} subscriptions instead of {}", ours.len());
@@ -201,22 +199,18 @@ impl Listener {
 }
 
 /// Subscribes to one channel, for channels of several slots may not share a command; how many the connection has now.
-async fn subscribe(client: &Client, channel: &str) -> Result<usize, RedisFailure> {
-    let answer = command(client, "SSUBSCRIBE", &[channel]).await?.into_rows()?;
+async fn subscribe(connection: &Connection, channel: &str) -> Result<usize, RedisFailure> {
+    let answer = connection.command("SSUBSCRIBE", &[channel]).await?.into_rows()?;
     answer.last().map_or(Ok(0), |count| count.number())
 }
 
 /// Passes messages on until there are none any more: why.
-async fn relay(mut messages: broadcast::Receiver<Message>, hearing: &Hearing) -> String {
+async fn relay(mut messages: Messages, hearing: &Hearing) -> String {
     loop {
-        match messages.recv().await {
-            Ok(message) => {
-                if let Some(text) = message.value.into_string() {
-                    hearing.tell(Heard::Message(text));
-                }
-            }
-            Err(broadcast::error::RecvError::Lagged(_)) => hearing.tell(Heard::Gap),
-            Err(broadcast::error::RecvError::Closed) => return "the connection was closed".to_owned(),
+        match messages.next().await {
+            Ok((_, text)) => hearing.tell(Heard::Message(text)),
+            Err(Missed::Some) => hearing.tell(Heard::Gap),
+            Err(Missed::Rest) => return "the connection was closed".to_owned(),
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 
-use super::client::CONNECT_TIMEOUT;
+use super::connection::CONNECT_TIMEOUT;
 use super::masters::{Masters, Slot};
 use super::{Node, RedisFailure, Status};
 use ear::Ear;

@@ -2,15 +2,11 @@
 
 use std::time::Duration;
 
-use fred::interfaces::{EventInterface, PubsubInterface};
-use fred::types::config::Config;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::sleep;
 
-use crate::redis::client::{CONNECT_TIMEOUT, one_server, server};
-use crate::redis::credentials::Credentials;
+use crate::redis::connection::{CONNECT_TIMEOUT, Link, Missed, Setup};
 use crate::redis::diagnosis::{Target, explain};
-use crate::redis::link::Link;
 use crate::redis::master::Address;
 use crate::redis::settings::RedisConfig;
 use crate::redis::{RedisFailure, Reply};
@@ -61,7 +57,9 @@ impl Sentinel {
             None => self.connect().await?,
         };
         let (address, master) = (["GET-MASTER-ADDR-BY-NAME", &self.name], ["MASTER", &self.name]);
-        let (address, master) = tokio::join!(link.command("SENTINEL", &address), link.command("SENTINEL", &master));
+        let connection = &link.connection;
+        let (address, master) =
+            tokio::join!(connection.command("SENTINEL", &address), connection.command("SENTINEL", &master));
         // A connection on which anything went wrong is not used again.
         let (address, master) = (self.good(address)?, self.good(master)?);
         self.link = Some(link);
@@ -97,28 +95,22 @@ impl Sentinel {
         format!("the sentinel `{host}:{port}` watches no master named `{}`; fix ?master= in --redis-url", self.name)
     }
 
-    /// How the client library connects to it.
-    pub fn config_of_its_own(&self) -> Config {
-        Config {
-            server: one_server(&self.address.0, self.address.1),
-            credential_provider: Credentials::of_sentinels(&self.config),
-            database: None,
-            ..server(&self.config)
-        }
+    pub fn setup(&self) -> Setup {
+        Setup::of_a_sentinel(&self.config, &self.address.0, self.address.1)
     }
 
     async fn connect(&self) -> Result<Link, String> {
-        match Link::open(self.config_of_its_own(), CONNECT_TIMEOUT).await {
+        match Link::open(&self.setup(), CONNECT_TIMEOUT).await {
             Ok(link) => Ok(link),
-            Err(error) => {
+            Err(problem) => {
                 let (host, port) = &self.address;
-                Err(match error.details().split(' ').next() {
+                Err(match problem.text.split(' ').next() {
                     Some("WRONGPASS" | "NOAUTH") => format!(
                         "the sentinel `{host}:{port}` rejects the user or the password; fix --redis-sentinel-username or \
                          --redis-sentinel-password-file ({})",
-                        error.details()
+                        problem.text
                     ),
-                    _ => format!("a sentinel: {}", explain(&error, &self.target, &self.config_of_its_own()).await),
+                    _ => format!("a sentinel: {}", explain(&problem, &self.target, &self.setup()).await),
                 })
             }
         }
@@ -144,7 +136,7 @@ fn field_of(reply: &Reply, name: &str) -> Option<String> {
 }
 
 /// Passes on what one sentinel tells of the master `name`, for as long as it is listened to.
-pub(super) async fn hear(config: Config, name: String, tell: mpsc::UnboundedSender<Event>) {
+pub(super) async fn hear(setup: Setup, name: String, tell: mpsc::UnboundedSender<Event>) {
     const BEGUN: &str = "+try-failover";
     const OVER: [&str; 4] = [
         "+switch-master",
@@ -153,7 +145,7 @@ pub(super) async fn hear(config: Config, name: String, tell: mpsc::UnboundedSend
         "-failover-abort-slave-timeout",
     ];
     while !tell.is_closed() {
-        if let Ok(link) = Link::open(config.clone(), CONNECT_TIMEOUT).await {
+        if let Ok(link) = Link::open(&setup, CONNECT_TIMEOUT).await {
             hear_on(link, [&[BEGUN], &OVER[..]].concat(), |channel, text| {
                 if text.split(' ').any(|word| word == name) {
                     let _ = tell.send(if channel == BEGUN { Event::Begun } else { Event::Over });
@@ -168,16 +160,16 @@ pub(super) async fn hear(config: Config, name: String, tell: mpsc::UnboundedSend
 
 /// Passes on what is said on these channels until the connection breaks.
 async fn hear_on(mut link: Link, channels: Vec<&str>, take_in: impl Fn(&str, &str)) {
-    let mut messages = link.client.message_rx();
-    if link.client.subscribe(channels).await.is_err() {
+    let mut messages = link.connection.messages();
+    if link.connection.subscribe(channels).await.is_err() {
         return;
     }
     loop {
         tokio::select! {
-            message = messages.recv() => match message {
-                Ok(message) => take_in(&message.channel, &message.value.as_string().unwrap_or_default()),
-                Err(broadcast::error::RecvError::Lagged(_)) => {}
-                Err(broadcast::error::RecvError::Closed) => return,
+            message = messages.next() => match message {
+                Ok((channel, text)) => take_in(&channel, &text),
+                Err(Missed::Some) => {}
+                Err(Missed::Rest) => return,
             },
             _ = link.ended() => return,
         }

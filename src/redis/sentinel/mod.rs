@@ -43,7 +43,7 @@ pub(super) fn follow(
     let sentinels: Vec<Sentinel> = hosts.iter().map(|address| Sentinel::new(address, name, config)).collect();
     let (tell, events) = mpsc::unbounded_channel();
     for sentinel in &sentinels {
-        tokio::spawn(hear(sentinel.config_of_its_own(), name.to_owned(), tell.clone()));
+        tokio::spawn(hear(sentinel.setup(), name.to_owned(), tell.clone()));
     }
     let (name, config) = (name.to_owned(), config.clone());
     let follower = Follower { sentinels, events, name, config, give, status: Arc::clone(&status), in_flight, metrics };

@@ -1,29 +1,18 @@
-//! Whether Redis is there. A probe asks when no caller does; every outcome teaches; and a connection on which
-//! nothing is answered any more is replaced, one attempt at a time.
+//! Whether Redis is there. Every outcome teaches; and a connection on which nothing is answered any more is replaced, one
+//! attempt at a time.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use fred::clients::Client;
-use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::Options;
-use fred::types::{ClusterHash, CustomCommand, Value};
 use tokio::sync::Notify;
 
 use super::acl::Rights;
-use super::clock::Clock;
-use super::diagnosis::{Target, explain};
-use super::{RedisFailure, Reply, advice};
+use super::connection::Connection;
+use super::{RedisFailure, advice};
 use crate::metrics::{Label, Metrics};
 use crate::redis::operation::Reconnection;
 
-/// So long after the last answer to any command a probe asks. With [`PROBE_TIMEOUT`] well below two seconds, so
-/// that readiness follows Redis that fast.
-const PROBE_INTERVAL: Duration = Duration::from_millis(500);
-const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Longest time without a probe even under traffic: the probe also reads the server's clock.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// So many unanswered commands in a row make a connection suspect.
 const SILENCES: u32 = 3;
 /// The number of the last connection of this process.
@@ -43,7 +32,7 @@ pub struct Status {
     server: Option<String>,
     /// Where a connection is replaced by its owner: how the owner is asked to.
     replacer: Option<Replacer>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// How the owner of a connection is asked to replace it, and why.
@@ -195,17 +184,17 @@ impl Status {
     }
 
     /// Takes in how a command ended.
-    pub(super) fn learn(self: &Arc<Status>, client: &Client, failure: Option<&RedisFailure>) {
+    pub(super) fn learn(self: &Arc<Status>, connection: &Connection, failure: Option<&RedisFailure>) {
         match failure {
             None => self.answered(),
             Some(RedisFailure::NoAnswer(_)) => {
                 if self.silences.fetch_add(1, Ordering::Relaxed) + 1 >= SILENCES {
-                    self.reconnect(client, Reconnection::Silent);
+                    self.reconnect(connection, Reconnection::Silent);
                 }
             }
             // Of several servers the others say who is master, and the same one would say the same again.
             Some(failure) if self.server.is_some() && failure.is_of_the_server() => {}
-            Some(failure) if failure.wants_reconnection() => self.reconnect(client, Reconnection::Refused),
+            Some(failure) if failure.wants_reconnection() => self.reconnect(connection, Reconnection::Refused),
             Some(_) => {}
         }
     }
@@ -243,16 +232,16 @@ impl Status {
         }
     }
 
-    /// What is left of [`PROBE_INTERVAL`] since the last sign of life; `None` when a probe is due.
-    fn quiet(&self) -> Option<Duration> {
+    /// What is left of so long a time since the last sign of life; nothing is known of one that is suspect.
+    pub(super) fn quiet(&self, for_long: Duration) -> Option<Duration> {
         let state = self.lock();
         let is_good = state.ready.is_ok() && self.silences.load(Ordering::Relaxed) == 0;
         let since = state.last_sign.filter(|_| is_good)?.elapsed();
-        PROBE_INTERVAL.checked_sub(since).filter(|left| !left.is_zero())
+        for_long.checked_sub(since).filter(|left| !left.is_zero())
     }
 
     /// Reconnects: never twice at once, and not again within [`COOL_DOWN`].
-    fn reconnect(self: &Arc<Status>, client: &Client, reason: Reconnection) {
+    fn reconnect(self: &Arc<Status>, connection: &Connection, reason: Reconnection) {
         let mut state = self.lock();
         if self.replacer.as_ref().is_some_and(|replacer| replacer.is_done.load(Ordering::Relaxed)) {
             return;
@@ -274,10 +263,9 @@ impl Status {
             return;
         }
         self.metrics.redis_reconnections.with_label_values(&[reason.label()]).inc();
-        let (client, status) = (client.clone(), Arc::clone(self));
+        let (connection, status) = (connection.clone(), Arc::clone(self));
         tokio::spawn(async move {
-            // Its failures come as events, and the policy goes on trying.
-            let _ = client.force_reconnection().await;
+            connection.reconnect().await;
             status.reconnecting.store(false, Ordering::Release);
         });
     }
@@ -287,90 +275,6 @@ impl Status {
     }
 }
 
-/// Connects, and watches from then on.
-pub(super) fn spawn(client: Client, target: Target, errors: Arc<Status>) {
-    // The last error, and what it means: the same one is explained once.
-    let last = Arc::new(tokio::sync::Mutex::new((String::new(), String::new())));
-    let config = client.client_config();
-    client.on_error(move |(error, _server)| {
-        let (errors, target, config, last) = (Arc::clone(&errors), target.clone(), config.clone(), Arc::clone(&last));
-        async move {
-            let text = error.to_string();
-            if errors.ready().is_ok() {
-                errors.metrics.redis_reconnections.with_label_values(&[Reconnection::Lost.label()]).inc();
-                // At once: an explanation may have to ask Redis.
-                errors.silent(target.lost(&error));
-                return Ok(());
-            }
-            let mut last = last.lock().await;
-            if last.0 != text {
-                *last = (text, explain(&error, &target, &config).await);
-            }
-            errors.silent(last.1.clone());
-            Ok(())
-        }
-    });
-    tokio::spawn(keep_connecting(client));
-}
-
-/// Asks when no caller does.
-pub(super) async fn probe_on(client: Client, timeout: Duration, status: Arc<Status>, clock: Arc<Clock>) {
-    let mut probed: Option<Instant> = None;
-    loop {
-        let pause = match status.quiet() {
-            Some(left) if probed.is_some_and(|probed| probed.elapsed() < CLOCK_INTERVAL) => left,
-            _ => {
-                probe(&client, timeout, &status, &clock).await;
-                probed = Some(Instant::now());
-                PROBE_INTERVAL
-            }
-        };
-        tokio::time::sleep(pause).await;
-    }
-}
-
-/// The client's connection task ends on errors that it takes for final. None is: a wrong setting of the server can be
-/// corrected while this process runs.
-async fn keep_connecting(client: Client) {
-    loop {
-        let ended = client.connect().await;
-        tracing::warn!(?ended, "the redis connection task ended; restarting it");
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    }
-}
-
-async fn probe(client: &Client, timeout: Duration, status: &Arc<Status>, clock: &Clock) {
-    if !client.is_connected() {
-        status.silent(status.ready().err().unwrap_or_else(|| "the connection to it was lost".to_owned()));
-        return;
-    }
-    let options = Options { timeout: Some(timeout.min(PROBE_TIMEOUT)), ..Options::default() };
-    let sent = Instant::now();
-    let answer = time(&client.with_options(&options)).await.map_err(RedisFailure::from);
-    match answer.and_then(|time| Reply::from(time).milliseconds()) {
-        Ok(server_ms) => {
-            clock.learn(server_ms, sent);
-            status.answered();
-        }
-        Err(failure) => {
-            status.refused(&failure);
-            status.silent(match &failure {
-                RedisFailure::Refused(reason) if reason.contains("unknown command") => format!(
-                    "this is no redis that knows TIME, but perhaps a sentinel; use redis-sentinel://…?master=NAME \
-                     ({reason})"
-                ),
-                _ => failure.to_string(),
-            });
-            status.learn(client, Some(&failure));
-        }
-    }
-}
-
 fn another() -> u64 {
     CONNECTIONS.fetch_add(1, Ordering::Relaxed)
-}
-
-/// Asks what time it is there.
-pub(super) async fn time(client: &impl ClientLike) -> Result<Value, fred::error::Error> {
-    client.custom(CustomCommand::new_static("TIME", ClusterHash::Random, false), Vec::<String>::new()).await
 }

@@ -11,7 +11,7 @@ use crate::secret::{Reloaded, Secret};
 
 /// Asked by the client for each connection that it makes.
 #[derive(Debug)]
-pub(super) struct Credentials {
+pub struct Credentials {
     username: Option<String>,
     password: Reloaded<Secret>,
 }

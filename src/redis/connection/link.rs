@@ -3,57 +3,52 @@
 use std::time::Duration;
 
 use fred::clients::Client;
-use fred::error::Error;
 use fred::interfaces::ClientLike;
+use fred::types::ConnectHandle;
 use fred::types::config::{Config, ConnectionConfig, PerformanceConfig};
-use fred::types::{ClusterHash, ConnectHandle, CustomCommand, Value};
 
-use super::client::connection;
-use super::{RedisFailure, Reply};
+use super::setup::{Setup, connection};
+use super::{Connection, Problem};
 
 /// Dropped, it closes, with whatever is under way on it.
-pub(super) struct Link {
-    pub client: Client,
+pub struct Link {
+    pub connection: Connection,
     task: ConnectHandle,
 }
 
 impl Link {
     /// Connects and greets. `timeout` is each command's.
-    pub async fn open(config: Config, timeout: Duration) -> Result<Link, Error> {
-        Link::listening(config, timeout, PerformanceConfig::default().broadcast_channel_capacity).await
+    pub async fn open(setup: &Setup, timeout: Duration) -> Result<Link, Problem> {
+        Link::listening(setup, timeout, PerformanceConfig::default().broadcast_channel_capacity).await
     }
 
     /// As `open`, where so many messages may wait for us.
-    pub async fn listening(config: Config, timeout: Duration, backlog: usize) -> Result<Link, Error> {
+    pub async fn listening(setup: &Setup, timeout: Duration, backlog: usize) -> Result<Link, Problem> {
         let performance = PerformanceConfig { broadcast_channel_capacity: backlog, ..PerformanceConfig::default() };
-        Link::of(config, timeout, performance, connection()).await
+        Link::of(setup, timeout, performance, connection()).await
     }
 
     /// As `open`, without a name, which Redis may refuse.
-    pub async fn unnamed(config: Config, timeout: Duration) -> Result<Link, Error> {
+    pub async fn unnamed(setup: &Setup, timeout: Duration) -> Result<Link, Problem> {
         let connection = ConnectionConfig { auto_client_setname: false, ..connection() };
-        Link::of(config, timeout, PerformanceConfig::default(), connection).await
+        Link::of(setup, timeout, PerformanceConfig::default(), connection).await
     }
 
     async fn of(
-        config: Config,
+        setup: &Setup,
         timeout: Duration,
         performance: PerformanceConfig,
         connection: ConnectionConfig,
-    ) -> Result<Link, Error> {
+    ) -> Result<Link, Problem> {
         let performance = PerformanceConfig { default_command_timeout: timeout, ..performance };
         // Without a policy nothing is ever connected again.
-        let client = Client::new(Config { fail_fast: true, ..config }, Some(performance), Some(connection), None);
+        let config = Config { fail_fast: true, ..setup.0.clone() };
+        let client = Client::new(config, Some(performance), Some(connection), None);
         // Ours from the beginning: a connection that is given up while it is being made is not left behind. Its task runs
         // on our thread, and so not before we wait for it.
-        let link = Link { task: client.connect(), client };
-        link.client.wait_for_connect().await?;
+        let link = Link { task: client.connect(), connection: Connection(client) };
+        link.connection.0.wait_for_connect().await?;
         Ok(link)
-    }
-
-    /// See [`command`].
-    pub async fn command(&self, name: &'static str, args: &[&str]) -> Result<Reply, RedisFailure> {
-        command(&self.client, name, args).await
     }
 
     /// Waits until it is broken: why.
@@ -63,17 +58,6 @@ impl Link {
             Ok(Ok(())) | Err(_) => "the connection was closed".to_owned(),
         }
     }
-}
-
-/// Asks by a command that the client library need not know.
-pub(super) async fn command(
-    client: &impl ClientLike,
-    name: &'static str,
-    args: &[&str],
-) -> Result<Reply, RedisFailure> {
-    let args = args.iter().map(|arg| (*arg).to_owned()).collect::<Vec<String>>();
-    let command = CustomCommand::new_static(name, ClusterHash::Random, false);
-    client.custom::<Value, _>(command, args).await.map(Reply::from).map_err(RedisFailure::from)
 }
 
 impl Drop for Link {
@@ -88,14 +72,13 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::redis::client::one_server;
 
     #[tokio::test]
     async fn a_connection_that_is_given_up_while_it_is_made_is_closed_at_once() {
         let silent = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let port = silent.local_addr().expect("an address").port();
-        let config = Config { server: one_server("127.0.0.1", port), ..Config::default() };
-        let opening = tokio::spawn(Link::open(config, Duration::from_secs(1)));
+        let setup = Setup::plain("127.0.0.1", port);
+        let opening = tokio::spawn(async move { Link::open(&setup, Duration::from_secs(1)).await });
         let (mut socket, _) = silent.accept().await.expect("a connection");
 
         opening.abort();
