@@ -13,6 +13,7 @@ mod failure;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/api.rs"]
 pub mod fuzz;
+mod hosts;
 mod html;
 mod known;
 mod language;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock_steps::Clocks;
-use super::warnings::{self, Demands, Finding, Warning};
+use super::server::{self, Demands};
+use super::warnings::{Finding, Warning};
 use super::{Inspected, Servers};
 use crate::lock::{Locks, Walk};
 use crate::metrics::Metrics;
@@ -121,7 +122,7 @@ impl Inspector {
                     // Where all nodes are known, it is no fault that one has a part of the keys.
                     info.in_cluster &= !self.redis.is_cluster();
                     let (min_replicas, failover) = (self.redis.min_replicas(), self.redis.fails_over());
-                    warnings::judge(&info, Demands { min_replicas, failover })
+                    server::judge(&info, Demands { min_replicas, failover })
                 }
                 Err(RedisFailure::Refused(reason)) => {
                     vec![Finding::new(Warning::Unknown, format!("redis refused INFO ({reason}); allow its user +info"))]

@@ -5,6 +5,7 @@ mod clock_steps;
 mod inspector;
 mod merge;
 mod probes;
+mod server;
 mod warnings;
 mod watch;
 
