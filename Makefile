@@ -282,16 +282,17 @@ docs: client-binary chromium ## Draw the pictures and build docs/ into a site wi
 	LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside python3 -B tests/browser/screenshots.py
 	python3 docs/site.py target/docs
 
+# What people run, and not the plain release build.
+MEASURED = BENCH_LOCKSIDE=$(CURDIR)/target/image/lockside
+
 .PHONY: bench
-bench: redis peers ## Measure lockside beside the least it could cost and beside its peers; ARGS="--only a,f"
-	$(RELEASE)
-	BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) BENCH_DAPRD=$(wildcard target/sdks/daprd) \
-	  $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
+bench: static redis peers ## Measure lockside beside the least it could cost and beside its peers; ARGS="--only a,f"
+	$(MEASURED) BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) \
+	  BENCH_DAPRD=$(wildcard target/sdks/daprd) $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
 
 .PHONY: growth
-growth: redis ## Measure whether an operation costs more with many locks, connections, sidecars; draw it in docs/bench
-	$(RELEASE)
-	$(CARGO) bench --locked --profile load --bench bench -- --growth $(ARGS)
+growth: static redis ## Measure whether an operation costs more with many locks, connections, sidecars; draw it in docs/bench
+	$(MEASURED) $(CARGO) bench --locked --profile load --bench bench -- --growth $(ARGS)
 
 .PHONY: cost
 cost: cc redis ## Count what operations cost, in instructions, Redis commands and bytes; fail where it is more than before
@@ -337,11 +338,25 @@ lint: cc ## Check format, clippy, documentation and dependencies
 # Rust's own linker, the default on x86_64 since Rust 1.90, merges functions that have the same instructions.
 FOLD = $(if $(filter x86_64-%-linux-gnu,$(HOST)),-C link-arg=-Xlinker -C link-arg=--icf=all)
 
+# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
+STATIC = RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(FOLD) \
+	-C link-arg=-Wl,-T,deploy/static.ld $(1)" $(RELEASE) --target $(HOST) --target-dir $(2)
+
+# What reads and writes profiles, where `rustup component add llvm-tools` has put it.
+PROFDATA := $(wildcard $(dir $(shell rustc --print target-libdir 2>/dev/null))bin/llvm-profdata)
+PROFILE := target/profile/lockside.profdata
+# Whatever the binary and the load are made of.
+$(PROFILE): Cargo.toml Cargo.lock .cargo/config.toml docs/reference/errors.md $(shell find src lua tests/bench -type f)
+	@rm -rf $(@D)/counted
+	@echo "a binary that counts what the bench's load does, which the compiler then optimizes for:"
+	RUSTFLAGS="-C profile-generate=$(CURDIR)/$(@D)/counted" $(RELEASE) --target $(HOST) --target-dir target/counting
+	BENCH_LOCKSIDE=$(CURDIR)/target/counting/$(HOST)/release/lockside $(CARGO) bench --locked --profile load --bench bench -- --train
+	$(PROFDATA) merge --output=$@ $(@D)/counted
+
 .PHONY: static
-static: cc ## Build the static binary of the image: target/image/lockside
-	@# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
-	RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(FOLD) \
-	  -C link-arg=-Wl,-T,deploy/static.ld" $(RELEASE) --target $(HOST) --target-dir target/static
+static: cc $(if $(PROFDATA),redis $(PROFILE)) ## Build the static binary of the image: target/image/lockside
+	$(if $(PROFDATA),,@echo "WITHOUT A PROFILE: slower by a tenth; for the binary of a release: rustup component add llvm-tools")
+	$(call STATIC,$(if $(PROFDATA),-C profile-use=$(CURDIR)/$(PROFILE)),target/static)
 	install -D target/static/$(HOST)/release/lockside target/image/lockside
 	@# Removed first, so that no page of a former command stays. `man` reads compressed pages.
 	rm -rf target/image/man

@@ -17,6 +17,7 @@ mod rows;
 mod servers;
 mod svg;
 mod table;
+mod train;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,9 @@ pub struct Settings {
     /// Instead of the table: what an operation costs with more locks, connections and sidecars; drawn into `docs/bench`.
     #[arg(long)]
     growth: bool,
+    /// Instead of the table: the load by which the compiler learns what is often done.
+    #[arg(long)]
+    train: bool,
     /// A Python that has redis-py.
     #[arg(long, default_value = "python3", env = "BENCH_PYTHON")]
     python: String,
@@ -90,6 +94,11 @@ fn main() -> ExitCode {
                 growth::draw(&bench);
                 return ExitCode::SUCCESS;
             }
+            if bench.settings.train {
+                train::play(&bench);
+                return ExitCode::SUCCESS;
+            }
+            eprintln!("measured: {}", servers::measured());
             let lines = rows::all(&bench);
             if bench.settings.json {
                 println!("{}", serde_json::to_string_pretty(&lines).expect("plain data"));

@@ -81,6 +81,14 @@ pub fn lockside_path() -> String {
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/target/release/lockside").to_owned())
 }
 
+/// Which binary is measured, for people: its path, what it says that it is, and its size.
+pub fn measured() -> String {
+    let path = lockside_path();
+    let said = std::process::Command::new(&path).arg("version").output().expect("the binary runs").stdout;
+    let size = std::fs::metadata(&path).expect("the binary").len();
+    format!("{path}, {}, {size} bytes", String::from_utf8_lossy(&said).trim())
+}
+
 /// The release binary, as `lockside serve` runs it.
 pub struct Lockside {
     pub process: Process,

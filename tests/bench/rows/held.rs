@@ -130,6 +130,6 @@ pub fn memory(bench: &Bench) -> Vec<Line> {
     vec![
         Line::alone('h', "memory idle", "MB", vec![idle]).budget(Budget::AtMost(10.0)),
         Line::alone('h', "memory with 10,000 connections", "MB", vec![connected]).budget(Budget::AtMost(120.0)),
-        Line::alone('h', "binary, stripped", "MB", vec![size]).budget(Budget::AtMost(8.0)),
+        Line::alone('h', "binary, stripped", "MB", vec![size]).budget(Budget::AtMost(10.0)),
     ]
 }
