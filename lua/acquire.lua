@@ -1,4 +1,4 @@
--- Grants a key to an owner, unless it is held or others wait for it.
+-- Grants a key to an owner alone, unless it is held or others wait for it.
 -- KEYS[1] lock      the lease, JSON         KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue     zset entry -> position   KEYS[4] watch  zset with one member, see lease.lua
 -- ARGV[1] key       ARGV[2] shard   0 to 63
@@ -17,12 +17,15 @@
 --       | {"renewed", lease, valid_until_ms, left_ms}    the owner had it, and own says so: same token
 --       | {"held", lease, valid_until_ms, left_ms}       another attempt, owner or program has it (< 0: no expiry);
 --                                                  another program's lease is ""; or too many sendings were told of it
---       | {"stranger"}                                   something that is no string lies under the key
+--       | {"shared", lease, valid_until_ms, left_ms, count, waiters, why}   leases share it, so many; the last one to end;
+--                                                  why is "mode", or "own" for an owner that shares it and would have that:
+--                                                  it waits in vain
+--       | {"stranger"}                                   something that is no lease lies under the key
 --       | {"rejoining", until_ms, left_ms}               it is free, but its queue was lost, and those who waited are
 --                                                  coming back to their positions until then
 --       | {"late", now_ms}                               see lease.lua
 -- Times are milliseconds since 1970 on this server's clock. The lease names the sendings that were told of it: see
--- lease.lua; undo.lua takes one out.
+-- lease.lua; undo.lua takes one out. A repetition is told of the lease that its attempt has, also where that shares the key.
 -- A free key that others wait for goes to the first of them, and is held. A repetition that is told of a lease on offer
 -- takes it: it is valid for ttl_ms from now where that is longer.
 -- The terms of a lease are those of its grant. Where its promise has ended, and the key is not free yet, it is held.
@@ -48,76 +51,39 @@ local found_keys = redis.call('EXISTS', lock, queue, watch, watch, watch)
 local is_taken, is_unwatched = found_keys > 0, found_keys < 3
 local lease = is_taken and look(lock)
 if type(lease) == 'table' then
-  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
+  if not is_shared(lock) then
+    return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
+  end
+  local share, text, ends, is_replay = own_share(lock, identity, nonce, request, own)
+  local row = is_replay and told_again(KEYS, ARGV, text, ends, share, true)
+  if row then
+    return row
+  end
+  return shared_row(lock, queue, nil, share and not is_replay and 'own' or 'mode')
 end
 if lease then
-  local begin = string.match(lease, '^{"token":"%d+",()') or #lease + 1
-  local attempt = identity .. nonce
-  local is_replay = string.sub(lease, begin, begin + #attempt - 1) == attempt
-  local is_own = is_replay or (own == 'extend' and string.sub(lease, begin, begin + #identity - 1) == identity)
+  local is_replay = has(lease, identity .. nonce)
+  local is_own = is_replay or (own == 'extend' and has(lease, identity))
   -- What does not expire is no lease of ours any more, whatever it looks like.
   local expires = is_own and redis.call('PEXPIRETIME', lock) or -1
-  if expires < 0 then
-    return found('held', lease)
+  local row = expires >= 0 and told_again(KEYS, ARGV, lease, expires, nil, is_replay)
+  if row then
+    return row
   end
-  -- How long this attempt would be promised it.
-  local asked_ms = terms_of(further) or ttl_ms
-  local valid_until, text = expires, lease
-
-  local by, opens, closes = told(lease)
-  local sending = request ~= '' and request or string.match(nonce, '^"nonce":"([^"]*)')
-  sending = is_replay and sending or '+' .. sending
-  local is_on_offer = take_offer(queue, token_of(lease))
-  if is_on_offer then
-    by = '' -- The waiter that it was offered to may be dead. If it takes its turn yet, it is told by that.
-  elseif not is_promised(lease, expires) then
-    return found('held', lease)
-  end
-  if not find_sending(by, sending) and not find_sending(by, '+*') then
-    local is_full = #by + #sending >= LONGEST_BY
-    if is_full and is_replay then
-      return found('held', lease)
-    end
-    if is_full then
-      by, sending = string.gsub(by, ' ?%+[^ ]+', ''), '+*'
-    end
-    text = tell(lease, by == '' and sending or by .. ' ' .. sending, opens, closes)
-  end
-
-  if not is_replay or is_on_offer then
-    valid_until = math.max(expires, free_at(lease, asked_ms) or 0)
-  end
-  if not is_replay and not terms_of(lease) then
-    local own_ttl_ms = tonumber(string.match(text, '"ttl":(%d+)'))
-    if own_ttl_ms and own_ttl_ms < tonumber(asked_ms) then
-      text = string.gsub(text, '"ttl":%d+', '"ttl":' .. asked_ms, 1)
-    end
-  end
-  if text ~= lease or valid_until ~= expires then
-    -- A write that Redis does even when it is out of memory; then it does the SET, too.
-    redis.call('PEXPIREAT', lock, whole(valid_until))
-    if text ~= lease then
-      -- Not KEEPTTL: a lease in its last millisecond ends here, and the SET would make it one that never does.
-      redis.call('SET', lock, text, 'PXAT', whole(valid_until))
-    end
-  end
-  if is_replay and text ~= lease and string.find(lease, ',"hold":"', 1, true) then
-    redis.call('SPUBLISH', push .. 'all', 'repeated\n' .. key .. '\n' .. token_of(lease))
-  end
-  local left_ms = math.max(valid_until - now_ms, 0)
-  if is_replay then
-    return {'replayed', text, valid_until, left_ms}
-  end
-  return {'renewed', text, valid_until, left_ms}
+  return found('held', lease)
 end
 
 if is_taken then
   local handed, left_ms = hand_over(KEYS, ARGV, nil, nil, nil, is_unwatched)
-  if left_ms then
+  if handed == 'rejoining' then
     return {'rejoining', now_ms + left_ms, left_ms}
   end
   if handed then
-    return found('held', look(lock))
+    lease = look(lock)
+    if type(lease) == 'table' then
+      return shared_row(lock, queue, nil, 'mode')
+    end
+    return found('held', lease)
   end
 end
 local by = request ~= '' and '"by":"' .. request .. '",' or ''

@@ -7,11 +7,11 @@
 --       | {"error", text, how}   where the script fails; how: "returned" by it, or "raised" in it, perhaps behind a change
 -- head.lua stands before this text, and then whole_operations, which makes all other functions: of what it returns, <name>
 -- is the script <name>.lua as a function of its KEYS and ARGV.
--- A short way changes nothing before it knows that its operation is plain: a free key without a queue; a key that another
--- attempt has; a release or a renewal by the token, of a lease without terms. Only the latter two are plain in a shard that
--- is watched, and no release is. Where it is not, or Redis refuses a command, the whole operation follows as if nothing had
--- been looked at, and says what there is to say; of a token that was not above the last one it finds the entry in the index,
--- and draws another.
+-- A short way changes nothing before it knows that its operation is plain: a free key without a queue, or one to share that
+-- has room and no lease that ended; a key that another attempt has; a release or a renewal by the token, of a lease without
+-- terms that has its key alone. Only the latter two are plain in a shard that is watched, and no release is. Where it is not,
+-- or Redis refuses a command, the whole operation follows as if nothing had been looked at, and says what there is to say; of
+-- a token that was not above the last one it finds the entry in the index, and draws another.
 -- Redis looks for room and for replicas before a call's first write only: what one operation may write, all may.
 -- A script, because entering one and reading from a socket cost Redis more than an operation does.
 local rows, count      = {}, 0
@@ -23,7 +23,7 @@ local operations
 
 while at < #ARGV do
   local name, key_count, last = ARGV[at], ARGV[at + 1], at + 2 + ARGV[at + 2]
-  local is_hot = name == 'acquire' or name == 'release' or name == 'renew'
+  local is_hot = name == 'acquire' or name == 'release' or name == 'renew' or name == 'share'
   -- Operations that were sent together have mostly the same one.
   local not_after, row = is_hot and ARGV[last], nil
   if is_hot and not_after ~= timely and (not_after == '' or now_us <= not_after * 1000) then
@@ -63,6 +63,34 @@ while at < #ARGV do
             row = {'held', lease, ends, ends < 0 and ends or math.max(ends - now_ms, 0)}
           end
         end
+      end
+    end
+  elseif name == 'share' then
+    local lock, tokens, queue, watch = unpack(KEYS, next_key, next_key + 3)
+    local key, shard, floor, _, identity, nonce, request, ttl_ms, further, own = unpack(ARGV, at + 3, last)
+    -- EXISTS counts a key as often as it is named: 1 is the lock alone.
+    local taken = request == '' and own == 'refuse' and redis.pcall('EXISTS', lock, queue, queue, watch, watch)
+    local sending = 's\n' .. (string.match(nonce, '^"nonce":"([^"]*)",$') or '')
+    local sharing = taken == 0 and 0
+    local marks = taken == 1 and redis.pcall('ZMSCORE', lock, SHARED, sending)
+    if marks and marks[1] and not marks[2] and redis.pcall('ZCOUNT', lock, '(0', since) == 0 then
+      sharing = redis.pcall('ZCOUNT', lock, '(' .. since, '+inf')
+    end
+    local sequence = math.max(now_sequence, floor + 1, (drawn[shard] or 0) + 1)
+    local limit = tonumber(string.match(further, '^,"mode":"shared","limit":"(%d+)"')) or MOST_SHARES
+    if type(sharing) == 'number' and sharing < limit and sequence < SEQUENCE_END then
+      drawn[shard] = sequence
+      local token = whole(sequence * 64 + shard)
+      until_of[ttl_ms] = until_of[ttl_ms] or whole(now_ms + ttl_ms)
+      local ends = until_of[ttl_ms]
+      -- As grant.lua does it, and why.
+      if redis.pcall('ZADD', tokens, 'GT', 'CH', token, LAST, token, key .. '\n' .. token) == 2
+        and type(redis.pcall('PEXPIREAT', lock, ends, 'GT')) == 'number'
+        and type(redis.pcall('ZADD', lock, '0', SHARED, ends, token, '-' .. token,
+          LEASE .. token .. '",' .. identity .. nonce .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
+          '-' .. token, sending)) == 'number'
+        and (taken == 1 or redis.pcall('PEXPIREAT', lock, ends) == 1) then
+        row = 'granted ' .. token .. ' ' .. since .. ' ' .. ends
       end
     end
   elseif name == 'release' then

@@ -19,6 +19,9 @@ local LAST = '\255'
 local LEASE = '{"token":"'
 -- The mark at the end of a lease that its owner renewed by its token: a caller counts on it, so no undo frees the key.
 local RENEWED = ',"renewed":true}'
+-- The member of a key that leases share which says so, see shared.lua; and how many may where a request says nothing of it.
+local SHARED = '{"shared":true}'
+local MOST_SHARES = 10000
 -- Bytes of a key that are read at first: nearly every lease, and little of another program's value. Texts, like all
 -- numbers that go to Redis often: it would spell them each time.
 local FIRST_READ, FIRST_READ_END = 4096, '4095'

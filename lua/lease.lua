@@ -83,6 +83,12 @@ local function token_of(lease)
   return string.match(lease, '^{"token":"(%d+)",')
 end
 
+-- Whether these words stand behind the token of a lease, as its owner does, and then its attempt.
+local function has(lease, words)
+  local begin = string.match(lease, '^{"token":"%d+",()') or #lease + 1
+  return string.sub(lease, begin, begin + #words - 1) == words
+end
+
 -- The lease with the mark.
 local function renewed(lease)
   return string.sub(lease, -#RENEWED) == RENEWED and lease or string.sub(lease, 1, -2) .. RENEWED

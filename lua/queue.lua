@@ -1,10 +1,11 @@
--- Not a script: stands, behind lease.lua, before those that grant, or that free a key and so offer it to the next waiter.
+-- Not a script: stands behind grant.lua, before those that grant, or that free a key and so offer it to the next waiter.
 -- Each of them has lock, tokens, queue, watch as its first KEYS and key, shard, floor, push as its first ARGV (see
 -- acquire.lua), and hands both on as they are: `keys`, `args`.
 -- queue is a zset, entry -> position, from 1 on. An entry is six lines of text that its sidecar made:
 --   sidecar, waiter (names without a newline), ttl_ms, identity, attempt, further
 -- A sidecar's name is PROCESS-N, one for each thread of a process. attempt is the nonce, and "by" where the nonce does not
--- name the sending, as the lease has them; the other words are acquire.lua's.
+-- name the sending, as the lease has them; the other words are acquire.lua's. `further` begins ,"mode":"shared" and then
+-- perhaps ,"limit":"N" of a waiter that would share the key: see shared.lua. First come, first served over both modes.
 -- Before them, at 0, may stand marks. "offer", token, sidecar: the lease was granted to a waiter, and its sidecar has yet to
 -- take it, by renew.lua. The script that takes it or frees the key removes the mark; so one that is found beside a free key
 -- lapsed, and none of that process's waiters is served before the process says that it is there. "rejoin", a time: the
@@ -28,50 +29,8 @@ local REJOIN_MS = 300
 -- Waiters behind the one that is served whose sidecars are told: the one that is served may be dead, and the next ones,
 -- too. The others look by themselves.
 local TOLD_BEHIND = 4
-
--- The next sequence of the shard, or nil and an error; nothing is changed then.
-local function next_sequence(keys, args)
-  local tokens, shard = keys[2], args[2]
-  local sequence = math.max(now_sequence, args[3] + 1)
-  local raised = sequence < SEQUENCE_END and redis.pcall('ZADD', tokens, 'GT', 'CH', whole(sequence * 64 + shard), LAST)
-  if type(raised) == 'table' then
-    return nil, raised
-  end
-  if raised == 0 then
-    sequence = math.floor(redis.call('ZMSCORE', tokens, LAST)[1] / 64) + 1
-    if sequence < SEQUENCE_END then
-      redis.call('ZADD', tokens, whole(sequence * 64 + shard), LAST)
-    end
-  end
-  if sequence >= SEQUENCE_END then
-    return nil, redis.error_reply('ERR the sequence of shard ' .. shard .. ' is used up: no token is left above it')
-  end
-  return sequence
-end
-
--- Grants the key, valid for valid_ms: token, since, valid_until; or a fourth, an error, and nothing is granted.
-local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
-  local lock, tokens, key = keys[1], keys[2], args[1]
-  local sequence, refusal = next_sequence(keys, args)
-  if refusal then
-    redis.pcall('ZREM', tokens, key) -- As batch.lua may have left it.
-    return nil, nil, nil, refusal
-  end
-  local token = whole(sequence * 64 + args[2])
-  local since = now_ms
-  local valid_until = since + valid_ms
-  -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
-  redis.call('ZADD', tokens, token, key)
-  -- Lua writes a number in 14 digits, and a time of ours has 13.
-  local set = redis.pcall('SET', lock,
-    '{"token":"' .. token .. '",' .. attempt .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',
-    'NX', 'PXAT', whole(valid_until))
-  if type(set) == 'table' and set.err then
-    redis.call('ZREM', tokens, key) -- A key that was freed while its slot moves to another server.
-    return nil, nil, nil, set
-  end
-  return token, since, valid_until
-end
+-- Waiters that a key is offered to at once, where they can share it.
+local MOST_OFFERS = 64
 
 -- Removes all entries of a process from the queue. If it lives it puts them back, each at its position, once it is told or
 -- listens again.
@@ -89,69 +48,145 @@ local function drop(keys, args, process)
   end
 end
 
--- Offers a free key to the first waiter: "offered"; "rejoining" and for how long yet, milliseconds; or nil where there is
--- none to offer it to. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a process
--- that is `awake` did not let one lapse for want of life; `resigned`: see the channels above. Those who watch are told,
--- unless there are surely none.
-local function hand_over(keys, args, freed, awake, resigned, is_unwatched)
-  local queue, key, push = keys[3], args[1], args[4]
-  -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
-  if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
-    return nil -- What is no queue holds up no caller.
+-- The first waiter's entry, and how many may share the key where it is served (nil where it wants it alone).
+local function first_waiter(queue)
+  while true do
+    local first = redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', '1')[1]
+    if not first then
+      return nil
+    end
+    local further = string.match(first, '^[%w-]+\n[^\n]*\n%d+\n[^\n]*\n[^\n]*\n([^\n]*)$')
+    if further then
+      return first, limit_of(further)
+    end
+    redis.call('ZREM', queue, first) -- Not one that a sidecar made.
   end
+end
+
+-- What the first waiter waits for, of a key that leases share: the token of a lease, its text and its end. Where it need not
+-- wait, as where Redis refuses its grant, a lease that ends soon or is looked at soon.
+local function awaited_by_first(lock, queue)
+  local _, limit = first_waiter(queue)
+  local count = count_shares(lock)
+  local token, lease, ends = awaited(lock, count, limit)
+  if limit and count < limit then
+    ends = math.min(ends, now_ms + REJOIN_MS)
+  end
+  return token, lease, ends
+end
+
+-- Removes the marks of offers that lapsed, and what their processes have in the queue; for how long waiters are coming back
+-- yet, milliseconds, or nil. An offer stands while its lease shares the key: an exclusive one does not, since the key is
+-- free of those. `freed`, `awake`: see `hand_over`.
+local function clear_marks(keys, args, freed, awake, is_shared_still)
+  local lock, queue = keys[1], keys[3]
   for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
     local rejoin_until = tonumber(string.match(mark, '^rejoin\n(%d+)$'))
     local left_ms = (rejoin_until or 0) - now_ms
     -- More is left only where the clock went back.
     if left_ms > 0 and left_ms <= REJOIN_MS then
-      return 'rejoining', left_ms
+      return left_ms
     end
     local token, process = string.match(mark, '^offer\n(%d+)\n(%w+)')
-    if process and token ~= freed and process ~= awake then
-      drop(keys, args, process)
+    if not (token and is_shared_still and share_of(lock, token)) then
+      if process and token ~= freed and process ~= awake then
+        drop(keys, args, process)
+      end
+      redis.call('ZREM', queue, mark)
     end
-    redis.call('ZREM', queue, mark)
   end
-  local first = redis.call('ZRANGE', queue, 0, 0)[1]
-  while first do
-    local sidecar, waiter, ttl_ms, identity, attempt, further =
-      string.match(first, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
-    if sidecar then
-      local listens = redis.call('PUBSUB', 'SHARDNUMSUB', push .. sidecar)[2] > 0
-      local offer_ms = listens and OFFER_MS or UNHEARD_OFFER_MS
-      local token = grant(keys, args, identity .. attempt, ttl_ms, further, offer_ms)
-      if not token then
-        return nil
-      end
-      -- In this order, so that the queue keeps its expiry.
-      redis.call('ZADD', queue, 0, 'offer\n' .. token .. '\n' .. sidecar)
-      redis.call('ZREM', queue, first)
-      if not is_unwatched then
-        tell_watchers(keys[4], queue, push, 'granted', key, token)
-      end
-      redis.call('SPUBLISH', push .. sidecar,
-        'turn\n' .. key .. '\n' .. waiter .. '\n' .. token .. '\n' .. offer_ms .. (resigned and '\nresigned' or ''))
-      local knows = {[sidecar] = true}
-      for _, entry in ipairs(redis.call('ZRANGE', queue, 1, TOLD_BEHIND)) do
-        local behind = string.match(entry, '^([%w-]+)\n')
-        if behind and not knows[behind] then
-          knows[behind] = true
-          redis.call('SPUBLISH', push .. behind, 'offer\n' .. key .. '\n' .. offer_ms)
-        end
-      end
-      return 'offered'
-    end
-    redis.call('ZREM', queue, first) -- Not one that a sidecar made.
-    first = redis.call('ZRANGE', queue, 0, 0)[1]
-  end
-  return nil
 end
 
--- What a script that freed a key, by ending the lease of the token `freed`, does at its end: tells those who watch how it
--- ended, in a word, and offers it to the first waiter. Where Redis takes no new key here, as while the slot moves to another
--- server, or waiters are coming back, those who wait are told to look for themselves.
--- `resigned` as above.
-local function pass_on(keys, args, freed, word, resigned)
+-- Offers the key to a waiter, by its entry: whether Redis granted it.
+local function offer(keys, args, entry, limit, is_shared_still, resigned, is_unwatched)
+  local queue, key, push = keys[3], args[1], args[4]
+  local sidecar, waiter, ttl_ms, identity, attempt, further =
+    string.match(entry, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
+  local listens = redis.call('PUBSUB', 'SHARDNUMSUB', push .. sidecar)[2] > 0
+  local offer_ms = listens and OFFER_MS or UNHEARD_OFFER_MS
+  local token
+  if limit then
+    token = grant_share(keys, args, identity .. attempt, ttl_ms, further, offer_ms, is_shared_still)
+  else
+    token = grant(keys, args, identity .. attempt, ttl_ms, further, offer_ms)
+  end
+  if not token then
+    return nil
+  end
+  -- In this order, so that the queue keeps its expiry.
+  redis.call('ZADD', queue, 0, 'offer\n' .. token .. '\n' .. sidecar)
+  redis.call('ZREM', queue, entry)
+  if not is_unwatched then
+    tell_watchers(keys[4], queue, push, 'granted', key, token)
+  end
+  redis.call('SPUBLISH', push .. sidecar,
+    'turn\n' .. key .. '\n' .. waiter .. '\n' .. token .. '\n' .. offer_ms .. (resigned and '\nresigned' or ''))
+  return sidecar, offer_ms
+end
+
+-- Offers a key that is free, or that leases share (`is_shared_still`), to the first waiters, as many as have room: "offered";
+-- "rejoining" and for how long yet, milliseconds; "blocked" where the first must wait, and for how long at most; or nil where
+-- there is none to offer it to. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a
+-- process that is `awake` did not let one lapse for want of life; `resigned`: see the channels above. Those who watch are
+-- told, unless there are surely none.
+local function hand_over(keys, args, freed, awake, resigned, is_unwatched, is_shared_still)
+  local lock, tokens, queue, key, push = keys[1], keys[2], keys[3], args[1], args[4]
+  -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.
+  if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
+    return nil -- What is no queue holds up no caller.
+  end
+  local left_ms = clear_marks(keys, args, freed, awake, is_shared_still)
+  if left_ms then
+    return 'rejoining', left_ms
+  end
+  local knows, longest_ms, offered = {}, nil, 0
+  local first, limit = first_waiter(queue)
+  while first and offered < MOST_OFFERS do
+    if is_shared_still and not limit then
+      break
+    end
+    if is_shared_still then
+      prune(lock, tokens, key)
+      if count_shares(lock) >= limit then
+        break
+      end
+    end
+    local sidecar, offer_ms = offer(keys, args, first, limit, is_shared_still, resigned, is_unwatched)
+    if not sidecar then
+      break
+    end
+    offered, knows[sidecar], longest_ms = offered + 1, true, offer_ms
+    if not limit then
+      break
+    end
+    is_shared_still = true
+    first, limit = first_waiter(queue)
+  end
+  if offered == 0 then
+    if first and is_shared_still then
+      local _, _, ends = awaited_by_first(lock, queue)
+      return 'blocked', math.max(ends - now_ms, 0)
+    end
+    return nil
+  end
+  if offered == MOST_OFFERS then
+    redis.call('SPUBLISH', push .. 'all', 'offer\n' .. key .. '\n0') -- They may have room, too.
+  end
+  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', TOLD_BEHIND)) do
+    local behind = string.match(entry, '^([%w-]+)\n')
+    if behind and not knows[behind] then
+      knows[behind] = true
+      redis.call('SPUBLISH', push .. behind, 'offer\n' .. key .. '\n' .. longest_ms)
+    end
+  end
+  return 'offered'
+end
+
+-- What a script does at its end that ended the lease of the token `freed`: tells those who watch how it ended, in a word,
+-- and offers the key, which is free or which others share still, to the first waiter. Where that has to wait, or Redis takes
+-- no new key here, as while the slot moves to another server, or waiters are coming back, those who wait are told to look
+-- for themselves, and when. `resigned` as above.
+local function pass_on(keys, args, freed, word, resigned, is_shared_still)
   -- EXISTS counts a key as often as it is named: 1 is the queue alone.
   local found = redis.call('EXISTS', keys[3], keys[4], keys[4])
   if found == 0 then
@@ -161,7 +196,7 @@ local function pass_on(keys, args, freed, word, resigned)
   if not is_unwatched then
     tell_watchers(keys[4], keys[3], args[4], word, args[1], freed)
   end
-  local outcome, left_ms = hand_over(keys, args, freed, nil, resigned, is_unwatched)
+  local outcome, left_ms = hand_over(keys, args, freed, nil, resigned, is_unwatched, is_shared_still)
   if outcome ~= 'offered' and redis.call('EXISTS', keys[3]) == 1 then
     redis.call('SPUBLISH', args[4] .. 'all', 'offer\n' .. args[1] .. '\n' .. (left_ms or 0))
   end

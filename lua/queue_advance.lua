@@ -1,4 +1,4 @@
--- Moves the queue on when the lease before it has ended, and tells a sidecar how its waiters stand.
+-- Moves the queue on when what it waits for has ended, and tells a sidecar how its waiters stand.
 -- KEYS[1] lock    the lease, JSON          KEYS[2] tokens  zset key -> token, and the last token of the shard
 -- KEYS[3] queue   zset entry -> position
 -- KEYS[4] watch   zset with one member, see lease.lua
@@ -8,8 +8,8 @@
 -- ARGV[7..] entries  of the caller's waiters: the first and the last in the queue at least
 -- Returns {"held", lease, valid_until_ms, left_ms, rank ..}   the key is held (< 0: no expiry), perhaps from just now on;
 --                              the lease is "" where it is another program's; valid_until_ms -1 where how is "" and the
---                              lease has no terms
---       | {"stranger", rank ..}   something that is no string lies under the key
+--                              lease has no terms. Of a key that leases share, the one whose end the first waiter waits for
+--       | {"stranger", rank ..}   something that is no lease lies under the key
 --       | {"free", left_ms, rank ..}   it is free: Redis would not grant it, or waiters are missing or coming back;
 --                              left_ms of the time that they have for that, < 0 where that is over
 -- rank: how many wait before this entry (0 where how is ""), or -1 where it is not in the queue; before it moved on.
@@ -42,13 +42,18 @@ for i, entry in ipairs(entries) do
     ranks[i] = redis.call('ZRANK', queue, entry) - redis.call('ZCOUNT', queue, '-inf', 0)
   end
 end
+local is_shared_already = type(lease) == 'table' and is_shared(lock)
 local left_ms
-if not lease and is_whole then
-  left_ms = select(2, hand_over(KEYS, ARGV, nil, process))
+if (not lease or is_shared_already) and is_whole then
+  left_ms = select(2, hand_over(KEYS, ARGV, nil, process, nil, nil, is_shared_already))
   lease = look(lock)
 end
 if not lease then
   return row({'free', left_ms or -1}, ranks)
+end
+if type(lease) == 'table' and is_shared(lock) then
+  local token, text, ends = awaited_by_first(lock, queue)
+  return row({'held', shown(text, token), ends, math.max(ends - now_ms, 0)}, ranks)
 end
 if type(lease) == 'table' then
   return row({'stranger'}, ranks)

@@ -15,13 +15,14 @@ local marks = redis.pcall('ZMSCORE', queue, 'offer\n' .. token .. '\n' .. sideca
 if marks.err or not marks[1] then
   return {'nothing'}
 end
-local lease = look(lock)
+local lease, share = look(lock), nil
+if type(lease) == 'table' and is_shared(lock) then
+  share, lease = token, share_of(lock, token)
+end
 if type(lease) ~= 'string' or token_of(lease) ~= token or renewed(lease) == lease
   or string.find(told(lease), ' ', 1, true) then
   return {'nothing'}
 end
--- The index first: were it of another type, Redis would refuse here, before anything is changed.
-redis.call('ZREM', tokens, key)
-redis.call('DEL', lock)
-pass_on(KEYS, ARGV, token, 'released')
+local is_shared_still = remove(lock, tokens, key, share)
+pass_on(KEYS, ARGV, token, 'released', nil, is_shared_still)
 return {'declined'}

@@ -9,9 +9,10 @@
 -- ARGV[8] position  what it had before the queue was lost or it was dropped from it, or "" for the end of the queue
 -- ARGV[9] own     as acquire.lua has it: with "extend" a waiter whose owner has the key does not wait
 -- ARGV[10] not_after  see lease.lua
--- Returns {"waiting", position, left_ms}   left_ms of the lease that it waits for (-1: no expiry, -2: the key is free)
+-- Returns {"waiting", position, left_ms}   left_ms of the lease that the first one waits for (-1: no expiry,
+--                      -2: the key is free)
 --       | {"turn", token}    its turn has come already, so it is not in the queue
---       | {"own"}            its owner has the key: it is to ask for it again, and is not in the queue
+--       | {"own"}            its owner has the key, or shares it: it is to ask for it again, and is not in the queue
 --       | {"late", now_ms}   see lease.lua
 -- A free key stays free when a waiter comes back to its position: others that stood before it may be about to, too. The
 -- first to come back to an empty queue says so to all, and no waiter is served for REJOIN_MS.
@@ -31,9 +32,23 @@ if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
 end
 local sidecar, identity = string.match(entry, '^([^\n]*)\n[^\n]*\n%d+\n([^\n]*)\n')
-if type(lease) == 'string' and lease ~= '' then
-  local begin = string.match(lease, '^{"token":"%d+",()')
-  if begin and string.sub(lease, begin, begin + #identity - 1) == identity then
+local is_shared_already = type(lease) == 'table' and is_shared(lock)
+if is_shared_already then
+  local token, lasting = token_at(lock, 's\n' .. sending), nil
+  if token then
+    lasting = share_of(lock, token)
+  end
+  if lasting and has(lasting, identity) then
+    return {'turn', token}
+  end
+  if own == 'extend' then
+    local text, ends = share_of_owner(lock, identity)
+    if text and is_promised(text, ends) then
+      return {'own'}
+    end
+  end
+elseif type(lease) == 'string' and lease ~= '' then
+  if has(lease, identity) then
     if find_sending((told(lease)), sending) then
       return {'turn', token_of(lease)}
     end
@@ -64,7 +79,11 @@ if comes_back and is_new and redis.call('ZCARD', queue) == 1 then
   redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
   redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end
-if not lease and not comes_back then
-  hand_over(KEYS, ARGV)
+if (not lease or is_shared_already) and not comes_back then
+  hand_over(KEYS, ARGV, nil, nil, nil, nil, is_shared_already)
+end
+if is_shared_already or (not lease and is_shared(lock)) then
+  local _, _, ends = awaited_by_first(lock, queue)
+  return {'waiting', position, math.max(ends - now_ms, 0)}
 end
 return {'waiting', position, redis.call('PTTL', lock)}

@@ -1,18 +1,37 @@
 -- Reads leases with their expiry, and how many wait for each.
 -- KEYS[..]   of each key its lock, the lease, JSON, and its queue, zset entry -> position; all of one shard
+-- ARGV[..]   of each key the token of the lease that is asked for where leases share it; or "" for all of them
 -- Returns an array with a row of each key, in the order of KEYS:
---         {"lease", waiters, lease, valid_until_ms, left_ms}   a string; < 0: no expiry, so a stranger's
---       | {"free", waiters}                                    nothing lies under the key
---       | {"stranger", waiters}                                something that is no string lies under the key
+--         {"lease", waiters, lease, valid_until_ms, left_ms}   a string; < 0: no expiry, so a stranger's. Or the lease that
+--                                                              was asked for of those that share the key
+--       | {"shared", waiters, count, left_ms, newest, lease ..}   leases share the key, so many, the last one for left_ms yet;
+--                                                              the newest token; and of the hundred oldest the lease,
+--                                                              valid_until_ms, left_ms
+--       | {"free", waiters}                                    nothing lies under the key, or no lease of this token
+--       | {"stranger", waiters}                                something that is no lease lies under the key
 -- A script, because a value and an expiry read apart may belong to two leases.
 local rows = {}
+local MOST_SHOWN = 100
 
-for i = 1, #KEYS, 2 do
-  local lock, queue = KEYS[i], KEYS[i + 1]
+for i, token in ipairs(ARGV) do
+  local lock, queue = KEYS[i * 2 - 1], KEYS[i * 2]
   local lease = look(lock)
   local waiters = redis.pcall('ZCOUNT', queue, '(0', '+inf')
   waiters = type(waiters) == 'number' and waiters or 0
-  if type(lease) == 'table' then
+  if type(lease) == 'table' and is_shared(lock) then
+    if token ~= '' then
+      local text, ends = share_of(lock, token)
+      rows[#rows + 1] = text and {'lease', waiters, shown(text, token), ends, ends - now_ms} or {'free', waiters}
+    else
+      local texts, times, newest = shares(lock, MOST_SHOWN)
+      local left_ms = math.max(redis.call('PEXPIRETIME', lock) - now_ms, 0)
+      local row = {'shared', waiters, count_shares(lock), left_ms, newest}
+      for at, text in ipairs(texts) do
+        row[#row + 1], row[#row + 2], row[#row + 3] = shown(text, token_of(text)), times[at], times[at] - now_ms
+      end
+      rows[#rows + 1] = row
+    end
+  elseif type(lease) == 'table' then
     if not string.find(lease.err, '^WRONGTYPE') then
       return lease
     end

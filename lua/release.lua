@@ -12,10 +12,10 @@
 --                   know; else ""
 -- ARGV[10] not_after see lease.lua
 -- Returns {"released"}
---       | {"lost"}           nothing lies under the key
+--       | {"lost"}           nothing lies under the key, or of the leases that share it none has this token
 --       | {"told"}           another sending was told of the lease later: it stays, without this one
 --       | {"other", lease}   not this owner's lease (of this token); the caller tells lost from not yours
---       | {"stranger"}       something that is no string lies under the key
+--       | {"stranger"}       something that is no lease lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A lease that a connection to a sidecar holds (its field "hold") and that is released by its token is said to all.
 -- A caller that has the token leaves a rest behind until "min" and rest_ms are over, see lease.lua. A sending does not end
@@ -33,8 +33,17 @@ if refusal then
   return refusal
 end
 local lease = look(lock)
+local share, ends
 if type(lease) == 'table' then
-  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
+  if not is_shared(lock) then
+    return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
+  end
+  if token == '' then
+    local last, text = awaited(lock, count_shares(lock))
+    return {'other', shown(text, last)}
+  end
+  share = token
+  lease, ends = share_of(lock, token)
 end
 if not lease then
   return {'lost'}
@@ -48,36 +57,32 @@ else
   mine = string.sub(lease, 1, #beginning) == beginning
 end
 if not mine then
-  return {'other', lease}
+  return {'other', shown(lease, share)}
 end
 local ttl, delay, min = terms_of(lease)
 if sending ~= '' then
   local by, opens, closes = told(lease)
   if string.match(by, '[^ ]*$') ~= sending then
     local first, last = find_sending(by, sending)
-    local expires = first and redis.call('PEXPIRETIME', lock) or -1
+    local expires = first and (ends or redis.call('PEXPIRETIME', lock)) or -1
     if expires > 0 then
       by = without(by, first, last)
       -- The work of this one may go on: an undo of the later one must not skip the delay.
       if ttl and not find_sending(by, CLOSED) then
         by = CLOSED .. ' ' .. by
       end
-      -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
-      redis.call('PEXPIREAT', lock, whole(expires))
-      redis.call('SET', lock, tell(lease, by, opens, closes), 'PXAT', whole(expires))
+      store(lock, share, lease, tell(lease, by, opens, closes), expires, expires)
     end
     return {'told'}
   end
   local free_from = ttl and math.max(now_ms + delay, since_of(lease) + min) or 0
   if free_from > now_ms then
-    local expires = redis.call('PEXPIRETIME', lock)
-    if expires < 0 or free_from < expires then
+    local was, expires = ends or redis.call('PEXPIRETIME', lock), nil
+    if was < 0 or free_from < was then
       shortened(watch, queue, push, key, token_of(lease), free_from)
       expires = free_from
     end
-    -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
-    redis.call('PEXPIREAT', lock, whole(expires))
-    redis.call('SET', lock, tell(lease, by .. ' ' .. CLOSED, opens, closes), 'PXAT', whole(expires))
+    store(lock, share, lease, tell(lease, by .. ' ' .. CLOSED, opens, closes), expires or was, was)
     return {'released'}
   end
 else
@@ -88,17 +93,15 @@ else
   if free_from > now_ms then
     take_offer(queue, token_of(lease))
     local rest = string.gsub(lease, '^{"token":"%d+",', '%0"rest":true,', 1)
-    if free_from < redis.call('PEXPIRETIME', lock) then
+    local was = ends or redis.call('PEXPIRETIME', lock)
+    if free_from < was then
       shortened(watch, queue, push, key, token_of(lease), free_from)
     end
-    redis.call('PEXPIREAT', lock, whole(free_from))
-    redis.call('SET', lock, rest, 'PXAT', whole(free_from))
+    store(lock, share, lease, rest, free_from, was)
     tell_watchers(watch, queue, push, 'released', key, token_of(lease))
     return {'released'}
   end
 end
--- The index first: were it of another type, Redis would refuse here, before anything is changed.
-redis.call('ZREM', tokens, key)
-redis.call('DEL', lock)
-pass_on(KEYS, ARGV, token_of(lease), 'released', resigns ~= '')
+local is_shared_still = remove(lock, tokens, key, share)
+pass_on(KEYS, ARGV, token_of(lease), 'released', resigns ~= '', is_shared_still)
 return {'released'}

@@ -1,6 +1,6 @@
 -- Sets the remaining time of a lease that is still the caller's; never adds to it.
 -- KEYS[1] lock   the lease, JSON           KEYS[2] queue     zset entry -> position
--- KEYS[3] forced string, the token that was last removed by force
+-- KEYS[3] forced string, the tokens that were last removed by force, see force.lua
 -- KEYS[4] watch  zset with one member, see lease.lua
 -- ARGV[1] key    ARGV[2] token             ARGV[3] identity  the owner as the lease spells it
 -- ARGV[4] ttl_ms >= 1, or "" for the lease's own
@@ -14,11 +14,11 @@
 -- Returns {"renewed", lease, valid_until_ms, left_ms}   when the key gets free
 --       | {"capped"}         its terms let nothing be promised any more: it ends, or has ended
 --       | {"too_long", delay_ms}  longest_ms is exceeded by the delay
---       | {"lost"}           nothing lies under the key
+--       | {"lost"}           nothing lies under the key, or of the leases that share it none has this token
 --       | {"forced"}         the lease was removed by force
 --       | {"superseded"}     "extend": another sending of the attempt was told of the lease later, and holds it now
 --       | {"other", lease}   not this owner's lease of this token; the caller tells lost from not yours
---       | {"stranger"}       something that is no string lies under the key
+--       | {"stranger"}       something that is no lease lies under the key
 --       | {"late", now_ms}   see lease.lua
 -- A time that gets shorter is said to all, for those who wait for the lease or hold it.
 -- The time is that of the promise: the terms of a lease may let the key be taken for longer, see lease.lua.
@@ -33,21 +33,26 @@ if refusal then
   return refusal
 end
 local lease = look(lock)
+local share, ends
 if type(lease) == 'table' then
-  return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
+  if not is_shared(lock) then
+    return string.find(lease.err, '^WRONGTYPE') and {'stranger'} or lease
+  end
+  share = token
+  lease, ends = share_of(lock, token)
 end
 local mine = '{"token":"' .. token .. '",' .. identity
 if not lease or string.sub(lease, 1, #mine) ~= mine then
-  if redis.pcall('GET', forced) == token then
+  if is_among(redis.pcall('GET', forced), token) then
     return {'forced'}
   end
-  return lease and {'other', lease} or {'lost'}
+  return lease and {'other', shown(lease, share)} or {'lost'}
 end
 local own_ttl_ms, delay_ms = terms_of(lease)
 if ttl_ms == '' then
   ttl_ms = own_ttl_ms or string.match(lease, '"ttl":(%d+)')
   if not ttl_ms then
-    return {'other', lease}
+    return {'other', shown(lease, share)}
   end
 elseif delay_ms and longest_ms ~= '' and ttl_ms + delay_ms > tonumber(longest_ms) then
   return {'too_long', delay_ms}
@@ -76,6 +81,16 @@ else
   may_shorten = by == sending and renewed(lease) ~= lease
 end
 local left_ms = valid_until - now_ms
+if share then
+  if valid_until < ends and not may_shorten then
+    valid_until, left_ms = ends, ends - now_ms
+  end
+  store(lock, share, lease, text, valid_until, ends)
+  if valid_until < ends and (how == 'set' or redis.call('EXISTS', queue, watch) > 0) then
+    shortened(watch, queue, push, key, token, valid_until)
+  end
+  return {'renewed', shown(text, share), valid_until, left_ms}
+end
 if redis.call('PEXPIREAT', lock, whole(valid_until), 'GT') == 0 then
   local expires = not may_shorten and redis.call('PEXPIRETIME', lock) or -1
   if expires > 0 then

@@ -25,8 +25,14 @@ if refusal then
   return refusal
 end
 local lease = look(lock)
-if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
-  return lease
+local share, ends
+if type(lease) == 'table' then
+  if is_shared(lock) then
+    share = token_at(lock, 's\n' .. sending) or '0'
+    lease, ends = share_of(lock, share)
+  elseif not string.find(lease.err, '^WRONGTYPE') then
+    return lease
+  end
 end
 if entry ~= '' then
   local left = redis.pcall('ZREM', queue, entry)
@@ -35,6 +41,9 @@ if entry ~= '' then
   end
   if left == 1 then
     tell_watchers(watch, queue, push, 'waiting', key, '0')
+    if share then
+      hand_over(KEYS, ARGV, nil, nil, nil, nil, true) -- Those behind it may have room.
+    end
   end
 end
 if sending == '' then
@@ -56,16 +65,12 @@ end
 local others = without(by, first, last)
 if others ~= '' or renewed(lease) == lease then
   take_offer(queue, token_of(lease))
-  local expires = redis.call('PEXPIRETIME', lock)
+  local expires = ends or redis.call('PEXPIRETIME', lock)
   if expires > 0 then
-    -- As in acquire.lua: the first write lets the second through when Redis is out of memory.
-    redis.call('PEXPIREAT', lock, whole(expires))
-    redis.call('SET', lock, tell(lease, others, opens, closes), 'PXAT', whole(expires))
+    store(lock, share, lease, tell(lease, others, opens, closes), expires, expires)
   end
   return {'told'}
 end
--- The index first: were it of another type, Redis would refuse here, before anything is changed.
-redis.call('ZREM', tokens, key)
-redis.call('DEL', lock)
-pass_on(KEYS, ARGV, token_of(lease), 'released')
+local is_shared_still = remove(lock, tokens, key, share)
+pass_on(KEYS, ARGV, token_of(lease), 'released', nil, is_shared_still)
 return {'undone'}

@@ -38,6 +38,10 @@ metrics! {
     requests: IntCounterVec = "lockside_requests_total" ["dialect", "operation", "outcome"];
     /// Time from a request's head to its answer's head, in seconds, by kind of operation, over all APIs: acquire, hold, renew, release, read, wait, other.
     request_seconds: HistogramVec = "lockside_request_duration_seconds" ["operation"];
+    /// Acquires that were asked for, by mode: exclusive or shared.
+    acquires: IntCounterVec = "lockside_acquire_total" ["mode"];
+    /// Shared acquires that were refused, by reason: exclusive (the key is held alone), full (as many leases share it as may), queue (others wait for it).
+    shared_refused: IntCounterVec = "lockside_shared_refused_total" ["reason"];
     /// Time from sending a command to its reply or deadline, in seconds.
     redis_seconds: HistogramVec = "lockside_redis_round_trip_seconds" [];
     /// Redis commands sent, by script or kind of command.

@@ -33,7 +33,7 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     match content {
         Acquired::Granted(lease) => Ok(confirming(locked(&lease, "created"), unconfirmed)),
         Acquired::Replayed(lease) | Acquired::Renewed(lease) => Ok(confirming(locked(&lease, "renewed"), unconfirmed)),
-        Acquired::Held(holder) => Err(Failure::Held(holder)),
+        Acquired::Held(holder, _) => Err(Failure::Held(holder)),
     }
 }
 

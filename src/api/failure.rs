@@ -36,7 +36,7 @@ pub enum Failure {
     /// The caller had the lease, and it expired, was force-released, or was superseded.
     Lost,
     /// The token does not hold the key now; with the one that does, if any.
-    Fenced(Option<Token>),
+    Fenced { token: Option<Token>, is_shared: bool },
     MethodNotAllowed(String),
     RequestTimeout,
     /// The body is compressed.
@@ -162,7 +162,7 @@ impl Failure {
             Failure::NoSuchElection(_)   => row("no-such-election",    S::NOT_FOUND,           "This sidecar takes part in no such election; see --elect.", "An dieser Wahl nimmt dieser Dienst nicht teil; siehe --elect.", S::NOT_FOUND,             "Not found",                  S::NOT_FOUND,              Some("ERR_NOT_FOUND"), Grpc::NotFound),
             Failure::NotYours            => row("forbidden",           S::FORBIDDEN,           "The lock belongs to another owner.",     "Die Sperre gehört einem anderen Besitzer.",          S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN"), Grpc::PermissionDenied),
             Failure::Lost                => row("lost",                S::GONE,                "The lease has expired or was released.",                   "Die Sperre ist abgelaufen oder wurde freigegeben.",                 S::NOT_FOUND,             "Not found",                  S::GONE,                   Some("ERR_NOT_FOUND"), Grpc::NotFound),
-            Failure::Fenced(_)           => row("lost",                S::CONFLICT,            "This token no longer holds the lock.",       "Dieses Token hält die Sperre nicht mehr.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND"), Grpc::Aborted),
+            Failure::Fenced { .. }       => row("lost",                S::CONFLICT,            "This token no longer holds the lock.",       "Dieses Token hält die Sperre nicht mehr.",           S::CONFLICT,              "Conflict",                   S::CONFLICT,               Some("ERR_NOT_FOUND"), Grpc::Aborted),
             Failure::MethodNotAllowed(_) => row("method-not-allowed",  S::METHOD_NOT_ALLOWED,  "The method is not allowed here.",        "Diese Methode ist hier nicht erlaubt.",      S::METHOD_NOT_ALLOWED,    "Method not allowed",         S::METHOD_NOT_ALLOWED,     Some("ERR_METHOD_NOT_ALLOWED"), Grpc::Unimplemented),
             Failure::RequestTimeout      => row("bad-request",         S::REQUEST_TIMEOUT,     "The request took too long to arrive.",   "Die Anfrage kam zu langsam an.",             S::REQUEST_TIMEOUT,       "Request timeout",            S::REQUEST_TIMEOUT,        Some("ERR_BODY_READ"), Grpc::DeadlineExceeded),
             Failure::Encoded             => row("unsupported-media-type", S::UNSUPPORTED_MEDIA_TYPE, "The body is compressed (Content-Encoding); send it as it is.", "Die Anfrage ist komprimiert (Content-Encoding); bitte unkomprimiert senden.", S::UNSUPPORTED_MEDIA_TYPE, "Unsupported media type", S::UNSUPPORTED_MEDIA_TYPE, Some("ERR_BODY_READ"), Grpc::Unimplemented),

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::client::{SidecarFlags, path_of};
 use super::failure::{Failure, not_ours};
-use super::view::{Holder, one_line, printable, span};
+use super::view::{Holder, one_line, printable, span, table};
 use super::{run_client, say};
 
 #[derive(Args, Debug)]
@@ -31,10 +31,16 @@ Example: lockside show orders/1234
 Example: lockside show --json orders/1234 | jq -r .state";
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Shown {
     #[serde(default = "held")]
     state: String,
     holder: Option<Holder>,
+    /// Of a lock that leases share: how many, and the first hundred.
+    #[serde(default)]
+    shared_by: Option<u64>,
+    #[serde(default)]
+    holders: Vec<Holder>,
     #[serde(default)]
     waiters: u64,
 }
@@ -63,6 +69,11 @@ fn for_people(key: &str, shown: &Shown) -> String {
     line("key", key.to_owned());
     match &shown.holder {
         None => line("state", "free".to_owned()),
+        Some(_) if shown.shared_by.is_some() => {
+            line("state", shown.state.clone());
+            line("mode", "shared".to_owned());
+            line("shared by", shown.shared_by.unwrap_or_default().to_string());
+        }
         Some(holder) => {
             line("state", shown.state.clone());
             let kind = holder.kind.as_ref().map(|kind| format!(" ({kind})")).unwrap_or_default();
@@ -72,6 +83,7 @@ fn for_people(key: &str, shown: &Shown) -> String {
             }
             let left = holder.valid_for_ms.map(|ms| format!(" ({})", span(ms))).unwrap_or_default();
             let known = [
+                ("mode", holder.mode()),
                 ("token", holder.token.map(|token| token.to_string())),
                 ("since", holder.since.clone()),
                 ("valid", holder.valid_until.as_ref().map(|until| format!("until {until}{left}"))),
@@ -84,5 +96,23 @@ fn for_people(key: &str, shown: &Shown) -> String {
         }
     }
     line("waiters", shown.waiters.to_string());
+    if !shown.holders.is_empty() {
+        lines.push(format!("\n{}", holders(&shown.holders)));
+    }
     lines.join("\n")
+}
+
+/// Those who share a lock, a line each.
+fn holders(holders: &[Holder]) -> String {
+    let cell = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
+    let row = |holder: &Holder| {
+        vec![
+            holder.name(),
+            cell(holder.place()),
+            cell(holder.limit.map(|limit| limit.to_string())),
+            cell(holder.token.map(|token| token.to_string())),
+            cell(holder.valid_for_ms.map(span)),
+        ]
+    };
+    table(&["OWNER", "HOST", "LIMIT", "TOKEN", "VALID FOR"], &holders.iter().map(row).collect::<Vec<_>>())
 }

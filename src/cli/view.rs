@@ -16,6 +16,11 @@ pub struct Holder {
     pub kind: Option<String>,
     #[serde(default)]
     pub token: Option<u64>,
+    /// Whether it has the lock alone; of a sidecar that says it.
+    #[serde(default)]
+    pub mode: Option<String>,
+    #[serde(default)]
+    pub limit: Option<u16>,
     #[serde(default)]
     pub since: Option<String>,
     #[serde(default)]
@@ -32,6 +37,12 @@ impl Holder {
     pub fn name(&self) -> String {
         let stranger = || "another program (lockside did not write this key)".to_owned();
         self.owner.as_deref().map_or_else(stranger, printable)
+    }
+
+    /// Whether it has the lock alone, and how many its request would share it with; without what a terminal would obey.
+    pub fn mode(&self) -> Option<String> {
+        let mode = printable(self.mode.as_deref()?);
+        Some(self.limit.map_or(mode.clone(), |limit| format!("{mode}, limit {limit}")))
     }
 
     /// Where it runs, as `lockside exec` writes it into `meta`; without what a terminal would obey.

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::record::{self, Relation};
 use super::scripts::{Row, Stored};
-use super::{Key, Owner, OwnerKind, Terms, Token};
+use super::{Key, Mode, Owner, OwnerKind, Terms, Token};
 use crate::auth::{Credential, User};
 use crate::directory;
 use crate::fuzz::{parts, text};
@@ -26,14 +26,16 @@ pub fn record(data: &[u8]) {
         let number = 64 * 9 + key.shard().index() as u64;
         let attempt = record::identity(&owner) + &record::nonce(&nonce);
         let terms = Terms { delay_ms: request.len() as u64, ..Terms::NONE };
+        let mode = if request.len() % 2 == 0 { Mode::Exclusive } else { Mode::Shared { limit: Some(3) } };
         let spelled = terms.spelled(30);
-        let further = record::further(&owner, meta.as_deref(), Some("a09-1"), spelled.as_deref());
+        let further = record::further(mode, &owner, meta.as_deref(), Some("a09-1"), spelled.as_deref());
         let by = record::sending(&request);
         let text = format!("{{\"token\":\"{number}\",{attempt}{by}\"since\":5,\"ttl\":30{further}}}");
         let found = Stored { text: text.clone().into(), valid_until_ms: 35, left_ms: 30 };
         let lease = record::read(&key, &found).expect("a lease of ours is read back");
         assert_eq!((lease.owner.clone(), lease.meta, lease.token.get()), (owner.clone(), meta.clone(), number));
         assert_eq!((lease.terms, lease.ttl_ms, lease.is_resting), (terms, 30, false));
+        assert_eq!(lease.mode, Mode::Exclusive, "it lies alone, whatever it says");
 
         // As the scripts know it: by what the text has behind its token, and by its nonce.
         let behind = text.split_once("\",").expect("a token").1;

@@ -8,8 +8,8 @@ use tokio::sync::oneshot;
 use super::attempt::{self, Outcome, Sending};
 use super::detached::Detached;
 use super::key::Key;
-use super::lease::Lease;
-use super::request::{Acquired, Attempt, Expiry, Holder, LockFailure};
+use super::lease::{Lease, Mode};
+use super::request::{Acquired, Attempt, Expiry, Holder, LockFailure, Why};
 use super::scripts::{AcquireArgs, AcquireRow};
 use super::{Engine, Locks, promised};
 use crate::redis::RedisFailure;
@@ -31,9 +31,14 @@ impl Locks {
                 None => std::future::pending().await,
             }
         };
+        engine.shared.modes.asked(attempt.mode);
+        let shares = (attempt.mode != Mode::Exclusive).then(|| (key.clone(), attempt.mode));
         // Detached: once sent, the outcome must be learned even if the caller has gone.
         let outcome = Detached::new(attempt::run(engine, key, attempt, flight, gone)).await;
         drop(stays);
+        if let (Some((key, mode)), Ok((acquired, _))) = (shares, &outcome) {
+            self.0.shared.modes.answered(&key, mode, acquired);
+        }
         outcome
     }
 }
@@ -56,7 +61,7 @@ impl Engine {
             request: &sending.request,
         };
         let sent = Instant::now();
-        match self.scripts.acquire(key, args).await? {
+        match self.scripts.acquire(key, attempt.mode, args).await? {
             // An answer to another question, as after a proxy lost one.
             AcquireRow::Granted { token, .. } if token.shard() != key.shard() => {
                 Err(RedisFailure::Nonsense(format!("the token {} for a key of shard {}", token.get(), key.shard()))
@@ -68,6 +73,7 @@ impl Engine {
                 let lease = Lease {
                     key: key.clone(),
                     token,
+                    mode: attempt.mode,
                     owner: attempt.owner.clone(),
                     since_ms,
                     valid_until_ms,
@@ -91,10 +97,15 @@ impl Engine {
                 let ttl_ms = ttl_ms.max(lease.ttl_ms);
                 promised(lease, ttl_ms, sent).map(Acquired::Renewed).map_err(LockFailure::TooLate)
             }
-            AcquireRow::Held(found) => Ok(Acquired::Held(self.holder(key, &found))),
-            AcquireRow::Stranger => Ok(Acquired::Held(Holder::UNKNOWN)),
+            AcquireRow::Held(found) => Ok(Acquired::Held(self.holder(key, &found), Why::Exclusive)),
+            AcquireRow::Own(found) => Ok(Acquired::Held(self.holder(key, &found), Why::Own)),
+            AcquireRow::Shared { found, count, waiters, why } => {
+                Ok(Acquired::Held(self.sharing(key, count, waiters, &found), why))
+            }
+            AcquireRow::Stranger => Ok(Acquired::Held(Holder::UNKNOWN, Why::Exclusive)),
             AcquireRow::Rejoining { valid_until_ms, left_ms } => {
-                Ok(Acquired::Held(Holder::Queue(Expiry { valid_until_ms, valid_for_ms: left_ms })))
+                let expiry = Expiry { valid_until_ms, valid_for_ms: left_ms };
+                Ok(Acquired::Held(Holder::Queue(expiry), Why::Queue))
             }
         }
     }

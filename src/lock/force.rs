@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::Locks;
 use super::detached::detached;
+use super::lease::Lease;
 use super::request::{Forced, LockFailure, Target};
 use super::scripts::{ForceRow, Stored};
 use crate::request::Caller;
 
 impl Locks {
-    /// Removes a lease of any owner. `by` and `reason` say who did it and why, for the log.
+    /// Removes a lease of any owner, or all that share a key. `by` and `reason` say who did it and why, for the log.
     pub async fn force(&self, target: Target, by: Caller, reason: Option<&str>) -> Result<Forced, LockFailure> {
         let reason = reason.map(str::to_owned);
         let engine = Arc::clone(&self.0);
@@ -23,13 +24,15 @@ impl Locks {
                 },
             };
             match engine.scripts.force(&key, token).await? {
-                ForceRow::Forced(text) => {
-                    let taken = engine.lease(&key, &Stored { text, valid_until_ms: 0, left_ms: 0 })?;
-                    let (holder, holder_kind) = (taken.owner.id.as_str(), taken.owner.kind.label());
-                    let (by, by_kind) = (by.id(), by.kind());
-                    let (key, token) = (key.as_str(), taken.token.get());
-                    tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, reason, "lock force-released");
-                    Ok(Forced::Taken(Box::new(taken)))
+                ForceRow::Forced(texts) => {
+                    let taken = texts
+                        .into_iter()
+                        .map(|text| engine.lease(&key, &Stored { text, valid_until_ms: 0, left_ms: 0 }))
+                        .collect::<Result<Vec<Lease>, _>>()?;
+                    for lease in &taken {
+                        audit(lease, &by, reason.as_deref());
+                    }
+                    Ok(Forced::Taken(taken))
                 }
                 ForceRow::Free => Ok(Forced::Free),
                 ForceRow::Other | ForceRow::Stranger => Ok(Forced::Other),
@@ -37,4 +40,11 @@ impl Locks {
         })
         .await
     }
+}
+
+fn audit(lease: &Lease, by: &Caller, reason: Option<&str>) {
+    let (holder, holder_kind) = (lease.owner.id.as_str(), lease.owner.kind.label());
+    let (by, by_kind) = (by.id(), by.kind());
+    let (key, token) = (lease.key.as_str(), lease.token.get());
+    tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, reason, "lock force-released");
 }

@@ -77,11 +77,44 @@ impl Owner {
     }
 }
 
+/// Whether a lease has its key alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    Exclusive,
+    /// With others: where fewer than `limit` leases have it; without a limit as many as may.
+    Shared {
+        limit: Option<u16>,
+    },
+}
+
+impl Mode {
+    /// Most leases that may share a key.
+    pub const MOST: u16 = 10_000;
+
+    /// The mode as a word.
+    pub fn label(self) -> &'static str {
+        match self {
+            Mode::Exclusive => "exclusive",
+            Mode::Shared { .. } => "shared",
+        }
+    }
+
+    /// The limit that was asked for.
+    pub fn limit(self) -> Option<u16> {
+        match self {
+            Mode::Exclusive => None,
+            Mode::Shared { limit } => limit,
+        }
+    }
+}
+
 /// One grant of a key, as Redis has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     pub key: Key,
     pub token: Token,
+    /// By where it lies: a waiter that would share the key may be granted it alone, by an older sidecar.
+    pub mode: Mode,
     pub owner: Owner,
     /// When it was granted, Redis's clock, milliseconds since 1970.
     pub since_ms: u64,

@@ -48,25 +48,27 @@ macro_rules! batch {
 }
 
 pub static ACQUIRE: LazyLock<Script> =
-    script!("lease" "queue" => "acquire" in BATCH, promising PROMISES; all_or_nothing);
-pub static RENEW: LazyLock<Script> = script!("lease" => "renew" in BATCH, promising PROMISES);
-pub static RELEASE: LazyLock<Script> = script!("lease" "queue" => "release" in BATCH);
-pub static FORCE: LazyLock<Script> = script!("lease" "queue" => "force");
-pub static UNDO: LazyLock<Script> = script!("lease" "queue" => "undo");
-pub static JOIN: LazyLock<Script> = script!("lease" "queue" => "queue_join" in BATCH; all_or_nothing);
-pub static ADVANCE: LazyLock<Script> = script!("lease" "queue" => "queue_advance" in BATCH);
-pub static DECLINE: LazyLock<Script> = script!("lease" "queue" => "queue_decline");
-pub static READ: LazyLock<Script> = script!("lease" => "read");
+    script!("lease" "shared" "grant" "queue" "attempt" => "acquire" in BATCH, promising PROMISES; all_or_nothing);
+pub static SHARE: LazyLock<Script> =
+    script!("lease" "shared" "grant" "queue" "attempt" => "share" in BATCH, promising PROMISES; all_or_nothing);
+pub static RENEW: LazyLock<Script> = script!("lease" "shared" => "renew" in BATCH, promising PROMISES);
+pub static RELEASE: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "release" in BATCH);
+pub static FORCE: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "force");
+pub static UNDO: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "undo");
+pub static JOIN: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "queue_join" in BATCH; all_or_nothing);
+pub static ADVANCE: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "queue_advance" in BATCH);
+pub static DECLINE: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "queue_decline");
+pub static READ: LazyLock<Script> = script!("lease" "shared" => "read");
 pub static WATCH: LazyLock<Script> = script!("lease" => "watch");
 pub static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
 pub static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", &[rights!()]).batched_by(&BATCH));
 pub static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", &[lua!("census")]).across_slots());
 pub static BATCH: LazyLock<Script> =
-    batch!("lease" "queue" => "acquire" "renew" "release" "queue_join" "queue_advance");
+    batch!("lease" "shared" "grant" "queue" "attempt" => "acquire" "share" "renew" "release" "queue_join" "queue_advance");
 
 /// All that lie in `lua/`, but for what they are made of.
-pub static ALL: [&LazyLock<Script>; 13] =
-    [&ACQUIRE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &WATCH, &SWEEP, &CENSUS, &BATCH];
+pub static ALL: [&LazyLock<Script>; 14] =
+    [&ACQUIRE, &SHARE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &WATCH, &SWEEP, &CENSUS, &BATCH];
 
 #[cfg(test)]
 mod tests {

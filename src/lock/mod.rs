@@ -17,6 +17,7 @@ mod key;
 mod keys;
 mod lease;
 mod lua;
+mod modes;
 mod nonce;
 mod probe;
 mod queue;
@@ -45,13 +46,13 @@ pub use events::{Change, Events, Interest, Look, MOST_STATES, News as WatchNews,
 pub use index::{Counted, ListFailure, Listed, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
-pub use lease::{Claim, Lease, Owner, OwnerKind, Ttl};
+pub use lease::{Claim, Lease, Mode, Owner, OwnerKind, Ttl};
 pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use read::{Looked, Waiter};
 pub use request::{
-    Acquired, Attempt, Changed, Expiry, Forced, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry, State,
-    Succession, Target, Wait,
+    Acquired, Attempt, Changed, Expiry, Forced, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry, Sharing, State,
+    Succession, Target, Wait, Why,
 };
 pub use settings::LockConfig;
 pub use terms::Terms;
@@ -63,7 +64,8 @@ use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
 use events::Watcher;
 use high_water::HighWater;
-use index::{Census, Ledger, Waiting};
+use modes::Modes;
+use index::{Census, Entry, Ledger, Waiting};
 use nonce::Nonces;
 use queue::Queue;
 use scripts::{Scripts, Stored};
@@ -90,6 +92,7 @@ pub struct Shared {
     waiting: Waiting,
     drain: Drain,
     metrics: Arc<Metrics>,
+    modes: Modes,
 }
 
 impl Shared {
@@ -108,6 +111,7 @@ impl Shared {
             census: Census::default(),
             waiting: Waiting::default(),
             drain,
+            modes: Modes::new(&metrics),
             metrics,
         }
     }
@@ -215,6 +219,14 @@ impl Engine {
         holder
     }
 
+    /// Who holds `key` that so many leases share: of them a script told one.
+    pub fn sharing(&self, key: &Key, count: u64, waiters: u64, found: &Stored) -> Holder {
+        let left_ms = u64::try_from(found.left_ms).unwrap_or(0);
+        let leases = record::leases(key, std::slice::from_ref(found));
+        leases.iter().for_each(|lease| self.saw(lease.token));
+        Holder::Shared(Box::new(Sharing { leases, count, newest: None, waiters: Some(waiters), left_ms }))
+    }
+
     /// Remembers a token that was seen, of any owner: all that are granted from now on are higher.
     fn saw(&self, token: Token) {
         self.shared.high_water.saw(token);
@@ -231,7 +243,7 @@ impl Engine {
         let Scripts { redis, space, .. } = &self.scripts;
         let member =
             redis.member_at(space.tokens(token.shard()), token.get()).await.map_err(RedisFailure::of_a_read)?;
-        Ok(member.and_then(|key| Key::parse(std::str::from_utf8(&key).ok()?).ok()))
+        Ok(member.and_then(|member| Entry::of(&member, token.get())).map(|entry| entry.key))
     }
 }
 
@@ -277,6 +289,7 @@ mod tests {
         let lease = Lease {
             token: Token::new(64).expect("a token"),
             key,
+            mode: Mode::Exclusive,
             owner: Owner::system("x".to_owned()),
             since_ms: 0,
             valid_until_ms: 10_000,

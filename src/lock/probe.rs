@@ -12,7 +12,7 @@ use super::keys::KeySpace;
 use super::record;
 use super::request::Reentry;
 use super::scripts::{AcquireArgs, AcquireRow, By, ReleaseRow, Scripts};
-use super::{Key, Owner, OwnerKind, Shard};
+use super::{Key, Mode, Owner, OwnerKind, Shard};
 use super::{Locks, Shared};
 use crate::redis::{Purpose, RedisFailure, Server, Slot};
 
@@ -121,9 +121,13 @@ impl Prober {
             reentry: Reentry::Extend,
             request: "",
         };
-        match self.scripts.acquire(key, acquire).await? {
+        match self.scripts.acquire(key, Mode::Exclusive, acquire).await? {
             AcquireRow::Granted { .. } | AcquireRow::Renewed(_) | AcquireRow::Replayed(_) => Ok(()),
-            AcquireRow::Held(_) | AcquireRow::Stranger | AcquireRow::Rejoining { .. } => {
+            AcquireRow::Held(_)
+            | AcquireRow::Own(_)
+            | AcquireRow::Shared { .. }
+            | AcquireRow::Stranger
+            | AcquireRow::Rejoining { .. } => {
                 Err(RedisFailure::Nonsense("a key of lockside's own is held by another".to_owned()))
             }
         }

@@ -3,12 +3,13 @@
 use serde::Deserialize;
 
 use super::Locks;
+use super::index::Entry;
 use super::key::Key;
 use super::lease::OwnerKind;
 use super::record;
-use super::request::{Holder, LockFailure, State};
+use super::request::{Holder, LockFailure, Sharing, State};
 use super::scripts::{Scripts, Seen, StoredOrNone};
-use super::token;
+use super::token::{self, Token};
 use crate::redis::RedisFailure;
 
 /// What was seen of a key.
@@ -25,9 +26,13 @@ impl Looked {
             StoredOrNone::Nothing => State::Free,
             StoredOrNone::Stranger => State::Held(Holder::UNKNOWN),
             StoredOrNone::Text(found) => State::Held(record::holder(key, &found)),
+            StoredOrNone::Shared { count, left_ms, newest, leases } => {
+                let leases = record::leases(key, &leases);
+                State::Held(Holder::Shared(Box::new(Sharing { leases, count, newest, waiters: None, left_ms })))
+            }
         };
-        if let State::Held(Holder::Lease(lease)) = &state {
-            scripts.high_water.saw(lease.token);
+        if let State::Held(holder) = &state {
+            holder.leases().iter().for_each(|lease| scripts.high_water.saw(lease.token));
         }
         Looked { state, waiters }
     }
@@ -66,6 +71,16 @@ impl Locks {
         let found = scripts.read(std::slice::from_ref(&key)).await.map_err(RedisFailure::of_a_read)?;
         let nothing = Looked { state: State::Free, waiters: 0 };
         Ok(found.into_iter().next().map_or(nothing, |seen| Looked::of(scripts, &key, seen)))
+    }
+
+    /// Whether the lease of this token holds a key, alone or with others.
+    pub async fn is_held_by(&self, key: &Key, token: Token) -> Result<bool, LockFailure> {
+        let scripts = &self.0.scripts;
+        let _flight = scripts.redis.enter()?;
+        let entry = Entry { key: key.clone(), token: token.get(), is_shared: true };
+        let found = scripts.read_entries(&[entry]).await.map_err(RedisFailure::of_a_read)?;
+        let holder = found.into_iter().next().map(|seen| Looked::of(scripts, key, seen).state);
+        Ok(matches!(holder, Some(State::Held(Holder::Lease(lease))) if lease.token == token && lease.is_promised()))
     }
 
     /// Those who wait for a key, over all sidecars, in the order of their turns; at most `most`.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::request::{Expiry, Holder};
 use super::scripts::Stored;
 use super::terms::Terms;
-use super::{Claim, Key, Lease, Owner, OwnerKind, Token};
+use super::{Claim, Key, Lease, Mode, Owner, OwnerKind, Token};
 
 /// What the terms of a lease begin with.
 const TERMS: &[u8] = b",\"terms\":\"";
@@ -56,10 +56,13 @@ pub fn sending(request: &str) -> String {
 }
 
 /// The fields behind the ttl, each a JSON string with a comma before it, so that none can imitate a field.
-/// `hold`: the sidecar, where one of its connections holds the lease.
-pub fn further(owner: &Owner, meta: Option<&str>, hold: Option<&str>, terms: Option<&str>) -> String {
+/// `hold`: the sidecar, where one of its connections holds the lease. The mode comes first, where the scripts look for it.
+pub fn further(mode: Mode, owner: &Owner, meta: Option<&str>, hold: Option<&str>, terms: Option<&str>) -> String {
     let mut text = String::new();
+    let limit = mode.limit().map(|limit| limit.to_string());
     let fields = [
+        ("mode", matches!(mode, Mode::Shared { .. }).then(|| mode.label())),
+        ("limit", limit.as_deref()),
         ("label", owner.label.as_deref()),
         ("description", owner.description.as_deref()),
         ("meta", meta),
@@ -84,13 +87,20 @@ pub fn holder(key: &Key, found: &Stored) -> Holder {
     read(key, found).map_or_else(stranger, |lease| Holder::Lease(Box::new(lease)))
 }
 
+/// Those of the leases that a script found among those that share `key`.
+pub fn leases(key: &Key, found: &[Stored]) -> Vec<Lease> {
+    found.iter().filter_map(|found| read(key, found)).collect()
+}
+
 /// Reads what lies under `key`; `None` for what another program wrote.
 pub fn read(key: &Key, found: &Stored) -> Option<Lease> {
     let record = parse(key, &found.text)?;
     let (terms, ttl_ms) = record.terms.as_deref().and_then(Terms::parse).unwrap_or((Terms::NONE, record.ttl));
+    let limit = record.limit.as_deref().and_then(|limit| limit.parse().ok());
     Some(Lease {
         key: key.clone(),
         token: record.token(key)?,
+        mode: if record.shared { Mode::Shared { limit } } else { Mode::Exclusive },
         owner: Owner { kind: record.kind, id: record.owner, label: record.label, description: record.description },
         since_ms: record.since,
         ttl_ms,
@@ -171,8 +181,12 @@ struct Record {
     description: Option<String>,
     meta: Option<String>,
     terms: Option<String>,
+    limit: Option<String>,
     #[serde(default)]
     rest: bool,
+    /// Where a script found it among those that share its key.
+    #[serde(default)]
+    shared: bool,
 }
 
 fn quoted(text: &str) -> String {
@@ -203,7 +217,7 @@ mod tests {
             "{{\"token\":\"{token}\",{}{}\"since\":5,\"ttl\":30{}}}",
             identity(owner),
             nonce(attempt),
-            further(owner, Some("[1]"), None, None)
+            further(Mode::Exclusive, owner, Some("[1]"), None, None)
         )
     }
 

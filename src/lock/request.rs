@@ -5,13 +5,14 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 
-use super::{Key, Lease, Owner, Terms, Token, Ttl};
+use super::{Key, Lease, Mode, Owner, Terms, Token, Ttl};
 use crate::redis::RedisFailure;
 
 /// What one acquire asks for.
 #[derive(Clone, Debug)]
 pub struct Attempt {
     pub owner: Owner,
+    pub mode: Mode,
     pub ttl: Ttl,
     pub terms: Terms,
     pub reentry: Reentry,
@@ -27,9 +28,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    /// With nothing beside the lease: no terms, no meta, no name, no wait.
+    /// For an exclusive lease, with nothing beside it: no terms, no meta, no name, no wait.
     pub fn plain(owner: Owner, ttl: Ttl, reentry: Reentry) -> Attempt {
-        Attempt { owner, ttl, terms: Terms::NONE, reentry, meta: None, name: None, wait: None, is_hold: false }
+        let (mode, terms) = (Mode::Exclusive, Terms::NONE);
+        Attempt { owner, mode, ttl, terms, reentry, meta: None, name: None, wait: None, is_hold: false }
     }
 
     /// Whether a candidate of an election makes it.
@@ -106,8 +108,23 @@ pub enum Acquired {
     Replayed(Lease),
     /// The owner had it already, by another attempt.
     Renewed(Lease),
-    /// Another owner has it.
-    Held(Holder),
+    /// Others have it, or wait for it.
+    Held(Holder, Why),
+}
+
+/// Why a key was not granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// It is held alone, or by another program.
+    Exclusive,
+    /// Others share it, and it was to be had alone.
+    Shared,
+    /// As many share it as may.
+    Full,
+    /// Others wait for it.
+    Queue,
+    /// Its owner has it in the other mode, and would have had that lease: a wait would be in vain.
+    Own,
 }
 
 /// How a change of a lease ended.
@@ -136,8 +153,8 @@ pub enum Loss {
 /// How a force-release ended.
 #[derive(Clone, Debug)]
 pub enum Forced {
-    /// The lease that was.
-    Taken(Box<Lease>),
+    /// The leases that were: one, or all that shared the key.
+    Taken(Vec<Lease>),
     /// There was nothing to take.
     Free,
     /// Another program's, which lockside does not remove; or, where a token was given, another lease.
@@ -151,14 +168,41 @@ pub enum State {
     Held(Holder),
 }
 
+impl State {
+    /// The leases that hold it, as far as they are known.
+    pub fn leases(&self) -> &[Lease] {
+        match self {
+            State::Free => &[],
+            State::Held(holder) => holder.leases(),
+        }
+    }
+}
+
 /// Who holds a key.
 #[derive(Clone, Debug)]
 pub enum Holder {
     Lease(Box<Lease>),
+    /// Leases share it.
+    Shared(Box<Sharing>),
     /// A program that is not lockside: nothing is known but when its key expires, if it does.
     Stranger(Option<Expiry>),
     /// None yet: the queue was lost, and until then those who waited come back to their positions.
     Queue(Expiry),
+}
+
+/// The leases that share a key.
+#[derive(Clone, Debug)]
+pub struct Sharing {
+    /// Oldest grant first; the first hundred of them, or of a refusal the one whose end is waited for.
+    pub leases: Vec<Lease>,
+    /// How many there are.
+    pub count: u64,
+    /// The one that was granted last, where all were looked at.
+    pub newest: Option<Token>,
+    /// How many wait for the key, where it was refused.
+    pub waiters: Option<u64>,
+    /// What is left of the last one; of a refusal what the request waits for at most. Milliseconds.
+    pub left_ms: u64,
 }
 
 /// When a key expires, and how long that is from now, by Redis's clock.
@@ -173,10 +217,20 @@ impl Holder {
     /// A stranger whose key says nothing of its end.
     pub const UNKNOWN: Holder = Holder::Stranger(None);
 
+    /// The leases that hold it, as far as they are known.
+    pub fn leases(&self) -> &[Lease] {
+        match self {
+            Holder::Lease(lease) => std::slice::from_ref(lease),
+            Holder::Shared(sharing) => &sharing.leases,
+            Holder::Stranger(_) | Holder::Queue(_) => &[],
+        }
+    }
+
     /// What is left of its hold, milliseconds; `None` where that is not known.
     pub fn valid_for_ms(&self) -> Option<u64> {
         match self {
             Holder::Lease(lease) => Some(lease.valid_for_ms),
+            Holder::Shared(sharing) => Some(sharing.left_ms),
             Holder::Stranger(expiry) => expiry.map(|expiry| expiry.valid_for_ms),
             Holder::Queue(expiry) => Some(expiry.valid_for_ms),
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::Token;
-use super::request::Reentry;
+use super::request::{Reentry, Why};
 use crate::redis::{RedisFailure, Reply, Script};
 
 /// What lies under a lock's key.
@@ -19,6 +19,13 @@ pub struct Stored {
 /// What lies under a key.
 pub enum StoredOrNone {
     Text(Stored),
+    /// Leases share it, so many; the last one for so long. The oldest of them.
+    Shared {
+        count: u64,
+        left_ms: u64,
+        newest: Option<Token>,
+        leases: Vec<Stored>,
+    },
     Nothing,
     Stranger,
 }
@@ -40,7 +47,7 @@ pub struct WatchRow {
     pub is_new: bool,
 }
 
-/// ARGV of `acquire.lua`, spelled as the header says.
+/// ARGV of `acquire.lua` and `share.lua`, spelled as the headers say.
 pub struct AcquireArgs<'a> {
     /// For how long the key is taken.
     pub key_ms: u64,
@@ -83,6 +90,15 @@ pub enum AcquireRow {
     Replayed(Stored),
     Renewed(Stored),
     Held(Stored),
+    /// Held by the owner itself, which would have had a lease of the other mode.
+    Own(Stored),
+    /// So many leases share it; the one whose end the request waits for.
+    Shared {
+        found: Stored,
+        count: u64,
+        waiters: u64,
+        why: Why,
+    },
     Stranger,
     /// The key is free, and those who waited for it come back to their positions until then.
     Rejoining {
@@ -128,7 +144,7 @@ pub enum ReleaseRow {
 }
 
 pub enum ForceRow {
-    Forced(Bytes),
+    Forced(Vec<Bytes>),
     Free,
     Other,
     Stranger,
@@ -227,6 +243,32 @@ impl Row {
 
     pub(super) fn found(&mut self) -> Result<Stored, RedisFailure> {
         Ok(Stored { text: self.text()?, valid_until_ms: self.number()?, left_ms: self.number()? })
+    }
+
+    /// Why a key that leases share was not granted.
+    pub(super) fn why(&mut self) -> Result<Why, RedisFailure> {
+        let word = self.text()?;
+        Ok(match word.as_ref() {
+            b"mode" => Why::Shared,
+            b"own" => Why::Own,
+            b"full" => Why::Full,
+            b"queue" => Why::Queue,
+            _ => return Err(RedisFailure::Nonsense(format!("a row {:?} for the reason {word:?}", self.word))),
+        })
+    }
+
+    /// What is left of it.
+    pub(super) fn texts(&mut self) -> Result<Vec<Bytes>, RedisFailure> {
+        self.rest.by_ref().map(Reply::into_text).collect()
+    }
+
+    /// Leases, as many as are left.
+    pub(super) fn all_found(&mut self) -> Result<Vec<Stored>, RedisFailure> {
+        let mut found = Vec::with_capacity(self.rest.len() / 3);
+        while self.rest.len() > 0 {
+            found.push(self.found()?);
+        }
+        Ok(found)
     }
 
     pub(super) fn unknown(&self, script: &Script) -> RedisFailure {

@@ -1,16 +1,17 @@
 //! Typed calls of `lua/`: one method a script; its rows stand in `rows`. Nothing is decided here.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::high_water::HighWater;
+use super::index::Entry;
 use super::keys::KeySpace;
 use super::lua::{
-    ACQUIRE, ADVANCE, ALL, CENSUS, DECLINE, FORCE, JOIN, READ, RELEASE, RENEW, RIGHTS, SWEEP, UNDO, WATCH,
+    ACQUIRE, ADVANCE, ALL, CENSUS, DECLINE, FORCE, JOIN, READ, RELEASE, RENEW, RIGHTS, SHARE, SWEEP, UNDO, WATCH,
 };
 pub use super::rows::*;
-use super::{Key, Shard, Token, Ttl};
-use crate::redis::{Args, Call, Needs, Optional, Redis, RedisFailure, Slot};
+use super::{Key, Mode, Shard, Token, Ttl};
+use crate::redis::{Args, Call, Needs, Optional, Redis, RedisFailure, Script, Slot};
 
 /// The scripts, bound to a connection, a key space, and what this process has seen.
 #[derive(Clone)]
@@ -21,11 +22,15 @@ pub struct Scripts {
 }
 
 impl Scripts {
-    pub async fn acquire(&self, key: &Key, acquire: AcquireArgs<'_>) -> Result<AcquireRow, RedisFailure> {
+    pub async fn acquire(&self, key: &Key, mode: Mode, acquire: AcquireArgs<'_>) -> Result<AcquireRow, RedisFailure> {
+        let script: &'static LazyLock<Script> = match mode {
+            Mode::Exclusive => &ACQUIRE,
+            Mode::Shared { .. } => &SHARE,
+        };
         let AcquireArgs { key_ms, identity, nonce, further, reentry, request } = acquire;
         let key_ms = key_ms.to_string();
         let call = || self.line(key, &[identity, nonce, request, &key_ms, further, reentry.word()]);
-        let mut row = Row::of(self.redis.run_in_time(&ACQUIRE, self.slot(key), call).await?)?;
+        let mut row = Row::of(self.redis.run_in_time(script, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
             b"granted" => {
                 AcquireRow::Granted { token: row.token()?, since_ms: row.number()?, valid_until_ms: row.number()? }
@@ -33,9 +38,16 @@ impl Scripts {
             b"replayed" => AcquireRow::Replayed(row.found()?),
             b"renewed" => AcquireRow::Renewed(row.found()?),
             b"held" => AcquireRow::Held(row.found()?),
+            b"own" => AcquireRow::Own(row.found()?),
+            b"shared" => AcquireRow::Shared {
+                found: row.found()?,
+                count: row.number()?,
+                waiters: row.number()?,
+                why: row.why()?,
+            },
             b"stranger" => AcquireRow::Stranger,
             b"rejoining" => AcquireRow::Rejoining { valid_until_ms: row.number()?, left_ms: row.number()? },
-            _ => return Err(row.unknown(&ACQUIRE)),
+            _ => return Err(row.unknown(script)),
         })
     }
 
@@ -122,7 +134,7 @@ impl Scripts {
         };
         let mut row = Row::of(self.redis.run_in_time(&FORCE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
-            b"forced" => ForceRow::Forced(row.text()?),
+            b"forced" => ForceRow::Forced(row.texts()?),
             b"free" => ForceRow::Free,
             b"other" => ForceRow::Other,
             b"stranger" => ForceRow::Stranger,
@@ -199,14 +211,38 @@ impl Scripts {
 
     /// What lies under each of `keys`, which are all of one shard, and at least one, and how many wait for it.
     pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
-        let of_a_key = |key: &Key| [self.space.lock(key).into(), self.space.queue(key).into()];
-        let call = || Call { keys: keys.iter().flat_map(of_a_key).collect(), ..Call::default() };
-        let rows = self.redis.run(&READ, self.slot(&keys[0]), call).await?.into_rows()?;
+        self.read_each(keys.iter().map(|key| (key, None))).await
+    }
+
+    /// The leases that these entries of an index speak of, which are all of one shard, and at least one.
+    pub async fn read_entries(&self, entries: &[Entry]) -> Result<Vec<Seen>, RedisFailure> {
+        self.read_each(entries.iter().map(|entry| (&entry.key, entry.is_shared.then(|| entry.token.to_string())))).await
+    }
+
+    /// With a token: of the leases that share a key that one.
+    async fn read_each<'a>(
+        &self,
+        entries: impl ExactSizeIterator<Item = (&'a Key, Option<String>)> + Clone,
+    ) -> Result<Vec<Seen>, RedisFailure> {
+        let slot = self.slot(entries.clone().next().expect("at least one").0);
+        let of_a_key = |(key, _): (&Key, _)| [self.space.lock(key).into(), self.space.queue(key).into()];
+        let call = || {
+            let mut args = Args::default();
+            entries.clone().for_each(|(_, token)| args.push(token.as_deref().unwrap_or_default()));
+            Call { keys: entries.clone().flat_map(of_a_key).collect(), args, ..Call::default() }
+        };
+        let rows = self.redis.run(&READ, slot, call).await?.into_rows()?;
         let rows = rows.into_iter().map(|reply| {
             let mut row = Row::of(reply)?;
             let waiters = row.number()?;
             let under = match row.word().as_ref() {
                 b"lease" => StoredOrNone::Text(row.found()?),
+                b"shared" => StoredOrNone::Shared {
+                    count: row.number()?,
+                    left_ms: row.number()?,
+                    newest: Token::new(row.number()?),
+                    leases: row.all_found()?,
+                },
                 b"free" => StoredOrNone::Nothing,
                 b"stranger" => StoredOrNone::Stranger,
                 _ => return Err(row.unknown(&READ)),
@@ -236,13 +272,14 @@ impl Scripts {
         }
     }
 
-    /// Drops those of the index entries `keys` of `shard` whose leases are gone; how many.
-    pub async fn sweep(&self, shard: Shard, keys: &[Key]) -> Result<u64, RedisFailure> {
+    /// Drops those of these index entries of `shard` whose leases are gone; how many.
+    pub async fn sweep(&self, shard: Shard, entries: &[Entry]) -> Result<u64, RedisFailure> {
+        let names: Vec<String> = entries.iter().map(Entry::name).collect();
         let call = || Call {
             keys: std::iter::once(self.space.tokens(shard).clone())
-                .chain(keys.iter().map(|key| self.space.lock(key).into()))
+                .chain(entries.iter().map(|entry| self.space.lock(&entry.key).into()))
                 .collect(),
-            args: Args::of(keys.iter().map(Key::as_str)),
+            args: Args::of(names.iter().map(String::as_str)),
             ..Call::default()
         };
         let mut row = Row::of(self.redis.run(&SWEEP, self.space.slot(shard), call).await?)?;

@@ -21,7 +21,7 @@ SEEN = "const one = document.querySelector(arguments[0]); return one?.checkVisib
 class Page:
     """The page of a sidecar in a browser. Its columns are those that a row has."""
 
-    columns = ("key", "owner", "kind", "since", "held-for", "ends-in", "waiters")
+    columns = ("key", "owner", "kind", "mode", "since", "held-for", "ends-in", "waiters")
 
     def __init__(self, browser: Browser, sidecar: Sidecar, query: str = ""):
         self.browser, self.sidecar = browser, sidecar

@@ -108,7 +108,7 @@ impl Asked {
 async fn acquire(cx: &Context, terms: LockTerms) -> Result<(bool, Unconfirmed), Failure> {
     let LockTerms { key, owner, ttl } = terms;
     let (content, unconfirmed) = cx.locks.acquire(key, Attempt::plain(owner, ttl, Reentry::Refuse)).await?;
-    Ok((!matches!(content, Acquired::Held(_)), unconfirmed))
+    Ok((!matches!(content, Acquired::Held(..)), unconfirmed))
 }
 
 /// Releases the owner's lease of a key.

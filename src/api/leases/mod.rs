@@ -59,7 +59,7 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Renewed(lease) | Acquired::Replayed(lease) => granted(StatusCode::OK, &lease),
-        Acquired::Held(holder) => Err(Failure::Held(holder)),
+        Acquired::Held(holder, _) => Err(Failure::Held(holder)),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `DELETE /v1/locks/{key}?force=true`: force-releases a lock, and says whose it was and whose it is now.
+//! `DELETE /v1/locks/{key}?force=true`: force-releases a lock, or with `&token=N` one of its leases, and says whose it was and whose it is now.
 
 use hyper::header::{HeaderName, HeaderValue};
 
@@ -6,29 +6,49 @@ use crate::api::caller::Caller;
 use crate::api::context::Context;
 use crate::api::failure::{Denial, Failure};
 use crate::api::wire::{HOLDER, no_content, spelled};
-use crate::lock::{Forced, Holder, Key, Looked, State, Target};
+use crate::lock::{Forced, Holder, Key, LeaseRef, Looked, State, Target, Token};
 use crate::request;
 use crate::server::Response;
 
 const RELEASED_OWNER: HeaderName = HeaderName::from_static("lockside-released-owner");
 const RELEASED_TOKEN: HeaderName = HeaderName::from_static("lockside-released-token");
+/// Where several leases shared the lock.
+const RELEASED_COUNT: HeaderName = HeaderName::from_static("lockside-released-count");
 
-/// Force-releases the lock; `reason` is for the log.
-pub async fn force(cx: &Context, caller: Caller, key: Key, reason: Option<&str>) -> Result<Response, Failure> {
+/// Force-releases the lock, or the lease of this token alone; `reason` is for the log.
+pub async fn force(
+    cx: &Context,
+    caller: Caller,
+    key: Key,
+    token: Option<Token>,
+    reason: Option<&str>,
+) -> Result<Response, Failure> {
     if !caller.manages_locks {
         return Err(Failure::Forbidden(Denial::Permission));
     }
-    let lease = match cx.locks.force(Target::Key(key.clone()), request::caller(), reason).await? {
-        Forced::Taken(lease) => lease,
+    let target = match token {
+        Some(token) => Target::Lease(LeaseRef::KeyToken(key.clone(), token)),
+        None => Target::Key(key.clone()),
+    };
+    let leases = match cx.locks.force(target, request::caller(), reason).await? {
+        Forced::Taken(leases) => leases,
+        Forced::Free | Forced::Other if token.is_some() => return Err(Failure::Lost),
         Forced::Free => return Ok(no_content()),
         Forced::Other => return Err(Failure::Held(Holder::UNKNOWN)),
     };
     let mut response = no_content();
     let headers = response.headers_mut();
-    headers.insert(RELEASED_OWNER, spelled(&lease.owner.id));
-    headers.insert(RELEASED_TOKEN, HeaderValue::from(lease.token.get()));
+    match leases.as_slice() {
+        [lease] => {
+            headers.insert(RELEASED_OWNER, spelled(&lease.owner.id));
+            headers.insert(RELEASED_TOKEN, HeaderValue::from(lease.token.get()));
+        }
+        leases => drop(headers.insert(RELEASED_COUNT, HeaderValue::from(leases.len()))),
+    }
     // The lock has been released, whether or not it can be looked at once more.
-    if let Ok(Looked { state: State::Held(Holder::Lease(next)), .. }) = cx.locks.look(key).await {
+    if let Ok(Looked { state: State::Held(holder), .. }) = cx.locks.look(key).await
+        && let Some(next) = holder.leases().first()
+    {
         headers.insert(HOLDER, spelled(&next.owner.id));
     }
     Ok(response)

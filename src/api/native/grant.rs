@@ -29,7 +29,7 @@ async fn acquire_whole(locks: Locks, key: Key, attempt: Attempt) -> Result<Grant
         let lease = match content {
             Acquired::Granted(lease) => return Ok(Granted::of(lease, unconfirmed)),
             Acquired::Replayed(lease) | Acquired::Renewed(lease) => lease,
-            Acquired::Held(holder) => return Err(Failure::Held(holder)),
+            Acquired::Held(holder, _) => return Err(Failure::Held(holder)),
         };
         let is_whole = lease.valid_for_ms >= attempt.ttl.as_ms();
         let granted = Granted::of(lease, unconfirmed);

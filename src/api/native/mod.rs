@@ -71,7 +71,7 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(StatusCode::OK, &lease),
-        Acquired::Held(holder) => Err(Failure::Held(holder)),
+        Acquired::Held(holder, _) => Err(Failure::Held(holder)),
     }
 }
 
@@ -143,8 +143,12 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
                 Changed::NotYours => Err(Failure::NotYours),
             }
         }
-        (None, true) => force(cx, caller, key, reason.as_deref()).await,
-        _ => Err(Failure::BadRequest("expected either token=N or force=true".to_owned())),
+        (None, true) => force(cx, caller, key, None, reason.as_deref()).await,
+        (Some(token), true) => {
+            let token = token.ok_or(Failure::Lost)?;
+            force(cx, caller, key, Some(token), reason.as_deref()).await
+        }
+        (None, false) => Err(Failure::BadRequest("expected token=N or force=true".to_owned())),
     }
 }
 
@@ -161,12 +165,16 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     no_body(request, PARAMETERS).await?;
-    let holder = match cx.locks.look(key.clone()).await?.state {
-        State::Held(Holder::Lease(lease)) if lease.is_promised() => Some(lease.token),
-        State::Held(_) | State::Free => None,
-    };
-    match token {
-        Some(token) if holder == Some(token) => Ok(json(StatusCode::OK, &FenceView { key: key.as_str(), token })),
-        _ => Err(Failure::Fenced(holder)),
+    if let Some(token) = token
+        && cx.locks.is_held_by(&key, token).await?
+    {
+        return Ok(json(StatusCode::OK, &FenceView { key: key.as_str(), token }));
     }
+    Err(match cx.locks.look(key).await?.state {
+        State::Held(Holder::Lease(lease)) if lease.is_promised() => {
+            Failure::Fenced { token: Some(lease.token), is_shared: false }
+        }
+        State::Held(Holder::Shared(sharing)) => Failure::Fenced { token: sharing.newest, is_shared: true },
+        State::Held(_) | State::Free => Failure::Fenced { token: None, is_shared: false },
+    })
 }

@@ -4,11 +4,11 @@ use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use serde::Serialize;
 
-use super::view::{HolderView, state_of};
+use super::view::{HolderView, SharingView, state_of};
 use crate::api::errors::Docs;
 use crate::api::failure::{Failure, Queue, Row};
 use crate::api::wire::json;
-use crate::lock::{Holder, Lease, Token};
+use crate::lock::{Holder, Lease, Sharing, Token};
 use crate::request;
 use crate::server::Response;
 
@@ -24,6 +24,8 @@ pub struct Problem<'a> {
     /// How the key is taken, where that is why.
     #[serde(skip_serializing_if = "Option::is_none")]
     state: Option<&'static str>,
+    #[serde(flatten)]
+    sharing: SharingView,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<HolderView<'a>>,
     /// How many requests wait for the key.
@@ -57,10 +59,11 @@ impl<'a> Problem<'a> {
             code,
             outcome: failure.outcome(),
             state: holder.map(state_of),
+            sharing: sharing(failure, holder),
             holder: holder.map(HolderView::from),
-            waiters: queue.map(|queue| queue.waiters),
+            waiters: queue.map(|queue| queue.waiters).or_else(|| holder.and_then(waiters)),
             token: match failure {
-                Failure::Fenced(token) => *token,
+                Failure::Fenced { token, .. } => *token,
                 _ => None,
             },
             request_id: request::id(),
@@ -72,6 +75,22 @@ impl<'a> Problem<'a> {
         let mut response = json(status, self);
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         response
+    }
+}
+
+/// How leases share the key, where that is why.
+fn sharing(failure: &Failure, holder: Option<&Holder>) -> SharingView {
+    match failure {
+        Failure::Fenced { is_shared: true, .. } => SharingView::OF_A_TOKEN,
+        _ => holder.map(SharingView::from).unwrap_or_default(),
+    }
+}
+
+/// How many wait for a key that leases share.
+fn waiters(holder: &Holder) -> Option<u64> {
+    match holder {
+        Holder::Shared(sharing) => sharing.waiters,
+        Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) => None,
     }
 }
 
@@ -91,6 +110,10 @@ fn detail(failure: &Failure, sentence: &str) -> String {
                 return format!("lock `{key}` was released by `{}` and rests for another {valid_for_ms} ms", owner.id);
             }
             format!("lock `{key}` is held by `{}` for another {valid_for_ms} ms", owner.id)
+        }
+        Failure::Held(Holder::Shared(sharing)) => {
+            let Sharing { count, left_ms, .. } = &**sharing;
+            format!("{count} leases share the lock; it may be free for this request in {left_ms} ms")
         }
         Failure::Held(Holder::Stranger(None)) => "the key is held by a program that is not lockside".to_owned(),
         Failure::Held(Holder::Stranger(Some(expiry))) => {

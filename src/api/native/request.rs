@@ -19,7 +19,7 @@ use crate::api::known;
 use crate::api::owner_names;
 use crate::api::wire::{self, number};
 use crate::lock::LockConfig;
-use crate::lock::{Attempt, Key, Owner, Reentry, Terms, Token, Ttl, Wait};
+use crate::lock::{Attempt, Key, Mode, Owner, Reentry, Terms, Token, Ttl, Wait};
 use crate::request;
 use crate::server::{read_body, read_body_behind};
 
@@ -36,6 +36,10 @@ macro_rules! body {
         pub struct $name {
             #[serde(deserialize_with = "given")]
             ttl_ms: Option<Box<RawValue>>,
+            #[serde(deserialize_with = "given")]
+            mode: Option<String>,
+            #[serde(deserialize_with = "given")]
+            limit: Option<Box<RawValue>>,
             #[serde(deserialize_with = "given")]
             wait_ms: Option<Box<RawValue>>,
             #[serde(deserialize_with = "given")]
@@ -71,8 +75,9 @@ impl AcquireBody {
         known::parameters(request.uri().query(), &[], known::fields_of::<HoldBody>)?;
         let body = read_body(request).await?;
         let body = if body.is_empty() { HoldBody::default() } else { body::strict(&body, &[])? };
-        let HoldBody { ttl_ms, wait_ms, owner, reentrant, meta, delay_ms, min_hold_ms, max_hold_ms, progress } = body;
-        let body = AcquireBody { ttl_ms, wait_ms, owner, reentrant, meta, delay_ms, min_hold_ms, max_hold_ms };
+        let HoldBody { ttl_ms, mode, limit, wait_ms, owner, reentrant, meta, .. } = body;
+        let HoldBody { delay_ms, min_hold_ms, max_hold_ms, progress, .. } = body;
+        let body = AcquireBody { ttl_ms, mode, limit, wait_ms, owner, reentrant, meta, delay_ms, min_hold_ms, max_hold_ms };
         Ok((body, progress.unwrap_or(false)))
     }
 
@@ -101,7 +106,7 @@ impl AcquireBody {
             Some(ttl) => ttl_of(limits, ttl)?,
             None => limits.default_ttl,
         };
-        let terms = self.terms(limits, ttl)?;
+        let (mode, terms) = (self.mode()?, self.terms(limits, ttl)?);
         let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
         if let Some(owner) = &self.owner {
             owner_names::check("owner", owner)?;
@@ -125,7 +130,17 @@ impl AcquireBody {
             (None, None) => Owner::system(make_name()),
         };
         let reentry = if self.reentrant { Reentry::Extend } else { Reentry::Refuse };
-        Ok(Attempt { owner, ttl, terms, reentry, meta, name, wait, is_hold: false })
+        Ok(Attempt { owner, mode, ttl, terms, reentry, meta, name, wait, is_hold: false })
+    }
+
+    fn mode(&self) -> Result<Mode, Failure> {
+        let limit = self.limit.as_deref().map(limit_of).transpose()?;
+        match (self.mode.as_deref(), limit) {
+            (None | Some("exclusive"), None) => Ok(Mode::Exclusive),
+            (None | Some("shared"), limit) => Ok(Mode::Shared { limit }),
+            (Some("exclusive"), Some(_)) => Err(Failure::BadRequest("limit: goes with mode `shared`".to_owned())),
+            (Some(_), _) => Err(Failure::BadRequest("mode: expected `exclusive` or `shared`".to_owned())),
+        }
     }
 
     fn terms(&self, limits: &LockConfig, ttl: Ttl) -> Result<Terms, Failure> {
@@ -229,6 +244,12 @@ pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
     let max_ms = limits.max_ttl_ms;
     let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));
     ttl.ok_or_else(|| Failure::BadRequest(format!("ttlMs: expected an integer from {} to {max_ms}", Ttl::MIN_MS)))
+}
+
+/// How many leases may share a key.
+fn limit_of(json: &RawValue) -> Result<u16, Failure> {
+    let limit = json.get().parse().ok().filter(|limit| (1..=Mode::MOST).contains(limit));
+    limit.ok_or_else(|| Failure::BadRequest(format!("limit: expected an integer from 1 to {}", Mode::MOST)))
 }
 
 /// `None` for 0: no wait.

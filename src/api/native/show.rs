@@ -88,6 +88,7 @@ fn tag(state: &State) -> HeaderValue {
         Under::Free => "\"0\"".to_owned(),
         Under::Lease(token) => format!("\"{token}\""),
         Under::Rest(token) => format!("\"{token}-rest\""),
+        Under::Shared { newest, count } => format!("\"{newest}-{count}\""),
         Under::Stranger => "\"stranger\"".to_owned(),
     };
     HeaderValue::try_from(text).expect("letters, digits, a hyphen and quotes")

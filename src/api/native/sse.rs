@@ -127,7 +127,10 @@ impl Sender {
             key: look.key.as_str(),
             token: number(*token),
             state: holder.filter(|_| rests).map(state_of),
-            holder: holder.filter(|_| rests || *what == What::Granted).map(HolderView::from),
+            holder: holder.filter(|_| rests || *what == What::Granted).map(|holder| {
+                let lease = holder.leases().iter().find(|lease| Some(lease.token) == *token);
+                lease.map_or_else(|| HolderView::from(holder), HolderView::from)
+            }),
             waiters: matches!(what, What::Granted | What::Waiting).then_some(look.waiters),
         };
         let name = match what {

@@ -12,6 +12,10 @@ use crate::lock::{Expiry, Holder, Key, Lease, OwnerKind, State, Token};
 pub struct LeaseView<'a> {
     key: &'a str,
     token: Token,
+    mode: &'static str,
+    /// How many may share the key, where the request said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u16>,
     owner: &'a str,
     ttl_ms: u64,
     valid_for_ms: u64,
@@ -23,6 +27,8 @@ impl<'a> From<&'a Lease> for LeaseView<'a> {
         LeaseView {
             key: lease.key.as_str(),
             token: lease.token,
+            mode: lease.mode.label(),
+            limit: lease.mode.limit(),
             owner: &lease.owner.id,
             ttl_ms: lease.ttl_ms,
             valid_for_ms: lease.valid_for_ms,
@@ -35,7 +41,7 @@ impl<'a> From<&'a Lease> for LeaseView<'a> {
 pub fn state_of(holder: &Holder) -> &'static str {
     match holder {
         Holder::Lease(lease) => state_of_lease(lease),
-        Holder::Stranger(_) | Holder::Queue(_) => "held",
+        Holder::Shared(_) | Holder::Stranger(_) | Holder::Queue(_) => "held",
     }
 }
 
@@ -49,18 +55,58 @@ pub fn state_of_lease(lease: &Lease) -> &'static str {
 pub struct StateView<'a> {
     key: &'a str,
     state: &'a str,
+    #[serde(flatten)]
+    sharing: SharingView,
     #[serde(skip_serializing_if = "Option::is_none")]
     holder: Option<HolderView<'a>>,
+    /// Where leases share the key, oldest grant first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    holders: Option<Vec<HolderView<'a>>>,
     waiters: u64,
+}
+
+/// That leases share a key, and how many.
+#[derive(Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SharingView {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mode: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shared_by: Option<u64>,
+}
+
+impl SharingView {
+    /// Of a key that leases share, where only a token of theirs is told.
+    pub const OF_A_TOKEN: SharingView = SharingView { mode: Some("shared"), shared_by: None };
+}
+
+impl From<&Holder> for SharingView {
+    fn from(holder: &Holder) -> SharingView {
+        match holder {
+            Holder::Shared(sharing) => SharingView { mode: Some("shared"), shared_by: Some(sharing.count) },
+            Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) => SharingView::default(),
+        }
+    }
 }
 
 impl<'a> StateView<'a> {
     pub fn of(key: &'a Key, state: &'a State, waiters: u64) -> StateView<'a> {
-        let (state, holder) = match state {
-            State::Free => ("free", None),
-            State::Held(holder) => (state_of(holder), Some(HolderView::from(holder))),
+        let key = key.as_str();
+        let State::Held(holder) = state else {
+            return StateView { key, state: "free", sharing: SharingView::default(), holder: None, holders: None, waiters };
         };
-        StateView { key: key.as_str(), state, holder, waiters }
+        let holders = match holder {
+            Holder::Shared(sharing) => Some(sharing.leases.iter().map(HolderView::from).collect()),
+            Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) => None,
+        };
+        StateView {
+            key,
+            state: state_of(holder),
+            sharing: SharingView::from(holder),
+            holder: Some(HolderView::from(holder)),
+            holders,
+            waiters,
+        }
     }
 }
 
@@ -83,6 +129,9 @@ enum Known<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         label: Option<&'a str>,
         token: Token,
+        mode: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        limit: Option<u16>,
         since: String,
         ttl_ms: u64,
         valid_for_ms: u64,
@@ -103,6 +152,8 @@ impl<'a> From<&'a Lease> for HolderView<'a> {
             kind: lease.owner.kind,
             label: lease.owner.label.as_deref(),
             token: lease.token,
+            mode: lease.mode.label(),
+            limit: lease.mode.limit(),
             since: rfc3339(lease.since_ms),
             ttl_ms: lease.ttl_ms,
             valid_for_ms: lease.valid_for_ms,
@@ -117,6 +168,10 @@ impl<'a> From<&'a Holder> for HolderView<'a> {
     fn from(holder: &'a Holder) -> HolderView<'a> {
         let known = match holder {
             Holder::Lease(lease) => return HolderView::from(&**lease),
+            Holder::Shared(sharing) => match sharing.leases.first() {
+                Some(lease) => return HolderView::from(lease),
+                None => Known::Nothing {},
+            },
             Holder::Stranger(Some(Expiry { valid_until_ms, valid_for_ms }))
             | Holder::Queue(Expiry { valid_until_ms, valid_for_ms }) => {
                 Known::Expiry { valid_for_ms: *valid_for_ms, valid_until: rfc3339(*valid_until_ms) }

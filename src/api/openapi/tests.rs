@@ -14,7 +14,7 @@ use crate::api::failure::{Denial, Failure, Queue};
 use crate::api::fuzz::limits;
 use crate::api::language::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
-use crate::lock::{Expiry, Holder, Key, Lease, Owner, Terms, Token, Ttl};
+use crate::lock::{Expiry, Holder, Key, Lease, Mode, Owner, Terms, Token, Ttl};
 
 const ROUTES: &str = include_str!("../route.rs");
 const FAILURES: &str = include_str!("../failure.rs");
@@ -143,6 +143,7 @@ const TOKEN: u64 = 244_358_750_068_573;
 fn failures() -> Vec<Failure> {
     let ms = |time: &str| time.parse::<jiff::Timestamp>().expect("a time").as_millisecond() as u64;
     let lease = Lease {
+        mode: Mode::Exclusive,
         key: Key::parse("night-report").expect("a key"),
         token: Token::new(TOKEN).expect("a token"),
         owner: Owner::system("web-3".to_owned()),
@@ -175,8 +176,9 @@ fn failures() -> Vec<Failure> {
         Failure::NoSuchLease,
         Failure::NotYours,
         Failure::Lost,
-        Failure::Fenced(Token::new(TOKEN + 64)),
-        Failure::Fenced(None),
+        Failure::Fenced { token: Token::new(TOKEN + 64), is_shared: false },
+        Failure::Fenced { token: Token::new(TOKEN + 64), is_shared: true },
+        Failure::Fenced { token: None, is_shared: false },
         Failure::MethodNotAllowed("GET, HEAD, POST, PUT, DELETE".to_owned()),
         Failure::RequestTimeout,
         Failure::Encoded,
@@ -216,7 +218,7 @@ fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
         Failure::SlashInKey
         | Failure::NoSuchElection(_)
         | Failure::Lost
-        | Failure::Fenced(_)
+        | Failure::Fenced { .. }
         | Failure::WaitTimeout(_)
         | Failure::TooManyWaiters(_)
         | Failure::Draining => dialect == Dialect::Native,

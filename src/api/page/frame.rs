@@ -11,10 +11,11 @@ use crate::api::wire::rfc3339;
 use crate::lock::{Lease, Listed, OwnerKind, Token};
 
 /// The columns, and whether their cells are numbers.
-const COLUMNS: [(&str, bool); 7] = [
+const COLUMNS: [(&str, bool); 8] = [
     ("key", false),
     ("owner", false),
     ("kind", false),
+    ("mode", false),
     ("since", false),
     ("held-for", true),
     ("ends-in", true),
@@ -213,7 +214,7 @@ impl Frame<'_> {
     }
 
     fn row(&self, Listed { lease, waiters }: &Listed) -> String {
-        let Lease { key, owner, since_ms, valid_for_ms, valid_until_ms, .. } = lease;
+        let Lease { key, mode, owner, since_ms, valid_for_ms, valid_until_ms, .. } = lease;
         let now_ms = valid_until_ms.saturating_sub(*valid_for_ms);
         let kind = match owner.kind {
             OwnerKind::User => "user",
@@ -221,13 +222,15 @@ impl Frame<'_> {
         };
         let name = escaped(owner.label.as_deref().unwrap_or(&owner.id));
         let resting = if lease.is_resting { format!(" ({})", text(self.language, "resting")) } else { String::new() };
+        let limit = mode.limit().map(|limit| format!(" ({limit})")).unwrap_or_default();
         let (since, held_for) = (rfc3339(*since_ms), duration(now_ms.saturating_sub(*since_ms)));
         format!(
-            "<tr><th scope=\"row\">{key}</th><td>{name}{resting}</td><td>{kind}</td>\
+            "<tr><th scope=\"row\">{key}</th><td>{name}{resting}</td><td>{kind}</td><td>{mode}{limit}</td>\
              <td><time datetime=\"{since}\">{since}</time></td><td class=\"number\">{held_for}</td>\
              <td class=\"number\">{ends_in}</td><td class=\"number\">{waiters}</td></tr>\n",
             key = escaped(key.as_str()),
             kind = text(self.language, kind),
+            mode = text(self.language, mode.label()),
             ends_in = duration(*valid_for_ms),
         )
     }

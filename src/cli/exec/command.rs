@@ -78,12 +78,18 @@ pub struct Group {
 }
 
 impl Group {
-    /// Starts the launcher of a command; it stops, and runs with the first [`Group::resume`].
-    pub fn launch(command: &[OsString], environment: [(&str, String); 3], stdin: OwnedFd) -> io::Result<Group> {
+    /// Starts the launcher of a command, without those variables that have no value here; it stops, and runs with the first [`Group::resume`].
+    pub fn launch(command: &[OsString], environment: [(&str, Option<String>); 5], stdin: OwnedFd) -> io::Result<Group> {
         adopt_orphans();
         let mut launcher = Command::new(std::env::current_exe()?);
         launcher.args(["exec-launch", "--supervisor", &getpid().to_string(), "--"]).args(command);
-        let child = launcher.envs(environment).stdin(Stdio::from(stdin)).process_group(0).spawn()?;
+        for (name, value) in environment {
+            match value {
+                Some(value) => launcher.env(name, value),
+                None => launcher.env_remove(name),
+            };
+        }
+        let child = launcher.stdin(Stdio::from(stdin)).process_group(0).spawn()?;
         Ok(Group { leader: Pid::from_child(&child), has_ended: false })
     }
 

@@ -13,6 +13,7 @@ use super::progress::{Progress, Standing};
 use crate::cli::client::{Sidecar, path_of};
 use crate::cli::failure::{Failure, Problem};
 use crate::cli::view::Holder;
+use crate::lock::Mode;
 
 /// What a response may take beyond the wait that was asked for, and a line of the stream: the sidecar writes one every
 /// two seconds.
@@ -59,8 +60,16 @@ pub struct Waiting {
 #[serde(rename_all = "camelCase")]
 pub struct Lease {
     pub token: u64,
+    /// Missing in the answer of a sidecar that knows exclusive locks alone.
+    #[serde(default = "exclusive")]
+    pub mode: String,
+    pub limit: Option<u16>,
     valid_for_ms: u64,
     pub valid_until: String,
+}
+
+fn exclusive() -> String {
+    Mode::Exclusive.label().to_owned()
 }
 
 impl Lease {
@@ -168,6 +177,12 @@ impl<'a> Attempt<'a> {
             "progress": true,
             "meta": meta(self.flags),
         });
+        if let mode @ Mode::Shared { limit } = self.flags.mode.mode() {
+            body["mode"] = mode.label().into();
+            if let Some(limit) = limit {
+                body["limit"] = limit.into();
+            }
+        }
         let terms = &self.flags.terms;
         for (name, term) in [("delayMs", terms.delay), ("minHoldMs", terms.min_hold()), ("maxHoldMs", terms.max_hold)] {
             if let Some(term) = term {

@@ -34,7 +34,7 @@ use clap::Args;
 use super::client::SidecarFlags;
 use super::exit;
 use crate::config;
-use crate::lock::Key;
+use crate::lock::{Key, Mode};
 
 pub use command::{LaunchFlags, interrupted, launch};
 pub use supervisor::run as guard;
@@ -53,6 +53,9 @@ pub struct ExecFlags {
 
     #[command(flatten)]
     terms: TermFlags,
+
+    #[command(flatten)]
+    mode: ModeFlags,
 
     /// Exit code for a lock that is held, or was for as long as --wait; 1 to 255
     #[arg(short = 'E', long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
@@ -87,6 +90,25 @@ struct WaitFlags {
     /// Maximum time to wait for a sidecar that never answered, within --wait
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = wait_bound)]
     connect_wait: Duration,
+}
+
+/// With whom the lock is shared.
+#[derive(Args, Debug)]
+struct ModeFlags {
+    /// Share the lock with others that run with --shared or --limit; those that want it alone wait
+    #[arg(long)]
+    shared: bool,
+
+    /// Share the lock, and run while fewer than N share it; 1 to 10000
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=i64::from(Mode::MOST)))]
+    limit: Option<u16>,
+}
+
+impl ModeFlags {
+    /// As the command finds it in LOCKSIDE_MODE, and the sidecar in the request.
+    fn mode(&self) -> Mode {
+        if self.shared || self.limit.is_some() { Mode::Shared { limit: self.limit } } else { Mode::Exclusive }
+    }
 }
 
 /// When the lock gets free, beyond the lease.
@@ -139,8 +161,9 @@ impl WaitFlags {
 }
 
 pub const HELP: &str = "\
-The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (fencing token; pass it to the protected resource) and \
-LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted). Signals go to its whole process group. When the lock is \
+The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (fencing token; pass it to the protected resource), \
+LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted), LOCKSIDE_MODE (exclusive or shared) and, with --limit, \
+LOCKSIDE_LIMIT. Signals go to its whole process group. When the lock is \
 about to be lost, the command and all its descendants get SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL, \
 before the lease ends; after a force-release SIGKILL comes within a second. Background processes left by a command that \
 ended by itself continue without the lock.
@@ -151,6 +174,9 @@ waited for by --connect-wait, also with --try; one that restarts, and its Redis,
 With --at-most-every one of all hosts runs the command in each interval, as with one cron job for many: the others exit \
 75 at once, or -E. The lock stays taken for a tenth less than the interval, at most 1m less: a run that comes a little early \
 must not be left out. A command that fails counts as a run. --ttl is how soon another host may take over from one that dies.
+
+With --limit at most N commands run at once over all hosts; with --shared any number, but none beside one that runs without \
+either. Waiters are served in order, whichever they want.
 
 Exit code: the command's (128 + n when signal n ended it), or
   64   wrong usage
@@ -164,6 +190,7 @@ Exit code: the command's (128 + n when signal n ended it), or
 
 Example: lockside exec nightly-report -- ./report.sh --full
 Example: lockside exec --at-most-every 10m report -- ./report.sh
+Example: lockside exec --limit 3 encode -- ./encode.sh
 Example: lockside exec --try --ttl 10s job -- sh -c './job \"$LOCKSIDE_TOKEN\"'";
 
 pub fn run(flags: &ExecFlags) -> ExitCode {

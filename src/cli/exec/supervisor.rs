@@ -54,9 +54,11 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
     let ttl = flags.ttl.min(lease.valid_for());
     let kill_timer = KillTimer::new(heartbeat.heard(), lease.valid_for(), ttl);
     let environment = [
-        ("LOCKSIDE_KEY", flags.key.as_str().to_owned()),
-        ("LOCKSIDE_TOKEN", lease.token.to_string()),
-        ("LOCKSIDE_VALID_UNTIL", lease.valid_until),
+        ("LOCKSIDE_KEY", Some(flags.key.as_str().to_owned())),
+        ("LOCKSIDE_TOKEN", Some(lease.token.to_string())),
+        ("LOCKSIDE_VALID_UNTIL", Some(lease.valid_until)),
+        ("LOCKSIDE_MODE", Some(lease.mode)),
+        ("LOCKSIDE_LIMIT", lease.limit.map(|limit| limit.to_string())),
     ];
     let group = Group::launch(&flags.command, environment, stdin).map_err(|error| broken(&error))?;
     let mut supervisor = Supervisor {

@@ -7,7 +7,7 @@ use crate::cli::failure::{Failure, not_ours};
 use crate::cli::view::{self, Holder, one_line, printable, span};
 
 const ALWAYS: [&str; 5] = ["KEY", "OWNER", "HOST", "AGE", "VALID FOR"];
-const WIDE: [&str; 5] = ["WAITERS", "KIND", "TOKEN", "SINCE", "META"];
+const WIDE: [&str; 6] = ["WAITERS", "MODE", "KIND", "TOKEN", "SINCE", "META"];
 
 struct Lock {
     key: String,
@@ -53,6 +53,7 @@ impl Lock {
         let Holder { kind, token, since, meta, .. } = &self.holder;
         let more = [
             cell(self.waiters),
+            cell(self.holder.mode()),
             cell(kind.as_deref().map(printable)),
             cell(*token),
             cell(since.as_deref().map(printable)),

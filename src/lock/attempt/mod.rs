@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::key::Key;
 use super::lease::Lease;
 use super::queue::{Joining, Ticket};
-use super::request::{Acquired, Attempt, LockFailure, Wait};
+use super::request::{Acquired, Attempt, LockFailure, Wait, Why};
 use super::scripts::{How, RenewRow, UndoRow};
 use super::seats::Seat;
 use super::token::Token;
@@ -119,7 +119,7 @@ impl Course {
         match (step.next, self.answered) {
             (Next::End(End::Over(Over::Timeout)), _) => Err(LockFailure::WaitTimeout),
             (Next::End(End::Over(Over::Draining)), _) => Err(LockFailure::Draining),
-            (_, Ok(held @ Acquired::Held(_))) => Ok((held, Unconfirmed::none())),
+            (_, Ok(held @ Acquired::Held(..))) => Ok((held, Unconfirmed::none())),
             (_, Ok(acquired)) => {
                 let undo = self.sending.into_undo(self.key, &self.attempt);
                 Ok((acquired, Unconfirmed::new(undo, self.engine.undoer.clone())))
@@ -239,7 +239,8 @@ impl Course {
 
 fn answer(answered: &Result<Acquired, LockFailure>) -> Answer {
     match answered {
-        Ok(Acquired::Held(_)) => Answer::Held,
+        Ok(Acquired::Held(_, Why::Own)) => Answer::HeldInVain,
+        Ok(Acquired::Held(..)) => Answer::Held,
         Ok(_) => Answer::Acquired,
         // A renewal cannot be undone, nor a grant that another sending was told of.
         Err(LockFailure::Redis(RedisFailure::Unreplicated { word, .. })) if word == "granted" => Answer::Unreplicated,

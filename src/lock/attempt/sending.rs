@@ -42,7 +42,7 @@ impl Sending {
         };
         let hold = attempt.is_hold.then_some(sidecar);
         let terms = attempt.terms.spelled(attempt.ttl.as_ms());
-        let further = record::further(&attempt.owner, attempt.meta.as_deref(), hold, terms.as_deref());
+        let further = record::further(attempt.mode, &attempt.owner, attempt.meta.as_deref(), hold, terms.as_deref());
         Sending { attempt: text, identity, request, id, further }
     }
 

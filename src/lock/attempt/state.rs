@@ -38,6 +38,8 @@ pub enum Answer {
     /// The attempt has the key.
     Acquired,
     Held,
+    /// By its owner, in another way than asked for: no wait can end well.
+    HeldInVain,
     /// It was granted, but too few replicas have it.
     Unreplicated,
     Failed {
@@ -220,7 +222,7 @@ impl Life {
             Answer::Failed { leaves_a_grant, .. } => self.end(undo_if(leaves_a_grant), End::Answered),
             // At once: only then it is certain that there is no grant.
             Answer::Unreplicated => self.undo(After::End(End::Answered)),
-            Answer::Acquired | Answer::Held => self.end(Tidy::Nothing, End::Answered),
+            Answer::Acquired | Answer::Held | Answer::HeldInVain => self.end(Tidy::Nothing, End::Answered),
         }
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Change, Look, Under, What};
 use super::message::Word;
-use crate::lock::Token;
+use crate::lock::{Lease, Token};
 use crate::lock::request::{Holder, State};
 
 /// Added to what is left of a lease, so that Redis has let it expire.
@@ -74,10 +74,12 @@ impl Cell {
         let (is_first, is_over) = (self.look.is_none(), self.is_over(look.at));
         let after = Under::of(&look.state);
         let mut changes = Vec::new();
-        if before != after {
+        if before != after && (before.is_shared() || after.is_shared()) {
+            changes = self.changed_among(before, &look);
+        } else if before != after {
             changes.extend(self.ended(before, after, is_over).map(|what| (what, before.token())));
             let begins = match after {
-                Under::Lease(_) | Under::Stranger => true,
+                Under::Lease(_) | Under::Shared { .. } | Under::Stranger => true,
                 // One that was not seen as a lease has been granted and released.
                 Under::Rest(token) => before.token() != Some(token),
                 Under::Free => false,
@@ -88,7 +90,8 @@ impl Cell {
         self.ticket = ticket;
         // A rest has the token of its lease, whose end was just told.
         let is_news = before == after || before.token() != after.token();
-        self.hints.retain(|(_, token)| is_news && token.is_some() && *token == after.token());
+        let lasts = |token: &Token| look.state.leases().iter().any(|lease| lease.token == *token);
+        self.hints.retain(|(_, token)| is_news && token.as_ref().is_some_and(lasts));
         let due_before = std::mem::replace(&mut self.due, next_look(&look, is_shared).map(|after| look.at + after));
         if is_first {
             self.waiters = look.waiters;
@@ -108,6 +111,28 @@ impl Cell {
         }
         self.look = Some(Arc::clone(&look));
         Some(changes.into_iter().map(|(what, token)| Change { what, token, look: Arc::clone(&look) }).collect())
+    }
+
+    /// How the leases changed of which several share or shared the key. Of more than are shown the oldest are known alone: one
+    /// that comes to be among them is no news.
+    fn changed_among(&self, before: Under, look: &Look) -> Vec<(What, Option<Token>)> {
+        let known = self.look.as_ref().map_or(&[][..], |look| look.state.leases());
+        let is_in = |leases: &[Lease], lease: &Lease| leases.iter().any(|other| other.token == lease.token);
+        let after = look.state.leases();
+        let since = self.look.as_ref().map_or(Duration::ZERO, |known| look.at.saturating_duration_since(known.at));
+        let ended = known.iter().filter(|lease| !is_in(after, lease)).map(|lease| {
+            let hinted = |word| self.hints.contains(&(word, Some(lease.token)));
+            let what = if hinted(Word::Forced) {
+                What::Forced
+            } else if !hinted(Word::Released) && Duration::from_millis(lease.valid_for_ms) <= since {
+                What::Expired
+            } else {
+                What::Released
+            };
+            (what, Some(lease.token))
+        });
+        let begun = after.iter().filter(|lease| before.token().is_none_or(|newest| lease.token > newest));
+        ended.chain(begun.map(|lease| (What::Granted, Some(lease.token)))).collect()
     }
 
     /// How what was there ended. At a hand-over it is told where a message said how.
@@ -157,5 +182,9 @@ fn next_look(look: &Look, is_shared: bool) -> Option<Duration> {
         }
         State::Free if is_shared => Some(LOOK_AT_STRANGER),
         State::Free | State::Held(Holder::Lease(_)) => ends,
+        State::Held(Holder::Shared(sharing)) => {
+            let first = sharing.leases.iter().map(|lease| lease.valid_for_ms).min().map(Duration::from_millis);
+            first.map(|left| left + EXPIRY_SLACK).or(ends)
+        }
     }
 }

@@ -107,6 +107,11 @@ pub enum Under {
     Lease(Token),
     /// The rest of a lease that was released.
     Rest(Token),
+    /// So many leases: with the newest of them these are the same ones wherever both are the same.
+    Shared {
+        newest: Token,
+        count: u64,
+    },
     Stranger,
 }
 
@@ -116,14 +121,22 @@ impl Under {
             State::Free => Under::Free,
             State::Held(Holder::Lease(lease)) if lease.is_resting => Under::Rest(lease.token),
             State::Held(Holder::Lease(lease)) => Under::Lease(lease.token),
+            State::Held(Holder::Shared(sharing)) => match sharing.newest {
+                Some(newest) => Under::Shared { newest, count: sharing.count },
+                None => Under::Stranger,
+            },
             State::Held(Holder::Stranger(_) | Holder::Queue(_)) => Under::Stranger,
         }
     }
 
-    /// `None` where it is no lease.
+    pub fn is_shared(self) -> bool {
+        matches!(self, Under::Shared { .. })
+    }
+
+    /// `None` where it is no lease; of those that share a key the newest.
     pub fn token(self) -> Option<Token> {
         match self {
-            Under::Lease(token) | Under::Rest(token) => Some(token),
+            Under::Lease(token) | Under::Rest(token) | Under::Shared { newest: token, .. } => Some(token),
             Under::Free | Under::Stranger => None,
         }
     }
@@ -146,6 +159,12 @@ impl Look {
         let mut state = self.state.clone();
         match &mut state {
             State::Held(Holder::Lease(lease)) => lease.valid_for_ms = lease.valid_for_ms.saturating_sub(since_ms),
+            State::Held(Holder::Shared(sharing)) => {
+                sharing.left_ms = sharing.left_ms.saturating_sub(since_ms);
+                for lease in &mut sharing.leases {
+                    lease.valid_for_ms = lease.valid_for_ms.saturating_sub(since_ms);
+                }
+            }
             State::Held(Holder::Stranger(Some(expiry)) | Holder::Queue(expiry)) => {
                 expiry.valid_for_ms = expiry.valid_for_ms.saturating_sub(since_ms);
             }

@@ -43,7 +43,7 @@ pub async fn look(
     while let Some(from) = after.filter(|_| !prefixes.is_empty()) {
         let page = Page::read(&scripts, shard, from, NAMES).await.map_err(RedisFailure::of_a_read)?;
         let is_sought = |key: &Key| prefixes.iter().any(|prefix| prefix.covers(key)) && !known.contains(key);
-        let sought: Vec<Key> = page.entries.into_iter().map(|(key, _)| key).filter(is_sought).collect();
+        let sought: Vec<Key> = page.entries.into_iter().map(|entry| entry.key).filter(is_sought).collect();
         for look in read(&scripts, &sought).await? {
             if Under::of(&look.state) != Under::Free {
                 found.add(look, &mut prefixes);

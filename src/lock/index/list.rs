@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::pages::Page;
+use super::pages::{Entry, Page};
 use crate::lock::record;
 use crate::lock::scripts::{Scripts, Seen, StoredOrNone};
 use crate::lock::{Lease, SHARDS, Shard, Token};
@@ -229,20 +229,20 @@ impl Run {
         let names = if prefix.is_empty() { leases } else { NAMES };
         let page = Page::read(scripts, self.shard, self.after, names as u32).await.map_err(RedisFailure::of_a_read)?;
         self.exhausted = page.next.is_none();
-        let mut matching = page.entries.into_iter().filter(|(key, _)| key.as_str().starts_with(prefix));
-        let (keys, granted): (Vec<_>, Vec<_>) = matching.by_ref().take(leases).unzip();
+        let mut matching = page.entries.into_iter().filter(|entry| entry.key.as_str().starts_with(prefix));
+        let entries: Vec<Entry> = matching.by_ref().take(leases).collect();
         if matching.next().is_some() {
             self.exhausted = false;
-            self.after = granted.last().copied().unwrap_or(self.after);
+            self.after = entries.last().map_or(self.after, |entry| entry.token);
         } else {
             self.after = page.next.unwrap_or(self.after);
         }
-        if keys.is_empty() {
+        if entries.is_empty() {
             return Ok(());
         }
-        let found = scripts.read(&keys).await.map_err(RedisFailure::of_a_read)?;
-        let (mut bytes, count) = (0, keys.len());
-        let leases = found.into_iter().zip(keys).zip(granted).filter_map(|((Seen { under, waiters }, key), token)| {
+        let found = scripts.read_entries(&entries).await.map_err(RedisFailure::of_a_read)?;
+        let (mut bytes, count) = (0, entries.len());
+        let leases = found.into_iter().zip(entries).filter_map(|(Seen { under, waiters }, Entry { key, token, .. })| {
             let StoredOrNone::Text(found) = under else { return None };
             bytes += found.text.len();
             let lease = record::read(&key, &found)?;

@@ -69,10 +69,10 @@ impl Walk {
     async fn page(&mut self, scripts: &Scripts, cap_ms: u64) -> Result<(), RedisFailure> {
         let shard = Shard::all().nth(self.shard).expect("the walk ends with the last shard");
         let page = Page::read(scripts, shard, self.after, PAGE).await?;
-        let keys: Vec<Key> = page.entries.into_iter().map(|(key, _)| key).collect();
-        if !keys.is_empty() {
-            let found = scripts.read(&keys).await?;
-            keys.into_iter().zip(found).for_each(|(key, seen)| self.see(key, &seen.under, cap_ms));
+        let entries = page.entries;
+        if !entries.is_empty() {
+            let found = scripts.read_entries(&entries).await?;
+            entries.into_iter().zip(found).for_each(|(entry, seen)| self.see(entry.key, &seen.under, cap_ms));
         }
         match page.next {
             Some(next) => self.after = next,

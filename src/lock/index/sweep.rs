@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::pages::Page;
+use super::pages::{Entry, Page};
 use crate::lock::scripts::Scripts;
-use crate::lock::{Key, SHARDS, Shard};
+use crate::lock::{SHARDS, Shard};
 use crate::metrics::Metrics;
 use crate::redis::RedisFailure;
 
@@ -194,10 +194,9 @@ impl Sweep {
         let (mut looked, mut swept) = (0, 0);
         while looked < looks {
             let page = Page::read(&self.scripts, shard, *cursor, PAGE).await?;
-            let keys: Vec<Key> = page.entries.into_iter().map(|(key, _)| key).collect();
-            looked += keys.len() as u64;
-            if !self.are_all_there(shard, &keys).await? {
-                swept += self.scripts.sweep(shard, &keys).await?;
+            looked += page.entries.len() as u64;
+            if !self.are_all_there(shard, &page.entries).await? {
+                swept += self.scripts.sweep(shard, &page.entries).await?;
             }
             *cursor = page.next.unwrap_or(0);
             if page.next.is_none() {
@@ -207,15 +206,15 @@ impl Sweep {
         Ok(swept)
     }
 
-    /// Whether each of these keys has a lease, as far as can be seen without looking at it: that costs Redis a fifth.
-    async fn are_all_there(&self, shard: Shard, keys: &[Key]) -> Result<bool, RedisFailure> {
+    /// Whether each of these leases is there, as far as can be seen without looking at it: that costs Redis a fifth.
+    async fn are_all_there(&self, shard: Shard, entries: &[Entry]) -> Result<bool, RedisFailure> {
         let Scripts { redis, space, .. } = &self.scripts;
         // A raw key may be another program's by now.
-        if space.is_raw() || keys.is_empty() {
-            return Ok(keys.is_empty());
+        if space.is_raw() || entries.is_empty() || entries.iter().any(|entry| entry.is_shared) {
+            return Ok(entries.is_empty());
         }
-        let locks: Vec<Bytes> = keys.iter().map(|key| space.lock(key).into()).collect();
-        Ok(redis.count_existing(space.slot(shard), &locks).await? == keys.len() as u64)
+        let locks: Vec<Bytes> = entries.iter().map(|entry| space.lock(&entry.key).into()).collect();
+        Ok(redis.count_existing(space.slot(shard), &locks).await? == entries.len() as u64)
     }
 }
 

@@ -1,11 +1,13 @@
 //! How many wait for any lock: counted when it is asked for, and no more than once in five seconds, however many ask, since
 //! each queue is by itself.
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 
-use super::list::{ListFailure, Listing};
+use super::list::{ListFailure, Listed, Listing};
+use crate::lock::Mode;
 
 /// Between two counts.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -42,10 +44,16 @@ impl Waiting {
 
 async fn count(mut listing: Listing) -> Option<u64> {
     let (mut seen, mut waiting) = (0, 0);
+    // Those who wait for a key that leases share stand at each of them.
+    let mut shared = HashSet::new();
     while seen <= MOST {
         let locks = listing.next_within(AT_ONCE, LONGEST).await.ok()?;
         seen += locks.len();
-        waiting += locks.iter().map(|listed| listed.waiters).sum::<u64>();
+        for Listed { lease, waiters } in &locks {
+            if lease.mode == Mode::Exclusive || shared.insert(lease.key.clone()) {
+                waiting += waiters;
+            }
+        }
         if locks.len() < AT_ONCE {
             return listing.is_over().then_some(waiting);
         }

@@ -7,6 +7,7 @@ mod other_programs;
 mod pipelined;
 mod raw_keys;
 mod shards;
+mod sharing;
 mod sweeps;
 mod tokens;
 pub mod volume;

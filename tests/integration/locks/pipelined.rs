@@ -17,7 +17,10 @@ macro_rules! script {
         Script::new(concat!(
             include_str!("../../../lua/head.lua"),
             include_str!("../../../lua/lease.lua"),
+            include_str!("../../../lua/shared.lua"),
+            include_str!("../../../lua/grant.lua"),
             include_str!("../../../lua/queue.lua"),
+            include_str!("../../../lua/attempt.lua"),
             include_str!(concat!("../../../lua/", $name, ".lua"))
         ))
     };

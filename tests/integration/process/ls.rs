@@ -101,7 +101,7 @@ async fn wide_counts_the_waiters_and_shows_what_else_is_known() {
     let (_, wide) = tokio::join!(waiter.send(), look);
     assert_eq!(wide.code, Some(0), "{}", wide.stderr);
     let lines: Vec<&str> = wide.stdout.lines().collect();
-    let head = ["KEY", "OWNER", "HOST", "AGE", "VALID", "FOR", "WAITERS", "KIND", "TOKEN", "SINCE", "META"];
+    let head = ["KEY", "OWNER", "HOST", "AGE", "VALID", "FOR", "WAITERS", "MODE", "KIND", "TOKEN", "SINCE", "META"];
     assert_eq!(words(lines[0]), head);
     let first = words(lines[1]);
     assert_eq!(first[..3], ["a", "b", "web-3"]);

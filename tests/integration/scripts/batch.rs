@@ -26,7 +26,8 @@ impl Together {
 
     pub fn acquire(&mut self, space: &Space, attempt: &Attempt) {
         let Attempt { key, identity, nonce, further, own, request, .. } = attempt;
-        self.operation(space, "acquire", key, &[identity, nonce, request, &attempt.ttl_ms.to_string(), further, own]);
+        let name = if attempt.shares() { "share" } else { "acquire" };
+        self.operation(space, name, key, &[identity, nonce, request, &attempt.ttl_ms.to_string(), further, own]);
     }
 
     pub fn renew(&mut self, space: &Space, [key, token, identity, ttl_ms, how, sending]: [&str; 6]) {

@@ -11,6 +11,8 @@ mod late;
 mod queue;
 mod refusals;
 mod repetitions;
+mod shared;
+mod shared_queue;
 mod short;
 mod terms;
 mod tokens;
@@ -30,23 +32,29 @@ macro_rules! script {
     };
 }
 
-const ACQUIRE: &str = script!("head" "lease" "queue" "acquire");
-const RENEW: &str = script!("head" "lease" "renew");
-const RELEASE: &str = script!("head" "lease" "queue" "release");
-const FORCE: &str = script!("head" "lease" "queue" "force");
-const UNDO: &str = script!("head" "lease" "queue" "undo");
-const JOIN: &str = script!("head" "lease" "queue" "queue_join");
-const ADVANCE: &str = script!("head" "lease" "queue" "queue_advance");
-const DECLINE: &str = script!("head" "lease" "queue" "queue_decline");
+const ACQUIRE: &str = script!("head" "lease" "shared" "grant" "queue" "attempt" "acquire");
+const SHARE: &str = script!("head" "lease" "shared" "grant" "queue" "attempt" "share");
+const RENEW: &str = script!("head" "lease" "shared" "renew");
+const RELEASE: &str = script!("head" "lease" "shared" "grant" "queue" "release");
+const FORCE: &str = script!("head" "lease" "shared" "grant" "queue" "force");
+const UNDO: &str = script!("head" "lease" "shared" "grant" "queue" "undo");
+const JOIN: &str = script!("head" "lease" "shared" "grant" "queue" "queue_join");
+const ADVANCE: &str = script!("head" "lease" "shared" "grant" "queue" "queue_advance");
+const DECLINE: &str = script!("head" "lease" "shared" "grant" "queue" "queue_decline");
 const BATCH: &str = concat!(
     include_str!("numbers.lua"),
     "local ARGV = cjson.decode(ARGV[1])\n",
     include_str!("../../../lua/head.lua"),
     "local function whole_operations()\n",
     include_str!("../../../lua/lease.lua"),
+    include_str!("../../../lua/shared.lua"),
+    include_str!("../../../lua/grant.lua"),
     include_str!("../../../lua/queue.lua"),
+    include_str!("../../../lua/attempt.lua"),
     "local operations = {}\noperations.acquire = function(KEYS, ARGV)\n",
     include_str!("../../../lua/acquire.lua"),
+    "end\noperations.share = function(KEYS, ARGV)\n",
+    include_str!("../../../lua/share.lua"),
     "end\noperations.release = function(KEYS, ARGV)\n",
     include_str!("../../../lua/release.lua"),
     "end\noperations.renew = function(KEYS, ARGV)\n",
@@ -54,7 +62,7 @@ const BATCH: &str = concat!(
     "end\nreturn operations\nend\n",
     include_str!("../../../lua/batch.lua")
 );
-const READ: &str = script!("head" "lease" "read");
+const READ: &str = script!("head" "lease" "shared" "read");
 const WATCH: &str = script!("head" "lease" "watch");
 const SWEEP: &str = script!("head" "lease" "sweep");
 const CENSUS: &str = script!("census");
@@ -226,7 +234,7 @@ impl Space {
 
     fn read(&mut self, keys: &[&str]) -> Vec<Vec<String>> {
         let names: Vec<String> = keys.iter().flat_map(|key| [self.lock(key), self.queue(key)]).collect();
-        match self.eval(READ, &names, &[]).unwrap() {
+        match self.eval(READ, &names, &vec![""; keys.len()]).unwrap() {
             Value::Array(rows) => rows.into_iter().map(row).collect(),
             other => panic!("{other:?}"),
         }

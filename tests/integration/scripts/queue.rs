@@ -8,11 +8,11 @@ use super::{ADVANCE, Attempt, DECLINE, JOIN, Space, UNDO, identity_of, word};
 use crate::harness::{TestRedis, eventually};
 
 /// What a sidecar is told, in the order in which it is told.
-struct Subscriber(std::sync::mpsc::Receiver<String>);
+pub struct Subscriber(std::sync::mpsc::Receiver<String>);
 
 impl Subscriber {
     /// A sidecar that listens.
-    fn of(space: &Space, sidecar: &str) -> Subscriber {
+    pub fn of(space: &Space, sidecar: &str) -> Subscriber {
         let (give, take) = std::sync::mpsc::channel();
         let mut connection = TestRedis::alone().connection();
         for channel in [format!("{}{sidecar}", space.push()), format!("{}all", space.push())] {
@@ -36,7 +36,14 @@ impl Subscriber {
         self.next() == ["the end"]
     }
 
-    fn next(&self) -> Vec<String> {
+    /// All that was said by the time that a message of our own arrives.
+    pub fn so_far(&self, space: &mut Space, sidecar: &str) -> Vec<Vec<String>> {
+        let channel = format!("{}{sidecar}", space.push());
+        space.ask::<i64>("SPUBLISH", &[&channel, "the end"]);
+        std::iter::from_fn(|| Some(self.next()).filter(|message| message[..] != ["the end"])).collect()
+    }
+
+    pub fn next(&self) -> Vec<String> {
         let text = self.0.recv_timeout(Duration::from_secs(5)).expect("a message");
         text.split('\n').map(str::to_owned).collect()
     }
@@ -48,20 +55,20 @@ fn waiter(sidecar: &str, id: &str) -> String {
 }
 
 impl Space {
-    fn wait(&mut self, waiter: &str, place: &str) -> Vec<String> {
+    pub fn wait(&mut self, waiter: &str, place: &str) -> Vec<String> {
         let id = waiter.split('\n').nth(1).unwrap().to_owned();
         self.run_in_line(JOIN, "k", 0, &[waiter, &id, "5000", place, "refuse", ""]).unwrap()
     }
 
     /// A look by a process at the queue, for these of its entries.
-    fn advance(&mut self, process: &str, entries: &[String]) -> Vec<String> {
+    pub fn advance(&mut self, process: &str, entries: &[String]) -> Vec<String> {
         let entries = entries.iter().map(String::as_str);
         let args: Vec<&str> = [process, "rank"].into_iter().chain(entries).collect();
         self.run_in_line(ADVANCE, "k", 0, &args).unwrap()
     }
 
     /// The sidecar that the lease is on offer to.
-    fn offered_to(&mut self) -> Option<String> {
+    pub fn offered_to(&mut self) -> Option<String> {
         let name = self.queue("k");
         let marks: Vec<String> = self.ask("ZRANGEBYSCORE", &[&name, "-inf", "0"]);
         let mut offers = marks.iter().filter(|mark| mark.starts_with("offer\n"));
@@ -69,7 +76,7 @@ impl Space {
     }
 
     /// Who stands in line.
-    fn line(&mut self) -> Vec<String> {
+    pub fn line(&mut self) -> Vec<String> {
         let queue = self.queue("k");
         let members: Vec<String> = self.ask("ZRANGE", &[&queue, "1", "+inf", "BYSCORE"]);
         members.iter().map(|member| member.split('\n').nth(1).unwrap().to_owned()).collect()
@@ -87,7 +94,7 @@ impl Space {
 }
 
 /// A waiter's attempt, as an undo of it names it.
-fn attempt_of(id: &str) -> Attempt {
+pub fn attempt_of(id: &str) -> Attempt {
     Attempt { identity: identity_of(id), ..Attempt::of("k", "", id) }
 }
 

@@ -145,7 +145,7 @@ fn a_user_who_may_not_get_is_refused_and_not_told_of_a_stranger() {
         assert!(error.contains("can't run this command"), "{script}: {error}");
     }
     let names = [space.lock("held"), space.queue("held")];
-    assert!(space.eval(super::READ, &names, &[]).is_err());
+    assert!(space.eval(super::READ, &names, &[""]).is_err());
     space.connection = redis.connection();
     assert_eq!(space.contents(), contents);
 }

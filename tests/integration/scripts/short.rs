@@ -66,6 +66,9 @@ fn step(random: &mut Random, granted: usize) -> Step {
                     "",
                     ",\"meta\":\"{\\\"a\\\":1}\"",
                     ",\"hold\":\"s-1\"",
+                    ",\"mode\":\"shared\"",
+                    ",\"mode\":\"shared\"",
+                    ",\"mode\":\"shared\",\"limit\":\"2\",\"label\":\"A\"",
                     ",\"terms\":\"ttl=20000 delay=0 min=70000 max=0\"",
                     ",\"terms\":\"ttl=50000 delay=9000 min=0 max=80000\"",
                 ])
@@ -97,6 +100,7 @@ impl Step {
         let spelled = |token: &usize| tokens.get(*token).map(u64::to_string).unwrap_or_default();
         let row = match self {
             Step::Acquire(attempt) if is_short => together(space, |all, space| all.acquire(space, attempt)),
+            Step::Acquire(attempt) if attempt.shares() => space.share(attempt)?,
             Step::Acquire(attempt) => space.acquire(attempt)?,
             Step::Release { key, token, identity, sending, rest_ms } => {
                 let args = [&spelled(token), identity.as_str(), sending, rest_ms, ""];
@@ -144,15 +148,26 @@ fn together(space: &mut Space, add: impl FnOnce(&mut Together, &Space)) -> Vec<S
     all.run(space).remove(0)
 }
 
+/// The tokens that the index has of a key.
+fn indexed(space: &mut Space, key: &str) -> Vec<u64> {
+    let tokens = space.tokens();
+    let entries: Vec<(Vec<u8>, u64)> = space.ask("ZRANGE", &[&tokens, "0", "-1", "WITHSCORES"]);
+    let is_of_key = |name: &[u8]| name.split(|byte| *byte == b'\n').next() == Some(key.as_bytes());
+    entries.into_iter().filter(|(name, _)| is_of_key(name)).map(|(_, token)| token).collect()
+}
+
 /// What lies in the space, of each key.
 fn state(space: &mut Space) -> Vec<String> {
     let mut state = Vec::new();
     for key in KEYS {
-        let (lock, queue, tokens) = (space.lock(key), space.queue(key), space.tokens());
-        let lease: Option<String> = space.ask("GET", &[&lock]);
-        let token: Option<String> = space.ask("ZSCORE", &[&tokens, key]);
+        let (lock, queue) = (space.lock(key), space.queue(key));
+        let lease = match space.ask::<String>("TYPE", &[&lock]).as_str() {
+            "zset" => space.ask::<Vec<String>>("ZRANGE", &[&lock, "0", "-1", "WITHSCORES"]).join(" "),
+            _ => space.ask::<Option<String>>("GET", &[&lock]).unwrap_or_default(),
+        };
         let waiters: Vec<String> = space.ask("ZRANGE", &[&queue, "0", "-1", "WITHSCORES"]);
-        state.extend([lease.unwrap_or_default(), space.valid_until(key).to_string(), token.unwrap_or_default()]);
+        state.extend([lease, space.valid_until(key).to_string()]);
+        state.extend(indexed(space, key).iter().map(u64::to_string));
         state.extend(waiters);
     }
     state
@@ -190,7 +205,7 @@ fn a_short_way_answers_and_leaves_behind_what_the_whole_operation_does() {
                 let state = state(space);
                 tokens.extend(
                     KEYS.iter()
-                        .filter_map(|key| space.indexed(key))
+                        .flat_map(|key| indexed(space, key))
                         .filter(|token| !tokens.contains(token))
                         .collect::<Vec<_>>(),
                 );

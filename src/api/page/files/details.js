@@ -19,7 +19,7 @@ export function details(lock, { history, force }) {
     { class: "details" },
     element(
       "td",
-      { colspan: "7", id },
+      { colspan: "8", id },
       element("dl", {}, ...facts(lock, validUntil)),
       element("h2", {}, say("queue")),
       queue,
@@ -53,6 +53,8 @@ function facts(lock, validUntil) {
   return [
     ...fact("owner", lock.label ? `${lock.label} (${lock.owner})` : lock.name),
     ...fact("kind", lock.kind ? say(lock.kind) : "–"),
+    ...(lock.mode ? fact("mode", say(lock.mode)) : []),
+    ...(lock.limit ? fact("limit", String(lock.limit)) : []),
     ...(lock.token ? fact("token", element("code", {}, String(lock.token))) : []),
     ...(Number.isFinite(lock.since) ? fact("since", wholeMoment(lock.since)) : []),
     ...(lock.ttlMs ? fact("ttl", duration(lock.ttlMs)) : []),

@@ -7,6 +7,7 @@ const COLUMNS = {
   key: (lock) => lock.key,
   owner: (lock) => lock.name,
   kind: (lock) => lock.kind ?? "",
+  mode: (lock) => lock.mode ?? "",
   since: (lock) => lock.since,
   "held-for": (lock) => lock.heldFor(),
   "ends-in": (lock) => lock.endsIn(),
@@ -102,6 +103,7 @@ export class Table {
     const cells = {
       owner: element("td"),
       kind: element("td", { class: "kind" }),
+      mode: element("td", { class: "kind" }),
       since: element("time"),
       heldFor: element("td", { class: "number" }),
       endsIn: element("span"),
@@ -113,6 +115,7 @@ export class Table {
       element("th", { scope: "row" }, toggle),
       cells.owner,
       cells.kind,
+      cells.mode,
       element("td", { class: "since" }, cells.since),
       cells.heldFor,
       element("td", { class: "number ends" }, cells.endsIn, element("span", { class: "bar", "aria-hidden": "true" }, bar)),
@@ -158,6 +161,7 @@ function fill(row) {
   setText(cells.owner, lock.isResting ? `${lock.name} (${say("resting")})` : lock.name);
   cells.owner.title = lock.label ? lock.owner : "";
   setText(cells.kind, lock.kind ? say(lock.kind) : "–");
+  setText(cells.mode, lock.mode ? say(lock.mode) + (lock.limit ? ` (${number(lock.limit)})` : "") : "–");
   if (Number.isFinite(lock.since)) {
     cells.since.dateTime = new Date(lock.since).toISOString();
     cells.since.title = wholeMoment(lock.since);

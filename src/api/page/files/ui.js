@@ -75,7 +75,7 @@ function drawNow() {
   byId("tools").hidden = false;
   if (!locks.isComplete && locks.byKey.size === 0) return drawMessage();
   const after = Number(asked("cursor")) || 0;
-  const { rows, all, more } = polled ? { rows: [...locks.byKey.values()], all: status?.locks, more: polled.next !== null } : locks.page(after, ROWS);
+  const { rows, all, more } = polled ? { rows: locks.all(), all: status?.locks, more: polled.next !== null } : locks.page(after, ROWS);
   byId("place").hidden = rows.length === 0;
   table.show(sorted(rows, asked("sort")), asked("sort"));
   drawPages(rows, all, more, after);
@@ -103,7 +103,7 @@ function drawStatus() {
 
 function drawNumbers() {
   const isWhole = locks.isComplete && !polled && asked("prefix") === "";
-  const all = [...locks.byKey.values()];
+  const all = locks.all();
   const held = isWhole ? all.length : status.locks;
   const waiting = isWhole ? all.reduce((sum, lock) => sum + lock.waiters, 0) : status.waiting;
   const heldFor = isWhole ? all.reduce((longest, lock) => Math.max(longest, lock.heldFor() || 0), -1) : null;

@@ -8,7 +8,7 @@ use crate::lock::events::message::{Message, Word};
 use crate::lock::events::state::Watched;
 use crate::lock::request::{Holder, LockFailure, State};
 use crate::lock::scripts::WatchRow;
-use crate::lock::{Key, Lease, Owner, Shard, Terms, Token};
+use crate::lock::{Key, Lease, Mode, Owner, Shard, Terms, Token};
 
 pub fn key(name: &str) -> Key {
     Key::parse(name).expect("a key")
@@ -91,6 +91,7 @@ impl World {
         let state = match self.data.leases.get(key) {
             None => State::Free,
             Some((token, end)) => State::Held(Holder::Lease(Box::new(Lease {
+                mode: Mode::Exclusive,
                 key: key.clone(),
                 token: *token,
                 owner: Owner::system("x".to_owned()),

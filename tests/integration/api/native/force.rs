@@ -82,7 +82,7 @@ async fn a_delete_says_either_which_lease_or_force() {
         "?force".to_owned(),
         "?force=true&force=false".to_owned(),
         format!("?token={token}&token={token}"),
-        format!("?force=true&token={token}"),
+        format!("?force=true&token={token}&restMs=5"),
         format!("?Token={token}"),
     ] {
         let answer = native.ask(&Who::System, "DELETE", &format!("{}{query}", path(&key))).send().await;

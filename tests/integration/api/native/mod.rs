@@ -17,6 +17,7 @@ mod queue;
 mod reentrant;
 mod release;
 mod renew;
+mod shared;
 mod status;
 mod strangers;
 mod terms;

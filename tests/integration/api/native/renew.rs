@@ -24,7 +24,7 @@ async fn a_renewal_sets_the_remaining_time_and_never_adds() {
         assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/json")));
         let renewed = answer.json();
         assert!((before + ttl_ms..=redis_now_ms() + ttl_ms).contains(&expires_ms(&key)), "{ttl_ms} from now");
-        assert_eq!(fields(&renewed), ["key", "owner", "token", "ttlMs", "validForMs", "validUntil"]);
+        assert_eq!(fields(&renewed), ["key", "mode", "owner", "token", "ttlMs", "validForMs", "validUntil"]);
         assert_eq!(
             (&renewed["key"], &renewed["token"], &renewed["owner"]),
             (&lease["key"], &lease["token"], &lease["owner"])

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{Raw, path};
+use super::{Raw, libraries, path};
 use crate::harness::{Sidecar, TestRedis, eventually, unique};
 
 #[tokio::test]
@@ -67,4 +67,21 @@ async fn the_other_dialects_and_two_sidecars_meet_at_one_raw_key() {
     let unlocked = two.call("POST", "/v1.0-alpha1/unlock/s").json(&lock).send().await;
     assert_eq!(unlocked.text(), r#"{"status":0}"#);
     assert_eq!(one.call("POST", "/cmn/leasable-locks").json(&lease).send().await.status, 201);
+}
+
+#[tokio::test]
+async fn a_shared_key_excludes_the_libraries_and_they_exclude_it() {
+    let raw = Raw::start().await;
+    for (name, peer, key) in libraries() {
+        let shared = json!({"mode": "shared", "ttlMs": 60_000});
+        let answer = raw.acquire(&key, &shared).await;
+        assert_eq!(answer.status, 201, "{name}: {}", answer.text());
+        let token = answer.json()["token"].as_u64().expect("a token");
+        assert_ne!(peer.ask(&format!("try {key} 60000")).await, "yes", "{name}");
+        assert_eq!(raw.look(&key).await["sharedBy"], 1, "{name} left it as it is");
+        assert_eq!(raw.release(&key, token).await, 204, "{name}");
+        assert_eq!(peer.ask(&format!("try {key} 60000")).await, "yes", "{name}");
+        assert_eq!(raw.acquire(&key, &shared).await.status, 409, "{name}");
+        assert_eq!(peer.ask(&format!("release {key}")).await, "released", "{name}");
+    }
 }

@@ -4,6 +4,7 @@ mod descendants;
 mod loss;
 mod outcomes;
 mod refusals;
+mod shared;
 mod signals;
 mod terminal;
 mod terms;
