@@ -36,7 +36,10 @@ pub enum Failure {
     /// The caller had the lease, and it expired, was force-released, or was superseded.
     Lost,
     /// The token does not hold the key now; with the one that does, if any.
-    Fenced { token: Option<Token>, is_shared: bool },
+    Fenced {
+        token: Option<Token>,
+        is_shared: bool,
+    },
     MethodNotAllowed(String),
     RequestTimeout,
     /// The body is compressed.

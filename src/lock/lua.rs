@@ -63,12 +63,13 @@ pub static WATCH: LazyLock<Script> = script!("lease" => "watch");
 pub static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
 pub static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new("rights", &[rights!()]).batched_by(&BATCH));
 pub static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", &[lua!("census")]).across_slots());
-pub static BATCH: LazyLock<Script> =
-    batch!("lease" "shared" "grant" "queue" "attempt" => "acquire" "share" "renew" "release" "queue_join" "queue_advance");
+pub static BATCH: LazyLock<Script> = batch!("lease" "shared" "grant" "queue" "attempt" => "acquire" "share" "renew" "release" "queue_join" "queue_advance");
 
 /// All that lie in `lua/`, but for what they are made of.
-pub static ALL: [&LazyLock<Script>; 14] =
-    [&ACQUIRE, &SHARE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &WATCH, &SWEEP, &CENSUS, &BATCH];
+pub static ALL: [&LazyLock<Script>; 14] = [
+    &ACQUIRE, &SHARE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &WATCH, &SWEEP, &CENSUS,
+    &BATCH,
+];
 
 #[cfg(test)]
 mod tests {

@@ -6,6 +6,7 @@
 mod acquire;
 mod attempt;
 mod detached;
+mod entry;
 mod events;
 mod force;
 #[cfg(any(test, fuzzing))]
@@ -62,10 +63,11 @@ pub use undo::{Unconfirmed, Unsettled};
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
+use entry::Entry;
 use events::Watcher;
 use high_water::HighWater;
+use index::{Census, Ledger, Waiting};
 use modes::Modes;
-use index::{Census, Entry, Ledger, Waiting};
 use nonce::Nonces;
 use queue::Queue;
 use scripts::{Scripts, Stored};

@@ -44,7 +44,9 @@ impl Modes {
             Why::Queue => self.refused_queue.inc(),
             Why::Full => {
                 self.refused_full.inc();
-                if let (Some(limit), Some(other)) = (limit, other_limit(holder, limit)) {
+                if let Some(limit) = limit
+                    && let Some(other) = other_limit(holder, limit)
+                {
                     self.tell_of_limits(key, limit, other);
                 }
             }

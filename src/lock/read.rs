@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::Locks;
-use super::index::Entry;
+use super::entry::Entry;
 use super::key::Key;
 use super::lease::OwnerKind;
 use super::record;

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
+use super::entry::Entry;
 use super::high_water::HighWater;
-use super::index::Entry;
 use super::keys::KeySpace;
 use super::lua::{
     ACQUIRE, ADVANCE, ALL, CENSUS, DECLINE, FORCE, JOIN, READ, RELEASE, RENEW, RIGHTS, SHARE, SWEEP, UNDO, WATCH,

@@ -77,7 +77,8 @@ impl AcquireBody {
         let body = if body.is_empty() { HoldBody::default() } else { body::strict(&body, &[])? };
         let HoldBody { ttl_ms, mode, limit, wait_ms, owner, reentrant, meta, .. } = body;
         let HoldBody { delay_ms, min_hold_ms, max_hold_ms, progress, .. } = body;
-        let body = AcquireBody { ttl_ms, mode, limit, wait_ms, owner, reentrant, meta, delay_ms, min_hold_ms, max_hold_ms };
+        let body =
+            AcquireBody { ttl_ms, mode, limit, wait_ms, owner, reentrant, meta, delay_ms, min_hold_ms, max_hold_ms };
         Ok((body, progress.unwrap_or(false)))
     }
 

@@ -93,7 +93,14 @@ impl<'a> StateView<'a> {
     pub fn of(key: &'a Key, state: &'a State, waiters: u64) -> StateView<'a> {
         let key = key.as_str();
         let State::Held(holder) = state else {
-            return StateView { key, state: "free", sharing: SharingView::default(), holder: None, holders: None, waiters };
+            return StateView {
+                key,
+                state: "free",
+                sharing: SharingView::default(),
+                holder: None,
+                holders: None,
+                waiters,
+            };
         };
         let holders = match holder {
             Holder::Shared(sharing) => Some(sharing.leases.iter().map(HolderView::from).collect()),

@@ -73,5 +73,5 @@ pub fn table(locks: &[Box<RawValue>], is_wide: bool) -> Result<String, Failure> 
     if !is_wide {
         return Ok(view::table(&ALWAYS, &locks.iter().map(Lock::row).collect::<Vec<_>>()));
     }
-    Ok(view::table(&[ALWAYS, WIDE].concat(), &locks.iter().map(Lock::wide_row).collect::<Vec<_>>()))
+    Ok(view::table(&[&ALWAYS[..], &WIDE[..]].concat(), &locks.iter().map(Lock::wide_row).collect::<Vec<_>>()))
 }

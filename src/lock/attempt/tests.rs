@@ -243,3 +243,18 @@ fn a_waiter_that_is_told_to_ask_again_and_finds_the_key_held_pauses() {
     assert_eq!(life.handle(Input::Undone, begun), Step { tidy: Tidy::Rename, next: Next::Ask });
     assert_eq!(life.handle(Input::Answered(Answer::Held), begun).next, Next::Pause(begun + PAUSE));
 }
+
+#[test]
+fn an_attempt_whose_owner_has_the_key_in_another_way_ends_at_once_though_it_would_wait() {
+    let begun = Instant::now();
+    let mut life = Life::new(Some(begun + Duration::from_secs(60)));
+    let step = life.handle(Input::Answered(Answer::HeldInVain), begun);
+    assert_eq!((step.tidy, step.next), (Tidy::Nothing, Next::End(End::Answered)));
+    // Also where it was told to ask again.
+    let mut life = Life::new(Some(begun + Duration::from_secs(60)));
+    life.handle(Input::Answered(Answer::Held), begun);
+    life.handle(Input::Joined, begun);
+    life.handle(Input::Turn(Turn::AskAgain), begun);
+    life.handle(Input::Undone, begun);
+    assert_eq!(life.handle(Input::Answered(Answer::HeldInVain), begun).next, Next::End(End::Answered));
+}

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::event::{Change, Look, Under, What};
 use super::message::Word;
-use crate::lock::{Lease, Token};
 use crate::lock::request::{Holder, State};
+use crate::lock::{Lease, Token};
 
 /// Added to what is left of a lease, so that Redis has let it expire.
 const EXPIRY_SLACK: Duration = Duration::from_millis(3);

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::pages::{Entry, Page};
+use super::pages::Page;
+use crate::lock::entry::Entry;
 use crate::lock::record;
 use crate::lock::scripts::{Scripts, Seen, StoredOrNone};
 use crate::lock::{Lease, SHARDS, Shard, Token};
@@ -242,14 +243,15 @@ impl Run {
         }
         let found = scripts.read_entries(&entries).await.map_err(RedisFailure::of_a_read)?;
         let (mut bytes, count) = (0, entries.len());
-        let leases = found.into_iter().zip(entries).filter_map(|(Seen { under, waiters }, Entry { key, token, .. })| {
-            let StoredOrNone::Text(found) = under else { return None };
-            bytes += found.text.len();
-            let lease = record::read(&key, &found)?;
-            scripts.high_water.saw(lease.token);
-            // Granted again since the index was read: its turn comes under the newer token.
-            (lease.token.get() == token).then_some(Listed { lease, waiters })
-        });
+        let leases =
+            found.into_iter().zip(entries).filter_map(|(Seen { under, waiters }, Entry { key, token, .. })| {
+                let StoredOrNone::Text(found) = under else { return None };
+                bytes += found.text.len();
+                let lease = record::read(&key, &found)?;
+                scripts.high_water.saw(lease.token);
+                // Granted again since the index was read: its turn comes under the newer token.
+                (lease.token.get() == token).then_some(Listed { lease, waiters })
+            });
         self.ready.extend(leases);
         // Long ones are remembered for a while.
         let remembered = lease_bytes.load(Ordering::Relaxed) * 7 / 8;

@@ -10,6 +10,6 @@ mod waiting;
 pub use census::{Census, Counted};
 pub use list::{ListFailure, Listed, Listing, PLACES, Place};
 pub use overlong::{Overlong, Walk};
-pub use pages::{Entry, Page};
+pub use pages::Page;
 pub use sweep::{Ledger, run as sweep};
 pub use waiting::Waiting;

@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures_util::StreamExt;
 
-use super::pages::{Entry, Page};
+use super::pages::Page;
+use crate::lock::entry::Entry;
 use crate::lock::scripts::Scripts;
 use crate::lock::{SHARDS, Shard};
 use crate::metrics::Metrics;

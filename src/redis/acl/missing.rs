@@ -98,7 +98,8 @@ mod tests {
     /// A script as the engine makes it.
     fn script(name: &'static str) -> Script {
         let read = |name: &str| std::fs::read_to_string(format!("{}/lua/{name}.lua", env!("CARGO_MANIFEST_DIR")));
-        let texts = ["head", "lease", "shared", "grant", "queue", "attempt", name].map(|name| read(name).expect("a script"));
+        let texts =
+            ["head", "lease", "shared", "grant", "queue", "attempt", name].map(|name| read(name).expect("a script"));
         Script::new(name, &texts.each_ref().map(String::as_str))
     }
 

@@ -3,18 +3,8 @@
 use std::collections::{BTreeSet, HashMap};
 
 /// What changes no lease.
-const READS: [&str; 10] = [
-    "GET",
-    "GETRANGE",
-    "STRLEN",
-    "EXISTS",
-    "PEXPIRETIME",
-    "PTTL",
-    "ZCOUNT",
-    "ZMSCORE",
-    "ZRANGE",
-    "ZRANGEBYSCORE",
-];
+const READS: [&str; 10] =
+    ["GET", "GETRANGE", "STRLEN", "EXISTS", "PEXPIRETIME", "PTTL", "ZCOUNT", "ZMSCORE", "ZRANGE", "ZRANGEBYSCORE"];
 /// As the scripts name the key of the lease: what is written to another is no effect.
 const LEASE: [&str; 2] = ["lock", "keys[1]"];
 /// The commands that a text calls.

@@ -8,7 +8,15 @@ use std::time::Instant;
 use super::http::{Connection, token};
 use super::{Load, Report, Shape, say};
 
-/// Takes `count` locks; their numbers and tokens go into `file`.
+/// The key and the body of an acquire.
+fn asked_for(shape: &Shape, number: usize) -> (String, &'static str) {
+    match shape {
+        Shape::Shares { .. } => ("bench-shared".to_owned(), r#"{"ttlMs":3600000,"limit":10000}"#),
+        _ => (format!("bench-held-{number}"), r#"{"ttlMs":3600000}"#),
+    }
+}
+
+/// Takes `count` locks; their keys and tokens go into `file`.
 pub async fn acquires(load: &Load, count: usize, file: Option<&str>) -> Report {
     let next = Arc::new(AtomicUsize::new(0));
     let begin = Instant::now();
@@ -24,10 +32,11 @@ pub async fn acquires(load: &Load, count: usize, file: Option<&str>) -> Report {
                         return (taken, latencies);
                     }
                     let asked = Instant::now();
-                    let path = &format!("/v1/locks/bench-held-{number}");
-                    let answer = connection.ask("POST", path, r#"{"ttlMs":3600000}"#).await;
+                    let (key, body) = asked_for(&load.shape, number);
+                    let path = &format!("/v1/locks/{key}");
+                    let answer = connection.ask("POST", path, body).await;
                     assert_eq!(answer.status, 201, "{}", String::from_utf8_lossy(answer.body));
-                    taken.push((number, token(answer.body)));
+                    taken.push((key, token(answer.body)));
                     latencies.push(asked.elapsed().as_nanos() as u64);
                 }
             })
@@ -36,7 +45,7 @@ pub async fn acquires(load: &Load, count: usize, file: Option<&str>) -> Report {
     let (mut lines, mut latencies) = (String::new(), Vec::new());
     for task in tasks {
         let (taken, of_one) = task.await.expect("no panic in a connection");
-        lines.extend(taken.into_iter().map(|(number, token)| format!("{number} {token}\n")));
+        lines.extend(taken.into_iter().map(|(key, token)| format!("{key} {token}\n")));
         latencies.extend(of_one);
     }
     let seconds = begin.elapsed().as_secs_f64();
@@ -52,8 +61,8 @@ pub async fn releases(load: &Load, file: &str) -> Report {
     let locks: Arc<Vec<String>> = Arc::new(
         text.lines()
             .map(|line| {
-                let (number, token) = line.split_once(' ').expect("a line as `acquires` writes it");
-                format!("/v1/locks/bench-held-{number}?token={token}")
+                let (key, token) = line.split_once(' ').expect("a line as `acquires` writes it");
+                format!("/v1/locks/{key}?token={token}")
             })
             .collect(),
     );

@@ -43,6 +43,8 @@ pub enum Shape {
     Turns,
     /// So many locks, each taken once and kept for an hour; into the file, where they are.
     Acquires { count: usize, file: Option<String> },
+    /// The same, of one key that they share.
+    Shares { count: usize, file: Option<String> },
     /// Lets go of the locks in the file.
     Releases { file: String },
     /// One hold for each connection, until the bench has seen enough.
@@ -141,7 +143,9 @@ pub async fn serve(load: &str) {
     let report = match &load.shape {
         Shape::Handoffs => line::handoffs(&load).await,
         Shape::Turns => line::turns(&load).await,
-        Shape::Acquires { count, file } => held::acquires(&load, *count, file.as_deref()).await,
+        Shape::Acquires { count, file } | Shape::Shares { count, file } => {
+            held::acquires(&load, *count, file.as_deref()).await
+        }
         Shape::Releases { file } => held::releases(&load, file).await,
         Shape::Holds { .. } | Shape::Idle => return held::stay(&load).await,
         Shape::Straight { acquire, release, token } => straight::sidecars(&load, acquire, release, *token).await,

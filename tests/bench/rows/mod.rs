@@ -7,6 +7,7 @@ mod redis;
 mod replicas;
 mod requests;
 mod rivals;
+mod shared;
 
 use crate::Bench;
 use crate::table::Line;
@@ -16,7 +17,7 @@ type Row = fn(&Bench) -> Vec<Line>;
 
 /// Every row that was asked for, in the order of their letters.
 pub fn all(bench: &Bench) -> Vec<Line> {
-    let rows: [(char, Row); 13] = [
+    let rows: [(char, Row); 14] = [
         ('a', requests::pairs),
         ('b', requests::one_connection),
         ('c', requests::contended),
@@ -30,6 +31,7 @@ pub fn all(bench: &Bench) -> Vec<Line> {
         ('k', replicas::row),
         ('l', held::lists_beside_renewals),
         ('m', dapr::row),
+        ('n', shared::row),
     ];
     let only = &bench.settings.only;
     let mut lines = Vec::new();

@@ -11,7 +11,7 @@ use lockside::lock::Key;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
-use crate::harness::history::{Fault, Held, History};
+use crate::harness::history::{Fault, Held, History, Mode};
 use crate::harness::{Redundant, Sidecar, unique};
 
 /// Keys that all workers fight for.
@@ -152,10 +152,14 @@ async fn turn(
 ) -> Result<(), String> {
     let key = (round % KEYS).to_string();
     let path = format!("/v1/locks/{key}");
-    let call = sidecar
-        .call("POST", &path)
-        .json(&json!({"ttlMs": 1500, "waitMs": if round.is_multiple_of(3) { 500 } else { 0 }}));
-    let answer = call.try_send().await?;
+    let mut body = json!({"ttlMs": 1500, "waitMs": if round.is_multiple_of(3) { 500 } else { 0 }});
+    match (number + round) % 8 {
+        0 | 1 => body["mode"] = json!("shared"),
+        2 => body["limit"] = json!(2),
+        _ => {}
+    }
+    let mode = Mode::of(&body, Instant::now());
+    let answer = sidecar.call("POST", &path).json(&body).try_send().await?;
     let told = Instant::now();
     match answer.status {
         201 => {}
@@ -171,7 +175,7 @@ async fn turn(
     }
     let lease = answer.json();
     let token = lease["token"].as_u64().ok_or_else(|| format!("no token: {lease}"))?;
-    let mut held = Held { key, holder: number.to_string(), token, from: told, until: until(told, &lease)? };
+    let mut held = Held { key, holder: number.to_string(), token, from: told, until: until(told, &lease)?, mode };
     tokio::time::sleep(Duration::from_millis(5 + (round % 7) as u64 * 3)).await;
     let lets_go = !round.is_multiple_of(5);
     if lets_go {

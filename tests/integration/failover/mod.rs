@@ -27,7 +27,7 @@ const MOMENTS: Duration = Duration::from_secs(1);
 
 /// Without replicas that count two holders are possible for a while; but never a lower token, and never a shared one.
 fn forbidden(faults: Vec<Fault>) -> Vec<Fault> {
-    faults.into_iter().filter(|fault| !matches!(fault, Fault::Overlap { .. })).collect()
+    faults.into_iter().filter(|fault| !fault.may_follow_a_loss()).collect()
 }
 
 async fn survives<R: Redundant>(blow: Blow) {

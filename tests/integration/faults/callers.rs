@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::ledger::{Fate, Grant, Ledger, held_from_now, now_ms};
+use crate::harness::history::Mode;
 use crate::harness::{Answer, Dice, Sidecar, unique};
 
 /// How long a caller repeats an attempt whose outcome it does not know.
@@ -134,7 +135,8 @@ impl Callers {
         let key = format!("contested-{}", dice.roll(CONTESTED));
         let ttl_ms = [300, 1000, 2500][dice.roll(3) as usize];
         let wait_ms = [0, 50, 500, 2000][dice.roll(4) as usize];
-        let body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": unique("contender")});
+        let mut body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": unique("contender")});
+        Mode::roll(&mut dice, &mut body);
         let name = (dice.roll(2) == 0).then(|| unique("attempt"));
         let asked = Instant::now();
         let lease = match (self.acquire(&mut dice, &key, name.as_deref(), &body).await, name) {
@@ -146,6 +148,7 @@ impl Callers {
         self.ledger.grant(Grant { key: key.clone(), token, asked, told: Instant::now() });
         let holder = unique("holder");
         let mut held = held_from_now(&key, &holder, token, valid_for_ms, until_ms);
+        held.mode = Mode::of(&body, asked);
         tokio::time::sleep(Duration::from_millis(dice.roll(50))).await;
         if dice.roll(3) == 0 {
             match self.renew(&mut dice, &key, token, ttl_ms).await {

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::harness::TestRedis;
-use crate::harness::history::{Fault, Held, History};
+use crate::harness::history::{Fault, Held, History, Mode};
 
 /// What may lie under a key that nobody else uses, when everything has come to rest.
 pub struct Fate {
@@ -103,11 +103,12 @@ impl Ledger {
         if keeps_data {
             wrong.extend(self.lost.lock().expect("no panic while held").iter().cloned());
         }
-        let overlap = |fault: &Fault| matches!(fault, Fault::Overlap { .. });
         // By the order of their answers; `out_of_order` knows better.
         let order = |fault: &Fault| matches!(fault, Fault::OutOfOrder { .. });
         let faults = self.history.faults().into_iter();
-        wrong.extend(faults.filter(|f| !order(f) && (keeps_data || !overlap(f))).map(|fault| fault.to_string()));
+        wrong.extend(
+            faults.filter(|f| !order(f) && (keeps_data || !f.may_follow_a_loss())).map(|fault| fault.to_string()),
+        );
         wrong.extend(out_of_order(&self.grants.lock().expect("no panic while held")));
         wrong
     }
@@ -171,7 +172,7 @@ pub fn held_from_now(key: &str, holder: &str, token: u64, valid_for_ms: u64, unt
     let from = Instant::now();
     let left_ms = u64::try_from(until_ms - now_ms()).unwrap_or(0).min(valid_for_ms);
     let until = from + Duration::from_millis(left_ms);
-    Held { key: key.to_owned(), holder: holder.to_owned(), token, from, until }
+    Held { key: key.to_owned(), holder: holder.to_owned(), token, from, until, mode: Mode::Alone }
 }
 
 #[cfg(test)]

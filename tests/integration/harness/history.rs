@@ -1,6 +1,6 @@
 //! The checker: from a recorded history of who believed to hold what, and when, to every fault in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -15,6 +15,37 @@ pub struct Held {
     pub from: Instant,
     /// When it let go, or when what it was promised ended.
     pub until: Instant,
+    pub mode: Mode,
+}
+
+/// With whom a holder has a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    Alone,
+    /// With fewer than `limit` others when it was granted, which was after it was asked for.
+    Shared {
+        limit: usize,
+        asked: Instant,
+    },
+}
+
+impl Mode {
+    /// What a request for a key asks for.
+    pub fn of(body: &serde_json::Value, asked: Instant) -> Mode {
+        match (body["mode"].as_str(), body["limit"].as_u64()) {
+            (None | Some("exclusive"), None) => Mode::Alone,
+            (_, limit) => Mode::Shared { limit: limit.unwrap_or(10_000) as usize, asked },
+        }
+    }
+
+    /// Adds to the body of a request what it asks for: mostly nothing.
+    pub fn roll(dice: &mut super::Dice, body: &mut serde_json::Value) {
+        match dice.roll(8) {
+            0 | 1 => body["mode"] = "shared".into(),
+            2 => body["limit"] = (1 + dice.roll(3)).into(),
+            _ => {}
+        }
+    }
 }
 
 /// What is wrong in a history.
@@ -26,6 +57,15 @@ pub enum Fault {
     OutOfOrder { key: String, tokens: (u64, u64) },
     /// One token, two holders.
     Shared { key: String, token: u64 },
+    /// More shared a key by then than the request for this token allowed.
+    Crowded { key: String, token: u64, others: usize, limit: usize },
+}
+
+impl Fault {
+    /// Whether a Redis that lost its data may be the cause.
+    pub fn may_follow_a_loss(&self) -> bool {
+        matches!(self, Fault::Overlap { .. } | Fault::Crowded { .. })
+    }
 }
 
 impl fmt::Display for Fault {
@@ -62,7 +102,42 @@ impl History {
     }
 }
 
-fn faults_of_key(mut stretches: Vec<Held>) -> Vec<Fault> {
+fn faults_of_key(stretches: Vec<Held>) -> Vec<Fault> {
+    let (alone, shared): (Vec<Held>, Vec<Held>) = stretches.into_iter().partition(|held| held.mode == Mode::Alone);
+    let mut faults = faults_among_shared(&shared);
+    for (one, other) in alone.iter().flat_map(|one| shared.iter().map(move |other| (one, other))) {
+        let (first, second) = if one.from <= other.from { (one, other) } else { (other, one) };
+        let (key, tokens) = (one.key.clone(), (first.token, second.token));
+        if second.from < first.until && one.token != other.token {
+            let length = first.until.min(second.until).duration_since(second.from);
+            faults.push(Fault::Overlap { key, tokens, length });
+        } else if second.token < first.token && second.until > second.from {
+            faults.push(Fault::OutOfOrder { key, tokens });
+        }
+    }
+    faults.extend(faults_among_exclusive(alone));
+    faults
+}
+
+fn faults_among_shared(stretches: &[Held]) -> Vec<Fault> {
+    let (mut faults, mut holders) = (Vec::new(), BTreeMap::new());
+    for held in stretches {
+        let key = held.key.clone();
+        if *holders.entry(held.token).or_insert(&held.holder) != &held.holder {
+            faults.push(Fault::Shared { key: key.clone(), token: held.token });
+        }
+        let Mode::Shared { limit, asked } = held.mode else { continue };
+        // Those who could count on it all the time in which this one was granted.
+        let others = stretches.iter().filter(|other| other.from <= asked && other.until >= held.from);
+        let others = others.map(|other| other.token).filter(|token| *token != held.token).collect::<BTreeSet<u64>>();
+        if others.len() >= limit {
+            faults.push(Fault::Crowded { key, token: held.token, others: others.len(), limit });
+        }
+    }
+    faults
+}
+
+fn faults_among_exclusive(mut stretches: Vec<Held>) -> Vec<Fault> {
     stretches.sort_by_key(|held| held.from);
     let mut faults = Vec::new();
     // Against the stretch that reaches furthest, not only the one before: a long one may cover many.
@@ -101,7 +176,7 @@ mod tests {
         let history = History::default();
         for (holder, token, from, until) in stretches {
             let (key, holder) = ("k".to_owned(), (*holder).to_owned());
-            history.add(Held { key, holder, token: *token, from: at(*from), until: at(*until) });
+            history.add(Held { key, holder, token: *token, from: at(*from), until: at(*until), mode: Mode::Alone });
         }
         history.faults()
     }
@@ -110,6 +185,31 @@ mod tests {
     fn the_checker_accepts_turns_and_renewals() {
         assert_eq!(faults(&[("a", 1, 0, 10), ("b", 2, 10, 20), ("a", 3, 25, 30)]), []);
         assert_eq!(faults(&[("a", 1, 0, 10), ("a", 1, 5, 20), ("b", 2, 20, 30)]), []);
+    }
+
+    #[test]
+    fn the_checker_knows_who_may_share_a_key() {
+        let zero = Instant::now();
+        let at = |ms| zero + Duration::from_millis(ms);
+        let faults = |stretches: &[(u64, u64, u64, Option<usize>)]| {
+            let history = History::default();
+            for (token, from, until, limit) in stretches {
+                let mode = limit.map_or(Mode::Alone, |limit| Mode::Shared { limit, asked: at(*from - 1) });
+                let (key, holder) = ("k".to_owned(), format!("{token}"));
+                history.add(Held { key, holder, token: *token, from: at(*from), until: at(*until), mode });
+            }
+            history.faults()
+        };
+        assert_eq!(faults(&[(1, 1, 20, Some(2)), (2, 5, 20, Some(2)), (3, 20, 30, None), (4, 30, 40, Some(1))]), []);
+        assert_eq!(faults(&[(1, 1, 20, Some(9)), (2, 5, 20, Some(2)), (3, 6, 20, Some(3))]), []);
+        let (key, limit) = ("k".to_owned(), 2);
+        let crowded = Fault::Crowded { key: key.clone(), token: 3, others: 2, limit };
+        assert_eq!(faults(&[(1, 1, 20, Some(9)), (2, 5, 20, Some(9)), (3, 7, 20, Some(limit))]), [crowded]);
+        let overlap = |tokens| Fault::Overlap { key: key.clone(), tokens, length: Duration::from_millis(1) };
+        assert_eq!(faults(&[(1, 1, 20, Some(9)), (2, 19, 30, None)]), [overlap((1, 2))]);
+        assert_eq!(faults(&[(1, 1, 20, None), (2, 19, 30, Some(9))]), [overlap((1, 2))]);
+        let order = Fault::OutOfOrder { key, tokens: (2, 1) };
+        assert_eq!(faults(&[(2, 1, 20, None), (1, 20, 30, Some(9))]), [order]);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::harness::history::{Fault, Held, History};
+use crate::harness::history::{Fault, Held, History, Mode};
 use crate::harness::{Dice, Scratch, Sidecar, TestRedis, heavy, jwt, unique};
 
 const FIGHT: Duration = Duration::from_secs(10);
@@ -85,6 +85,7 @@ async fn fight(sidecars: &[Sidecar], ttls: [u64; 2], history: &History, user: St
         token: lease["token"].as_u64().unwrap(),
         from,
         until: until.max(from),
+        mode: Mode::Alone,
     };
     if dice.roll(4) == 0 {
         let sent = Instant::now();
@@ -130,7 +131,7 @@ fn the_checker_finds_the_fault_in_a_lock_that_looks_before_it_leaps() {
                 let until = promise(sent, 50).min(Instant::now()).max(from);
                 ask("DEL", &[&key]);
                 let (key, holder) = (key.clone(), format!("thread-{thread}"));
-                history.add(Held { key, holder, token: token as u64, from, until });
+                history.add(Held { key, holder, token: token as u64, from, until, mode: Mode::Alone });
             }
         })
     });

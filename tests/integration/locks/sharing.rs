@@ -39,8 +39,10 @@ async fn look(sidecar: &Sidecar, key: &str) -> Value {
 }
 
 async fn waiters_are(sidecar: &Sidecar, key: &str, count: u64) {
-    eventually(&format!("{count} wait"), Duration::from_secs(10), async || look(sidecar, key).await["waiters"] == count)
-        .await;
+    eventually(&format!("{count} wait"), Duration::from_secs(10), async || {
+        look(sidecar, key).await["waiters"] == count
+    })
+    .await;
 }
 
 /// One that waits at a sidecar, and stands in the queue.
@@ -126,7 +128,8 @@ async fn a_renewal_of_what_a_waiter_waits_for_keeps_it_waiting_and_its_timeout_s
     let key = unique("timeout");
     let token = granted(&one, &key, &json!({"mode": "shared", "ttlMs": 500})).await;
     let waiting = joins(&other, &key, json!({"waitMs": 1_500}), 1).await;
-    let renewed = one.call("PUT", &format!("/v1/locks/{key}?token={token}")).json(&json!({"ttlMs": 60_000})).send().await;
+    let renewed =
+        one.call("PUT", &format!("/v1/locks/{key}?token={token}")).json(&json!({"ttlMs": 60_000})).send().await;
     assert_eq!(renewed.status, 200, "{}", renewed.text());
     let (answer, _) = waiting.await.unwrap();
     assert_eq!((answer.status, &answer.json()["code"]), (409, &json!("wait-timeout")));

@@ -67,22 +67,33 @@ fn each_header_promises_the_rows_that_the_body_returns() {
     for script in scripts() {
         let mut returned = words(&script.body, "{'", '\'');
         returned.append(&mut words(&script.body, "found('", '\''));
-        for (call, words) in
-            [("late(not_after)", &["late"][..]), ("told_again(", &["replayed", "renewed"]), ("shared_row(", &["shared"])]
-        {
+        for (call, words) in [
+            ("late(not_after)", &["late"][..]),
+            ("told_again(", &["replayed", "renewed"]),
+            ("shared_row(", &["shared"]),
+        ] {
             let is_called = script.body.contains(call);
             returned.extend(words.iter().filter(|_| is_called).map(|word| (*word).to_owned()));
         }
         assert_eq!(script.promised(), returned, "{}", script.name);
         let returned = script.body.lines().filter(|line| line.trim_start().starts_with("return "));
         for line in returned {
-            let known =
-                ["{'", "{word", "row", "shared_row(", "found('", "lease", "left", "scores", "fields", "refusal", "used_up"]
-                    .iter()
-                    .any(|value| {
-                        line.trim_start().strip_prefix("return ").is_some_and(|returned| returned.starts_with(value))
-                    })
-                    || line.contains("{'stranger'}");
+            let known = [
+                "{'",
+                "{word",
+                "row",
+                "shared_row(",
+                "found('",
+                "lease",
+                "left",
+                "scores",
+                "fields",
+                "refusal",
+                "used_up",
+            ]
+            .iter()
+            .any(|value| line.trim_start().strip_prefix("return ").is_some_and(|returned| returned.starts_with(value)))
+                || line.contains("{'stranger'}");
             assert!(known, "{}: {line}", script.name);
         }
     }

@@ -12,6 +12,7 @@ mod queue;
 mod refusals;
 mod repetitions;
 mod shared;
+mod shared_ends;
 mod shared_queue;
 mod short;
 mod terms;

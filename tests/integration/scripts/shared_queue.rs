@@ -93,7 +93,8 @@ fn nobody_shares_a_key_past_a_waiter() {
 fn a_waiter_for_the_key_alone_closes_it_and_has_it_once_the_last_share_ends() {
     let mut space = Space::shared();
     let heard = Subscriber::of(&space, "a-0");
-    let permits: Vec<u64> = (0..3).map(|at| space.shares(&Attempt::sharing("a", &format!("n-{at}"), Some(3)))).collect();
+    let permits: Vec<u64> =
+        (0..3).map(|at| space.shares(&Attempt::sharing("a", &format!("n-{at}"), Some(3)))).collect();
     space.wait_for_all("w1");
     for token in &permits {
         assert_eq!(space.served(&heard, "a-0"), []);
@@ -212,7 +213,9 @@ fn a_waiter_whose_turn_has_come_finds_its_share_when_it_comes_back() {
 fn a_reentrant_waiter_whose_owner_shares_the_key_is_told_so() {
     let mut space = Space::shared();
     space.shares(&Attempt::sharing("alice", "n-1", None));
-    for (further, own, expected) in [(shared(None), "extend", "own"), (String::new(), "extend", "own"), (String::new(), "refuse", "waiting")] {
+    for (further, own, expected) in
+        [(shared(None), "extend", "own"), (String::new(), "extend", "own"), (String::new(), "refuse", "waiting")]
+    {
         let entry = format!("a-0\nw\n60000\n{}\n\"nonce\":\"w\",\n{further}", identity_of("alice"));
         let row = space.run_in_line(JOIN, "k", 0, &[&entry, "w", "5000", "", own, ""]).unwrap();
         assert_eq!(word(&row), expected);

@@ -54,7 +54,10 @@ async fn a_held_key_is_409_with_its_holder_and_when_to_come_again() {
             let answer = native.acquire(&other, &key, &json!({"owner": "web-4"})).await;
             assert_problem(&answer, 409, "held");
             let held = &answer.json()["holder"];
-            assert_eq!(fields(held), ["kind", "meta", "mode", "owner", "since", "token", "ttlMs", "validForMs", "validUntil"]);
+            assert_eq!(
+                fields(held),
+                ["kind", "meta", "mode", "owner", "since", "token", "ttlMs", "validForMs", "validUntil"]
+            );
             assert_eq!(
                 (&held["kind"], &held["owner"], &held["meta"]),
                 (&json!(kind), &json!(owner), &json!({"job": 7}))
@@ -80,7 +83,10 @@ async fn get_says_free_or_who_holds_it() {
     let held = native.look(&key).await;
     assert_eq!((&held["key"], &held["state"]), (&json!(key), &json!("held")));
     let holder = &held["holder"];
-    assert_eq!(fields(holder), ["kind", "meta", "mode", "owner", "since", "token", "ttlMs", "validForMs", "validUntil"]);
+    assert_eq!(
+        fields(holder),
+        ["kind", "meta", "mode", "owner", "since", "token", "ttlMs", "validForMs", "validUntil"]
+    );
     assert_eq!((&holder["owner"], &holder["kind"], &holder["meta"]), (&json!("alice"), &json!("user"), &json!([1])));
     assert_eq!((&holder["token"], &holder["validUntil"]), (&lease["token"], &lease["validUntil"]));
     assert_eq!(ms(&holder["since"]), ms(&holder["validUntil"]) - 30_000);

@@ -25,7 +25,20 @@ async fn an_entry_is_the_key_and_what_get_says_of_its_holder() {
     let mut entry = locks(&page)[0].clone();
     assert_eq!(
         fields(&entry),
-        ["key", "kind", "meta", "mode", "owner", "since", "state", "token", "ttlMs", "validForMs", "validUntil", "waiters"]
+        [
+            "key",
+            "kind",
+            "meta",
+            "mode",
+            "owner",
+            "since",
+            "state",
+            "token",
+            "ttlMs",
+            "validForMs",
+            "validUntil",
+            "waiters"
+        ]
     );
     let mut holder = native.look(&key).await["holder"].clone();
     assert!(left_ms(&holder) <= left_ms(&entry));

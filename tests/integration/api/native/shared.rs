@@ -32,7 +32,10 @@ async fn leases_share_a_key_each_with_a_token_of_its_own_and_all_are_shown() {
     let holders = shown["holders"].as_array().unwrap();
     assert_eq!(holders.len(), 2);
     assert_eq!(shown["holder"], holders[0]);
-    assert_eq!((&holders[0]["owner"], &holders[0]["token"], &holders[0]["mode"]), (&json!("a"), &first["token"], &json!("shared")));
+    assert_eq!(
+        (&holders[0]["owner"], &holders[0]["token"], &holders[0]["mode"]),
+        (&json!("a"), &first["token"], &json!("shared"))
+    );
     assert_eq!((&holders[1]["limit"], &holders[1]["meta"]), (&json!(3), &json!({"n": 2})));
     for lease in [&first, &second] {
         assert_eq!(native.fence(&Who::System, &key, &lease["token"]).await.status, 200);
@@ -46,7 +49,10 @@ async fn an_exclusive_lease_says_its_mode_everywhere() {
     let lease = native.shares(&key, json!({"mode": "exclusive"})).await;
     assert_eq!(lease["mode"], "exclusive");
     let shown = native.look(&key).await;
-    assert_eq!((&shown["holder"]["mode"], shown.get("sharedBy"), shown.get("holders")), (&json!("exclusive"), None, None));
+    assert_eq!(
+        (&shown["holder"]["mode"], shown.get("sharedBy"), shown.get("holders")),
+        (&json!("exclusive"), None, None)
+    );
 }
 
 #[tokio::test]
@@ -80,11 +86,16 @@ async fn a_refusal_tells_how_many_share_the_key_who_and_when_it_makes_sense_to_c
         native.shares(&key, json!({"limit": 2, "owner": owner, "ttlMs": ttl_ms})).await;
     }
 
-    for (body, holder, seconds) in [(json!({"limit": 2}), "a", 20), (json!({}), "b", 40), (json!({"limit": 1}), "b", 40)] {
+    for (body, holder, seconds) in
+        [(json!({"limit": 2}), "a", 20), (json!({}), "b", 40), (json!({"limit": 1}), "b", 40)]
+    {
         let refused = native.acquire(&Who::System, &key, &body).await;
         assert_problem(&refused, 409, "held");
         let problem = refused.json();
-        assert_eq!((&problem["mode"], &problem["sharedBy"], &problem["waiters"]), (&json!("shared"), &json!(2), &json!(0)));
+        assert_eq!(
+            (&problem["mode"], &problem["sharedBy"], &problem["waiters"]),
+            (&json!("shared"), &json!(2), &json!(0))
+        );
         assert_eq!((&problem["holder"]["owner"], problem.get("holders")), (&json!(holder), None), "{body}");
         let retry: u64 = refused.header("retry-after").unwrap().parse().unwrap();
         assert!((seconds - 5..=seconds).contains(&retry), "{body}: {retry}");

@@ -8,7 +8,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{World, path, promised};
-use crate::harness::history::{Held, History};
+use crate::harness::history::{Held, History, Mode};
 use crate::harness::http::Lines;
 use crate::harness::{Answer, Dice, Fault, Proxy, TestRedis, eventually, unique};
 
@@ -66,7 +66,7 @@ impl Claims {
         let (from, until) = (Instant::now(), promised(lease));
         let (key, holder) = (self.key.clone(), self.owner.clone());
         let token = token.as_u64().expect("a token");
-        self.told.push(Held { key, holder, token, from, until: until.max(from) });
+        self.told.push(Held { key, holder, token, from, until: until.max(from), mode: Mode::Alone });
     }
 
     /// The owner relies on nothing that ends later.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::Fleet;
-use crate::harness::history::{Held, History};
+use crate::harness::history::{Held, History, Mode};
 use crate::harness::{Call, Dice, TestRedis, heavy, unique};
 
 const FIGHT: Duration = Duration::from_secs(30);
@@ -54,7 +54,9 @@ async fn fight(fleet: &Fleet, history: &History, owner: String, dice: &mut Dice)
     let wait_ms = [0, 50, 500, 3000][dice.roll(4) as usize];
     let is_named = dice.roll(3) == 0;
     let name = unique("attempt");
-    let body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": owner, "reentrant": dice.roll(2) == 0});
+    let mut body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": owner, "reentrant": dice.roll(2) == 0});
+    Mode::roll(dice, &mut body);
+    let mode = Mode::of(&body, Instant::now());
     fn spelled<'a>(call: Call<'a>, name: Option<&str>, body: &serde_json::Value) -> Call<'a> {
         let call = call.json(body);
         match name {
@@ -84,8 +86,14 @@ async fn fight(fleet: &Fleet, history: &History, owner: String, dice: &mut Dice)
     }
     assert!(matches!(answer.status, 200 | 201), "{}", answer.text());
     let lease = answer.json();
-    let mut held =
-        Held { key, holder: owner.clone(), token: lease["token"].as_u64().unwrap(), from, until: promised(&lease) };
+    let mut held = Held {
+        key,
+        holder: owner.clone(),
+        token: lease["token"].as_u64().unwrap(),
+        from,
+        until: promised(&lease),
+        mode,
+    };
     let one = format!("{path}?token={}", held.token);
     match dice.roll(6) {
         0 => {
@@ -126,7 +134,9 @@ async fn hold(fleet: &Fleet, history: &History, owner: String, dice: &mut Dice) 
     let sidecar = &fleet.sidecars[dice.roll(3) as usize];
     let ttl_ms = [150, 300, 1000][dice.roll(3) as usize];
     let wait_ms = [0, 500, 3000][dice.roll(3) as usize];
-    let body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": owner});
+    let mut body = json!({"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": owner});
+    Mode::roll(dice, &mut body);
+    let mode = Mode::of(&body, Instant::now());
     let mut lines = sidecar.call("POST", &format!("/v1/locks/{key}/hold")).json(&body).open().await;
     if lines.status != 200 {
         assert!(matches!(lines.status, 409 | 503), "{}", lines.status);
@@ -147,7 +157,7 @@ async fn hold(fleet: &Fleet, history: &History, owner: String, dice: &mut Dice) 
         }
         until = promised(&line);
     }
-    history.add(Held { key, holder: owner, token, from, until: until.min(Instant::now()) });
+    history.add(Held { key, holder: owner, token, from, until: until.min(Instant::now()), mode });
     drop(lines);
 }
 
