@@ -26,7 +26,7 @@ pub fn record(data: &[u8]) {
         let number = 64 * 9 + key.shard().index() as u64;
         let attempt = record::identity(&owner) + &record::nonce(&nonce);
         let terms = Terms { delay_ms: request.len() as u64, ..Terms::NONE };
-        let mode = if request.len() % 2 == 0 { Mode::Exclusive } else { Mode::Shared { limit: Some(3) } };
+        let mode = if request.len().is_multiple_of(2) { Mode::Exclusive } else { Mode::Shared { limit: Some(3) } };
         let spelled = terms.spelled(30);
         let further = record::further(mode, &owner, meta.as_deref(), Some("a09-1"), spelled.as_deref());
         let by = record::sending(&request);
