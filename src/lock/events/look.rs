@@ -7,6 +7,7 @@ use std::time::Instant;
 use tokio::sync::Semaphore;
 
 use super::event::{Found, KEYS_AT_ONCE, Look, Prefix, Under};
+use crate::lock::entry::Entry;
 use crate::lock::index::Page;
 use crate::lock::read::Looked;
 use crate::lock::scripts::Scripts;
@@ -38,12 +39,17 @@ pub async fn look(
     let _place = indexes.acquire().await;
     let scripts = Scripts { redis: scripts.redis.beside(), ..scripts };
     let mut found = Found { looks: read(&scripts, &keys).await?, ..Found::default() };
-    let known: BTreeSet<Key> = keys.into_iter().collect();
+    let mut known: BTreeSet<Key> = keys.into_iter().collect();
     let mut after = Some(0);
     while let Some(from) = after.filter(|_| !prefixes.is_empty()) {
         let page = Page::read(&scripts, shard, from, NAMES).await.map_err(RedisFailure::of_a_read)?;
-        let is_sought = |key: &Key| prefixes.iter().any(|prefix| prefix.covers(key)) && !known.contains(key);
-        let sought: Vec<Key> = page.entries.into_iter().map(|entry| entry.key).filter(is_sought).collect();
+        let is_covered = |key: &Key| prefixes.iter().any(|prefix| prefix.covers(key));
+        // A key that leases share has as many entries, and is looked at once.
+        let mut is_new = |entry: &Entry| {
+            if entry.is_shared { known.insert(entry.key.clone()) } else { !known.contains(&entry.key) }
+        };
+        let sought = page.entries.into_iter().filter(|entry| is_covered(&entry.key)).filter(&mut is_new);
+        let sought: Vec<Key> = sought.map(|entry| entry.key).collect();
         for look in read(&scripts, &sought).await? {
             if Under::of(&look.state) != Under::Free {
                 found.add(look, &mut prefixes);

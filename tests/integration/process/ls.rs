@@ -105,10 +105,10 @@ async fn wide_counts_the_waiters_and_shows_what_else_is_known() {
     assert_eq!(words(lines[0]), head);
     let first = words(lines[1]);
     assert_eq!(first[..3], ["a", "b", "web-3"]);
-    assert_eq!(first[6..9], ["1", "system", &token.to_string()], "{}", wide.stdout);
-    assert!(first[9].ends_with('Z') && first[10] == "{\"job\":\"a\u{fffd}b\"}", "{}", lines[1]);
+    assert_eq!(first[6..10], ["1", "exclusive", "system", &token.to_string()], "{}", wide.stdout);
+    assert!(first[10].ends_with('Z') && first[11] == "{\"job\":\"a\u{fffd}b\"}", "{}", lines[1]);
     let second = words(lines[2]);
-    assert_eq!((second[5], second[9]), ("0", "-"), "{}", lines[2]);
+    assert_eq!((second[5], second[10]), ("0", "-"), "{}", lines[2]);
 }
 
 #[tokio::test]

@@ -122,7 +122,7 @@ impl Step {
                     }
                 }
             }
-            Step::Set(key, text) => space.change(&["GETSET", &space.lock(key), text]),
+            Step::Set(key, text) => space.change(&["SET", &space.lock(key), text]),
             Step::Expires(key) => space.change(&["DEL", &space.lock(key)]),
             Step::Waits(key, entry) => space.change(&["ZADD", &space.queue(key), "7", entry]),
             Step::Removes(key) => space.change(&["DEL", &space.queue(key)]),
