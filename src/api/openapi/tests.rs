@@ -14,7 +14,7 @@ use crate::api::failure::{Denial, Failure, Queue};
 use crate::api::fuzz::limits;
 use crate::api::language::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
-use crate::lock::{Expiry, Holder, Key, Lease, Mode, Owner, Terms, Token, Ttl};
+use crate::lock::{Expiry, Holder, Key, Lease, Mode, Owner, Sharing, Terms, Token, Ttl};
 
 const ROUTES: &str = include_str!("../route.rs");
 const FAILURES: &str = include_str!("../failure.rs");
@@ -157,6 +157,11 @@ fn failures() -> Vec<Failure> {
         meta: Some("{\"host\":\"web-3\"}".to_owned()),
     };
     let holder = || Holder::Lease(Box::new(lease.clone()));
+    let shared = || {
+        let leases = vec![Lease { mode: Mode::Shared { limit: Some(3) }, ..lease.clone() }];
+        let left_ms = lease.valid_for_ms;
+        Holder::Shared(Box::new(Sharing { leases, count: 3, newest: None, waiters: Some(1), left_ms }))
+    };
     let log = || "for the log".to_owned();
     vec![
         Failure::BadRequest("ttlMs: expected an integer from 10 to 86400000".to_owned()),
@@ -189,6 +194,7 @@ fn failures() -> Vec<Failure> {
         }))),
         Failure::Held(Holder::UNKNOWN),
         Failure::Held(holder()),
+        Failure::Held(shared()),
         Failure::WaitTimeout(None),
         Failure::WaitTimeout(Some(Box::new(Queue { holder: Some(holder()), waiters: 2 }))),
         Failure::TooManyWaiters(log()),

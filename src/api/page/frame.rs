@@ -8,7 +8,7 @@ use crate::api::html::escaped;
 use crate::api::language::Language;
 use crate::api::native::Status;
 use crate::api::wire::rfc3339;
-use crate::lock::{Lease, Listed, OwnerKind, Token};
+use crate::lock::{Lease, Listed, Mode, OwnerKind, Token};
 
 /// The columns, and whether their cells are numbers.
 const COLUMNS: [(&str, bool); 8] = [
@@ -222,6 +222,10 @@ impl Frame<'_> {
         };
         let name = escaped(owner.label.as_deref().unwrap_or(&owner.id));
         let resting = if lease.is_resting { format!(" ({})", text(self.language, "resting")) } else { String::new() };
+        let mode_text = match mode {
+            Mode::Exclusive => "exclusive",
+            Mode::Shared { .. } => "shared",
+        };
         let limit = mode.limit().map(|limit| format!(" ({limit})")).unwrap_or_default();
         let (since, held_for) = (rfc3339(*since_ms), duration(now_ms.saturating_sub(*since_ms)));
         format!(
@@ -230,7 +234,7 @@ impl Frame<'_> {
              <td class=\"number\">{ends_in}</td><td class=\"number\">{waiters}</td></tr>\n",
             key = escaped(key.as_str()),
             kind = text(self.language, kind),
-            mode = text(self.language, mode.label()),
+            mode = text(self.language, mode_text),
             ends_in = duration(*valid_for_ms),
         )
     }
