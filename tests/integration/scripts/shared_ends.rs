@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use redis::Value;
 
+use super::batch::Together;
 use super::shared::{shared, token_of};
 use super::{Attempt, CENSUS, READ, Space, identity_of, row, word};
-use crate::harness::eventually;
+use crate::harness::{TestRedis, eventually};
 
 #[test]
 fn a_share_is_renewed_alone_and_the_key_ends_with_the_last_one_in_both_directions() {
@@ -172,5 +173,34 @@ fn the_terms_of_a_share_are_its_own_and_its_rest_counts_as_a_holder() {
     assert_eq!(space.release("k", Some(other), &identity_of("bob")).unwrap(), ["released"]);
     assert_eq!(word(&space.acquire(&Attempt::of("k", "carol", "n-4")).unwrap()), "shared");
     assert_eq!(word(&space.force("k", Some(resting)).unwrap()), "forced");
+    space.assert_gone();
+}
+
+#[test]
+fn out_of_memory_no_share_is_granted_and_those_that_are_there_are_renewed_and_end_and_the_key_stays_whole() {
+    let redis = TestRedis::start(&[]);
+    let mut space = Space::on(&redis);
+    let attempts = ["a", "b", "c"].map(|user| Attempt::sharing(user, user, None));
+    let [a, b, _] = attempts.each_ref().map(|attempt| space.shares(attempt));
+    redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
+    let contents = space.contents();
+
+    let error = space.share(&Attempt::sharing("d", "d", None)).unwrap_err();
+    assert!(error.contains("OOM"), "{error}");
+    let mut together = Together::default();
+    together.acquire(&space, &Attempt::sharing("d", "d", None));
+    let row = together.run(&mut space).remove(0);
+    assert!(row[0] == "error" && row[1].contains("OOM"), "{row:?}");
+    assert_eq!(space.contents(), contents);
+
+    for ttl_ms in [90_000, 30_000] {
+        assert_eq!(word(&space.renew("k", a, &identity_of("a"), ttl_ms).unwrap()), "renewed");
+        space.assert_whole();
+    }
+    assert_eq!(space.release("k", Some(b), &identity_of("b")).unwrap(), ["released"]);
+    space.assert_whole();
+    assert_eq!(space.undo(&attempts[2]).unwrap(), ["undone"]);
+    space.assert_whole();
+    assert_eq!(word(&space.force("k", Some(a)).unwrap()), "forced");
     space.assert_gone();
 }
