@@ -164,11 +164,11 @@ local function store(lock, share, lease, text, valid_until, ends)
   end
 end
 
--- Removes the members of a lease that shares the key.
-local function drop_share(lock, token)
+-- All members of a lease that shares the key.
+local function all_members(lock, token)
   local members = redis.call('ZRANGEBYSCORE', lock, '-' .. token, '-' .. token)
   members[#members + 1] = token
-  redis.call('ZREM', lock, unpack(members))
+  return unpack(members)
 end
 
 -- Ends a lease; `share` as above. Whether others share the key still.
@@ -176,18 +176,18 @@ local function remove(lock, tokens, key, share)
   -- The index first: were it of another type, Redis would refuse here, before anything is changed.
   redis.call('ZREM', tokens, share and key .. '\n' .. share or key)
   if share then
-    drop_share(lock, share)
+    redis.call('ZREM', lock, all_members(lock, share))
     return settle(lock)
   end
   redis.call('DEL', lock)
   return false
 end
 
--- Removes leases that have ended from a key that is shared.
-local function prune(lock, tokens, key)
-  local ended = redis.call('ZRANGEBYSCORE', lock, '(0', whole(now_ms), 'LIMIT', '0', MOST_PRUNED)
+-- Removes leases that have ended from a key that is shared, the zset: which is no change for any caller.
+local function prune(zset, tokens, key)
+  local ended = redis.call('ZRANGEBYSCORE', zset, '(0', whole(now_ms), 'LIMIT', '0', MOST_PRUNED)
   for _, token in ipairs(ended) do
     redis.call('ZREM', tokens, key .. '\n' .. token)
-    drop_share(lock, token)
+    redis.call('ZREM', zset, all_members(zset, token))
   end
 end
