@@ -14,6 +14,7 @@ mod repetitions;
 mod shared;
 mod shared_ends;
 mod shared_queue;
+mod shared_random;
 mod short;
 mod terms;
 mod tokens;
