@@ -38,6 +38,7 @@ pub mod lock;
 
 pub mod auth;
 pub mod directory;
+pub mod policy;
 pub mod redis;
 pub mod server;
 

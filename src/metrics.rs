@@ -86,6 +86,8 @@ metrics! {
     connections_cut: IntCounterVec = "lockside_connections_cut_total" ["listener", "reason"];
     /// 1 while a secret's file is invalid and its previous value stays in effect, by flag.
     secret_file_unfit: IntGaugeVec = "lockside_secret_file_unfit" ["flag"];
+    /// Requests that the policy denied, by the verb that was missing.
+    denied: IntCounterVec = "lockside_denied_total" ["verb"];
     /// Always 1; the labels say what runs.
     build_info: IntGaugeVec = "lockside_build_info" ["version"];
 }

@@ -56,6 +56,8 @@ pub enum Caller {
     User(Box<str>),
     /// A caller with the API token.
     System,
+    /// A caller with an API token of its own, by its name.
+    Token(Box<str>),
     /// A caller without a credential, or whose credential is not valid.
     #[default]
     Anonymous,
@@ -65,14 +67,14 @@ impl Caller {
     pub fn kind(&self) -> &'static str {
         match self {
             Caller::User(_) => "user",
-            Caller::System => "system",
+            Caller::System | Caller::Token(_) => "system",
             Caller::Anonymous => "anonymous",
         }
     }
 
     pub fn id(&self) -> &str {
         match self {
-            Caller::User(id) => id,
+            Caller::User(id) | Caller::Token(id) => id,
             other => other.kind(),
         }
     }

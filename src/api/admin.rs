@@ -13,6 +13,7 @@ use super::wire::{confirming, number, parameter};
 use crate::auth::{Credential, User};
 use crate::json::string_or_integer;
 use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, Owner, Reentry, State, Token};
+use crate::policy::Verb;
 use crate::request::{self, Caller};
 use crate::server::{Body, Response, read_body};
 
@@ -24,16 +25,18 @@ const LOCK: HeaderName = HeaderName::from_static("lockside-lock");
 pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
     let token = number(request.uri().query().unwrap_or_default(), "token");
-    let key = target(request).await?.key()?;
+    let (rights, key) = (cx.rights_of(&user), target(request).await?.key()?);
+    rights.need(Verb::Lock, &key)?;
     if let Some(token) = token? {
-        return renew(cx, key, Token::from_i64(token), user.into()).await;
+        let renewed = renew(cx, key, Token::from_i64(token), user.into()).await;
+        return renewed.map_err(|failure| rights.shown_failure(failure));
     }
     let attempt = Attempt::plain(user.into(), cx.limits.admin_ttl, Reentry::Extend);
     let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
     match content {
         Acquired::Granted(lease) => Ok(confirming(locked(&lease, "created"), unconfirmed)),
         Acquired::Replayed(lease) | Acquired::Renewed(lease) => Ok(confirming(locked(&lease, "renewed"), unconfirmed)),
-        Acquired::Held(holder, _) => Err(Failure::Held(holder)),
+        Acquired::Held(holder, _) => Err(Failure::Held(rights.shown(holder))),
     }
 }
 
@@ -55,9 +58,12 @@ async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner) -> Res
 /// `DELETE /admin/remove-lock`: removes the user's own lock.
 pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
-    let key = target(request).await?.key()?;
+    let (rights, key) = (cx.rights_of(&user), target(request).await?.key()?);
+    let may_lock = rights.may(Verb::Lock, &key);
     match cx.holds.release_key(&cx.locks, key, user.into()).await? {
         Changed::Done(()) => Ok(success()),
+        // Whether another user has it, or none, is nothing that the caller may know.
+        _ if !may_lock => Err(rights.denied(Verb::Lock)),
         Changed::NotYours => Err(Failure::NotYours),
         Changed::Lost(_) => Err(Failure::NoSuchLease),
     }
@@ -80,6 +86,7 @@ async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failu
         description: claims.description,
         manages_locks: claims.manages_locks,
         credential: Credential::Cookie,
+        claims: claims.all,
     })
     .await
 }

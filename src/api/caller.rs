@@ -4,35 +4,66 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use super::context::Context;
-use super::failure::Failure;
-use crate::auth::{Anonymous, Principal};
-use crate::lock::Owner;
+use super::failure::{Denial, Failure};
+use super::rights::Rights;
+use crate::auth::{Anonymous, DEFAULT_TOKEN, Principal, TokenName, User};
+use crate::lock::{Key, Owner};
+use crate::policy::{Subject, UserFacts, Verb};
 
 /// Who is asking.
 pub struct Caller {
     /// The user; `None` for a service caller.
     pub owner: Option<Owner>,
-    /// Whether the caller may force-release a lock.
+    /// Whether the caller may force-release a lock where no policy says who may.
     pub manages_locks: bool,
+    /// What the policy lets the caller do.
+    pub rights: Rights,
+    /// What the generated names of its owners begin with; `None`: --owner-prefix.
+    pub owner_prefix: Option<TokenName>,
 }
 
 impl Caller {
     /// The owner whose leases this caller may change.
-    pub fn claimant(self) -> Owner {
-        self.owner.unwrap_or_else(|| Owner::system(String::new()))
+    pub fn claimant(&self) -> Owner {
+        self.owner.clone().unwrap_or_else(|| self.rights.system(String::new()))
+    }
+
+    /// Whether the caller may force-release the lock.
+    pub fn may_force(&self, key: &Key) -> bool {
+        if self.rights.are_ruled() { self.rights.may(Verb::ForceRelease, key) } else { self.manages_locks }
+    }
+
+    /// Whether there may be a lock that the caller may see.
+    pub fn has_sight(&self) -> bool {
+        self.rights.may_somewhere(Verb::Lock) || self.rights.may_somewhere(Verb::Read)
+    }
+
+    /// Whether there may be a lock that the caller may force-release.
+    pub fn may_force_some(&self) -> bool {
+        if self.rights.are_ruled() { self.rights.may_somewhere(Verb::ForceRelease) } else { self.manages_locks }
+    }
+
+    /// 403 where the caller may not force-release the lock.
+    pub fn need_force(&self, key: &Key) -> Result<(), Failure> {
+        match self.may_force(key) {
+            true => Ok(()),
+            false if self.rights.are_ruled() => Err(self.rights.denied(Verb::ForceRelease)),
+            false => Err(Failure::Forbidden(Denial::Permission)),
+        }
     }
 }
 
 impl Context {
     /// Admits those who may see an election: callers who may lock, and those without a credential who come directly to a
     /// listener that only this machine reaches, whatever `--anonymous` says: apps written for other leader electors send none.
-    pub async fn observer(&self, request: &Request<Incoming>) -> Result<Owner, Failure> {
+    /// What they see of it the policy says.
+    pub async fn observer(&self, request: &Request<Incoming>) -> Result<Caller, Failure> {
         match self.principal(request).await? {
-            Principal::User(user) => Ok(user.into()),
-            Principal::System => Ok(Owner::system(String::new())),
+            Principal::User(user) => Ok(self.user(user)),
+            Principal::System(name) => Ok(self.service(name)),
             Principal::Anonymous if self.is_local || self.anonymous >= Anonymous::Lock => {
                 self.gate.admit_direct(request.method(), request.headers())?;
-                Ok(Owner::system(String::new()))
+                Ok(self.unnamed())
             }
             Principal::Anonymous => Err(Failure::Unauthorized("no credentials".to_owned())),
         }
@@ -42,14 +73,39 @@ impl Context {
     /// `least`, and if no proxy and no cross-origin page sent the request.
     pub async fn caller(&self, request: &Request<Incoming>, least: Anonymous) -> Result<Caller, Failure> {
         match self.principal(request).await? {
-            Principal::User(user) => Ok(Caller { manages_locks: user.manages_locks, owner: Some(user.into()) }),
-            Principal::System => Ok(Caller { owner: None, manages_locks: true }),
+            Principal::User(user) => Ok(self.user(user)),
+            Principal::System(name) => Ok(self.service(name)),
             Principal::Anonymous if self.anonymous >= least => {
                 self.gate.admit_direct(request.method(), request.headers())?;
                 self.gate.admit_page(request.method(), request.headers())?;
-                Ok(Caller { owner: None, manages_locks: self.anonymous == Anonymous::Full })
+                Ok(self.unnamed())
             }
             Principal::Anonymous => Err(Failure::Unauthorized("no credentials".to_owned())),
         }
+    }
+
+    fn user(&self, user: User) -> Caller {
+        let rights = self.rights_of(&user);
+        Caller { manages_locks: user.manages_locks, owner: Some(user.into()), rights, owner_prefix: None }
+    }
+
+    /// A caller with an API token.
+    pub fn service(&self, name: TokenName) -> Caller {
+        let rights = Rights::of(self.enforcement.as_ref(), || Subject::Token(TokenName::clone(&name)));
+        let owner_prefix = (*name != *DEFAULT_TOKEN).then_some(name);
+        Caller { owner: None, manages_locks: true, rights, owner_prefix }
+    }
+
+    /// A caller without a credential.
+    fn unnamed(&self) -> Caller {
+        let rights = Rights::of(self.enforcement.as_ref(), || Subject::Anonymous);
+        let manages_locks = self.anonymous == Anonymous::Full;
+        Caller { owner: None, manages_locks, rights, owner_prefix: None }
+    }
+
+    pub fn rights_of(&self, user: &User) -> Rights {
+        Rights::of(self.enforcement.as_ref(), || {
+            Subject::User(UserFacts { sub: Some(user.id.clone()), claims: user.claims.clone().unwrap_or_default() })
+        })
     }
 }

@@ -11,8 +11,9 @@ use super::failure::Failure;
 use super::openapi::Document;
 use super::origin::Gate;
 use super::owner_names::OwnerNames;
+use super::rights::Enforcement;
 use super::settings::{DaprStore, Settings};
-use crate::auth::{Anonymous, Authenticator, Credential, Principal, User};
+use crate::auth::{Anonymous, Authenticator, Credential, DEFAULT_TOKEN, Principal, User};
 use crate::directory::Directory;
 use crate::drain::Drain;
 use crate::election::Elections;
@@ -29,6 +30,8 @@ pub struct Context {
     pub locks: Locks,
     pub holds: Arc<Holds>,
     pub authenticator: Authenticator,
+    /// `None` without a policy.
+    pub enforcement: Option<Arc<Enforcement>>,
     pub directory: Option<Directory>,
     pub gate: Gate,
     /// What callers without a credential may do.
@@ -64,6 +67,7 @@ impl Context {
             locks,
             holds,
             authenticator: Authenticator::new(settings.auth),
+            enforcement: settings.auth.policy.clone().map(|it| Arc::new(Enforcement::new(it, Arc::clone(&metrics)))),
             directory,
             gate: Gate::new(settings.listen, listener),
             anonymous: settings.anonymous,
@@ -99,9 +103,9 @@ impl Context {
                 }
                 self.known(user).await.map(Principal::User)
             }
-            Principal::System => {
-                request::asked_by(Caller::System);
-                Ok(Principal::System)
+            Principal::System(name) => {
+                asked_by_token(&name);
+                Ok(Principal::System(name))
             }
             Principal::Anonymous => Ok(Principal::Anonymous),
         }
@@ -114,8 +118,13 @@ impl Context {
     }
 }
 
+/// Notes that a caller with this API token asks.
+pub fn asked_by_token(name: &str) {
+    request::asked_by(if name == DEFAULT_TOKEN { Caller::System } else { Caller::Token(name.into()) });
+}
+
 impl From<User> for Owner {
     fn from(user: User) -> Owner {
-        Owner { kind: OwnerKind::User, id: user.id, label: user.label, description: user.description }
+        Owner { kind: OwnerKind::User, id: user.id, label: user.label, description: user.description, credential: None }
     }
 }

@@ -7,6 +7,7 @@ use hyper::StatusCode;
 
 use crate::auth::Unauthorized;
 use crate::lock::{Holder, ListFailure, LockFailure, Token};
+use crate::policy::Verb;
 use crate::redis::RedisFailure;
 use crate::server::BodyError;
 
@@ -78,6 +79,8 @@ pub enum Denial {
     Permission,
     /// The caller is a user, and no service.
     User,
+    /// No line of the policy allows it.
+    Policy(Verb),
 }
 
 impl Denial {
@@ -86,7 +89,7 @@ impl Denial {
         match self {
             Denial::Host => "host-not-allowed",
             Denial::Origin => "origin-not-allowed",
-            Denial::Permission | Denial::User => "missing-permission",
+            Denial::Permission | Denial::User | Denial::Policy(_) => "missing-permission",
         }
     }
 
@@ -97,6 +100,9 @@ impl Denial {
             Denial::Origin => "pages of this origin are not served; see --allowed-origins",
             Denial::Permission => "lacks the permission manage-locks",
             Denial::User => "a user; the owners of the Dapr API are service callers",
+            Denial::Policy(Verb::Lock) => "the policy does not allow lock",
+            Denial::Policy(Verb::Read) => "the policy does not allow read",
+            Denial::Policy(Verb::ForceRelease) => "the policy does not allow force-release",
         }
     }
 }

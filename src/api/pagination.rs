@@ -7,7 +7,9 @@ use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use tokio::sync::{mpsc, oneshot};
 
+use super::cursor;
 use super::failure::Failure;
+use super::rights::Rights;
 use super::wire::{number, parameter};
 use crate::lock::{Listed, Listing, Place, Token};
 use crate::redis::RedisFailure;
@@ -41,18 +43,12 @@ impl Page {
                 Some(limit.ok_or_else(|| Failure::BadRequest(format!("limit: expected 1 to {MAX_LIMIT}")))?)
             }
         };
-        let cursor = match number(query, "cursor")? {
-            None => None,
-            Some(cursor) => {
-                let cursor = Token::from_i64(cursor);
-                Some(cursor.ok_or_else(|| Failure::BadRequest("cursor: expected one that a page named".to_owned()))?)
-            }
-        };
+        let cursor = parameter(query, "cursor")?.map(|cursor| cursor::parse(&cursor)).transpose()?;
         Ok(Page { prefix: parameter(query, "prefix")?.unwrap_or_default(), limit, cursor })
     }
 
-    /// The query of the page that begins after `last`.
-    pub fn after(&self, last: Token) -> String {
+    /// The query of the page with this cursor.
+    pub fn after(&self, cursor: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         if !self.prefix.is_empty() {
             query.append_pair("prefix", &self.prefix);
@@ -60,7 +56,7 @@ impl Page {
         if let Some(limit) = self.limit {
             query.append_pair("limit", &limit.to_string());
         }
-        query.append_pair("cursor", &last.to_string());
+        query.append_pair("cursor", cursor);
         query.finish()
     }
 }
@@ -72,7 +68,7 @@ pub struct Form {
     /// Whether it has the keys, too, that are taken yet although their leases were released.
     pub has_rests: bool,
     /// Given the cursor of the next page, where there is one.
-    pub closing: fn(Option<Token>) -> String,
+    pub closing: fn(Option<&str>) -> String,
 }
 
 /// Where a list ends, although there is more.
@@ -92,18 +88,23 @@ pub struct Text {
     listing: Listing,
     form: Form,
     bounds: Bounds,
+    /// What the caller may not see is left out.
+    rights: Rights,
     chunk: Vec<u8>,
     written: usize,
     is_first: bool,
     is_complete: bool,
     /// The cursor of the next page, once this one is complete.
-    next: Option<Token>,
+    next: Option<String>,
+    /// The last lease that was written.
+    last_shown: Option<Token>,
 }
 
 impl Text {
-    pub fn new(listing: Listing, form: Form, bounds: Bounds) -> Text {
+    pub fn new(listing: Listing, form: Form, bounds: Bounds, rights: Rights) -> Text {
         let chunk = form.opening.as_bytes().to_vec();
-        Text { listing, form, bounds, chunk, written: 0, is_first: true, is_complete: false, next: None }
+        let (next, last_shown) = (None, None);
+        Text { listing, form, bounds, rights, chunk, written: 0, is_first: true, is_complete: false, next, last_shown }
     }
 
     /// The answer: whole if it is short, else streamed.
@@ -119,9 +120,9 @@ impl Text {
     }
 
     /// The whole answer, and the cursor of the next page, where there is one.
-    pub async fn answer_at_once(mut self) -> Result<(Response, Option<Token>), Failure> {
+    pub async fn answer_at_once(mut self) -> Result<(Response, Option<String>), Failure> {
         self.write(usize::MAX).await?;
-        let next = self.next;
+        let next = self.next.take();
         Ok((self.whole(), next))
     }
 
@@ -143,6 +144,9 @@ impl Text {
             }
             let leases = self.listing.next_within(most, self.bounds.looking).await?;
             for listed in leases.iter().filter(|listed| self.form.has_rests || !listed.lease.is_resting) {
+                if !self.rights.see(&listed.lease) {
+                    continue;
+                }
                 let before = self.chunk.len();
                 if !self.is_first {
                     self.chunk.push(b',');
@@ -151,6 +155,7 @@ impl Text {
                 (self.form.entry)(listed, &mut self.chunk);
                 self.written += self.chunk.len() - before;
                 self.bounds.leases -= 1;
+                self.last_shown = Some(listed.lease.token);
                 if self.written >= self.bounds.bytes {
                     return self.complete(Some(listed.lease.token)).await;
                 }
@@ -166,8 +171,11 @@ impl Text {
     /// Ends the list after the lease with this token.
     async fn complete(&mut self, last: Option<Token>) -> Result<(), RedisFailure> {
         let is_last = last == self.listing.position() && self.listing.ends_here(self.bounds.looking).await?;
-        self.next = last.filter(|_| !is_last);
-        self.chunk.extend_from_slice((self.form.closing)(self.next).as_bytes());
+        let last_shown = self.last_shown;
+        let is_open = |last| last_shown == Some(last) || !self.rights.are_ruled();
+        let cursor = |last| if is_open(last) { cursor::open(last) } else { cursor::sealed(last) };
+        self.next = last.filter(|_| !is_last).map(cursor);
+        self.chunk.extend_from_slice((self.form.closing)(self.next.as_deref()).as_bytes());
         self.is_complete = true;
         Ok(())
     }

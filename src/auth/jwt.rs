@@ -1,10 +1,14 @@
 //! JWT verification: which claims must hold, and what they say of a user.
 
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
-use serde_json::Value;
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 pub use super::keys::JwtKeys;
 use crate::json::string_or_integer;
@@ -18,6 +22,9 @@ const LONGEST_TEXT: usize = 1024;
 /// The permission that the admin dialect and taking away another's lock ask for.
 const MANAGE_LOCKS: &str = "manage-locks";
 
+/// Every claim of a token.
+pub type AllClaims = Arc<Map<String, Value>>;
+
 /// What a verified token says of its user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Claims {
@@ -28,6 +35,8 @@ pub struct Claims {
     pub manages_locks: bool,
     /// The last second of the token, leeway included, since 1970.
     pub good_until: u64,
+    /// Every claim, where they are kept.
+    pub all: Option<AllClaims>,
 }
 
 /// Verifies tokens with the keys of one file.
@@ -36,6 +45,8 @@ pub struct Verifier {
     /// Each with the claims that must hold, and the algorithms of the key.
     keys: Vec<(DecodingKey, Validation)>,
     warning: Option<&'static str>,
+    /// Whether all claims are kept: without a policy most would be read for nothing.
+    keeps_claims: bool,
 }
 
 impl Verifier {
@@ -61,7 +72,12 @@ impl Verifier {
             let validation = validation(key.algorithms);
             (key.key, validation)
         });
-        Verifier { keys: keys.collect(), warning }
+        Verifier { keys: keys.collect(), warning, keeps_claims: false }
+    }
+
+    /// The same, which keeps all claims of a token or not.
+    pub fn keeping_claims(self, keeps_claims: bool) -> Verifier {
+        Verifier { keeps_claims, ..self }
     }
 
     /// What is unwise about its keys, for the log.
@@ -79,7 +95,10 @@ impl Verifier {
         let mut reason = jsonwebtoken::errors::Error::from(ErrorKind::InvalidAlgorithm);
         for (key, validation) in self.keys.iter().filter(|(_, it)| it.algorithms.contains(&header.alg)) {
             match decode::<RawClaims>(token, key, validation) {
-                Ok(token) => return Ok(token.claims.into()),
+                Ok(verified) => {
+                    let all = self.keeps_claims.then(|| all_of(token)).transpose()?;
+                    return Ok(Claims { all, ..verified.claims.into() });
+                }
                 // Another key of the file may have signed it.
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => reason = error,
                 Err(error) => return Err(why(&error).to_owned()),
@@ -87,6 +106,13 @@ impl Verifier {
         }
         Err(why(&reason).to_owned())
     }
+}
+
+/// Every claim of a token that was verified.
+fn all_of(token: &str) -> Result<AllClaims, String> {
+    let payload = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    let claims = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
+    claims.map(Arc::new).ok_or_else(|| "not a JWT".to_owned())
 }
 
 /// Why a token is not valid, in words of ours: the library's quote the token.
@@ -138,6 +164,7 @@ impl From<RawClaims> for Claims {
                 .and_then(|exp| exp.as_f64())
                 .map_or(0, |exp| exp.round() as u64)
                 .saturating_add(LEEWAY_SECONDS),
+            all: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! From a request's headers to who is asking. Knows tokens and cookies; knows no lock and no route.
 
 mod anonymous;
+mod bearer;
 mod form;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/auth.rs"]
@@ -8,19 +9,22 @@ pub mod fuzz;
 pub mod jwt;
 mod keys;
 mod settings;
+mod token_folder;
+mod tokens;
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
+use crate::secret::Reloaded;
+pub use anonymous::{Anonymous, Facts};
+pub use bearer::{bearer_token, unwise_if_short};
 use cookie::Cookie;
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE};
-use subtle::ConstantTimeEq;
-
-use crate::secret::{Reloaded, Secret};
-pub use anonymous::{Anonymous, Facts};
-use jwt::{Claims, Verifier};
+use jwt::{AllClaims, Claims, Verifier};
 pub use settings::AuthConfig;
+pub use token_folder::TokenFolder;
+pub use tokens::{ApiTokens, DEFAULT_TOKEN, TokenName};
 
 /// The cookie that carries a user's JWT.
 const COOKIE_NAME: &str = "refreshToken";
@@ -32,8 +36,8 @@ const DAPR_API_TOKEN: &str = "dapr-api-token";
 pub enum Principal {
     /// A caller with a JWT.
     User(User),
-    /// A caller with the API token: may do everything.
-    System,
+    /// A caller with an API token, by the name of the token.
+    System(TokenName),
     /// A caller without a credential.
     Anonymous,
 }
@@ -46,6 +50,8 @@ pub struct User {
     pub description: Option<String>,
     pub manages_locks: bool,
     pub credential: Credential,
+    /// What the token says altogether, where a policy may ask for it.
+    pub claims: Option<AllClaims>,
 }
 
 /// What a user showed. A browser sends a cookie by itself, so that a page of another site can make it do so.
@@ -71,12 +77,12 @@ pub enum Shown {
 #[derive(Clone, Debug)]
 pub struct Authenticator {
     jwt: Option<Reloaded<Verifier>>,
-    api_token: Option<Reloaded<Secret>>,
+    api_tokens: ApiTokens,
 }
 
 impl Authenticator {
     pub fn new(config: &AuthConfig) -> Authenticator {
-        Authenticator { jwt: config.jwt.clone(), api_token: config.api_token.clone() }
+        Authenticator { jwt: config.jwt.clone(), api_tokens: config.api_tokens.clone() }
     }
 
     /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
@@ -101,17 +107,17 @@ impl Authenticator {
 
     /// Whether callers may show an API token.
     pub fn has_api_token(&self) -> bool {
-        self.api_token.is_some()
+        self.api_tokens.are_set()
     }
 
-    /// Whether the API token stands in the header that Dapr's clients send it in; an error where something else does, or
+    /// The name of the API token in the header that Dapr's clients send it in; an error where something else stands there, or
     /// where what is shown beside it is no good. Without an API token the header is not for us; of two the first counts, as with
     /// Dapr.
-    pub fn is_dapr_system(&self, headers: &HeaderMap) -> Result<bool, Unauthorized> {
-        let (Some(token), Some(_)) = (headers.get(DAPR_API_TOKEN), &self.api_token) else { return Ok(false) };
-        match token.to_str() {
-            Ok(token) if self.is_api_token(token) => self.principal(headers).map(|_| true),
-            _ => Err(Unauthorized(format!("the header {DAPR_API_TOKEN} does not hold the API token"))),
+    pub fn dapr_system(&self, headers: &HeaderMap) -> Result<Option<TokenName>, Unauthorized> {
+        let Some(token) = headers.get(DAPR_API_TOKEN).filter(|_| self.has_api_token()) else { return Ok(None) };
+        match token.to_str().ok().and_then(|token| self.api_tokens.name_of(token)) {
+            Some(name) => self.principal(headers).map(|_| Some(name)),
+            None => Err(Unauthorized(format!("the header {DAPR_API_TOKEN} does not hold an API token"))),
         }
     }
 
@@ -147,8 +153,8 @@ impl Authenticator {
     }
 
     fn by_bearer(&self, token: &str) -> Result<Principal, Unauthorized> {
-        if self.is_api_token(token) {
-            return Ok(Principal::System);
+        if let Some(name) = self.api_tokens.name_of(token) {
+            return Ok(Principal::System(name));
         }
         user(self.verify(token)?, Credential::Header).map(Principal::User)
     }
@@ -191,11 +197,6 @@ impl Authenticator {
         })?;
         verifier.now().verify(token).map_err(Unauthorized)
     }
-
-    fn is_api_token(&self, shown: &str) -> bool {
-        let Some(token) = &self.api_token else { return false };
-        token.now().expose().as_bytes().ct_eq(shown.as_bytes()).into()
-    }
 }
 
 fn user(claims: Claims, credential: Credential) -> Result<User, Unauthorized> {
@@ -206,6 +207,7 @@ fn user(claims: Claims, credential: Credential) -> Result<User, Unauthorized> {
         description: claims.description,
         manages_locks: claims.manages_locks,
         credential,
+        claims: claims.all,
     })
 }
 

@@ -1,13 +1,16 @@
 //! Who is believed, and what callers without a credential may do.
 
-use super::Anonymous;
 use super::jwt::Verifier;
-use crate::secret::{Reloaded, Secret};
+use super::{Anonymous, ApiTokens};
+use crate::policy::Policy;
+use crate::secret::Reloaded;
 
 #[derive(Clone, Debug)]
 pub struct AuthConfig {
     pub jwt: Option<Reloaded<Verifier>>,
-    pub api_token: Option<Reloaded<Secret>>,
+    pub api_tokens: ApiTokens,
+    /// Who may do what; `None`: each caller that is served may do all that `anonymous` and `manage-locks` leave.
+    pub policy: Option<Reloaded<Policy>>,
     pub user_directory: bool,
     /// What callers without a credential may do, where that was said.
     pub anonymous: Option<Anonymous>,
@@ -16,6 +19,6 @@ pub struct AuthConfig {
 impl AuthConfig {
     /// Whether callers can authenticate: a JWT key or an API token is configured.
     pub fn has_credential(&self) -> bool {
-        self.jwt.is_some() || self.api_token.is_some()
+        self.jwt.is_some() || self.api_tokens.are_set()
     }
 }

@@ -11,6 +11,7 @@ mod ls;
 mod man;
 mod parse;
 mod place;
+mod policy;
 mod release;
 mod serve;
 mod show;
@@ -109,6 +110,9 @@ enum Command {
     /// Show who leads an election, or resign from it
     #[command(after_help = elect::HELP)]
     Elect(elect::ElectFlags),
+    /// Explain what a policy file decides
+    #[command(after_help = policy::HELP)]
+    Policy(policy::PolicyFlags),
     /// Show the version and commit of this binary, and the version of the sidecar
     #[command(after_help = version::HELP)]
     Version(version::VersionFlags),
@@ -147,6 +151,7 @@ pub fn main() -> ExitCode {
         Command::Watch(flags) => watch::run(&flags),
         Command::Release(flags) => release::run(&flags),
         Command::Elect(flags) => elect::run(&flags),
+        Command::Policy(flags) => policy::run(&flags),
         Command::Version(flags) => version::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
         Command::Man(flags) => man::run(&flags),

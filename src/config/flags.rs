@@ -230,9 +230,19 @@ pub struct AuthFlags {
     #[arg(long, env = "LOCKSIDE_JWT_AUDIENCE", value_name = "TEXT")]
     pub jwt_audience: Option<String>,
 
-    /// File with a bearer token that makes a caller a service caller with full access
+    /// File with a bearer token that makes a caller a service caller with full access, or with a policy the caller token:default
     #[arg(long, env = "LOCKSIDE_API_TOKEN_FILE", value_name = "FILE")]
     pub api_token_file: Option<String>,
+
+    /// Folder whose files each hold the bearer token of one service caller, which is named like the file, such as a mounted
+    /// Secret; files whose names begin with a dot are skipped
+    #[arg(long, env = "LOCKSIDE_API_TOKENS_DIR", value_name = "DIR")]
+    pub api_tokens_dir: Option<String>,
+
+    /// File that says who may do what, a rule a line: SUBJECT VERBS KEYS; what no line allows is denied [default: none:
+    /// each caller that is served may lock and read every key]
+    #[arg(long, env = "LOCKSIDE_POLICY_FILE", value_name = "FILE")]
+    pub policy_file: Option<String>,
 
     /// What callers without credentials may do: full (everything), lock (the native and the Dapr API, no force-release)
     /// or none. A request that came through a proxy is never served so. Beyond loopback and unix sockets full and lock

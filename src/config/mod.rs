@@ -45,7 +45,7 @@ impl AuthConfig {
     fn anonymous_on(&self, listener: &Address, is_insecure: bool) -> Result<Anonymous, String> {
         let facts = Facts {
             has_key: self.jwt.is_some(),
-            has_token: self.api_token.is_some(),
+            has_token: self.api_tokens.are_set(),
             is_local: listener.is_local(),
             is_insecure,
         };
@@ -93,9 +93,9 @@ impl Config {
             password.as_ref().map(Reloaded::file),
             sentinel_password.as_ref().map(Reloaded::file),
             auth.jwt.as_ref().map(Reloaded::file),
-            auth.api_token.as_ref().map(Reloaded::file),
+            auth.policy.as_ref().map(Reloaded::file),
         ];
-        files.into_iter().flatten().flatten().collect()
+        files.into_iter().flatten().flatten().chain(auth.api_tokens.files()).collect()
     }
 
     /// What callers without a credential may do on an API listener.
@@ -119,7 +119,7 @@ impl Config {
                 flag,
                 format!(
                     "`{exposed}` can be reached from other machines and no authentication is configured; set \
-                     --jwt-secret-file, --jwt-public-key-file or --api-token-file, or add --insecure"
+                     --jwt-secret-file, --jwt-public-key-file, --api-token-file or --api-tokens-dir, or add --insecure"
                 ),
             );
         }

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::admin::Target;
 use super::body;
+use super::cursor;
 use super::dapr::messages::{TryLockRequest, UnlockRequest};
 use super::dapr::{Asked, LockBody, frame};
 use super::leases::{CreateBody, token_in};
@@ -164,7 +165,8 @@ pub fn native(data: &[u8]) {
             assert!(body.windows(meta.len()).any(|part| part == meta.as_bytes()), "meta changed: {meta}");
         }
     }
-    let alice = Owner { kind: OwnerKind::User, id: "alice".to_owned(), label: None, description: None };
+    let alice =
+        Owner { kind: OwnerKind::User, id: "alice".to_owned(), label: None, description: None, credential: None };
     if let Ok(attempt) = read(Some(alice.clone())) {
         assert_eq!(attempt.owner, alice);
     }
@@ -246,7 +248,7 @@ pub fn query(data: &[u8]) {
     let Ok(page) = Page::of(&query) else { return };
     assert!(page.limit.is_none_or(|limit| (1..=MAX_LIMIT).contains(&limit)));
     let last = page.cursor.unwrap_or(Token::new(64).expect("a token"));
-    let link = page.after(last);
+    let link = page.after(&cursor::open(last));
     assert!(HeaderValue::try_from(format!("</cmn/leasable-locks?{link}>; rel=\"next\"")).is_ok(), "{link}");
     let next = Page::of(&link).expect("a page's own query");
     assert_eq!((next.prefix, next.limit, next.cursor), (page.prefix, page.limit, Some(last)));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::jwt::{JwtKeys, Verifier};
 use super::{Authenticator, Principal};
-use crate::auth::AuthConfig;
+use crate::auth::{ApiTokens, AuthConfig};
 use crate::fuzz::{parts, text};
 use crate::secret::{Reloaded, Secret};
 
@@ -20,7 +20,8 @@ static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
     let keys = JwtKeys::from_secret(SECRET.as_bytes()).expect("a secret");
     Authenticator::new(&AuthConfig {
         jwt: Some(Reloaded::fixed(Verifier::new(keys, None, None))),
-        api_token: Some(Reloaded::fixed(Secret::new(API_TOKEN))),
+        api_tokens: ApiTokens::new(Some(Reloaded::fixed(Secret::new(API_TOKEN))), None),
+        policy: None,
         user_directory: false,
         anonymous: None,
     })
@@ -50,7 +51,7 @@ pub fn credentials(data: &[u8]) {
             .any(|granted| granted.to_string().contains("manage-locks"));
         assert!(granted || !user.manages_locks, "{claims}");
     }
-    assert_ne!(shown, Some(Principal::System));
+    assert!(!matches!(shown, Some(Principal::System(_))));
 
     // Other cookies before ours, whatever is in them, do not hide it; nor do quotes.
     let others: String = text(cookies).chars().filter(|c| !c.is_control()).collect();
@@ -78,5 +79,5 @@ fn principal(header: &HeaderName, shown: &[u8]) -> Option<Principal> {
 }
 
 fn is_somebody(principal: Option<&Principal>) -> bool {
-    matches!(principal, Some(Principal::User(_) | Principal::System))
+    matches!(principal, Some(Principal::User(_) | Principal::System(_)))
 }

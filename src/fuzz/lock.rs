@@ -22,7 +22,7 @@ pub fn record(data: &[u8]) {
     let meta = (!meta.is_empty()).then_some(meta);
     for kind in [OwnerKind::User, OwnerKind::System] {
         let label = Some(nonce.clone()).filter(|label| !label.is_empty());
-        let owner = Owner { kind, id: name.clone(), label, description: meta.clone() };
+        let owner = Owner { kind, id: name.clone(), label, description: meta.clone(), credential: None };
         let number = 64 * 9 + key.shard().index() as u64;
         let attempt = record::identity(&owner) + &record::nonce(&nonce);
         let terms = Terms { delay_ms: request.len() as u64, ..Terms::NONE };
@@ -77,6 +77,7 @@ fn strange(key: &Key, value: &[u8]) {
         label: None,
         description: None,
         manages_locks: false,
+        claims: None,
         credential: Credential::Cookie,
     };
     if let Ok(Some(known)) = directory::known(value, user.clone()) {

@@ -61,7 +61,8 @@ impl Holds {
     /// Releases this owner's lease of `key`, and ends its hold, if this process has it.
     pub async fn release_key(&self, locks: &Locks, key: Key, owner: Owner) -> Result<Changed<()>, LockFailure> {
         let is_meant = |held: &Held| {
-            held.key == key && (held.owner.kind, held.owner.id.as_str()) == (owner.kind, owner.id.as_str())
+            let (one, other) = (&held.owner, &owner);
+            held.key == key && (one.kind, &one.id, &one.credential) == (other.kind, &other.id, &other.credential)
         };
         let holds = self.releasing(key.shard(), is_meant);
         settled(&holds, locks.release_key(key, owner).await)

@@ -52,6 +52,8 @@ pub struct Owner {
     pub id: String,
     pub label: Option<String>,
     pub description: Option<String>,
+    /// By which credential a system owner came, where a policy tells them apart: two of one name are two owners then.
+    pub credential: Option<Box<str>>,
 }
 
 /// Whom a change of a lease must belong to.
@@ -66,7 +68,7 @@ pub enum Claim<'a> {
 impl Owner {
     /// A system owner of this name.
     pub fn system(name: String) -> Owner {
-        Owner { kind: OwnerKind::System, id: name, label: None, description: None }
+        Owner { kind: OwnerKind::System, id: name, label: None, description: None, credential: None }
     }
 
     pub fn claim(&self) -> Claim<'_> {

@@ -52,8 +52,8 @@ pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use read::{Looked, Waiter};
 pub use request::{
-    Acquired, Attempt, Changed, Expiry, Forced, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry, Sharing, State,
-    Succession, Target, Wait, Why,
+    Acquired, Attempt, Changed, Expiry, Forced, Hidden, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry,
+    Sharing, State, Succession, Target, Wait, Why,
 };
 pub use settings::LockConfig;
 pub use terms::Terms;

@@ -12,7 +12,7 @@ use super::keys::KeySpace;
 use super::record;
 use super::request::Reentry;
 use super::scripts::{AcquireArgs, AcquireRow, By, ReleaseRow, Scripts};
-use super::{Key, Mode, Owner, OwnerKind, Shard};
+use super::{Key, Mode, Owner, Shard};
 use super::{Locks, Shared};
 use crate::redis::{Purpose, RedisFailure, Server, Slot};
 
@@ -64,7 +64,7 @@ impl Locks {
         let (scripts, shared) = (&self.0.scripts, Arc::clone(&self.0.shared));
         let sidecar = shared.nonces.next();
         let space = scripts.space.probing(&sidecar);
-        let owner = Owner { id: sidecar, label: None, description: None, kind: OwnerKind::System };
+        let owner = Owner::system(sidecar);
         let (keys, slots) = (Shard::all().map(key_of).collect(), slots_of(&space));
         let redis = scripts.redis.for_purpose(Purpose::Probe);
         let scripts = Scripts { redis, space, ..scripts.clone() };

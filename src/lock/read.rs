@@ -5,7 +5,7 @@ use serde::Deserialize;
 use super::Locks;
 use super::entry::Entry;
 use super::key::Key;
-use super::lease::OwnerKind;
+use super::lease::{Lease, OwnerKind};
 use super::record;
 use super::request::{Holder, LockFailure, Sharing, State};
 use super::scripts::{Scripts, Seen, StoredOrNone};
@@ -75,12 +75,26 @@ impl Locks {
 
     /// Whether the lease of this token holds a key, alone or with others.
     pub async fn is_held_by(&self, key: &Key, token: Token) -> Result<bool, LockFailure> {
+        Ok(self.lease_of(key, token).await?.is_some_and(|lease| lease.is_promised()))
+    }
+
+    /// The lease of this token, which has a key alone or with others; `None` where there is none.
+    pub async fn lease_of(&self, key: &Key, token: Token) -> Result<Option<Lease>, LockFailure> {
         let scripts = &self.0.scripts;
         let _flight = scripts.redis.enter()?;
         let entry = Entry { key: key.clone(), token: token.get(), is_shared: true };
         let found = scripts.read_entries(&[entry]).await.map_err(RedisFailure::of_a_read)?;
-        let holder = found.into_iter().next().map(|seen| Looked::of(scripts, key, seen).state);
-        Ok(matches!(holder, Some(State::Held(Holder::Lease(lease))) if lease.token == token && lease.is_promised()))
+        let found = found.into_iter().next().map(|seen| Looked::of(scripts, key, seen).state);
+        Ok(match found {
+            Some(State::Held(Holder::Lease(lease))) if lease.token == token => Some(*lease),
+            _ => None,
+        })
+    }
+
+    /// The key of the lease with this token; `None` where there is none.
+    pub async fn key_of(&self, token: Token) -> Result<Option<Key>, LockFailure> {
+        let _flight = self.0.scripts.redis.enter()?;
+        self.0.key_of(token).await
     }
 
     /// Those who wait for a key, over all sidecars, in the order of their turns; at most `most`.

@@ -16,7 +16,8 @@ const TERMS: &[u8] = b",\"terms\":\"";
 /// Most attempts' owner and nonce are shorter.
 const ATTEMPT_BYTES: usize = 128;
 
-/// `"kind":"user","owner":"alice",`: the owner as the lease spells it.
+/// `"kind":"user","owner":"alice",`: the owner as the lease spells it; behind it `"credential":"token:ci",`, where the owner
+/// has one.
 pub fn identity(owner: &Owner) -> String {
     let mut text = String::with_capacity(ATTEMPT_BYTES);
     text.push_str(match owner.kind {
@@ -25,6 +26,11 @@ pub fn identity(owner: &Owner) -> String {
     });
     push_quoted(&mut text, &owner.id);
     text.push(',');
+    if let Some(credential) = &owner.credential {
+        text.push_str("\"credential\":");
+        push_quoted(&mut text, credential);
+        text.push(',');
+    }
     text
 }
 
@@ -101,7 +107,13 @@ pub fn read(key: &Key, found: &Stored) -> Option<Lease> {
         key: key.clone(),
         token: record.token(key)?,
         mode: if record.shared { Mode::Shared { limit } } else { Mode::Exclusive },
-        owner: Owner { kind: record.kind, id: record.owner, label: record.label, description: record.description },
+        owner: Owner {
+            kind: record.kind,
+            id: record.owner,
+            label: record.label,
+            description: record.description,
+            credential: record.credential,
+        },
         since_ms: record.since,
         ttl_ms,
         valid_until_ms: u64::try_from(found.valid_until_ms).ok()?,
@@ -175,6 +187,7 @@ struct Record {
     token: String,
     kind: OwnerKind,
     owner: String,
+    credential: Option<Box<str>>,
     since: u64,
     ttl: u64,
     label: Option<String>,
@@ -209,7 +222,7 @@ mod tests {
     use super::*;
 
     fn owner(kind: OwnerKind, id: &str) -> Owner {
-        Owner { kind, id: id.to_owned(), label: Some("A \"B\"".to_owned()), description: None }
+        Owner { kind, id: id.to_owned(), label: Some("A \"B\"".to_owned()), description: None, credential: None }
     }
 
     fn spelled(token: u64, owner: &Owner, attempt: &str) -> String {
@@ -233,6 +246,9 @@ mod tests {
         let lease = read(&key, &found(&spelled(number, &alice, "n-1"), 35)).expect("a lease");
         assert_eq!((lease.owner, lease.meta.as_deref()), (alice, Some("[1]")));
         assert_eq!((lease.token.get(), lease.since_ms, lease.ttl_ms, lease.valid_until_ms), (number, 5, 30, 35));
+        let ci = Owner { credential: Some("token:ci".into()), ..owner(OwnerKind::System, "web") };
+        let lease = read(&key, &found(&spelled(number, &ci, "n-1"), 35)).expect("a lease");
+        assert_eq!(lease.owner, ci);
     }
 
     #[test]
@@ -250,6 +266,9 @@ mod tests {
 
     #[test]
     fn no_owner_imitates_another_ones_field() {
+        let ci = Owner { credential: Some("token:ci".into()), ..owner(OwnerKind::System, "web") };
+        let imitated = owner(OwnerKind::System, "web\",\"credential\":\"token:ci");
+        assert_ne!(identity(&ci), identity(&imitated));
         let mallory = owner(OwnerKind::System, "\",\"kind\":\"user\",\"owner\":\"alice\",\"nonce\":\"n-1\",");
         let text = spelled(64, &mallory, "n-2");
         assert!(!text.contains(&claim(Claim::User("alice"))), "{text}");

@@ -186,6 +186,8 @@ pub enum Holder {
     Shared(Box<Sharing>),
     /// A program that is not lockside: nothing is known but when its key expires, if it does.
     Stranger(Option<Expiry>),
+    /// A lease of which the caller may learn no more than when it ends.
+    Hidden(Hidden),
     /// None yet: the queue was lost, and until then those who waited come back to their positions.
     Queue(Expiry),
 }
@@ -213,6 +215,14 @@ pub struct Expiry {
     pub valid_for_ms: u64,
 }
 
+/// What is shown of a lease that is another caller's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hidden {
+    pub expiry: Expiry,
+    /// Whether it was released already, and nothing is left but that the key is still taken.
+    pub is_resting: bool,
+}
+
 impl Holder {
     /// A stranger whose key says nothing of its end.
     pub const UNKNOWN: Holder = Holder::Stranger(None);
@@ -222,7 +232,7 @@ impl Holder {
         match self {
             Holder::Lease(lease) => std::slice::from_ref(lease),
             Holder::Shared(sharing) => &sharing.leases,
-            Holder::Stranger(_) | Holder::Queue(_) => &[],
+            Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_) => &[],
         }
     }
 
@@ -232,7 +242,7 @@ impl Holder {
             Holder::Lease(lease) => Some(lease.valid_for_ms),
             Holder::Shared(sharing) => Some(sharing.left_ms),
             Holder::Stranger(expiry) => expiry.map(|expiry| expiry.valid_for_ms),
-            Holder::Queue(expiry) => Some(expiry.valid_for_ms),
+            Holder::Queue(expiry) | Holder::Hidden(Hidden { expiry, .. }) => Some(expiry.valid_for_ms),
         }
     }
 }

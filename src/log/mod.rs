@@ -20,7 +20,7 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 20] = [
+const TARGETS: [(&str, &str); 21] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("auth", "lockside.auth"),
@@ -35,6 +35,7 @@ const TARGETS: [(&str, &str); 20] = [
     ("log", "lockside.server"),
     ("metrics", "lockside.server"),
     ("ops", "lockside.redis"),
+    ("policy", "lockside.auth"),
     ("readiness", "lockside.redis"),
     ("redis", "lockside.redis"),
     ("request", "lockside.api"),

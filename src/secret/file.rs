@@ -49,7 +49,7 @@ pub struct Unwise<T> {
 type Parse<T> = Box<dyn Fn(&[u8]) -> Result<T, String> + Send + Sync>;
 
 /// A content, or why there is none.
-type Content = Result<Vec<u8>, String>;
+pub type Content = Result<Vec<u8>, String>;
 
 /// A file as one look finds it.
 #[derive(Clone, PartialEq, Eq)]
@@ -135,12 +135,7 @@ impl<T: Send + Sync> Watched for Reloaded<T> {
 
     fn look(&self) -> Change {
         let Some(source) = &self.0.source else { return Change::Same };
-        let content = match source.path.metadata() {
-            // To open a pipe could take for ever.
-            Ok(metadata) if !metadata.is_file() => Err(format!("`{}` is no longer a file", source.path.display())),
-            _ => read(&source.path),
-        };
-        let found = Found { content, mode: mode_of(&source.path) };
+        let found = Found { content: look(&source.path), mode: mode_of(&source.path) };
         let mut looks = source.looks.lock().expect("no holder of this lock panics");
         let before = std::mem::replace(&mut looks.last, found.clone());
         if before != found || looks.settled == found {
@@ -168,6 +163,11 @@ impl<T: Send + Sync> Watched for Reloaded<T> {
 impl<T> Unwise<T> {
     pub fn of_nothing() -> Unwise<T> {
         Unwise { mode: 0, value: |_| None }
+    }
+
+    /// What is unwise about a file that holds this.
+    pub fn of_a_file(&self, flag: &str, path: &Path, value: &T) -> Vec<String> {
+        self.warnings(flag, path, mode_of(path), value)
     }
 
     fn of_the_mode(&self, flag: &str, path: &Path, mode: Option<u32>) -> Option<String> {
@@ -202,6 +202,15 @@ impl<T> std::fmt::Debug for Reloaded<T> {
 /// The mode of a file, or of what a link leads to.
 fn mode_of(path: &Path) -> Option<u32> {
     path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.mode() & 0o7777)
+}
+
+/// What a file holds, once it was one.
+pub fn look(path: &Path) -> Content {
+    match path.metadata() {
+        // To open a pipe could take for ever.
+        Ok(metadata) if !metadata.is_file() => Err(format!("`{}` is no longer a file", path.display())),
+        _ => read(path),
+    }
 }
 
 fn read(path: &Path) -> Content {

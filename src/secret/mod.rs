@@ -5,7 +5,9 @@ mod rotation;
 
 use std::fmt;
 
-pub use file::{Change, OPEN_TO_OTHERS, Reloaded, Unwise, WRITABLE_BY_OTHERS, Watched};
+use subtle::ConstantTimeEq;
+
+pub use file::{Change, Content, OPEN_TO_OTHERS, Reloaded, Unwise, WRITABLE_BY_OTHERS, Watched, look};
 pub use rotation::watch;
 
 /// A secret. Its `Debug` says only that there is one.
@@ -21,6 +23,16 @@ impl Secret {
     pub fn parse(content: &[u8]) -> Result<Secret, String> {
         let text = std::str::from_utf8(content).map_err(|_| "is not UTF-8 text")?;
         Ok(Secret::new(text))
+    }
+
+    /// Whether it is this text, in a time that says nothing of where they differ.
+    pub fn is_text(&self, text: &str) -> bool {
+        self.0.as_bytes().ct_eq(text.as_bytes()).into()
+    }
+
+    /// Whether it is the same.
+    pub fn is(&self, other: &Secret) -> bool {
+        self.is_text(&other.0)
     }
 
     /// The text itself, for the one place that needs it.

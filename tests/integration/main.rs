@@ -13,6 +13,7 @@ mod elections;
 mod failover;
 mod faults;
 mod locks;
+mod policy;
 mod process;
 mod redis;
 mod scripts;

@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{self, PathBuf};
 
 /// The parts of the program, from the ground up: each may name those before it, and none that comes after.
-const FLOORS: [&[&str]; 14] = [
+const FLOORS: [&[&str]; 15] = [
     &["drain", "json", "metrics", "timer"],
     &["request", "secret"],
     &["log"],
     &["server"],
     &["redis"],
+    &["policy"],
     &["auth"],
     &["directory"],
     &["lock"],

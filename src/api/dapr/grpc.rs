@@ -21,6 +21,7 @@ use super::{Asked, ID, STORE_TYPE, STORE_VERSION, acquire, admit, release};
 use crate::api::answer::denial;
 use crate::api::context::Context;
 use crate::api::failure::{Failure, Grpc};
+use crate::api::rights::Rights;
 use crate::api::wire::confirming;
 use crate::api::{Failed, Served, request_of};
 use crate::request;
@@ -139,31 +140,31 @@ async fn run(cx: &Context, request: Request<Incoming>, call: Call) -> Result<Res
     let (parts, body) = request.into_parts();
     cx.gate.admit(&parts)?;
     let request = Request::from_parts(parts, body);
-    admit(cx, &request).await?;
+    let rights = admit(cx, &request).await?;
     if call == Call::Other {
         return Err(Failure::NoSuchRoute.into());
     }
     let body = read_body(request).await.map_err(Failure::from)?;
     match call {
-        Call::TryLock => try_lock(cx, body).await,
-        Call::Unlock => unlock(cx, body).await,
+        Call::TryLock => try_lock(cx, &rights, body).await,
+        Call::Unlock => unlock(cx, &rights, body).await,
         Call::Metadata | Call::Other => metadata(cx, body),
     }
 }
 
-async fn try_lock(cx: &Context, body: Bytes) -> Result<Response, Refusal> {
+async fn try_lock(cx: &Context, rights: &Rights, body: Bytes) -> Result<Response, Refusal> {
     let TryLockRequest { store_name, resource_id, lock_owner, expiry_in_seconds } = frame::read(body)?;
     let asked = Asked { resource: resource_id, owner: lock_owner, expiry_in_seconds };
     let terms = asked.into_terms(&store_name, &cx.dapr_stores, &cx.limits)?;
-    let (success, unconfirmed) = acquire(cx, terms).await?;
+    let (success, unconfirmed) = acquire(cx, rights, terms).await?;
     Ok(confirming(answered(frame::write(&TryLockResponse { success })), unconfirmed))
 }
 
-async fn unlock(cx: &Context, body: Bytes) -> Result<Response, Refusal> {
+async fn unlock(cx: &Context, rights: &Rights, body: Bytes) -> Result<Response, Refusal> {
     let UnlockRequest { store_name, resource_id, lock_owner } = frame::read(body)?;
     let asked = Asked { resource: resource_id, owner: lock_owner, expiry_in_seconds: 0 };
     let (key, owner) = asked.into_lock(&store_name, &cx.dapr_stores)?;
-    let status = release(cx, key, owner).await? as i32;
+    let status = release(cx, rights, key, owner).await? as i32;
     Ok(answered(frame::write(&UnlockResponse { status })))
 }
 

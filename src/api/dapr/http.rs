@@ -19,10 +19,10 @@ pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -
     struct TryLockView {
         success: bool,
     }
-    admit(cx, &request).await?;
+    let rights = admit(cx, &request).await?;
     let body = read_body(request).await?;
     let terms = LockBody::asked(&body)?.into_terms(&segment(&store, "store")?, &cx.dapr_stores, &cx.limits)?;
-    let (success, unconfirmed) = acquire(cx, terms).await?;
+    let (success, unconfirmed) = acquire(cx, &rights, terms).await?;
     Ok(confirming(json(StatusCode::OK, &TryLockView { success }), unconfirmed))
 }
 
@@ -32,10 +32,10 @@ pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> 
     struct UnlockView {
         status: u8,
     }
-    admit(cx, &request).await?;
+    let rights = admit(cx, &request).await?;
     let body = read_body(request).await?;
     let (key, owner) = LockBody::asked(&body)?.into_lock(&segment(&store, "store")?, &cx.dapr_stores)?;
-    let status = release(cx, key, owner).await? as u8;
+    let status = release(cx, &rights, key, owner).await? as u8;
     Ok(json(StatusCode::OK, &UnlockView { status }))
 }
 

@@ -17,13 +17,15 @@ pub(super) use http::{answer, health, metadata, refuse, try_lock, unlock};
 use hyper::Request;
 use hyper::body::Incoming;
 
-use super::context::Context;
+use super::context::{Context, asked_by_token};
 use super::failure::{Denial, Failure};
 use super::owner_names;
+use super::rights::Rights;
 use super::settings::DaprStore;
 use crate::auth::Anonymous;
 use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Owner, Reentry, Ttl, Unconfirmed};
-use crate::request::{self, Caller};
+use crate::policy::Verb;
+use crate::request;
 
 /// Between the parts of a lock's name.
 const SEPARATOR: &str = "||";
@@ -105,29 +107,36 @@ impl Asked {
 }
 
 /// Acquires a key: whether it was granted, and what confirms that. Its owner is refused, too: there is no renewal.
-async fn acquire(cx: &Context, terms: LockTerms) -> Result<(bool, Unconfirmed), Failure> {
+async fn acquire(cx: &Context, rights: &Rights, terms: LockTerms) -> Result<(bool, Unconfirmed), Failure> {
     let LockTerms { key, owner, ttl } = terms;
+    rights.need(Verb::Lock, &key)?;
+    let owner = rights.system(owner.id);
     let (content, unconfirmed) = cx.locks.acquire(key, Attempt::plain(owner, ttl, Reentry::Refuse)).await?;
     Ok((!matches!(content, Acquired::Held(..)), unconfirmed))
 }
 
-/// Releases the owner's lease of a key.
-async fn release(cx: &Context, key: Key, owner: Owner) -> Result<Unlocked, Failure> {
+/// Releases the owner's lease of a key. Under a policy that is one which the same credential got: two callers may choose
+/// one name.
+async fn release(cx: &Context, rights: &Rights, key: Key, owner: Owner) -> Result<Unlocked, Failure> {
+    let (may_lock, owner) = (rights.may(Verb::Lock, &key), rights.system(owner.id));
     Ok(match cx.holds.release_key(&cx.locks, key, owner).await? {
         Changed::Done(()) => Unlocked::Success,
+        // Whether another owner has it, or none, is nothing that the caller may know.
+        _ if !may_lock => return Err(rights.denied(Verb::Lock)),
         Changed::Lost(_) => Unlocked::DoesNotExist,
         Changed::NotYours => Unlocked::BelongsToOthers,
     })
 }
 
 /// Admits service callers, as the native API does, and callers with Dapr's API token.
-async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<(), Failure> {
-    if cx.authenticator.is_dapr_system(request.headers())? {
-        request::asked_by(Caller::System);
-        return Ok(());
+async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<Rights, Failure> {
+    if let Some(name) = cx.authenticator.dapr_system(request.headers())? {
+        asked_by_token(&name);
+        return Ok(cx.service(name).rights);
     }
-    if cx.caller(request, Anonymous::Lock).await?.owner.is_some() {
+    let caller = cx.caller(request, Anonymous::Lock).await?;
+    if caller.owner.is_some() {
         return Err(Failure::Forbidden(Denial::User));
     }
-    Ok(())
+    Ok(caller.rights)
 }

@@ -34,7 +34,7 @@ struct UserDto<'a> {
 
 impl<'a> From<&'a Lease> for LeaseDto<'a> {
     fn from(lease: &'a Lease) -> LeaseDto<'a> {
-        let Owner { kind, id, label, description } = &lease.owner;
+        let Owner { kind, id, label, description, .. } = &lease.owner;
         let user = UserDto { id, label: label.as_deref(), description: description.as_deref(), active: true };
         LeaseDto {
             key: lease.key.as_str(),

@@ -9,6 +9,7 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
 use super::body;
+use super::caller::Caller;
 use super::context::Context;
 use super::failure::{Denial, Failure};
 use super::known;
@@ -16,9 +17,8 @@ use super::language::Language;
 use super::pagination::{self, Bounds, Form, Page, Text};
 use super::wire::{confirming, json, number, reason};
 use crate::auth::Anonymous;
-use crate::lock::{
-    Acquired, Attempt, Changed, Forced, Key, LeaseRef, Listed, LockConfig, Owner, Reentry, Target, Token, Ttl,
-};
+use crate::lock::{Acquired, Attempt, Changed, Forced, Key, LeaseRef, Listed, LockConfig, Reentry, Target, Token, Ttl};
+use crate::policy::Verb;
 use crate::request;
 use crate::server::{Response, read_body};
 use dto::LeaseDto;
@@ -29,15 +29,15 @@ const PAGE_BYTES: usize = 192 * 1024;
 
 /// `GET /cmn/leasable-locks`: every active lock of every API, oldest grant first; streamed, or a page of it.
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    cx.caller(&request, Anonymous::Full).await?;
+    let rights = cx.caller(&request, Anonymous::Full).await?.rights;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
     let wanted = page.limit.unwrap_or(usize::MAX);
     let listing = cx.locks.list(page.prefix.clone(), page.cursor, wanted)?;
-    let Some(leases) = page.limit else { return Text::new(listing, FORM, Bounds::NONE).answer().await };
+    let Some(leases) = page.limit else { return Text::new(listing, FORM, Bounds::NONE, rights).answer().await };
     let bounds = Bounds { leases, bytes: PAGE_BYTES, looking: pagination::LOOKING };
-    let (mut response, next) = Text::new(listing, FORM, bounds).answer_at_once().await?;
+    let (mut response, next) = Text::new(listing, FORM, bounds, rights).answer_at_once().await?;
     if let Some(last) = next {
-        let next = format!("<{}?{}>; rel=\"next\"", request.uri().path(), page.after(last));
+        let next = format!("<{}?{}>; rel=\"next\"", request.uri().path(), page.after(&last));
         let next = HeaderValue::try_from(next).expect("a path and an encoded query fit a header");
         response.headers_mut().insert(LINK, next);
     }
@@ -50,16 +50,19 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     known::parameters(request.uri().query(), &[], known::fields_of::<CreateBody>)?;
     let body = read_body(request).await?;
     let (key, ttl) = body::strict::<CreateBody>(&body, &[])?.asked(&cx.limits)?;
-    let attempt = match caller.owner {
-        Some(user) => Attempt::plain(user, ttl, Reentry::Extend),
-        None => Attempt::plain(Owner::system(cx.owner_names.next()), ttl, Reentry::Refuse),
+    caller.rights.need(Verb::Lock, &key)?;
+    let Caller { owner, rights, owner_prefix, .. } = caller;
+    let attempt = match (owner, owner_prefix) {
+        (Some(user), _) => Attempt::plain(user, ttl, Reentry::Extend),
+        (None, Some(prefix)) => Attempt::plain(rights.system(cx.owner_names.next_of(&prefix)), ttl, Reentry::Refuse),
+        (None, None) => Attempt::plain(rights.system(cx.owner_names.next()), ttl, Reentry::Refuse),
     };
     let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
     let granted = |status, lease| Ok(confirming(json(status, &LeaseDto::from(lease)), unconfirmed));
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Renewed(lease) | Acquired::Replayed(lease) => granted(StatusCode::OK, &lease),
-        Acquired::Held(holder, _) => Err(Failure::Held(holder)),
+        Acquired::Held(holder, _) => Err(Failure::Held(rights.shown(holder))),
     }
 }
 
@@ -70,6 +73,11 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
     let query = request.uri().query().unwrap_or_default();
     let ttl = ttl(&cx.limits, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
     let token = token.ok_or(Failure::NoSuchLease)?;
+    if let Some(key) = of_a_policy(cx, &caller, token).await?
+        && !caller.rights.may(Verb::Lock, &key)
+    {
+        return Err(unseen(&caller, Verb::Lock));
+    }
     match cx.locks.renew(LeaseRef::Token(token), caller.claimant(), Some(ttl)).await? {
         Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
         Changed::Lost(_) => Err(Failure::NoSuchLease),
@@ -86,6 +94,12 @@ pub async fn release(
 ) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
+    if let Some(key) = of_a_policy(cx, &caller, token).await? {
+        match caller.rights.need_release(&cx.locks, &key, Some(token)).await {
+            Err(Failure::Forbidden(_)) => return Err(Failure::NoSuchLease),
+            other => other?,
+        }
+    }
     match cx.holds.release(&cx.locks, LeaseRef::Token(token), caller.claimant(), None).await? {
         Changed::Done(()) => {
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
@@ -104,11 +118,20 @@ pub async fn remove(
     language: Language,
 ) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
-    if !caller.manages_locks {
-        return Err(Failure::Forbidden(Denial::Permission));
+    if !caller.may_force_some() {
+        return Err(if caller.rights.are_ruled() {
+            unseen(&caller, Verb::ForceRelease)
+        } else {
+            Failure::Forbidden(Denial::Permission)
+        });
     }
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
     let reason = reason(request.uri().query().unwrap_or_default())?;
+    if let Some(key) = of_a_policy(cx, &caller, token).await?
+        && !caller.may_force(&key)
+    {
+        return Err(unseen(&caller, Verb::ForceRelease));
+    }
     match cx.locks.force(Target::Lease(LeaseRef::Token(token)), request::caller(), reason.as_deref()).await? {
         Forced::Taken(_) => {
             let text = language.choose("The lock was force-released.", "Die Sperre wurde zwangsweise freigegeben.");
@@ -116,6 +139,21 @@ pub async fn remove(
         }
         Forced::Free | Forced::Other => Err(Failure::NoSuchLease),
     }
+}
+
+/// The key of a lease of which nothing but the token is known, where the policy is to be asked about it: 404 where there
+/// is none. `None` without a policy.
+async fn of_a_policy(cx: &Context, caller: &Caller, token: Token) -> Result<Option<Key>, Failure> {
+    if !caller.rights.are_ruled() {
+        return Ok(None);
+    }
+    cx.locks.key_of(token).await?.map(Some).ok_or(Failure::NoSuchLease)
+}
+
+/// Of a caller who may not: as if there were no such lease, since only its token was known.
+fn unseen(caller: &Caller, verb: Verb) -> Failure {
+    caller.rights.denied(verb);
+    Failure::NoSuchLease
 }
 
 /// Body of a creation.

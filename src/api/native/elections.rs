@@ -14,15 +14,18 @@ use super::events::{SILENCE, ended};
 use super::permit::Permit;
 use super::request::no_body;
 use super::sse::{self, COMMENT, Chunks, SIGN_OF_LIFE};
+use crate::api::caller::Caller;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::origin::is_of_another_site;
+use crate::api::rights::Rights;
 use crate::api::wire::{json, no_content, parameter, rfc3339, segment};
 use crate::auth::Anonymous;
 use crate::drain::Drain;
 use crate::election::{self, Answer, Asker, Election, Listener};
-use crate::lock::{Owner, Token};
+use crate::lock::Token;
+use crate::policy::Verb;
 use crate::request::continued;
 use crate::server::{Peer, Response};
 
@@ -31,14 +34,15 @@ static OBSERVE: HeaderName = HeaderName::from_static("lockside-observe");
 
 /// `GET /v1/elections/{name}`.
 pub async fn election(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
-    let Asked { election, .. } = asked(cx, request, |cx| named(cx, &name)).await?;
-    Ok(json(StatusCode::OK, &ElectionView::from(&election.answer())))
+    let Asked { election, caller, .. } = asked(cx, request, |cx| named(cx, &name)).await?;
+    Ok(json(StatusCode::OK, &ElectionView::from(&shown(election, &caller.rights, election.answer()))))
 }
 
 /// `GET /`: the election, where this sidecar takes part in exactly one.
 pub async fn leader(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    let Asked { election, .. } = asked(cx, request, |cx| cx.elections.only().ok_or(Failure::NoSuchRoute)).await?;
-    Ok(json(StatusCode::OK, &ElectionView::from(&election.answer())))
+    let asked = asked(cx, request, |cx| cx.elections.only().ok_or(Failure::NoSuchRoute));
+    let Asked { election, caller, .. } = asked.await?;
+    Ok(json(StatusCode::OK, &ElectionView::from(&shown(election, &caller.rights, election.answer()))))
 }
 
 /// `GET /v1/elections/{name}/events`: the same at once, when it changes, and while this sidecar leads at each renewal.
@@ -49,11 +53,12 @@ pub async fn election_events(
     peer: &Peer,
 ) -> Result<Response, Failure> {
     let credential = cx.authenticator.shown(request.headers());
-    let Asked { election, owner, by } = asked(cx, request, |cx| named(cx, &name)).await?;
-    let permit = Permit::of(cx, credential);
+    let Asked { election, caller, by } = asked(cx, request, |cx| named(cx, &name)).await?;
+    let (owner, permit) = (caller.claimant(), Permit::of(cx, credential));
     peer.watch(SILENCE);
     let (events, response) = sse::open(1);
-    let telling = tell(election.listen(by), events, cx.drain.clone());
+    let (listener, election, rights) = (election.listen(by), Arc::clone(election), caller.rights);
+    let telling = tell(listener, move |answer| shown(&election, &rights, answer), events, cx.drain.clone());
     tokio::spawn(continued(async move {
         tokio::select! {
             () = ended(&permit, &owner) => {}
@@ -66,8 +71,9 @@ pub async fn election_events(
 /// `DELETE /v1/elections/{name}`: leads no longer, and stands again behind all others; `?for=30s`: not before.
 pub async fn resign(cx: &Context, request: Request<Incoming>, name: String) -> Result<Response, Failure> {
     const PARAMETERS: &[&str] = &["for"];
-    cx.caller(&request, Anonymous::Lock).await?;
+    let caller = cx.caller(&request, Anonymous::Lock).await?;
     let election = named(cx, &name)?;
+    caller.rights.need(Verb::Lock, &election.key)?;
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let absence = parameter(request.uri().query().unwrap_or_default(), "for")?;
     let absence = absence.map(|text| election::absence(&text)).transpose();
@@ -88,7 +94,7 @@ fn named<'a>(cx: &'a Context, name: &str) -> Result<&'a Arc<Election>, Failure> 
 /// A question who leads.
 struct Asked<'a> {
     election: &'a Arc<Election>,
-    owner: Owner,
+    caller: Caller,
     by: Asker,
 }
 
@@ -98,23 +104,33 @@ async fn asked<'a>(
     request: Request<Incoming>,
     find: impl FnOnce(&'a Context) -> Result<&'a Arc<Election>, Failure>,
 ) -> Result<Asked<'a>, Failure> {
-    let owner = cx.observer(&request).await?;
+    let caller = cx.observer(&request).await?;
     let headers = request.headers();
     let is_app = !headers.contains_key(&OBSERVE) && !is_of_another_site(headers);
     let by = if is_app { Asker::App } else { Asker::Other };
     let election = find(cx)?;
+    caller.rights.need_sight(&election.key)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
     no_body(request, &[]).await?;
     election.ask(by);
-    Ok(Asked { election, owner, by })
+    Ok(Asked { election, caller, by })
+}
+
+/// An answer as the caller may see it: without `read` on the election's key no more of another leader than that there is
+/// one. While this sidecar leads, its own lease is the app's to know.
+fn shown(election: &Election, rights: &Rights, mut answer: Answer) -> Answer {
+    if answer.leads_for.is_none() && !rights.may(Verb::Read, &election.key) {
+        answer.leader = None;
+    }
+    answer
 }
 
 /// Writes events for as long as they are read, each when the one before it was taken: who reads slowly misses what was
 /// between, and nothing waits in memory.
-async fn tell(mut listener: Listener, events: Chunks, drain: Drain) {
+async fn tell(mut listener: Listener, view: impl Fn(Answer) -> Answer, events: Chunks, drain: Drain) {
     let (mut told, mut spoke_at): (Option<Answer>, _) = (None, Instant::now());
     while let Ok(place) = events.reserve().await {
-        let answer = listener.answer();
+        let answer = view(listener.answer());
         let ends = drain.has_begun() && answer.leads_for.is_none();
         if told.as_ref().is_none_or(|told| is_news(told, &answer)) {
             let mut text = b"data: ".to_vec();

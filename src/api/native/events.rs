@@ -9,7 +9,9 @@ use hyper::{Method, Request};
 
 use super::permit::Permit;
 use super::request::{key_in, no_body};
+use super::sight::Sight;
 use super::sse::{self, Closed, SIGN_OF_LIFE, Sender};
+use crate::api::caller::Caller;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
@@ -36,7 +38,8 @@ pub async fn events_of_key(
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
-    stream(cx, request, Interest::Key(key), caller.claimant(), peer, &[]).await
+    caller.rights.need_sight(&key)?;
+    stream(cx, request, Interest::Key(key), caller, peer, &[]).await
 }
 
 /// `GET /v1/events?prefix=`.
@@ -45,14 +48,14 @@ pub async fn events_of_prefix(cx: &Context, request: Request<Incoming>, peer: &P
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let prefix = parameter(request.uri().query().unwrap_or_default(), "prefix")?.unwrap_or_default();
-    stream(cx, request, Interest::Prefix(prefix), caller.claimant(), peer, PARAMETERS).await
+    stream(cx, request, Interest::Prefix(prefix), caller, peer, PARAMETERS).await
 }
 
 async fn stream(
     cx: &Context,
     request: Request<Incoming>,
     interest: Interest,
-    owner: Owner,
+    caller: Caller,
     peer: &Peer,
     parameters: &[&str],
 ) -> Result<Response, Failure> {
@@ -61,11 +64,12 @@ async fn stream(
     if is_head {
         return Ok(sse::head_alone());
     }
-    let permit = Permit::of(cx, credential);
+    let (permit, owner) = (Permit::of(cx, credential), caller.claimant());
+    let sight = Sight::of(caller.rights, &interest);
     let mut events = cx.locks.events(interest)?;
     peer.watch(SILENCE);
     let states = begin(&mut events, cx.drain.begun()).await?;
-    let (sender, response) = Sender::open();
+    let (sender, response) = Sender::open(sight);
     let watched = Stream { events, sender, permit, owner, drain: cx.drain.clone() };
     tokio::spawn(continued(watched.run(states)));
     Ok(response)
@@ -121,6 +125,7 @@ async fn tell(mut events: Events, mut sender: Sender, states: Arc<Vec<Arc<Look>>
     drop(states);
     loop {
         match tokio::time::timeout(SIGN_OF_LIFE, events.next()).await {
+            _ if !sender.has_sight() => return Ok(()),
             Err(_) => sender.comment(),
             Ok(None) => return Ok(()),
             Ok(Some(WatchNews::States(states))) => sender.states(&states).await?,

@@ -4,7 +4,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use crate::api::caller::Caller;
 use crate::api::context::Context;
-use crate::api::failure::{Denial, Failure};
+use crate::api::failure::Failure;
 use crate::api::wire::{HOLDER, no_content, spelled};
 use crate::lock::{Forced, Holder, Key, LeaseRef, Looked, State, Target, Token};
 use crate::request;
@@ -23,9 +23,7 @@ pub async fn force(
     token: Option<Token>,
     reason: Option<&str>,
 ) -> Result<Response, Failure> {
-    if !caller.manages_locks {
-        return Err(Failure::Forbidden(Denial::Permission));
-    }
+    caller.need_force(&key)?;
     let target = match token {
         Some(token) => Target::Lease(LeaseRef::KeyToken(key.clone(), token)),
         None => Target::Key(key.clone()),
@@ -39,6 +37,7 @@ pub async fn force(
     let mut response = no_content();
     let headers = response.headers_mut();
     match leases.as_slice() {
+        [lease] if !caller.rights.see(lease) => {}
         [lease] => {
             headers.insert(RELEASED_OWNER, spelled(&lease.owner.id));
             headers.insert(RELEASED_TOKEN, HeaderValue::from(lease.token.get()));
@@ -47,7 +46,7 @@ pub async fn force(
     }
     // The lock has been released, whether or not it can be looked at once more.
     if let Ok(Looked { state: State::Held(holder), .. }) = cx.locks.look(key).await
-        && let Some(next) = holder.leases().first()
+        && let Some(next) = holder.leases().iter().find(|lease| caller.rights.see(lease))
     {
         headers.insert(HOLDER, spelled(&next.owner.id));
     }

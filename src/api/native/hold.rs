@@ -16,6 +16,7 @@ use super::request::{AcquireBody, idempotency_key, key_in};
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::auth::Anonymous;
+use crate::policy::Verb;
 use crate::request::continued;
 use crate::server::{Peer, Response};
 
@@ -26,13 +27,14 @@ const MIN_TTL_MS: u64 = 50;
 pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
+    caller.rights.need(Verb::Lock, &key)?;
     let name = idempotency_key(request.headers())?;
     let permit = Arc::new(Permit::of(cx, cx.authenticator.shown(request.headers())));
     let (body, streams_progress) = AcquireBody::read_hold(request).await?;
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
     }
-    let mut attempt = body.attempt(cx, caller, name)?;
+    let (mut attempt, rights) = body.attempt(cx, caller, name)?;
     attempt.is_hold = true;
     let ttl = attempt.ttl;
     if ttl.as_ms() < MIN_TTL_MS {
@@ -43,9 +45,10 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     }
     peer.watch(Duration::from_millis(ttl.as_ms()));
     if streams_progress {
-        return progress::stream(cx, key, attempt, permit).await;
+        return progress::stream(cx, key, attempt, permit, rights).await;
     }
-    let granted = acquire(cx.locks.clone(), key, attempt, Arc::clone(&permit)).await?;
+    let granted = acquire(cx.locks.clone(), key, attempt, Arc::clone(&permit)).await;
+    let granted = granted.map_err(|failure| rights.shown_failure(failure))?;
     let (lines, response) = Lines::open();
     tokio::spawn(continued(ConnectionKeeper::of(cx).keep(granted, permit, ttl, lines)));
     Ok(response)

@@ -1,4 +1,4 @@
-//! `GET /v1/locks`: a page of the locks of every API, oldest grant first.
+//! `GET /v1/locks`: a page of the locks of every API that the caller may see, oldest grant first.
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -11,7 +11,7 @@ use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::pagination::{self, Bounds, Form, Page, Text};
 use crate::auth::Anonymous;
-use crate::lock::{Listed, Token};
+use crate::lock::Listed;
 use crate::server::Response;
 
 /// Locks on a page, unless `limit` says otherwise.
@@ -20,7 +20,7 @@ const DEFAULT_LIMIT: usize = 1000;
 const PAGE_BYTES: usize = 1024 * 1024;
 
 pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    cx.caller(&request, Anonymous::Lock).await?;
+    let caller = cx.caller(&request, Anonymous::Lock).await?;
     const PARAMETERS: &[&str] = &["prefix", "limit", "cursor"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let page = Page::of(request.uri().query().unwrap_or_default())?;
@@ -28,7 +28,7 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     let bounds =
         Bounds { leases: page.limit.unwrap_or(DEFAULT_LIMIT), bytes: PAGE_BYTES, looking: pagination::LOOKING };
     let listing = cx.locks.list(page.prefix, page.cursor, bounds.leases)?;
-    Text::new(listing, FORM, bounds).answer().await
+    Text::new(listing, FORM, bounds, caller.rights).answer().await
 }
 
 const FORM: Form = Form { opening: r#"{"locks":["#, entry, has_rests: true, closing };
@@ -47,7 +47,7 @@ fn entry(Listed { lease, waiters }: &Listed, text: &mut Vec<u8>) {
     serde_json::to_writer(text, &entry).expect("a lease is always JSON");
 }
 
-fn closing(next: Option<Token>) -> String {
+fn closing(next: Option<&str>) -> String {
     match next {
         Some(next) => format!(r#"],"next":"{next}"}}"#),
         None => r#"],"next":null}"#.to_owned(),

@@ -15,6 +15,7 @@ mod progress;
 mod queue;
 pub mod request;
 mod show;
+mod sight;
 mod sse;
 mod status;
 mod turn;
@@ -34,6 +35,7 @@ use super::known;
 use super::wire::{confirming, flag, json, no_content, reason};
 use crate::auth::{Anonymous, Shown};
 use crate::lock::{Acquired, Attempt, Changed, Holder, Key, LeaseRef, State, Token, Unconfirmed};
+use crate::policy::Verb;
 use crate::server::{Peer, Response, read_body};
 pub use elections::{election, election_events, leader, resign};
 pub use events::{events_of_key, events_of_prefix};
@@ -53,15 +55,16 @@ use view::LeaseView;
 pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer: &Peer) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
+    caller.rights.need(Verb::Lock, &key)?;
     let name = idempotency_key(request.headers())?;
     let (head, body) = request.into_parts();
     let body = AcquireBody::read(&head, body).await?;
-    let attempt = body.attempt(cx, caller, name)?;
+    let (attempt, rights) = body.attempt(cx, caller, name)?;
     let acquired = if attempt.wait.is_some() {
         peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
         let shown = cx.authenticator.shown(&head.headers);
         drop(head);
-        Box::pin(acquire_in_turn(cx, key, attempt, shown)).await?
+        Box::pin(acquire_in_turn(cx, key, attempt, shown)).await.map_err(|failure| rights.shown_failure(failure))?
     } else {
         drop(head);
         cx.locks.acquire(key, attempt).await?
@@ -71,7 +74,7 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(StatusCode::OK, &lease),
-        Acquired::Held(holder, _) => Err(Failure::Held(holder)),
+        Acquired::Held(holder, _) => Err(Failure::Held(rights.shown(holder))),
     }
 }
 
@@ -107,6 +110,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     const PARAMETERS: &[&str] = &["token"];
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
+    caller.rights.need(Verb::Lock, &key)?;
     known::parameters(request.uri().query(), PARAMETERS, known::fields_of::<RenewBody>)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;
     let body = read_body(request).await?;
@@ -136,6 +140,9 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
         (_, true) if rest_ms.is_some() => Err(Failure::BadRequest("restMs: goes with token=N".to_owned())),
         (Some(_), false) if reason.is_some() => Err(Failure::BadRequest("reason: goes with force=true".to_owned())),
         (Some(token), false) => {
+            caller.rights.need_release(&cx.locks, &key, token).await?;
+            // To keep the key taken for longer is more than to release it.
+            rest_ms.map_or(Ok(()), |_| caller.rights.need(Verb::Lock, &key))?;
             let which = LeaseRef::KeyToken(key, token.ok_or(Failure::Lost)?);
             match cx.holds.release(&cx.locks, which, caller.claimant(), rest_ms).await? {
                 Changed::Done(()) => Ok(no_content()),
@@ -159,8 +166,9 @@ pub async fn fence(cx: &Context, request: Request<Incoming>, key: String) -> Res
         key: &'a str,
         token: Token,
     }
-    cx.caller(&request, Anonymous::Lock).await?;
+    let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
+    caller.rights.need(Verb::Read, &key)?;
     const PARAMETERS: &[&str] = &["token"];
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let token = token_in(&request)?.ok_or_else(|| Failure::BadRequest("token is missing".to_owned()))?;

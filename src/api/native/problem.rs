@@ -8,7 +8,7 @@ use super::view::{HolderView, SharingView, state_of};
 use crate::api::errors::Docs;
 use crate::api::failure::{Failure, Queue, Row};
 use crate::api::wire::json;
-use crate::lock::{Holder, Lease, Sharing, Token};
+use crate::lock::{Hidden, Holder, Lease, Sharing, Token};
 use crate::request;
 use crate::server::Response;
 
@@ -90,7 +90,7 @@ fn sharing(failure: &Failure, holder: Option<&Holder>) -> SharingView {
 fn waiters(holder: &Holder) -> Option<u64> {
     match holder {
         Holder::Shared(sharing) => sharing.waiters,
-        Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) => None,
+        Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_) => None,
     }
 }
 
@@ -114,6 +114,10 @@ fn detail(failure: &Failure, sentence: &str) -> String {
         Failure::Held(Holder::Shared(sharing)) => {
             let Sharing { count, left_ms, .. } = &**sharing;
             format!("{count} leases share the lock; it may be free for this request in {left_ms} ms")
+        }
+        Failure::Held(Holder::Hidden(Hidden { expiry, is_resting, .. })) => {
+            let how = if *is_resting { "was released and rests" } else { "is held by another owner" };
+            format!("the lock {how} for another {} ms", expiry.valid_for_ms)
         }
         Failure::Held(Holder::Stranger(None)) => "the key is held by a program that is not lockside".to_owned(),
         Failure::Held(Holder::Stranger(Some(expiry))) => {

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::view::HolderView;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
+use crate::api::rights::Rights;
 use crate::hold::Granted;
 use crate::lock::held::SIGN_OF_LIFE;
 use crate::lock::{Attempt, Key, Progress};
@@ -29,7 +30,13 @@ const AT_ONCE: Duration = Duration::from_secs(1);
 type Acquiring = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + Send>>;
 
 /// Answers with a stream of `waiting` lines, then `acquired` and the lines of the hold, or `refused`.
-pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Permit>) -> Result<Response, Failure> {
+pub async fn stream(
+    cx: &Context,
+    key: Key,
+    mut attempt: Attempt,
+    permit: Arc<Permit>,
+    rights: Rights,
+) -> Result<Response, Failure> {
     let (tell, mut progress) = watch::channel(None);
     let ttl = attempt.ttl;
     if let Some(wait) = &mut attempt.wait {
@@ -52,7 +59,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Pe
     tokio::spawn(continued(async move {
         let outcome = match outcome {
             Some(outcome) => outcome,
-            None => match wait(acquiring, progress, &lines).await {
+            None => match wait(acquiring, progress, &lines, &rights).await {
                 Some(outcome) => outcome,
                 None => return,
             },
@@ -60,6 +67,7 @@ pub async fn stream(cx: &Context, key: Key, mut attempt: Attempt, permit: Arc<Pe
         match outcome {
             Ok(granted) => keeper.keep(granted, permit, ttl, lines).await,
             Err(failure) => {
+                let failure = rights.shown_failure(failure);
                 tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
                 lines.say(&Event::Refused(Problem::of(&failure, &docs)));
             }
@@ -74,9 +82,10 @@ async fn wait(
     mut acquiring: Acquiring,
     mut progress: watch::Receiver<Option<Progress>>,
     lines: &Lines,
+    rights: &Rights,
 ) -> Option<Result<Granted, Failure>> {
     loop {
-        say(progress.borrow_and_update().as_ref(), lines);
+        say(progress.borrow_and_update().as_ref(), lines, rights);
         let next = Instant::now() + SIGN_OF_LIFE;
         tokio::select! {
             biased;
@@ -88,10 +97,10 @@ async fn wait(
     }
 }
 
-fn say(progress: Option<&Progress>, lines: &Lines) {
+fn say(progress: Option<&Progress>, lines: &Lines, rights: &Rights) {
     let position = progress.map(|progress| progress.position);
-    let holder = progress.and_then(|progress| progress.holder.as_ref()).map(HolderView::from);
-    lines.say(&Event::Waiting { position, holder });
+    let holder = progress.and_then(|progress| progress.holder.clone()).map(|holder| rights.shown(holder));
+    lines.say(&Event::Waiting { position, holder: holder.as_ref().map(HolderView::from) });
 }
 
 /// Ends when the position or the holder has changed; never once the wait is over.

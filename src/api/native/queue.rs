@@ -11,6 +11,7 @@ use crate::api::known;
 use crate::api::wire::{json, rfc3339};
 use crate::auth::Anonymous;
 use crate::lock::{OwnerKind, Waiter};
+use crate::policy::Verb;
 use crate::server::Response;
 
 /// Waiters that are named.
@@ -22,8 +23,9 @@ pub async fn queue(cx: &Context, request: Request<Incoming>, key: String) -> Res
         key: &'a str,
         queue: Vec<WaiterView<'a>>,
     }
-    cx.caller(&request, Anonymous::Lock).await?;
+    let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
+    caller.rights.need(Verb::Read, &key)?;
     known::parameters(request.uri().query(), &[], known::no_fields)?;
     no_body(request, &[]).await?;
     let waiters = cx.locks.queue(&key, MOST).await?;

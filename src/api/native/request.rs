@@ -17,6 +17,7 @@ use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::owner_names;
+use crate::api::rights::Rights;
 use crate::api::wire::{self, number};
 use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Mode, Owner, Reentry, Terms, Token, Ttl, Wait};
@@ -90,8 +91,16 @@ impl AcquireBody {
         self.reentrant
     }
 
-    pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<Attempt, Failure> {
-        self.asked(&cx.limits, caller.owner, name, || cx.owner_names.next())
+    /// The attempt that the body asks for, and what its caller may see.
+    pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<(Attempt, Rights), Failure> {
+        let Caller { owner, rights, owner_prefix, .. } = caller;
+        let make_name = || match &owner_prefix {
+            Some(prefix) => cx.owner_names.next_of(prefix),
+            None => cx.owner_names.next(),
+        };
+        let mut attempt = self.asked(&cx.limits, owner, name, make_name)?;
+        attempt.owner.credential = rights.credential();
+        Ok((attempt, rights))
     }
 
     /// The attempt that the body asks for: by `user`, or by a service caller's owner, whose name `make_name` makes if none

@@ -15,6 +15,7 @@ use crate::api::context::Context;
 use crate::api::etag::is_known;
 use crate::api::failure::Failure;
 use crate::api::known;
+use crate::api::rights::Rights;
 use crate::api::wire::json;
 use crate::auth::Anonymous;
 use crate::lock::{Key, Looked, State, Under, WatchNews};
@@ -27,6 +28,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String, peer: &
     const PARAMETERS: &[&str] = &["waitMs"];
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let key = key_in(&key)?;
+    caller.rights.need_sight(&key)?;
     known::parameters(request.uri().query(), PARAMETERS, known::no_fields)?;
     let wait = wait_in(&cx.limits, request.uri().query().unwrap_or_default())?;
     let is_conditional = request.headers().contains_key(IF_NONE_MATCH);
@@ -35,20 +37,30 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String, peer: &
     }
     let asked = is_conditional.then(|| request.headers().clone());
     no_body(request, PARAMETERS).await?;
+    let rights = &caller.rights;
     let shown = cx.locks.look(key.clone()).await?;
-    let Some(asked) = asked.filter(|asked| is_known(asked, &tag(&shown.state))) else {
-        return Ok(answer(&key, &shown));
+    let Some(asked) = asked.filter(|asked| is_known(asked, &tag(rights, &shown.state))) else {
+        return Ok(answer(&key, shown, rights));
     };
-    let Some(wait) = wait.filter(|wait| !wait.is_zero()) else { return Ok(not_modified(&shown.state)) };
+    let Some(wait) = wait.filter(|wait| !wait.is_zero()) else { return Ok(not_modified(rights, &shown.state)) };
     peer.watch(SILENCE);
     let credential = cx.authenticator.shown(&asked);
-    let changing = Box::pin(changed(cx, &key, &asked, Instant::now() + wait));
+    let changing = Box::pin(changed(cx, &key, &asked, rights, Instant::now() + wait));
     let changed = turn(&caller.claimant(), || Permit::of(cx, credential), changing).await?.content;
-    Ok(changed.map_or_else(|| not_modified(&shown.state), |changed| answer(&key, &changed)))
+    Ok(match changed {
+        Some(changed) => answer(&key, changed, rights),
+        None => not_modified(rights, &shown.state),
+    })
 }
 
 /// Waits until the key has another tag than those that are asked for; `None` where it has none until then.
-async fn changed(cx: &Context, key: &Key, asked: &HeaderMap, until: Instant) -> Result<Option<Looked>, Failure> {
+async fn changed(
+    cx: &Context,
+    key: &Key,
+    asked: &HeaderMap,
+    rights: &Rights,
+    until: Instant,
+) -> Result<Option<Looked>, Failure> {
     let mut events = cx.locks.changes(key.clone())?;
     let mut draining = pin!(cx.drain.begun());
     let mut timeout = pin!(tokio::time::sleep_until(until.into()));
@@ -68,23 +80,29 @@ async fn changed(cx: &Context, key: &Key, asked: &HeaderMap, until: Instant) -> 
         };
         is_sure = found.is_some();
         // What is told may be older than what the caller was shown.
-        if found.is_some_and(|found| !is_known(asked, &tag(&found.state)))
-            && let Some(changed) = look_for_change(cx, key, asked).await?
+        if found.is_some_and(|found| !is_known(asked, &tag(rights, &found.state)))
+            && let Some(changed) = look_for_change(cx, key, asked, rights).await?
         {
             return Ok(Some(changed));
         }
     }
-    if is_sure { Ok(None) } else { look_for_change(cx, key, asked).await }
+    if is_sure { Ok(None) } else { look_for_change(cx, key, asked, rights).await }
 }
 
-async fn look_for_change(cx: &Context, key: &Key, asked: &HeaderMap) -> Result<Option<Looked>, Failure> {
+async fn look_for_change(
+    cx: &Context,
+    key: &Key,
+    asked: &HeaderMap,
+    rights: &Rights,
+) -> Result<Option<Looked>, Failure> {
     let shown = cx.locks.look(key.clone()).await?;
-    Ok((!is_known(asked, &tag(&shown.state))).then_some(shown))
+    Ok((!is_known(asked, &tag(rights, &shown.state))).then_some(shown))
 }
 
 /// Differs for every two states, but for those of a stranger; waiters and renewals do not change it.
-fn tag(state: &State) -> HeaderValue {
+fn tag(rights: &Rights, state: &State) -> HeaderValue {
     let text = match Under::of(state) {
+        _ if let Some(mark) = rights.mark(state) => format!("\"{mark}\""),
         Under::Free => "\"0\"".to_owned(),
         Under::Lease(token) => format!("\"{token}\""),
         Under::Rest(token) => format!("\"{token}-rest\""),
@@ -94,18 +112,19 @@ fn tag(state: &State) -> HeaderValue {
     HeaderValue::try_from(text).expect("letters, digits, a hyphen and quotes")
 }
 
-fn answer(key: &Key, Looked { state, waiters }: &Looked) -> Response {
-    tagged(json(StatusCode::OK, &StateView::of(key, state, *waiters)), state)
+fn answer(key: &Key, Looked { state, waiters }: Looked, rights: &Rights) -> Response {
+    let tag = tag(rights, &state);
+    tagged(json(StatusCode::OK, &StateView::of(key, &rights.shown_state(state), waiters)), tag)
 }
 
-fn not_modified(state: &State) -> Response {
+fn not_modified(rights: &Rights, state: &State) -> Response {
     let mut response = Response::new(Body::Whole(None));
     *response.status_mut() = StatusCode::NOT_MODIFIED;
-    tagged(response, state)
+    tagged(response, tag(rights, state))
 }
 
-fn tagged(mut response: Response, state: &State) -> Response {
-    response.headers_mut().insert(ETAG, tag(state));
+fn tagged(mut response: Response, tag: HeaderValue) -> Response {
+    response.headers_mut().insert(ETAG, tag);
     // Not even to be checked: a renewal changes the answer, and not the tag.
     response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response

@@ -9,6 +9,7 @@ use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use serde::Serialize;
 use tokio::sync::mpsc;
 
+use super::sight::{Seen, Sight};
 use super::view::{HolderView, StateView, state_of};
 use crate::lock::{Change, Look, State, Token, Under, What};
 use crate::server::{Body, Broken, Response};
@@ -34,6 +35,7 @@ pub type Chunks = mpsc::Sender<Result<Bytes, Broken>>;
 pub struct Sender {
     chunks: Chunks,
     chunk: Vec<u8>,
+    sight: Sight,
 }
 
 /// The answer without its body.
@@ -60,9 +62,14 @@ pub fn head_alone() -> Response {
 
 impl Sender {
     /// A stream, and the answer that has it as its body.
-    pub fn open() -> (Sender, Response) {
+    pub fn open(sight: Sight) -> (Sender, Response) {
         let (chunks, response) = open(CHUNKS);
-        (Sender { chunks, chunk: Vec::new() }, response)
+        (Sender { chunks, chunk: Vec::new(), sight }, response)
+    }
+
+    /// Whether its reader may see anything yet.
+    pub fn has_sight(&self) -> bool {
+        self.sight.is_left()
     }
 
     /// Resolves when the reader has closed the connection.
@@ -88,8 +95,9 @@ impl Sender {
             state: StateView<'a>,
             token: u64,
         }
+        self.sight.begin();
         for look in looks {
-            let state = look.state_at(Instant::now());
+            let Some(state) = self.sight.state(&look.key, look.state_at(Instant::now())) else { continue };
             let token = number(Under::of(&state).token());
             self.event("state", &Shown { state: StateView::of(&look.key, &state, look.waiters), token });
             if self.chunk.len() >= CHUNK_BYTES {
@@ -104,7 +112,7 @@ impl Sender {
         self.bare("gap");
     }
 
-    pub fn change(&mut self, Change { what, token, look }: &Change) {
+    pub fn change(&mut self, change: &Change) {
         #[derive(Serialize)]
         struct Changed<'a> {
             key: &'a str,
@@ -117,18 +125,21 @@ impl Sender {
             #[serde(skip_serializing_if = "Option::is_none")]
             waiters: Option<u64>,
         }
-        let found = look.state_at(Instant::now());
+        let Change { what, look, .. } = change;
+        let Some(Seen { token, state: found }) = self.sight.change(change, look.state_at(Instant::now())) else {
+            return;
+        };
         let holder = match &found {
             State::Held(holder) => Some(holder),
             State::Free => None,
         };
-        let rests = matches!(Under::of(&found), Under::Rest(_)) && *what == What::Released;
+        let rests = *what == What::Released && holder.is_some_and(|holder| state_of(holder) == "resting");
         let changed = Changed {
             key: look.key.as_str(),
-            token: number(*token),
+            token: number(token),
             state: holder.filter(|_| rests).map(state_of),
             holder: holder.filter(|_| rests || *what == What::Granted).map(|holder| {
-                let lease = holder.leases().iter().find(|lease| Some(lease.token) == *token);
+                let lease = holder.leases().iter().find(|lease| Some(lease.token) == token);
                 lease.map_or_else(|| HolderView::from(holder), HolderView::from)
             }),
             waiters: matches!(what, What::Granted | What::Waiting).then_some(look.waiters),

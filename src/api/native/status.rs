@@ -5,16 +5,18 @@ use hyper::{Request, StatusCode};
 use serde::Serialize;
 
 use super::request::no_body;
+use crate::api::caller::Caller;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::wire::{json, rfc3339};
 use crate::auth::Anonymous;
 use crate::lock::Counted;
+use crate::policy::Verb;
 use crate::readiness::{Finding, Servers};
 use crate::server::Response;
 
-/// Numbers are `None` where Redis does not say.
+/// Numbers are `None` where Redis does not say, and for callers who may not read every lock.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
@@ -54,10 +56,11 @@ impl From<Finding> for WarningView {
 }
 
 impl Status {
-    /// As it is now, for a caller who may force-release locks or not.
-    pub async fn of(cx: &Context, may_force_release: bool) -> Status {
+    /// As it is now, for this caller: the numbers are of all locks, and so are for callers who may read all.
+    pub async fn of(cx: &Context, caller: &Caller) -> Status {
         let readiness = &cx.readiness;
-        let is_readable = readiness.answers().is_ok() && readiness.is_whole();
+        let may_count = caller.rights.may_everywhere(Verb::Read);
+        let is_readable = may_count && readiness.answers().is_ok() && readiness.is_whole();
         let counted = if is_readable { cx.locks.census().await } else { None };
         let waiting = if counted.is_some() { cx.locks.waiting().await } else { None };
         let reason = readiness.grants().err();
@@ -70,14 +73,17 @@ impl Status {
             redis: RedisView { ready: reason.is_none(), reason, address, topology, role, version },
             key_prefix: cx.locks.prefix().to_owned(),
             warnings: readiness.findings().into_iter().flatten().map(WarningView::from).collect(),
-            may_force_release,
+            may_force_release: caller.may_force_some(),
         }
     }
 }
 
 pub async fn status(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
+    if !caller.has_sight() {
+        return Err(caller.rights.denied(Verb::Read));
+    }
     known::parameters(request.uri().query(), &[], known::no_fields)?;
     no_body(request, &[]).await?;
-    Ok(json(StatusCode::OK, &Status::of(cx, caller.manages_locks).await))
+    Ok(json(StatusCode::OK, &Status::of(cx, &caller).await))
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::api::wire::rfc3339;
-use crate::lock::{Expiry, Holder, Key, Lease, OwnerKind, State, Token};
+use crate::lock::{Expiry, Hidden, Holder, Key, Lease, OwnerKind, State, Token};
 
 /// A lease, for its owner.
 #[derive(Serialize)]
@@ -41,7 +41,8 @@ impl<'a> From<&'a Lease> for LeaseView<'a> {
 pub fn state_of(holder: &Holder) -> &'static str {
     match holder {
         Holder::Lease(lease) => state_of_lease(lease),
-        Holder::Shared(_) | Holder::Stranger(_) | Holder::Queue(_) => "held",
+        Holder::Hidden(Hidden { is_resting: true, .. }) => "resting",
+        Holder::Shared(_) | Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_) => "held",
     }
 }
 
@@ -84,7 +85,7 @@ impl From<&Holder> for SharingView {
     fn from(holder: &Holder) -> SharingView {
         match holder {
             Holder::Shared(sharing) => SharingView { mode: Some("shared"), shared_by: Some(sharing.count) },
-            Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) => SharingView::default(),
+            Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_) => SharingView::default(),
         }
     }
 }
@@ -104,7 +105,7 @@ impl<'a> StateView<'a> {
         };
         let holders = match holder {
             Holder::Shared(sharing) => Some(sharing.leases.iter().map(HolderView::from).collect()),
-            Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) => None,
+            Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_) => None,
         };
         StateView {
             key,
@@ -117,7 +118,8 @@ impl<'a> StateView<'a> {
     }
 }
 
-/// Who holds a key, for every caller. Of a key that another program holds, only the expiry is known, if it has one.
+/// Who holds a key, for every caller. Of a key that another program holds, and of a lease that
+/// the caller may not read, only the expiry is shown, if it has one.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HolderView<'a> {
@@ -180,7 +182,8 @@ impl<'a> From<&'a Holder> for HolderView<'a> {
                 None => Known::Nothing {},
             },
             Holder::Stranger(Some(Expiry { valid_until_ms, valid_for_ms }))
-            | Holder::Queue(Expiry { valid_until_ms, valid_for_ms }) => {
+            | Holder::Queue(Expiry { valid_until_ms, valid_for_ms })
+            | Holder::Hidden(Hidden { expiry: Expiry { valid_until_ms, valid_for_ms }, .. }) => {
                 Known::Expiry { valid_for_ms: *valid_for_ms, valid_until: rfc3339(*valid_until_ms) }
             }
             Holder::Stranger(None) => Known::Nothing {},

@@ -15,6 +15,7 @@ use crate::api::fuzz::limits;
 use crate::api::language::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
 use crate::lock::{Expiry, Holder, Key, Lease, Mode, Owner, Sharing, Terms, Token, Ttl};
+use crate::policy::Verb;
 
 const ROUTES: &str = include_str!("../route.rs");
 const FAILURES: &str = include_str!("../failure.rs");
@@ -174,6 +175,7 @@ fn failures() -> Vec<Failure> {
         Failure::Unauthorized(log()),
         Failure::Proxied,
         Failure::Forbidden(Denial::Permission),
+        Failure::Forbidden(Denial::Policy(Verb::Lock)),
         Failure::Forbidden(Denial::Host),
         Failure::NoSuchUser("for the log"),
         Failure::NoSuchRoute,

@@ -8,7 +8,7 @@ use crate::api::html::escaped;
 use crate::api::language::Language;
 use crate::api::native::Status;
 use crate::api::wire::rfc3339;
-use crate::lock::{Lease, Listed, Mode, OwnerKind, Token};
+use crate::lock::{Lease, Listed, Mode, OwnerKind};
 
 /// The columns, and whether their cells are numbers.
 const COLUMNS: [(&str, bool); 8] = [
@@ -24,8 +24,8 @@ const COLUMNS: [(&str, bool); 8] = [
 
 /// What stands in the table, or instead of it.
 pub enum Content {
-    /// The first rows, and behind which token there are more.
-    Rows(Vec<Listed>, Option<Token>),
+    /// The first rows, and the cursor of the next, where there are more.
+    Rows(Vec<Listed>, Option<String>),
     SignedOut {
         /// Whether a credential was shown, and is no good.
         is_refused: bool,
@@ -49,7 +49,7 @@ impl Frame<'_> {
         let Frame { language, content, .. } = self;
         let say = |name| text(*language, name);
         let (rows, more) = match content {
-            Content::Rows(rows, next) => (self.rows(rows), next.map(|next| self.link_to(next))),
+            Content::Rows(rows, next) => (self.rows(rows), next.as_deref().map(|next| self.link_to(next))),
             _ => (String::new(), None),
         };
         let columns: String = COLUMNS.iter().map(|(name, is_number)| self.column(name, *is_number)).collect();
@@ -239,13 +239,13 @@ impl Frame<'_> {
         )
     }
 
-    fn link_to(&self, next: Token) -> String {
+    fn link_to(&self, next: &str) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("lang", self.language.tag());
         if !self.prefix.is_empty() {
             query.append_pair("prefix", self.prefix);
         }
-        query.append_pair("cursor", &next.to_string());
+        query.append_pair("cursor", next);
         let label = text(self.language, "next-page");
         format!("<a href=\"?{}\">{label}</a>", escaped(&query.finish()))
     }

@@ -11,15 +11,16 @@ use hyper::header::{
 };
 use hyper::{HeaderMap, Request, StatusCode};
 
-use super::caller::Caller;
 use super::context::Context;
+use super::cursor;
 use super::failure::Failure;
 use super::language::Language;
 use super::native::Status;
 use super::pagination::{LOOKING, Page};
+use super::rights::Rights;
 use super::wire::{no_content, parameter};
 use crate::auth::Anonymous;
-use crate::lock::{ListFailure, Listed, Token};
+use crate::lock::{ListFailure, Listed};
 use crate::server::{Body, Response};
 use frame::{Content, Frame};
 
@@ -53,13 +54,13 @@ pub async fn page(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     let asked = Page::of(query)?;
     let admitted = cx.caller(&request, Anonymous::Lock).await;
     let (content, status) = match admitted {
-        Ok(Caller { manages_locks, .. }) => {
-            let content = match first(cx, &asked).await {
+        Ok(caller) => {
+            let content = match first(cx, &asked, &caller.rights).await {
                 Ok((rows, next)) => Content::Rows(rows, next),
                 Err(ListFailure::TooMany) => Content::Busy,
                 Err(ListFailure::Redis(failure)) => Content::Unavailable(failure.into()),
             };
-            (content, Some(Status::of(cx, manages_locks).await))
+            (content, if caller.has_sight() { Some(Status::of(cx, &caller).await) } else { None })
         }
         Err(failure) => (refused(cx, &request, failure), None),
     };
@@ -72,12 +73,15 @@ pub async fn page(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     Ok(guarded(response))
 }
 
-/// The first rows, and behind which token the next page begins, where there is one.
-async fn first(cx: &Context, asked: &Page) -> Result<(Vec<Listed>, Option<Token>), ListFailure> {
+/// The first rows, and the cursor of the next page, where there is one.
+async fn first(cx: &Context, asked: &Page, rights: &Rights) -> Result<(Vec<Listed>, Option<String>), ListFailure> {
     let mut listing = cx.locks.list(asked.prefix.clone(), asked.cursor, ROWS)?;
-    let rows = listing.next_within(ROWS, LOOKING).await?;
+    let mut rows = listing.next_within(ROWS, LOOKING).await?;
     let is_last = listing.ends_here(LOOKING).await?;
-    Ok((rows, listing.position().filter(|_| !is_last)))
+    rows.retain(|listed| rights.see(&listed.lease));
+    let next = listing.position().filter(|_| !is_last);
+    let cursor = |next| if rights.are_ruled() { cursor::sealed(next) } else { cursor::open(next) };
+    Ok((rows, next.map(cursor)))
 }
 
 /// What a caller sees who may not list.

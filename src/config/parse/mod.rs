@@ -1,5 +1,6 @@
 //! From the texts of the flags to settings. Each method reads one concern to its end and collects the mistakes.
 
+mod auth;
 mod elections;
 mod listen;
 mod redis;
@@ -8,11 +9,10 @@ use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
-use super::flags::{AuthFlags, LockFlags, ProcessFlags};
-use super::{Anonymous, AuthConfig, LockConfig, LogConfig, Mistake, ProcessConfig};
-use crate::auth::jwt::{JwtKeys, Verifier};
+use super::flags::{LockFlags, ProcessFlags};
+use super::{LockConfig, LogConfig, Mistake, ProcessConfig};
 use crate::lock::Ttl;
-use crate::secret::{OPEN_TO_OTHERS, Reloaded, Secret, Unwise, WRITABLE_BY_OTHERS};
+use crate::secret::{OPEN_TO_OTHERS, Reloaded, Unwise};
 
 const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Shortest `--max-hold`.
@@ -90,53 +90,6 @@ impl Check {
             max_wait_ms: millis(max_wait?),
             max_waiters: max_waiters?,
             max_watchers: max_watchers?,
-        })
-    }
-
-    pub fn auth(&mut self, flags: &AuthFlags) -> Option<AuthConfig> {
-        let secret_file = given(&flags.jwt_secret_file).map(Path::new);
-        let public_file = given(&flags.jwt_public_key_file).map(Path::new);
-        if secret_file.is_some() && public_file.is_some() {
-            self.mistake("--jwt-secret-file", "given together with --jwt-public-key-file; expected one of them");
-        }
-        let (issuer, audience) = (given(&flags.jwt_issuer), given(&flags.jwt_audience));
-        let verifier = |keys: fn(&[u8]) -> Result<JwtKeys, String>| {
-            let (issuer, audience) = (issuer.map(str::to_owned), audience.map(str::to_owned));
-            move |content: &[u8]| -> Result<Verifier, String> {
-                Ok(Verifier::new(keys(content)?, issuer.as_deref(), audience.as_deref()))
-            }
-        };
-        let wary = |mode| Unwise { mode, value: Verifier::warning };
-        let secret = secret_file
-            .map(|file| self.followed("--jwt-secret-file", file, verifier(JwtKeys::from_secret), wary(OPEN_TO_OTHERS)));
-        let public = public_file.map(|file| {
-            self.followed("--jwt-public-key-file", file, verifier(JwtKeys::from_public_pem), wary(WRITABLE_BY_OTHERS))
-        });
-        let jwt = secret.or(public);
-        if jwt.is_some() && issuer.is_none() && audience.is_none() {
-            self.notes.push(
-                "--jwt-issuer and --jwt-audience are not set: every token that the JWT key verifies is accepted, of any \
-                 issuer and for any service"
-                    .to_owned(),
-            );
-        }
-        if jwt.is_none() {
-            for (flag, value) in [("--jwt-issuer", issuer), ("--jwt-audience", audience)] {
-                if value.is_some() {
-                    self.mistake(flag, "given without a key; add --jwt-secret-file or --jwt-public-key-file");
-                }
-            }
-        }
-        let api_token = given(&flags.api_token_file)
-            .map(|file| self.followed("--api-token-file", Path::new(file), bearer_token, unwise_if_short()));
-        let user_directory = self.switch("--user-directory", &flags.user_directory);
-        let anonymous = given(&flags.anonymous).map(|text| self.take("--anonymous", Anonymous::parse(text)));
-        // Whether a credential is configured is known even where the switch is a mistake, so that both are told.
-        Some(AuthConfig {
-            jwt: or_none(jwt)?,
-            api_token: or_none(api_token)?,
-            user_directory: user_directory.unwrap_or_default(),
-            anonymous: or_none(anonymous)?,
         })
     }
 
@@ -248,26 +201,6 @@ fn written(span: Duration) -> String {
 
 fn log_level(text: &str) -> Result<tracing::Level, String> {
     text.parse().map_err(|_| format!("`{text}`; expected error, warn, info, debug or trace"))
-}
-
-/// Fewest bytes of a token: fewer can be guessed, whatever they are.
-const TOKEN_BYTES: usize = 16;
-
-fn unwise_if_short() -> Unwise<Secret> {
-    let value = |token: &Secret| {
-        let is_short = token.expose().len() < TOKEN_BYTES;
-        is_short.then_some("the token in --api-token-file is shorter than 16 bytes and may be guessed")
-    };
-    Unwise { mode: OPEN_TO_OTHERS, value }
-}
-
-/// A token that a header can carry.
-fn bearer_token(content: &[u8]) -> Result<Secret, String> {
-    let text = std::str::from_utf8(content).ok().filter(|text| {
-        text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !text.starts_with(' ') && !text.ends_with(' ')
-    });
-    text.map(Secret::new)
-        .ok_or("holds no token that a header can carry; expected printable ASCII without spaces at its ends".to_owned())
 }
 
 /// `None` where a file was named that is no good, `Some(None)` where none was.

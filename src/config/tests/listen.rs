@@ -1,6 +1,7 @@
 //! Listeners: addresses, hosts, and what must be set beyond loopback.
 
 use super::*;
+use crate::auth::ApiTokens;
 
 #[test]
 fn allowed_hosts_are_names_and_addresses_and_nothing_else() {
@@ -69,7 +70,7 @@ fn one_question_decides_who_is_served_without_a_credential() {
     let asked = Config::resolve(&flags(&["--anonymous=lock"])).expect("good");
     assert_eq!(levels(&asked), [Anonymous::Lock, Anonymous::None]);
     let mut guarded = insecure;
-    guarded.auth.api_token = Some(Reloaded::fixed(Secret::new("x")));
+    guarded.auth.api_tokens = ApiTokens::new(Some(Reloaded::fixed(Secret::new("x"))), None);
     assert_eq!((guarded.auth.has_credential(), levels(&guarded)), (true, [Anonymous::None; 2]));
 }
 

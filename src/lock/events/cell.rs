@@ -181,7 +181,7 @@ fn next_look(look: &Look, is_shared: bool) -> Option<Duration> {
             Some(ends.map_or(LOOK_AT_STRANGER, |ends| ends.min(LOOK_AT_STRANGER)))
         }
         State::Free if is_shared => Some(LOOK_AT_STRANGER),
-        State::Free | State::Held(Holder::Lease(_)) => ends,
+        State::Free | State::Held(Holder::Lease(_) | Holder::Hidden(_)) => ends,
         State::Held(Holder::Shared(sharing)) => {
             let first = sharing.leases.iter().map(|lease| lease.valid_for_ms).min().map(Duration::from_millis);
             first.map(|left| left + EXPIRY_SLACK).or(ends)

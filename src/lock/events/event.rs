@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::message::Message;
-use crate::lock::request::{Holder, LockFailure, State};
+use crate::lock::request::{Hidden, Holder, LockFailure, State};
 use crate::lock::scripts::WatchRow;
 use crate::lock::{Key, Shard, Token};
 
@@ -125,7 +125,7 @@ impl Under {
                 Some(newest) => Under::Shared { newest, count: sharing.count },
                 None => Under::Stranger,
             },
-            State::Held(Holder::Stranger(_) | Holder::Queue(_)) => Under::Stranger,
+            State::Held(Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_)) => Under::Stranger,
         }
     }
 
@@ -165,7 +165,9 @@ impl Look {
                     lease.valid_for_ms = lease.valid_for_ms.saturating_sub(since_ms);
                 }
             }
-            State::Held(Holder::Stranger(Some(expiry)) | Holder::Queue(expiry)) => {
+            State::Held(
+                Holder::Stranger(Some(expiry)) | Holder::Queue(expiry) | Holder::Hidden(Hidden { expiry, .. }),
+            ) => {
                 expiry.valid_for_ms = expiry.valid_for_ms.saturating_sub(since_ms);
             }
             State::Held(Holder::Stranger(None)) | State::Free => {}

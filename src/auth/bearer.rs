@@ -1,0 +1,35 @@
+//! The file of an API token: what it may hold, and what is unwise about it.
+
+use std::path::Path;
+
+use crate::secret::{OPEN_TO_OTHERS, Secret, Unwise};
+
+/// Fewest bytes of a token: fewer can be guessed, whatever they are.
+const TOKEN_BYTES: usize = 16;
+
+/// A token that a header can carry.
+pub fn bearer_token(content: &[u8]) -> Result<Secret, String> {
+    let text = std::str::from_utf8(content).ok().filter(|text| {
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~')) && !text.starts_with(' ') && !text.ends_with(' ')
+    });
+    text.map(Secret::new)
+        .ok_or("holds no token that a header can carry; expected printable ASCII without spaces at its ends".to_owned())
+}
+
+/// What is unwise about a token's file.
+pub fn unwise_if_short() -> Unwise<Secret> {
+    let value = |token: &Secret| {
+        let is_short = token.expose().len() < TOKEN_BYTES;
+        is_short.then_some("the token in --api-token-file is shorter than 16 bytes and may be guessed")
+    };
+    Unwise { mode: OPEN_TO_OTHERS, value }
+}
+
+/// The same of a file of a folder, which `flag` names.
+pub fn warnings(flag: &str, path: &Path, token: &Secret) -> Vec<String> {
+    let mut warnings = Unwise { mode: OPEN_TO_OTHERS, value: |_| None }.of_a_file(flag, path, token);
+    if token.expose().len() < TOKEN_BYTES {
+        warnings.push(format!("the token in `{}` is shorter than 16 bytes and may be guessed", path.display()));
+    }
+    warnings
+}

@@ -1,0 +1,51 @@
+//! All API tokens: the one of `--api-token-file`, and those of a folder.
+
+use std::sync::Arc;
+
+use super::token_folder::TokenFolder;
+use crate::secret::{Reloaded, Secret, Watched};
+
+/// The name of an API token.
+pub type TokenName = Arc<str>;
+
+/// The name of the token of `--api-token-file`.
+pub const DEFAULT_TOKEN: &str = "default";
+
+/// All API tokens that callers may send.
+#[derive(Clone, Debug)]
+pub struct ApiTokens {
+    single: Option<(TokenName, Reloaded<Secret>)>,
+    folder: Option<TokenFolder>,
+}
+
+impl ApiTokens {
+    pub fn new(single: Option<Reloaded<Secret>>, folder: Option<TokenFolder>) -> ApiTokens {
+        ApiTokens { single: single.map(|token| (DEFAULT_TOKEN.into(), token)), folder }
+    }
+
+    /// Whether callers may send one.
+    pub fn are_set(&self) -> bool {
+        self.single.is_some() || self.folder.is_some()
+    }
+
+    /// The name of the token that was sent. All are compared, whichever it is.
+    pub fn name_of(&self, shown: &str) -> Option<TokenName> {
+        let is_it = |token: &Secret| token.is_text(shown);
+        let mut found = self.single.as_ref().filter(|(_, token)| is_it(&token.now())).map(|(name, _)| Arc::clone(name));
+        if let Some(folder) = &self.folder {
+            for (name, token) in folder.now().iter() {
+                if is_it(token) {
+                    found = Some(Arc::clone(name));
+                }
+            }
+        }
+        found
+    }
+
+    /// What to follow while we run.
+    pub fn files(&self) -> impl Iterator<Item = Box<dyn Watched>> {
+        let single = self.single.as_ref().and_then(|(_, token)| token.file());
+        let folder = self.folder.clone().map(|folder| Box::new(folder) as Box<dyn Watched>);
+        single.into_iter().chain(folder)
+    }
+}

@@ -1,0 +1,126 @@
+//! The policy: which caller may do what with which keys. A file of lines, each of which allows something; what no line
+//! allows is denied. Knows no HTTP and no Redis: it is given a subject, a verb and a key, and decides.
+//!
+//! Architecture invariant: no line denies and no line goes before another, so that removing one never allows more. The one
+//! exception is the built-in line for `manage-locks`, which stands only while no line of the file names `force-release`.
+
+mod parse;
+mod pattern;
+mod subject;
+#[cfg(test)]
+mod tests;
+mod words;
+
+use std::fmt::{self, Display, Formatter};
+
+pub use subject::{Subject, UserFacts, is_token_name};
+
+use pattern::Pattern;
+use subject::Who;
+
+/// The permission that the built-in line is about.
+const MANAGE_LOCKS: &str = "manage-locks";
+
+/// What a caller may do with a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verb {
+    /// Acquire, wait, hold, renew, release; see the state of the key, but not another holder.
+    Lock,
+    /// List, look, watch and fence, holders of others included.
+    Read,
+    /// Release another owner's lease.
+    ForceRelease,
+}
+
+impl Verb {
+    pub const ALL: [Verb; 3] = [Verb::Lock, Verb::Read, Verb::ForceRelease];
+
+    pub fn parse(text: &str) -> Result<Verb, String> {
+        let known = Verb::ALL.into_iter().find(|verb| verb.label() == text);
+        known.ok_or_else(|| format!("`{text}` is no verb; expected lock, read or force-release"))
+    }
+
+    /// The verb as the file and the metrics have it.
+    pub fn label(self) -> &'static str {
+        match self {
+            Verb::Lock => "lock",
+            Verb::Read => "read",
+            Verb::ForceRelease => "force-release",
+        }
+    }
+}
+
+/// The rules of one file.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug)]
+struct Rule {
+    /// Counted from 1; `None` for the built-in one.
+    line: Option<usize>,
+    who: Who,
+    verbs: Vec<Verb>,
+    patterns: Vec<Pattern>,
+}
+
+/// Why something is allowed.
+#[derive(Clone, Copy, Debug)]
+pub struct Allowed<'a> {
+    rule: &'a Rule,
+    pattern: &'a Pattern,
+}
+
+impl Policy {
+    /// From what a file holds. The error names every mistake with its line.
+    pub fn parse(content: &[u8]) -> Result<Policy, String> {
+        let mut rules = parse::rules(content).map_err(|mistakes| mistakes.join("; "))?;
+        if !rules.iter().any(|rule| rule.verbs.contains(&Verb::ForceRelease)) {
+            rules.push(Rule {
+                line: None,
+                who: Who::Permission(MANAGE_LOCKS.to_owned()),
+                verbs: vec![Verb::ForceRelease],
+                patterns: vec![Pattern::everything()],
+            });
+        }
+        Ok(Policy { rules })
+    }
+
+    pub fn allows(&self, subject: &Subject, verb: Verb, key: &str) -> bool {
+        self.decide(subject, verb, key).is_some()
+    }
+
+    /// The first line that allows it.
+    pub fn decide(&self, subject: &Subject, verb: Verb, key: &str) -> Option<Allowed<'_>> {
+        self.of(subject, verb).find_map(|rule| {
+            let pattern = rule.patterns.iter().find(|pattern| pattern.matches(subject, key))?;
+            Some(Allowed { rule, pattern })
+        })
+    }
+
+    /// Whether it is allowed with every key.
+    pub fn allows_everywhere(&self, subject: &Subject, verb: Verb) -> bool {
+        self.of(subject, verb).any(|rule| rule.patterns.iter().any(Pattern::is_everything))
+    }
+
+    /// Whether it may be allowed with any key at all.
+    pub fn allows_somewhere(&self, subject: &Subject, verb: Verb) -> bool {
+        self.of(subject, verb).any(|rule| rule.patterns.iter().any(|pattern| pattern.can_match(subject)))
+    }
+
+    fn of(&self, subject: &Subject, verb: Verb) -> impl Iterator<Item = &Rule> {
+        self.rules.iter().filter(move |rule| rule.verbs.contains(&verb) && rule.who.is(subject))
+    }
+}
+
+/// For people.
+impl Display for Allowed<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Allowed { rule: Rule { line, who, .. }, pattern } = self;
+        match line {
+            Some(line) => write!(f, "line {line}, {who}, pattern {pattern}"),
+            None => write!(f, "built in while no line names force-release: {who} force-release {pattern}"),
+        }
+    }
+}

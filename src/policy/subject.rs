@@ -1,0 +1,161 @@
+//! Who asks, as far as the policy is concerned, and whom a line is about.
+
+use std::borrow::Cow;
+use std::fmt::{self, Display, Formatter};
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use super::words::{self, Char};
+
+/// Longest name of an API token, bytes.
+const LONGEST_TOKEN_NAME: usize = 63;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A caller with a JWT.
+    User(UserFacts),
+    /// A caller with the API token of this name.
+    Token(Arc<str>),
+    /// A caller without credentials.
+    Anonymous,
+}
+
+/// What a verified token says of its user.
+#[derive(Clone, Debug, Default)]
+pub struct UserFacts {
+    /// `None` only where a decision is tried out for a user without a name.
+    pub sub: Option<String>,
+    pub claims: Arc<Map<String, Value>>,
+}
+
+impl Subject {
+    /// The values of a claim: of a text that is not empty, an integer, or each of an array of these. All else is absent.
+    pub fn claim(&self, name: &str) -> Vec<Cow<'_, str>> {
+        match self {
+            Subject::User(UserFacts { claims, .. }) => claims.get(name).map(values).unwrap_or_default(),
+            Subject::Token(_) | Subject::Anonymous => Vec::new(),
+        }
+    }
+
+    pub fn sub(&self) -> Option<&str> {
+        match self {
+            Subject::User(user) => user.sub.as_deref(),
+            Subject::Token(_) | Subject::Anonymous => None,
+        }
+    }
+}
+
+impl UserFacts {
+    /// Whether the user has a permission, in `permissions` or else in `scope`: an array, or words in a text.
+    fn is_permitted(&self, permission: &str) -> bool {
+        let given = |name| self.claims.get(name).filter(|value| !value.is_null());
+        match given("permissions").or_else(|| given("scope")) {
+            Some(Value::String(words)) => words.split(' ').any(|word| word == permission),
+            Some(Value::Array(values)) => values.iter().any(|value| value.as_str() == Some(permission)),
+            _ => false,
+        }
+    }
+}
+
+fn values(claim: &Value) -> Vec<Cow<'_, str>> {
+    let one = |value: &'_ Value| match value {
+        Value::String(text) if !text.is_empty() => Some(Cow::Owned(text.clone())),
+        Value::Number(number) if number.is_i64() || number.is_u64() => Some(Cow::Owned(number.to_string())),
+        _ => None,
+    };
+    match claim {
+        Value::String(text) if !text.is_empty() => vec![Cow::Borrowed(text)],
+        // An array of anything else is no array of these.
+        Value::Array(all) => all.iter().map(one).collect::<Option<Vec<_>>>().unwrap_or_default(),
+        other => one(other).into_iter().collect(),
+    }
+}
+
+/// Whom a line is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    AnyUser,
+    User(String),
+    Permission(String),
+    Claim(String, String),
+    AnyToken,
+    Token(String),
+    Anonymous,
+}
+
+impl Who {
+    pub fn parse(word: &[Char]) -> Result<Who, String> {
+        let said = words::text(word);
+        let Some((kind, rest)) = words::split(word, ':') else {
+            return match said.as_str() {
+                "anonymous" => Ok(Who::Anonymous),
+                _ => Err(unknown(&said)),
+            };
+        };
+        let (kind, value, is_any) = (words::text(kind), words::text(rest), matches!(rest, [star] if star.is('*')));
+        if rest.is_empty() {
+            return Err(format!("`{said}` names no one; expected something behind the colon"));
+        }
+        let star = rest.iter().any(|char| char.is('*'));
+        if star && !is_any {
+            return Err(format!("`{said}`: `*` stands alone or not at all; write \\* for the character"));
+        }
+        match kind.as_str() {
+            "user" if is_any => Ok(Who::AnyUser),
+            "user" => Ok(Who::User(value)),
+            "token" if is_any => Ok(Who::AnyToken),
+            "token" if is_token_name(&value) => Ok(Who::Token(value)),
+            "token" => Err(format!("`{said}`: expected the name of a token, 1 to 63 of A-Z a-z 0-9 . _ -")),
+            "permission" | "claim" if is_any => {
+                Err(format!("`{said}`: a {kind} has no `*`; write \\* for the character"))
+            }
+            "permission" => Ok(Who::Permission(value)),
+            "claim" => match words::split(rest, '=') {
+                Some((name, value)) if !name.is_empty() && !value.is_empty() => {
+                    Ok(Who::Claim(words::text(name), words::text(value)))
+                }
+                _ => Err(format!("`{said}`: expected claim:NAME=VALUE")),
+            },
+            _ => Err(unknown(&said)),
+        }
+    }
+
+    pub fn is(&self, subject: &Subject) -> bool {
+        match (self, subject) {
+            (Who::AnyUser, Subject::User(_))
+            | (Who::AnyToken, Subject::Token(_))
+            | (Who::Anonymous, Subject::Anonymous) => true,
+            (Who::User(id), Subject::User(user)) => user.sub.as_deref() == Some(id),
+            (Who::Permission(word), Subject::User(user)) => user.is_permitted(word),
+            (Who::Claim(name, value), Subject::User(_)) => subject.claim(name).iter().any(|found| found == value),
+            (Who::Token(name), Subject::Token(token)) => **token == **name,
+            _ => false,
+        }
+    }
+}
+
+fn unknown(said: &str) -> String {
+    format!("`{said}` is no subject; expected user:, permission:, claim:, token: or anonymous")
+}
+
+/// Whether an API token may be named so.
+pub fn is_token_name(name: &str) -> bool {
+    (1..=LONGEST_TOKEN_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
+}
+
+impl Display for Who {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::AnyUser => write!(f, "user:*"),
+            Who::User(id) => write!(f, "user:{id}"),
+            Who::Permission(word) => write!(f, "permission:{word}"),
+            Who::Claim(name, value) => write!(f, "claim:{name}={value}"),
+            Who::AnyToken => write!(f, "token:*"),
+            Who::Token(name) => write!(f, "token:{name}"),
+            Who::Anonymous => write!(f, "anonymous"),
+        }
+    }
+}

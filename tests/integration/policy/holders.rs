@@ -1,0 +1,144 @@
+//! What a caller without `read` sees of another's lease: that the key is taken, and until when.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{As, Guarded, path};
+use crate::harness::{eventually, unique};
+
+const POLICY: &str = "\
+token:owner  lock,read *
+token:locker lock *
+token:forcer force-release *
+user:*       lock *
+user:boss    lock,read,force-release *
+";
+const TOKENS: [&str; 3] = ["owner", "locker", "forcer"];
+
+/// A lease of `owner` with all that there is to hide.
+async fn held(guarded: &Guarded, key: &str) -> Value {
+    let body = json!({"owner": "hidden-owner", "meta": {"hidden": "meta"}, "ttlMs": 60_000});
+    guarded.granted(&As::Token("owner"), key, body).await
+}
+
+/// A holder of whom only the expiry is shown.
+fn assert_hidden(holder: &Value) {
+    let fields: Vec<&str> = holder.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(fields, ["owner", "validForMs", "validUntil"], "{holder}");
+    assert_eq!(holder["owner"], Value::Null);
+    assert!((1..=60_000).contains(&holder["validForMs"].as_u64().unwrap()), "{holder}");
+}
+
+#[tokio::test]
+async fn a_held_answer_names_the_end_and_nothing_else() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    let key = unique("hidden");
+    let lease = held(&guarded, &key).await;
+    let locker = As::Token("locker");
+    let refused = guarded.acquire(&locker, &key).await;
+    assert_eq!((refused.status, &refused.json()["state"]), (409, &json!("held")));
+    assert_hidden(&refused.json()["holder"]);
+    assert!(refused.header("retry-after").is_some());
+    let waited = guarded.ask(&locker, "POST", &path(&key)).json(&json!({"waitMs": 100})).send().await;
+    assert_eq!((waited.status, &waited.json()["code"]), (409, &json!("wait-timeout")));
+    assert_hidden(&waited.json()["holder"]);
+    let hold = format!("{}/hold", path(&key));
+    let refused_hold = guarded.ask(&locker, "POST", &hold).send().await;
+    assert_hidden(&refused_hold.json()["holder"]);
+    let body = json!({"waitMs": 5000, "progress": true});
+    let mut lines = guarded.ask(&locker, "POST", &hold).json(&body).open().await;
+    let line = loop {
+        let line = lines.next().await.unwrap();
+        if line["holder"] != Value::Null {
+            break line;
+        }
+    };
+    assert_eq!(line["event"], "waiting");
+    assert_hidden(&line["holder"]);
+    let created = guarded.ask(&locker, "POST", "/cmn/leasable-locks").json(&json!({"key": key, "leasePeriod": 9}));
+    let answers = [refused, waited, refused_hold, created.send().await];
+    for hidden in ["hidden-owner", "\"hidden\"", &lease["token"].to_string()] {
+        assert!(answers.iter().all(|answer| !answer.text().contains(hidden)), "{hidden}: {answers:?}");
+        assert!(answers.iter().all(|answer| !format!("{:?}", answer.headers).contains(hidden)), "{hidden}");
+    }
+    // The owner itself, and one who may read, see all of it.
+    for who in [As::Token("owner"), As::User("boss", json!({}))] {
+        let refused = guarded.acquire(&who, &key).await;
+        assert_eq!(refused.json()["holder"]["owner"], "hidden-owner", "{who:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_etag_of_anothers_lease_changes_with_it_and_is_not_its_token() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    let (key, locker) = (unique("hidden"), As::Token("locker"));
+    let lease = held(&guarded, &key).await;
+    let shown = guarded.ask(&locker, "GET", &path(&key)).send().await;
+    assert_hidden(&shown.json()["holder"]);
+    let tag = shown.header("etag").unwrap().to_owned();
+    assert!(!tag.contains(&lease["token"].to_string()) && tag.starts_with("\"other-"), "{tag}");
+    let known = || guarded.ask(&locker, "GET", &path(&key)).header("if-none-match", &tag);
+    assert_eq!(known().send().await.status, 304);
+    let waiting = guarded.ask(&locker, "GET", &format!("{}?waitMs=20000", path(&key))).header("if-none-match", &tag);
+    let changing = async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        guarded.release(&As::Token("owner"), &key, &lease["token"]).await
+    };
+    let (changed, released) = tokio::join!(waiting.send(), changing);
+    assert_eq!((released.status, changed.status, &changed.json()["state"]), (204, 200, &json!("free")));
+    held(&guarded, &key).await;
+    let again = known().send().await;
+    assert_eq!(again.status, 200, "another lease has another tag");
+    assert_ne!(again.header("etag"), Some(tag.as_str()));
+    let full = guarded.ask(&As::Token("owner"), "GET", &path(&key)).send().await;
+    assert_eq!(full.json()["holder"]["owner"], "hidden-owner");
+    assert!(full.header("etag").unwrap().trim_matches('"').parse::<u64>().is_ok(), "its token");
+}
+
+#[tokio::test]
+async fn an_editor_without_read_learns_not_who_edits() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    let id = unique("edited");
+    let lock = |name| {
+        let who = As::User(name, json!({"permissions": ["manage-locks"]}));
+        guarded.ask(&who, "POST", "/admin/lock").json(&json!({"route": "page", "id": id}))
+    };
+    let granted = lock("alice").send().await;
+    assert_eq!(granted.status, 200, "{}", granted.text());
+    let refused = lock("bob").send().await;
+    assert_eq!((refused.status, refused.header("lockside-holder")), (409, None));
+    assert_eq!(lock("boss").send().await.header("lockside-holder"), Some("alice"));
+    let token = granted.header("lockside-token").unwrap();
+    let who = As::User("bob", json!({"permissions": ["manage-locks"]}));
+    let renewed = guarded.ask(&who, "POST", &format!("/admin/lock?token={token}"));
+    let refused = renewed.json(&json!({"route": "page", "id": id})).send().await;
+    assert_eq!((refused.status, refused.header("lockside-holder")), (409, None));
+}
+
+#[tokio::test]
+async fn a_force_release_without_read_says_not_whose_it_was() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    for (who, is_told) in [(As::Token("forcer"), false), (As::User("boss", json!({})), true)] {
+        let key = unique("forced");
+        held(&guarded, &key).await;
+        let waiting = guarded.ask(&As::Token("owner"), "POST", &path(&key));
+        let waiting = waiting.json(&json!({"waitMs": 20_000, "owner": "hidden-next"})).send();
+        let forcing = async {
+            let queue = format!("{}/queue", path(&key));
+            eventually("it waits", super::SOON, async || {
+                let queue = guarded.ask(&As::Token("owner"), "GET", &queue).send().await.json();
+                queue["queue"].as_array().is_some_and(|queue| !queue.is_empty())
+            })
+            .await;
+            guarded.ask(&who, "DELETE", &format!("{}?force=true", path(&key))).send().await
+        };
+        let (granted, forced) = tokio::join!(waiting, forcing);
+        assert_eq!((granted.status, forced.status), (201, 204), "{}", forced.text());
+        for name in ["lockside-released-owner", "lockside-released-token"] {
+            assert_eq!(forced.header(name).is_some(), is_told, "{name} {:?}", forced.headers);
+        }
+        let next = forced.header("lockside-holder");
+        assert!(next.is_none() || (is_told && next == Some("hidden-next")), "{next:?}");
+    }
+}
