@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use crate::api::{self, Api, Context, DaprGrpc};
-use crate::config::{Address, Config, ListenConfig, ProcessConfig, SocketAccess};
+use crate::config::{Address, AuthConfig, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::drain::Drain;
 use crate::election::Elections;
@@ -21,6 +21,7 @@ use crate::hold::{Holds, Keeper};
 use crate::lock::{KeySpace, Locks, Shared};
 use crate::metrics::Metrics;
 use crate::ops::Ops;
+use crate::quota::Quotas;
 use crate::readiness::{self, Readiness};
 use crate::redis::{InFlight, Redis};
 use crate::secret;
@@ -77,6 +78,7 @@ impl App {
             config: Arc::clone(&config),
             shared: Arc::new(Shared::new(&config.locks, drain.clone(), Arc::clone(&metrics))),
             elections: Arc::new(Elections::new(&config.elections, &metrics)),
+            quotas: quotas(&config, &metrics),
             metrics,
             holds: Arc::new(Holds::default()),
             in_flight: InFlight::new(config.redis.max_in_flight),
@@ -117,6 +119,13 @@ impl App {
         let _ = tokio::time::timeout(Duration::from_secs(1), ops_servers.join_all()).await;
         Ok(all_ended)
     }
+}
+
+/// What callers may have at once, where a flag or a policy may limit it.
+fn quotas(config: &Config, metrics: &Arc<Metrics>) -> Option<Arc<Quotas>> {
+    let AuthConfig { limits, policy, .. } = &config.auth;
+    let may_limit = policy.is_some() || !limits.is_none();
+    may_limit.then(|| Arc::new(Quotas::new(*limits, policy.clone(), Arc::clone(metrics))))
 }
 
 /// Longest time for a request beside the time that it may wait in line: a net below the deadlines of its parts.
@@ -193,6 +202,8 @@ struct Parts {
     shared: Arc<Shared>,
     holds: Arc<Holds>,
     elections: Arc<Elections>,
+    /// `None` where no caller can have a limit.
+    quotas: Option<Arc<Quotas>>,
     in_flight: Arc<InFlight>,
     drain: Drain,
     shares: Shares,
@@ -272,7 +283,7 @@ impl Worker {
                 hold_grace: parts.hold_grace(),
             };
             let shared = (Arc::clone(metrics), Arc::clone(readiness), drain.clone());
-            let cx = Context::new(&settings, &address, locks, held, directory, shared);
+            let cx = Context::new(&settings, &address, locks, held, (directory, parts.quotas.clone()), shared);
             let (cx, listener, drain) = (Arc::new(cx), Listener::new(bound)?, drain.clone());
             let limits = Limits { protocol, ..limits.clone() };
             servers.push(async move {

@@ -36,6 +36,8 @@ pub mod hold;
 
 pub mod lock;
 
+pub mod quota;
+
 pub mod auth;
 pub mod directory;
 pub mod policy;

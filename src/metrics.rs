@@ -88,6 +88,8 @@ metrics! {
     secret_file_unfit: IntGaugeVec = "lockside_secret_file_unfit" ["flag"];
     /// Requests that the policy denied, by the verb that was missing.
     denied: IntCounterVec = "lockside_denied_total" ["verb"];
+    /// Requests refused because their caller was at a limit of its own, by the limit.
+    quota_exceeded: IntCounterVec = "lockside_quota_exceeded_total" ["limit"];
     /// Always 1; the labels say what runs.
     build_info: IntGaugeVec = "lockside_build_info" ["version"];
 }

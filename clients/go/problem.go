@@ -98,7 +98,7 @@ func (p *problem) failure(key string, retryAfter string) error {
 
 func isUnavailable(code string) bool {
 	switch code {
-	case "too-many-waiters", "too-many-requests", "overloaded", "draining", "redis-unavailable", "redis-refused", "too-late":
+	case "too-many-waiters", "too-many-requests", "quota-exceeded", "overloaded", "draining", "redis-unavailable", "redis-refused", "too-late":
 		return true
 	}
 	return false

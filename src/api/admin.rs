@@ -9,11 +9,13 @@ use serde_json::value::RawValue;
 use super::body::object;
 use super::context::Context;
 use super::failure::{Denial, Failure};
+use super::quotas;
 use super::wire::{confirming, number, parameter};
 use crate::auth::{Credential, User};
 use crate::json::string_or_integer;
-use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, Owner, Reentry, State, Token};
+use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, Owner, Reentry, State, Token, Ttl};
 use crate::policy::Verb;
+use crate::quota::Quota;
 use crate::request::{self, Caller};
 use crate::server::{Body, Response, read_body};
 
@@ -25,27 +27,35 @@ const LOCK: HeaderName = HeaderName::from_static("lockside-lock");
 pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
     let token = number(request.uri().query().unwrap_or_default(), "token");
-    let (rights, key) = (cx.rights_of(&user), target(request).await?.key()?);
+    let ((rights, quota), key) = (cx.standing_of(&user), target(request).await?.key()?);
     rights.need(Verb::Lock, &key)?;
+    let ttl = quotas::shortened(quota.as_ref(), cx.limits.admin_ttl);
     if let Some(token) = token? {
-        let renewed = renew(cx, key, Token::from_i64(token), user.into()).await;
+        let renewed = renew(cx, key, Token::from_i64(token), user.into(), ttl).await;
         return renewed.map_err(|failure| rights.shown_failure(failure));
     }
-    let attempt = Attempt::plain(user.into(), cx.limits.admin_ttl, Reentry::Extend);
+    quota.as_ref().map_or(Ok(()), Quota::spend)?;
+    let attempt = Attempt::plain(user.into(), ttl, Reentry::Extend);
+    let mut seat = quotas::reserve(quota.as_ref(), &key, &attempt)?;
     let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
+    let granted = |lease: &Lease, how| {
+        seat.iter_mut().for_each(|seat| seat.granted(lease));
+        Ok(confirming(locked(lease, how), unconfirmed, seat))
+    };
     match content {
-        Acquired::Granted(lease) => Ok(confirming(locked(&lease, "created"), unconfirmed)),
-        Acquired::Replayed(lease) | Acquired::Renewed(lease) => Ok(confirming(locked(&lease, "renewed"), unconfirmed)),
+        Acquired::Granted(lease) => granted(&lease, "created"),
+        Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(&lease, "renewed"),
         Acquired::Held(holder, _) => Err(Failure::Held(rights.shown(holder))),
     }
 }
 
 /// Renews the lease of a page that has been open since it was granted: if another user had the lock meanwhile, the page
 /// must learn it.
-async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner) -> Result<Response, Failure> {
+async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner, ttl: Ttl) -> Result<Response, Failure> {
     if let Some(token) = token {
         let which = LeaseRef::KeyToken(key.clone(), token);
-        if let Changed::Done(lease) = cx.locks.renew(which, user, Some(cx.limits.admin_ttl)).await? {
+        if let Changed::Done(lease) = cx.locks.renew(which, user, Some(ttl)).await? {
+            cx.renewed(&lease);
             return Ok(locked(&lease, "renewed"));
         }
     }
@@ -58,10 +68,13 @@ async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner) -> Res
 /// `DELETE /admin/remove-lock`: removes the user's own lock.
 pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
     let user = editor(cx, &request).await?;
-    let (rights, key) = (cx.rights_of(&user), target(request).await?.key()?);
+    let ((rights, quota), key) = (cx.standing_of(&user), target(request).await?.key()?);
     let may_lock = rights.may(Verb::Lock, &key);
-    match cx.holds.release_key(&cx.locks, key, user.into()).await? {
-        Changed::Done(()) => Ok(success()),
+    match cx.holds.release_key(&cx.locks, key.clone(), user.into()).await? {
+        Changed::Done(()) => {
+            quota.inspect(|quota| quota.released_key(&key));
+            Ok(success())
+        }
         // Whether another user has it, or none, is nothing that the caller may know.
         _ if !may_lock => Err(rights.denied(Verb::Lock)),
         Changed::NotYours => Err(Failure::NotYours),

@@ -12,10 +12,14 @@ use super::route::Dialect;
 use super::wire::{HOLDER, spelled};
 use super::{admin, dapr, leases};
 use crate::lock::Holder;
+use crate::quota::Exceeded;
 use crate::server::Response;
 
 /// Why a request is not allowed, for machines.
 const REASON: HeaderName = HeaderName::from_static("lockside-reason");
+
+/// Of which the caller has as many as it may.
+const LIMIT: HeaderName = HeaderName::from_static("lockside-limit");
 
 /// The answer to a request that failed.
 pub fn to(failure: Failure, dialect: Dialect, language: Language, docs: &Docs) -> Response {
@@ -47,10 +51,13 @@ pub fn to(failure: Failure, dialect: Dialect, language: Language, docs: &Docs) -
     response
 }
 
-/// Says why a request is not allowed, where that is why it failed.
+/// Says why a request is not allowed, or which limit its caller is at, where that is why it failed.
 pub fn denial(failure: &Failure, headers: &mut HeaderMap) {
     if let Some(reason) = failure.denied_for() {
         headers.insert(REASON, HeaderValue::from_static(reason));
+    }
+    if let Failure::QuotaExceeded(Exceeded { limit, .. }) = failure {
+        headers.insert(LIMIT, HeaderValue::from_static(limit.label()));
     }
 }
 
@@ -64,6 +71,7 @@ fn header(failure: &Failure, dialect: Dialect, status: StatusCode) -> Option<(He
         }
         Failure::TooManyWaiters(_)
         | Failure::TooManyRequests(_)
+        | Failure::QuotaExceeded(_)
         | Failure::Overloaded(_)
         | Failure::Draining
         | Failure::RedisUnavailable(_)

@@ -1,7 +1,9 @@
 //! Who is asking in the leases, the native and the Dapr API: a user, or a service caller.
 
-use hyper::Request;
+use std::sync::Arc;
+
 use hyper::body::Incoming;
+use hyper::{Method, Request};
 
 use super::context::Context;
 use super::failure::{Denial, Failure};
@@ -9,6 +11,7 @@ use super::rights::Rights;
 use crate::auth::{Anonymous, DEFAULT_TOKEN, Principal, TokenName, User};
 use crate::lock::{Key, Owner};
 use crate::policy::{Subject, UserFacts, Verb};
+use crate::quota::Quota;
 
 /// Who is asking.
 pub struct Caller {
@@ -18,11 +21,18 @@ pub struct Caller {
     pub manages_locks: bool,
     /// What the policy lets the caller do.
     pub rights: Rights,
+    /// How much the caller may have; `None`: as much as there is.
+    pub quota: Option<Quota>,
     /// What the generated names of its owners begin with; `None`: --owner-prefix.
     pub owner_prefix: Option<TokenName>,
 }
 
 impl Caller {
+    /// Counts a request.
+    pub fn spend(&self) -> Result<(), Failure> {
+        self.quota.as_ref().map_or(Ok(()), |quota| quota.spend().map_err(Failure::from))
+    }
+
     /// The owner whose leases this caller may change.
     pub fn claimant(&self) -> Owner {
         self.owner.clone().unwrap_or_else(|| self.rights.system(String::new()))
@@ -58,20 +68,31 @@ impl Context {
     /// listener that only this machine reaches, whatever `--anonymous` says: apps written for other leader electors send none.
     /// What they see of it the policy says.
     pub async fn observer(&self, request: &Request<Incoming>) -> Result<Caller, Failure> {
-        match self.principal(request).await? {
-            Principal::User(user) => Ok(self.user(user)),
-            Principal::System(name) => Ok(self.service(name)),
+        let caller = match self.principal(request).await? {
+            Principal::User(user) => self.user(user),
+            Principal::System(name) => self.service(name),
             Principal::Anonymous if self.is_local || self.anonymous >= Anonymous::Lock => {
                 self.gate.admit_direct(request.method(), request.headers())?;
-                Ok(self.unnamed())
+                self.unnamed()
             }
-            Principal::Anonymous => Err(Failure::Unauthorized("no credentials".to_owned())),
+            Principal::Anonymous => return Err(Failure::Unauthorized("no credentials".to_owned())),
+        };
+        caller.spend()?;
+        Ok(caller)
+    }
+
+    /// [`Context::identify`], which counts the request, unless it renews or releases.
+    pub async fn caller(&self, request: &Request<Incoming>, least: Anonymous) -> Result<Caller, Failure> {
+        let caller = self.identify(request, least).await?;
+        if !matches!(*request.method(), Method::PUT | Method::DELETE) {
+            caller.spend()?;
         }
+        Ok(caller)
     }
 
     /// The caller: a user, or a service caller. A caller without a credential is a service caller if `--anonymous` allows
     /// `least`, and if no proxy and no cross-origin page sent the request.
-    pub async fn caller(&self, request: &Request<Incoming>, least: Anonymous) -> Result<Caller, Failure> {
+    pub async fn identify(&self, request: &Request<Incoming>, least: Anonymous) -> Result<Caller, Failure> {
         match self.principal(request).await? {
             Principal::User(user) => Ok(self.user(user)),
             Principal::System(name) => Ok(self.service(name)),
@@ -85,27 +106,37 @@ impl Context {
     }
 
     fn user(&self, user: User) -> Caller {
-        let rights = self.rights_of(&user);
-        Caller { manages_locks: user.manages_locks, owner: Some(user.into()), rights, owner_prefix: None }
+        let (rights, quota) = self.standing_of(&user);
+        Caller { manages_locks: user.manages_locks, owner: Some(user.into()), rights, quota, owner_prefix: None }
     }
 
     /// A caller with an API token.
     pub fn service(&self, name: TokenName) -> Caller {
-        let rights = Rights::of(self.enforcement.as_ref(), || Subject::Token(TokenName::clone(&name)));
+        let (rights, quota) = self.standing(|| Subject::Token(TokenName::clone(&name)));
         let owner_prefix = (*name != *DEFAULT_TOKEN).then_some(name);
-        Caller { owner: None, manages_locks: true, rights, owner_prefix }
+        Caller { owner: None, manages_locks: true, rights, quota, owner_prefix }
     }
 
     /// A caller without a credential.
     fn unnamed(&self) -> Caller {
-        let rights = Rights::of(self.enforcement.as_ref(), || Subject::Anonymous);
+        let (rights, quota) = self.standing(|| Subject::Anonymous);
         let manages_locks = self.anonymous == Anonymous::Full;
-        Caller { owner: None, manages_locks, rights, owner_prefix: None }
+        Caller { owner: None, manages_locks, rights, quota, owner_prefix: None }
     }
 
-    pub fn rights_of(&self, user: &User) -> Rights {
-        Rights::of(self.enforcement.as_ref(), || {
+    pub fn standing_of(&self, user: &User) -> (Rights, Option<Quota>) {
+        self.standing(|| {
             Subject::User(UserFacts { sub: Some(user.id.clone()), claims: user.claims.clone().unwrap_or_default() })
         })
+    }
+
+    /// What a caller may do, and how much of it. Nothing is made where nothing is configured.
+    fn standing(&self, subject: impl FnOnce() -> Subject) -> (Rights, Option<Quota>) {
+        if self.enforcement.is_none() && self.quotas.is_none() {
+            return (Rights::default(), None);
+        }
+        let subject = Arc::new(subject());
+        let quota = self.quotas.as_ref().and_then(|quotas| quotas.of(&subject));
+        (Rights::of(self.enforcement.as_ref(), subject), quota)
     }
 }

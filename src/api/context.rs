@@ -18,9 +18,10 @@ use crate::directory::Directory;
 use crate::drain::Drain;
 use crate::election::Elections;
 use crate::hold::{Holds, Keeper};
-use crate::lock::{LockConfig, Locks, Owner, OwnerKind};
+use crate::lock::{Lease, LockConfig, Locks, Owner, OwnerKind, Token};
 use crate::log::LogThrottle;
 use crate::metrics::Metrics;
+use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::request::{self, Caller};
 use crate::server::Address;
@@ -32,6 +33,8 @@ pub struct Context {
     pub authenticator: Authenticator,
     /// `None` without a policy.
     pub enforcement: Option<Arc<Enforcement>>,
+    /// `None` where no caller can have a limit.
+    pub quotas: Option<Arc<Quotas>>,
     pub directory: Option<Directory>,
     pub gate: Gate,
     /// What callers without a credential may do.
@@ -60,7 +63,7 @@ impl Context {
         listener: &Address,
         locks: Locks,
         (holds, elections): (Arc<Holds>, Arc<Elections>),
-        directory: Option<Directory>,
+        (directory, quotas): (Option<Directory>, Option<Arc<Quotas>>),
         (metrics, readiness, drain): (Arc<Metrics>, Arc<Readiness>, Drain),
     ) -> Context {
         Context {
@@ -68,6 +71,7 @@ impl Context {
             holds,
             authenticator: Authenticator::new(settings.auth),
             enforcement: settings.auth.policy.clone().map(|it| Arc::new(Enforcement::new(it, Arc::clone(&metrics)))),
+            quotas,
             directory,
             gate: Gate::new(settings.listen, listener),
             anonymous: settings.anonymous,
@@ -83,6 +87,27 @@ impl Context {
             hold_grace: settings.hold_grace,
             document: Document::default(),
             docs: Docs::at(settings.listen.docs_url.as_deref()),
+        }
+    }
+
+    /// A lease was renewed.
+    pub fn renewed(&self, lease: &Lease) {
+        if let Some(quotas) = &self.quotas {
+            quotas.renewed(lease);
+        }
+    }
+
+    /// A lease was released, behind which its key stays taken for so long.
+    pub fn released(&self, token: Token, rest_ms: Option<u64>) {
+        if let Some(quotas) = &self.quotas {
+            quotas.released(token, rest_ms.map(Duration::from_millis));
+        }
+    }
+
+    /// There is no such lease any more.
+    pub fn ended(&self, token: Token) {
+        if let Some(quotas) = &self.quotas {
+            quotas.ended(token);
         }
     }
 

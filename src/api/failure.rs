@@ -8,6 +8,7 @@ use hyper::StatusCode;
 use crate::auth::Unauthorized;
 use crate::lock::{Holder, ListFailure, LockFailure, Token};
 use crate::policy::Verb;
+use crate::quota::Exceeded;
 use crate::redis::RedisFailure;
 use crate::server::BodyError;
 
@@ -53,6 +54,8 @@ pub enum Failure {
     TooManyWaiters(String),
     /// Too many requests of this kind are under way.
     TooManyRequests(String),
+    /// The caller is at a limit of its own.
+    QuotaExceeded(Exceeded),
     Overloaded(String),
     /// The process is being stopped.
     Draining,
@@ -180,6 +183,7 @@ impl Failure {
             Failure::WaitTimeout(_)      => row("wait-timeout",        S::CONFLICT,            "Timed out waiting for the lock.",         "Zeitüberschreitung beim Warten auf die Sperre.",   S::CONFLICT,              "Conflict",                   S::CONFLICT,               None, Grpc::Aborted),
             Failure::TooManyWaiters(_)   => row("too-many-waiters",    S::TOO_MANY_REQUESTS,   "Too many waiting requests; retry later.",    "Zu viele wartende Anfragen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS,     "Too many requests", S::TOO_MANY_REQUESTS,      None, Grpc::Unavailable),
             Failure::TooManyRequests(_)  => row("too-many-requests",   S::TOO_MANY_REQUESTS,   "Too many lists are being read, or too many streams are open; retry later.", "Zu viele Listen werden gerade gelesen, oder zu viele Datenströme sind offen; bitte später erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_TOO_MANY_REQUESTS"), Grpc::Unavailable),
+            Failure::QuotaExceeded(_)    => row("quota-exceeded",      S::TOO_MANY_REQUESTS,   "The caller has as many as it may at once; release some, or retry later.", "So viele auf einmal sind Ihnen nicht erlaubt; bitte welche freigeben oder später erneut versuchen.", S::TOO_MANY_REQUESTS, "Too many requests", S::TOO_MANY_REQUESTS, Some("ERR_QUOTA_EXCEEDED"), Grpc::ResourceExhausted),
             Failure::Draining            => row("draining",            S::SERVICE_UNAVAILABLE, "The sidecar is shutting down.",          "Der Dienst wird gerade beendet.",            S::SERVICE_UNAVAILABLE,   "Service unavailable",        S::SERVICE_UNAVAILABLE,    None, Grpc::Unavailable),
             Failure::Overloaded(_)       => row("overloaded",          S::SERVICE_UNAVAILABLE, "Too many concurrent requests; retry later.",  "Zu viele gleichzeitige Anfragen; bitte später erneut versuchen.", S::SERVICE_UNAVAILABLE,   "Service unavailable", S::SERVICE_UNAVAILABLE,    None, Grpc::Unavailable),
             Failure::RedisUnavailable(_) => row("redis-unavailable",   S::SERVICE_UNAVAILABLE, "Redis is unavailable; nothing was changed.", "Redis ist nicht erreichbar; nichts wurde geändert.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
@@ -229,10 +233,17 @@ impl Failure {
             | Failure::RenewedTooLate(reason)
             | Failure::OutcomeUnknown(reason) => reason,
             Failure::Forbidden(denial) => denial.sentence(),
+            Failure::QuotaExceeded(Exceeded { limit, .. }) => limit.label(),
             Failure::NoSuchUser(reason) => reason,
             Failure::Proxied => "no credentials, and a header `Forwarded`, `X-Forwarded-…` or `Via`",
             _ => "",
         }
+    }
+}
+
+impl From<Exceeded> for Failure {
+    fn from(exceeded: Exceeded) -> Failure {
+        Failure::QuotaExceeded(exceeded)
     }
 }
 

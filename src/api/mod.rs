@@ -25,6 +25,7 @@ mod origin;
 mod owner_names;
 mod page;
 mod pagination;
+mod quotas;
 mod rights;
 mod route;
 mod settings;

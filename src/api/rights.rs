@@ -35,13 +35,13 @@ pub struct Rights(Option<Arc<Ruled>>);
 
 struct Ruled {
     enforcement: Arc<Enforcement>,
-    subject: Subject,
+    subject: Arc<Subject>,
 }
 
 impl Rights {
-    /// Of a caller; `subject` is only made where there is a policy.
-    pub fn of(enforcement: Option<&Arc<Enforcement>>, subject: impl FnOnce() -> Subject) -> Rights {
-        let ruled = |enforcement: &Arc<Enforcement>| Ruled { enforcement: Arc::clone(enforcement), subject: subject() };
+    /// Of a caller.
+    pub fn of(enforcement: Option<&Arc<Enforcement>>, subject: Arc<Subject>) -> Rights {
+        let ruled = |enforcement: &Arc<Enforcement>| Ruled { enforcement: Arc::clone(enforcement), subject };
         Rights(enforcement.map(|enforcement| Arc::new(ruled(enforcement))))
     }
 
@@ -111,7 +111,7 @@ impl Rights {
     /// Whether a lease is the caller's own: a user's by its name, a service caller's by the credential that got it.
     pub fn own(&self, lease: &Lease) -> bool {
         let Some(ruled) = &self.0 else { return false };
-        match &ruled.subject {
+        match &*ruled.subject {
             Subject::User(user) => {
                 lease.owner.kind == OwnerKind::User && user.sub.as_deref() == Some(lease.owner.id.as_str())
             }
@@ -128,7 +128,7 @@ impl Rights {
 
     /// The credential that the record of a service caller's lease names; `None` for users, and without a policy.
     pub fn credential(&self) -> Option<Box<str>> {
-        match &self.0.as_ref()?.subject {
+        match &*self.0.as_ref()?.subject {
             Subject::User(_) => None,
             Subject::Token(name) => Some(format!("token:{name}").into()),
             Subject::Anonymous => Some("anonymous".into()),

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::failure::Failure;
 use crate::lock::Unconfirmed;
+use crate::quota::Seat;
 use crate::server::{Body, Response};
 
 /// The owner who holds the lock now.
@@ -115,8 +116,12 @@ pub fn no_content() -> Response {
 }
 
 /// An answer that grants a lease, which is rolled back unless the answer is sent.
-pub fn confirming(mut response: Response, unconfirmed: Unconfirmed) -> Response {
-    response.body_mut().on_sent(Box::new(move || drop(unconfirmed.confirm())));
+/// So is its place among the caller's locks given back.
+pub fn confirming(mut response: Response, unconfirmed: Unconfirmed, seat: Option<Seat>) -> Response {
+    response.body_mut().on_sent(Box::new(move || {
+        drop(unconfirmed.confirm());
+        seat.into_iter().for_each(Seat::settle);
+    }));
     response
 }
 

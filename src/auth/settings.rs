@@ -2,7 +2,7 @@
 
 use super::jwt::Verifier;
 use super::{Anonymous, ApiTokens};
-use crate::policy::Policy;
+use crate::policy::{Limits, Policy};
 use crate::secret::Reloaded;
 
 #[derive(Clone, Debug)]
@@ -11,6 +11,8 @@ pub struct AuthConfig {
     pub api_tokens: ApiTokens,
     /// Who may do what; `None`: each caller that is served may do all that `anonymous` and `manage-locks` leave.
     pub policy: Option<Reloaded<Policy>>,
+    /// What a caller may have at once, of whom the policy says nothing.
+    pub limits: Limits,
     pub user_directory: bool,
     /// What callers without a credential may do, where that was said.
     pub anonymous: Option<Anonymous>,

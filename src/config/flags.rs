@@ -18,6 +18,8 @@ pub struct Flags {
     #[command(flatten)]
     pub auth: AuthFlags,
     #[command(flatten)]
+    pub quotas: QuotaFlags,
+    #[command(flatten)]
     pub process: ProcessFlags,
 }
 
@@ -262,6 +264,31 @@ pub struct AuthFlags {
         default_missing_value = "true"
     )]
     pub user_directory: String,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Quotas")]
+pub struct QuotaFlags {
+    /// Locks that one caller may have or wait for at once at this sidecar, unless its policy says otherwise; beyond it 429
+    /// [default: no limit]
+    #[arg(long, env = "LOCKSIDE_CALLER_LOCKS", value_name = "N")]
+    pub caller_locks: Option<String>,
+
+    /// Requests of one caller that may wait for locks at once [default: no limit]
+    #[arg(long, env = "LOCKSIDE_CALLER_WAITERS", value_name = "N")]
+    pub caller_waiters: Option<String>,
+
+    /// Locks that connections of one caller may hold at once [default: no limit]
+    #[arg(long, env = "LOCKSIDE_CALLER_HOLDS", value_name = "N")]
+    pub caller_holds: Option<String>,
+
+    /// Requests of one caller in a second; renewals and releases are not counted [default: no limit]
+    #[arg(long, env = "LOCKSIDE_CALLER_REQUESTS", value_name = "N")]
+    pub caller_requests: Option<String>,
+
+    /// Longest TTL that one caller may ask for, below --max-ttl; beyond it 400 [default: no limit]
+    #[arg(long, env = "LOCKSIDE_CALLER_TTL", value_name = "DURATION")]
+    pub caller_ttl: Option<String>,
 }
 
 #[derive(Args, Clone, Debug, Default)]

@@ -110,7 +110,7 @@ impl Config {
         let listen = check.listen(&flags.listen);
         let locks = check.locks(&flags.locks);
         let elections = check.elections(&flags.elections, locks.as_ref());
-        let auth = check.auth(&flags.auth);
+        let auth = check.auth(&flags.auth, &flags.quotas);
         let process = check.process(&flags.process);
         // A key file that does not fit is a mistake of its own.
         let is_open = auth.as_ref().is_some_and(|auth| !auth.has_credential()) && !listen.insecure;

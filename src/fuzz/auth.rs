@@ -11,6 +11,7 @@ use super::jwt::{JwtKeys, Verifier};
 use super::{Authenticator, Principal};
 use crate::auth::{ApiTokens, AuthConfig};
 use crate::fuzz::{parts, text};
+use crate::policy::Limits;
 use crate::secret::{Reloaded, Secret};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
@@ -22,6 +23,7 @@ static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
         jwt: Some(Reloaded::fixed(Verifier::new(keys, None, None))),
         api_tokens: ApiTokens::new(Some(Reloaded::fixed(Secret::new(API_TOKEN))), None),
         policy: None,
+        limits: Limits::default(),
         user_directory: false,
         anonymous: None,
     })

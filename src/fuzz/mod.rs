@@ -5,6 +5,7 @@ pub use crate::api::fuzz::{admin, dapr, dapr_grpc, leases, native, path, query};
 pub use crate::auth::fuzz::credentials;
 pub use crate::config::fuzz::{environment, redis_url};
 pub use crate::lock::fuzz::{record, rows};
+pub use crate::policy::fuzz::policy;
 
 /// The parts of an input, which 0xFF ends: no text has one.
 pub(crate) fn parts<const N: usize>(data: &[u8]) -> [&[u8]; N] {
@@ -24,7 +25,7 @@ mod tests {
     type Property = fn(&[u8]);
 
     /// Each property, by the name of its target.
-    const TABLE: [(&str, Property); 12] = [
+    const TABLE: [(&str, Property); 13] = [
         ("admin", admin),
         ("credentials", credentials),
         ("dapr", dapr),
@@ -33,6 +34,7 @@ mod tests {
         ("leases", leases),
         ("native", native),
         ("path", path),
+        ("policy", policy),
         ("query", query),
         ("record", record),
         ("redis_url", redis_url),

@@ -20,7 +20,7 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 21] = [
+const TARGETS: [(&str, &str); 22] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("auth", "lockside.auth"),
@@ -36,6 +36,7 @@ const TARGETS: [(&str, &str); 21] = [
     ("metrics", "lockside.server"),
     ("ops", "lockside.redis"),
     ("policy", "lockside.auth"),
+    ("quota", "lockside.api"),
     ("readiness", "lockside.redis"),
     ("redis", "lockside.redis"),
     ("request", "lockside.api"),

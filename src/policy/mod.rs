@@ -4,6 +4,10 @@
 //! Architecture invariant: no line denies and no line goes before another, so that removing one never allows more. The one
 //! exception is the built-in line for `manage-locks`, which stands only while no line of the file names `force-release`.
 
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/policy.rs"]
+pub mod fuzz;
+mod limits;
 mod parse;
 mod pattern;
 mod subject;
@@ -13,6 +17,7 @@ mod words;
 
 use std::fmt::{self, Display, Formatter};
 
+pub use limits::Limits;
 pub use subject::{Subject, UserFacts, is_token_name};
 
 use pattern::Pattern;
@@ -54,6 +59,7 @@ impl Verb {
 #[derive(Clone, Debug)]
 pub struct Policy {
     rules: Vec<Rule>,
+    limits: Vec<(Who, Limits)>,
 }
 
 #[derive(Clone, Debug)]
@@ -75,7 +81,7 @@ pub struct Allowed<'a> {
 impl Policy {
     /// From what a file holds. The error names every mistake with its line.
     pub fn parse(content: &[u8]) -> Result<Policy, String> {
-        let mut rules = parse::rules(content).map_err(|mistakes| mistakes.join("; "))?;
+        let parse::Lines { mut rules, limits } = parse::lines(content).map_err(|mistakes| mistakes.join("; "))?;
         if !rules.iter().any(|rule| rule.verbs.contains(&Verb::ForceRelease)) {
             rules.push(Rule {
                 line: None,
@@ -84,7 +90,7 @@ impl Policy {
                 patterns: vec![Pattern::everything()],
             });
         }
-        Ok(Policy { rules })
+        Ok(Policy { rules, limits })
     }
 
     pub fn allows(&self, subject: &Subject, verb: Verb, key: &str) -> bool {
@@ -107,6 +113,15 @@ impl Policy {
     /// Whether it may be allowed with any key at all.
     pub fn allows_somewhere(&self, subject: &Subject, verb: Verb) -> bool {
         self.of(subject, verb).any(|rule| rule.patterns.iter().any(|pattern| pattern.can_match(subject)))
+    }
+
+    /// What a caller may have at once: by the lines that name it, else by those of `*`. Of several the lowest limit counts.
+    pub fn limits(&self, subject: &Subject) -> Limits {
+        let all = |is_any: bool| {
+            let of_these = self.limits.iter().filter(|(who, _)| who.is_any() == is_any && who.is(subject));
+            of_these.fold(Limits::default(), |lowest, (_, limits)| lowest.lower(*limits))
+        };
+        all(false).or(all(true))
     }
 
     fn of(&self, subject: &Subject, verb: Verb) -> impl Iterator<Item = &Rule> {

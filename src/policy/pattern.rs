@@ -119,6 +119,9 @@ impl Part {
             Part::Claim(name) => subject.claim(name),
         };
         values.retain(|value| !value.is_empty() && end.is_none_or(|end| !value.contains(end)));
+        // Each once, so that a claim which names one thing a thousand times is not tried a thousand times.
+        values.sort_unstable();
+        values.dedup();
         values
     }
 }

@@ -122,6 +122,11 @@ impl Who {
         }
     }
 
+    /// Whether it is about everyone of a kind.
+    pub fn is_any(&self) -> bool {
+        matches!(self, Who::AnyUser | Who::AnyToken)
+    }
+
     pub fn is(&self, subject: &Subject) -> bool {
         match (self, subject) {
             (Who::AnyUser, Subject::User(_))

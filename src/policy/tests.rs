@@ -234,3 +234,32 @@ fn removing_a_line_never_allows_more() {
     }
     assert!(allowed > 1000, "{allowed}");
 }
+
+#[test]
+fn limits_are_by_name_before_star_and_the_lowest_of_each() {
+    let text = "token:* lock *\ntoken:* limit locks=10 ttl=1h\ntoken:ci limit locks=100 waiters=20\n\
+        permission:batch limit locks=5 requests=7\nuser:ann limit locks=6\nuser:* limit holds=1\nanonymous limit ttl=500ms\n";
+    let policy = policy(text);
+    let none = Limits::default();
+    let ci = Limits { locks: Some(100), waiters: Some(20), ttl_ms: Some(3_600_000), ..none };
+    assert_eq!(policy.limits(&token("ci")), ci);
+    assert_eq!(policy.limits(&token("web")), Limits { locks: Some(10), ttl_ms: Some(3_600_000), ..none });
+    let ann = user("ann", json!({"permissions": "batch"}));
+    assert_eq!(policy.limits(&ann), Limits { locks: Some(5), requests: Some(7), holds: Some(1), ..none });
+    assert_eq!(policy.limits(&Subject::Anonymous), Limits { ttl_ms: Some(500), ..none });
+    for (line, expected) in [
+        ("token:ci limit", "names no limit"),
+        ("token:ci limit lock=1", "`lock=1` is no limit"),
+        ("token:ci limit locks", "expected a number"),
+        ("token:ci limit locks=-1", "expected a number"),
+        ("token:ci limit locks=1 locks=2", "twice"),
+        ("token:ci limit ttl=5", "expected 10ms to 8760h"),
+        ("token:ci limit ttl=1ms", "expected 10ms to 8760h"),
+        ("root limit locks=1 x=2", "`root` is no subject"),
+        ("root limit locks=1 x=2", "`x=2` is no limit"),
+        ("token:ci limit locks=1", "no rule"),
+    ] {
+        let mistakes = Policy::parse(line.as_bytes()).expect_err(line);
+        assert!(mistakes.contains(expected), "{line}: {mistakes}");
+    }
+}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{self, PathBuf};
 
 /// The parts of the program, from the ground up: each may name those before it, and none that comes after.
-const FLOORS: [&[&str]; 15] = [
+const FLOORS: [&[&str]; 16] = [
     &["drain", "json", "metrics", "timer"],
     &["request", "secret"],
     &["log"],
@@ -14,6 +14,7 @@ const FLOORS: [&[&str]; 15] = [
     &["auth"],
     &["directory"],
     &["lock"],
+    &["quota"],
     &["hold"],
     &["election"],
     &["readiness"],

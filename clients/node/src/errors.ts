@@ -113,7 +113,7 @@ export interface Problem {
 }
 
 const UNAVAILABLE = new Set(
-  "too-many-waiters too-many-requests overloaded draining redis-unavailable redis-refused too-late".split(" "),
+  "too-many-waiters too-many-requests quota-exceeded overloaded draining redis-unavailable redis-refused too-late".split(" "),
 );
 
 /** The message of a LockHeld. */

@@ -19,9 +19,9 @@ use super::messages::{
 };
 use super::{Asked, ID, STORE_TYPE, STORE_VERSION, acquire, admit, release};
 use crate::api::answer::denial;
+use crate::api::caller::Caller;
 use crate::api::context::Context;
 use crate::api::failure::{Failure, Grpc};
-use crate::api::rights::Rights;
 use crate::api::wire::confirming;
 use crate::api::{Failed, Served, request_of};
 use crate::request;
@@ -140,31 +140,34 @@ async fn run(cx: &Context, request: Request<Incoming>, call: Call) -> Result<Res
     let (parts, body) = request.into_parts();
     cx.gate.admit(&parts)?;
     let request = Request::from_parts(parts, body);
-    let rights = admit(cx, &request).await?;
+    let caller = admit(cx, &request).await?;
+    if call != Call::Unlock {
+        caller.spend()?;
+    }
     if call == Call::Other {
         return Err(Failure::NoSuchRoute.into());
     }
     let body = read_body(request).await.map_err(Failure::from)?;
     match call {
-        Call::TryLock => try_lock(cx, &rights, body).await,
-        Call::Unlock => unlock(cx, &rights, body).await,
+        Call::TryLock => try_lock(cx, &caller, body).await,
+        Call::Unlock => unlock(cx, &caller, body).await,
         Call::Metadata | Call::Other => metadata(cx, body),
     }
 }
 
-async fn try_lock(cx: &Context, rights: &Rights, body: Bytes) -> Result<Response, Refusal> {
+async fn try_lock(cx: &Context, caller: &Caller, body: Bytes) -> Result<Response, Refusal> {
     let TryLockRequest { store_name, resource_id, lock_owner, expiry_in_seconds } = frame::read(body)?;
     let asked = Asked { resource: resource_id, owner: lock_owner, expiry_in_seconds };
     let terms = asked.into_terms(&store_name, &cx.dapr_stores, &cx.limits)?;
-    let (success, unconfirmed) = acquire(cx, rights, terms).await?;
-    Ok(confirming(answered(frame::write(&TryLockResponse { success })), unconfirmed))
+    let (success, (unconfirmed, seat)) = acquire(cx, caller, terms).await?;
+    Ok(confirming(answered(frame::write(&TryLockResponse { success })), unconfirmed, seat))
 }
 
-async fn unlock(cx: &Context, rights: &Rights, body: Bytes) -> Result<Response, Refusal> {
+async fn unlock(cx: &Context, caller: &Caller, body: Bytes) -> Result<Response, Refusal> {
     let UnlockRequest { store_name, resource_id, lock_owner } = frame::read(body)?;
     let asked = Asked { resource: resource_id, owner: lock_owner, expiry_in_seconds: 0 };
     let (key, owner) = asked.into_lock(&store_name, &cx.dapr_stores)?;
-    let status = release(cx, rights, key, owner).await? as i32;
+    let status = release(cx, caller, key, owner).await? as i32;
     Ok(answered(frame::write(&UnlockResponse { status })))
 }
 

@@ -19,11 +19,12 @@ pub async fn try_lock(cx: &Context, request: Request<Incoming>, store: String) -
     struct TryLockView {
         success: bool,
     }
-    let rights = admit(cx, &request).await?;
+    let caller = admit(cx, &request).await?;
+    caller.spend()?;
     let body = read_body(request).await?;
     let terms = LockBody::asked(&body)?.into_terms(&segment(&store, "store")?, &cx.dapr_stores, &cx.limits)?;
-    let (success, unconfirmed) = acquire(cx, &rights, terms).await?;
-    Ok(confirming(json(StatusCode::OK, &TryLockView { success }), unconfirmed))
+    let (success, (unconfirmed, seat)) = acquire(cx, &caller, terms).await?;
+    Ok(confirming(json(StatusCode::OK, &TryLockView { success }), unconfirmed, seat))
 }
 
 /// `POST /v1.0-alpha1/unlock/{store}`: releases the owner's lease of the key.
@@ -32,10 +33,10 @@ pub async fn unlock(cx: &Context, request: Request<Incoming>, store: String) -> 
     struct UnlockView {
         status: u8,
     }
-    let rights = admit(cx, &request).await?;
+    let caller = admit(cx, &request).await?;
     let body = read_body(request).await?;
     let (key, owner) = LockBody::asked(&body)?.into_lock(&segment(&store, "store")?, &cx.dapr_stores)?;
-    let status = release(cx, &rights, key, owner).await? as u8;
+    let status = release(cx, &caller, key, owner).await? as u8;
     Ok(json(StatusCode::OK, &UnlockView { status }))
 }
 
@@ -55,7 +56,7 @@ pub async fn metadata(cx: &Context, request: Request<Incoming>) -> Result<Respon
         runtime_version: &'a str,
         components: Vec<Component<'a>>,
     }
-    admit(cx, &request).await?;
+    admit(cx, &request).await?.spend()?;
     let component = |name| Component { name, r#type: STORE_TYPE, version: STORE_VERSION, capabilities: [] };
     let view = MetadataView {
         id: ID,

@@ -17,14 +17,16 @@ pub(super) use http::{answer, health, metadata, refuse, try_lock, unlock};
 use hyper::Request;
 use hyper::body::Incoming;
 
+use super::caller::Caller;
 use super::context::{Context, asked_by_token};
 use super::failure::{Denial, Failure};
 use super::owner_names;
-use super::rights::Rights;
+use super::quotas;
 use super::settings::DaprStore;
 use crate::auth::Anonymous;
 use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Owner, Reentry, Ttl, Unconfirmed};
 use crate::policy::Verb;
+use crate::quota::Seat;
 use crate::request;
 
 /// Between the parts of a lock's name.
@@ -107,20 +109,33 @@ impl Asked {
 }
 
 /// Acquires a key: whether it was granted, and what confirms that. Its owner is refused, too: there is no renewal.
-async fn acquire(cx: &Context, rights: &Rights, terms: LockTerms) -> Result<(bool, Unconfirmed), Failure> {
+async fn acquire(cx: &Context, caller: &Caller, terms: LockTerms) -> Result<(bool, Grant), Failure> {
     let LockTerms { key, owner, ttl } = terms;
-    rights.need(Verb::Lock, &key)?;
-    let owner = rights.system(owner.id);
-    let (content, unconfirmed) = cx.locks.acquire(key, Attempt::plain(owner, ttl, Reentry::Refuse)).await?;
-    Ok((!matches!(content, Acquired::Held(..)), unconfirmed))
+    let quota = caller.quota.as_ref();
+    caller.rights.need(Verb::Lock, &key)?;
+    let ttl = quotas::within(quota, "expiryInSeconds", ttl)?;
+    let attempt = Attempt::plain(caller.rights.system(owner.id), ttl, Reentry::Refuse);
+    let mut seat = quotas::reserve(quota, &key, &attempt)?;
+    let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
+    if let Acquired::Granted(lease) | Acquired::Replayed(lease) | Acquired::Renewed(lease) = &content {
+        seat.iter_mut().for_each(|seat| seat.granted(lease));
+    }
+    Ok((!matches!(content, Acquired::Held(..)), (unconfirmed, seat)))
 }
+
+/// What confirms a grant, and its place among the caller's locks.
+type Grant = (Unconfirmed, Option<Seat>);
 
 /// Releases the owner's lease of a key. Under a policy that is one which the same credential got: two callers may choose
 /// one name.
-async fn release(cx: &Context, rights: &Rights, key: Key, owner: Owner) -> Result<Unlocked, Failure> {
+async fn release(cx: &Context, caller: &Caller, key: Key, owner: Owner) -> Result<Unlocked, Failure> {
+    let rights = &caller.rights;
     let (may_lock, owner) = (rights.may(Verb::Lock, &key), rights.system(owner.id));
-    Ok(match cx.holds.release_key(&cx.locks, key, owner).await? {
-        Changed::Done(()) => Unlocked::Success,
+    Ok(match cx.holds.release_key(&cx.locks, key.clone(), owner).await? {
+        Changed::Done(()) => {
+            caller.quota.as_ref().inspect(|quota| quota.released_key(&key));
+            Unlocked::Success
+        }
         // Whether another owner has it, or none, is nothing that the caller may know.
         _ if !may_lock => return Err(rights.denied(Verb::Lock)),
         Changed::Lost(_) => Unlocked::DoesNotExist,
@@ -129,14 +144,14 @@ async fn release(cx: &Context, rights: &Rights, key: Key, owner: Owner) -> Resul
 }
 
 /// Admits service callers, as the native API does, and callers with Dapr's API token.
-async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<Rights, Failure> {
+async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
     if let Some(name) = cx.authenticator.dapr_system(request.headers())? {
         asked_by_token(&name);
-        return Ok(cx.service(name).rights);
+        return Ok(cx.service(name));
     }
-    let caller = cx.caller(request, Anonymous::Lock).await?;
+    let caller = cx.identify(request, Anonymous::Lock).await?;
     if caller.owner.is_some() {
         return Err(Failure::Forbidden(Denial::User));
     }
-    Ok(caller.rights)
+    Ok(caller)
 }

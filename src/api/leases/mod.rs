@@ -15,9 +15,12 @@ use super::failure::{Denial, Failure};
 use super::known;
 use super::language::Language;
 use super::pagination::{self, Bounds, Form, Page, Text};
+use super::quotas;
 use super::wire::{confirming, json, number, reason};
 use crate::auth::Anonymous;
-use crate::lock::{Acquired, Attempt, Changed, Forced, Key, LeaseRef, Listed, LockConfig, Reentry, Target, Token, Ttl};
+use crate::lock::{
+    Acquired, Attempt, Changed, Forced, Key, Lease, LeaseRef, Listed, LockConfig, Reentry, Target, Token, Ttl,
+};
 use crate::policy::Verb;
 use crate::request;
 use crate::server::{Response, read_body};
@@ -51,14 +54,19 @@ pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response
     let body = read_body(request).await?;
     let (key, ttl) = body::strict::<CreateBody>(&body, &[])?.asked(&cx.limits)?;
     caller.rights.need(Verb::Lock, &key)?;
-    let Caller { owner, rights, owner_prefix, .. } = caller;
+    let Caller { owner, rights, quota, owner_prefix, .. } = caller;
+    let ttl = quotas::within(quota.as_ref(), "leasePeriod", ttl)?;
     let attempt = match (owner, owner_prefix) {
         (Some(user), _) => Attempt::plain(user, ttl, Reentry::Extend),
         (None, Some(prefix)) => Attempt::plain(rights.system(cx.owner_names.next_of(&prefix)), ttl, Reentry::Refuse),
         (None, None) => Attempt::plain(rights.system(cx.owner_names.next()), ttl, Reentry::Refuse),
     };
+    let mut seat = quotas::reserve(quota.as_ref(), &key, &attempt)?;
     let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
-    let granted = |status, lease| Ok(confirming(json(status, &LeaseDto::from(lease)), unconfirmed));
+    let granted = |status, lease: &Lease| {
+        seat.iter_mut().for_each(|seat| seat.granted(lease));
+        Ok(confirming(json(status, &LeaseDto::from(lease)), unconfirmed, seat))
+    };
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Renewed(lease) | Acquired::Replayed(lease) => granted(StatusCode::OK, &lease),
@@ -72,6 +80,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
     let token = token_in(&token)?;
     let query = request.uri().query().unwrap_or_default();
     let ttl = ttl(&cx.limits, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
+    let ttl = quotas::within(caller.quota.as_ref(), "leasePeriod", ttl)?;
     let token = token.ok_or(Failure::NoSuchLease)?;
     if let Some(key) = of_a_policy(cx, &caller, token).await?
         && !caller.rights.may(Verb::Lock, &key)
@@ -79,8 +88,14 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
         return Err(unseen(&caller, Verb::Lock));
     }
     match cx.locks.renew(LeaseRef::Token(token), caller.claimant(), Some(ttl)).await? {
-        Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseDto::from(&lease))),
-        Changed::Lost(_) => Err(Failure::NoSuchLease),
+        Changed::Done(lease) => {
+            cx.renewed(&lease);
+            Ok(json(StatusCode::OK, &LeaseDto::from(&lease)))
+        }
+        Changed::Lost(_) => {
+            cx.ended(token);
+            Err(Failure::NoSuchLease)
+        }
         Changed::NotYours => Err(Failure::NotYours),
     }
 }
@@ -102,10 +117,14 @@ pub async fn release(
     }
     match cx.holds.release(&cx.locks, LeaseRef::Token(token), caller.claimant(), None).await? {
         Changed::Done(()) => {
+            cx.released(token, None);
             let text = language.choose("The lock was released.", "Die Sperre wurde freigegeben.");
             Ok(message(StatusCode::OK, "released", text, language))
         }
-        Changed::Lost(_) => Err(Failure::NoSuchLease),
+        Changed::Lost(_) => {
+            cx.ended(token);
+            Err(Failure::NoSuchLease)
+        }
         Changed::NotYours => Err(Failure::NotYours),
     }
 }
@@ -134,6 +153,7 @@ pub async fn remove(
     }
     match cx.locks.force(Target::Lease(LeaseRef::Token(token)), request::caller(), reason.as_deref()).await? {
         Forced::Taken(_) => {
+            cx.ended(token);
             let text = language.choose("The lock was force-released.", "Die Sperre wurde zwangsweise freigegeben.");
             Ok(message(StatusCode::OK, "removed", text, language))
         }

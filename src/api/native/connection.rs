@@ -15,6 +15,7 @@ use crate::api::failure::Failure;
 use crate::api::wire::rfc3339;
 use crate::hold::{Client, Granted, Keeper, Told};
 use crate::lock::{Lease, LockFailure, Owner, Ttl};
+use crate::quota::HoldSeat;
 use crate::redis::RedisFailure;
 
 /// Keeps locks for clients at the far end of connections.
@@ -36,12 +37,12 @@ impl ConnectionKeeper {
     pub fn keep(
         self,
         granted: Granted,
-        permit: Arc<Permit>,
+        (permit, seat): (Arc<Permit>, Option<HoldSeat>),
         ttl: Ttl,
         lines: Lines,
     ) -> impl Future<Output = ()> + Send + use<> {
         let ConnectionKeeper { keeper, count, lost } = self;
-        let kept = keeper.keep(granted, ttl, Arc::new(Connection { lines, permit, lost }));
+        let kept = keeper.keep(granted, ttl, Arc::new(Connection { lines, permit, lost, _seat: seat }));
         count.inc();
         async move {
             kept.await;
@@ -54,6 +55,8 @@ struct Connection {
     lines: Lines,
     permit: Arc<Permit>,
     lost: IntCounterVec,
+    /// Its place among the holds of its caller.
+    _seat: Option<HoldSeat>,
 }
 
 impl Client for Connection {

@@ -29,7 +29,10 @@ pub async fn force(
         None => Target::Key(key.clone()),
     };
     let leases = match cx.locks.force(target, request::caller(), reason).await? {
-        Forced::Taken(leases) => leases,
+        Forced::Taken(leases) => {
+            leases.iter().for_each(|lease| cx.ended(lease.token));
+            leases
+        }
         Forced::Free | Forced::Other if token.is_some() => return Err(Failure::Lost),
         Forced::Free => return Ok(no_content()),
         Forced::Other => return Err(Failure::Held(Holder::UNKNOWN)),

@@ -15,6 +15,7 @@ use super::progress;
 use super::request::{AcquireBody, idempotency_key, key_in};
 use crate::api::context::Context;
 use crate::api::failure::Failure;
+use crate::api::quotas::Places;
 use crate::auth::Anonymous;
 use crate::policy::Verb;
 use crate::request::continued;
@@ -34,7 +35,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));
     }
-    let (mut attempt, rights) = body.attempt(cx, caller, name)?;
+    let (mut attempt, rights, quota) = body.attempt(cx, caller, name)?;
     attempt.is_hold = true;
     let ttl = attempt.ttl;
     if ttl.as_ms() < MIN_TTL_MS {
@@ -43,13 +44,15 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
             "ttlMs: expected an integer from {MIN_TTL_MS} to {max_ms} for a hold"
         )));
     }
+    let places = Places::reserve(quota.as_ref(), &key, &attempt)?;
     peer.watch(Duration::from_millis(ttl.as_ms()));
     if streams_progress {
-        return progress::stream(cx, key, attempt, permit, rights).await;
+        return progress::stream(cx, key, attempt, permit, (rights, places)).await;
     }
     let granted = acquire(cx.locks.clone(), key, attempt, Arc::clone(&permit)).await;
     let granted = granted.map_err(|failure| rights.shown_failure(failure))?;
     let (lines, response) = Lines::open();
-    tokio::spawn(continued(ConnectionKeeper::of(cx).keep(granted, permit, ttl, lines)));
+    let seat = places.taken(&granted.lease);
+    tokio::spawn(continued(ConnectionKeeper::of(cx).keep(granted, (permit, seat), ttl, lines)));
     Ok(response)
 }

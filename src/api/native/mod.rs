@@ -32,9 +32,10 @@ use super::body;
 use super::context::Context;
 use super::failure::Failure;
 use super::known;
+use super::quotas;
 use super::wire::{confirming, flag, json, no_content, reason};
 use crate::auth::{Anonymous, Shown};
-use crate::lock::{Acquired, Attempt, Changed, Holder, Key, LeaseRef, State, Token, Unconfirmed};
+use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, State, Token, Unconfirmed};
 use crate::policy::Verb;
 use crate::server::{Peer, Response, read_body};
 pub use elections::{election, election_events, leader, resign};
@@ -59,7 +60,8 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     let name = idempotency_key(request.headers())?;
     let (head, body) = request.into_parts();
     let body = AcquireBody::read(&head, body).await?;
-    let (attempt, rights) = body.attempt(cx, caller, name)?;
+    let (attempt, rights, quota) = body.attempt(cx, caller, name)?;
+    let mut seat = quotas::reserve(quota.as_ref(), &key, &attempt)?;
     let acquired = if attempt.wait.is_some() {
         peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
         let shown = cx.authenticator.shown(&head.headers);
@@ -70,7 +72,10 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
         cx.locks.acquire(key, attempt).await?
     };
     let (content, unconfirmed) = acquired;
-    let granted = |status, lease| Ok(confirming(json(status, &LeaseView::from(lease)), unconfirmed));
+    let granted = |status, lease: &Lease| {
+        seat.iter_mut().for_each(|seat| seat.granted(lease));
+        Ok(confirming(json(status, &LeaseView::from(lease)), unconfirmed, seat))
+    };
     match content {
         Acquired::Granted(lease) => granted(StatusCode::CREATED, &lease),
         Acquired::Replayed(lease) | Acquired::Renewed(lease) => granted(StatusCode::OK, &lease),
@@ -116,10 +121,17 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     let body = read_body(request).await?;
     let body = if body.is_empty() { RenewBody { ttl_ms: None } } else { body::strict(&body, PARAMETERS)? };
     let ttl = body.ttl_ms.map(|ttl| ttl_of(&cx.limits, &ttl)).transpose()?;
-    let which = LeaseRef::KeyToken(key, token.ok_or(Failure::Lost)?);
-    match cx.locks.renew(which, caller.claimant(), ttl).await? {
-        Changed::Done(lease) => Ok(json(StatusCode::OK, &LeaseView::from(&lease))),
-        Changed::Lost(_) => Err(Failure::Lost),
+    let ttl = ttl.map(|ttl| quotas::within(caller.quota.as_ref(), "ttlMs", ttl)).transpose()?;
+    let token = token.ok_or(Failure::Lost)?;
+    match cx.locks.renew(LeaseRef::KeyToken(key, token), caller.claimant(), ttl).await? {
+        Changed::Done(lease) => {
+            cx.renewed(&lease);
+            Ok(json(StatusCode::OK, &LeaseView::from(&lease)))
+        }
+        Changed::Lost(_) => {
+            cx.ended(token);
+            Err(Failure::Lost)
+        }
         Changed::NotYours => Err(Failure::NotYours),
     }
 }
@@ -143,10 +155,17 @@ pub async fn release(cx: &Context, request: Request<Incoming>, key: String) -> R
             caller.rights.need_release(&cx.locks, &key, token).await?;
             // To keep the key taken for longer is more than to release it.
             rest_ms.map_or(Ok(()), |_| caller.rights.need(Verb::Lock, &key))?;
-            let which = LeaseRef::KeyToken(key, token.ok_or(Failure::Lost)?);
+            let token = token.ok_or(Failure::Lost)?;
+            let which = LeaseRef::KeyToken(key, token);
             match cx.holds.release(&cx.locks, which, caller.claimant(), rest_ms).await? {
-                Changed::Done(()) => Ok(no_content()),
-                Changed::Lost(_) => Err(Failure::Lost),
+                Changed::Done(()) => {
+                    cx.released(token, rest_ms);
+                    Ok(no_content())
+                }
+                Changed::Lost(_) => {
+                    cx.ended(token);
+                    Err(Failure::Lost)
+                }
                 Changed::NotYours => Err(Failure::NotYours),
             }
         }

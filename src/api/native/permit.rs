@@ -39,16 +39,14 @@ impl Permit {
                 None => Ok(true),
             },
             // A caller who needed no credential before needs none now: no reloaded file decides that.
-            Ok(Principal::Anonymous) => Ok(owner.kind == OwnerKind::System && is_of(owner, "anonymous")),
-            Ok(Principal::System(name)) => {
-                Ok(owner.kind == OwnerKind::System && is_of(owner, &format!("token:{name}")))
-            }
+            Ok(Principal::Anonymous) => Ok(is_of(owner, || "anonymous".to_owned())),
+            Ok(Principal::System(name)) => Ok(is_of(owner, || format!("token:{name}"))),
             Err(_) => Ok(false),
         }
     }
 }
 
-/// Whether the owner came by this credential, as far as a policy tells them apart.
-fn is_of(owner: &Owner, credential: &str) -> bool {
-    owner.credential.as_deref().is_none_or(|came| came == credential)
+/// Whether it is a service caller's owner, who came by this credential as far as a policy tells them apart.
+fn is_of(owner: &Owner, credential: impl FnOnce() -> String) -> bool {
+    owner.kind == OwnerKind::System && owner.credential.as_deref().is_none_or(|came| came == credential())
 }

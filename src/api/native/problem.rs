@@ -34,6 +34,11 @@ pub struct Problem<'a> {
     /// The token that holds the key, where the request had another one.
     #[serde(skip_serializing_if = "Option::is_none")]
     token: Option<Token>,
+    /// Of which the caller has as many as it may, and how many that are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max: Option<u64>,
     /// The request's id in the log.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
@@ -51,6 +56,10 @@ impl<'a> Problem<'a> {
             Failure::Held(holder) => Some(holder),
             _ => queue.and_then(|queue| queue.holder.as_ref()),
         };
+        let exceeded = match failure {
+            Failure::QuotaExceeded(exceeded) => Some(exceeded),
+            _ => None,
+        };
         Problem {
             r#type: docs.type_of(code),
             title: status.canonical_reason().unwrap_or_default(),
@@ -66,6 +75,8 @@ impl<'a> Problem<'a> {
                 Failure::Fenced { token, .. } => *token,
                 _ => None,
             },
+            limit: exceeded.map(|exceeded| exceeded.limit.label()),
+            max: exceeded.map(|exceeded| exceeded.max),
             request_id: request::id(),
         }
     }
@@ -99,6 +110,7 @@ fn detail(failure: &Failure, sentence: &str) -> String {
         // The reason is about the caller's own request, and so is no secret to the caller.
         Failure::BadRequest(reason) | Failure::NoSuchElection(reason) => reason.clone(),
         Failure::Forbidden(denial) => format!("Not allowed: {}.", denial.sentence()),
+        Failure::QuotaExceeded(exceeded) => format!("{exceeded}; release some, or retry later"),
         Failure::MethodNotAllowed(allowed) => format!("The method is not allowed here; these are: {allowed}."),
         // The caller gets the advice, but not Redis's own text, which has internal names.
         Failure::RedisRefused { advice: Some(advice), .. } => {

@@ -17,6 +17,7 @@ use super::problem::Problem;
 use super::view::HolderView;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
+use crate::api::quotas::Places;
 use crate::api::rights::Rights;
 use crate::hold::Granted;
 use crate::lock::held::SIGN_OF_LIFE;
@@ -35,7 +36,7 @@ pub async fn stream(
     key: Key,
     mut attempt: Attempt,
     permit: Arc<Permit>,
-    rights: Rights,
+    (rights, places): (Rights, Places),
 ) -> Result<Response, Failure> {
     let (tell, mut progress) = watch::channel(None);
     let ttl = attempt.ttl;
@@ -65,7 +66,10 @@ pub async fn stream(
             },
         };
         match outcome {
-            Ok(granted) => keeper.keep(granted, permit, ttl, lines).await,
+            Ok(granted) => {
+                let seat = places.taken(&granted.lease);
+                keeper.keep(granted, (permit, seat), ttl, lines).await;
+            }
             Err(failure) => {
                 let failure = rights.shown_failure(failure);
                 tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");

@@ -17,10 +17,12 @@ use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::owner_names;
+use crate::api::quotas;
 use crate::api::rights::Rights;
 use crate::api::wire::{self, number};
 use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Mode, Owner, Reentry, Terms, Token, Ttl, Wait};
+use crate::quota::Quota;
 use crate::request;
 use crate::server::{read_body, read_body_behind};
 
@@ -92,15 +94,25 @@ impl AcquireBody {
     }
 
     /// The attempt that the body asks for, and what its caller may see.
-    pub fn attempt(self, cx: &Context, caller: Caller, name: Option<String>) -> Result<(Attempt, Rights), Failure> {
-        let Caller { owner, rights, owner_prefix, .. } = caller;
+    pub fn attempt(
+        self,
+        cx: &Context,
+        caller: Caller,
+        name: Option<String>,
+    ) -> Result<(Attempt, Rights, Option<Quota>), Failure> {
+        let Caller { owner, rights, quota, owner_prefix, .. } = caller;
+        let has_ttl = self.ttl_ms.is_some();
         let make_name = || match &owner_prefix {
             Some(prefix) => cx.owner_names.next_of(prefix),
             None => cx.owner_names.next(),
         };
         let mut attempt = self.asked(&cx.limits, owner, name, make_name)?;
         attempt.owner.credential = rights.credential();
-        Ok((attempt, rights))
+        attempt.ttl = match has_ttl {
+            true => quotas::within(quota.as_ref(), "ttlMs", attempt.ttl)?,
+            false => quotas::shortened(quota.as_ref(), attempt.ttl),
+        };
+        Ok((attempt, rights, quota))
     }
 
     /// The attempt that the body asks for: by `user`, or by a service caller's owner, whose name `make_name` makes if none

@@ -16,6 +16,7 @@ use crate::api::language::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
 use crate::lock::{Expiry, Holder, Key, Lease, Mode, Owner, Sharing, Terms, Token, Ttl};
 use crate::policy::Verb;
+use crate::quota::{Exceeded, Limit};
 
 const ROUTES: &str = include_str!("../route.rs");
 const FAILURES: &str = include_str!("../failure.rs");
@@ -201,6 +202,7 @@ fn failures() -> Vec<Failure> {
         Failure::WaitTimeout(Some(Box::new(Queue { holder: Some(holder()), waiters: 2 }))),
         Failure::TooManyWaiters(log()),
         Failure::TooManyRequests(log()),
+        Failure::QuotaExceeded(Exceeded { limit: Limit::Locks, max: 100 }),
         Failure::Overloaded(log()),
         Failure::Draining,
         Failure::RedisUnavailable(log()),
@@ -232,6 +234,8 @@ fn can_fail(dialect: Dialect, failure: &Failure) -> bool {
         | Failure::Draining => dialect == Dialect::Native,
         Failure::Held(_) | Failure::RenewedTooLate(_) => !is_dapr,
         Failure::TooManyRequests(_) => matches!(dialect, Dialect::Leases | Dialect::Native),
+        // So is what ends one refused by no limit of its caller.
+        Failure::QuotaExceeded(_) => dialect != Dialect::Dapr(DaprCall::Unlock),
         // What ends a lease is never turned away for load: it makes room.
         Failure::Overloaded(_) => dialect != Dialect::Dapr(DaprCall::Unlock),
         Failure::TooLate(_) => dialect != Dialect::Dapr(DaprCall::Unlock) && dialect != Dialect::Dapr(DaprCall::Probe),

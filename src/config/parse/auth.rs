@@ -2,15 +2,15 @@
 
 use std::path::Path;
 
-use super::{Check, given, or_none};
+use super::{Check, given, millis, or_none};
 use crate::auth::jwt::{JwtKeys, Verifier};
 use crate::auth::{Anonymous, ApiTokens, AuthConfig, TokenFolder, bearer_token, unwise_if_short};
-use crate::config::flags::AuthFlags;
-use crate::policy::Policy;
+use crate::config::flags::{AuthFlags, QuotaFlags};
+use crate::policy::{Limits, Policy};
 use crate::secret::{OPEN_TO_OTHERS, Unwise, WRITABLE_BY_OTHERS};
 
 impl Check {
-    pub fn auth(&mut self, flags: &AuthFlags) -> Option<AuthConfig> {
+    pub fn auth(&mut self, flags: &AuthFlags, quotas: &QuotaFlags) -> Option<AuthConfig> {
         let secret_file = given(&flags.jwt_secret_file).map(Path::new);
         let public_file = given(&flags.jwt_public_key_file).map(Path::new);
         if secret_file.is_some() && public_file.is_some() {
@@ -59,9 +59,24 @@ impl Check {
             jwt: or_none(jwt)?,
             api_tokens: api_tokens?,
             policy: or_none(policy)?,
+            limits: self.limits(quotas),
             user_directory: user_directory.unwrap_or_default(),
             anonymous: or_none(anonymous)?,
         })
+    }
+
+    fn limits(&mut self, flags: &QuotaFlags) -> Limits {
+        let mut count = |flag, text: &Option<String>| {
+            let number = given(text).and_then(|text| self.count(flag, text, 0, Limits::MOST as usize));
+            number.map(|number| number as u64)
+        };
+        let locks = count("--caller-locks", &flags.caller_locks);
+        let waiters = count("--caller-waiters", &flags.caller_waiters);
+        let holds = count("--caller-holds", &flags.caller_holds);
+        let requests = count("--caller-requests", &flags.caller_requests);
+        let [shortest, longest] = Limits::TTLS;
+        let ttl = given(&flags.caller_ttl).and_then(|text| self.duration("--caller-ttl", text, shortest, longest));
+        Limits { locks, waiters, holds, requests, ttl_ms: ttl.map(millis) }
     }
 
     /// The API tokens of the file and of the folder; `None` where something is wrong with them.

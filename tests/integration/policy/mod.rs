@@ -5,6 +5,7 @@ mod follow;
 mod holders;
 mod lists;
 mod owners;
+mod quotas;
 mod routes;
 mod settings;
 mod streams;

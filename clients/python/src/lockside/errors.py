@@ -99,7 +99,7 @@ class LockLost(LocksideError):
 
 
 _UNAVAILABLE = frozenset(
-    "too-many-waiters too-many-requests overloaded draining redis-unavailable redis-refused too-late".split()
+    "too-many-waiters too-many-requests quota-exceeded overloaded draining redis-unavailable redis-refused too-late".split()
 )
 
 

@@ -288,6 +288,7 @@ async fn every_operation_answers_as_documented_and_with_every_status_that_is_doc
         errors::of_settings(&document).await;
         errors::of_redis(&document).await;
         errors::of_refusals(&document).await;
+        errors::of_quotas(&document).await;
         errors::of_many_lists(&document).await;
         errors::of_lost_replies(&document).await;
         errors::of_late_replies(&document).await;

@@ -160,6 +160,16 @@ pub async fn of_refusals(document: &Document) {
     assert_eq!(acquired.json()["code"], "redis-refused", "{}", acquired.text());
 }
 
+/// No caller may send a request, but for renewals and releases.
+pub async fn of_quotas(document: &Document) {
+    let sidecar = Sidecar::who_knows(&TestRedis::shared().url(), &["--caller-requests=0"]).await;
+    for operation in document.that_answer("429") {
+        let answer = operation.call(&sidecar, &known(&operation)).send().await;
+        assert_eq!(answer.status, 429, "{}: {}", operation.id, answer.text());
+        document.check(&operation.id, &answer);
+    }
+}
+
 /// As many lists as may are being read: Redis is frozen, and they wait for it.
 pub async fn of_many_lists(document: &Document) {
     let redis = TestRedis::start(&[]);

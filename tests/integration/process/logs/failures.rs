@@ -181,6 +181,9 @@ async fn of_limits(format: &str, seen: &mut Seen) {
     let fence = format!("{path}/fence?token=7");
     let asks = Some(("key", key.as_str()));
     assert_eq!(sidecar.ask(&Who::System, "POST", &path).send().await.status, 201);
+    let limited = Sidecar::who_knows(&redis.url(), &[format, "--log-level=debug", "--caller-locks=0"]).await;
+    let answer = seen.fails(&limited, &row(user("alice"), "POST", &path, json!({}), asks)).await;
+    assert_eq!(answer.json()["code"], "quota-exceeded", "{}", answer.text());
     let waits = sidecar.ask(&user("waits").0, "POST", &path).header("x-request-id", "r-waits").json(&wait).send();
     let others = async {
         // In Redis itself: a look at the lock would take both places of the requests that may wait for it.

@@ -1,0 +1,49 @@
+//! What a caller's limits mean for its attempts: the places that they need, and how long they may ask for.
+
+use super::failure::Failure;
+use crate::lock::{Attempt, Key, Lease, Reentry, Ttl};
+use crate::quota::{Again, HoldSeat, Quota, Seat, Waits};
+
+/// A place for an attempt; none is needed without a limit.
+pub fn reserve(quota: Option<&Quota>, key: &Key, attempt: &Attempt) -> Result<Option<Seat>, Failure> {
+    let Some(quota) = quota else { return Ok(None) };
+    let waits = if attempt.wait.is_some() { Waits::Yes } else { Waits::No };
+    let may_have_it = attempt.reentry == Reentry::Extend || attempt.name.is_some();
+    let again = if may_have_it { Again::Perhaps } else { Again::Never };
+    Ok(Some(quota.reserve(key, waits, again)?))
+}
+
+/// The places of a hold: as a lock, and as a hold.
+pub struct Places(Option<(Seat, HoldSeat)>);
+
+impl Places {
+    pub fn reserve(quota: Option<&Quota>, key: &Key, attempt: &Attempt) -> Result<Places, Failure> {
+        let Some(of_caller) = quota else { return Ok(Places(None)) };
+        let seat = reserve(quota, key, attempt)?;
+        Ok(Places(seat.map(|seat| of_caller.hold().map(|hold| (seat, hold))).transpose()?))
+    }
+
+    /// The hold has begun; its place is kept until the returned one is dropped.
+    pub fn taken(self, lease: &Lease) -> Option<HoldSeat> {
+        self.0.map(|(seat, mut hold)| {
+            hold.takes(seat, lease);
+            hold
+        })
+    }
+}
+
+/// A ttl that was asked for in this field: 400 above the caller's limit.
+pub fn within(quota: Option<&Quota>, field: &str, ttl: Ttl) -> Result<Ttl, Failure> {
+    match quota.and_then(Quota::ttl_ms) {
+        Some(max_ms) if ttl.as_ms() > max_ms => Err(Failure::BadRequest(format!(
+            "{field}: above the limit of this caller; expected a ttl of at most {max_ms} ms"
+        ))),
+        _ => Ok(ttl),
+    }
+}
+
+/// A ttl that was not asked for: no longer than the caller's limit.
+pub fn shortened(quota: Option<&Quota>, ttl: Ttl) -> Ttl {
+    let max_ms = quota.and_then(Quota::ttl_ms);
+    max_ms.and_then(|max_ms| Ttl::from_ms(ttl.as_ms(), max_ms).or_else(|| Ttl::from_ms(max_ms, max_ms))).unwrap_or(ttl)
+}

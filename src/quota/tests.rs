@@ -1,0 +1,155 @@
+//! What is counted, and what is given back.
+
+use super::*;
+use crate::lock::{Mode, Owner, Terms};
+
+fn key(name: &str) -> Key {
+    Key::parse(name).expect("a key")
+}
+
+fn lease(name: &str, number: u64, valid_for_ms: u64, terms: Terms) -> Lease {
+    Lease {
+        mode: Mode::Exclusive,
+        key: key(name),
+        token: Token::new(number).expect("a token"),
+        owner: Owner::system("o".to_owned()),
+        since_ms: 0,
+        valid_until_ms: valid_for_ms,
+        ttl_ms: valid_for_ms,
+        valid_for_ms,
+        promised_until: None,
+        terms,
+        is_resting: false,
+        meta: None,
+    }
+}
+
+fn quotas(limits: Limits) -> Arc<Quotas> {
+    Arc::new(Quotas::new(limits, None, Arc::new(Metrics::new())))
+}
+
+fn of(quotas: &Arc<Quotas>, name: &str) -> Quota {
+    quotas.of(&Subject::Token(name.into())).expect("a limit")
+}
+
+fn locks(max: u64) -> Arc<Quotas> {
+    quotas(Limits { locks: Some(max), ..Limits::default() })
+}
+
+/// Whether there is room for one more.
+fn has_room(quota: &Quota) -> bool {
+    quota.reserve(&key("any"), Waits::No, Again::Never).is_ok()
+}
+
+/// A lease that its caller has heard of.
+fn granted(quota: &Quota, lease: &Lease) {
+    let mut seat = quota.reserve(&lease.key, Waits::No, Again::Never).expect("room");
+    seat.granted(lease);
+    seat.settle();
+}
+
+#[test]
+fn a_place_is_taken_from_the_reservation_to_the_end_of_the_lease() {
+    let all = locks(1);
+    let (ci, web) = (of(&all, "ci"), of(&all, "web"));
+    let seat = ci.reserve(&key("a"), Waits::No, Again::Never).expect("room");
+    let told = ci.reserve(&key("b"), Waits::No, Again::Never).err();
+    assert_eq!(told, Some(Exceeded { limit: Limit::Locks, max: 1 }));
+    assert!(has_room(&web), "another caller's is another matter");
+    drop(seat);
+    assert!(has_room(&ci), "it was not granted");
+    let one = lease("a", 64, 60_000, Terms::NONE);
+    let mut seat = ci.reserve(&one.key, Waits::No, Again::Never).expect("room");
+    seat.granted(&one);
+    drop(seat);
+    assert!(has_room(&ci), "no caller heard of it");
+    granted(&ci, &one);
+    assert!(!has_room(&ci));
+    all.released(one.token, None);
+    assert!(has_room(&ci));
+    granted(&ci, &one);
+    ci.released_key(&one.key);
+    assert!(has_room(&ci));
+    granted(&ci, &lease("a", 128, 0, Terms::NONE));
+    assert!(has_room(&ci), "it has expired");
+}
+
+#[test]
+fn a_key_that_stays_taken_counts_on() {
+    let all = locks(1);
+    let ci = of(&all, "ci");
+    let one = lease("a", 64, 60_000, Terms::NONE);
+    granted(&ci, &one);
+    all.released(one.token, Some(Duration::from_secs(60)));
+    assert!(!has_room(&ci), "a rest");
+    all.ended(one.token);
+    let two = lease("a", 128, 60_000, Terms { min_hold_ms: 60_000, ..Terms::NONE });
+    granted(&ci, &two);
+    all.released(two.token, None);
+    assert!(!has_room(&ci), "its least hold");
+    all.ended(two.token);
+    let three = lease("a", 192, 0, Terms { delay_ms: 60_000, ..Terms::NONE });
+    granted(&ci, &three);
+    assert!(!has_room(&ci), "its delay");
+}
+
+#[test]
+fn what_the_caller_has_already_needs_no_room() {
+    let all = locks(1);
+    let ci = of(&all, "ci");
+    granted(&ci, &lease("a", 64, 60_000, Terms::NONE));
+    let seat = ci.reserve(&key("a"), Waits::No, Again::Perhaps).expect("its own");
+    assert!(ci.reserve(&key("b"), Waits::No, Again::Perhaps).is_err());
+    assert!(ci.reserve(&key("a"), Waits::No, Again::Never).is_err());
+    let mut seat = seat;
+    seat.granted(&lease("a", 64, 60_000, Terms::NONE));
+    drop(seat);
+    assert!(!has_room(&ci), "a lease that was told of before is not given back");
+    all.renewed(&lease("a", 64, 90_000, Terms::NONE));
+    assert!(!has_room(&ci));
+}
+
+#[test]
+fn waiters_and_holds_have_places_of_their_own() {
+    let all = quotas(Limits { locks: Some(3), waiters: Some(1), holds: Some(1), ..Limits::default() });
+    let ci = of(&all, "ci");
+    let waiting = ci.reserve(&key("a"), Waits::Yes, Again::Never).expect("room");
+    let told = ci.reserve(&key("b"), Waits::Yes, Again::Never).err();
+    assert_eq!(told, Some(Exceeded { limit: Limit::Waiters, max: 1 }));
+    let other = ci.reserve(&key("b"), Waits::No, Again::Never).expect("it does not wait");
+    drop(waiting);
+    let mut hold = ci.hold().expect("room");
+    assert_eq!(ci.hold().err(), Some(Exceeded { limit: Limit::Holds, max: 1 }));
+    hold.takes(other, &lease("b", 64, 0, Terms::NONE));
+    let rest = [ci.reserve(&key("c"), Waits::No, Again::Never), ci.reserve(&key("d"), Waits::No, Again::Never)];
+    assert!(rest.iter().all(Result::is_ok) && !has_room(&ci), "a hold counts as long as its connection lasts");
+    drop(hold);
+    assert!(has_room(&ci) && ci.hold().is_ok());
+}
+
+#[test]
+fn requests_are_refilled_within_a_second() {
+    let mut account = Account::default();
+    let now = Instant::now();
+    let spent = |account: &mut Account, at| (0..10).filter(|_| account.spend(4, at)).count();
+    assert_eq!(spent(&mut account, now), 4);
+    assert_eq!(spent(&mut account, now + Duration::from_millis(500)), 2);
+    assert_eq!(spent(&mut account, now + Duration::from_secs(60)), 4, "no more than the bucket holds");
+    assert_eq!((0..10).filter(|_| account.spend(0, now)).count(), 0);
+}
+
+#[test]
+fn accounts_that_count_nothing_do_not_pile_up() {
+    let all = locks(1);
+    for number in 0..10_000 {
+        assert!(has_room(&of(&all, &format!("caller-{number}"))));
+    }
+    let kept = all.ledger().accounts.len();
+    assert!(kept <= 2 * FEW_ACCOUNTS, "{kept}");
+    let stays = of(&all, "stays");
+    granted(&stays, &lease("a", 64, 60_000, Terms::NONE));
+    for number in 0..1000 {
+        assert!(has_room(&of(&all, &format!("other-{number}"))));
+    }
+    assert!(!has_room(&stays));
+}
