@@ -132,7 +132,9 @@ mod tests {
             ("release", &["del"], true),
             ("force", &["zrem"], true),
             ("force", &["set"], false),
-            ("undo", &["pexpiretime"], true),
+            // Those who wait behind a share that is gone by then are told for how long.
+            ("undo", &["pexpiretime"], false),
+            ("undo", &["getrange"], true),
             ("renew", &["pexpireat"], true),
             ("renew", &["time"], true),
             ("renew", &["getrange"], true),
