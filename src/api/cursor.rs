@@ -1,5 +1,5 @@
-//! Where a page of a list ended: a token. Of a lease that the caller was not shown, it is sealed, since it would be all that
-//! a service caller needs to release that lease.
+//! Where a page of a list ended: a token. Of a lease that the caller was not shown, it is sealed, since it would be all
+//! that a service caller needs to release that lease.
 
 use std::sync::OnceLock;
 

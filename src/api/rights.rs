@@ -1,5 +1,5 @@
-//! What a caller may do with a key, and what it may see of another's lease: the policy, asked in one place. Without a policy
-//! everything is allowed that the API itself allows, and nothing is looked at.
+//! What a caller may do with a key, and what it may see of another's lease: the policy, asked in one place. Without a
+//! policy everything is allowed that the API itself allows, and nothing is looked at.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -155,8 +155,8 @@ impl Rights {
         }
     }
 
-    /// A text that differs for every two states of a key, and that tells nothing of the leases that the caller may not see.
-    /// `None` where it may see all of them.
+    /// A text that differs for every two states of a key, and that tells nothing of the leases that the caller may not
+    /// see. `None` where it may see all of them.
     pub fn mark(&self, state: &State) -> Option<String> {
         let State::Held(holder) = state else { return None };
         let is_seen = !self.are_ruled() || holder.leases().iter().all(|lease| self.see(lease));
@@ -203,8 +203,8 @@ pub fn hidden(holder: Holder) -> Holder {
     Holder::Hidden(Hidden { expiry, is_resting: lease.is_resting })
 }
 
-/// A keyed hash of a token and of how many share its key: by it a caller can tell one holder from the next, and guess the
-/// token of neither.
+/// A keyed hash of a token and of how many share its key: by it a caller can tell one holder from the next, and guess
+/// the token of neither.
 fn hash(token: Token, count: u64) -> u64 {
     static KEY: OnceLock<hmac::Key> = OnceLock::new();
     let key = KEY.get_or_init(|| {

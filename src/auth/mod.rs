@@ -110,9 +110,9 @@ impl Authenticator {
         self.api_tokens.are_set()
     }
 
-    /// The name of the API token in the header that Dapr's clients send it in; an error where something else stands there, or
-    /// where what is shown beside it is no good. Without an API token the header is not for us; of two the first counts, as with
-    /// Dapr.
+    /// The name of the API token in the header that Dapr's clients send it in; an error where something else stands
+    /// there, or where what is shown beside it is no good. Without an API token the header is not for us; of two the
+    /// first counts, as with Dapr.
     pub fn dapr_system(&self, headers: &HeaderMap) -> Result<Option<TokenName>, Unauthorized> {
         let Some(token) = headers.get(DAPR_API_TOKEN).filter(|_| self.has_api_token()) else { return Ok(None) };
         match token.to_str().ok().and_then(|token| self.api_tokens.name_of(token)) {

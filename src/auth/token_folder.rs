@@ -1,5 +1,5 @@
-//! The API tokens of a folder, each by the name of its file. The folder is followed while we run: a file that is gone revokes
-//! its token, one that does not fit keeps its last one.
+//! The API tokens of a folder, each by the name of its file. The folder is followed while we run: a file that is gone
+//! revokes its token, one that does not fit keeps its last one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

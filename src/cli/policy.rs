@@ -27,8 +27,8 @@ pub struct PolicyFlags {
     #[arg(value_name = "KEY")]
     key: String,
 
-    /// Who asks: user:NAME, permission:WORD and claim:NAME=VALUE, which together are one user, or token:NAME, or anonymous; may
-    /// be repeated [default: anonymous]
+    /// Who asks: user:NAME, permission:WORD and claim:NAME=VALUE, which together are one user, or token:NAME, or
+    /// anonymous; may be repeated [default: anonymous]
     #[arg(long = "as", value_name = "SUBJECT")]
     subjects: Vec<String>,
 

@@ -232,12 +232,13 @@ pub struct AuthFlags {
     #[arg(long, env = "LOCKSIDE_JWT_AUDIENCE", value_name = "TEXT")]
     pub jwt_audience: Option<String>,
 
-    /// File with a bearer token that makes a caller a service caller with full access, or with a policy the caller token:default
+    /// File with a bearer token that makes a caller a service caller with full access, or with a policy the caller
+    /// token:default
     #[arg(long, env = "LOCKSIDE_API_TOKEN_FILE", value_name = "FILE")]
     pub api_token_file: Option<String>,
 
-    /// Folder whose files each hold the bearer token of one service caller, which is named like the file, such as a mounted
-    /// Secret; files whose names begin with a dot are skipped
+    /// Folder whose files each hold the bearer token of one service caller, which is named like the file, such as a
+    /// mounted Secret; files whose names begin with a dot are skipped
     #[arg(long, env = "LOCKSIDE_API_TOKENS_DIR", value_name = "DIR")]
     pub api_tokens_dir: Option<String>,
 
@@ -269,8 +270,8 @@ pub struct AuthFlags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Quotas")]
 pub struct QuotaFlags {
-    /// Locks that one caller may have or wait for at once at this sidecar, unless its policy says otherwise; beyond it 429
-    /// [default: no limit]
+    /// Locks that one caller may have or wait for at once at this sidecar, unless its policy says otherwise; beyond it
+    /// 429 [default: no limit]
     #[arg(long, env = "LOCKSIDE_CALLER_LOCKS", value_name = "N")]
     pub caller_locks: Option<String>,
 

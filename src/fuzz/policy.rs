@@ -7,8 +7,8 @@ use serde_json::{Map, Value};
 use super::{Limits, Policy, Subject, UserFacts, Verb};
 use crate::fuzz::{parts, text};
 
-/// `file`, `claim`, `key`: a file is read or each of its mistakes names a line; a line more takes nothing away, and what a
-/// caller may do with one key is no matter of another caller's claims.
+/// `file`, `claim`, `key`: a file is read or each of its mistakes names a line; a line more takes nothing away, and
+/// what a caller may do with one key is no matter of another caller's claims.
 pub fn policy(data: &[u8]) {
     let [file, claim, key] = parts(data);
     let (claim, key) = (text(claim), text(key));

@@ -16,8 +16,8 @@ const TERMS: &[u8] = b",\"terms\":\"";
 /// Most attempts' owner and nonce are shorter.
 const ATTEMPT_BYTES: usize = 128;
 
-/// `"kind":"user","owner":"alice",`: the owner as the lease spells it; behind it `"credential":"token:ci",`, where the owner
-/// has one.
+/// `"kind":"user","owner":"alice",`: the owner as the lease spells it; behind it `"credential":"token:ci",`, where the
+/// owner has one.
 pub fn identity(owner: &Owner) -> String {
     let mut text = String::with_capacity(ATTEMPT_BYTES);
     text.push_str(match owner.kind {

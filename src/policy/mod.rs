@@ -1,8 +1,9 @@
 //! The policy: which caller may do what with which keys. A file of lines, each of which allows something; what no line
 //! allows is denied. Knows no HTTP and no Redis: it is given a subject, a verb and a key, and decides.
 //!
-//! Architecture invariant: no line denies and no line goes before another, so that removing one never allows more. The one
-//! exception is the built-in line for `manage-locks`, which stands only while no line of the file names `force-release`.
+//! Architecture invariant: no line denies and no line goes before another, so that removing one never allows more. The
+//! one exception is the built-in line for `manage-locks`, which stands only while no line of the file names
+//! `force-release`.
 
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/policy.rs"]
@@ -115,7 +116,8 @@ impl Policy {
         self.of(subject, verb).any(|rule| rule.patterns.iter().any(|pattern| pattern.can_match(subject)))
     }
 
-    /// What a caller may have at once: by the lines that name it, else by those of `*`. Of several the lowest limit counts.
+    /// What a caller may have at once: by the lines that name it, else by those of `*`. Of several the lowest limit
+    /// counts.
     pub fn limits(&self, subject: &Subject) -> Limits {
         let all = |is_any: bool| {
             let of_these = self.limits.iter().filter(|(who, _)| who.is_any() == is_any && who.is(subject));

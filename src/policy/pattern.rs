@@ -1,5 +1,5 @@
-//! The keys that a line is about: a text that a key is, or with `*` at its end begins with; `{sub}` and `{claim:NAME}` stand
-//! for what the caller's token says.
+//! The keys that a line is about: a text that a key is, or with `*` at its end begins with; `{sub}` and `{claim:NAME}`
+//! stand for what the caller's token says.
 
 use std::borrow::Cow;
 use std::fmt::{self, Display, Formatter};
@@ -110,8 +110,8 @@ impl Part {
         }
     }
 
-    /// What it stands for. A value that has the character behind its variable would reach into another's keys, and so is
-    /// none: in `{claim:team}/*` the team `a/b` has no keys, since they would be those of the team `a`.
+    /// What it stands for. A value that has the character behind its variable would reach into another's keys, and so
+    /// is none: in `{claim:team}/*` the team `a/b` has no keys, since they would be those of the team `a`.
     fn values<'a>(&'a self, subject: &'a Subject, end: Option<char>) -> Vec<Cow<'a, str>> {
         let mut values = match self {
             Part::Text(text) => return vec![Cow::Borrowed(text)],

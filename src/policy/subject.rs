@@ -31,7 +31,8 @@ pub struct UserFacts {
 }
 
 impl Subject {
-    /// The values of a claim: of a text that is not empty, an integer, or each of an array of these. All else is absent.
+    /// The values of a claim: of a text that is not empty, an integer, or each of an array of these. All else is
+    /// absent.
     pub fn claim(&self, name: &str) -> Vec<Cow<'_, str>> {
         match self {
             Subject::User(UserFacts { claims, .. }) => claims.get(name).map(values).unwrap_or_default(),

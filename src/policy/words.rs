@@ -1,5 +1,5 @@
-//! A line of the file as words. Spaces and tabs part them, `#` at the beginning of one begins a comment, and a backslash
-//! makes the character behind it an ordinary one.
+//! A line of the file as words. Spaces and tabs part them, `#` at the beginning of one begins a comment, and a
+//! backslash makes the character behind it an ordinary one.
 
 /// A character, and whether it stands for itself whatever it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

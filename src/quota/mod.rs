@@ -1,8 +1,9 @@
-//! How much each caller may have at once: locks, waiters, holds and requests. Counted by this process for its own callers, from
-//! what it granted and still lives: a counter in Redis would drift, and a caller's locks lie in many slots. Knows callers
-//! and leases; knows no HTTP.
+//! How much each caller may have at once: locks, waiters, holds and requests. Counted by this process for its own
+//! callers, from what it granted and still lives: a counter in Redis would drift, and a caller's locks lie in many
+//! slots. Knows callers and leases; knows no HTTP.
 //!
-//! Architecture invariant: what is refused here is never a renewal nor a release. What no caller was told of is not counted.
+//! Architecture invariant: what is refused here is never a renewal nor a release. What no caller was told of is not
+//! counted.
 
 mod account;
 mod seat;
@@ -164,8 +165,8 @@ impl Quota {
         }
     }
 
-    /// Room for one more lock, and for a waiter where the attempt waits for it. `is_again`: it may be of a lease that the
-    /// caller has by then, which needs no further room.
+    /// Room for one more lock, and for a waiter where the attempt waits for it. `is_again`: it may be of a lease that
+    /// the caller has by then, which needs no further room.
     pub fn reserve(&self, key: &Key, waits: Waits, again: Again) -> Result<Seat, Exceeded> {
         let (mut ledger, now) = (self.quotas.ledger(), Instant::now());
         let Limits { locks, waiters, .. } = self.limits;

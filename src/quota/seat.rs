@@ -75,8 +75,8 @@ impl Drop for Seat {
     }
 }
 
-/// The place of a hold among its caller's, until the hold has ended; with it that of its lease, which lives on for as long
-/// as its terms say.
+/// The place of a hold among its caller's, until the hold has ended; with it that of its lease, which lives on for as
+/// long as its terms say.
 pub struct HoldSeat {
     quota: Quota,
     lease: Option<(Token, Duration)>,

@@ -126,8 +126,8 @@ async fn acquire(cx: &Context, caller: &Caller, terms: LockTerms) -> Result<(boo
 /// What confirms a grant, and its place among the caller's locks.
 type Grant = (Unconfirmed, Option<Seat>);
 
-/// Releases the owner's lease of a key. Under a policy that is one which the same credential got: two callers may choose
-/// one name.
+/// Releases the owner's lease of a key. Under a policy that is one which the same credential got: two callers may
+/// choose one name.
 async fn release(cx: &Context, caller: &Caller, key: Key, owner: Owner) -> Result<Unlocked, Failure> {
     let rights = &caller.rights;
     let (may_lock, owner) = (rights.may(Verb::Lock, &key), rights.system(owner.id));

@@ -161,8 +161,8 @@ pub async fn remove(
     }
 }
 
-/// The key of a lease of which nothing but the token is known, where the policy is to be asked about it: 404 where there
-/// is none. `None` without a policy.
+/// The key of a lease of which nothing but the token is known, where the policy is to be asked about it: 404 where
+/// there is none. `None` without a policy.
 async fn of_a_policy(cx: &Context, caller: &Caller, token: Token) -> Result<Option<Key>, Failure> {
     if !caller.rights.are_ruled() {
         return Ok(None);

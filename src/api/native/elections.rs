@@ -116,8 +116,8 @@ async fn asked<'a>(
     Ok(Asked { election, caller, by })
 }
 
-/// An answer as the caller may see it: without `read` on the election's key no more of another leader than that there is
-/// one. While this sidecar leads, its own lease is the app's to know.
+/// An answer as the caller may see it: without `read` on the election's key no more of another leader than that there
+/// is one. While this sidecar leads, its own lease is the app's to know.
 fn shown(election: &Election, rights: &Rights, mut answer: Answer) -> Answer {
     if answer.leads_for.is_none() && !rights.may(Verb::Read, &election.key) {
         answer.leader = None;

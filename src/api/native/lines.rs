@@ -25,7 +25,7 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         holder: Option<HolderView<'a>>,
     },
-    Refused(Problem<'a>),
+    Refused(Box<Problem<'a>>),
     Acquired(LeaseView<'a>),
     Renewed {
         valid_for_ms: u64,

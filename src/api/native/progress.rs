@@ -73,7 +73,7 @@ pub async fn stream(
             Err(failure) => {
                 let failure = rights.shown_failure(failure);
                 tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
-                lines.say(&Event::Refused(Problem::of(&failure, &docs)));
+                lines.say(&Event::Refused(Box::new(Problem::of(&failure, &docs))));
             }
         }
     }));

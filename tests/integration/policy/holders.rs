@@ -142,3 +142,51 @@ async fn a_force_release_without_read_says_not_whose_it_was() {
         assert!(next.is_none() || (is_told && next == Some("hidden-next")), "{next:?}");
     }
 }
+
+#[tokio::test]
+async fn of_those_who_share_a_key_a_caller_without_read_sees_its_own_alone() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    let (key, owner, locker) = (unique("shared"), As::Token("owner"), As::Token("locker"));
+    let shared = |name: &str| json!({"mode": "shared", "owner": name, "ttlMs": 60_000});
+    let first = guarded.granted(&owner, &key, shared("hidden-owner")).await;
+    let second = guarded.granted(&owner, &key, shared("hidden-other")).await;
+    let hides = |answer: &crate::harness::Answer| {
+        let said = format!("{} {:?}", answer.text(), answer.headers);
+        for hidden in ["hidden-owner", "hidden-other", &first["token"].to_string(), &second["token"].to_string()] {
+            assert!(!said.contains(hidden), "{hidden}: {said}");
+        }
+    };
+    let shown = guarded.ask(&locker, "GET", &path(&key)).send().await;
+    assert_hidden(&shown.json()["holder"]);
+    hides(&shown);
+    let refused = guarded.acquire(&locker, &key).await;
+    assert_eq!(refused.status, 409, "{}", refused.text());
+    hides(&refused);
+    let tag = shown.header("etag").unwrap().to_owned();
+    let own = guarded.granted(&locker, &key, shared("mine")).await;
+    let known = guarded.ask(&locker, "GET", &path(&key)).header("if-none-match", &tag).send().await;
+    assert_eq!((known.status, &known.json()["holders"].as_array().map(Vec::len)), (200, &Some(1)), "{}", known.text());
+    assert_eq!(known.json()["holders"][0]["token"], own["token"]);
+    hides(&known);
+    assert_ne!(known.header("etag"), Some(tag.as_str()));
+    let mut events = guarded.ask(&locker, "GET", &format!("{}/events", path(&key))).open().await;
+    let (name, data) = events.event().await.unwrap();
+    assert_eq!((name.as_str(), &data["token"]), ("state", &json!(0)), "{data}");
+    assert!(!data.to_string().contains("hidden"), "{data}");
+    assert_eq!(events.event().await.unwrap().0, "synced");
+    guarded.granted(&owner, &key, shared("hidden-owner")).await;
+    let (name, data) = events.event().await.unwrap();
+    assert_eq!(
+        (name.as_str(), &data["token"], &data["holder"]["owner"]),
+        ("granted", &json!(0), &Value::Null),
+        "{data}"
+    );
+    // Its own is released without `lock`, and another's is not.
+    guarded.rewrite("token:owner lock,read *", &locker, &unique("other"), 403).await;
+    super::assert_denied(&guarded.release(&locker, &key, &first["token"]).await, "lock");
+    assert_eq!(guarded.release(&locker, &key, &own["token"]).await.status, 204);
+    let listed = format!("/v1/locks?prefix={key}");
+    let list = guarded.ask(&locker, "GET", &listed).send().await.json();
+    assert_eq!(list["locks"], json!([]));
+    assert_eq!(guarded.ask(&owner, "GET", &listed).send().await.json()["locks"].as_array().unwrap().len(), 3);
+}

@@ -1,4 +1,5 @@
-//! Whose a lease is: a user's by its name, a service caller's by the credential that got it. One's own is always released.
+//! Whose a lease is: a user's by its name, a service caller's by the credential that got it. One's own is always
+//! released.
 
 use serde_json::json;
 
