@@ -23,7 +23,7 @@ pub enum Event<'a> {
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
-        holder: Option<HolderView<'a>>,
+        holder: Option<Box<HolderView<'a>>>,
     },
     Refused(Box<Problem<'a>>),
     Acquired(LeaseView<'a>),

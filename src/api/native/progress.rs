@@ -104,7 +104,7 @@ async fn wait(
 fn say(progress: Option<&Progress>, lines: &Lines, rights: &Rights) {
     let position = progress.map(|progress| progress.position);
     let holder = progress.and_then(|progress| progress.holder.clone()).map(|holder| rights.shown(holder));
-    lines.say(&Event::Waiting { position, holder: holder.as_ref().map(HolderView::from) });
+    lines.say(&Event::Waiting { position, holder: holder.as_ref().map(|holder| Box::new(HolderView::from(holder))) });
 }
 
 /// Ends when the position or the holder has changed; never once the wait is over.
