@@ -18,6 +18,8 @@ mod key;
 mod keys;
 mod lease;
 mod lua;
+#[doc(hidden)]
+pub mod model;
 mod modes;
 mod nonce;
 mod probe;
@@ -252,8 +254,14 @@ impl Engine {
 /// What the owner of `lease` can count on from now, having asked for `ttl_ms`: what Redis had left, as far as its terms
 /// promise it − time since the command was sent − drift (1 % of that + 2 ms). Nothing left is an error: how many
 /// milliseconds went.
-pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> {
-    let elapsed_ms = u64::try_from(sent.elapsed().as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+pub fn promised(lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> {
+    promised_at(lease, ttl_ms, sent, Instant::now())
+}
+
+/// [`promised`], where it is `now`.
+pub fn promised_at(mut lease: Lease, ttl_ms: u64, sent: Instant, now: Instant) -> Result<Lease, u64> {
+    let elapsed = now.saturating_duration_since(sent);
+    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
     let left_ms = lease.promise_ms(ttl_ms);
     lease.valid_until_ms = lease.valid_until_ms.saturating_sub(lease.valid_for_ms).saturating_add(left_ms);
     let drift_ms = left_ms.div_ceil(100) + 2;

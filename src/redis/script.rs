@@ -45,6 +45,11 @@ impl Script {
         }
     }
 
+    /// The text as Redis gets it.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// One that changes nothing and is told in ARGV which keys to read, since on a cluster they are of several slots.
     pub fn across_slots(self) -> Script {
         let text = format!("#!lua flags=no-writes,allow-cross-slot-keys\n{}", self.text);

@@ -2,7 +2,7 @@
 
 pub mod held;
 mod sending;
-mod state;
+pub(super) mod state;
 #[cfg(test)]
 mod tests;
 

@@ -5,10 +5,10 @@
 //! nothing, and to notice that we hear nothing any more. All of that is decided by [`state`]; one task drives it.
 
 mod driver;
-mod event;
+pub(super) mod event;
 mod local;
-mod messages;
-mod state;
+pub(super) mod messages;
+pub(super) mod state;
 #[cfg(test)]
 mod tests;
 mod watch;
