@@ -1,7 +1,7 @@
 //! What a lease is granted on beside its ttl: how long its key stays taken, and how long it can be renewed.
 
 /// The terms of a grant, milliseconds. `lua/lease.lua` counts by the same rules.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// The key stays taken for so long behind the end of the promise, unless the lease is released.
     pub delay_ms: u64,

@@ -1,8 +1,13 @@
 //! The scripts, the queue and the attempts as they ship, explored over every interleaving of small worlds.
 
-#![expect(clippy::unwrap_used, reason = "a test may fail by panicking")]
+#![expect(clippy::print_stdout, reason = "a test may say what it measured")]
 
 mod dice;
 mod differential;
 mod lua;
+mod properties;
 mod redis;
+mod search;
+mod story;
+mod world;
+mod worlds;

@@ -1,0 +1,46 @@
+//! A trace, told so that it can be followed.
+
+use std::fmt::Write;
+
+use crate::properties::{self, Violation};
+use crate::world::{Action, Engine, World};
+
+/// Plays a trace from the beginning of a world, and tells it.
+pub fn tell(engine: &Engine, begin: &World, trace: &[Action]) -> (String, Option<Violation>) {
+    let (mut world, mut story) = (begin.clone(), String::new());
+    for action in trace {
+        let before = world.clone();
+        world.apply(engine, *action);
+        let lease = world.lease(engine).map(|(token, until_ms)| format!("{token} until {until_ms} ms"));
+        let lease = lease.unwrap_or_else(|| "free".to_owned());
+        let step = step(&before, *action);
+        writeln!(story, "{:>6} ms  {step:<72} key: {lease}", world.now_ms).expect("memory takes all that is written");
+    }
+    let violation = properties::broken(&world, engine);
+    if let Some(Violation { property, how }) = &violation {
+        writeln!(story, "broken: {property}: {how}").expect("memory takes all that is written");
+    }
+    (story, violation)
+}
+
+fn step(world: &World, action: Action) -> String {
+    let client = |at: usize| format!("{} (client {at})", world.clients[at].owner);
+    let sidecar = |at: usize| world.sidecars[at].name;
+    match action {
+        Action::Begin(at) => format!("{} asks for the key: {:?}", client(at), world.clients[at].wish().wait_ms),
+        Action::Release(at) => format!("{} releases", client(at)),
+        Action::Renew(at) => format!("{} renews", client(at)),
+        Action::HangUp(at) => format!("{} hangs up", client(at)),
+        Action::Run(at) => format!("Redis runs {} of {}", world.sent_first(at), sidecar(at)),
+        Action::Answer(at) => format!("{} gets an answer: {}", sidecar(at), world.answer_first(at)),
+        Action::Hear(at) => format!("{} hears: {}", sidecar(at), world.message_first(at)),
+        Action::Break(at) => format!("the connection of {} breaks", sidecar(at)),
+        Action::RunLate(at) => format!("Redis runs late, from a connection that broke: {}", world.late_first(at)),
+        Action::Stall(at) => format!("what {} sent is held up", sidecar(at)),
+        Action::Resume(at) => format!("what {} sent goes on", sidecar(at)),
+        Action::Deafen(at) => format!("{} loses its subscription", sidecar(at)),
+        Action::Listen(at) => format!("{} listens again", sidecar(at)),
+        Action::Lose => "Redis loses its data".to_owned(),
+        Action::Pass => "time passes".to_owned(),
+    }
+}

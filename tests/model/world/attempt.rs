@@ -1,0 +1,387 @@
+//! One attempt around its shipped life: what `lock/attempt/mod.rs` does, without a runtime.
+
+use lockside::lock::model::attempt::{Answer, End, Input, Life, Next, Over, Step, Taken, Tidy};
+use lockside::lock::model::queue::{Entry, Input as QueueInput, Turn};
+use lockside::lock::model::{Sending, Stored, promised_at, record};
+use lockside::lock::{Attempt, Lease, Owner, Reentry, Token, Ttl, Wait};
+
+use super::World;
+use super::client::{Promise, Wish};
+use super::engine::Engine;
+use super::network::Origin;
+use super::plant::Fault;
+use super::sidecar::{Undo, row, stored, text};
+use crate::redis::Reply;
+
+/// How long a sending is undone at most that may have been told of an older lease.
+const OLDER_LEASE_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// An attempt under way.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Course {
+    pub life: Life,
+    pub next: Next,
+    pub sending: Named,
+    /// What its caller is told if it ends now.
+    answered: Option<Promise>,
+    /// Whether it is among the waiters of its sidecar, and what it was told there.
+    is_queued: bool,
+    called: Option<Turn>,
+    entry: String,
+    pub position: Option<String>,
+    sent_ms: i64,
+    /// Until when it waits at most.
+    until_ms: i64,
+}
+
+/// A sending as its lease spells it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Named {
+    pub identity: String,
+    pub nonce: String,
+    pub request: String,
+    pub id: String,
+    further: String,
+}
+
+impl Course {
+    /// Whether it stands in the queue in Redis, as far as it knows.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self.next, Next::Wait(_)) && self.position.is_some()
+    }
+
+    pub fn next_due(&self, engine: &Engine) -> Option<i64> {
+        match self.next {
+            Next::Wait(at) | Next::Pause(at) => Some(engine.ms(at)),
+            _ => None,
+        }
+    }
+}
+
+impl Wish {
+    fn attempt(&self, engine: &Engine, owner: &str, now_ms: i64) -> Attempt {
+        let ttl = Ttl::from_ms(self.ttl_ms, u64::MAX).expect("a ttl");
+        let reentry = if self.extends { Reentry::Extend } else { Reentry::Refuse };
+        let until = self.wait_ms.map(|wait_ms| engine.instant(now_ms + wait_ms));
+        Attempt {
+            name: self.name.map(str::to_owned),
+            wait: until.map(|until| Wait { until, progress: None, succession: None }),
+            is_hold: self.is_hold,
+            terms: self.terms,
+            ..Attempt::plain(Owner::system(owner.to_owned()), ttl, reentry)
+        }
+    }
+
+    fn key_ms(&self) -> u64 {
+        self.terms.key_ms(self.ttl_ms)
+    }
+}
+
+impl World {
+    fn name_sending(&mut self, engine: &Engine, client: usize) -> Named {
+        let (wish, owner) = (self.clients[client].wish().clone(), self.clients[client].owner);
+        let sidecar = &mut self.sidecars[self.clients[client].sidecar];
+        sidecar.names += 1;
+        let id = format!("{}{}", sidecar.name, sidecar.names);
+        let sending = Sending::of(&wish.attempt(engine, owner, self.now_ms), id, sidecar.name);
+        Named {
+            identity: sending.identity().to_owned(),
+            nonce: sending.nonce().to_owned(),
+            request: sending.request,
+            id: sending.id,
+            further: sending.further,
+        }
+    }
+
+    pub fn begin(&mut self, engine: &Engine, client: usize) {
+        let sending = self.name_sending(engine, client);
+        let wish = self.clients[client].wish();
+        let until = wish.wait_ms.map(|wait_ms| engine.instant(self.now_ms + wait_ms));
+        let life = Life::new(until);
+        self.clients[client].course = Some(Box::new(Course {
+            life,
+            next: Next::Ask,
+            sending,
+            answered: None,
+            is_queued: false,
+            called: None,
+            entry: String::new(),
+            position: None,
+            sent_ms: self.now_ms,
+            until_ms: until.map_or(0, |until| engine.ms(until)),
+        }));
+        self.follow(engine, client, Step { tidy: Tidy::Nothing, next: Next::Ask });
+    }
+
+    fn course(&mut self, client: usize) -> &mut Course {
+        self.clients[client].course.as_mut().expect("an attempt is under way")
+    }
+
+    pub fn input(&mut self, engine: &Engine, client: usize, input: Input) {
+        let now = engine.instant(self.now_ms);
+        let step = self.course(client).life.handle(input, now);
+        self.follow(engine, client, step);
+    }
+
+    fn follow(&mut self, engine: &Engine, client: usize, step: Step) {
+        self.tidy(engine, client, step.tidy);
+        let now_ms = self.now_ms;
+        let wish = self.clients[client].wish().clone();
+        let course = self.course(client);
+        (course.next, course.sent_ms) = (step.next, now_ms);
+        let sending = course.sending.clone();
+        let Named { identity, nonce, request, id, further } = &sending;
+        let sidecar = self.clients[client].sidecar;
+        let mut send = |script, args: &[&str]| {
+            self.sidecars[sidecar].send_in_time(engine, now_ms, script, args, Origin::Attempt(client));
+        };
+        match step.next {
+            Next::Ask => {
+                let own = if wish.extends { "extend" } else { "refuse" };
+                send("acquire", &[identity, nonce, request, &wish.key_ms().to_string(), further, own]);
+            }
+            Next::Take(token) => {
+                let (token, ttl) = (token.to_string(), wish.ttl_ms.to_string());
+                let (key, push) = (engine.key.as_str(), engine.space.push(engine.key.shard()));
+                send("renew", &[key, &token, identity, &ttl, push, "take", id, ""]);
+            }
+            Next::Join => self.join(engine, client),
+            Next::Wait(_) => self.wait_is_over(engine, client),
+            Next::Undo => {
+                let mut entry = self.course(client).entry.clone();
+                if engine.plant.has(Fault::ForgetsEntries) {
+                    entry.clear();
+                }
+                self.leave(engine, client);
+                let sidecar = &mut self.sidecars[sidecar];
+                sidecar.send_in_time(engine, now_ms, "undo", &[identity, id, &entry], Origin::Attempt(client));
+            }
+            Next::Pause(_) => {}
+            Next::End(end) => self.end(engine, client, end),
+        }
+    }
+
+    fn tidy(&mut self, engine: &Engine, client: usize, tidy: Tidy) {
+        if matches!(tidy, Tidy::Undo | Tidy::Replace) {
+            let entry = std::mem::take(&mut self.course(client).entry);
+            self.undo_sending(engine, client, entry);
+        }
+        let renames = matches!(tidy, Tidy::Rename | Tidy::Replace);
+        if renames && !engine.plant.has(Fault::KeepsNames) {
+            let sending = self.name_sending(engine, client);
+            self.course(client).sending = sending;
+        }
+    }
+
+    fn undo_sending(&mut self, engine: &Engine, client: usize, entry: String) {
+        let wish = self.clients[client].wish();
+        let longest = if wish.name.is_some() || wish.extends {
+            OLDER_LEASE_MS
+        } else {
+            i64::try_from(wish.key_ms()).expect("a short ttl")
+        };
+        let (now_ms, sidecar) = (self.now_ms, self.clients[client].sidecar);
+        let kept_ms = if entry.is_empty() { 0 } else { 60_000 };
+        let Named { identity, id: sending, .. } = self.course(client).sending.clone();
+        let undo = Undo { identity, sending, entry, moot_after_ms: now_ms + longest.max(kept_ms) + 1_000 };
+        self.sidecars[sidecar].undo(engine, now_ms, undo);
+    }
+
+    /// Leaves the sidecar's list of waiters, as a ticket does that is dropped.
+    fn leave(&mut self, engine: &Engine, client: usize) {
+        let course = self.course(client);
+        course.called = None;
+        if std::mem::take(&mut course.is_queued) && !engine.plant.has(Fault::NeverLeaves) {
+            let (id, key) = (course.sending.id.clone(), engine.key.clone());
+            self.tell_queues(engine, self.clients[client].sidecar, QueueInput::Leave(key, id));
+        }
+    }
+
+    fn join(&mut self, engine: &Engine, client: usize) {
+        // Under the name that it had: the one of an attempt that was renamed has left before.
+        self.leave(engine, client);
+        let (now_ms, sidecar) = (self.now_ms, self.clients[client].sidecar);
+        let (wish, name) = (self.clients[client].wish().clone(), self.sidecars[sidecar].name);
+        let course = self.course(client);
+        let Named { identity, nonce, request, id, further } = course.sending.clone();
+        let by = record::sending(&request);
+        let entry = format!("{name}\n{id}\n{}\n{identity}\n{nonce}{by}\n{further}", wish.key_ms());
+        let left_ms = (course.until_ms - now_ms).max(0);
+        let position = course.position.clone().unwrap_or_default();
+        (course.is_queued, course.entry) = (true, entry.clone());
+        let wait_ms = u64::try_from(left_ms).expect("not below 0");
+        let queued = Entry {
+            id: id.clone(),
+            text: entry.clone(),
+            identity,
+            nonce,
+            wait_ms,
+            is_reentrant: wish.extends,
+            wants_progress: false,
+        };
+        self.tell_queues(engine, sidecar, QueueInput::Join(engine.key.clone(), queued));
+        let own = if wish.extends { "extend" } else { "refuse" };
+        let args = [entry.as_str(), &id, &wait_ms.to_string(), &position, own];
+        self.sidecars[sidecar].send_in_time(engine, now_ms, "queue_join", &args, Origin::Attempt(client));
+    }
+
+    /// A waiter is told that its turn has come.
+    pub fn call(&mut self, engine: &Engine, id: &str, turn: Turn) {
+        let of_this = |course: &Course| course.is_queued && course.sending.id == id;
+        let waiter = self.clients.iter().position(|client| client.course.as_deref().is_some_and(of_this));
+        if let Some(client) = waiter {
+            self.course(client).called = Some(turn);
+            self.wait_is_over(engine, client);
+        }
+    }
+
+    /// Goes on where nothing is to be waited for in the queue.
+    pub fn wait_is_over(&mut self, engine: &Engine, client: usize) {
+        let (now, is_gone) = (engine.instant(self.now_ms), self.clients[client].is_gone);
+        let Some(course) = self.clients[client].course.as_deref_mut() else { return };
+        let Next::Wait(until) = course.next else { return };
+        if let Some(turn) = course.called.take() {
+            self.input(engine, client, Input::Turn(turn));
+        } else if is_gone || now >= until {
+            self.input(engine, client, Input::Over(Over::Timeout));
+        }
+    }
+
+    pub fn attempt_due(&mut self, engine: &Engine, client: usize) {
+        self.wait_is_over(engine, client);
+        let now = engine.instant(self.now_ms);
+        let is_paused = |course: &Course| matches!(course.next, Next::Pause(until) if now >= until);
+        if self.clients[client].course.as_deref().is_some_and(is_paused) {
+            self.input(engine, client, Input::Paused);
+        }
+    }
+
+    fn end(&mut self, engine: &Engine, client: usize, end: End) {
+        self.leave(engine, client);
+        let answered = self.course(client).answered.take().filter(|_| end == End::Answered);
+        if answered.is_some() && self.clients[client].is_gone && !engine.plant.has(Fault::ForgetsReceipts) {
+            self.undo_sending(engine, client, String::new());
+        }
+        let course = self.clients[client].course.take().expect("an attempt is under way");
+        match answered {
+            Some(promise) if !self.clients[client].is_gone => self.promise(client, promise, course.position.as_deref()),
+            _ => self.clients[client].next_wish(),
+        }
+    }
+
+    /// An answer to what was sent for an attempt; `None`: there is none, and it may be done or not.
+    pub fn answer_attempt(&mut self, engine: &Engine, client: usize, reply: Option<&Reply>) {
+        let input = match self.course(client).next {
+            Next::Ask => Input::Answered(self.asked(engine, client, reply)),
+            Next::Join => self.joined(engine, client, reply),
+            Next::Take(_) => Input::Taken(self.taken(engine, client, reply)),
+            Next::Undo => {
+                if reply.is_none() && !engine.plant.has(Fault::ForgetsUndo) {
+                    self.tidy(engine, client, Tidy::Undo);
+                }
+                self.course(client).entry.clear();
+                Input::Undone
+            }
+            next => unreachable!("an answer while {next:?}"),
+        };
+        self.input(engine, client, input);
+    }
+
+    fn asked(&mut self, engine: &Engine, client: usize, reply: Option<&Reply>) -> Answer {
+        self.course(client).answered = None;
+        let Some(reply) = reply else { return Answer::Failed { is_passing: true, leaves_a_grant: true } };
+        let wish = self.clients[client].wish().clone();
+        let lease = match row(reply) {
+            ("granted", [token, since, valid_until]) => {
+                let found = self.granted(client, &wish, [text(token), text(since), text(valid_until)]);
+                self.lease_told(engine, client, &found)
+            }
+            ("replayed" | "renewed", rest) => {
+                let found = stored(rest).expect("a lease");
+                self.lease_told(engine, client, &found)
+            }
+            ("held" | "rejoining" | "stranger", rest) => {
+                if let Some(found) = stored(rest) {
+                    self.saw(engine, self.clients[client].sidecar, &found);
+                }
+                return Answer::Held;
+            }
+            _ => return Answer::Failed { is_passing: false, leaves_a_grant: false },
+        };
+        let ttl_ms = if row(reply).0 == "granted" { wish.ttl_ms } else { wish.ttl_ms.max(lease.ttl_ms) };
+        let ttl_ms = if row(reply).0 == "replayed" { lease.ttl_ms } else { ttl_ms };
+        if self.keep(engine, client, lease, ttl_ms) {
+            Answer::Acquired
+        } else {
+            Answer::Failed { is_passing: false, leaves_a_grant: !engine.plant.has(Fault::KeepsWhatIsTooLate) }
+        }
+    }
+
+    fn joined(&mut self, engine: &Engine, client: usize, reply: Option<&Reply>) -> Input {
+        let (sidecar, key) = (self.clients[client].sidecar, engine.key.clone());
+        let id = self.course(client).sending.id.clone();
+        let input = match reply.map(row) {
+            Some(("waiting", [position, Reply::Integer(left_ms)])) => {
+                let position = text(position);
+                self.course(client).position = Some(position.clone());
+                QueueInput::Joined { key, id, position, left_ms: *left_ms }
+            }
+            Some(("turn", [token])) => {
+                let token = text(token).parse().ok().and_then(Token::new).expect("a token");
+                QueueInput::Called { key, id, turn: Turn::Offered(token) }
+            }
+            Some(("own", _)) => QueueInput::Called { key, id, turn: Turn::AskAgain },
+            _ => {
+                self.leave(engine, client);
+                return Input::NotJoined { is_passing: reply.is_none(), may_be_there: true };
+            }
+        };
+        self.tell_queues(engine, sidecar, input);
+        Input::Joined
+    }
+
+    fn taken(&mut self, engine: &Engine, client: usize, reply: Option<&Reply>) -> Taken {
+        self.course(client).answered = None;
+        let Some(reply) = reply else { return Taken::Failed { is_passing: true, leaves_a_grant: true } };
+        let ("renewed", rest) = row(reply) else { return Taken::Lapsed };
+        let (lease, ttl_ms) = (stored(rest).expect("a lease"), self.clients[client].wish().ttl_ms);
+        let lease = self.lease_told(engine, client, &lease);
+        if self.keep(engine, client, lease, ttl_ms) {
+            Taken::Lease
+        } else {
+            Taken::Failed { is_passing: false, leaves_a_grant: true }
+        }
+    }
+
+    /// The lease of a grant, as Redis would tell it.
+    fn granted(&mut self, client: usize, wish: &Wish, [token, since, valid_until]: [String; 3]) -> Stored {
+        let Named { identity, nonce, further, .. } = &self.course(client).sending;
+        let key_ms = wish.key_ms();
+        let text = format!("{{\"token\":\"{token}\",{identity}{nonce}\"since\":{since},\"ttl\":{key_ms}{further}}}");
+        let left_ms = i64::try_from(key_ms).expect("a short ttl");
+        Stored { text: text.into_bytes().into(), valid_until_ms: valid_until.parse().expect("a time"), left_ms }
+    }
+
+    fn lease_told(&mut self, engine: &Engine, client: usize, found: &Stored) -> Lease {
+        self.saw(engine, self.clients[client].sidecar, found);
+        record::read(&engine.key, found).expect("a lease of ours")
+    }
+
+    /// Keeps a lease for when its caller is answered; whether anything is left of it.
+    fn keep(&mut self, engine: &Engine, client: usize, lease: Lease, ttl_ms: u64) -> bool {
+        let (now_ms, sending) = (self.now_ms, self.course(client).sending.id.clone());
+        let is_late = engine.plant.has(Fault::CountsFromTheAnswer);
+        let sent = engine.instant(if is_late { now_ms } else { self.course(client).sent_ms });
+        let promise = promised_at(lease, ttl_ms, sent, engine.instant(now_ms)).ok();
+        self.course(client).answered = promise.map(|lease| Promise::of(&lease, now_ms, sending));
+        self.course(client).answered.is_some()
+    }
+
+    /// A sidecar remembers each token that it is shown.
+    pub fn saw(&mut self, engine: &Engine, sidecar: usize, found: &Stored) {
+        if let Some(lease) = record::read(&engine.key, found) {
+            let floor = &mut self.sidecars[sidecar].floor;
+            *floor = (*floor).max(lease.token.sequence());
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! A client: what it wants, one thing after another, and what it was promised.
+
+use std::rc::Rc;
+
+use lockside::lock::model::record;
+use lockside::lock::{Claim, Lease, Terms, Token};
+
+use super::World;
+use super::attempt::Course;
+use super::engine::{BEGIN_MS, Engine};
+use super::network::Origin;
+use super::plant::Fault;
+use super::sidecar::{row, stored};
+use crate::redis::Reply;
+
+/// One attempt that a client makes, and what it may do then.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Wish {
+    pub ttl_ms: u64,
+    pub wait_ms: Option<i64>,
+    /// The attempt's name, by which it is repeated.
+    pub name: Option<&'static str>,
+    /// Whether it is re-entrant.
+    pub extends: bool,
+    pub is_hold: bool,
+    pub terms: Terms,
+    pub may_release: bool,
+    pub may_hang_up: bool,
+    /// How often it may renew its lease.
+    pub renewals: u8,
+}
+
+impl Wish {
+    pub const PLAIN: Wish = Wish {
+        ttl_ms: 1_000,
+        wait_ms: None,
+        name: None,
+        extends: false,
+        is_hold: false,
+        terms: Terms::NONE,
+        may_release: true,
+        may_hang_up: false,
+        renewals: 0,
+    };
+    pub const WAITS: Wish = Wish { wait_ms: Some(4_000), ..Wish::PLAIN };
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Client {
+    pub sidecar: usize,
+    pub owner: &'static str,
+    wishes: Rc<[Wish]>,
+    place: usize,
+    pub course: Option<Box<Course>>,
+    /// It closed its connection.
+    pub is_gone: bool,
+    pub promise: Option<Promise>,
+    /// The token that it was told last.
+    pub told: Option<u64>,
+    renewed: u8,
+}
+
+/// What a client counts on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Promise {
+    pub token: Token,
+    pub until_ms: i64,
+    pub sending: String,
+}
+
+impl Promise {
+    /// From when the client hears of it.
+    pub fn of(lease: &Lease, now_ms: i64, sending: String) -> Promise {
+        let valid_for_ms = i64::try_from(lease.valid_for_ms).expect("a short lease");
+        Promise { token: lease.token, until_ms: now_ms + valid_for_ms, sending }
+    }
+}
+
+impl Client {
+    pub fn new(sidecar: usize, owner: &'static str, wishes: &[Wish]) -> Client {
+        Client {
+            sidecar,
+            owner,
+            wishes: wishes.into(),
+            place: 0,
+            course: None,
+            is_gone: false,
+            promise: None,
+            told: None,
+            renewed: 0,
+        }
+    }
+
+    /// What it wants, or wanted last.
+    pub fn wish(&self) -> &Wish {
+        &self.wishes[self.place.min(self.wishes.len() - 1)]
+    }
+
+    pub fn may_begin(&self) -> bool {
+        self.course.is_none() && self.promise.is_none() && self.place < self.wishes.len()
+    }
+
+    pub fn may_renew(&self) -> bool {
+        self.promise.is_some() && self.renewed < self.wish().renewals
+    }
+
+    pub fn next_wish(&mut self) {
+        (self.place, self.is_gone, self.renewed) = (self.place + 1, false, 0);
+    }
+}
+
+impl World {
+    /// A client is told that it has the key.
+    pub fn promise(&mut self, client: usize, promise: Promise, position: Option<&str>) {
+        self.check_order(client, position);
+        let one = &mut self.clients[client];
+        (one.told, one.promise) = (Some(promise.token.get()), Some(promise));
+    }
+
+    pub fn release(&mut self, engine: &Engine, client: usize) {
+        let Some(promise) = self.clients[client].promise.take() else { return };
+        // All that its owner counts on ends with it.
+        for other in &mut self.clients {
+            if other.promise.as_ref().is_some_and(|other| other.token == promise.token) {
+                other.promise = None;
+                other.next_wish();
+            }
+        }
+        self.clients[client].next_wish();
+        let (now_ms, sidecar) = (self.now_ms, self.clients[client].sidecar);
+        let args = [&promise.token.to_string(), &record::claim(Claim::System), "", "", ""];
+        self.sidecars[sidecar].send_in_time(engine, now_ms, "release", &args, Origin::Release(client));
+    }
+
+    pub fn renew(&mut self, engine: &Engine, client: usize) {
+        self.clients[client].renewed += 1;
+        let Some(promise) = self.clients[client].promise.clone() else { return };
+        let (now_ms, sidecar, wish) = (self.now_ms, self.clients[client].sidecar, self.clients[client].wish().clone());
+        let (how, sending) = if wish.is_hold { ("extend", promise.sending.as_str()) } else { ("set", "") };
+        let (key, push) = (engine.key.as_str(), engine.space.push(engine.key.shard()));
+        let (token, ttl) = (promise.token.to_string(), wish.ttl_ms.to_string());
+        let claim = record::claim(Claim::System);
+        let args = [key, &token, &claim, &ttl, push, how, sending, ""];
+        self.sidecars[sidecar].send_in_time(engine, now_ms, "renew", &args, Origin::Renew(client));
+    }
+
+    /// An answer to a renewal; without one the client counts on what it was promised before.
+    pub fn renewed(&mut self, engine: &Engine, client: usize, sent_ms: i64, reply: Option<&Reply>) {
+        let (Some(reply), Some(promise)) = (reply, self.clients[client].promise.clone()) else { return };
+        let ("renewed", rest) = row(reply) else {
+            if engine.plant.has(Fault::TrustsRenewals) {
+                let until_ms = self.now_ms + i64::try_from(self.clients[client].wish().ttl_ms).expect("short");
+                self.clients[client].promise = Some(Promise { until_ms, ..promise });
+            } else {
+                self.lapse(client);
+            }
+            return;
+        };
+        let found = stored(rest).expect("a lease");
+        let lease = record::read(&engine.key, &found).expect("a lease of ours");
+        if lease.token != promise.token {
+            return;
+        }
+        let (now, sent) = (engine.instant(self.now_ms), engine.instant(sent_ms));
+        let ttl_ms = self.clients[client].wish().ttl_ms;
+        if let Ok(lease) = lockside::lock::model::promised_at(lease, ttl_ms, sent, now) {
+            self.clients[client].promise = Some(Promise::of(&lease, self.now_ms, promise.sending));
+        }
+    }
+
+    /// A client counts on its lease no more.
+    pub fn lapse(&mut self, client: usize) {
+        self.clients[client].promise = None;
+        self.clients[client].next_wish();
+    }
+
+    /// A client closes its connection before it is answered.
+    pub fn hang_up(&mut self, engine: &Engine, client: usize) {
+        self.clients[client].is_gone = true;
+        self.wait_is_over(engine, client);
+    }
+
+    /// The lease that lies in Redis: its token, and until when.
+    pub fn lease(&self, engine: &Engine) -> Option<(Token, i64)> {
+        let stored = self.redis.peek(engine.space.lock(&engine.key).as_bytes())?;
+        let crate::redis::Value::Text(text) = &stored.value else { return None };
+        let until_ms = stored.expires_ms?;
+        let found = lockside::lock::model::Stored {
+            text: text.to_vec().into(),
+            valid_until_ms: until_ms,
+            left_ms: until_ms - BEGIN_MS - self.now_ms,
+        };
+        record::read(&engine.key, &found).map(|lease| (lease.token, until_ms - BEGIN_MS))
+    }
+}

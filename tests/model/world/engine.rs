@@ -1,0 +1,120 @@
+//! What all states of one exploration share: the scripts, each run of which is remembered, and the beginning of time.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use lockside::lock::model::ALL;
+use lockside::lock::{Key, KeySpace};
+
+use super::plant::Plant;
+use crate::lua::{Arg, Interpreter};
+use crate::redis::{Keyspace, Reply, Server};
+
+/// When a world begins by Redis's clock, milliseconds since 1970.
+pub const BEGIN_MS: i64 = 1_800_000_000_000;
+/// How long Redis is waited for, as `--redis-timeout` has it.
+pub const TIMEOUT_MS: i64 = 1_000;
+
+pub struct Engine {
+    interpreter: Interpreter,
+    texts: HashMap<&'static str, String>,
+    runs: RefCell<HashMap<Run, Rc<Ran>>>,
+    epoch: Instant,
+    pub plant: Plant,
+    pub key: Key,
+    pub space: KeySpace,
+}
+
+/// All that a run of a script depends on.
+#[derive(PartialEq, Eq, Hash)]
+struct Run {
+    keys: Rc<Keyspace>,
+    now_ms: i64,
+    script: &'static str,
+    args: Rc<[String]>,
+    listeners: Vec<Vec<u8>>,
+}
+
+/// What came of it.
+pub struct Ran {
+    pub reply: Reply,
+    pub keys: Rc<Keyspace>,
+    pub published: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Engine {
+    /// With this fault, if any, in what ships.
+    pub fn new(plant: Plant) -> Engine {
+        let texts =
+            plant.planted(ALL.iter().map(|script| (script.name, script.text().to_owned()))).into_iter().collect();
+        Engine {
+            interpreter: Interpreter::new(),
+            texts,
+            runs: RefCell::default(),
+            epoch: Instant::now(),
+            plant,
+            key: Key::parse("k").expect("a key"),
+            space: KeySpace::new("lockside"),
+        }
+    }
+
+    /// Forgets all runs, for a world with other ones.
+    pub fn forget(&self) {
+        self.runs.borrow_mut().clear();
+    }
+
+    /// A moment of the sidecars' clocks, from the world's milliseconds.
+    pub fn instant(&self, now_ms: i64) -> Instant {
+        self.epoch + Duration::from_millis(u64::try_from(now_ms).expect("after the beginning"))
+    }
+
+    /// In the world's milliseconds.
+    pub fn ms(&self, instant: Instant) -> i64 {
+        let since = instant.saturating_duration_since(self.epoch).as_micros();
+        i64::try_from(since.div_ceil(1000)).expect("soon after the beginning")
+    }
+
+    /// The names of the Redis keys that a script is given, as `lock/scripts.rs` has them.
+    fn keys_of(&self, script: &str) -> Vec<Vec<u8>> {
+        let (space, key) = (&self.space, &self.key);
+        let shard = key.shard();
+        let [lock, queue, forced] = [space.lock(key), space.queue(key), space.forced(key)].map(String::into_bytes);
+        let (tokens, watch) = (space.tokens(shard).to_vec(), space.watch(shard).to_vec());
+        match script {
+            "renew" => vec![lock, queue, forced, watch],
+            "force" => vec![lock, tokens, queue, watch, forced],
+            _ => vec![lock, tokens, queue, watch],
+        }
+    }
+
+    /// Runs a script on what lies in Redis.
+    pub fn run(
+        &self,
+        keys: &Rc<Keyspace>,
+        now_ms: i64,
+        script: &'static str,
+        args: &Rc<[String]>,
+        listeners: Vec<Vec<u8>>,
+    ) -> Rc<Ran> {
+        let run = Run { keys: Rc::clone(keys), now_ms, script, args: Rc::clone(args), listeners };
+        if let Some(ran) = self.runs.borrow().get(&run) {
+            return Rc::clone(ran);
+        }
+        let mut server = Server::new((BEGIN_MS + now_ms) * 1000);
+        server.keys = (**keys).clone();
+        server.listeners = run.listeners.iter().map(|channel| (channel.clone(), 1)).collect();
+        let args: Vec<Arg> = run.args.iter().map(|arg| Arg::from(arg.as_str())).collect();
+        let reply = self.interpreter.run(&self.texts[script], &self.keys_of(script), &args, &mut server);
+        server.keys.purge(server.now_ms());
+        let ran = Rc::new(Ran { reply, keys: Rc::new(server.keys), published: server.published });
+        self.runs.borrow_mut().insert(run, Rc::clone(&ran));
+        ran
+    }
+
+    /// The channel on which all sidecars, or the one of this name, are told.
+    pub fn channel(&self, name: &str) -> Vec<u8> {
+        [self.space.push(self.key.shard()), name].concat().into_bytes()
+    }
+}

@@ -1,0 +1,88 @@
+//! What is on its way between the sidecars and Redis.
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use lockside::lock::model::queue::Entry;
+
+use crate::redis::Reply;
+
+/// Whom an answer is for.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The attempt of a client, which waits for it.
+    Attempt(usize),
+    /// The first undo of the sidecar's.
+    Undo,
+    Look {
+        ids: Vec<String>,
+    },
+    Rejoin {
+        entry: Entry,
+    },
+    Release(usize),
+    Renew(usize),
+    /// Whatever comes of it.
+    None,
+}
+
+/// A script that was sent.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    pub script: &'static str,
+    pub args: Rc<[String]>,
+    pub sent_ms: i64,
+    /// By the clock of Redis; without it the script changes something whenever it runs.
+    pub not_after_ms: Option<i64>,
+    pub origin: Origin,
+}
+
+/// The connection of one sidecar, and what it hears from Redis by another.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Connection {
+    /// Sent, and not run yet; whether their answers are waited for still.
+    pub sent: VecDeque<(Rc<Request>, bool)>,
+    /// Run, and not answered yet.
+    pub answers: VecDeque<(Rc<Request>, Reply)>,
+    /// Sent on a connection that broke; their deadlines are waited for, since they may be run until then.
+    pub overdue: Vec<Rc<Request>>,
+    pub messages: VecDeque<Vec<u8>>,
+    /// Nothing that was sent is run until this ends.
+    pub is_stalled: bool,
+    /// The subscription is lost.
+    pub is_deaf: bool,
+}
+
+impl Connection {
+    /// Whether something happens here before time passes.
+    pub fn is_busy(&self) -> bool {
+        !self.messages.is_empty() || (!self.is_stalled && !(self.sent.is_empty() && self.answers.is_empty()))
+    }
+
+    /// Whether nothing is on its way at all.
+    pub fn is_idle(&self) -> bool {
+        self.messages.is_empty() && self.sent.is_empty() && self.answers.is_empty() && self.overdue.is_empty()
+    }
+
+    /// When the first of those that are waited for is waited for no more.
+    pub fn next_deadline(&self, timeout_ms: i64) -> Option<i64> {
+        let sent = self.sent.iter().filter(|(_, is_awaited)| *is_awaited).map(|(request, _)| request.sent_ms);
+        sent.chain(self.overdue.iter().map(|request| request.sent_ms)).map(|sent_ms| sent_ms + timeout_ms).min()
+    }
+
+    /// Those that are waited for no more.
+    pub fn give_up(&mut self, now_ms: i64, timeout_ms: i64) -> Vec<Rc<Request>> {
+        let is_over = |request: &Request| now_ms >= request.sent_ms + timeout_ms;
+        let mut given_up = Vec::new();
+        for (request, is_awaited) in &mut self.sent {
+            if *is_awaited && is_over(request) {
+                *is_awaited = false;
+                given_up.push(Rc::clone(request));
+            }
+        }
+        let (over, left) = std::mem::take(&mut self.overdue).into_iter().partition(|request| is_over(request));
+        self.overdue = left;
+        given_up.extend::<Vec<_>>(over);
+        given_up
+    }
+}

@@ -1,0 +1,55 @@
+//! Faults that are planted in what ships, to show that the exploration finds them.
+
+/// What is planted: in the scripts, one text for another; and in what surrounds the machines, by name.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Plant {
+    pub lua: &'static [(&'static str, &'static str)],
+    pub code: &'static [Fault],
+}
+
+/// A fault outside the scripts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An undo is sent once, whether or not it is answered.
+    UndoesOnce,
+    /// What a caller was to be told of who has gone is not undone.
+    ForgetsReceipts,
+    /// An undo of the attempt's own that is not answered is not tried again.
+    ForgetsUndo,
+    /// What came too late to be of use is not undone.
+    KeepsWhatIsTooLate,
+    /// An attempt goes on under its old name.
+    KeepsNames,
+    /// No command is refused for being late.
+    HasNoDeadlines,
+    /// A command whose connection broke is taken for failed at once, though it may be run yet.
+    GivesUpAtOnce,
+    /// A waiter that has gone stays in its sidecar's list.
+    NeverLeaves,
+    /// An undo does not remove the entry in the queue.
+    ForgetsEntries,
+    /// A promise is counted from the answer, and not from the sending.
+    CountsFromTheAnswer,
+    /// A renewal is taken for done though Redis found no lease.
+    TrustsRenewals,
+    /// A sidecar does not look at its queues after it lost messages, nor in between.
+    NeverLooks,
+}
+
+impl Plant {
+    /// Each text with the fault in it. A fault that is nowhere to be planted is none.
+    pub fn planted(self, texts: impl Iterator<Item = (&'static str, String)>) -> Vec<(&'static str, String)> {
+        let mut texts: Vec<_> = texts.collect();
+        for (from, to) in self.lua {
+            assert!(texts.iter().any(|(_, text)| text.contains(from)), "no script has `{from}`");
+            for (_, text) in &mut texts {
+                *text = text.replace(from, to);
+            }
+        }
+        texts
+    }
+
+    pub fn has(self, fault: Fault) -> bool {
+        self.code.contains(&fault)
+    }
+}

@@ -1,0 +1,176 @@
+//! Faults that are planted, each with the world and the property that finds it.
+
+use crate::properties::{EXCLUSIVE, FREE, ORDER, PLACES, PROMISES, TOKENS, UNTOLD};
+use crate::search;
+use crate::story;
+use crate::world::{Engine, Fault, Plant};
+
+use super::named;
+
+struct Planted {
+    name: &'static str,
+    plant: Plant,
+    world: &'static str,
+    property: &'static str,
+}
+
+const fn lua(lua: &'static [(&'static str, &'static str)]) -> Plant {
+    Plant { lua, code: &[] }
+}
+
+const fn code(code: &'static [Fault]) -> Plant {
+    Plant { lua: &[], code }
+}
+
+const TWO: &str = "a holder and a waiter";
+const TWO_BREAK: &str = "a holder and a waiter, a connection breaks";
+const TAKE_SHORTENS: (&str, &str) = ("may_shorten = by == sending and renewed(lease) ~= lease", "may_shorten = true");
+
+const PLANTED: [Planted; 20] = [
+    Planted {
+        name: "J.18: a hold's own renewal shortens",
+        plant: lua(&[("local text, may_shorten = lease, how == 'set'", "local text, may_shorten = lease, true")]),
+        world: "a hold, and a re-entrant acquire of its owner",
+        property: PROMISES,
+    },
+    Planted {
+        name: "J.19: a take shortens",
+        plant: lua(&[TAKE_SHORTENS]),
+        world: "an owner that is granted again what it waits for",
+        property: PROMISES,
+    },
+    Planted {
+        name: "J.20: asked again under the old name, and an undo without a deadline",
+        plant: code(&[Fault::KeepsNames, Fault::HasNoDeadlines, Fault::GivesUpAtOnce]),
+        world: "an attempt that is repeated while it waits, a connection breaks",
+        property: PROMISES,
+    },
+    Planted {
+        name: "J.21: a repetition is told of an offer and does not take it",
+        plant: lua(&[TAKE_SHORTENS, ("if not is_replay or is_on_offer then", "if not is_replay then")]),
+        world: "an attempt that is repeated while it waits",
+        property: PROMISES,
+    },
+    Planted {
+        name: "J.22a: a late join is run",
+        plant: code(&[Fault::HasNoDeadlines]),
+        world: TWO_BREAK,
+        property: PLACES,
+    },
+    Planted {
+        name: "J.22b: leaving is tried once",
+        plant: code(&[Fault::ForgetsUndo]),
+        world: "clients that hang up, a connection breaks",
+        property: PLACES,
+    },
+    Planted {
+        name: "J.23: what a caller is told of who has gone is not undone",
+        plant: code(&[Fault::ForgetsReceipts]),
+        world: "clients that hang up",
+        property: UNTOLD,
+    },
+    Planted {
+        name: "J.25: served before all have come back",
+        plant: lua(&[("if left_ms > 0 and left_ms <= REJOIN_MS then", "if false then")]),
+        world: "a holder and two waiters, data is lost",
+        property: ORDER,
+    },
+    Planted {
+        name: "an undo is sent once",
+        plant: code(&[Fault::UndoesOnce]),
+        world: "a repeated attempt whose callers hang up",
+        property: UNTOLD,
+    },
+    Planted {
+        name: "given up at once when the connection breaks",
+        plant: code(&[Fault::GivesUpAtOnce]),
+        world: TWO_BREAK,
+        property: UNTOLD,
+    },
+    Planted {
+        name: "a waiter that has gone stays in the list of its sidecar",
+        plant: code(&[Fault::NeverLeaves]),
+        world: "clients that hang up",
+        property: UNTOLD,
+    },
+    Planted {
+        name: "an undo leaves the entry",
+        plant: code(&[Fault::ForgetsEntries]),
+        world: "clients that hang up",
+        property: PLACES,
+    },
+    Planted {
+        name: "a promise is counted from the answer",
+        plant: code(&[Fault::CountsFromTheAnswer]),
+        world: "a renewal, a connection stalls",
+        property: PROMISES,
+    },
+    Planted {
+        name: "a renewal that found nothing is trusted",
+        plant: code(&[Fault::TrustsRenewals]),
+        world: "a renewal, a connection stalls",
+        property: PROMISES,
+    },
+    Planted { name: "no queue is looked at", plant: code(&[Fault::NeverLooks]), world: TWO, property: FREE },
+    Planted {
+        name: "a release frees any lease",
+        plant: lua(&[("if not mine then\n  return {'other', lease}", "if false then\n  return {'other', lease}")]),
+        world: "a renewal, a connection stalls",
+        property: PROMISES,
+    },
+    Planted {
+        name: "an acquire grants a key that others wait for",
+        plant: lua(&[("if is_taken then\n  local handed", "if false then\n  local handed")]),
+        world: TWO,
+        property: ORDER,
+    },
+    Planted {
+        name: "the last token is granted again",
+        plant: lua(&[("ZMSCORE', tokens, LAST)[1] / 64) + 1", "ZMSCORE', tokens, LAST)[1] / 64)")]),
+        world: "a renewal",
+        property: TOKENS,
+    },
+    Planted {
+        name: "an undo frees what others were told of",
+        plant: lua(&[("if others ~= '' or renewed(lease) == lease then", "if false then")]),
+        world: "a repeated attempt whose callers hang up",
+        property: PROMISES,
+    },
+    Planted {
+        name: "a key that is released is offered to none",
+        plant: lua(&[("pass_on(KEYS, ARGV, token_of(lease), 'released', resigns ~= '')", "")]),
+        world: TWO,
+        property: FREE,
+    },
+];
+
+/// Each is looked for until it is found.
+#[test]
+fn each_planted_fault_is_found_by_the_property_that_it_names() {
+    let mut missed = Vec::new();
+    for Planted { name, plant, world, property } in &PLANTED {
+        let engine = Engine::new(*plant);
+        let world = named::of_name(world);
+        let explored = search::explore(&engine, &world, 300_000);
+        match explored.found {
+            Some((violation, trace)) if violation.property == *property => {
+                println!("{name}: {} states, {} steps", explored.states, trace.len());
+            }
+            Some((violation, trace)) => {
+                let (story, _) = story::tell(&engine, &world, &trace);
+                missed.push(format!("{name}: found by {}:\n{story}", violation.property));
+            }
+            None => missed.push(format!("{name}: not found in {} states", explored.states)),
+        }
+    }
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// What is planted is nowhere else than in the plant: the property is one of those that hold.
+#[test]
+fn each_property_is_named_by_a_planted_fault() {
+    for property in [PROMISES, EXCLUSIVE, TOKENS, UNTOLD, ORDER, FREE, PLACES] {
+        let is_named = PLANTED.iter().any(|planted| planted.property == property);
+        assert!(is_named || property == EXCLUSIVE, "{property}");
+    }
+}
