@@ -189,9 +189,10 @@ impl Queues {
                 KeyState::Free { left_ms } if *left_ms >= 0 => until_end(*left_ms),
                 KeyState::Free { .. } => LOOK_AT_FREE,
             };
-            // Only an answer may put a look off, and only one to what was asked after the latest message.
+            // Only an answer may put a look off, and only one to what was asked after the latest message: in the same instant is
+            // not after.
             let next = now + pause;
-            queue.look_at = if queue.brought_forward > asked { queue.look_at.min(next) } else { next };
+            queue.look_at = if queue.brought_forward >= asked { queue.look_at.min(next) } else { next };
             let is_missing = ids.iter().zip(&row.ranks).any(|(id, rank)| {
                 rank.is_none() && queue.waiter(id).is_some_and(|waiter| !waiter.is_called && waiter.position.is_some())
             });

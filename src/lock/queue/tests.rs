@@ -98,6 +98,16 @@ fn a_queue_is_looked_at_when_the_lease_before_it_ends_and_every_two_seconds_at_l
 }
 
 #[test]
+fn a_message_in_the_instant_of_a_look_is_newer_than_its_answer() {
+    let mut fixture = Fixture::new();
+    fixture.waits("k", entry("w-1", "x", false), 100);
+    fixture.next_looks();
+    fixture.told("k", Word::Shortened { token: token(), left_ms: 200 });
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 1_500), &[Some(0)]);
+    assert_eq!(fixture.next_looks().0, Duration::from_millis(203));
+}
+
+#[test]
 fn a_message_brings_a_look_forward_and_never_puts_one_off() {
     let mut fixture = Fixture::new();
     fixture.waits("k", entry("w-1", "x", false), 800);
@@ -272,7 +282,7 @@ fn a_redis_that_is_silent_is_asked_by_one_look_for_all_queues_and_all_are_looked
 
     assert_eq!(effects.len(), 1, "it may have lost its place: {effects:?}");
     let (passed, looks) = fixture.next_looks();
-    assert_eq!((passed, looks.len()), (Duration::ZERO, 99));
+    assert_eq!((passed, looks.len()), (Duration::ZERO, 100), "the one that was answered, too: that was a moment ago");
 }
 
 /// A small generator whose numbers only have to differ: xorshift.

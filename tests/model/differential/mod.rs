@@ -4,6 +4,7 @@
 //! The real server's clock stands still between two steps: a preloaded library answers from a file that the test writes.
 //! Its active expiry is off, so that a key is gone when it is asked for, and not at a moment of its own.
 
+mod commands;
 mod real;
 mod sequence;
 mod wire;

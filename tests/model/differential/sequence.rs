@@ -2,6 +2,7 @@
 
 use lockside::lock::model::ALL;
 
+use super::commands::COMMANDS;
 use crate::dice::Dice;
 use crate::lua::Arg;
 use crate::redis::Reply;
@@ -67,7 +68,7 @@ impl Steps {
         self.now_us += [0, 300, 1_000, 2_000, 299_000, 700_000, 1_500_000, 61_000_000][self.dice.roll(8)];
         let is_full = self.dice.roll(12) == 0;
         let name = ["command", "read", "watch", "sweep", "census", "force", "queue_decline"];
-        let often = ["acquire", "renew", "release", "undo", "queue_join", "queue_advance", "batch"];
+        let often = ["acquire", "share", "renew", "release", "undo", "queue_join", "queue_advance", "batch"];
         let name = if self.dice.roll(4) == 0 { self.dice.one(&name) } else { self.dice.one(&often) };
         let (now_us, text) = (self.now_us, if name == "command" { COMMAND.to_owned() } else { of_script(name) });
         let (keys, args) = if name == "batch" {
@@ -105,7 +106,7 @@ impl Steps {
     fn batch(&mut self) -> (Vec<Vec<u8>>, Vec<Arg>) {
         let (mut keys, mut args) = (Vec::new(), Vec::new());
         for _ in 0..=self.dice.roll(3) {
-            let name = self.dice.one(&["acquire", "acquire", "renew", "release", "queue_join", "queue_advance"]);
+            let name = self.dice.one(&["acquire", "share", "renew", "release", "queue_join", "queue_advance"]);
             let (its_keys, its_args) = self.call(name);
             let count = |length: usize| Arg::Number(i64::try_from(length).expect("a few"));
             args.extend([Arg::from(name), count(its_keys.len()), count(its_args.len())]);
@@ -123,9 +124,11 @@ impl Steps {
         let owner = identity(self.dice.one(&["x", "y"]));
         let with = |further: Vec<String>| (line.clone(), [begin.clone(), further].concat());
         match name {
-            "acquire" => {
+            "acquire" | "share" => {
                 let (attempt, sending) = self.attempt();
-                let further = self.further();
+                let limit = self.dice.one(&["", ",\"limit\":\"1\"", ",\"limit\":\"2\""]);
+                let mode = if name == "share" { format!(",\"mode\":\"shared\"{limit}") } else { String::new() };
+                let further = mode + &self.further();
                 with(vec![owner, attempt, sending, self.ttl(), further, self.own(), self.not_after()])
             }
             "release" => {
@@ -188,7 +191,8 @@ impl Steps {
 
     fn entry(&mut self, owner: &str) -> (String, String) {
         let (sidecar, waiter) = (self.dice.one(&["a-0", "b-0"]), self.dice.one(&["w-1", "w-2"]));
-        let entry = format!("{sidecar}\n{waiter}\n2000\n{owner}\n\"nonce\":\"{waiter}\",\n{}", self.further());
+        let mode = self.dice.one(&["", "", ",\"mode\":\"shared\",\"limit\":\"2\""]);
+        let entry = format!("{sidecar}\n{waiter}\n2000\n{owner}\n\"nonce\":\"{waiter}\",\n{mode}{}", self.further());
         (entry, waiter.to_owned())
     }
 
@@ -236,57 +240,7 @@ impl Steps {
         let name = names[self.dice.roll(names.len())].clone();
         let ms = self.now_us / 1000;
         let (soon, past) = ((ms + 300).to_string(), (ms - 1).to_string());
-        let words = [
-            "GETRANGE {} 0 -1",
-            "GETRANGE {} -3 -2",
-            "GETRANGE {} 2 1",
-            "STRLEN {}",
-            "GET {}",
-            "EXISTS {} {} other",
-            "SET {} text",
-            "SET {} text NX PXAT SOON",
-            "SET {} text PXAT PAST",
-            "SET {} text EX 60",
-            "DEL {} other",
-            "PEXPIREAT {} SOON",
-            "PEXPIREAT {} SOON GT",
-            "PEXPIREAT {} PAST",
-            "PEXPIREAT {} PAST GT",
-            "PEXPIRE {} 1000 NX",
-            "PEXPIRE {} 1000 GT",
-            "PEXPIRE {} 0",
-            "PTTL {}",
-            "PEXPIRETIME {}",
-            "ZADD {} 5 m 7 n",
-            "ZADD {} GT CH 6 m 6 n",
-            "ZADD {} NX 9 m",
-            "ZADD {} XX INCR 1 m",
-            "ZADD {} XX INCR 1 n",
-            "ZADD {} x m",
-            "ZADD {} 1 m 2",
-            "ZREM {} m n",
-            "ZREM {} m",
-            "ZCARD {}",
-            "ZRANK {} n",
-            "ZMSCORE {} m o n",
-            "ZRANGE {} 0 -1 WITHSCORES",
-            "ZRANGE {} 1 4",
-            "ZRANGE {} -2 -1",
-            "ZRANGE {} 0 x",
-            "ZRANGEBYSCORE {} -inf 0",
-            "ZRANGEBYSCORE {} (5 +inf",
-            "ZCOUNT {} (0 6",
-            "ZCOUNT {} x 6",
-            "ZREMRANGEBYRANK {} 1 0",
-            "ZREMRANGEBYRANK {} 0 0",
-            "TIME",
-            "GET",
-            "FROB {} a",
-            "PUBSUB SHARDNUMSUB lockside:push:0:a-0 other",
-            "SPUBLISH lockside:push:0:all text",
-            "ZCARD",
-        ];
-        let words = words[self.dice.roll(words.len())].replace("{}", &name);
+        let words = COMMANDS[self.dice.roll(COMMANDS.len())].replace("{}", &name);
         let words = words.replace("SOON", &soon).replace("PAST", &past);
         (Vec::new(), words.split(' ').map(str::to_owned).collect())
     }

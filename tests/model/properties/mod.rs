@@ -24,8 +24,9 @@ pub const FREE: &str = "a key is never free for longer than the bound while a cl
 /// No place in the queue without a waiter.
 pub const PLACES: &str = "no place in the queue without a waiter";
 
-/// How long a key may be free while a client waits for it, in quiet times: a look after a lease has expired.
-const FREE_MS: i64 = 10;
+/// How long a key may be free while a client waits for it, in quiet times: until a look after a lease has expired, or, where
+/// a waiter comes back to a queue that is empty, for as long as others may come back to it, too (`REJOIN_MS` in queue.lua).
+const FREE_MS: i64 = 310;
 /// Where messages are lost or commands are: a look, and what follows it.
 const FREE_IN_TROUBLE_MS: i64 = 2_000;
 

@@ -18,18 +18,16 @@ impl Server {
         if command == b"ZADD" {
             return self.zadd(key, args);
         }
-        // Before the key is looked at, Redis reads what it can of the arguments.
-        if let (b"ZRANGEBYSCORE" | b"ZCOUNT", [min, max]) = (command, args) {
-            let (above, below) = (parse::bound(min, true)?, parse::bound(max, false)?);
-            let zset = self.keys.zset(key, now_ms)?.map(|zset| &*zset);
-            let within =
-                zset.into_iter().flat_map(|zset| zset.iter()).filter(|(_, score)| above(*score) && below(*score));
-            return Ok(if command == b"ZCOUNT" {
-                integer(within.count())
-            } else {
-                Reply::Array(within.map(|(member, _)| Reply::bulk(member)).collect())
-            });
+        match (command, args) {
+            (b"ZCOUNT" | b"ZRANGEBYSCORE", [min, max, options @ ..]) => {
+                return self.by_score(command, key, [min, max], options, false);
+            }
+            (b"ZRANGE", [max, min, b"BYSCORE", b"REV", options @ ..]) => {
+                return self.by_score(command, key, [min, max], options, true);
+            }
+            _ => {}
         }
+        // Before the key is looked at, Redis reads what it can of the arguments.
         if let (b"ZRANGE" | b"ZREMRANGEBYRANK", [start, stop, ..]) = (command, args) {
             parse::ranks(start, stop, 0)?;
         }
@@ -73,6 +71,49 @@ impl Server {
             }
             _ => Err(wrong_arity()),
         }
+    }
+
+    /// The members with scores from `min` to `max`, or how many there are.
+    fn by_score(
+        &mut self,
+        command: &[u8],
+        key: &[u8],
+        [min, max]: [&[u8]; 2],
+        mut options: &[&[u8]],
+        is_reversed: bool,
+    ) -> Answer {
+        let (mut with_scores, mut skipped, mut most) = (false, 0, usize::MAX);
+        while let [option, rest @ ..] = options {
+            options = match (*option, rest) {
+                (b"WITHSCORES", rest) => {
+                    with_scores = true;
+                    rest
+                }
+                (b"LIMIT", [from, count, rest @ ..]) => {
+                    let (from, count) = (parse::integer(from)?, parse::integer(count)?);
+                    // A count below 0 is all, and a place below 0 is none.
+                    most = if from < 0 { 0 } else { usize::try_from(count).unwrap_or(usize::MAX) };
+                    skipped = usize::try_from(from).unwrap_or(0);
+                    rest
+                }
+                _ => return Err(Reply::error("ERR syntax error")),
+            };
+        }
+        let (above, below) = (parse::bound(min, true)?, parse::bound(max, false)?);
+        let now_ms = self.now_ms();
+        let zset = self.keys.zset(key, now_ms)?.map(|zset| &*zset);
+        let within = zset.into_iter().flat_map(|zset| zset.iter()).filter(|(_, score)| above(*score) && below(*score));
+        let mut within: Vec<_> = within.collect();
+        if command == b"ZCOUNT" {
+            return Ok(integer(within.len()));
+        }
+        if is_reversed {
+            within.reverse();
+        }
+        let row = |(member, score): (&[u8], i64)| {
+            [Some(Reply::bulk(member)), with_scores.then(|| Reply::bulk(score.to_string()))]
+        };
+        Ok(Reply::Array(within.into_iter().skip(skipped).take(most).flat_map(row).flatten().collect()))
     }
 
     fn zadd(&mut self, key: &[u8], mut args: &[&[u8]]) -> Answer {

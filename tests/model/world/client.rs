@@ -9,7 +9,6 @@ use super::World;
 use super::attempt::Course;
 use super::engine::{BEGIN_MS, Engine};
 use super::network::Origin;
-use super::plant::Fault;
 use super::sidecar::{row, stored};
 use crate::redis::Reply;
 
@@ -113,13 +112,20 @@ impl World {
     /// A client is told that it has the key.
     pub fn promise(&mut self, client: usize, promise: Promise, position: Option<&str>) {
         self.check_order(client, position);
+        let is_released = self.released.contains(&promise.token.get());
         let one = &mut self.clients[client];
-        (one.told, one.promise) = (Some(promise.token.get()), Some(promise));
+        one.told = Some(promise.token.get());
+        if is_released {
+            one.next_wish();
+        } else {
+            one.promise = Some(promise);
+        }
     }
 
     pub fn release(&mut self, engine: &Engine, client: usize) {
         let Some(promise) = self.clients[client].promise.take() else { return };
-        // All that its owner counts on ends with it.
+        // All that its owner counts on ends with it, also what it is yet to be told of.
+        self.released.insert(promise.token.get());
         for other in &mut self.clients {
             if other.promise.as_ref().is_some_and(|other| other.token == promise.token) {
                 other.promise = None;
@@ -148,12 +154,7 @@ impl World {
     pub fn renewed(&mut self, engine: &Engine, client: usize, sent_ms: i64, reply: Option<&Reply>) {
         let (Some(reply), Some(promise)) = (reply, self.clients[client].promise.clone()) else { return };
         let ("renewed", rest) = row(reply) else {
-            if engine.plant.has(Fault::TrustsRenewals) {
-                let until_ms = self.now_ms + i64::try_from(self.clients[client].wish().ttl_ms).expect("short");
-                self.clients[client].promise = Some(Promise { until_ms, ..promise });
-            } else {
-                self.lapse(client);
-            }
+            self.lapse(client);
             return;
         };
         let found = stored(rest).expect("a lease");

@@ -9,7 +9,7 @@ mod plant;
 mod sidecar;
 mod telling;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 pub use client::{Client, Wish};
@@ -73,11 +73,15 @@ pub struct World {
     pub free_since: Option<i64>,
     /// Whether Redis lost nothing yet: no promise outlasts its data.
     pub has_its_data: bool,
+    /// The last position that a client had when Redis lost its data: who came later cannot know of those before.
+    pub last_known: u64,
     /// Whether any trouble happened yet: a sidecar that is taken for dead is overtaken.
     pub was_in_trouble: bool,
     /// The highest token that was granted, and the grant that has it.
     pub highest: u64,
     pub granted: String,
+    /// The tokens that a client has released: its owner counts on them no more, by no attempt.
+    pub released: BTreeSet<u64>,
     /// A property that what just happened has broken.
     pub broken: Option<Violation>,
     /// No attempt begins from then on.
@@ -97,9 +101,11 @@ impl World {
             troubles,
             free_since: None,
             has_its_data: true,
+            last_known: u64::MAX,
             was_in_trouble: false,
             highest: 0,
             granted: String::new(),
+            released: BTreeSet::new(),
             broken: None,
             ends_ms,
         }
@@ -189,6 +195,8 @@ impl World {
             Action::Lose => {
                 self.troubles.losses -= 1;
                 self.has_its_data = false;
+                let positions = self.clients.iter().filter_map(|client| client.course.as_deref()?.position.as_deref());
+                self.last_known = positions.filter_map(|position| position.parse().ok()).max().unwrap_or(0);
                 self.redis = Rc::default();
             }
             Action::Pass => self.pass(engine),

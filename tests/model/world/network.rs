@@ -56,7 +56,7 @@ pub struct Connection {
 impl Connection {
     /// Whether something happens here before time passes.
     pub fn is_busy(&self) -> bool {
-        !self.messages.is_empty() || (!self.is_stalled && !(self.sent.is_empty() && self.answers.is_empty()))
+        !self.messages.is_empty() || !(self.is_stalled || self.sent.is_empty() && self.answers.is_empty())
     }
 
     /// Whether nothing is on its way at all.

@@ -31,7 +31,8 @@ impl World {
     /// A client was promised the key from this position in the queue: none that waits stands before it.
     pub(super) fn check_order(&mut self, client: usize, position: Option<&str>) {
         let number = |position: &str| position.parse::<u64>().ok();
-        let Some(own) = position.and_then(number).filter(|_| !self.was_in_trouble) else { return };
+        let own = position.and_then(number).filter(|own| !self.was_in_trouble && *own <= self.last_known);
+        let Some(own) = own else { return };
         for (at, other) in self.clients.iter().enumerate() {
             let Some(course) = other.course.as_deref().filter(|course| at != client && course.is_waiting()) else {
                 continue;

@@ -30,10 +30,6 @@ pub enum Fault {
     ForgetsEntries,
     /// A promise is counted from the answer, and not from the sending.
     CountsFromTheAnswer,
-    /// A renewal is taken for done though Redis found no lease.
-    TrustsRenewals,
-    /// A sidecar does not look at its queues after it lost messages, nor in between.
-    NeverLooks,
 }
 
 impl Plant {

@@ -113,7 +113,7 @@ impl Sidecar {
     }
 
     pub fn next_due(&self, engine: &Engine) -> Option<i64> {
-        let queue = self.queues.next_due().filter(|_| !engine.plant.has(Fault::NeverLooks)).map(|due| engine.ms(due));
+        let queue = self.queues.next_due().map(|due| engine.ms(due));
         [queue, self.undo_at, self.connection.next_deadline(TIMEOUT_MS)].into_iter().flatten().min()
     }
 }
@@ -265,8 +265,6 @@ impl World {
             one.undo_at = None;
             one.undo_next(engine, now_ms);
         }
-        if !engine.plant.has(Fault::NeverLooks) {
-            self.queues_due(engine, sidecar);
-        }
+        self.queues_due(engine, sidecar);
     }
 }

@@ -1,5 +1,7 @@
 //! The worlds, by name.
 
+use std::slice;
+
 use crate::world::{Client, Troubles, Wish, World};
 
 const NONE: Troubles = Troubles { breaks: 0, stalls: 0, deafness: 0, losses: 0 };
@@ -49,7 +51,7 @@ pub fn worlds() -> Vec<Named> {
         world("an attempt that is repeated while it waits, a connection breaks", &named, BREAK, 0),
         world("an owner that is granted again what it waits for", &owner, NONE, 0),
         world("a hold, and a re-entrant acquire of its owner", &[(0, "x", &[hold]), (1, "x", &[EXTENDS])], NONE, 1_000),
-        world("a renewal", &[(0, "x", &[renews.clone()]), (1, "y", &[HOLDER, HOLDER])], NONE, 1_100),
+        world("a renewal", &[(0, "x", slice::from_ref(&renews)), (1, "y", &[HOLDER, HOLDER])], NONE, 1_100),
         world("a renewal, a connection stalls", &[(0, "x", &[renews]), (1, "y", &[HOLDER, HOLDER])], STALL, 1_100),
         world(
             "a repeated attempt whose callers hang up",
