@@ -36,7 +36,7 @@ def before_call(context, case, kwargs):
 
 def repair_body(case):
     body = case.body
-    for field in ("ttlMs", "waitMs", "leasePeriod", "delayMs", "minHoldMs", "maxHoldMs"):
+    for field in ("ttlMs", "waitMs", "leasePeriod", "delayMs", "minHoldMs", "maxHoldMs", "limit"):
         # JSON Schema takes 60000.0 for an integer. lockside takes only what is written as one.
         if isinstance(body.get(field), float) and body[field].is_integer():
             body[field] = int(body[field])

@@ -64,6 +64,9 @@ async fn every_code_in_the_documents_table_of_failures_is_given_when_it_says_so(
     })
     .await;
     seen.insert(code(&elsewhere.call("POST", "/v1/locks/taken").json(&json!({"waitMs": 50})).send().await));
+    let frugal = Sidecar::start(&redis, &["--caller-locks=1"]).await;
+    assert_eq!(frugal.call("POST", "/v1/locks/first").json(&json!({})).send().await.status, 201);
+    seen.insert(code(&frugal.call("POST", "/v1/locks/second").json(&json!({})).send().await));
     elsewhere.signal("TERM");
     seen.insert(code(&waiting.await.unwrap()));
 

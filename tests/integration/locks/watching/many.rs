@@ -29,7 +29,8 @@ async fn a_thousand_watchers_of_a_key_cost_redis_what_one_does_and_the_next_is_r
     let of_all = commands_while_watched(&redis, &sidecar).await;
 
     println!("commands of Redis: {of_one} with one watcher, {of_all} with {WATCHERS}");
-    assert!(of_all <= of_one + 20, "{of_all} commands instead of {of_one}");
+    // What is asked by the clock is asked more often where the machine is slow; a command a watcher would be ten thousand.
+    assert!(of_all < 2 * of_one, "{of_all} commands instead of {of_one}");
     let a_watcher = sidecar.memory().saturating_sub(memory) / WATCHERS as u64;
     println!("{a_watcher} bytes a watcher");
     assert!(a_watcher < BYTES_A_WATCHER, "{a_watcher} bytes a watcher");

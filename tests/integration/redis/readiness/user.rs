@@ -124,6 +124,12 @@ async fn native(sidecar: &Sidecar) {
     does(sidecar, "alice", &format!("DELETE /v1/locks/job?token={token}"), Value::Null, 204).await;
     does(sidecar, "alice", "POST /v1/locks/job", json!({}), 201).await;
     does(sidecar, "bob", "DELETE /v1/locks/job?force=true", Value::Null, 204).await;
+    for user in ["alice", "bob"] {
+        let shared = does(sidecar, user, "POST /v1/locks/pool", json!({"mode": "shared", "limit": 2}), 201).await;
+        let renewal = format!("PUT /v1/locks/pool?token={}", shared["token"]);
+        does(sidecar, user, &renewal, json!({"ttlMs": 60_000}), 200).await;
+    }
+    does(sidecar, "bob", "DELETE /v1/locks/pool?force=true", Value::Null, 204).await;
 }
 
 /// One watches a key that is taken meanwhile, and another all keys.
