@@ -343,10 +343,6 @@ lint: cc ## Check format, clippy, documentation and dependencies
 # Rust's own linker, the default on x86_64 since Rust 1.90, merges functions that have the same instructions.
 FOLD = $(if $(filter x86_64-%-linux-gnu,$(HOST)),-C link-arg=-Xlinker -C link-arg=--icf=all)
 
-# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
-STATIC = RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(FOLD) \
-	-C link-arg=-Wl,-T,deploy/static.ld $(1)" $(RELEASE) --target $(HOST) --target-dir $(2)
-
 # What reads and writes profiles, where `rustup component add llvm-tools` has put it.
 PROFDATA := $(wildcard $(dir $(shell rustc --print target-libdir 2>/dev/null))bin/llvm-profdata)
 PROFILE := target/profile/lockside.profdata
@@ -361,7 +357,10 @@ $(PROFILE): Cargo.toml Cargo.lock .cargo/config.toml docs/reference/errors.md $(
 .PHONY: static
 static: cc $(if $(PROFDATA),redis $(PROFILE)) ## Build the static binary of the image: target/image/lockside
 	$(if $(PROFDATA),,@echo "WITHOUT A PROFILE: slower by a tenth; for the binary of a release: rustup component add llvm-tools")
-	$(call STATIC,$(if $(PROFDATA),-C profile-use=$(CURDIR)/$(PROFILE)),target/static)
+	@# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
+	RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(FOLD) \
+	  -C link-arg=-Wl,-T,deploy/static.ld $(if $(PROFDATA),-C profile-use=$(CURDIR)/$(PROFILE))" \
+	  $(RELEASE) --target $(HOST) --target-dir target/static
 	install -D target/static/$(HOST)/release/lockside target/image/lockside
 	@# Removed first, so that no page of a former command stays. `man` reads compressed pages.
 	rm -rf target/image/man

@@ -36,11 +36,6 @@ local key, push                            = ARGV[1], ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]
 
-local function found(word, lease)
-  local valid_until = redis.call('PEXPIRETIME', lock)
-  return {word, lease, valid_until, valid_until < 0 and valid_until or math.max(valid_until - now_ms, 0)}
-end
-
 local refusal = late(not_after)
 if refusal then
   return refusal
@@ -70,7 +65,7 @@ if lease then
   if row then
     return row
   end
-  return found('held', lease)
+  return found('held', lock, lease)
 end
 
 if is_taken then
@@ -83,7 +78,7 @@ if is_taken then
     if type(lease) == 'table' then
       return shared_row(lock, queue, nil, 'mode')
     end
-    return found('held', lease)
+    return found('held', lock, lease)
   end
 end
 local by = request ~= '' and '"by":"' .. request .. '",' or ''

@@ -1,6 +1,12 @@
 -- Not a script: stands behind queue.lua, before those that acquire: what they tell an attempt whose own lease is there, or
 -- its owner's, and what they tell where a key is shared. `keys` and `args` are those of acquire.lua.
 
+-- The row of a key that is held alone: a word, its lease, when it expires, and how long that is from now (< 0: no expiry).
+local function found(word, lock, lease)
+  local valid_until = redis.call('PEXPIRETIME', lock)
+  return {word, lease, valid_until, valid_until < 0 and valid_until or math.max(valid_until - now_ms, 0)}
+end
+
 -- Of a key that leases share, the one that is this attempt's, else where `own` is "extend" the oldest one of its owner: its
 -- token, its text, when it ends, whether it is the attempt's. Or nil.
 local function own_share(lock, identity, nonce, request, own)

@@ -28,11 +28,6 @@ local key, push                            = ARGV[1], ARGV[4]
 local identity, nonce, request, ttl_ms     = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
 local further, own, not_after              = ARGV[9], ARGV[10], ARGV[11]
 
-local function found(word, lease)
-  local valid_until = redis.call('PEXPIRETIME', lock)
-  return {word, lease, valid_until, valid_until < 0 and valid_until or math.max(valid_until - now_ms, 0)}
-end
-
 local refusal = late(not_after)
 if refusal then
   return refusal
@@ -65,9 +60,9 @@ elseif lease then
     return row
   end
   if not is_replay and expires >= 0 and is_promised(lease, expires) then
-    return found('own', lease)
+    return found('own', lock, lease)
   end
-  return found('held', lease)
+  return found('held', lock, lease)
 end
 
 if found_keys % 3 > (is_shared_already and 1 or 0) then
@@ -78,7 +73,7 @@ if found_keys % 3 > (is_shared_already and 1 or 0) then
   if handed then
     lease = look(lock)
     if lease and type(lease) ~= 'table' then
-      return found('held', lease)
+      return found('held', lock, lease)
     end
     is_shared_already = type(lease) == 'table'
   end

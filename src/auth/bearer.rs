@@ -19,8 +19,7 @@ pub fn bearer_token(content: &[u8]) -> Result<Secret, String> {
 /// What is unwise about a token's file.
 pub fn unwise_if_short() -> Unwise<Secret> {
     let value = |token: &Secret| {
-        let is_short = token.expose().len() < TOKEN_BYTES;
-        is_short.then_some("the token in --api-token-file is shorter than 16 bytes and may be guessed")
+        is_short(token).then_some("the token in --api-token-file is shorter than 16 bytes and may be guessed")
     };
     Unwise { mode: OPEN_TO_OTHERS, value }
 }
@@ -28,8 +27,12 @@ pub fn unwise_if_short() -> Unwise<Secret> {
 /// The same of a file of a folder, which `flag` names.
 pub fn warnings(flag: &str, path: &Path, token: &Secret) -> Vec<String> {
     let mut warnings = Unwise { mode: OPEN_TO_OTHERS, value: |_| None }.of_a_file(flag, path, token);
-    if token.expose().len() < TOKEN_BYTES {
+    if is_short(token) {
         warnings.push(format!("the token in `{}` is shorter than 16 bytes and may be guessed", path.display()));
     }
     warnings
+}
+
+fn is_short(token: &Secret) -> bool {
+    token.expose().len() < TOKEN_BYTES
 }

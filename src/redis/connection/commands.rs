@@ -7,6 +7,7 @@ use fred::error::{Error, ErrorKind};
 use fred::interfaces::{
     ClientLike, HashesInterface, KeysInterface, LuaInterface, PubsubInterface, SortedSetsInterface,
 };
+use fred::types::config::Options;
 use fred::types::sorted_sets::{ZRange, ZRangeBound, ZRangeKind};
 use fred::types::{ClusterHash, CustomCommand, Expiration, SetOptions, Value};
 
@@ -41,7 +42,8 @@ impl Connection {
 
     /// As `command`, with a deadline of its own.
     pub fn command_within(&self, timeout: Duration, name: &'static str, args: &[&str]) -> Command<'_> {
-        let (client, args) = (self.0.with_options(&Connection::patient(timeout)), owned(args));
+        let options = Options { timeout: Some(timeout), ..Options::default() };
+        let (client, args) = (self.0.with_options(&options), owned(args));
         command(async move { client.custom(custom(name), args).await })
     }
 

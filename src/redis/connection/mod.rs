@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fred::clients::Client;
 use fred::interfaces::{ClientLike, EventInterface};
-use fred::types::config::{Options, PerformanceConfig, ReconnectPolicy};
+use fred::types::config::{PerformanceConfig, ReconnectPolicy};
 
 use super::{RedisFailure, Reply};
 pub(super) use commands::Mark;
@@ -86,10 +86,6 @@ impl Connection {
     /// What is published on the channels that it subscribed to, from now on.
     pub fn messages(&self) -> Messages {
         Messages(self.0.message_rx())
-    }
-
-    fn patient(timeout: Duration) -> Options {
-        Options { timeout: Some(timeout), ..Options::default() }
     }
 }
 
