@@ -24,16 +24,22 @@ end
 -- Grants the key, valid for valid_ms: token, since, valid_until; or a fourth, an error, and nothing is granted.
 local function grant(keys, args, attempt, ttl_ms, further, valid_ms)
   local lock, tokens, key = keys[1], keys[2], args[1]
-  local sequence, refusal = next_sequence(keys, args)
-  if refusal then
-    redis.pcall('ZREM', tokens, key) -- As batch.lua may have left it.
-    return nil, nil, nil, refusal
-  end
+  local sequence = math.max(now_sequence, args[3] + 1)
   local token = whole(sequence * 64 + args[2])
+  -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing. Both change only
+  -- where the token is above the last one.
+  if sequence >= SEQUENCE_END or redis.pcall('ZADD', tokens, 'GT', 'CH', token, LAST, token, key) ~= 2 then
+    local refusal
+    sequence, refusal = next_sequence(keys, args)
+    if refusal then
+      redis.pcall('ZREM', tokens, key)
+      return nil, nil, nil, refusal
+    end
+    token = whole(sequence * 64 + args[2])
+    redis.call('ZADD', tokens, token, key)
+  end
   local since = now_ms
   local valid_until = since + valid_ms
-  -- The index before the lease: what Redis may refuse comes first, and a refused script has granted nothing.
-  redis.call('ZADD', tokens, token, key)
   -- Lua writes a number in 14 digits, and a time of ours has 13.
   local set = redis.pcall('SET', lock,
     '{"token":"' .. token .. '",' .. attempt .. '"since":' .. since .. ',"ttl":' .. ttl_ms .. further .. '}',

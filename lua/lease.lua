@@ -23,8 +23,8 @@ local LONGEST_BY = 512
 local LONGEST_LEASE = 262144
 
 -- What lies under a key: a lease; '' for another program's text, which may be a large one; false for nothing; or a
--- table, Redis's error.
-local function look(lock)
+-- table, Redis's error. Behind it, where that is false and `watch` is given, whether there is none who watches.
+local function look(lock, watch)
   local text = redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
   if type(text) == 'table' then
     return text
@@ -35,7 +35,12 @@ local function look(lock)
     end
     return redis.call('STRLEN', lock) <= LONGEST_LEASE and redis.call('GET', lock) or ''
   end
-  return (text ~= '' or redis.call('EXISTS', lock) == 1) and ''
+  if text ~= '' then
+    return ''
+  end
+  -- EXISTS counts a key as often as it is named: what is odd is the lock.
+  local found = watch and redis.call('EXISTS', lock, watch, watch) or redis.call('EXISTS', lock)
+  return found % 2 == 1 and '', watch and found == 0
 end
 
 -- The row to return where it is too late, or nil.

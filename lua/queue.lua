@@ -48,10 +48,12 @@ local function drop(keys, args, process)
   end
 end
 
--- The first waiter's entry, and how many may share the key where it is served (nil where it wants it alone).
-local function first_waiter(queue)
+-- The first waiter's entry, and how many may share the key where it is served (nil where it wants it alone). `known`: the
+-- first entry, where it was read already.
+local function first_waiter(queue, known)
   while true do
-    local first = redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', '1')[1]
+    local first = known or redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', '1')[1]
+    known = nil
     if not first then
       return nil
     end
@@ -135,12 +137,15 @@ local function hand_over(keys, args, freed, awake, resigned, is_unwatched, is_sh
   if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then
     return nil -- What is no queue holds up no caller.
   end
-  local left_ms = clear_marks(keys, args, freed, awake, is_shared_still)
+  -- Mostly no mark stands before the waiters.
+  local head = redis.call('ZRANGE', queue, 0, TOLD_BEHIND, 'WITHSCORES')
+  local is_marked = not head[2] or tonumber(head[2]) <= 0
+  local left_ms = is_marked and clear_marks(keys, args, freed, awake, is_shared_still)
   if left_ms then
     return 'rejoining', left_ms
   end
   local knows, longest_ms, offered = {}, nil, 0
-  local first, limit = first_waiter(queue)
+  local first, limit = first_waiter(queue, not is_marked and head[1])
   while first and offered < MOST_OFFERS do
     if is_shared_still and not limit then
       break
@@ -172,7 +177,11 @@ local function hand_over(keys, args, freed, awake, resigned, is_unwatched, is_sh
   if offered == MOST_OFFERS then
     redis.call('SPUBLISH', push .. 'all', 'offer\n' .. key .. '\n0') -- They may have room, too.
   end
-  for _, entry in ipairs(redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', TOLD_BEHIND)) do
+  local entries = {head[3], head[5], head[7], head[9]}
+  if is_marked or limit or first ~= head[1] then
+    entries = redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', TOLD_BEHIND)
+  end
+  for _, entry in ipairs(entries) do
     local behind = string.match(entry, '^([%w-]+)\n')
     if behind and not knows[behind] then
       knows[behind] = true

@@ -15,8 +15,8 @@
 -- rank: how many wait before this entry (0 where how is ""), or -1 where it is not in the queue; before it moved on.
 -- A free key stays free when an entry is missing: the queue was lost, perhaps, and must be restored first.
 -- A script, because whose turn it is must be decided once, however many sidecars ask at the same moment.
-local lock, queue  = KEYS[1], KEYS[3]
-local process, how = ARGV[5], ARGV[6]
+local lock, queue, watch = KEYS[1], KEYS[3], KEYS[4]
+local process, how       = ARGV[5], ARGV[6]
 
 local function row(fields, ranks)
   for _, rank in ipairs(ranks) do
@@ -25,7 +25,7 @@ local function row(fields, ranks)
   return fields
 end
 
-local lease = look(lock)
+local lease, is_unwatched = look(lock, watch)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
 end
@@ -45,7 +45,7 @@ end
 local is_shared_already = type(lease) == 'table' and is_shared(lock)
 local left_ms
 if (not lease or is_shared_already) and is_whole then
-  left_ms = select(2, hand_over(KEYS, ARGV, nil, process, nil, nil, is_shared_already))
+  left_ms = select(2, hand_over(KEYS, ARGV, nil, process, nil, is_unwatched, is_shared_already))
   lease = look(lock)
 end
 if not lease then

@@ -27,7 +27,7 @@ local refusal = late(not_after)
 if refusal then
   return refusal
 end
-local lease = look(lock)
+local lease, is_unwatched = look(lock, watch)
 if type(lease) == 'table' and not string.find(lease.err, '^WRONGTYPE') then
   return lease
 end
@@ -66,21 +66,21 @@ if not comes_back then
   -- The sequence numbers the positions, too: it rises whatever happens to Redis.
   position = whole(sequence)
 end
+-- EXISTS counts a key as often as it is named: what is odd is the queue.
+local found = redis.call('EXISTS', queue, watch, watch)
+local is_first = found % 2 == 0
 local is_new = redis.call('ZADD', queue, 'NX', position, entry) == 1
 -- A queue whose sidecars all died must not stay for ever.
-local keep_ms = whole(wait_ms + 60000)
-if redis.call('PEXPIRE', queue, keep_ms, 'NX') == 0 then
-  redis.call('PEXPIRE', queue, keep_ms, 'GT')
-end
-if is_new then
+redis.call('PEXPIRE', queue, whole(wait_ms + 60000), is_first and 'NX' or 'GT')
+if is_new and found > 1 then
   tell_watchers(watch, queue, push, 'waiting', key, '0')
 end
-if comes_back and is_new and redis.call('ZCARD', queue) == 1 then
+if comes_back and is_first then
   redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
   redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end
 if (not lease or is_shared_already) and not comes_back then
-  hand_over(KEYS, ARGV, nil, nil, nil, nil, is_shared_already)
+  hand_over(KEYS, ARGV, nil, nil, nil, is_unwatched, is_shared_already)
 end
 if is_shared_already or (not lease and is_shared(lock)) then
   local _, _, ends = awaited_by_first(lock, queue)
