@@ -45,6 +45,7 @@ pub mod redis;
 pub mod server;
 
 pub mod drain;
+mod headers;
 mod json;
 pub mod log;
 pub mod metrics;

@@ -11,6 +11,7 @@ use hyper::{HeaderMap, Method};
 
 use super::failure::{Denial, Failure};
 use super::wire::no_content;
+use crate::headers::values;
 use crate::server::Response;
 
 const METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, DELETE");
@@ -33,7 +34,7 @@ pub fn origin<'a>(allowed: &[String], headers: &'a HeaderMap) -> Option<&'a Head
     if allowed.is_empty() {
         return None;
     }
-    let mut origins = headers.get_all(ORIGIN).iter();
+    let mut origins = values(headers, ORIGIN);
     let origin = origins.next().filter(|_| origins.next().is_none())?;
     allowed.iter().any(|allowed| allowed.as_bytes() == origin.as_bytes()).then_some(origin)
 }

@@ -8,6 +8,7 @@ use hyper::HeaderMap;
 use hyper::header::{ACCEPT, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue, VARY};
 
 use super::html::escaped;
+use crate::headers::values;
 use crate::server::{Body, Response};
 
 /// The page; its headings of the second level are the codes.
@@ -36,7 +37,7 @@ impl Docs {
 /// The page, in the form that the caller asks for.
 pub fn page(asked: &HeaderMap) -> Response {
     static HTML: OnceLock<Bytes> = OnceLock::new();
-    let accepts = asked.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let accepts = values(asked, ACCEPT).filter_map(|value| value.to_str().ok());
     let is_html = accepts.flat_map(|value| value.split(',')).any(|range| range.trim_start().starts_with("text/html"));
     let (body, content_type) = if is_html {
         (HTML.get_or_init(|| Bytes::from(html(PAGE))).clone(), "text/html; charset=utf-8")

@@ -7,6 +7,7 @@ use hyper::header::HOST;
 use hyper::http::uri::Authority;
 
 use super::failure::Failure;
+use crate::headers::values;
 
 /// The host names that a listener answers to: against DNS rebinding, and where `--allowed-hosts` names them.
 #[derive(Debug)]
@@ -44,7 +45,7 @@ fn is_of_this_machine(ip: IpAddr) -> bool {
 /// The host that a request is for; more than one is refused.
 pub fn one_host(headers: &HeaderMap) -> Result<Option<Authority>, Failure> {
     let bad = || Failure::BadRequest("the Host header is no host".to_owned());
-    let mut hosts = headers.get_all(HOST).iter();
+    let mut hosts = values(headers, HOST);
     let Some(host) = hosts.next() else { return Ok(None) };
     if hosts.next().is_some() {
         return Err(Failure::BadRequest("two Host headers".to_owned()));

@@ -1,5 +1,6 @@
 //! Which of the two languages of the leases API a caller reads.
 
+use crate::headers::values;
 use hyper::HeaderMap;
 use hyper::header::ACCEPT_LANGUAGE;
 
@@ -14,7 +15,7 @@ impl Language {
     /// The language that `Accept-Language` prefers (RFC 9110, 12.5.4); English where it names neither.
     pub fn of(headers: &HeaderMap) -> Language {
         let mut best = (Language::English, 0.0);
-        let values = headers.get_all(ACCEPT_LANGUAGE).iter().filter_map(|value| value.to_str().ok());
+        let values = values(headers, ACCEPT_LANGUAGE).filter_map(|value| value.to_str().ok());
         for range in values.flat_map(|value| value.split(',')) {
             let mut parts = range.split(';').map(str::trim);
             let tag = parts.next().unwrap_or_default().to_ascii_lowercase();

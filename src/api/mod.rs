@@ -39,6 +39,7 @@ use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, ETAG, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS};
 use hyper::{HeaderMap, Method, Request};
 
+use crate::headers::values;
 use crate::log::Suppressed;
 use crate::request;
 use crate::server::{Handler, Peer, REQUEST_ID, Response};
@@ -64,7 +65,7 @@ impl Handler for Api {
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 fn request_of(headers: &HeaderMap) -> request::Request {
-    let all = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let all = |name| values(headers, name).map(HeaderValue::as_bytes);
     request::Request::of(all(&REQUEST_ID), all(&TRACEPARENT))
 }
 

@@ -11,6 +11,7 @@ use super::cors;
 use super::failure::{Denial, Failure};
 use super::hosts::{Hosts, one_host};
 use super::settings::ListenConfig;
+use crate::headers::values;
 use crate::log::Reminders;
 use crate::server::{Address, Response};
 
@@ -49,7 +50,7 @@ impl Gate {
     }
 
     fn judge_host(&self, parts: &Parts) -> Result<(), Failure> {
-        let mut hosts = parts.headers.get_all(HOST).iter();
+        let mut hosts = values(&parts.headers, HOST);
         let (first, has_more) = (hosts.next(), hosts.next().is_some());
         if first.is_some() && first == self.admitted.get() && !has_more && parts.uri.authority().is_none() {
             return Ok(());
@@ -87,7 +88,7 @@ impl Gate {
         if self.allowed_origin(headers).is_some() {
             return Ok(());
         }
-        let mut origins = headers.get_all(ORIGIN).iter();
+        let mut origins = values(headers, ORIGIN);
         let origin = origins.next().map(|origin| origin.to_str().unwrap_or("null"));
         if origins.next().is_some() {
             return Err(FOREIGN);
@@ -151,7 +152,7 @@ fn is_same(origin: &str, host: &str) -> bool {
 
 /// Whether a browser says that a page of another site, or of another origin, sent a request.
 pub fn is_of_another_site(headers: &HeaderMap) -> bool {
-    let mut sites = headers.get_all(&SEC_FETCH_SITE).iter().map(HeaderValue::as_bytes);
+    let mut sites = values(headers, &SEC_FETCH_SITE).map(HeaderValue::as_bytes);
     sites.any(|site| !matches!(site, b"same-origin" | b"none"))
 }
 

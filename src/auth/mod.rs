@@ -15,6 +15,7 @@ mod tokens;
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
+use crate::headers::values;
 use crate::secret::Reloaded;
 pub use anonymous::{Anonymous, Facts};
 pub use bearer::{bearer_token, unwise_if_short};
@@ -88,7 +89,7 @@ impl Authenticator {
     /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
     /// anonymous only where nothing is shown.
     pub fn principal(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
-        let mut authorizations = headers.get_all(AUTHORIZATION).iter();
+        let mut authorizations = values(headers, AUTHORIZATION);
         let Some(value) = authorizations.next() else { return self.by_cookies(cookies(headers)) };
         if authorizations.next().is_some() {
             return Err(Unauthorized("two Authorization headers".to_owned()));
@@ -222,9 +223,7 @@ fn borrowed(texts: &[Box<str>]) -> impl Iterator<Item = Cow<'_, str>> {
 
 /// The cookies of our name, whatever bytes others hold. A value in quotes is taken without them (RFC 6265, 4.1.1).
 fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cow<'_, str>> {
-    headers
-        .get_all(COOKIE)
-        .iter()
+    values(headers, COOKIE)
         .map(|value| String::from_utf8_lossy(value.as_bytes()))
         .flat_map(Cookie::split_parse)
         .filter_map(Result::ok)

@@ -20,7 +20,7 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 22] = [
+const TARGETS: [(&str, &str); 23] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("auth", "lockside.auth"),
@@ -30,6 +30,7 @@ const TARGETS: [(&str, &str); 22] = [
     ("drain", "lockside.server"),
     ("election", "lockside.election"),
     ("hold", "lockside.api"),
+    ("headers", "lockside.api"),
     ("json", "lockside.api"),
     ("lock", "lockside.lock"),
     ("log", "lockside.server"),

@@ -4,6 +4,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use crate::headers::values;
 use bytes::{Buf, Bytes};
 use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -39,7 +40,7 @@ pub async fn read(request: hyper::Request<Incoming>) -> Result<Bytes, BodyError>
 /// Reads a body whole, for a caller who keeps the headers before it.
 pub async fn read_behind(headers: &HeaderMap, body: Incoming) -> Result<Bytes, BodyError> {
     let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
-    if !headers.get_all(CONTENT_ENCODING).iter().all(is_plain) {
+    if !values(headers, CONTENT_ENCODING).all(is_plain) {
         return Err(BodyError::Encoded);
     }
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());

@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::body::Body;
 use super::listener::Stream;
 use super::{Protocol, Response, http2};
+use crate::headers::values;
 use crate::request;
 
 /// What a caller names its request by.
@@ -17,7 +18,7 @@ pub static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Adds the request's own id to an answer whose request no log line names.
 pub fn named(headers: &HeaderMap, mut response: Response) -> Response {
-    let ids = headers.get_all(&REQUEST_ID).iter().map(HeaderValue::as_bytes);
+    let ids = values(headers, &REQUEST_ID).map(HeaderValue::as_bytes);
     if let Some(id) = request::fit(ids).and_then(|id| HeaderValue::from_str(id).ok()) {
         response.headers_mut().insert(REQUEST_ID.clone(), id);
     }

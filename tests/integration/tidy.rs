@@ -5,7 +5,7 @@ use std::path::{self, PathBuf};
 
 /// The parts of the program, from the ground up: each may name those before it, and none that comes after.
 const FLOORS: [&[&str]; 16] = [
-    &["drain", "json", "metrics", "timer"],
+    &["drain", "headers", "json", "metrics", "timer"],
     &["request", "secret"],
     &["log"],
     &["server"],

@@ -20,6 +20,7 @@ use crate::api::owner_names;
 use crate::api::quotas;
 use crate::api::rights::Rights;
 use crate::api::wire::{self, number};
+use crate::headers::values;
 use crate::lock::LockConfig;
 use crate::lock::{Attempt, Key, Mode, Owner, Reentry, Terms, Token, Ttl, Wait};
 use crate::quota::Quota;
@@ -223,7 +224,7 @@ pub fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Failure> {
     let bad = || {
         Failure::BadRequest(format!("Idempotency-Key: expected 1 to {MAX_NAME_CHARS} printable ASCII characters, once"))
     };
-    let mut values = headers.get_all(&IDEMPOTENCY_KEY).iter();
+    let mut values = values(headers, &IDEMPOTENCY_KEY);
     let Some(value) = values.next() else { return Ok(None) };
     let name = value.to_str().map_err(|_| bad())?;
     let fits = (1..=MAX_NAME_CHARS).contains(&name.len()) && name.bytes().all(|byte| matches!(byte, b' '..=b'~'));

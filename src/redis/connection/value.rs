@@ -13,7 +13,12 @@ impl From<Value> for Reply {
             Value::String(text) => Reply::Text(text.into_inner()),
             Value::Bytes(bytes) => Reply::Text(bytes),
             Value::Double(number) => Reply::Text(number.to_string().into()),
-            Value::Array(values) => Reply::Rows(values.into_iter().map(Reply::from).collect()),
+            Value::Array(values) => {
+                // Room of its own: collected in place, the room of the library's larger values would have to shrink.
+                let mut rows = Vec::with_capacity(values.len());
+                rows.extend(values.into_iter().map(Reply::from));
+                Reply::Rows(rows)
+            }
             other => Reply::Text(format!("{other:?}").into()),
         }
     }
