@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::properties::{self, Violation};
-use crate::world::{Action, Engine, World};
+use crate::world::{Action, Engine, Held, World};
 
 /// Plays a trace from the beginning of a world, and tells it.
 pub fn tell(engine: &Engine, begin: &World, trace: &[Action]) -> (String, Option<Violation>) {
@@ -11,8 +11,12 @@ pub fn tell(engine: &Engine, begin: &World, trace: &[Action]) -> (String, Option
     for action in trace {
         let before = world.clone();
         world.apply(engine, *action);
-        let lease = world.lease(engine).map(|(token, until_ms)| format!("{token} until {until_ms} ms"));
-        let lease = lease.unwrap_or_else(|| "free".to_owned());
+        let leases = world.leases(engine);
+        let told = |held: &Held| format!("{} {} until {} ms", held.mode.label(), held.token, held.until_ms);
+        let mut lease = leases.iter().map(told).collect::<Vec<_>>().join(", ");
+        if leases.is_empty() {
+            lease.push_str("free");
+        }
         let step = step(&before, *action);
         writeln!(story, "{:>6} ms  {step:<72} key: {lease}", world.now_ms).expect("memory takes all that is written");
     }
@@ -27,7 +31,10 @@ fn step(world: &World, action: Action) -> String {
     let client = |at: usize| format!("{} (client {at})", world.clients[at].owner);
     let sidecar = |at: usize| world.sidecars[at].name;
     match action {
-        Action::Begin(at) => format!("{} asks for the key: {:?}", client(at), world.clients[at].wish().wait_ms),
+        Action::Begin(at) => {
+            let wish = world.clients[at].wish();
+            format!("{} asks for the key, {:?}, waits {:?}", client(at), wish.mode, wish.wait_ms)
+        }
         Action::Release(at) => format!("{} releases", client(at)),
         Action::Renew(at) => format!("{} renews", client(at)),
         Action::HangUp(at) => format!("{} hangs up", client(at)),

@@ -1,6 +1,8 @@
 //! What must hold in every state, each by its name.
 
-use crate::world::{Client, Engine, World};
+use lockside::lock::{Mode, Token};
+
+use crate::world::{Client, Engine, Held, World};
 
 /// A property that does not hold, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -11,8 +13,8 @@ pub struct Violation {
 
 /// Each live promise has its lease in Redis, for at least as long.
 pub const PROMISES: &str = "each live promise has its lease in Redis, for at least as long";
-/// At most one exclusive promise a key.
-pub const EXCLUSIVE: &str = "at most one exclusive promise a key";
+/// An exclusive promise is alone, and at a shared grant fewer than its limit are promised.
+pub const EXCLUSIVE: &str = "an exclusive promise is alone, and a shared one within its limit";
 /// The tokens of a key rise.
 pub const TOKENS: &str = "tokens rise";
 /// A grant nobody was told of ends.
@@ -45,20 +47,15 @@ pub fn broken(world: &World, engine: &Engine) -> Option<Violation> {
 }
 
 fn promises(world: &World, engine: &Engine) -> Option<Violation> {
-    let lease = world.lease(engine);
+    let leases = world.leases(engine);
     for client in &world.clients {
         let Some(promise) = &client.promise else { continue };
-        let is_there =
-            lease.as_ref().is_some_and(|(token, until_ms)| *token == promise.token && *until_ms >= promise.until_ms);
-        if !is_there && world.has_its_data {
-            let there = match &lease {
-                Some((token, until_ms)) => format!("the lease {token} lies there until {until_ms}"),
-                None => "no lease lies there".to_owned(),
-            };
+        let is_of_it = |held: &Held| held.token == promise.token && held.until_ms >= promise.until_ms;
+        if !leases.iter().any(is_of_it) && world.has_its_data {
             let Client { owner, .. } = client;
             return violation(
                 PROMISES,
-                format!("{owner} counts on {} until {} ms, and {there}", promise.token, promise.until_ms),
+                format!("{owner} counts on {} until {} ms, and there is {leases:?}", promise.token, promise.until_ms),
             );
         }
     }
@@ -66,13 +63,10 @@ fn promises(world: &World, engine: &Engine) -> Option<Violation> {
 }
 
 fn exclusive(world: &World) -> Option<Violation> {
-    let mut tokens: Vec<_> = world.clients.iter().filter_map(|client| Some(client.promise.as_ref()?.token)).collect();
-    tokens.sort_unstable();
-    tokens.dedup();
-    if tokens.len() > 1 && world.has_its_data {
-        return violation(EXCLUSIVE, format!("{tokens:?} are counted on at once"));
-    }
-    None
+    let promises = || world.clients.iter().filter_map(|client| client.promise.as_ref());
+    let alone = promises().find(|promise| promise.mode == Mode::Exclusive)?;
+    let other = promises().find(|promise| promise.token != alone.token).filter(|_| world.has_its_data)?;
+    violation(EXCLUSIVE, format!("{} and {} are counted on at once", alone.token, other.token))
 }
 
 fn free(world: &World) -> Option<Violation> {
@@ -89,13 +83,9 @@ fn at_rest(world: &World, engine: &Engine) -> Option<Violation> {
     if let Some(entry) = world.entries(engine).first() {
         return violation(PLACES, format!("{entry:?} stands in the queue"));
     }
-    let (token, until_ms) = world.lease(engine)?;
-    let is_told = world.clients.iter().any(|client| client.told == Some(token.get()));
-    if !is_told && !world.is_on_offer(engine, token) {
-        return violation(
-            UNTOLD,
-            format!("the lease {token} lies there until {until_ms} ms, and no client was told of it"),
-        );
-    }
-    None
+    let is_told = |token: Token| world.clients.iter().any(|client| client.told == Some(token.get()));
+    let leases = world.leases(engine);
+    let Held { token, until_ms, .. } =
+        leases.iter().find(|held| !is_told(held.token) && !world.is_on_offer(engine, held.token))?;
+    violation(UNTOLD, format!("the lease {token} lies there until {until_ms} ms, and no client was told of it"))
 }

@@ -11,6 +11,7 @@ mod zsets;
 use std::collections::BTreeMap;
 
 pub use keyspace::{Keyspace, Stored, Value};
+pub use zset::Zset;
 
 /// What a command, or a script, answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

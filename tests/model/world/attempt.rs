@@ -3,7 +3,7 @@
 use lockside::lock::model::attempt::{Answer, End, Input, Life, Next, Over, Step, Taken, Tidy};
 use lockside::lock::model::queue::{Entry, Input as QueueInput, Turn};
 use lockside::lock::model::{Sending, Stored, promised_at, record};
-use lockside::lock::{Attempt, Lease, Owner, Reentry, Token, Ttl, Wait};
+use lockside::lock::{Attempt, Lease, Mode, Owner, Reentry, Token, Ttl, Wait};
 
 use super::World;
 use super::client::{Promise, Wish};
@@ -27,7 +27,7 @@ pub struct Course {
     /// Whether it is among the waiters of its sidecar, and what it was told there.
     is_queued: bool,
     called: Option<Turn>,
-    entry: String,
+    pub entry: String,
     pub position: Option<String>,
     sent_ms: i64,
     /// Until when it waits at most.
@@ -64,6 +64,7 @@ impl Wish {
         let reentry = if self.extends { Reentry::Extend } else { Reentry::Refuse };
         let until = self.wait_ms.map(|wait_ms| engine.instant(now_ms + wait_ms));
         Attempt {
+            mode: self.mode,
             name: self.name.map(str::to_owned),
             wait: until.map(|until| Wait { until, progress: None, succession: None }),
             is_hold: self.is_hold,
@@ -138,7 +139,8 @@ impl World {
         match step.next {
             Next::Ask => {
                 let own = if wish.extends { "extend" } else { "refuse" };
-                send("acquire", &[identity, nonce, request, &wish.key_ms().to_string(), further, own]);
+                let script = if wish.mode == Mode::Exclusive { "acquire" } else { "share" };
+                send(script, &[identity, nonce, request, &wish.key_ms().to_string(), further, own]);
             }
             Next::Take(token) => {
                 let (token, ttl) = (token.to_string(), wish.ttl_ms.to_string());
@@ -264,7 +266,9 @@ impl World {
         }
         let course = self.clients[client].course.take().expect("an attempt is under way");
         match answered {
-            Some(promise) if !self.clients[client].is_gone => self.promise(client, promise, course.position.as_deref()),
+            Some(promise) if !self.clients[client].is_gone => {
+                self.promise(engine, client, promise, course.position.as_deref())
+            }
             _ => self.clients[client].next_wish(),
         }
     }
@@ -300,7 +304,7 @@ impl World {
                 let found = stored(rest).expect("a lease");
                 self.lease_told(engine, client, &found)
             }
-            ("held" | "rejoining" | "stranger", rest) => {
+            ("held" | "own" | "shared" | "rejoining" | "stranger", rest) => {
                 if let Some(found) = stored(rest) {
                     self.saw(engine, self.clients[client].sidecar, &found);
                 }
@@ -357,7 +361,9 @@ impl World {
     fn granted(&mut self, client: usize, wish: &Wish, [token, since, valid_until]: [String; 3]) -> Stored {
         let Named { identity, nonce, further, .. } = &self.course(client).sending;
         let key_ms = wish.key_ms();
-        let text = format!("{{\"token\":\"{token}\",{identity}{nonce}\"since\":{since},\"ttl\":{key_ms}{further}}}");
+        let shared = if wish.mode == Mode::Exclusive { "" } else { "\"shared\":true," };
+        let text =
+            format!("{{{shared}\"token\":\"{token}\",{identity}{nonce}\"since\":{since},\"ttl\":{key_ms}{further}}}");
         let left_ms = i64::try_from(key_ms).expect("a short ttl");
         Stored { text: text.into_bytes().into(), valid_until_ms: valid_until.parse().expect("a time"), left_ms }
     }

@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use lockside::lock::model::record;
-use lockside::lock::{Claim, Lease, Terms, Token};
+use lockside::lock::{Claim, Lease, Mode, Terms, Token};
 
 use super::World;
 use super::attempt::Course;
-use super::engine::{BEGIN_MS, Engine};
+use super::engine::Engine;
 use super::network::Origin;
 use super::sidecar::{row, stored};
 use crate::redis::Reply;
@@ -15,6 +15,7 @@ use crate::redis::Reply;
 /// One attempt that a client makes, and what it may do then.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Wish {
+    pub mode: Mode,
     pub ttl_ms: u64,
     pub wait_ms: Option<i64>,
     /// The attempt's name, by which it is repeated.
@@ -31,6 +32,7 @@ pub struct Wish {
 
 impl Wish {
     pub const PLAIN: Wish = Wish {
+        mode: Mode::Exclusive,
         ttl_ms: 1_000,
         wait_ms: None,
         name: None,
@@ -63,6 +65,7 @@ pub struct Client {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Promise {
     pub token: Token,
+    pub mode: Mode,
     pub until_ms: i64,
     pub sending: String,
 }
@@ -71,7 +74,7 @@ impl Promise {
     /// From when the client hears of it.
     pub fn of(lease: &Lease, now_ms: i64, sending: String) -> Promise {
         let valid_for_ms = i64::try_from(lease.valid_for_ms).expect("a short lease");
-        Promise { token: lease.token, until_ms: now_ms + valid_for_ms, sending }
+        Promise { token: lease.token, mode: lease.mode, until_ms: now_ms + valid_for_ms, sending }
     }
 }
 
@@ -110,8 +113,8 @@ impl Client {
 
 impl World {
     /// A client is told that it has the key.
-    pub fn promise(&mut self, client: usize, promise: Promise, position: Option<&str>) {
-        self.check_order(client, position);
+    pub fn promise(&mut self, engine: &Engine, client: usize, promise: Promise, position: Option<&str>) {
+        self.check_order(engine, client, position);
         let is_released = self.released.contains(&promise.token.get());
         let one = &mut self.clients[client];
         one.told = Some(promise.token.get());
@@ -179,18 +182,5 @@ impl World {
     pub fn hang_up(&mut self, engine: &Engine, client: usize) {
         self.clients[client].is_gone = true;
         self.wait_is_over(engine, client);
-    }
-
-    /// The lease that lies in Redis: its token, and until when.
-    pub fn lease(&self, engine: &Engine) -> Option<(Token, i64)> {
-        let stored = self.redis.peek(engine.space.lock(&engine.key).as_bytes())?;
-        let crate::redis::Value::Text(text) = &stored.value else { return None };
-        let until_ms = stored.expires_ms?;
-        let found = lockside::lock::model::Stored {
-            text: text.to_vec().into(),
-            valid_until_ms: until_ms,
-            left_ms: until_ms - BEGIN_MS - self.now_ms,
-        };
-        record::read(&engine.key, &found).map(|lease| (lease.token, until_ms - BEGIN_MS))
     }
 }

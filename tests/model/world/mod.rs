@@ -3,6 +3,7 @@
 mod attempt;
 mod client;
 mod engine;
+mod leases;
 mod network;
 mod notes;
 mod plant;
@@ -14,6 +15,7 @@ use std::rc::Rc;
 
 pub use client::{Client, Wish};
 pub use engine::{BEGIN_MS, Engine};
+pub use leases::Held;
 use network::{Origin, Request};
 pub use plant::{Fault, Plant};
 pub use sidecar::Sidecar;
@@ -69,7 +71,7 @@ pub struct World {
     /// What was sent on connections that broke, and may be run yet.
     late: Vec<VecDeque<Rc<Request>>>,
     pub troubles: Troubles,
-    /// Since when the key is free while a client waits for it.
+    /// Since when the key has room for the client that waits for it first.
     pub free_since: Option<i64>,
     /// Whether Redis lost nothing yet: no promise outlasts its data.
     pub has_its_data: bool,
@@ -77,9 +79,9 @@ pub struct World {
     pub last_known: u64,
     /// Whether any trouble happened yet: a sidecar that is taken for dead is overtaken.
     pub was_in_trouble: bool,
-    /// The highest token that was granted, and the grant that has it.
+    /// The highest token that was granted, and the leases that there were last.
     pub highest: u64,
-    pub granted: String,
+    pub held: Vec<Held>,
     /// The tokens that a client has released: its owner counts on them no more, by no attempt.
     pub released: BTreeSet<u64>,
     /// A property that what just happened has broken.
@@ -104,7 +106,7 @@ impl World {
             last_known: u64::MAX,
             was_in_trouble: false,
             highest: 0,
-            granted: String::new(),
+            held: Vec::new(),
             released: BTreeSet::new(),
             broken: None,
             ends_ms,

@@ -1,44 +1,39 @@
 //! What a world notes of what happened, for its properties.
 
-use lockside::lock::Token;
+use lockside::lock::{Mode, Token};
 
 use super::sidecar::row;
-use super::{Engine, World};
-use crate::properties::{ORDER, TOKENS, Violation};
+use super::{Engine, Held, World};
+use crate::properties::{EXCLUSIVE, ORDER, TOKENS, Violation};
 use crate::redis::{Reply, Value};
 
 impl World {
     /// Notes what changed.
     pub(super) fn note(&mut self, engine: &Engine) {
-        if let Some((token, attempt)) = self.attempt_with_lease(engine)
-            && attempt != self.granted
-        {
-            if token.get() <= self.highest && self.has_its_data && self.broken.is_none() {
-                let how = format!("the lease {token} came after {}", self.highest);
-                self.broken = Some(Violation { property: TOKENS, how });
-            }
-            (self.highest, self.granted) = (self.highest.max(token.get()), attempt);
-        }
-        let is_free = self.redis.peek(engine.space.lock(&engine.key).as_bytes()).is_none();
+        self.note_grants(engine);
+        let has_room = self.has_room(engine);
         let waits = |client: &super::Client| client.course.as_deref().is_some_and(|course| course.is_waiting());
         let is_waited_for = self.clients.iter().any(|client| !client.is_gone && waits(client));
         // What is stalled takes as long as that.
         let is_slow = self.sidecars.iter().any(|sidecar| sidecar.connection.is_stalled);
         self.free_since =
-            if is_free && is_waited_for && !is_slow { self.free_since.or(Some(self.now_ms)) } else { None };
+            if has_room && is_waited_for && !is_slow { self.free_since.or(Some(self.now_ms)) } else { None };
     }
 
     /// A client was promised the key from this position in the queue: none that waits stands before it.
-    pub(super) fn check_order(&mut self, client: usize, position: Option<&str>) {
+    pub(super) fn check_order(&mut self, engine: &Engine, client: usize, position: Option<&str>) {
         let number = |position: &str| position.parse::<u64>().ok();
         let own = position.and_then(number).filter(|own| !self.was_in_trouble && *own <= self.last_known);
         let Some(own) = own else { return };
+        // Who may share the key, too, is perhaps told of it later.
+        let entries = self.entries(engine);
         for (at, other) in self.clients.iter().enumerate() {
             let Some(course) = other.course.as_deref().filter(|course| at != client && course.is_waiting()) else {
                 continue;
             };
             if let Some(before) = course.position.as_deref().and_then(number).filter(|before| *before < own)
                 && !other.is_gone
+                && entries.contains(&course.entry)
             {
                 let how =
                     format!("{} had the position {before}, and {} has {own}", other.owner, self.clients[client].owner);
@@ -57,14 +52,46 @@ impl World {
         }
     }
 
-    /// The token of the lease that lies in Redis, and whose it is by which attempt.
-    fn attempt_with_lease(&self, engine: &Engine) -> Option<(Token, String)> {
-        let (token, _) = self.lease(engine)?;
-        let stored = self.redis.peek(engine.space.lock(&engine.key).as_bytes())?;
-        let Value::Text(text) = &stored.value else { return None };
-        let text = String::from_utf8_lossy(text);
-        let attempt = text.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?;
-        Some((token, attempt.to_owned()))
+    /// Notes the leases that were not there before.
+    fn note_grants(&mut self, engine: &Engine) {
+        let held = self.leases(engine);
+        let is_new = |one: &&Held| !self.held.iter().any(|old| old.token == one.token && old.attempt == one.attempt);
+        let granted: Vec<Held> = held.iter().filter(is_new).cloned().collect();
+        for Held { token, mode, .. } in &granted {
+            if token.get() <= self.highest && self.has_its_data && self.broken.is_none() {
+                let how = format!("the lease {token} came after {}", self.highest);
+                self.broken = Some(Violation { property: TOKENS, how });
+            }
+            self.highest = self.highest.max(token.get());
+            let mut promised: Vec<_> = self.clients.iter().filter_map(|client| client.promise.as_ref()).collect();
+            promised.retain(|promise| promise.token != *token && promise.until_ms > self.now_ms);
+            promised.sort_unstable_by_key(|promise| promise.token);
+            promised.dedup_by_key(|promise| promise.token);
+            let most = mode.limit().map_or(usize::MAX, usize::from);
+            let is_right = match mode {
+                Mode::Exclusive => promised.is_empty(),
+                Mode::Shared { .. } => {
+                    promised.len() < most && promised.iter().all(|promise| promise.mode != Mode::Exclusive)
+                }
+            };
+            if !is_right && self.has_its_data && self.broken.is_none() {
+                let how = format!("the lease {token}, {mode:?}, is granted beside {} promises", promised.len());
+                self.broken = Some(Violation { property: EXCLUSIVE, how });
+            }
+        }
+        self.held = held;
+    }
+
+    /// Whether the first of those who wait need not wait.
+    fn has_room(&self, engine: &Engine) -> bool {
+        if self.is_free(engine) {
+            return true;
+        }
+        let entries = self.entries(engine);
+        let Some(limit) = entries.first().and_then(|entry| limit_of(entry)) else { return false };
+        let held = self.leases(engine);
+        let is_shared = !held.is_empty() && held.iter().all(|held| held.mode != Mode::Exclusive);
+        is_shared && held.len() < limit
     }
 
     fn queue(&self, engine: &Engine) -> Vec<String> {
@@ -86,4 +113,11 @@ impl World {
     pub fn is_on_offer(&self, engine: &Engine, token: Token) -> bool {
         self.queue(engine).iter().any(|entry| entry.starts_with(&format!("offer\n{token}\n")))
     }
+}
+
+/// How many may share the key where this entry's request is to be granted; `None`: it wants the key alone.
+fn limit_of(entry: &str) -> Option<usize> {
+    let further = entry.lines().nth(5)?.strip_prefix(",\"mode\":\"shared\"")?;
+    let limit = further.strip_prefix(",\"limit\":\"").and_then(|text| text.split('"').next()?.parse().ok());
+    Some(limit.unwrap_or(usize::MAX))
 }

@@ -2,6 +2,8 @@
 
 use std::slice;
 
+use lockside::lock::Mode;
+
 use crate::world::{Client, Troubles, Wish, World};
 
 const NONE: Troubles = Troubles { breaks: 0, stalls: 0, deafness: 0, losses: 0 };
@@ -16,6 +18,11 @@ const SHY: Wish = Wish { may_hang_up: true, ..WAITER };
 const REPEATS: Wish = Wish { name: Some("c"), ttl_ms: 700, ..Wish::PLAIN };
 const EXTENDS: Wish = Wish { extends: true, ttl_ms: 3_000, ..Wish::PLAIN };
 
+const SHARES: Wish = Wish { mode: Mode::Shared { limit: None }, ttl_ms: 700, ..Wish::PLAIN };
+const WAITS_TO_SHARE: Wish = Wish { mode: Mode::Shared { limit: None }, ..WAITER };
+const ONE_OF_ONE: Wish = Wish { mode: Mode::Shared { limit: Some(1) }, ttl_ms: 700, ..Wish::WAITS };
+const ONE_OF_TWO: Wish = Wish { mode: Mode::Shared { limit: Some(2) }, ttl_ms: 700, ..Wish::WAITS };
+
 /// A world: its clients, what troubles there are, and when the last attempt begins.
 pub struct Named {
     pub name: &'static str,
@@ -28,6 +35,67 @@ fn world(name: &'static str, clients: &[(usize, &'static str, &[Wish])], trouble
 }
 
 pub fn worlds() -> Vec<Named> {
+    let mut worlds = exclusive();
+    worlds.extend(shared());
+    worlds
+}
+
+/// Of keys that are shared.
+fn shared() -> Vec<Named> {
+    type Clients<'a> = &'a [(usize, &'static str, &'a [Wish])];
+    let writer: Clients = &[(0, "x", &[SHARES]), (1, "y", &[WAITER]), (1, "z", &[WAITS_TO_SHARE])];
+    let leaves: Clients = &[(0, "x", &[SHARES]), (1, "y", &[SHY]), (1, "z", &[WAITS_TO_SHARE])];
+    let readers: Clients = &[(0, "x", &[HOLDER]), (1, "y", &[WAITS_TO_SHARE]), (1, "z", &[WAITS_TO_SHARE])];
+    let tries: Clients = &[(0, "x", &[SHARES]), (1, "y", &[WAITER]), (0, "z", &[SHARES])];
+    let shy = Wish { may_hang_up: true, ..WAITS_TO_SHARE };
+    let shorter = Wish { ttl_ms: 300, ..ONE_OF_TWO };
+    let limited: Clients = &[(0, "x", &[ONE_OF_TWO]), (1, "y", &[shorter]), (1, "z", &[ONE_OF_ONE])];
+    let renews = Wish { renewals: 1, ..SHARES };
+    let repeats = Wish { name: Some("c"), may_hang_up: true, ..SHARES };
+    let extends = Wish { extends: true, ttl_ms: 3_000, ..SHARES };
+    let hold = Wish { is_hold: true, renewals: 1, may_release: false, ..SHARES };
+    vec![
+        world("one who shares, one alone who waits, and one who waits to share", writer, NONE, 0),
+        world("one who shares, one alone who waits, a connection breaks", &writer[..2], BREAK, 0),
+        world("one who shares, one alone who waits, a connection stalls", &writer[..2], STALL, 0),
+        world("one who shares, one alone who waits, messages are lost", &writer[..2], DEAF, 0),
+        world("one who shares, one alone who waits, data is lost", &writer[..2], LOSS, 0),
+        world("one who shares, one alone who waits, and one who tries to share", tries, NONE, 0),
+        world("one who shares, one alone who waits and hangs up, and one who waits to share", leaves, NONE, 0),
+        world("a holder and two who wait to share", readers, NONE, 0),
+        world("a holder and two who wait to share, a connection breaks", readers, BREAK, 0),
+        world("a holder and two who wait to share, messages are lost", readers, DEAF, 0),
+        world("limits of two and of one", limited, NONE, 0),
+        world("limits of two and of one, a connection breaks", limited, BREAK, 0),
+        world(
+            "who shares hangs up, a connection breaks",
+            &[(0, "x", &[Wish { may_hang_up: true, ..SHARES }]), (1, "y", &[shy])],
+            BREAK,
+            0,
+        ),
+        world(
+            "a share that is renewed, a connection stalls",
+            &[(0, "x", &[renews]), (1, "y", &[WAITER])],
+            STALL,
+            1_100,
+        ),
+        world(
+            "a repeated attempt to share whose callers hang up",
+            &[(0, "x", &[repeats.clone()]), (1, "x", &[repeats])],
+            BREAK,
+            0,
+        ),
+        world(
+            "a shared hold, and a re-entrant attempt of its owner",
+            &[(0, "x", &[hold]), (1, "x", &[extends])],
+            NONE,
+            1_000,
+        ),
+    ]
+}
+
+/// Of keys that one client has at a time.
+fn exclusive() -> Vec<Named> {
     let two: [(usize, &'static str, &[Wish]); 2] = [(0, "x", &[HOLDER]), (1, "y", &[WAITER])];
     let three: [(usize, &'static str, &[Wish]); 3] = [(0, "x", &[HOLDER]), (1, "y", &[WAITER]), (0, "z", &[WAITER])];
     let shy: [(usize, &'static str, &[Wish]); 2] =

@@ -1,0 +1,60 @@
+//! The leases that lie in Redis.
+
+use lockside::lock::model::{Stored, record};
+use lockside::lock::{Mode, Token};
+
+use super::World;
+use super::engine::{BEGIN_MS, Engine};
+use crate::redis::{Value, Zset};
+
+/// A lease that lasts.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Held {
+    pub token: Token,
+    pub mode: Mode,
+    pub until_ms: i64,
+    /// The attempt that it was granted to, as the lease spells it.
+    pub attempt: String,
+}
+
+impl World {
+    /// All of them: one, or those that share the key, by their tokens.
+    pub fn leases(&self, engine: &Engine) -> Vec<Held> {
+        let Some(stored) = self.redis.peek(engine.space.lock(&engine.key).as_bytes()) else { return Vec::new() };
+        match &stored.value {
+            Value::Text(text) => {
+                stored.expires_ms.and_then(|until_ms| self.held(engine, text.to_vec(), until_ms)).into_iter().collect()
+            }
+            Value::Zset(zset) => self.shares(engine, zset),
+        }
+    }
+
+    fn shares(&self, engine: &Engine, zset: &Zset) -> Vec<Held> {
+        let token = |member: &[u8]| std::str::from_utf8(member).ok()?.parse::<i64>().ok();
+        let lasts = |until_ms: &i64| *until_ms > BEGIN_MS + self.now_ms;
+        let ends = zset.iter().filter_map(|(member, score)| Some((token(member)?, score)));
+        let mut leases: Vec<_> = ends
+            .filter(|(_, until_ms)| lasts(until_ms))
+            .filter_map(|(token, until_ms)| {
+                let is_text = |member: &[u8]| member.starts_with(b"{");
+                let (text, _) = zset.iter().find(|(member, score)| *score == -token && is_text(member))?;
+                self.held(engine, [b"{\"shared\":true,", &text[1..]].concat(), until_ms)
+            })
+            .collect();
+        leases.sort_by_key(|held| held.token);
+        leases
+    }
+
+    fn held(&self, engine: &Engine, text: Vec<u8>, until_ms: i64) -> Option<Held> {
+        let spelled = String::from_utf8_lossy(&text);
+        let attempt = spelled.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?.to_owned();
+        let found = Stored { text: text.into(), valid_until_ms: until_ms, left_ms: until_ms - BEGIN_MS - self.now_ms };
+        let lease = record::read(&engine.key, &found)?;
+        Some(Held { token: lease.token, mode: lease.mode, until_ms: until_ms - BEGIN_MS, attempt })
+    }
+
+    /// Whether Redis has nothing under the key.
+    pub fn is_free(&self, engine: &Engine) -> bool {
+        self.redis.peek(engine.space.lock(&engine.key).as_bytes()).is_none()
+    }
+}
