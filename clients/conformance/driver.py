@@ -26,6 +26,9 @@ class Refusal(Exception):
         self.reason = error.get("reason")
         self.holder = error.get("holder") or {}
         self.state = error.get("state")
+        self.waiters = error.get("waiters")
+        self.mode = error.get("mode")
+        self.shared_by = error.get("sharedBy")
 
 
 class Answer:

@@ -139,12 +139,12 @@ class Sidecar:
     def is_free(self, key: str) -> bool:
         return self.state(key)["state"] == "free"
 
-    def acquire(self, key: str, ttl_ms: int = 30_000, wait_ms: int = 0, owner: str = "rival"):
-        body = {"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": owner}
+    def acquire(self, key: str, ttl_ms: int = 30_000, wait_ms: int = 0, owner: str = "rival", **more):
+        body = {"ttlMs": ttl_ms, "waitMs": wait_ms, "owner": owner, **more}
         return self.ask("POST", path_of(key), body, timeout=wait_ms / 1000 + 20)
 
-    def take(self, key: str, ttl_ms: int = 30_000, owner: str = "rival") -> int:
-        status, lease = self.acquire(key, ttl_ms, owner=owner)
+    def take(self, key: str, ttl_ms: int = 30_000, owner: str = "rival", **more) -> int:
+        status, lease = self.acquire(key, ttl_ms, owner=owner, **more)
         assert status in (200, 201), f"the rival was refused: {status} {lease}"
         return lease["token"]
 
@@ -152,8 +152,9 @@ class Sidecar:
         status, problem = self.ask("DELETE", f"{path_of(key)}?token={token}")
         assert status == 204, f"not released: {status} {problem}"
 
-    def force(self, key: str):
-        status, problem = self.ask("DELETE", f"{path_of(key)}?force=true")
+    def force(self, key: str, token=None):
+        """Force-releases a key, or the lease of it that has this token."""
+        status, problem = self.ask("DELETE", f"{path_of(key)}?force=true" + (f"&token={token}" if token else ""))
         assert status == 204, f"not forced: {status} {problem}"
 
     def metric(self, name: str) -> float:

@@ -39,7 +39,7 @@ TERMS = {"delayMs": "delay", "minHoldMs": "min_hold", "maxHoldMs": "max_hold", "
 
 
 def options(op):
-    more = {name: op[name] for name in ("owner", "meta") if name in op}
+    more = {name: op[name] for name in ("owner", "meta", "shared", "limit") if name in op}
     more.update({option: op[name] / 1000 for name, option in TERMS.items() if name in op})
     name = op["lock"]
     return {
@@ -48,6 +48,10 @@ def options(op):
         "on_lost": lambda reason: say({"event": "lost", "lock": name, "reason": reason}),
         **more,
     }
+
+
+def granted(lock):
+    return {"token": lock.token, "owner": lock.owner, "mode": lock.mode, "limit": lock.limit}
 
 
 class Driver:
@@ -131,7 +135,7 @@ class Threads(Driver):
         lock = self.client.lock(op["key"], **options(op))
         self.locks[op["lock"]] = lock
         lock.acquire()
-        return {"token": lock.token, "owner": lock.owner}
+        return granted(lock)
 
     def watch(self, op):
         reader = self.watches[op["watch"]] = ThreadReader(op["watch"], self.client.watch(op.get("key"), prefix=op.get("prefix")))
@@ -193,7 +197,7 @@ class Coroutines(Driver):
         self.locks[op["lock"]] = lock
         self.waiting[op["lock"]] = asyncio.current_task()
         await lock.acquire()
-        return {"token": lock.token, "owner": lock.owner}
+        return granted(lock)
 
     async def watch(self, op):
         reader = self.watches[op["watch"]] = LoopReader(op["watch"], self.client.awatch(op.get("key"), prefix=op.get("prefix")))

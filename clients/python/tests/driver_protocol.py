@@ -29,7 +29,11 @@ def error_of(error):
     if isinstance(error, lockside.LockLost):
         answer["reason"] = error.reason
     if isinstance(error, lockside.LockHeld) and error.holder:
-        answer["holder"] = {"owner": error.holder.owner, "token": error.holder.token}
+        answer["holder"] = holder_of(error.holder)
     if isinstance(error, lockside.LockHeld):
-        answer["state"] = error.state
+        answer.update(state=error.state, waiters=error.waiters, mode=error.mode, sharedBy=error.shared_by)
     return answer
+
+
+def holder_of(holder):
+    return {"owner": holder.owner, "token": holder.token, "mode": holder.mode, "limit": holder.limit}

@@ -4,14 +4,14 @@ import asyncio
 import threading
 
 import lockside
-from driver_protocol import error_of, say
+from driver_protocol import error_of, holder_of, say
 
 
 def told(name, event):
-    holder = event.holder and {"owner": event.holder.owner, "token": event.holder.token}
     say({
         "event": "watched", "watch": name, "type": event.type, "key": event.key, "token": event.token,
-        "holder": holder, "waiters": event.waiters, "state": event.state,
+        "holder": event.holder and holder_of(event.holder), "waiters": event.waiters, "state": event.state,
+        "mode": event.mode, "sharedBy": event.shared_by, "holders": [holder_of(holder) for holder in event.holders],
     })
 
 

@@ -63,12 +63,15 @@ def lock(
     min_hold: Seconds = 0,
     max_hold: Optional[Seconds] = None,
     rest: Seconds = 0,
+    shared: bool = False,
+    limit: Optional[int] = None,
     on_wait: Optional[OnWait] = None,
     on_lost: Optional[OnLost] = None,
 ) -> Lock:
     """A lock at the sidecar of LOCKSIDE_URL; see Lockside.lock."""
     terms = {"delay": delay, "min_hold": min_hold, "max_hold": max_hold, "rest": rest}
-    made: Lock = default().lock(key, ttl, wait, owner=owner, meta=meta, on_wait=on_wait, on_lost=on_lost, **terms)
+    more = {"owner": owner, "meta": meta, "shared": shared, "limit": limit, "on_wait": on_wait, "on_lost": on_lost}
+    made: Lock = default().lock(key, ttl, wait, **more, **terms)
     return made
 
 
@@ -83,14 +86,16 @@ def alock(
     min_hold: Seconds = 0,
     max_hold: Optional[Seconds] = None,
     rest: Seconds = 0,
+    shared: bool = False,
+    limit: Optional[int] = None,
     on_wait: Optional[OnWait] = None,
     on_lost: Optional[OnLost] = None,
     cancel_on_loss: bool = True,
 ) -> AsyncLock:
     """The same for coroutines; see Lockside.alock."""
-    more = {"owner": owner, "meta": meta, "on_wait": on_wait, "on_lost": on_lost, "cancel_on_loss": cancel_on_loss}
+    more = {"owner": owner, "meta": meta, "shared": shared, "limit": limit, "on_wait": on_wait, "on_lost": on_lost}
     terms = {"delay": delay, "min_hold": min_hold, "max_hold": max_hold, "rest": rest}
-    made: AsyncLock = default().alock(key, ttl, wait, **more, **terms)
+    made: AsyncLock = default().alock(key, ttl, wait, **more, **terms, cancel_on_loss=cancel_on_loss)
     return made
 
 

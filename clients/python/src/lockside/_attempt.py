@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from ._address import Sidecar
 from ._clock import now
+from ._sharing import EXCLUSIVE, Sharing
 from ._terms import Terms
 from ._wire import Broken, Connection
 from .errors import Holder, LockHeld, LocksideError, OutcomeUnknown, Refused, Unavailable, of_problem
@@ -30,16 +31,19 @@ class Order:
     meta: Any = None
     on_wait: Optional[Callable[[Optional[int], Optional[Holder]], None]] = None
     terms: Terms = Terms()
+    sharing: Sharing = Sharing()
 
 
 @dataclass(frozen=True)
 class Lease:
-    """What was granted. `valid_until` is by the clock of this process."""
+    """What was granted. `valid_until` is by the clock of this process; `mode` and `limit` are as the sidecar says them."""
 
     key: str
     token: int
     owner: str
     valid_until: float
+    mode: str = EXCLUSIVE
+    limit: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,8 @@ class Attempt:
         except (OSError, ValueError) as error:
             raise Refused(f"`{order.key}`: the token file: {error}", key=order.key) from error
         headers = {**credential, "Content-Type": "application/json", "Idempotency-Key": self._name}
-        body: Dict[str, Any] = {"ttlMs": round(order.ttl * 1000), "owner": order.owner, **order.terms.fields()}
+        body: Dict[str, Any] = {"ttlMs": round(order.ttl * 1000), "owner": order.owner}
+        body.update(order.sharing.fields(), **order.terms.fields())
         if wait > 0:
             body.update(waitMs=math.ceil(wait * 1000), progress=True)
         if order.meta is not None:
@@ -160,7 +165,7 @@ class Attempt:
             if kind == "acquired":
                 # What came with it is heard by who holds the lock.
                 connection.unread(events[1:])
-                lease = Lease(self._order.key, event["token"], event["owner"], since + event["validForMs"] / 1000)
+                lease = _lease(self._order.key, event, since)
                 if now() < lease.valid_until:
                     return Grant(lease, connection)
                 self.release(lease.token, silence)
@@ -197,6 +202,11 @@ class Attempt:
             if 400 <= status < 500 or until - now() < 2 * _PAUSE:
                 return None
             time.sleep(_PAUSE)
+
+
+def _lease(key: str, event: Dict[str, Any], since: float) -> Lease:
+    valid_until = since + event["validForMs"] / 1000
+    return Lease(key, event["token"], event["owner"], valid_until, event.get("mode", EXCLUSIVE), event.get("limit"))
 
 
 def _json(text: bytes) -> Any:

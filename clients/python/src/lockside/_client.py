@@ -13,6 +13,7 @@ from ._election import Leader
 from ._lock import Lock, SessionLike
 from ._locked import Key, decorator
 from ._session import Listener, Session
+from ._sharing import Sharing
 from ._terms import Seconds, Terms, seconds
 from ._thread import in_thread
 from ._watch import SidecarFeed, Watch
@@ -56,6 +57,8 @@ class Lockside:
         min_hold: Seconds = 0,
         max_hold: Optional[Seconds] = None,
         rest: Seconds = 0,
+        shared: bool = False,
+        limit: Optional[int] = None,
         on_wait: Optional[OnWait] = None,
         on_lost: Optional[OnLost] = None,
     ) -> Lock:
@@ -64,9 +67,12 @@ class Lockside:
         holder, `on_lost` the reason, each in a thread of its own.
 
         The key stays taken for `delay` when the lock ends without a release, until `min_hold` from its grant on, and for
-        `rest` from its release on; the lock is lost `max_hold` after its grant."""
+        `rest` from its release on; the lock is lost `max_hold` after its grant.
+
+        A `shared` lock shares its key with others that are shared; `limit` is how many may share it when this one is granted,
+        this one included, and makes it shared. Who asks for neither has the key alone. All wait in one queue."""
         terms = Terms.of(delay, min_hold, max_hold, rest)
-        orders = self._orders(key, ttl, wait, owner, meta, on_wait, terms)
+        orders = self._orders(key, ttl, wait, owner, meta, on_wait, terms, Sharing.of(shared, limit))
         return Lock(key, orders, self._open, lambda: self.watch(key), on_lost)
 
     def alock(
@@ -81,6 +87,8 @@ class Lockside:
         min_hold: Seconds = 0,
         max_hold: Optional[Seconds] = None,
         rest: Seconds = 0,
+        shared: bool = False,
+        limit: Optional[int] = None,
         on_wait: Optional[OnWait] = None,
         on_lost: Optional[OnLost] = None,
         cancel_on_loss: bool = True,
@@ -88,7 +96,7 @@ class Lockside:
         """The same for coroutines. `on_wait` and `on_lost` are called in the loop; `async with` cancels its body when the lock is lost,
         and raises LockLost, unless `cancel_on_loss` is false."""
         terms = Terms.of(delay, min_hold, max_hold, rest)
-        orders = self._orders(key, ttl, wait, owner, meta, on_wait, terms)
+        orders = self._orders(key, ttl, wait, owner, meta, on_wait, terms, Sharing.of(shared, limit))
         return AsyncLock(key, orders, self._open, lambda: self.awatch(key), on_lost, cancel_on_loss)
 
     def locked(self, key: Key, *, lock_as: Optional[str] = None, **options: Any) -> Callable[[F], F]:
@@ -134,6 +142,7 @@ class Lockside:
         meta: Any,
         on_wait: Optional[OnWait],
         terms: Terms,
+        sharing: Sharing,
     ) -> Callable[[], Order]:
         if not isinstance(key, str) or not key:
             raise ValueError("key: expected text that is not empty")
@@ -143,7 +152,8 @@ class Lockside:
         patience = math.inf if wait is None else seconds("wait", wait)
         if not patience >= 0:
             raise ValueError("wait: expected seconds from 0, or None to wait as long as it takes")
-        return lambda: Order(key, lease, patience, owner or self._owner or default_owner(), meta, on_wait, terms)
+        named = owner or self._owner
+        return lambda: Order(key, lease, patience, named or default_owner(), meta, on_wait, terms, sharing)
 
 
 _default: Any = None

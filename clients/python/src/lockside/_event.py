@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass
-from typing import Optional
+from typing import Optional, Tuple
 
 from .errors import Holder
 
@@ -24,6 +24,12 @@ class LockEvent:
     waiters: Optional[int] = None
     #: "free", "held" or "resting"; in `state`, and in `released` of a lock that rests.
     state: Optional[str] = None
+    #: "shared" where others may have the key as well; in `state`.
+    mode: Optional[str] = None
+    #: How many share the lock; in `state` of a lock that is shared. `holders` has the first hundred of them, oldest grant first,
+    #: and `holder` is the first.
+    shared_by: Optional[int] = None
+    holders: Tuple[Holder, ...] = ()
 
     @staticmethod
     def of(name: str, data: str) -> "Optional[LockEvent]":
@@ -41,4 +47,7 @@ class LockEvent:
             holder=Holder.of(holder) if isinstance(holder, dict) else None,
             waiters=view.get("waiters"),
             state=view.get("state"),
+            mode=view.get("mode"),
+            shared_by=view.get("sharedBy"),
+            holders=tuple(Holder.of(each) for each in view.get("holders") or ()),
         )

@@ -8,7 +8,8 @@ from ._attempt import GivenUp, Lease, Order
 from ._clock import now
 from ._event import LockEvent
 from ._session import Listener
-from .errors import Holder, LockHeld, LockLost
+from ._sharing import SHARED
+from .errors import Holder, LockHeld, LockLost, held_by
 
 if TYPE_CHECKING:
     from .testing import FakeLockside
@@ -41,7 +42,7 @@ class FakeSession:
         order, fake = self.order, self._fake
         with fake._change:
             failure = fake._failures.pop(0) if fake._failures else None
-            is_free = order.key not in fake._holders
+            is_free = not fake.waiters(order.key) and fake._may_have(order)
             if failure is None and is_free:
                 fake._grant(self)
             elif failure is None and order.wait > 0:
@@ -68,14 +69,14 @@ class FakeSession:
         if self._is_released:
             return True
         with self._fake._change:
-            was, heir = self.reason, None
+            was, heirs = self.reason, []
             if self.is_held:
                 self.reason, self._is_released = "released", True
                 if self.is_resting:
                     self._fake._rest(self)
                 else:
-                    heir = self._fake._next(self.order.key)
-        if heir is not None:
+                    heirs = self._fake._end(self)
+        for heir in heirs:
             heir.granted()
         if was is not None:
             raise LockLost(self.order.key, was)
@@ -89,8 +90,8 @@ class FakeSession:
         # The loss is told before another one has the key.
         self._listener.lost(reason)
         with self._fake._change:
-            heir = self._fake._next(self.order.key)
-        if heir is not None:
+            heirs = self._fake._end(self)
+        for heir in heirs:
             heir.granted()
 
     def abandon(self) -> None:
@@ -105,13 +106,8 @@ class FakeSession:
 
     def view(self) -> Holder:
         assert self.lease is not None
-        return Holder(owner=self.lease.owner, kind="system", token=self.lease.token, meta=self.order.meta)
-
-    def state(self) -> LockEvent:
-        """What a watcher is told of it first."""
-        state = "resting" if self.is_resting else "held"
-        key = self.order.key
-        return LockEvent("state", key, self.view().token, self.view(), self._fake.waiters(key), state)
+        lease, meta = self.lease, self.order.meta
+        return Holder(lease.owner, "system", lease.token, meta=meta, mode=lease.mode, limit=lease.limit)
 
     def ended(self) -> LockEvent:
         """What a watcher is told when it ends, or its rest does."""
@@ -120,20 +116,33 @@ class FakeSession:
 
     def _give_up(self, error: Optional[BaseException]) -> None:
         with self._fake._change:
-            if not self._fake._leave(self):
+            heirs = self._fake._leave(self)
+            if heirs is None:
                 return
             refusal = error or self._refusal("wait-timeout")
         if self._timer is not None:
             self._timer.cancel()
         self._listener.failed(refusal)
+        for heir in heirs:
+            heir.granted()
 
     def _refusal(self, code: str) -> LockHeld:
         key = self.order.key
         with self._fake._change:
-            session = self._fake._holders.get(key)
-        holder = None if session is None else session.view()
-        owner = "another owner" if holder is None else holder.owner
-        is_resting = session is not None and session.is_resting
-        state = "resting" if is_resting else "held"
-        message = f"`{key}` was released by {owner} and rests" if is_resting else f"`{key}` is held by {owner}"
-        return LockHeld(message, key=key, code=code, status=409, holder=holder, state=state)
+            sessions = list(self._fake._holders.get(key, ()))
+            waiters = self._fake.waiters(key)
+        holder = sessions[0].view() if sessions else None
+        shared_by = len(sessions) if sessions and sessions[0].order.sharing.is_shared else None
+        state = "resting" if sessions and sessions[0].is_resting and not shared_by else "held"
+        message = held_by(key, holder, state, shared_by) or f"`{key}` is held by another owner"
+        return LockHeld(
+            message,
+            key=key,
+            code=code,
+            status=409,
+            holder=holder,
+            waiters=waiters,
+            state=state,
+            mode=SHARED if shared_by else None,
+            shared_by=shared_by,
+        )

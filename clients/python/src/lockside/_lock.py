@@ -74,6 +74,16 @@ class Base:
         return self._lease().owner
 
     @property
+    def mode(self) -> str:
+        """"exclusive", or "shared" where others may have the key as well: storage does not keep the token of a shared lock."""
+        return self._lease().mode
+
+    @property
+    def limit(self) -> Optional[int]:
+        """How many may share the key, as this lock was asked for; None: no limit was named."""
+        return self._lease().limit
+
+    @property
     def held(self) -> bool:
         """Whether the lock is held now."""
         try:

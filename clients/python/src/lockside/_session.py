@@ -210,7 +210,12 @@ class Session:
         try:
             grant = self._attempt.send(0, max(deadline - now(), 0), deadline)
         except LockHeld as held:
-            if held.holder is None or self.lease is None or held.holder.token != self.lease.token:
+            is_ours = held.holder is not None and self.lease is not None and held.holder.token == self.lease.token
+            if self._order.sharing.is_shared and held.mode == "shared":
+                # Its holder is any of those who share the key, which says nothing of ours, and ours would have been told again.
+                if self._connection is None:
+                    self._lose("expired")
+            elif not is_ours:
                 self._lose("superseded")
             elif self._connection is None and self._order.terms.outlast:
                 # The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.

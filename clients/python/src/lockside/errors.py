@@ -6,7 +6,8 @@ from typing import Any, Dict, Optional
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a key. Of another program than lockside only the expiry is known."""
+    """Who holds a key. Of another program than lockside only the expiry is known. `mode` is "exclusive" or "shared", and `limit`
+    is how many may share the key, as this holder asked for it."""
 
     owner: Optional[str]
     kind: Optional[str] = None
@@ -15,6 +16,8 @@ class Holder:
     valid_for: Optional[float] = None
     valid_until: Optional[str] = None
     meta: Any = None
+    mode: Optional[str] = None
+    limit: Optional[int] = None
 
     @staticmethod
     def of(view: Dict[str, Any]) -> "Holder":
@@ -27,6 +30,8 @@ class Holder:
             valid_for=None if left is None else left / 1000,
             valid_until=view.get("validUntil"),
             meta=view.get("meta"),
+            mode=view.get("mode"),
+            limit=view.get("limit"),
         )
 
 
@@ -55,7 +60,8 @@ class LocksideError(Exception):
 
 class LockHeld(LocksideError):
     """Another owner holds the lock, and it was not free in time: do without, or try again. `state` is "held", or "resting" where
-    `holder` has released it and its terms keep it taken; None where the sidecar did not say."""
+    `holder` has released it and its terms keep it taken; None where the sidecar did not say. Where others share it, `mode` is
+    "shared", `shared_by` is how many they are, and `holder` is one of them."""
 
     def __init__(
         self,
@@ -64,12 +70,16 @@ class LockHeld(LocksideError):
         holder: Optional[Holder] = None,
         waiters: Optional[int] = None,
         state: Optional[str] = None,
+        mode: Optional[str] = None,
+        shared_by: Optional[int] = None,
         **more: Any,
     ) -> None:
         super().__init__(message, **more)
         self.holder = holder
         self.state = state
         self.waiters = waiters
+        self.mode = mode
+        self.shared_by = shared_by
 
 
 class Unavailable(LocksideError):
@@ -103,6 +113,16 @@ _UNAVAILABLE = frozenset(
 )
 
 
+def held_by(key: str, holder: Optional[Holder], state: Optional[str], shared_by: Optional[int]) -> Optional[str]:
+    """The message of a LockHeld; None: the holder is not known."""
+    if holder is None or not holder.owner:
+        return None
+    if shared_by:
+        others = f" and {shared_by - 1} more" if shared_by > 1 else ""
+        return f"`{key}` is shared by {holder.owner}{others}"
+    return f"`{key}` was released by {holder.owner} and rests" if state == "resting" else f"`{key}` is held by {holder.owner}"
+
+
 def of_problem(key: str, status: int, problem: Any, retry_after: Optional[str] = None) -> LocksideError:
     """The error for an answer that is no success."""
     problem = problem if isinstance(problem, dict) else {}
@@ -122,10 +142,10 @@ def of_problem(key: str, status: int, problem: Any, retry_after: Optional[str] =
     if code in ("held", "wait-timeout"):
         view = problem.get("holder")
         holder = Holder.of(view) if isinstance(view, dict) else None
-        state = problem.get("state")
-        if holder and holder.owner:
-            message = f"`{key}` was released by {holder.owner} and rests" if state == "resting" else f"`{key}` is held by {holder.owner}"
-        return LockHeld(message, holder=holder, waiters=problem.get("waiters"), state=state, **more)
+        state, shared_by = problem.get("state"), problem.get("sharedBy")
+        message = held_by(key, holder, state, shared_by) or message
+        said = {name: problem.get(name) for name in ("waiters", "state", "mode")}
+        return LockHeld(message, holder=holder, shared_by=shared_by, **said, **more)
     if outcome == "unknown":
         return OutcomeUnknown(message, **more)
     if code in _UNAVAILABLE:

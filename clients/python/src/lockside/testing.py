@@ -24,19 +24,21 @@ from ._fake_session import FakeSession
 from ._fake_watch import LoopFeed, ThreadFeed, Watchers
 from ._lock import SessionLike
 from ._session import Listener
+from ._sharing import MOST, SHARED, Sharing
 from ._terms import Seconds
 from ._watch import Watch
 from .errors import Holder, LocksideError, Refused, Unavailable
 
 
 class FakeLockside(Lockside):
-    """Takes orders as `Lockside` does. Keys are granted first come, first served; tokens rise; nothing expires. A lock with a
-    minimum or a rest leaves its key resting when it is released, until `free`."""
+    """Takes orders as `Lockside` does. Keys are granted first come, first served, shared or not; tokens rise; nothing expires. A
+    lock with a minimum or a rest leaves its key resting when it is released, until `free`."""
 
     def __init__(self, *, owner: Optional[str] = None) -> None:
         super().__init__("http://127.0.0.1:7420", owner=owner)
         self._change = threading.RLock()
-        self._holders: Dict[str, "FakeSession"] = {}
+        # Who has a key, oldest grant first.
+        self._holders: Dict[str, "List[FakeSession]"] = {}
         self._queues: Dict[str, "Deque[FakeSession]"] = {}
         self._token = 0
         self._failures: List[LocksideError] = []
@@ -45,35 +47,40 @@ class FakeLockside(Lockside):
         #: The keys that were acquired, in the order of their grants.
         self.acquired: List[str] = []
 
-    def hold(self, key: str, owner: str = "another owner") -> None:
+    def hold(self, key: str, owner: str = "another owner", *, shared: bool = False, limit: Optional[int] = None) -> None:
         """Another owner holds the key, until `free`."""
-        order = Order(key, 30.0, 0.0, owner)
+        order = Order(key, 30.0, 0.0, owner, sharing=Sharing.of(shared, limit))
         self._open(order, _Silent()).start()
 
     def free(self, key: str) -> None:
-        """The other owner releases it, or its rest ends; the first in the queue gets it."""
+        """The other owner releases it, or its rest ends; the first in the queue gets it. Of those who share it: the oldest."""
         with self._change:
-            session = self._holders[key]
-            heir = self._next(key) if session.is_resting else None
+            session = self._holders[key][0]
+            heirs = self._end(session) if session.is_resting else []
         if not session.is_resting:
             session.release()
-        elif heir is not None:
+        for heir in heirs:
             heir.granted()
 
     def lose(self, key: str, reason: str = "forced") -> None:
-        """The holder of the key loses it."""
+        """The holder of the key loses it, or all who share it."""
         with self._change:
-            session = self._holders[key]
-        session.lose(reason)
+            sessions = list(self._holders[key])
+        for session in sessions:
+            session.lose(reason)
 
     def fail(self, error: Optional[LocksideError] = None) -> None:
         """The next acquire fails with this error, by default with Unavailable."""
         self._failures.append(error or Unavailable("the fake is told to fail", code="redis-unavailable"))
 
     def holder(self, key: str) -> Optional[Holder]:
+        """Who holds the key; of those who share it the oldest."""
+        return next(iter(self.holders(key)), None)
+
+    def holders(self, key: str) -> List[Holder]:
+        """Who share the key, oldest grant first."""
         with self._change:
-            session = self._holders.get(key)
-            return None if session is None or session.lease is None else session.view()
+            return [session.view() for session in self._holders.get(key, ())]
 
     def waiters(self, key: str) -> int:
         with self._change:
@@ -122,9 +129,9 @@ class FakeLockside(Lockside):
 
     def _grant(self, session: "FakeSession") -> None:
         self._token += 1
-        key = session.order.key
-        self._holders[key] = session
-        session.lease = Lease(key, self._token, session.order.owner, math.inf)
+        key, sharing = session.order.key, session.order.sharing
+        self._holders.setdefault(key, []).append(session)
+        session.lease = Lease(key, self._token, session.order.owner, math.inf, sharing.mode, sharing.limit)
         self.acquired.append(key)
         self._watchers.tell(LockEvent("granted", key, self._token, session.view(), len(self._queues.get(key, ()))))
 
@@ -132,34 +139,59 @@ class FakeLockside(Lockside):
         self._queues.setdefault(session.order.key, deque()).append(session)
         self._tell_waiters(session.order.key)
 
-    def _leave(self, session: "FakeSession") -> bool:
+    def _leave(self, session: "FakeSession") -> "Optional[List[FakeSession]]":
+        """Who waited behind it alone; None: it does not wait."""
         queue = self._queues.get(session.order.key, deque())
-        if session in queue:
-            queue.remove(session)
-            self._tell_waiters(session.order.key)
-            return True
-        return False
+        if session not in queue:
+            return None
+        queue.remove(session)
+        self._tell_waiters(session.order.key)
+        return self._serve(session.order.key)
+
+    def _may_have(self, order: Order) -> bool:
+        """Whether those who hold the key let it be granted."""
+        holders = self._holders.get(order.key, [])
+        is_shared = order.sharing.is_shared and all(each.order.sharing.is_shared for each in holders)
+        return not holders or (is_shared and len(holders) < (order.sharing.limit or MOST))
 
     def _tell_waiters(self, key: str) -> None:
-        lease = self._holders[key].lease
-        assert lease is not None
-        self._watchers.tell(LockEvent("waiting", key, lease.token, waiters=len(self._queues[key])))
+        newest = self._holders[key][-1].view()
+        self._watchers.tell(LockEvent("waiting", key, newest.token, waiters=len(self._queues[key])))
 
     def _states(self, matches: Callable[[str], bool]) -> List[LockEvent]:
-        return [session.state() for key, session in sorted(self._holders.items()) if matches(key)]
+        return [self._state(key) for key in sorted(self._holders) if matches(key)]
+
+    def _state(self, key: str) -> LockEvent:
+        """What a watcher is told of a key that is taken first."""
+        holders, views, waiters = self._holders[key], self.holders(key), self.waiters(key)
+        if not holders[0].order.sharing.is_shared:
+            state = "resting" if holders[0].is_resting else "held"
+            return LockEvent("state", key, views[0].token, views[0], waiters, state)
+        newest = views[-1].token
+        return LockEvent("state", key, newest, views[0], waiters, "held", SHARED, len(views), tuple(views))
 
     def _rest(self, session: "FakeSession") -> None:
         view = session.view()
-        self._watchers.tell(LockEvent("released", session.order.key, view.token, view, state="resting"))
+        # Of those who share a key none is told to rest: it is held by them.
+        if not session.order.sharing.is_shared:
+            self._watchers.tell(LockEvent("released", session.order.key, view.token, view, state="resting"))
 
-    def _next(self, key: str) -> "Optional[FakeSession]":
-        self._watchers.tell(self._holders.pop(key).ended())
-        queue = self._queues.get(key)
-        if not queue:
-            return None
-        session = queue.popleft()
-        self._grant(session)
-        return session
+    def _end(self, session: "FakeSession") -> "List[FakeSession]":
+        """Ends a hold, or its rest. Those that have the key now instead."""
+        key = session.order.key
+        self._watchers.tell(session.ended())
+        self._holders[key].remove(session)
+        if not self._holders[key]:
+            del self._holders[key]
+        return self._serve(key)
+
+    def _serve(self, key: str) -> "List[FakeSession]":
+        """Grants the key to those in the queue that may have it, none before one that came earlier."""
+        queue, heirs = self._queues.get(key, deque()), []
+        while queue and self._may_have(queue[0].order):
+            heirs.append(queue.popleft())
+            self._grant(heirs[-1])
+        return heirs
 
 
 class _Silent:
