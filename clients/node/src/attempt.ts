@@ -16,6 +16,7 @@ import {
   type Problem,
 } from "./errors.js";
 import { Exchange } from "./exchange.js";
+import type { Mode, Sharing } from "./sharing.js";
 import { fieldsOf, type Terms } from "./terms.js";
 
 // How long one request waits; a longer wait is made of several.
@@ -30,15 +31,27 @@ export interface Order {
   readonly owner: string;
   readonly meta?: unknown;
   readonly terms: Terms;
+  readonly sharing: Sharing;
   readonly onWait?: ((position: number | undefined, holder: Holder | undefined) => void) | undefined;
 }
 
-/** What was granted. `validUntil` is by the clock of this process. */
+/** What was granted. `validUntil` is by the clock of this process; `mode` and `limit` are as the sidecar says them. */
 export interface Lease {
   readonly key: string;
   readonly token: number;
   readonly owner: string;
+  readonly mode: Mode;
+  readonly limit?: number | undefined;
   readonly validUntil: number;
+}
+
+/** The line of a lease. */
+interface Granted {
+  readonly token: number;
+  readonly owner: string;
+  readonly mode?: Mode;
+  readonly limit?: number;
+  readonly validForMs: number;
 }
 
 /** A lease, and the connection that holds it. */
@@ -109,12 +122,13 @@ export class Attempt {
 
   /** Sends it once; the sidecar may be silent for so many milliseconds. */
   async send(waitMs: number, silenceMs: number): Promise<Grant> {
-    const { key, ttlMs, owner, meta, terms } = this.order;
+    const { key, ttlMs, owner, meta, terms, sharing } = this.order;
     const credential = await credentialOf(this.sidecar, key);
     const headers = { ...credential, "Content-Type": "application/json", "Idempotency-Key": this.#name };
     const waiting = waitMs > 0 ? { waitMs: Math.ceil(waitMs), progress: true } : {};
     this.#giveUp.signal.throwIfAborted();
-    const content = { ttlMs, owner, ...waiting, ...fieldsOf(terms), ...(meta === undefined ? {} : { meta }) };
+    const shared = sharing.mode === "shared" ? sharing : {};
+    const content = { ttlMs, owner, ...waiting, ...shared, ...fieldsOf(terms), ...(meta === undefined ? {} : { meta }) };
     const exchange = new Exchange(this.sidecar.address, "POST", `${this.#path}/hold`, headers, content);
     const giveUp = () => exchange.destroy();
     this.#giveUp.signal.addEventListener("abort", giveUp);
@@ -167,8 +181,8 @@ export class Attempt {
     for (;;) {
       const { event, since } = await exchange.line(silenceMs);
       if (event["event"] === "acquired") {
-        const { token, owner, validForMs } = event as { token: number; owner: string; validForMs: number };
-        const lease = { key, token, owner, validUntil: since + validForMs };
+        const { token, owner, mode, limit, validForMs } = event as unknown as Granted;
+        const lease = { key, token, owner, mode: mode ?? "exclusive", limit, validUntil: since + validForMs };
         if (now() < lease.validUntil) return { lease, exchange };
         await this.release(token, silenceMs);
         throw new Unavailable(`\`${key}\` was granted too late to be of use`, { key, code: "too-late" });

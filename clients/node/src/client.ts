@@ -7,6 +7,7 @@ import { leader, resign, type Leader, type ResignOptions } from "./election.js";
 import type { Holder } from "./errors.js";
 import { Lock, under } from "./lock.js";
 import { Session, type SessionLike } from "./session.js";
+import { sharingOf } from "./sharing.js";
 import { termsOf } from "./terms.js";
 import { SidecarFeed, Watch, type Feed, type WatchOptions } from "./watch.js";
 
@@ -37,6 +38,10 @@ export interface LockOptions {
   readonly maxHoldMs?: number | undefined;
   /** How long the key stays taken from the release on, milliseconds. By default 0. */
   readonly restMs?: number | undefined;
+  /** Whether others that are shared may have the key, too; who is not has it alone. By default false. */
+  readonly shared?: boolean | undefined;
+  /** How many may share the key when this lock is granted, this one included. It makes the lock shared. By default any number. */
+  readonly limit?: number | undefined;
   /** Ends the acquire: it rejects with the signal's reason. */
   readonly signal?: AbortSignal | undefined;
   /** Is told the position in the queue and the holder while it waits. */
@@ -69,7 +74,8 @@ export class Lockside {
     if (!(ttlMs > 0 && ttlMs < Infinity)) throw new RangeError("ttlMs: expected milliseconds above 0");
     if (!(waitMs >= 0)) throw new RangeError("waitMs: expected milliseconds from 0, or Infinity");
     const name = owner ?? this.#owner ?? defaultOwner();
-    const order = { key, ttlMs: Math.round(ttlMs), waitMs, owner: name, meta, onWait, terms: termsOf(options) };
+    const [terms, sharing] = [termsOf(options), sharingOf(options)];
+    const order = { key, ttlMs: Math.round(ttlMs), waitMs, owner: name, meta, onWait, terms, sharing };
     const watch = (options?: WatchOptions) => this.watch(key, options);
     return Lock.acquire(order, (order) => this.open(order), watch, signal, onLost);
   }

@@ -1,5 +1,7 @@
 // What a lock may fail with. Each error says whether it was done: `outcome`.
 
+import type { Mode } from "./sharing.js";
+
 export type Outcome = "not-applied" | "applied" | "unknown";
 
 /** Who holds a key. Of another program than lockside only the expiry is known. */
@@ -7,6 +9,9 @@ export interface Holder {
   readonly owner: string | null;
   readonly kind?: string;
   readonly token?: number;
+  readonly mode?: Mode;
+  /** How many may share the key, as this holder asked for it. */
+  readonly limit?: number;
   readonly since?: string;
   readonly validForMs?: number;
   readonly validUntil?: string;
@@ -52,6 +57,8 @@ export interface HeldDetails extends Details {
   readonly holder?: Holder | undefined;
   readonly waiters?: number | undefined;
   readonly state?: State | undefined;
+  readonly mode?: "shared" | undefined;
+  readonly sharedBy?: number | undefined;
 }
 
 /** Another owner holds the lock, and it was not free in time: do without, or try again. */
@@ -61,12 +68,17 @@ export class LockHeld extends LocksideError {
   readonly waiters: number | undefined;
   /** `resting`: `holder` has released it, and its terms keep it taken. Undefined where the sidecar did not say. */
   readonly state: State | undefined;
+  /** `shared` where others share the key: `sharedBy` is how many they are, and `holder` one of them. */
+  readonly mode: "shared" | undefined;
+  readonly sharedBy: number | undefined;
 
   constructor(message: string, details: HeldDetails) {
     super(message, details);
     this.state = details.state;
     this.holder = details.holder;
     this.waiters = details.waiters;
+    this.mode = details.mode;
+    this.sharedBy = details.sharedBy;
   }
 }
 
@@ -108,6 +120,8 @@ export interface Problem {
   readonly holder?: Holder;
   readonly waiters?: number;
   readonly state?: State;
+  readonly mode?: "shared";
+  readonly sharedBy?: number;
   readonly requestId?: string;
   readonly status?: number;
 }
@@ -117,20 +131,22 @@ const UNAVAILABLE = new Set(
 );
 
 /** The message of a LockHeld. */
-export function heldBy(key: string, holder: Holder | undefined, state: State | undefined): string | undefined {
+export function heldBy(key: string, { holder, state, sharedBy = 0 }: Omit<HeldDetails, "key">): string | undefined {
   if (!holder?.owner) return undefined;
+  if (sharedBy > 0) return `\`${key}\` is shared by ${holder.owner}${sharedBy > 1 ? ` and ${sharedBy - 1} more` : ""}`;
   return state === "resting" ? `\`${key}\` was released by ${holder.owner} and rests` : `\`${key}\` is held by ${holder.owner}`;
 }
 
 /** The error for an answer that is no success. */
 export function ofProblem(key: string, status: number, problem: Problem, retryAfter?: string): LocksideError {
-  const { code, holder, waiters, state, requestId } = problem;
+  const { code, holder, waiters, state, mode, sharedBy, requestId } = problem;
   const outcome = problem.outcome ?? (status >= 500 ? "unknown" : "not-applied");
   const retryAfterMs = retryAfter && /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : undefined;
   const details = { key, code, outcome, status, requestId, retryAfterMs };
   const message = `\`${key}\`: ${problem.detail ?? `status ${status}; does the URL name lockside's API?`}`;
   if (code === "held" || code === "wait-timeout") {
-    return new LockHeld(heldBy(key, holder, state) ?? message, { ...details, holder, waiters, state });
+    const held = { ...details, holder, waiters, state, mode, sharedBy };
+    return new LockHeld(heldBy(key, held) ?? message, held);
   }
   if (outcome === "unknown") return new OutcomeUnknown(message, details);
   if (code && UNAVAILABLE.has(code)) return new Unavailable(message, details);

@@ -2,7 +2,10 @@
 
 import type { Holder, State } from "./errors.js";
 
-/** A lock as it is: at first, and again after each gap. `token` is 0 where it is free. */
+/**
+ * A lock as it is: at first, and again after each gap. `token` is 0 where it is free. Where it is `shared`, `sharedBy` is by how many,
+ * and `holders` are the first hundred of them, oldest grant first.
+ */
 export interface StateEvent {
   readonly type: "state";
   readonly key: string;
@@ -10,6 +13,9 @@ export interface StateEvent {
   readonly token: number;
   readonly holder?: Holder;
   readonly waiters: number;
+  readonly mode?: "shared";
+  readonly sharedBy?: number;
+  readonly holders?: readonly Holder[];
 }
 
 /** Another lease has begun. */

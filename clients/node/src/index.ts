@@ -30,6 +30,7 @@ export {
   type State,
 } from "./errors.js";
 export type { EndedEvent, GrantedEvent, LockEvent, MarkEvent, StateEvent, WaitingEvent } from "./event.js";
+export type { Mode } from "./sharing.js";
 export { Lock } from "./lock.js";
 export { Watch, type WatchOptions } from "./watch.js";
 

@@ -4,6 +4,7 @@
 import type { Lease, Order } from "./attempt.js";
 import { LockLost } from "./errors.js";
 import type { SessionLike } from "./session.js";
+import type { Mode } from "./sharing.js";
 import type { Watch, WatchOptions } from "./watch.js";
 
 type OpenWatch = (options?: WatchOptions) => Watch;
@@ -50,6 +51,16 @@ export class Lock implements AsyncDisposable {
 
   get owner(): string {
     return this.#lease.owner;
+  }
+
+  /** `shared`: others may have the key as well. The storage does not keep the token of a shared lock. */
+  get mode(): Mode {
+    return this.#lease.mode;
+  }
+
+  /** How many may share the key, as this lock was asked for; undefined: no limit was named. */
+  get limit(): number | undefined {
+    return this.#lease.limit;
   }
 
   /** The fencing token: hand it to what the lock protects, which refuses a lower one than the highest it has seen. */

@@ -193,9 +193,11 @@ export class Session implements SessionLike {
         }
       } catch (error) {
         if (error instanceof LockHeld) {
-          if (error.holder?.token !== this.lease?.token) this.#lose("superseded");
+          // Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
+          const isAmongOthers = this.order.sharing.mode === "shared" && error.mode === "shared";
+          if (!isAmongOthers && error.holder?.token !== this.lease?.token) this.#lose("superseded");
           // The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
-          else if (!this.#exchange && outlast(this.order.terms)) this.#lose("expired");
+          else if (!this.#exchange && (isAmongOthers || outlast(this.order.terms))) this.#lose("expired");
         }
         const isUnauthorized = error instanceof Refused && (error.status === 401 || error.status === 403);
         if (isUnauthorized && !this.#exchange) this.#lose("unauthorized");

@@ -5,30 +5,31 @@
 //     const locks = fake(); // lock and withLock use it until locks.restore()
 //     locks.hold("volume/7", "importer-7");
 
-import type { Lease, Order } from "./attempt.js";
+import type { Order } from "./attempt.js";
 import { Lockside, use, type ClientOptions } from "./client.js";
 import type { Course } from "./course.js";
 import { Leader, type LeaderView } from "./election.js";
-import { LockHeld, LockLost, LocksideError, Refused, Unavailable, heldBy, type Holder } from "./errors.js";
-import type { EndedEvent, StateEvent } from "./event.js";
-import type { SessionLike } from "./session.js";
-import { leaveARest, termsOf } from "./terms.js";
+import { LocksideError, Refused, Unavailable, type Holder } from "./errors.js";
+import type { StateEvent } from "./event.js";
+import { FakeSession, refusal } from "./fake-session.js";
+import { MOST, sharingOf, type Sharing, type SharingOptions } from "./sharing.js";
+import { termsOf } from "./terms.js";
 import type { Feed } from "./watch.js";
 import { Watchers } from "./watchers.js";
 
 /**
- * Takes orders as `Lockside` does. Keys are granted first come, first served; tokens rise; nothing expires. A lock with a
- * minimum or a rest leaves its key resting when it is released, until `free`.
+ * Takes orders as `Lockside` does. Keys are granted first come, first served, shared or not; tokens rise; nothing expires. A lock
+ * with a minimum or a rest leaves its key resting when it is released, until `free`.
  */
 export class FakeLockside extends Lockside {
   /** The keys that were acquired, in the order of their grants. */
   readonly acquired: string[] = [];
-  /** @internal */
-  readonly holders = new Map<string, FakeSession>();
+  /** @internal Who has a key, oldest grant first. */
+  readonly sessions = new Map<string, FakeSession[]>();
   /** @internal */
   readonly queues = new Map<string, FakeSession[]>();
   /** @internal */
-  readonly watchers = new Watchers(() => [...this.holders.keys()].sort().map((key) => this.#session(key).state));
+  readonly watchers = new Watchers(() => [...this.sessions.keys()].sort().map((key) => this.#state(key)));
   readonly #failures: LocksideError[] = [];
   readonly #leaders = new Map<string, Leader>();
   #token = 0;
@@ -38,22 +39,23 @@ export class FakeLockside extends Lockside {
   }
 
   /** Another owner holds the key, until `free`. */
-  hold(key: string, owner = "another owner"): void {
-    const holder = this.holders.get(key);
-    if (holder) throw refusal(key, "held", holder);
-    this.grant(this.open({ key, ttlMs: 30_000, waitMs: 0, owner, terms: termsOf({}) }));
+  hold(key: string, owner = "another owner", options: SharingOptions = {}): void {
+    const order = { key, ttlMs: 30_000, waitMs: 0, owner, terms: termsOf({}), sharing: sharingOf(options) };
+    if (!this.mayHave(order)) throw refusal(this, key, "held");
+    this.grant(this.open(order));
   }
 
-  /** The other owner releases it, or its rest ends; the first in the queue gets it. */
+  /** The other owner releases it, or its rest ends; the first in the queue gets it. Of those who share it: the oldest. */
   free(key: string): void {
-    const session = this.#session(key);
-    if (session.isResting) this.next(key);
+    const session = this.#oldest(key);
+    if (session.isResting) this.end(session);
     else void session.release();
   }
 
-  /** The holder of the key loses it. */
+  /** The holder of the key loses it, or all who share it. */
   lose(key: string, reason = "forced"): void {
-    this.#session(key).lose(reason);
+    this.#oldest(key);
+    for (const session of [...(this.sessions.get(key) ?? [])]) session.lose(reason);
   }
 
   /** The next acquire fails with this error, by default with Unavailable. */
@@ -86,8 +88,14 @@ export class FakeLockside extends Lockside {
     if ((await this.leader(name)).isLeader) this.#setLeader(name, { candidates: 1 });
   }
 
+  /** Who holds the key; of those who share it the oldest. */
   holder(key: string): Holder | undefined {
-    return this.holders.get(key)?.view;
+    return this.holders(key)[0];
+  }
+
+  /** Who share the key, oldest grant first. */
+  holders(key: string): Holder[] {
+    return (this.sessions.get(key) ?? []).map(({ view }) => view);
   }
 
   waiters(key: string): number {
@@ -110,23 +118,57 @@ export class FakeLockside extends Lockside {
     return this.#failures.shift();
   }
 
+  /** @internal Whether those who have the key, and those who wait for it, let it be granted. */
+  mayHave({ key, sharing }: Order): boolean {
+    return this.waiters(key) === 0 && this.#fits(key, sharing);
+  }
+
   /** @internal */
   grant(session: FakeSession): void {
-    const { key, owner } = session.order;
-    this.holders.set(key, session);
-    session.lease = { key, owner, token: ++this.#token, validUntil: Infinity };
+    const { key, owner, sharing } = session.order;
+    this.sessions.set(key, [...(this.sessions.get(key) ?? []), session]);
+    session.lease = { key, owner, ...sharing, token: ++this.#token, validUntil: Infinity };
     this.acquired.push(key);
     const { token } = session.lease;
     this.watchers.tell({ type: "granted", key, token, holder: session.view, waiters: this.waiters(key) });
     session.settle?.();
   }
 
-  /** @internal */
-  next(key: string): void {
-    this.watchers.tell(this.#session(key).end);
-    this.holders.delete(key);
-    const heir = this.queues.get(key)?.shift();
-    if (heir) this.grant(heir);
+  /** @internal Ends a hold, or its rest. */
+  end(session: FakeSession): void {
+    const { key } = session.order;
+    this.watchers.tell(session.end);
+    const others = (this.sessions.get(key) ?? []).filter((other) => other !== session);
+    if (others.length > 0) this.sessions.set(key, others);
+    else this.sessions.delete(key);
+    this.serve(key);
+  }
+
+  /** @internal Grants the key to those in the queue that may have it, none before one that came earlier. */
+  serve(key: string): void {
+    const queue = this.queues.get(key) ?? [];
+    for (let head = queue[0]; head && this.#fits(key, head.order.sharing); head = queue[0]) {
+      queue.shift();
+      this.grant(head);
+    }
+  }
+
+  #fits(key: string, { mode, limit = MOST }: Sharing): boolean {
+    const sessions = this.sessions.get(key) ?? [];
+    const areShared = mode === "shared" && sessions.every(({ order }) => order.sharing.mode === "shared");
+    return sessions.length === 0 || (areShared && sessions.length < limit);
+  }
+
+  /** What a watcher is told of a key that is taken first. */
+  #state(key: string): StateEvent {
+    const [session, holders, waiters] = [this.#oldest(key), this.holders(key), this.waiters(key)];
+    const { view: holder, token } = session;
+    if (session.order.sharing.mode === "exclusive") {
+      return { type: "state", key, state: session.isResting ? "resting" : "held", token, holder, waiters };
+    }
+    const newest = holders.at(-1)?.token ?? 0;
+    const shared = { mode: "shared", sharedBy: holders.length, holders } as const;
+    return { type: "state", key, state: "held", token: newest, holder, waiters, ...shared };
   }
 
   #setLeader(election: string, view: LeaderView): void {
@@ -134,128 +176,11 @@ export class FakeLockside extends Lockside {
     this.#leaders.set(election, known);
   }
 
-  #session(key: string): FakeSession {
-    const session = this.holders.get(key);
+  #oldest(key: string): FakeSession {
+    const session = this.sessions.get(key)?.[0];
     if (!session) throw new Error(`the fake: \`${key}\` is not held`);
     return session;
   }
-}
-
-/** A lock from acquire to release, as the sidecar's session is one. */
-class FakeSession implements SessionLike {
-  lease: Lease | undefined;
-  reason: string | undefined;
-  settle: ((error?: unknown) => void) | undefined;
-  readonly #lost = new AbortController();
-  #isReleased = false;
-
-  constructor(
-    private readonly fake: FakeLockside,
-    readonly order: Order,
-  ) {}
-
-  get isHeld(): boolean {
-    return this.lease !== undefined && this.reason === undefined;
-  }
-
-  get isResting(): boolean {
-    return this.#isReleased && leaveARest(this.order.terms);
-  }
-
-  get signal(): AbortSignal {
-    return this.#lost.signal;
-  }
-
-  get view(): Holder {
-    const { owner, meta } = this.order;
-    return { owner, kind: "system", meta, ...(this.lease ? { token: this.lease.token } : {}) };
-  }
-
-  get token(): number {
-    return this.lease?.token ?? 0;
-  }
-
-  /** What a watcher is told of it first. */
-  get state(): StateEvent {
-    const { key } = this.order;
-    const state = this.isResting ? "resting" : "held";
-    return { type: "state", key, state, token: this.token, holder: this.view, waiters: this.fake.waiters(key) };
-  }
-
-  /** What a watcher is told when it ends, or its rest does. */
-  get end(): EndedEvent {
-    const isRelease = this.reason === "released" && !this.isResting;
-    const type = this.reason === "forced" ? "forced" : isRelease ? "released" : "expired";
-    return { type, key: this.order.key, token: this.token };
-  }
-
-  #tellWaiters(): void {
-    const { key } = this.order;
-    const token = this.fake.holders.get(key)?.token ?? 0;
-    this.fake.watchers.tell({ type: "waiting", key, token, waiters: this.fake.waiters(key) });
-  }
-
-  async acquire(signal: AbortSignal | undefined): Promise<void> {
-    const { key, waitMs, onWait } = this.order;
-    signal?.throwIfAborted();
-    const failure = this.fake.nextFailure();
-    if (failure) throw failure;
-    const holder = this.fake.holders.get(key);
-    if (!holder) return this.fake.grant(this);
-    if (waitMs === 0) throw refusal(key, "held", holder);
-    const queue = this.fake.queues.get(key) ?? [];
-    this.fake.queues.set(key, queue);
-    queue.push(this);
-    this.#tellWaiters();
-    onWait?.(queue.length, holder.view);
-    await new Promise<void>((resolve, reject) => {
-      const giveUp = (error: unknown) => {
-        queue.splice(queue.indexOf(this), 1);
-        this.#tellWaiters();
-        this.settle?.(error);
-      };
-      const aborted = () => giveUp(signal?.reason);
-      const late = () => giveUp(refusal(key, "wait-timeout", this.fake.holders.get(key)));
-      const timer = waitMs < Infinity ? setTimeout(late, waitMs) : undefined;
-      signal?.addEventListener("abort", aborted);
-      this.settle = (error?: unknown) => {
-        clearTimeout(timer);
-        signal?.removeEventListener("abort", aborted);
-        this.settle = undefined;
-        if (error === undefined) resolve();
-        else reject(error as Error);
-      };
-    });
-  }
-
-  check(): void {
-    if (!this.isHeld) throw new LockLost(this.order.key, this.reason ?? "released");
-  }
-
-  async release(): Promise<boolean> {
-    if (this.#isReleased) return true;
-    if (!this.isHeld) throw new LockLost(this.order.key, this.reason ?? "released");
-    this.reason = "released";
-    this.#isReleased = true;
-    if (this.isResting) this.fake.watchers.tell({ ...this.end, type: "released", state: "resting", holder: this.view });
-    else this.fake.next(this.order.key);
-    return true;
-  }
-
-  lose(reason: string): void {
-    if (!this.isHeld) return;
-    this.reason = reason;
-    // The loss is told before another one has the key.
-    this.#lost.abort(new LockLost(this.order.key, reason));
-    this.fake.next(this.order.key);
-  }
-}
-
-function refusal(key: string, code: string, session: FakeSession | undefined): LockHeld {
-  const holder = session?.view;
-  const state = session?.isResting ? "resting" : "held";
-  const text = heldBy(key, holder, state) ?? `\`${key}\` is held by another owner`;
-  return new LockHeld(text, { key, code, status: 409, holder, state });
 }
 
 /** A fake that `lock` and `withLock` use until its `restore` is called. */

@@ -21,18 +21,21 @@ process.on("warning", (warning) => {
 function errorOf(error) {
   if (error?.name === "AbortError") return { type: "cancelled" };
   if (!error?.outcome) return { type: "other", detail: String(error?.stack ?? error) };
-  const { type, code, outcome, reason, holder, state, message } = error;
-  const known = holder && { owner: holder.owner, token: holder.token };
-  return { type, code, outcome, reason, holder: known, state, detail: message };
+  const { type, code, outcome, reason, holder, state, waiters, mode, sharedBy, message } = error;
+  const known = holder && viewOf(holder);
+  return { type, code, outcome, reason, holder: known, state, waiters, mode, sharedBy, detail: message };
 }
+
+const viewOf = ({ owner, token = null, mode = null, limit = null }) => ({ owner, token, mode, limit });
 
 /** Reads the events of a watch. */
 async function tell(name, reader) {
   let error = null;
   try {
-    for await (const { type, key = null, token = null, holder, waiters = null, state = null } of reader.events) {
-      const known = holder ? { owner: holder.owner, token: holder.token } : null;
-      say({ event: "watched", watch: name, type, key, token, holder: known, waiters, state });
+    for await (const { type, key = null, token = null, holder, holders = [], ...event } of reader.events) {
+      const { waiters = null, state = null, mode = null, sharedBy = null } = event;
+      const known = { holder: holder ? viewOf(holder) : null, holders: holders.map(viewOf) };
+      say({ event: "watched", watch: name, type, key, token, waiters, state, mode, sharedBy, ...known });
       await reader.goesOn;
     }
   } catch (failure) {
@@ -64,7 +67,7 @@ const operations = {
     const onLost = (reason) => say({ event: "lost", lock: name, reason });
     const lock = await client.lock(key, { ...options, signal: cancel.signal, onLost });
     locks.set(name, lock);
-    return { token: lock.token, owner: lock.owner };
+    return { token: lock.token, owner: lock.owner, mode: lock.mode, limit: lock.limit ?? null };
   },
 
   cancel({ lock }) {

@@ -1,7 +1,7 @@
 // What an application in TypeScript writes, as an ECMAScript module.
 
 import { LockHeld, LockLost, LocksideError, leader, lock, resign, watch, withLock } from "lockside";
-import type { Holder, Leader, LockEvent, Watch } from "lockside";
+import type { Holder, Leader, LockEvent, Mode, Watch } from "lockside";
 import { FakeLockside } from "lockside/testing";
 
 export async function work(): Promise<number> {
@@ -12,6 +12,13 @@ export async function work(): Promise<number> {
   const fake = new FakeLockside({ owner: "tests" });
   fake.hold("x", text);
   return token;
+}
+
+export async function share(): Promise<number> {
+  await withLock("x", { shared: true, waitMs: 60_000 }, (reader) => reader.mode satisfies Mode);
+  // @ts-expect-error: a limit is a number.
+  void lock("x", { limit: "3" });
+  return withLock("x", { limit: 3 }, ({ limit }) => limit ?? 0);
 }
 
 export async function lead(fake: FakeLockside): Promise<number | undefined> {
@@ -33,6 +40,7 @@ export async function follow(signal: AbortSignal): Promise<Map<string, string | 
 
 function take(owners: Map<string, string | null>, event: LockEvent): void {
   if (event.type === "gap") owners.clear();
+  if (event.type === "state") for (const { owner } of event.holders ?? []) owners.set(event.key, owner);
   if (event.type === "granted") owners.set(event.key, event.holder.owner);
   if (event.type === "state" && event.state === "held") owners.set(event.key, event.holder?.owner ?? null);
   if (event.type === "released" || event.type === "expired" || event.type === "forced") owners.delete(event.key);
@@ -44,7 +52,7 @@ export function explain(error: unknown): string {
   if (error instanceof LockHeld) {
     const holder: Holder | undefined = error.holder;
     const state: "held" | "resting" | undefined = error.state;
-    return `${holder?.owner ?? "?"} ${state}`;
+    return `${holder?.owner ?? "?"} ${state} ${error.sharedBy ?? 1}`;
   }
   if (error instanceof LockLost) return error.reason;
   if (error instanceof LocksideError) return `${error.type} ${error.outcome}`;

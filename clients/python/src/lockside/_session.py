@@ -211,13 +211,11 @@ class Session:
             grant = self._attempt.send(0, max(deadline - now(), 0), deadline)
         except LockHeld as held:
             is_ours = held.holder is not None and self.lease is not None and held.holder.token == self.lease.token
-            if self._order.sharing.is_shared and held.mode == "shared":
-                # Its holder is any of those who share the key, which says nothing of ours, and ours would have been told again.
-                if self._connection is None:
-                    self._lose("expired")
-            elif not is_ours:
+            # Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
+            is_among_others = self._order.sharing.is_shared and held.mode == "shared"
+            if not is_among_others and not is_ours:
                 self._lose("superseded")
-            elif self._connection is None and self._order.terms.outlast:
+            elif self._connection is None and (is_among_others or self._order.terms.outlast):
                 # The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
                 self._lose("expired")
         except Refused as refused:
