@@ -23,13 +23,14 @@ const (
 
 // An order is what is asked for. Its wait is forever where it is bounded by the context alone.
 type order struct {
-	key    string
-	ttl    time.Duration
-	wait   time.Duration
-	owner  string
-	meta   json.RawMessage
-	terms  terms
-	onWait func(position int, holder *Holder)
+	key     string
+	ttl     time.Duration
+	wait    time.Duration
+	owner   string
+	meta    json.RawMessage
+	terms   terms
+	sharing sharing
+	onWait  func(position int, holder *Holder)
 }
 
 const forever = time.Duration(math.MaxInt64)
@@ -38,6 +39,8 @@ const forever = time.Duration(math.MaxInt64)
 type lease struct {
 	token      int64
 	owner      string
+	mode       Mode
+	limit      int
 	validUntil moment
 }
 
@@ -165,6 +168,8 @@ func (a *attempt) content(wait time.Duration) ([]byte, error) {
 		Owner     string          `json:"owner"`
 		WaitMs    int64           `json:"waitMs,omitempty"`
 		Progress  bool            `json:"progress,omitempty"`
+		Mode      Mode            `json:"mode,omitempty"`
+		Limit     int             `json:"limit,omitempty"`
 		Meta      json.RawMessage `json:"meta,omitempty"`
 		DelayMs   int64           `json:"delayMs,omitempty"`
 		MinHoldMs int64           `json:"minHoldMs,omitempty"`
@@ -173,6 +178,9 @@ func (a *attempt) content(wait time.Duration) ([]byte, error) {
 	body.TTLMs, body.Owner, body.Meta = rounded(a.order.ttl), a.order.owner, a.order.meta
 	terms := a.order.terms
 	body.DelayMs, body.MinHoldMs, body.MaxHoldMs = rounded(terms.delay), rounded(terms.minHold), rounded(terms.maxHold)
+	if a.order.sharing.isShared {
+		body.Mode, body.Limit = Shared, a.order.sharing.limit
+	}
 	if wait > 0 {
 		body.WaitMs, body.Progress = (wait + time.Millisecond - 1).Milliseconds(), true
 	}
@@ -202,7 +210,7 @@ func (a *attempt) listen(exchange *exchange, silence time.Duration, until moment
 		}
 		switch said.Event {
 		case "acquired":
-			granted := lease{said.Token, said.Owner, text.since.after(milliseconds(said.ValidForMs))}
+			granted := said.lease(text.since)
 			if granted.validUntil.left() > 0 {
 				return granted, nil
 			}

@@ -26,6 +26,11 @@
 // A process may be paused between a check and a write. So let what the lock protects refuse a write with a lower
 // [Lock.Token] than the highest it has seen.
 //
+// # Sharing
+//
+// With [WithShared] a lock shares its key with others that do, and one without it has the key alone: readers and writers. With
+// [WithLimit] so many may share it: a semaphore.
+//
 // # Watching
 //
 // [Client.Watch] and [Client.WatchPrefix] tell what happens to locks, also to those of others: the state first, then each change.

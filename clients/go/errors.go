@@ -85,6 +85,9 @@ type HeldError struct {
 	Waiters int
 	// State is how it is taken; empty where the sidecar did not say.
 	State State
+	// Mode is [Shared] where others share it, else empty. SharedBy is how many they are, and Holder one of them.
+	Mode     Mode
+	SharedBy int
 }
 
 // A State is how a key is taken.

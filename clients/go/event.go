@@ -37,6 +37,11 @@ type Event struct {
 	Holder *Holder
 	// Waiters is how many wait for the lock; told in state, granted and waiting.
 	Waiters int
+	// Mode is [Shared] in state of a lock that others share, else empty: SharedBy is by how many, and Holders are the first hundred
+	// of them, oldest grant first.
+	Mode     Mode
+	SharedBy int
+	Holders  []*Holder
 }
 
 // parseEvent reads an event as the sidecar writes it; false for what a later version may tell.
@@ -47,14 +52,24 @@ func parseEvent(name string, data []byte) (event Event, isKnown bool, err error)
 		return Event{}, false, nil
 	}
 	var view struct {
-		Key     string      `json:"key"`
-		Token   int64       `json:"token"`
-		State   State       `json:"state"`
-		Holder  *holderView `json:"holder"`
-		Waiters int         `json:"waiters"`
+		Key      string        `json:"key"`
+		Token    int64         `json:"token"`
+		State    State         `json:"state"`
+		Holder   *holderView   `json:"holder"`
+		Waiters  int           `json:"waiters"`
+		Mode     Mode          `json:"mode"`
+		SharedBy int           `json:"sharedBy"`
+		Holders  []*holderView `json:"holders"`
 	}
 	if err = json.Unmarshal(data, &view); err != nil {
 		return Event{}, false, err
 	}
-	return Event{EventType(name), view.Key, view.Token, view.State, view.Holder.holder(), view.Waiters}, true, nil
+	event = Event{
+		Type: EventType(name), Key: view.Key, Token: view.Token, State: view.State, Holder: view.Holder.holder(), Waiters: view.Waiters,
+		Mode: view.Mode, SharedBy: view.SharedBy,
+	}
+	for _, each := range view.Holders {
+		event.Holders = append(event.Holders, each.holder())
+	}
+	return event, true, nil
 }

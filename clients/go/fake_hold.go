@@ -36,7 +36,7 @@ func (h *fakeHold) await(ctx context.Context) error {
 	switch {
 	case ctx.Err() != nil:
 		if !hasLeft {
-			h.fake.next(h.order.key)
+			h.fake.end(h)
 		}
 		return cancelled(ctx, h.order.key)
 	case hasLeft:
@@ -45,8 +45,16 @@ func (h *fakeHold) await(ctx context.Context) error {
 	return nil
 }
 
-func (h *fakeHold) view() (token int64, owner string, ends *signal) {
-	return h.token, h.order.owner, h.signal
+func (h *fakeHold) view() (granted lease, ends *signal) {
+	return lease{h.token, h.order.owner, h.order.sharing.mode(), h.order.sharing.limit, never}, h.signal
+}
+
+// holder is for the holder of the fake's mu.
+func (h *fakeHold) holder() *Holder {
+	return &Holder{
+		Owner: h.order.owner, Kind: "system", Token: h.token, Since: time.Now(), ValidFor: h.order.ttl, Meta: h.order.meta,
+		Mode: h.order.sharing.mode(), Limit: h.order.sharing.limit,
+	}
 }
 
 func (h *fakeHold) isHeld() bool {
@@ -73,10 +81,13 @@ func (h *fakeHold) release() error {
 	}
 	h.reason, h.isReleased = Released, true
 	h.signal.release(h.order.key)
-	if h.isResting() {
+	switch {
+	case !h.isResting():
+		h.fake.end(h)
+	case !h.order.sharing.isShared:
 		h.fake.tellRest(h)
-	} else {
-		h.fake.next(h.order.key)
+	default:
+		// Of those who share a key none is told to rest: it is held by them.
 	}
 	return nil
 }
@@ -91,7 +102,7 @@ func (h *fakeHold) free() {
 	h.fake.mu.Lock()
 	isResting := h.isResting()
 	if isResting {
-		h.fake.next(h.order.key)
+		h.fake.end(h)
 	}
 	h.fake.mu.Unlock()
 	if !isResting {
@@ -108,5 +119,5 @@ func (h *fakeHold) lose(reason Reason) {
 	h.reason = reason
 	// The loss is told before another owner has the key.
 	h.signal.lose(lost(h.order.key, reason))
-	h.fake.next(h.order.key)
+	h.fake.end(h)
 }

@@ -79,7 +79,8 @@ func (f *Fake) tell(event Event) {
 }
 
 func (f *Fake) tellWaiters(key string) {
-	f.tell(Event{Type: EventWaiting, Key: key, Token: f.holders[key].token, Waiters: len(f.queues[key])})
+	holders := f.holders[key]
+	f.tell(Event{Type: EventWaiting, Key: key, Token: holders[len(holders)-1].token, Waiters: len(f.queues[key])})
 }
 
 func (f *Fake) tellStates(watch *fakeWatch) {
@@ -91,11 +92,13 @@ func (f *Fake) tellStates(watch *fakeWatch) {
 	}
 	sort.Strings(keys)
 	for _, key := range keys {
-		hold, state := f.holders[key], Held
-		if hold.isResting() {
-			state = Resting
+		holders := f.views(key)
+		event := Event{Type: EventState, Key: key, State: f.state(key), Holder: holders[0], Waiters: len(f.queues[key])}
+		event.Token = holders[len(holders)-1].Token
+		if event.Holder.Mode == Shared {
+			event.Mode, event.SharedBy, event.Holders = Shared, len(holders), holders
 		}
-		watch.put(Event{EventState, key, hold.token, state, f.holder(key), len(f.queues[key])})
+		watch.put(event)
 	}
 	if watch.course.isKey && len(keys) == 0 {
 		watch.put(Event{Type: EventState, Key: watch.course.name, State: Free})
@@ -118,5 +121,5 @@ func (f *Fake) tellEnd(hold *fakeHold) {
 // tellRest tells of a release that leaves the key resting.
 func (f *Fake) tellRest(hold *fakeHold) {
 	key := hold.order.key
-	f.tell(Event{Type: EventReleased, Key: key, Token: hold.token, State: Resting, Holder: f.holder(key)})
+	f.tell(Event{Type: EventReleased, Key: key, Token: hold.token, State: Resting, Holder: hold.holder()})
 }

@@ -10,11 +10,22 @@ type event struct {
 	Event      string      `json:"event"`
 	Token      int64       `json:"token"`
 	Owner      string      `json:"owner"`
+	Mode       Mode        `json:"mode"`
+	Limit      int         `json:"limit"`
 	ValidForMs float64     `json:"validForMs"`
 	GraceMs    float64     `json:"graceMs"`
 	Reason     Reason      `json:"reason"`
 	Position   int         `json:"position"`
 	Holder     *holderView `json:"holder"`
+}
+
+// lease is the one of a line that was written since then.
+func (e *event) lease(since moment) lease {
+	granted := lease{e.Token, e.Owner, e.Mode, e.Limit, since.after(milliseconds(e.ValidForMs))}
+	if granted.mode == "" {
+		granted.mode = Exclusive
+	}
+	return granted
 }
 
 // listen hears a connection for as long as it is the one that holds the lock.
@@ -133,9 +144,11 @@ func (s *session) settle(granted *grant, err error) (unwanted *grant) {
 	case isInDoubt:
 		s.lose(Superseded)
 	case errors.As(err, &other):
-		if other.Holder == nil || other.Holder.Token != s.lease.token {
+		// Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
+		isAmongOthers := s.order.sharing.isShared && other.Mode == Shared
+		if !isAmongOthers && (other.Holder == nil || other.Holder.Token != s.lease.token) {
 			s.lose(Superseded)
-		} else if s.exchange == nil && s.order.terms.outlast() {
+		} else if s.exchange == nil && (isAmongOthers || s.order.terms.outlast()) {
 			// The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
 			s.lose(Expired)
 		}

@@ -9,7 +9,7 @@ import (
 
 // A holding is what a lock needs of what it stands for: a session at a sidecar, or one of a fake.
 type holding interface {
-	view() (token int64, owner string, ends *signal)
+	view() (granted lease, ends *signal)
 	isHeld() bool
 	check() error
 	release() error
@@ -21,16 +21,15 @@ type holding interface {
 // and a warning with its key is logged. Use [Client.Do], or defer Release.
 type Lock struct {
 	key     string
-	token   int64
-	owner   string
+	lease   lease
 	holding holding
 	signal  *signal
 	client  *Client
 }
 
 func newLock(key string, holding holding, client *Client) *Lock {
-	token, owner, ends := holding.view()
-	lock := &Lock{key, token, owner, holding, ends, client}
+	granted, ends := holding.view()
+	lock := &Lock{key, granted, holding, ends, client}
 	runtime.SetFinalizer(lock, (*Lock).forgotten)
 	return lock
 }
@@ -40,10 +39,16 @@ func (l *Lock) Key() string { return l.key }
 
 // Token is the fencing token: each grant of a key has a higher one. Hand it to what the lock protects, and have it refuse a
 // lower one than the highest it has seen.
-func (l *Lock) Token() int64 { return l.token }
+func (l *Lock) Token() int64 { return l.lease.token }
 
 // Owner is the name of the holder.
-func (l *Lock) Owner() string { return l.owner }
+func (l *Lock) Owner() string { return l.lease.owner }
+
+// Mode is how the lock is held: [Exclusive], or [Shared] with others.
+func (l *Lock) Mode() Mode { return l.lease.mode }
+
+// Limit is how many may share the key, as [WithLimit] said; 0 without it.
+func (l *Lock) Limit() int { return l.lease.limit }
 
 // Check returns a [*LostError] unless the lock is held. It compares the clock and sends nothing: call it as often as you
 // like, above all before what must not be done without the lock.

@@ -18,8 +18,11 @@ type Holder struct {
 	// ValidFor is how long the lease lasts unless it is renewed, and ValidUntil when it ends by the clock of Redis.
 	ValidFor   time.Duration
 	ValidUntil time.Time
-	// Meta is what the holder gave as [Meta].
+	// Meta is what the holder gave with [WithMeta].
 	Meta json.RawMessage
+	// Mode is how it holds the key; empty where that is not known. Limit is how many may share it, as this holder asked; or 0.
+	Mode  Mode
+	Limit int
 }
 
 // A holderView is a holder as the sidecar writes it.
@@ -31,6 +34,8 @@ type holderView struct {
 	ValidForMs float64         `json:"validForMs"`
 	ValidUntil string          `json:"validUntil"`
 	Meta       json.RawMessage `json:"meta"`
+	Mode       Mode            `json:"mode"`
+	Limit      int             `json:"limit"`
 }
 
 func (v *holderView) holder() *Holder {
@@ -39,7 +44,7 @@ func (v *holderView) holder() *Holder {
 	}
 	holder := Holder{
 		Kind: v.Kind, Token: v.Token, Since: instant(v.Since), ValidFor: milliseconds(v.ValidForMs),
-		ValidUntil: instant(v.ValidUntil),
+		ValidUntil: instant(v.ValidUntil), Mode: v.Mode, Limit: v.Limit,
 	}
 	if v.Owner != nil {
 		holder.Owner = *v.Owner
@@ -60,6 +65,8 @@ type problem struct {
 	Holder    *holderView `json:"holder"`
 	Waiters   int         `json:"waiters"`
 	State     State       `json:"state"`
+	Mode      Mode        `json:"mode"`
+	SharedBy  int         `json:"sharedBy"`
 }
 
 func (p *problem) failure(key string, retryAfter string) error {
@@ -80,20 +87,32 @@ func (p *problem) failure(key string, retryAfter string) error {
 	failure.Message = fmt.Sprintf("`%s`: %s", key, detail)
 	switch {
 	case p.Code == "held" || p.Code == "wait-timeout":
-		holder := p.Holder.holder()
-		if holder != nil && holder.Owner != "" {
-			failure.Message = fmt.Sprintf("`%s` is held by %s", key, holder.Owner)
-			if p.State == Resting {
-				failure.Message = fmt.Sprintf("`%s` was released by %s and rests", key, holder.Owner)
-			}
-		}
-		return &HeldError{failure, holder, p.Waiters, p.State}
+		held := &HeldError{failure, p.Holder.holder(), p.Waiters, p.State, p.Mode, p.SharedBy}
+		held.explain()
+		return held
 	case failure.Outcome == Unknown:
 		return &UnknownOutcomeError{failure}
 	case isUnavailable(p.Code):
 		return &UnavailableError{failure}
 	}
 	return &RefusedError{failure}
+}
+
+// explain says who holds the key, if that is known.
+func (h *HeldError) explain() {
+	if h.Holder == nil || h.Holder.Owner == "" {
+		return
+	}
+	format := "`%s` is held by %s"
+	switch {
+	case h.SharedBy > 1:
+		format = "`%s` is shared by %s" + fmt.Sprintf(" and %d more", h.SharedBy-1)
+	case h.SharedBy == 1:
+		format = "`%s` is shared by %s"
+	case h.State == Resting:
+		format = "`%s` was released by %s and rests"
+	}
+	h.Message = fmt.Sprintf(format, h.Key, h.Holder.Owner)
 }
 
 func isUnavailable(code string) bool {

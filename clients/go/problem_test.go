@@ -17,6 +17,7 @@ func TestEachProblemIsOneKindOfError(t *testing.T) {
 		{409, `{"code":"held","outcome":"not-applied","holder":{"owner":"web-3","token":7,"since":"2026-01-02T03:04:05.678Z"}}`, ErrHeld, NotApplied},
 		{409, `{"code":"held","holder":{"owner":null,"validForMs":1200.5,"validUntil":null}}`, ErrHeld, NotApplied},
 		{409, `{"code":"wait-timeout","holder":null,"waiters":3}`, ErrHeld, NotApplied},
+		{409, `{"code":"held","mode":"shared","sharedBy":2,"holder":{"owner":"web-3","mode":"shared","limit":3},"waiters":0}`, ErrHeld, NotApplied},
 		{429, `{"code":"too-many-waiters","outcome":"not-applied"}`, ErrUnavailable, NotApplied},
 		{503, `{"code":"redis-unavailable","outcome":"not-applied"}`, ErrUnavailable, NotApplied},
 		{503, `{"code":"draining","outcome":"not-applied"}`, ErrUnavailable, NotApplied},

@@ -85,8 +85,8 @@ func openSession(ctx context.Context, sidecar *sidecar, order order) (*session, 
 	return s, nil
 }
 
-func (s *session) view() (token int64, owner string, ends *signal) {
-	return s.lease.token, s.lease.owner, s.signal
+func (s *session) view() (granted lease, ends *signal) {
+	return s.lease, s.signal
 }
 
 // isHeld tells whether it may be held, for all that has been heard.

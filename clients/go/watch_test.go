@@ -65,7 +65,7 @@ func TestAWatchTellsTheStateAndThenChanges(t *testing.T) {
 		t.Fatalf("%+v", granted)
 	}
 	rival.free(key, token)
-	if released := next(t, watch, 1)[0]; released != (Event{Type: EventReleased, Key: key, Token: token}) {
+	if released := next(t, watch, 1)[0]; !reflect.DeepEqual(released, Event{Type: EventReleased, Key: key, Token: token}) {
 		t.Fatalf("%+v", released)
 	}
 	lock, err := client.Try(background, key)

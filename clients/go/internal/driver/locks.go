@@ -23,6 +23,12 @@ func (d *driver) acquire(asked request) (fields, error) {
 		lockside.WithWait(time.Duration(asked.WaitMs) * time.Millisecond),
 	}
 	options = append(options, terms(asked)...)
+	if asked.Shared {
+		options = append(options, lockside.WithShared())
+	}
+	if asked.Limit > 0 {
+		options = append(options, lockside.WithLimit(asked.Limit))
+	}
 	if asked.Owner != "" {
 		options = append(options, lockside.WithOwner(asked.Owner))
 	}
@@ -38,7 +44,7 @@ func (d *driver) acquire(asked request) (fields, error) {
 	d.mu.Unlock()
 	work, _ := lock.Context(context.Background())
 	go tellLoss(asked.Lock, lock.Lost(), work)
-	return fields{"token": lock.Token(), "owner": lock.Owner()}, nil
+	return fields{"token": lock.Token(), "owner": lock.Owner(), "mode": lock.Mode(), "limit": orNil(lock.Limit())}, nil
 }
 
 func terms(asked request) (options []lockside.Option) {
@@ -125,10 +131,8 @@ func view(err error) fields {
 	var loss *lockside.LostError
 	switch {
 	case errors.As(err, &held):
-		seen["type"], seen["state"] = "held", held.State
-		if held.Holder != nil {
-			seen["holder"] = fields{"owner": held.Holder.Owner, "token": held.Holder.Token}
-		}
+		seen["type"], seen["state"], seen["waiters"] = "held", held.State, held.Waiters
+		seen["mode"], seen["sharedBy"], seen["holder"] = orNil(held.Mode), orNil(held.SharedBy), holderView(held.Holder)
 	case errors.As(err, &loss):
 		seen["type"], seen["reason"] = "lost", loss.Reason
 	case errors.Is(err, lockside.ErrUnavailable):
@@ -139,6 +143,24 @@ func view(err error) fields {
 		seen["type"] = "refused"
 	}
 	return seen
+}
+
+func holderView(holder *lockside.Holder) any {
+	if holder == nil {
+		return nil
+	}
+	return fields{
+		"owner": holder.Owner, "token": orNil(holder.Token), "mode": orNil(holder.Mode), "limit": orNil(holder.Limit),
+	}
+}
+
+// orNil is nil where the package has nothing to say.
+func orNil[T comparable](value T) any {
+	var nothing T
+	if value == nothing {
+		return nil
+	}
+	return value
 }
 
 // leaks hears the client's log.

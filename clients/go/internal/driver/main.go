@@ -32,6 +32,8 @@ type request struct {
 	MinHoldMs     int64           `json:"minHoldMs"`
 	MaxHoldMs     int64           `json:"maxHoldMs"`
 	RestMs        int64           `json:"restMs"`
+	Shared        bool            `json:"shared"`
+	Limit         int             `json:"limit"`
 	Count         int             `json:"count"`
 	Ms            int64           `json:"ms"`
 	ThenCheck     string          `json:"thenCheck"`

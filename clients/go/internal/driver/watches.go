@@ -61,17 +61,16 @@ func (r *reader) read(ctx context.Context, name string, watch *lockside.Watch) {
 
 func tell(name string, event lockside.Event) {
 	said := fields{
-		"event": "watched", "watch": name, "type": event.Type, "key": nil, "token": nil, "holder": nil, "waiters": event.Waiters,
-		"state": nil,
+		"event": "watched", "watch": name, "type": event.Type, "key": nil, "token": nil, "waiters": event.Waiters,
+		"state": orNil(event.State), "mode": orNil(event.Mode), "sharedBy": orNil(event.SharedBy), "holder": holderView(event.Holder),
 	}
 	if event.Key != "" {
 		said["key"], said["token"] = event.Key, event.Token
 	}
-	if event.State != "" {
-		said["state"] = event.State
+	holders := []any{}
+	for _, holder := range event.Holders {
+		holders = append(holders, holderView(holder))
 	}
-	if event.Holder != nil {
-		said["holder"] = fields{"owner": event.Holder.Owner, "token": event.Holder.Token}
-	}
+	said["holders"] = holders
 	say(said)
 }
