@@ -144,6 +144,7 @@ final class Attempt {
         Map<String, Object> body = new LinkedHashMap<>();
         body.put("ttlMs", Clock.toMillis(order.ttl()));
         body.put("owner", order.owner());
+        order.sharing().addTo(body);
         order.terms().addTo(body);
         if (wait > 0) {
             body.put("waitMs", Clock.toMillis(wait));
@@ -185,9 +186,8 @@ final class Attempt {
             quiet = soon(silence, until);
             switch (line.kind()) {
                 case "acquired" -> {
-                    long validUntil = line.since() + line.nanos("validForMs");
-                    Lease lease = new Lease(order.key(), line.number("token"), line.text("owner"), validUntil);
-                    if (Clock.now() < validUntil) {
+                    Lease lease = lease(line);
+                    if (Clock.now() < lease.validUntil()) {
                         return new Grant(lease, exchange);
                     }
                     release(lease.token(), silence, "");
@@ -209,6 +209,13 @@ final class Attempt {
                 }
             }
         }
+    }
+
+    private Lease lease(Exchange.Line line) throws IOException {
+        String mode = line.event().get("mode") instanceof String said ? said : Sharing.ALONE.mode();
+        Integer limit = line.event().get("limit") instanceof Number number ? (Integer) number.intValue() : null;
+        long validUntil = line.since() + line.nanos("validForMs");
+        return new Lease(order.key(), line.number("token"), line.text("owner"), mode, limit, validUntil);
     }
 
     private static long soon(long silence, long until) {

@@ -2,7 +2,6 @@ package lockside;
 
 import java.time.Duration;
 import java.util.ArrayDeque;
-import java.util.ArrayList;
 import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
@@ -11,7 +10,7 @@ import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
  * A lockside in memory, for the tests of an application: the same locks, without a sidecar. Keys are granted first come, first
- * served; fencing tokens rise; nothing expires. A lock with a minimum or a rest leaves its key resting when it is released, until
+ * served, shared or not; fencing tokens rise; nothing expires. A lock with a minimum or a rest leaves its key resting when it is released, until
  * {@link #free}.
  *
  * <pre>{@code
@@ -21,15 +20,11 @@ import java.util.concurrent.atomic.AtomicBoolean;
  * }</pre>
  */
 public final class FakeLockside implements Lockside {
-    private final Map<String, FakeSession> holders = new HashMap<>();
-    private final Map<String, Deque<FakeSession>> queues = new HashMap<>();
+    private final FakeKeys keys = new FakeKeys();
     private final Deque<LocksideException> failures = new ArrayDeque<>();
-    private final List<String> acquired = new ArrayList<>();
     private final Map<String, Leader> leaders = new HashMap<>();
     /** Whether this pod still leads, of each election's leader. */
     private final Map<String, AtomicBoolean> leads = new HashMap<>();
-    private final FakeWatches watches = new FakeWatches(holders);
-    private long token;
 
     /** Makes one in which every key is free. */
     public FakeLockside() {}
@@ -41,17 +36,17 @@ public final class FakeLockside implements Lockside {
 
     @Override
     public synchronized Watch watch(String key) {
-        return watches.ofKey(key);
+        return keys.watches().ofKey(key);
     }
 
     @Override
     public synchronized Watch watchPrefix(String prefix) {
-        return watches.ofPrefix(prefix);
+        return keys.watches().ofPrefix(prefix);
     }
 
     /** Those who watch are told that changes may have been missed, and then the state. */
     public synchronized void gap() {
-        watches.gap();
+        keys.watches().gap();
     }
 
     /**
@@ -61,26 +56,40 @@ public final class FakeLockside implements Lockside {
      * @param owner the name of the other owner
      */
     public void hold(String key, String owner) {
-        new FakeSession(this, new Order(key, 0, 0, owner, null, Terms.NONE, null), new Stranger()).start();
+        hold(key, owner, Sharing.ALONE);
     }
 
     /**
-     * The holder of the key releases it, or its rest ends; the first in the queue gets it.
+     * Another owner shares the key, until {@link #free}.
+     *
+     * @param key that is free now, or shared
+     * @param owner the name of the other owner
+     */
+    public void holdShared(String key, String owner) {
+        hold(key, owner, Sharing.SHARED);
+    }
+
+    private void hold(String key, String owner, Sharing sharing) {
+        new FakeSession(this, new Order(key, 0, 0, owner, null, Terms.NONE, sharing, null), new Stranger()).start();
+    }
+
+    /**
+     * The holder of the key releases it, or its rest ends; the first in the queue gets it. Of those who share it the oldest does.
      *
      * @param key that is held or rests
      */
     public void free(String key) {
-        session(key).free();
+        sessions(key).get(0).free();
     }
 
     /**
-     * The holder of the key loses it.
+     * The holder of the key loses it, or all who share it.
      *
      * @param key that is held
      * @param reason as in {@link LockLostException#reason}
      */
     public void lose(String key, String reason) {
-        session(key).lose(reason);
+        sessions(key).forEach(session -> session.lose(reason));
     }
 
     /** The next acquire fails with {@link UnavailableException}. */
@@ -103,8 +112,7 @@ public final class FakeLockside implements Lockside {
      * @param election the name of the election
      */
     public synchronized void lead(String election) {
-        token++;
-        setLeader(election, Map.of("name", "this pod", "token", token, "candidates", 1), true);
+        setLeader(election, Map.of("name", "this pod", "token", keys.nextToken(), "candidates", 1), true);
     }
 
     /**
@@ -114,7 +122,7 @@ public final class FakeLockside implements Lockside {
      * @param leader the name of the other pod; null: there is no leader
      */
     public synchronized void follow(String election, String leader) {
-        token++;
+        long token = keys.nextToken();
         Map<String, ?> view = leader == null ? Map.of("candidates", 1) : Map.of("name", leader, "token", token, "candidates", 2);
         setLeader(election, view, false);
     }
@@ -146,14 +154,23 @@ public final class FakeLockside implements Lockside {
     }
 
     /**
-     * The holder of a key.
+     * The holder of a key, the oldest of those who share it.
      *
      * @param key of a lock
      * @return the holder; null: the key is free
      */
     public synchronized Holder holder(String key) {
-        FakeSession session = holders.get(key);
-        return session == null ? null : session.view();
+        return keys.views(key).stream().findFirst().orElse(null);
+    }
+
+    /**
+     * Those who share a key.
+     *
+     * @param key of a lock
+     * @return the holders, oldest grant first
+     */
+    public synchronized List<Holder> holders(String key) {
+        return keys.views(key);
     }
 
     /**
@@ -163,7 +180,7 @@ public final class FakeLockside implements Lockside {
      * @return the number
      */
     public synchronized int waiters(String key) {
-        return queues.getOrDefault(key, new ArrayDeque<>()).size();
+        return keys.waiters(key);
     }
 
     /**
@@ -172,21 +189,15 @@ public final class FakeLockside implements Lockside {
      * @return the keys
      */
     public synchronized List<String> acquired() {
-        return List.copyOf(acquired);
+        return keys.acquired();
     }
 
-    /** Whether the key was released, and is not free. */
-    synchronized boolean isResting(String key) {
-        FakeSession session = holders.get(key);
-        return session != null && session.isResting();
-    }
-
-    private synchronized FakeSession session(String key) {
-        FakeSession session = holders.get(key);
-        if (session == null) {
+    private synchronized List<FakeSession> sessions(String key) {
+        List<FakeSession> sessions = keys.holders(key);
+        if (sessions.isEmpty()) {
             throw new IllegalStateException("`" + key + "` is free");
         }
-        return session;
+        return sessions;
     }
 
     // What sessions ask for.
@@ -196,55 +207,41 @@ public final class FakeLockside implements Lockside {
         return failures.poll();
     }
 
-    /** Whether the key was free, and is the session's now; where not it is queued, if it is to wait. */
+    /** Whether the session has its key now; where not it is queued, if it is to wait. */
     synchronized boolean enter(FakeSession session) {
-        String key = session.order().key();
-        if (!holders.containsKey(key)) {
-            grant(session);
-            return true;
-        }
-        if (session.order().patience() > 0) {
-            queues.computeIfAbsent(key, any -> new ArrayDeque<>()).add(session);
-            watches.waiting(key, waiters(key));
-        }
-        return false;
+        return keys.enter(session);
     }
 
-    /** Whether it was in the queue, and is no more. */
+    /** Whether it was in the queue, and is no more. Those behind it are to be served. */
     synchronized boolean leave(FakeSession session) {
-        String key = session.order().key();
-        boolean hasLeft = queues.getOrDefault(key, new ArrayDeque<>()).remove(session);
-        if (hasLeft) {
-            watches.waiting(key, waiters(key));
-        }
-        return hasLeft;
+        return keys.leave(session);
     }
 
-    /** The session was released, and leaves its key resting. */
+    /** Grants the key to those in the queue that may have it: they have it now. */
+    synchronized List<FakeSession> serve(String key) {
+        return keys.serve(key);
+    }
+
+    /** Ends the session's hold, or its rest. Those that have the key now instead. */
+    synchronized List<FakeSession> end(FakeSession session) {
+        keys.end(session);
+        return keys.serve(session.order().key());
+    }
+
+    /** The session was released, and leaves its key resting. Of those who share a key none is told to rest: it is held by them. */
     synchronized void rest(FakeSession session) {
         Holder holder = session.view();
-        watches.tell(new LockEvent(LockEvent.Type.RELEASED, session.order().key(), holder.token(), "resting", holder, null));
-    }
-
-    /** Ends the session's hold. The session that has the key now; null: it is free. */
-    synchronized FakeSession next(FakeSession session) {
-        String key = session.order().key();
-        holders.remove(key, session);
-        watches.tell(session.end());
-        FakeSession heir = queues.getOrDefault(key, new ArrayDeque<>()).poll();
-        if (heir != null) {
-            grant(heir);
+        if (!session.order().sharing().isShared()) {
+            String key = session.order().key();
+            keys.watches().tell(new LockEvent(LockEvent.Type.RELEASED, key, holder.token(), "resting", holder, null));
         }
-        return heir;
     }
 
-    private void grant(FakeSession session) {
-        token++;
-        String key = session.order().key();
-        holders.put(key, session);
-        acquired.add(key);
-        session.grant(token);
-        watches.tell(new LockEvent(LockEvent.Type.GRANTED, key, token, null, session.view(), waiters(key)));
+    /** The error for a key that is taken. */
+    synchronized LockHeldException refusal(Problem problem) {
+        String key = problem.key();
+        String message = "`" + key + "` is held by another owner";
+        return new LockHeldException(message, problem, holder(key), waiters(key), keys.state(key), keys.sharedBy(key));
     }
 
     /** Hears for {@link #hold}, which has no caller to tell. */

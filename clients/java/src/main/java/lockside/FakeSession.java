@@ -1,5 +1,6 @@
 package lockside;
 
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
 
@@ -43,18 +44,12 @@ final class FakeSession implements Session {
 
     /** Called by the fake, which keeps others out meanwhile. */
     void grant(long token) {
-        lease = new Lease(order.key(), token, order.owner(), Clock.FOREVER);
+        lease = new Lease(order.key(), token, order.owner(), order.sharing().mode(), order.sharing().limit(), Clock.FOREVER);
     }
 
     Holder view() {
         Object meta = order.meta() == null ? null : Json.read(order.meta().json());
-        return new Holder(order.owner(), "system", lease.token(), null, null, null, meta);
-    }
-
-    /** What a watcher is told of it first. */
-    LockEvent state() {
-        String state = isResting() ? "resting" : "held";
-        return new LockEvent(LockEvent.Type.STATE, order.key(), lease.token(), state, view(), fake.waiters(order.key()));
+        return new Holder(order.owner(), "system", lease.token(), null, null, null, meta, lease.mode(), lease.limit());
     }
 
     /** What a watcher is told when it ends, or its rest does. */
@@ -66,15 +61,13 @@ final class FakeSession implements Session {
     }
 
     private LockHeldException held(String code) {
-        String state = fake.isResting(order.key()) ? "resting" : "held";
-        String message = "`" + order.key() + "` is held by another owner";
-        Problem problem = new Problem(order.key(), code, Outcome.NOT_APPLIED, 409, null, null);
-        return new LockHeldException(message, problem, fake.holder(order.key()), fake.waiters(order.key()), state);
+        return fake.refusal(new Problem(order.key(), code, Outcome.NOT_APPLIED, 409, null, null));
     }
 
     private void giveUp(Throwable error) {
         if (fake.leave(this)) {
             listener.failed(error);
+            tell(fake.serve(order.key()));
         }
     }
 
@@ -146,10 +139,11 @@ final class FakeSession implements Session {
     }
 
     private void handOver() {
-        FakeSession heir = fake.next(this);
-        if (heir != null) {
-            heir.listener.granted();
-        }
+        tell(fake.end(this));
+    }
+
+    private static void tell(List<FakeSession> heirs) {
+        heirs.forEach(heir -> heir.listener.granted());
     }
 
     @Override

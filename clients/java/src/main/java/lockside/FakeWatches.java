@@ -2,8 +2,7 @@ package lockside;
 
 import java.util.ArrayList;
 import java.util.List;
-import java.util.Map;
-import java.util.TreeMap;
+import java.util.function.Function;
 import java.util.function.Predicate;
 
 /** Those who watch a fake. Called by the fake, which keeps others out meanwhile. */
@@ -11,11 +10,12 @@ final class FakeWatches {
     /** One of them. */
     private record Entry(String key, Predicate<String> covers, Mailbox mailbox) {}
 
-    private final Map<String, FakeSession> holders;
+    private final Function<Predicate<String>, List<LockEvent>> statesOf;
     private final List<Entry> entries = new ArrayList<>();
 
-    FakeWatches(Map<String, FakeSession> holders) {
-        this.holders = holders;
+    /** Those who watch are told these states of the keys that are taken. */
+    FakeWatches(Function<Predicate<String>, List<LockEvent>> statesOf) {
+        this.statesOf = statesOf;
     }
 
     Watch ofKey(String key) {
@@ -48,20 +48,10 @@ final class FakeWatches {
         }
     }
 
-    /** Another number waits for the key. */
-    void waiting(String key, int waiters) {
-        tell(new LockEvent(LockEvent.Type.WAITING, key, holders.get(key).view().token(), null, null, waiters));
-    }
-
     private void states(Entry entry) {
-        boolean hasOne = false;
-        for (Map.Entry<String, FakeSession> held : new TreeMap<>(holders).entrySet()) {
-            if (entry.covers().test(held.getKey())) {
-                entry.mailbox().put(held.getValue().state());
-                hasOne = true;
-            }
-        }
-        if (entry.key() != null && !hasOne) {
+        List<LockEvent> states = statesOf.apply(entry.covers());
+        states.forEach(entry.mailbox()::put);
+        if (entry.key() != null && states.isEmpty()) {
             entry.mailbox().put(new LockEvent(LockEvent.Type.STATE, entry.key(), 0L, "free", null, 0));
         }
         entry.mailbox().put(LockEvent.of(LockEvent.Type.SYNCED));

@@ -75,6 +75,24 @@ public final class HeldLock implements AutoCloseable {
     }
 
     /**
+     * How the lock is held. The storage does not keep the token of a shared lock.
+     *
+     * @return {@code exclusive}, or {@code shared} where others may have the key as well
+     */
+    public String mode() {
+        return lease.mode();
+    }
+
+    /**
+     * How many may share the key, as this lock was asked for.
+     *
+     * @return the limit; null: none was named
+     */
+    public Integer limit() {
+        return lease.limit();
+    }
+
+    /**
      * Checks that the lock is held. This sends nothing: call it as often as you like.
      *
      * @throws LockLostException if the lock is not held any more

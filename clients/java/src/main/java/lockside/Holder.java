@@ -15,9 +15,19 @@ import java.util.Map;
  * @param validFor how long the lease lasts unless it is renewed
  * @param validUntil when the lease ends unless it is renewed
  * @param meta what the holder gave with it: JSON as maps, lists, strings, numbers and booleans
+ * @param mode {@code exclusive} or {@code shared}
+ * @param limit how many may share the key, as this holder asked for it
  */
 public record Holder(
-        String owner, String kind, Long token, Instant since, Duration validFor, Instant validUntil, Object meta) {
+        String owner,
+        String kind,
+        Long token,
+        Instant since,
+        Duration validFor,
+        Instant validUntil,
+        Object meta,
+        String mode,
+        Integer limit) {
 
     /** The holder in an answer; null where there is none. */
     static Holder of(Object view) {
@@ -32,7 +42,9 @@ public record Holder(
                 instant(members.get("since")),
                 left instanceof Number millis ? Duration.ofMillis(millis.longValue()) : null,
                 instant(members.get("validUntil")),
-                members.get("meta"));
+                members.get("meta"),
+                text(members.get("mode")),
+                members.get("limit") instanceof Number limit ? (Integer) limit.intValue() : null);
     }
 
     private static String text(Object value) {

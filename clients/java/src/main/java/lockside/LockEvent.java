@@ -1,5 +1,6 @@
 package lockside;
 
+import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
@@ -13,8 +14,21 @@ import java.util.Map;
  * @param holder who holds the lock: in {@code STATE} of a lock that is not free, in {@code GRANTED}, and in {@code RELEASED} of a lock
  *     that rests
  * @param waiters how many wait for the lock: in {@code STATE}, {@code GRANTED} and {@code WAITING}
+ * @param mode {@code shared} in {@code STATE} of a lock that others share
+ * @param sharedBy how many share the lock: in {@code STATE} of one that is shared
+ * @param holders who share the lock, oldest grant first, the first hundred of them: in {@code STATE} of one that is shared, else empty.
+ *     The {@code holder} is the first
  */
-public record LockEvent(Type type, String key, Long token, String state, Holder holder, Integer waiters) {
+public record LockEvent(
+        Type type,
+        String key,
+        Long token,
+        String state,
+        Holder holder,
+        Integer waiters,
+        String mode,
+        Integer sharedBy,
+        List<Holder> holders) {
     /** What an event tells. */
     public enum Type {
         /** A lock as it is: at first, and again after each gap. */
@@ -41,6 +55,11 @@ public record LockEvent(Type type, String key, Long token, String state, Holder 
         }
     }
 
+    /** One of a lock that is not shared. */
+    LockEvent(Type type, String key, Long token, String state, Holder holder, Integer waiters) {
+        this(type, key, token, state, holder, waiters, null, null, List.of());
+    }
+
     static LockEvent of(Type type) {
         return new LockEvent(type, null, null, null, null, null);
     }
@@ -65,6 +84,9 @@ public record LockEvent(Type type, String key, Long token, String state, Holder 
                 view.get("token") instanceof Number token ? (Long) token.longValue() : null,
                 view.get("state") instanceof String state ? state : null,
                 Holder.of(view.get("holder")),
-                view.get("waiters") instanceof Number waiters ? (Integer) waiters.intValue() : null);
+                view.get("waiters") instanceof Number waiters ? (Integer) waiters.intValue() : null,
+                view.get("mode") instanceof String mode ? mode : null,
+                view.get("sharedBy") instanceof Number sharedBy ? (Integer) sharedBy.intValue() : null,
+                view.get("holders") instanceof List<?> all ? all.stream().map(Holder::of).toList() : List.of());
     }
 }

@@ -10,12 +10,15 @@ public final class LockHeldException extends LocksideException {
     private final Integer waiters;
     /** How it is taken, where that is known. */
     private final String state;
+    /** How many share it; null: none do. */
+    private final Integer sharedBy;
 
-    LockHeldException(String message, Problem problem, Holder holder, Integer waiters, String state) {
-        super(isKnown(holder) ? sentence(problem.key(), holder, state) : message, null, problem);
+    LockHeldException(String message, Problem problem, Holder holder, Integer waiters, String state, Integer sharedBy) {
+        super(isKnown(holder) ? sentence(problem.key(), holder, state, sharedBy) : message, null, problem);
         this.holder = holder;
         this.waiters = waiters;
         this.state = state;
+        this.sharedBy = sharedBy;
     }
 
     /**
@@ -25,7 +28,7 @@ public final class LockHeldException extends LocksideException {
      * @param holder of the key, or null
      */
     public LockHeldException(String key, Holder holder) {
-        this("`" + key + "` is held by another owner", Problem.of(key, "held", Outcome.NOT_APPLIED), holder, null, "held");
+        this("`" + key + "` is held by another owner", Problem.of(key, "held", Outcome.NOT_APPLIED), holder, null, "held", null);
     }
 
     /**
@@ -36,10 +39,13 @@ public final class LockHeldException extends LocksideException {
      * @param state {@code held} or {@code resting}
      */
     public LockHeldException(String key, Holder holder, String state) {
-        this("`" + key + "` is " + state, Problem.of(key, "held", Outcome.NOT_APPLIED), holder, null, state);
+        this("`" + key + "` is " + state, Problem.of(key, "held", Outcome.NOT_APPLIED), holder, null, state, null);
     }
 
-    private static String sentence(String key, Holder holder, String state) {
+    private static String sentence(String key, Holder holder, String state, Integer sharedBy) {
+        if (sharedBy != null && sharedBy > 0) {
+            return "`" + key + "` is shared by " + holder.owner() + (sharedBy > 1 ? " and " + (sharedBy - 1) + " more" : "");
+        }
         String how = "resting".equals(state) ? "` was released by " + holder.owner() + " and rests" : "` is held by " + holder.owner();
         return "`" + key + how;
     }
@@ -74,5 +80,23 @@ public final class LockHeldException extends LocksideException {
      */
     public String state() {
         return state;
+    }
+
+    /**
+     * Whether others share the key. Then {@link #holder} is one of them.
+     *
+     * @return {@code shared}, or null where they do not
+     */
+    public String mode() {
+        return sharedBy == null ? null : "shared";
+    }
+
+    /**
+     * How many share the key.
+     *
+     * @return the number, or null where the key is not shared
+     */
+    public Integer sharedBy() {
+        return sharedBy;
     }
 }

@@ -24,6 +24,7 @@ public final class LockRequest {
     private String owner;
     private Json.Text meta;
     private Terms terms = Terms.NONE;
+    private Sharing sharing = Sharing.ALONE;
     private BiConsumer<Integer, Holder> onWait;
     private Consumer<String> onLost;
 
@@ -157,6 +158,29 @@ public final class LockRequest {
         return this;
     }
 
+    /**
+     * Lets the lock share its key with others that are shared, as readers; one that is not has the key alone, as a writer. All wait in
+     * one queue, first come, first served.
+     *
+     * @return this
+     */
+    public LockRequest shared() {
+        sharing = sharing.shared();
+        return this;
+    }
+
+    /**
+     * Lets at most so many share the key when the lock is granted, this one included: a semaphore, whose permit is the lock. It makes
+     * the lock {@link #shared}. The limit is a condition of this request: another one may have another limit, and takes no lock away.
+     *
+     * @param limit from 1 to 10,000
+     * @return this
+     */
+    public LockRequest limit(int limit) {
+        sharing = Sharing.upTo(limit);
+        return this;
+    }
+
     private static long span(String name, Duration span) {
         if (span.isNegative()) {
             throw new IllegalArgumentException(name + ": expected a duration from zero");
@@ -204,7 +228,7 @@ public final class LockRequest {
         }
         Signals signals = new Signals(onLost);
         String name = owner == null ? Sidecar.defaultOwner() : owner;
-        Session session = opener.open(new Order(key, ttl, wait, name, meta, terms, onWait), signals);
+        Session session = opener.open(new Order(key, ttl, wait, name, meta, terms, sharing, onWait), signals);
         session.start();
         try {
             signals.await();

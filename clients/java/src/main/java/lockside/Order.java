@@ -11,7 +11,14 @@ import java.util.function.BiConsumer;
  * @param onWait is told the position in the queue and the holder; or null
  */
 record Order(
-        String key, long ttl, long patience, String owner, Json.Text meta, Terms terms, BiConsumer<Integer, Holder> onWait) {
+        String key,
+        long ttl,
+        long patience,
+        String owner,
+        Json.Text meta,
+        Terms terms,
+        Sharing sharing,
+        BiConsumer<Integer, Holder> onWait) {
 
     private static final String UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 

@@ -45,7 +45,8 @@ record Problem(String key, String code, Outcome outcome, int status, String requ
         if ("held".equals(code) || "wait-timeout".equals(code)) {
             Integer waiters = members.get("waiters") instanceof Number number ? (Integer) number.intValue() : null;
             String state = members.get("state") instanceof String text ? text : null;
-            return new LockHeldException(message, problem, Holder.of(members.get("holder")), waiters, state);
+            Integer sharedBy = members.get("sharedBy") instanceof Number number ? (Integer) number.intValue() : null;
+            return new LockHeldException(message, problem, Holder.of(members.get("holder")), waiters, state, sharedBy);
         }
         if (outcome == Outcome.UNKNOWN) {
             return new OutcomeUnknownException(message, null, problem);

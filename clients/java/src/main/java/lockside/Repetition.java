@@ -21,11 +21,13 @@ record Repetition(Grant grant, String loss) {
             return new Repetition(grant, grant.lease().token() == lease.token() ? null : "expired");
         } catch (LockHeldException held) {
             Long token = held.holder() == null ? null : held.holder().token();
-            if (token == null || token != lease.token()) {
+            // Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
+            boolean isAmongOthers = order.sharing().isShared() && "shared".equals(held.mode());
+            if (!isAmongOthers && (token == null || token != lease.token())) {
                 return new Repetition(null, "superseded");
             }
             // The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
-            return new Repetition(null, !isConnected && order.terms().outlast() ? "expired" : null);
+            return new Repetition(null, !isConnected && (isAmongOthers || order.terms().outlast()) ? "expired" : null);
         } catch (RefusedException refused) {
             boolean isUnauthorized = refused.status() == 401 || refused.status() == 403;
             return new Repetition(null, isUnauthorized && !isConnected ? "unauthorized" : null);

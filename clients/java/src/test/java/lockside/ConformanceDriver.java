@@ -87,15 +87,25 @@ public final class ConformanceDriver {
         if (error instanceof LockLostException lost) {
             view.put("reason", lost.reason());
         }
-        if (error instanceof LockHeldException held && held.holder() != null) {
-            Map<String, Object> holder = new HashMap<>();
-            holder.put("owner", held.holder().owner());
-            holder.put("token", held.holder().token());
-            view.put("holder", holder);
-        }
         if (error instanceof LockHeldException held) {
+            view.put("holder", view(held.holder()));
             view.put("state", held.state());
+            view.put("waiters", held.waiters());
+            view.put("mode", held.mode());
+            view.put("sharedBy", held.sharedBy());
         }
+        return view;
+    }
+
+    static Map<String, Object> view(Holder holder) {
+        if (holder == null) {
+            return null;
+        }
+        Map<String, Object> view = new HashMap<>();
+        view.put("owner", holder.owner());
+        view.put("token", holder.token());
+        view.put("mode", holder.mode());
+        view.put("limit", holder.limit());
         return view;
     }
 
@@ -196,10 +206,18 @@ public final class ConformanceDriver {
         term(request, "minHoldMs", wanted::minHold);
         term(request, "maxHoldMs", wanted::maxHold);
         term(request, "restMs", wanted::rest);
+        if (Boolean.TRUE.equals(request.get("shared"))) {
+            wanted.shared();
+        }
+        if (request.get("limit") != null) {
+            wanted.limit((int) number(request, "limit"));
+        }
         waiting.put(name, Thread.currentThread());
         HeldLock lock = wanted.acquire();
         locks.put(name, lock);
-        return Map.of("token", lock.token(), "owner", lock.owner());
+        Map<String, Object> view = new HashMap<>(Map.of("token", lock.token(), "owner", lock.owner(), "mode", lock.mode()));
+        view.put("limit", lock.limit());
+        return view;
     }
 
     private void watch(Map<?, ?> request) {

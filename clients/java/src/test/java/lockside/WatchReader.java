@@ -53,13 +53,10 @@ final class WatchReader {
         view.put("token", event.token());
         view.put("state", event.state());
         view.put("waiters", event.waiters());
-        view.put("holder", null);
-        if (event.holder() != null) {
-            Map<String, Object> holder = new HashMap<>();
-            holder.put("owner", event.holder().owner());
-            holder.put("token", event.holder().token());
-            view.put("holder", holder);
-        }
+        view.put("holder", ConformanceDriver.view(event.holder()));
+        view.put("mode", event.mode());
+        view.put("sharedBy", event.sharedBy());
+        view.put("holders", event.holders().stream().map(ConformanceDriver::view).toList());
         return view;
     }
 }
