@@ -312,8 +312,8 @@ SECONDS ?= 60
 
 .PHONY: model
 model: cc redis ## Explore small worlds of the scripts, queues and attempts, and hold the model's Redis against a real one, for minutes
-	MODEL_STATES=$(or $(STATES),300000) MODEL_SEQUENCES=$(or $(SEQUENCES),100000) \
-	  $(CARGO) test --locked --release --test model -- --nocapture
+	MODEL_STATES=$(or $(STATES),300000) MODEL_WALKS=$(or $(WALKS),1000000) MODEL_SEQUENCES=$(or $(SEQUENCES),100000) \
+	  $(CARGO) test --locked --profile load --test model -- --nocapture
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for a minute (SECONDS=60); what is found belongs into fuzz/seeds/

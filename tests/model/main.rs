@@ -9,5 +9,6 @@ mod properties;
 mod redis;
 mod search;
 mod story;
+mod walk;
 mod world;
 mod worlds;

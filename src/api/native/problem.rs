@@ -125,7 +125,8 @@ fn detail(failure: &Failure, sentence: &str) -> String {
         }
         Failure::Held(Holder::Shared(sharing)) => {
             let Sharing { count, left_ms, .. } = &**sharing;
-            format!("{count} leases share the lock; it may be free for this request in {left_ms} ms")
+            let who = if *count == 1 { "a lease shares".to_owned() } else { format!("{count} leases share") };
+            format!("{who} the lock; it may be free for this request in {left_ms} ms")
         }
         Failure::Held(Holder::Hidden(Hidden { expiry, is_resting, .. })) => {
             let how = if *is_resting { "was released and rests" } else { "is held by another owner" };

@@ -47,7 +47,8 @@ impl World {
 
     fn held(&self, engine: &Engine, text: Vec<u8>, until_ms: i64) -> Option<Held> {
         let spelled = String::from_utf8_lossy(&text);
-        let attempt = spelled.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?.to_owned();
+        let attempt = spelled.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?;
+        let attempt = attempt.replacen("\"rest\":true,", "", 1);
         let found = Stored { text: text.into(), valid_until_ms: until_ms, left_ms: until_ms - BEGIN_MS - self.now_ms };
         let lease = record::read(&engine.key, &found)?;
         Some(Held { token: lease.token, mode: lease.mode, until_ms: until_ms - BEGIN_MS, attempt })

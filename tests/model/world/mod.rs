@@ -220,8 +220,8 @@ impl World {
         let mut listeners: Vec<Vec<u8>> = listening.map(|sidecar| engine.channel(sidecar.name)).collect();
         listeners.push(engine.channel("all"));
         let ran = engine.run(&self.redis, self.now_ms, request.script, &request.args, listeners);
-        self.check_grant(engine, &ran.reply);
         self.redis = Rc::clone(&ran.keys);
+        self.check_grant(engine, &ran.reply);
         for (channel, message) in &ran.published {
             for sidecar in &mut self.sidecars {
                 let is_heard = *channel == engine.channel(sidecar.name) || *channel == engine.channel("all");

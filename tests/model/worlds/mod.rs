@@ -7,14 +7,20 @@ use std::time::Instant;
 
 use crate::search::{self, Explored};
 use crate::story;
+use crate::walk;
 use crate::world::{Engine, Plant};
-use named::worlds;
+use named::{Named, worlds};
 
 /// States of each world that `make test` looks at; `make model` sets more.
 const STATES: usize = 4_000;
 
-fn most_states() -> usize {
-    std::env::var("MODEL_STATES").ok().map_or(STATES, |text| text.parse().expect("a number"))
+/// Walks that `make test` takes; `make model` sets more.
+const WALKS: usize = 500;
+/// After so many walks, runs of scripts that are remembered fill the memory.
+const WALKS_REMEMBERED: usize = 2_000;
+
+fn set(name: &str, otherwise: usize) -> usize {
+    std::env::var(name).ok().map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
 #[test]
@@ -23,7 +29,8 @@ fn every_property_holds_in_every_world() {
     let mut stories = Vec::new();
     for named in worlds() {
         let begun = Instant::now();
-        let Explored { states, depth, is_finished, found } = search::explore(&engine, &named.world, most_states());
+        let Explored { states, depth, is_finished, found } =
+            search::explore(&engine, &named.world, set("MODEL_STATES", STATES));
         let end = if is_finished { "finished" } else { "not finished" };
         println!("{}: {end}, {states} states, depth {depth}, {:.1?}", named.name, begun.elapsed());
         engine.forget();
@@ -33,4 +40,22 @@ fn every_property_holds_in_every_world() {
         }
     }
     assert!(stories.is_empty(), "{}", stories.join("\n"));
+}
+
+#[test]
+fn every_property_holds_on_walks_at_random() {
+    let engine = Engine::new(Plant::default());
+    let worlds = named::large();
+    for at in 0..set("MODEL_WALKS", WALKS) {
+        let Named { name, world } = &worlds[at % worlds.len()];
+        let seed = u64::try_from(at).expect("a count");
+        if let Some((violation, way)) = walk::walk(&engine, world, seed) {
+            let way = walk::shrunk(&engine, world, violation.property, way);
+            let (story, _) = story::tell(&engine, world, &way);
+            panic!("{name}, seed {seed}:\n{story}");
+        }
+        if at % WALKS_REMEMBERED == 0 {
+            engine.forget();
+        }
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::slice;
 
-use lockside::lock::Mode;
+use lockside::lock::{Mode, Terms};
 
 use crate::world::{Client, Troubles, Wish, World};
 
@@ -105,6 +105,9 @@ fn exclusive() -> Vec<Named> {
     let owner: [(usize, &'static str, &[Wish]); 3] = [(0, "x", &[HOLDER]), (1, "y", &[WAITER]), (0, "y", &[EXTENDS])];
     let hold = Wish { is_hold: true, renewals: 1, may_release: false, ..HOLDER };
     let renews = Wish { renewals: 1, ..HOLDER };
+    let delays = Wish { terms: Terms { delay_ms: 300, ..Terms::NONE }, ..HOLDER };
+    let stays = Wish { terms: Terms { min_hold_ms: 600, ..Terms::NONE }, ..HOLDER };
+    let rests = Wish { terms: Terms { delay_ms: 200, min_hold_ms: 900, max_hold_ms: None }, ..WAITER };
     vec![
         world("a holder and a waiter", &two, NONE, 1_100),
         world("a holder and a waiter, a connection breaks", &two, BREAK, 0),
@@ -121,11 +124,66 @@ fn exclusive() -> Vec<Named> {
         world("a hold, and a re-entrant acquire of its owner", &[(0, "x", &[hold]), (1, "x", &[EXTENDS])], NONE, 1_000),
         world("a renewal", &[(0, "x", slice::from_ref(&renews)), (1, "y", &[HOLDER, HOLDER])], NONE, 1_100),
         world("a renewal, a connection stalls", &[(0, "x", &[renews]), (1, "y", &[HOLDER, HOLDER])], STALL, 1_100),
+        world("a lease with a delay, and a waiter", &[(0, "x", &[delays]), (1, "y", &[WAITER])], NONE, 0),
+        world("a lease with a minimum, and a waiter that hangs up", &[(0, "x", &[stays]), (1, "y", &[SHY])], NONE, 0),
+        world(
+            "a waiter whose lease has terms, a connection breaks",
+            &[(0, "x", &[HOLDER]), (1, "y", &[rests])],
+            BREAK,
+            0,
+        ),
         world(
             "a repeated attempt whose callers hang up",
             &[(0, "x", &[Wish { may_hang_up: true, ..REPEATS }]), (1, "x", &[Wish { may_hang_up: true, ..REPEATS }])],
             BREAK,
             0,
+        ),
+    ]
+}
+
+/// Too large to be explored: for walks at random.
+pub fn large() -> Vec<Named> {
+    const ALL: Troubles = Troubles { breaks: 2, stalls: 1, deafness: 1, losses: 1 };
+    const TWICE: Troubles = Troubles { breaks: 2, stalls: 2, deafness: 1, losses: 0 };
+    let shy_holder = Wish { may_hang_up: true, renewals: 1, ..HOLDER };
+    let shy_share = Wish { may_hang_up: true, ..WAITS_TO_SHARE };
+    let named = Wish { name: Some("c"), ..SHY };
+    let short = Wish { ttl_ms: 300, renewals: 2, ..WAITER };
+    let rests = Wish { terms: Terms { delay_ms: 200, min_hold_ms: 900, max_hold_ms: None }, ..SHY };
+    let own = [EXTENDS, SHY, named.clone()];
+    vec![
+        world(
+            "clients that share, wait, hang up and renew, in every trouble",
+            &[
+                (0, "x", &[shy_holder.clone(), WAITS_TO_SHARE, short.clone()]),
+                (1, "y", &[SHY, shy_share.clone(), HOLDER]),
+                (0, "z", &[shy_share.clone(), WAITER, ONE_OF_TWO]),
+                (2, "w", &[SHARES, WAITER, shy_share.clone()]),
+            ],
+            ALL,
+            6_000,
+        ),
+        world(
+            "clients of one owner, by named and re-entrant attempts",
+            &[
+                (0, "x", &own),
+                (1, "x", &[named.clone(), SHY]),
+                (1, "y", &[WAITER, EXTENDS]),
+                (2, "x", &[REPEATS, named.clone()]),
+            ],
+            TWICE,
+            6_000,
+        ),
+        world(
+            "limits that differ, and leases with terms",
+            &[
+                (0, "x", &[ONE_OF_TWO, rests.clone(), ONE_OF_ONE]),
+                (1, "y", &[ONE_OF_ONE, ONE_OF_TWO, rests.clone()]),
+                (1, "z", &[rests, ONE_OF_TWO, short]),
+                (2, "w", &[WAITS_TO_SHARE, SHY]),
+            ],
+            ALL,
+            6_000,
         ),
     ]
 }
