@@ -140,7 +140,7 @@ const PLANTED: &[Planted] = &[
             "if is_shared_still and not limit then\n      is_shared_still = false",
         )]),
         world: ALONE,
-        property: ORDER,
+        property: FREE,
     },
     Planted {
         name: "an acquire sees no shares",
