@@ -6,9 +6,10 @@
 -- ARGV[4] ttl_ms >= 1, or "" for the lease's own
 -- ARGV[5] push   first part of the channels on which sidecars hear of their waiters' turns
 -- ARGV[6] how    "set", for a caller that has the token: the time is ttl_ms, longer or shorter
+--                | "check", for one that has it and asks what "set" would say: nothing is changed
 --                | "extend", for a connection that holds the lease: a time that is longer stays
 --                | "take", for a waiter whose turn it is: a time that is longer stays where others were told of it
--- ARGV[7] sending  whose the hold or the turn is, as the lease names it; "" for "set"
+-- ARGV[7] sending  whose the hold or the turn is, as the lease names it; "" for "set" and "check"
 -- ARGV[8] longest_ms  of ttl_ms and the delay of the lease's terms together, for "set"; or "" for no bound
 -- ARGV[9] not_after  see lease.lua
 -- Returns {"renewed", lease, valid_until_ms, left_ms}   when the key gets free
@@ -62,7 +63,9 @@ if not valid_until then
   return {'capped'}
 end
 local text, may_shorten = lease, how == 'set'
-if how == 'set' then
+if how == 'check' then
+  return {'renewed', shown(lease, share), valid_until, valid_until - now_ms}
+elseif how == 'set' then
   -- It is told to a caller that counts on the lease from now on.
   text = renewed(lease)
 elseif how == 'extend' then

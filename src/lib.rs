@@ -32,6 +32,7 @@ pub mod readiness;
 
 pub mod election;
 
+pub mod bundle;
 pub mod hold;
 
 pub mod lock;

@@ -63,6 +63,7 @@ pub fn denial(failure: &Failure, headers: &mut HeaderMap) {
 
 /// The header that says what to do next, where there is one.
 fn header(failure: &Failure, dialect: Dialect, status: StatusCode) -> Option<(HeaderName, HeaderValue)> {
+    let (failure, _) = failure.parts();
     match failure {
         Failure::MethodNotAllowed(allow) => Some((ALLOW, HeaderValue::try_from(allow).expect("names of methods"))),
         // RFC 9110, 15.5.2: a 401 names the scheme that would do.

@@ -6,7 +6,7 @@
 use hyper::StatusCode;
 
 use crate::auth::Unauthorized;
-use crate::lock::{Holder, ListFailure, LockFailure, Token};
+use crate::lock::{Holder, Key, ListFailure, LockFailure, Token};
 use crate::policy::Verb;
 use crate::quota::Exceeded;
 use crate::redis::RedisFailure;
@@ -69,6 +69,21 @@ pub enum Failure {
     TooLate(String),
     RenewedTooLate(String),
     OutcomeUnknown(String),
+    /// Of several keys.
+    OfBundle(Box<OfBundle>),
+}
+
+/// A failure of a request for several keys, and which of them it is about.
+#[derive(Clone, Debug)]
+pub struct OfBundle {
+    /// Why the request failed: everything but the keys follows from that.
+    pub cause: Failure,
+    /// The one that stands in the way.
+    pub key: Option<Key>,
+    /// Those whose leases are lost.
+    pub lost: Vec<Key>,
+    /// Those of which is not known what became.
+    pub unknown: Vec<Key>,
 }
 
 /// Why a caller is not allowed to do what it asks for.
@@ -191,6 +206,21 @@ impl Failure {
             Failure::TooLate(_)          => row("too-late",            S::SERVICE_UNAVAILABLE, "Redis replied too late; the grant was rolled back.", "Die Sperre wurde zu spät erteilt und zurückgenommen.", S::INTERNAL_SERVER_ERROR, BROKEN,                  S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
             Failure::RenewedTooLate(_)   => row("too-late",            S::SERVICE_UNAVAILABLE, "Redis replied too late; the lease was renewed, but cannot be relied on.", "Die Verlängerung kam zu spät und ist nicht mehr verlässlich.", S::INTERNAL_SERVER_ERROR, BROKEN,            S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
             Failure::OutcomeUnknown(_)   => row("outcome-unknown",     S::GATEWAY_TIMEOUT,     "Outcome unknown: Redis did not reply in time. Check the lock before retrying.", "Das Ergebnis ist unbekannt: Redis hat nicht rechtzeitig geantwortet. Bitte die Sperre prüfen, bevor Sie es wiederholen.", S::INTERNAL_SERVER_ERROR, BROKEN, S::INTERNAL_SERVER_ERROR,  None, Grpc::Internal),
+            Failure::OfBundle(of_bundle) => of_bundle.cause.row(),
+        }
+    }
+
+    /// Of a request for several keys that failed because of this one.
+    pub fn because_of(self, key: Key) -> Failure {
+        let (lost, unknown) = (Vec::new(), Vec::new());
+        Failure::OfBundle(Box::new(OfBundle { cause: self, key: Some(key), lost, unknown }))
+    }
+
+    /// Why the request failed, and of one for several keys which of them that is about.
+    pub fn parts(&self) -> (&Failure, Option<&OfBundle>) {
+        match self {
+            Failure::OfBundle(of_bundle) => (&of_bundle.cause, Some(of_bundle)),
+            failure => (failure, None),
         }
     }
 
@@ -204,6 +234,7 @@ impl Failure {
         match self {
             Failure::OutcomeUnknown(_) => "unknown",
             Failure::RenewedTooLate(_) => "applied",
+            Failure::OfBundle(of_bundle) => of_bundle.cause.outcome(),
             _ => "not-applied",
         }
     }
@@ -235,6 +266,7 @@ impl Failure {
             Failure::Forbidden(denial) => denial.sentence(),
             Failure::QuotaExceeded(Exceeded { limit, .. }) => limit.label(),
             Failure::NoSuchUser(reason) => reason,
+            Failure::OfBundle(of_bundle) => of_bundle.cause.reason(),
             Failure::Proxied => "no credentials, and a header `Forwarded`, `X-Forwarded-…` or `Via`",
             _ => "",
         }

@@ -13,6 +13,40 @@ pub fn reserve(quota: Option<&Quota>, key: &Key, attempt: &Attempt) -> Result<Op
     Ok(Some(quota.reserve(key, waits, again)?))
 }
 
+/// Places for the keys of one attempt, which waits for one of them at a time.
+pub fn reserve_all<'a>(
+    quota: Option<&Quota>,
+    keys: impl Iterator<Item = &'a Key>,
+    attempt: &Attempt,
+) -> Result<Vec<Seat>, Failure> {
+    let without_wait = Attempt { wait: None, ..attempt.clone() };
+    let each = keys.enumerate().map(|(at, key)| reserve(quota, key, if at == 0 { attempt } else { &without_wait }));
+    each.filter_map(Result::transpose).collect()
+}
+
+/// The places of a hold of several keys: one for each lock, and one for the hold.
+pub struct BundlePlaces(Option<(Vec<Seat>, HoldSeat)>);
+
+impl BundlePlaces {
+    pub fn reserve<'a>(
+        quota: Option<&Quota>,
+        keys: impl Iterator<Item = &'a Key>,
+        attempt: &Attempt,
+    ) -> Result<BundlePlaces, Failure> {
+        let Some(of_caller) = quota else { return Ok(BundlePlaces(None)) };
+        let seats = reserve_all(quota, keys, attempt)?;
+        Ok(BundlePlaces(Some((seats, of_caller.hold()?))))
+    }
+
+    /// The hold has begun, of these leases, in the order of the keys; its place is kept until the returned one is dropped.
+    pub fn taken<'a>(self, leases: impl Iterator<Item = &'a Lease>) -> Option<HoldSeat> {
+        self.0.map(|(seats, mut hold)| {
+            seats.into_iter().zip(leases).for_each(|(seat, lease)| hold.takes(seat, lease));
+            hold
+        })
+    }
+}
+
 /// The places of a hold: as a lock, and as a hold.
 pub struct Places(Option<(Seat, HoldSeat)>);
 

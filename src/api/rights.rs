@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use aws_lc_rs::hmac;
 
-use super::failure::{Denial, Failure, Queue};
+use super::failure::{Denial, Failure, OfBundle, Queue};
 use crate::lock::{Expiry, Hidden, Holder, Key, Lease, Locks, Owner, OwnerKind, State, Token, Under};
 use crate::log::{LogThrottle, Suppressed};
 use crate::metrics::Metrics;
@@ -183,6 +183,10 @@ impl Rights {
             Failure::WaitTimeout(Some(queue)) => {
                 let Queue { holder, waiters } = *queue;
                 Failure::WaitTimeout(Some(Box::new(Queue { holder: holder.map(|it| self.shown(it)), waiters })))
+            }
+            Failure::OfBundle(of_bundle) => {
+                let OfBundle { cause, key, lost, unknown } = *of_bundle;
+                Failure::OfBundle(Box::new(OfBundle { cause: self.shown_failure(cause), key, lost, unknown }))
             }
             failure => failure,
         }

@@ -58,6 +58,11 @@ pub enum Operation {
     Status,
     Fence(String),
     Hold(String),
+    /// Several keys.
+    AcquireAll,
+    RenewAll,
+    ReleaseAll,
+    HoldAll,
     /// The only election.
     Leader,
     Election(String),
@@ -98,6 +103,10 @@ impl Operation {
             Operation::Show(_) => "show",
             Operation::Fence(_) => "fence",
             Operation::Hold(_) => "hold",
+            Operation::AcquireAll => "bundle_acquire",
+            Operation::RenewAll => "bundle_renew",
+            Operation::ReleaseAll => "bundle_release",
+            Operation::HoldAll => "bundle_hold",
             Operation::Leader | Operation::Election(_) => "election",
             Operation::ElectionEvents(_) => "election_events",
             Operation::Resign(_) => "resign",
@@ -139,9 +148,10 @@ const DAPR: &str = "v1.0";
 /// clients of the latter know it from there.
 pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
     use Operation::{
-        Acquire, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document, Election,
-        ElectionEvents, Errors, Events, EventsAll, Fence, Hold, Leader, LeaseCreate, LeaseList, LeaseRelease,
-        LeaseRemove, LeaseRenew, List, Page, PageFile, PageRedirect, Queue, Release, Renew, Resign, Show, Status,
+        Acquire, AcquireAll, AdminLock, AdminRemove, DaprHealth, DaprMetadata, DaprTryLock, DaprUnlock, Document,
+        Election, ElectionEvents, Errors, Events, EventsAll, Fence, Hold, HoldAll, Leader, LeaseCreate, LeaseList,
+        LeaseRelease, LeaseRemove, LeaseRenew, List, Page, PageFile, PageRedirect, Queue, Release, ReleaseAll, Renew,
+        RenewAll, Resign, Show, Status,
     };
     let bare = path.trim_start_matches('/');
     let is_dapr = bare.starts_with(DAPR) && path.starts_with('/');
@@ -171,6 +181,12 @@ pub fn resolve(method: &Method, path: &str) -> (Dialect, Route) {
         ["v1", "status"] => (Dialect::Native, "", &[("GET", |_| Status)]),
         ["v1", "locks", key, "fence"] => (Dialect::Native, key, &[("GET", Fence)]),
         ["v1", "locks", key, "hold"] => (Dialect::Native, key, &[("POST", Hold)]),
+        ["v1", "bundles"] => {
+            (Dialect::Native, "", &[("POST", |_| AcquireAll), ("PUT", |_| RenewAll), ("DELETE", |_| ReleaseAll)])
+        }
+        ["v1", "bundles", "hold"] => (Dialect::Native, "", &[("POST", |_| HoldAll)]),
+        // Proxies drop the body of a DELETE.
+        ["v1", "bundles", "release"] => (Dialect::Native, "", &[("POST", |_| ReleaseAll)]),
         ["v1", "elections", name] => (Dialect::Native, name, &[("GET", Election), ("DELETE", Resign)]),
         ["v1", "elections", name, "events"] => (Dialect::Native, name, &[("GET", ElectionEvents)]),
         // Where clients of other leader electors ask.

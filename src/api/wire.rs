@@ -117,10 +117,19 @@ pub fn no_content() -> Response {
 
 /// An answer that grants a lease, which is rolled back unless the answer is sent.
 /// So is its place among the caller's locks given back.
-pub fn confirming(mut response: Response, unconfirmed: Unconfirmed, seat: Option<Seat>) -> Response {
+pub fn confirming(response: Response, unconfirmed: Unconfirmed, seat: Option<Seat>) -> Response {
+    confirming_all(response, [unconfirmed], seat)
+}
+
+/// [`confirming`], of several leases.
+pub fn confirming_all(
+    mut response: Response,
+    unconfirmed: impl IntoIterator<Item = Unconfirmed> + Send + 'static,
+    seats: impl IntoIterator<Item = Seat> + Send + 'static,
+) -> Response {
     response.body_mut().on_sent(Box::new(move || {
-        drop(unconfirmed.confirm());
-        seat.into_iter().for_each(Seat::settle);
+        unconfirmed.into_iter().for_each(|unconfirmed| drop(unconfirmed.confirm()));
+        seats.into_iter().for_each(Seat::settle);
     }));
     response
 }

@@ -10,7 +10,7 @@ use super::detached::Detached;
 use super::key::Key;
 use super::lease::{Lease, Mode};
 use super::request::{Acquired, Attempt, Expiry, Holder, LockFailure, Why};
-use super::scripts::{AcquireArgs, AcquireRow};
+use super::scripts::AcquireRow;
 use super::{Engine, Locks, promised};
 use crate::redis::RedisFailure;
 
@@ -51,17 +51,22 @@ impl Engine {
 
     /// Asks Redis for a key once.
     pub async fn ask(&self, key: &Key, attempt: &Attempt, sending: &Sending) -> Result<Acquired, LockFailure> {
-        let (ttl_ms, key_ms) = (attempt.ttl.as_ms(), attempt.key_ms());
-        let args = AcquireArgs {
-            key_ms,
-            identity: sending.identity(),
-            nonce: sending.nonce(),
-            further: &sending.further,
-            reentry: attempt.reentry,
-            request: &sending.request,
-        };
+        let args = sending.args(attempt);
         let sent = Instant::now();
-        match self.scripts.acquire(key, attempt.mode, args).await? {
+        let row = self.scripts.acquire(key, attempt.mode, args).await?;
+        self.answered(key, attempt, row, sent)
+    }
+
+    /// What Redis answered to a sending for a key.
+    pub fn answered(
+        &self,
+        key: &Key,
+        attempt: &Attempt,
+        row: AcquireRow,
+        sent: Instant,
+    ) -> Result<Acquired, LockFailure> {
+        let (ttl_ms, key_ms) = (attempt.ttl.as_ms(), attempt.key_ms());
+        match row {
             // An answer to another question, as after a proxy lost one.
             AcquireRow::Granted { token, .. } if token.shard() != key.shard() => {
                 Err(RedisFailure::Nonsense(format!("the token {} for a key of shard {}", token.get(), key.shard()))

@@ -21,6 +21,22 @@ macro_rules! script {
     };
 }
 
+/// A script of several keys: those of one key stand before it, as functions of their KEYS and ARGV.
+macro_rules! several_script {
+    ($($before:literal)* ; $($one:literal)* ; $($behind:literal)* => $name:literal $(; $how:ident)?) => {
+        LazyLock::new(|| {
+            let texts = [
+                lua!("head"),
+                $(lua!($before),)*
+                $("local function ", $one, "(KEYS, ARGV)\n", lua!($one), "end\n",)*
+                $(lua!($behind),)*
+                lua!($name),
+            ];
+            Script::new($name, &texts).promising(PROMISES)$(.$how())?
+        })
+    };
+}
+
 /// Asks what Redis refuses.
 macro_rules! rights {
     () => {
@@ -58,6 +74,8 @@ pub static UNDO: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => 
 pub static JOIN: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "queue_join" in BATCH; all_or_nothing);
 pub static ADVANCE: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "queue_advance" in BATCH);
 pub static DECLINE: LazyLock<Script> = script!("lease" "shared" "grant" "queue" => "queue_decline");
+pub static ACQUIRE_ALL: LazyLock<Script> = several_script!("lease" "shared" "grant" "queue" "attempt"; "acquire" "share" "undo"; "legs" => "acquire_all"; all_or_nothing);
+pub static RENEW_ALL: LazyLock<Script> = several_script!("lease" "shared"; "renew"; => "renew_all");
 pub static READ: LazyLock<Script> = script!("lease" "shared" => "read");
 pub static WATCH: LazyLock<Script> = script!("lease" => "watch");
 pub static SWEEP: LazyLock<Script> = script!("lease" => "sweep");
@@ -66,8 +84,22 @@ pub static CENSUS: LazyLock<Script> = LazyLock::new(|| Script::new("census", &[l
 pub static BATCH: LazyLock<Script> = batch!("lease" "shared" "grant" "queue" "attempt" => "acquire" "share" "renew" "release" "queue_join" "queue_advance");
 
 /// All that lie in `lua/`, but for what they are made of.
-pub static ALL: [&LazyLock<Script>; 14] = [
-    &ACQUIRE, &SHARE, &RENEW, &RELEASE, &FORCE, &UNDO, &JOIN, &ADVANCE, &DECLINE, &READ, &WATCH, &SWEEP, &CENSUS,
+pub static ALL: [&LazyLock<Script>; 16] = [
+    &ACQUIRE,
+    &SHARE,
+    &RENEW,
+    &RELEASE,
+    &FORCE,
+    &UNDO,
+    &JOIN,
+    &ADVANCE,
+    &DECLINE,
+    &ACQUIRE_ALL,
+    &RENEW_ALL,
+    &READ,
+    &WATCH,
+    &SWEEP,
+    &CENSUS,
     &BATCH,
 ];
 

@@ -33,6 +33,7 @@ mod rows;
 mod scripts;
 mod seats;
 mod settings;
+mod several;
 mod terms;
 mod token;
 mod undo;
@@ -58,6 +59,7 @@ pub use request::{
     Sharing, State, Succession, Target, Wait, Why,
 };
 pub use settings::LockConfig;
+pub use several::AcquiredAll;
 pub use terms::Terms;
 pub use token::{SHARDS, Shard, Token};
 pub use undo::{Unconfirmed, Unsettled};

@@ -7,7 +7,7 @@ use super::detached::detached;
 use super::lease::{Lease, Owner, Ttl};
 use super::request::{Changed, LeaseRef, LockFailure, Loss};
 use super::scripts::{How, RenewRow};
-use super::{Locks, not_mine, promised, record};
+use super::{Engine, Key, Locks, Token, not_mine, promised, record};
 
 impl Locks {
     /// Sets the remaining time of a lease to `ttl`, or to its own where none is given; as far as its terms let it.
@@ -36,21 +36,38 @@ impl Locks {
             let longest_ms = engine.shared.max_ttl_ms;
             let how = hold.as_deref().map_or(How::Set { longest_ms }, How::Extend);
             let sent = Instant::now();
-            Ok(match engine.scripts.renew(&key, token, &identity, ttl, how).await? {
-                RenewRow::Renewed(found) => {
-                    let lease = engine.lease(&key, &found)?;
-                    engine.shared.ledger.extended(key.shard(), lease.valid_for_ms);
-                    let ttl_ms = ttl.map_or(lease.ttl_ms, Ttl::as_ms);
-                    Changed::Done(promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)?)
-                }
-                RenewRow::Lost => Changed::Lost(Loss::Expired),
-                RenewRow::Forced => Changed::Lost(Loss::Forced),
-                RenewRow::Superseded | RenewRow::Stranger => Changed::Lost(Loss::Superseded),
-                RenewRow::Capped => Changed::Lost(Loss::Capped),
-                RenewRow::TooLong { delay_ms } => return Err(LockFailure::TooLong { delay_ms, longest_ms }),
-                RenewRow::Other(text) => not_mine(&key, token, &text),
-            })
+            let row = engine.scripts.renew(&key, token, &identity, ttl, how).await?;
+            engine.renewed(&key, token, ttl, row, sent)
         })
         .await
+    }
+}
+
+impl Engine {
+    /// What Redis answered to the renewal of a lease.
+    pub fn renewed(
+        &self,
+        key: &Key,
+        token: Token,
+        ttl: Option<Ttl>,
+        row: RenewRow,
+        sent: Instant,
+    ) -> Result<Changed<Lease>, LockFailure> {
+        Ok(match row {
+            RenewRow::Renewed(found) => {
+                let lease = self.lease(key, &found)?;
+                self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
+                let ttl_ms = ttl.map_or(lease.ttl_ms, Ttl::as_ms);
+                Changed::Done(promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)?)
+            }
+            RenewRow::Lost => Changed::Lost(Loss::Expired),
+            RenewRow::Forced => Changed::Lost(Loss::Forced),
+            RenewRow::Superseded | RenewRow::Stranger => Changed::Lost(Loss::Superseded),
+            RenewRow::Capped => Changed::Lost(Loss::Capped),
+            RenewRow::TooLong { delay_ms } => {
+                return Err(LockFailure::TooLong { delay_ms, longest_ms: self.shared.max_ttl_ms });
+            }
+            RenewRow::Other(text) => not_mine(key, token, &text),
+        })
     }
 }

@@ -58,11 +58,21 @@ pub struct AcquireArgs<'a> {
     pub request: &'a str,
 }
 
+impl AcquireArgs<'_> {
+    /// What stands behind what every script is given that may grant a key; `key_ms`: as a text.
+    pub fn words<'a>(&'a self, key_ms: &'a str) -> [&'a str; 6] {
+        let AcquireArgs { identity, nonce, further, reentry, request, .. } = self;
+        [identity, nonce, request, key_ms, further, reentry.word()]
+    }
+}
+
 /// ARGV of `renew.lua`: how the time is set.
 #[derive(Clone, Copy, Debug)]
 pub enum How<'a> {
     /// As a caller says that has the token; with the lease's own delay no longer than so many milliseconds.
     Set { longest_ms: u64 },
+    /// Not at all: whether it would be set.
+    Check { longest_ms: u64 },
     /// By the hold of a sending: a time that is longer stays.
     Extend(&'a str),
     /// By the waiter of a sending whose turn it is.
@@ -255,6 +265,15 @@ impl Row {
             b"queue" => Why::Queue,
             _ => return Err(RedisFailure::Nonsense(format!("a row {:?} for the reason {word:?}", self.word))),
         })
+    }
+
+    /// The rows that are left of it.
+    pub(super) fn rows(&mut self) -> impl Iterator<Item = Result<Row, RedisFailure>> {
+        self.rest.by_ref().map(Row::of)
+    }
+
+    pub(super) fn row(&mut self) -> Result<Row, RedisFailure> {
+        Row::of(self.next()?)
     }
 
     /// What is left of it.

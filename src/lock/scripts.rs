@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
+
 use super::entry::Entry;
 use super::high_water::HighWater;
 use super::keys::KeySpace;
@@ -27,28 +29,10 @@ impl Scripts {
             Mode::Exclusive => &ACQUIRE,
             Mode::Shared { .. } => &SHARE,
         };
-        let AcquireArgs { key_ms, identity, nonce, further, reentry, request } = acquire;
-        let key_ms = key_ms.to_string();
-        let call = || self.line(key, &[identity, nonce, request, &key_ms, further, reentry.word()]);
-        let mut row = Row::of(self.redis.run_in_time(script, self.slot(key), call).await?)?;
-        Ok(match row.word().as_ref() {
-            b"granted" => {
-                AcquireRow::Granted { token: row.token()?, since_ms: row.number()?, valid_until_ms: row.number()? }
-            }
-            b"replayed" => AcquireRow::Replayed(row.found()?),
-            b"renewed" => AcquireRow::Renewed(row.found()?),
-            b"held" => AcquireRow::Held(row.found()?),
-            b"own" => AcquireRow::Own(row.found()?),
-            b"shared" => AcquireRow::Shared {
-                found: row.found()?,
-                count: row.number()?,
-                waiters: row.number()?,
-                why: row.why()?,
-            },
-            b"stranger" => AcquireRow::Stranger,
-            b"rejoining" => AcquireRow::Rejoining { valid_until_ms: row.number()?, left_ms: row.number()? },
-            _ => return Err(row.unknown(script)),
-        })
+        let key_ms = acquire.key_ms.to_string();
+        let call = || self.line(key, &acquire.words(&key_ms));
+        let row = Row::of(self.redis.run_in_time(script, self.slot(key), call).await?)?;
+        acquire_row(row, script)
     }
 
     /// Without a ttl: the lease's own.
@@ -63,40 +47,28 @@ impl Scripts {
         let (token, ttl) = (token.to_string(), ttl.map(|ttl| ttl.as_ms().to_string()).unwrap_or_default());
         let (how, sending, longest_ms) = match how {
             How::Set { longest_ms } => ("set", "", longest_ms.to_string()),
+            How::Check { longest_ms } => ("check", "", longest_ms.to_string()),
             How::Extend(sending) => ("extend", sending, String::new()),
             How::Take(sending) => ("take", sending, String::new()),
         };
+        let push = self.space.push(key.shard());
         let call = || Call {
-            keys: vec![
-                self.space.lock(key).into(),
-                self.space.queue(key).into(),
-                self.space.forced(key).into(),
-                self.space.watch(key.shard()).clone(),
-            ],
+            keys: self.keys_to_renew(key),
             optional: Some(Optional { key: 3, stand_in: 1 }),
-            args: Args::of([
-                key.as_str(),
-                &token,
-                identity,
-                &ttl,
-                self.space.push(key.shard()),
-                how,
-                sending,
-                &longest_ms,
-            ]),
+            args: Args::of([key.as_str(), &token, identity, &ttl, push, how, sending, &longest_ms]),
         };
-        let mut row = Row::of(self.redis.run_in_time(&RENEW, self.slot(key), call).await?)?;
-        Ok(match row.word().as_ref() {
-            b"renewed" => RenewRow::Renewed(row.found()?),
-            b"lost" => RenewRow::Lost,
-            b"forced" => RenewRow::Forced,
-            b"superseded" => RenewRow::Superseded,
-            b"capped" => RenewRow::Capped,
-            b"too_long" => RenewRow::TooLong { delay_ms: row.number()? },
-            b"other" => RenewRow::Other(row.text()?),
-            b"stranger" => RenewRow::Stranger,
-            _ => return Err(row.unknown(&RENEW)),
-        })
+        let row = Row::of(self.redis.run_in_time(&RENEW, self.slot(key), call).await?)?;
+        renew_row(row, &RENEW)
+    }
+
+    /// KEYS of `renew.lua`.
+    pub(super) fn keys_to_renew(&self, key: &Key) -> Vec<Bytes> {
+        vec![
+            self.space.lock(key).into(),
+            self.space.queue(key).into(),
+            self.space.forced(key).into(),
+            self.space.watch(key.shard()).clone(),
+        ]
     }
 
     /// Without a token: whichever lease the owner has.
@@ -324,25 +296,65 @@ impl Scripts {
         self.redis.check_rights(&RIGHTS, self.space.slot(shard)).await
     }
 
-    fn slot(&self, key: &Key) -> Slot {
+    pub(super) fn slot(&self, key: &Key) -> Slot {
         self.space.slot(key.shard())
     }
 
     /// What every script that may grant a key is given, and then `further` ARGV.
     fn line(&self, key: &Key, further: &[&str]) -> Call {
-        let Scripts { space, high_water, .. } = self;
-        let shard = key.shard();
-        let keys = vec![
-            space.lock(key).into(),
-            space.tokens(shard).clone(),
-            space.queue(key).into(),
-            space.watch(shard).clone(),
-        ];
-        let floor = high_water.floor(shard).to_string();
-        let mut args = Args::of([key.as_str(), space.number(shard), &floor, space.push(shard)]);
+        let floor = self.floor(key);
+        let mut args = Args::of(self.words_of_a_line(key, &floor));
         args.extend(further.iter().copied());
-        Call { keys, args, optional: Some(Optional { key: 3, stand_in: 2 }) }
+        Call { keys: self.keys_of_a_line(key).into(), args, optional: Some(Optional { key: 3, stand_in: 2 }) }
     }
+
+    pub(super) fn keys_of_a_line(&self, key: &Key) -> [Bytes; 4] {
+        let (space, shard) = (&self.space, key.shard());
+        [space.lock(key).into(), space.tokens(shard).clone(), space.queue(key).into(), space.watch(shard).clone()]
+    }
+
+    pub(super) fn words_of_a_line<'a>(&'a self, key: &'a Key, floor: &'a str) -> [&'a str; 4] {
+        let shard = key.shard();
+        [key.as_str(), self.space.number(shard), floor, self.space.push(shard)]
+    }
+
+    pub(super) fn floor(&self, key: &Key) -> String {
+        self.high_water.floor(key.shard()).to_string()
+    }
+}
+
+/// What `acquire.lua` or `share.lua` says, as `script` has it.
+pub(super) fn acquire_row(mut row: Row, script: &Script) -> Result<AcquireRow, RedisFailure> {
+    Ok(match row.word().as_ref() {
+        b"granted" => {
+            AcquireRow::Granted { token: row.token()?, since_ms: row.number()?, valid_until_ms: row.number()? }
+        }
+        b"replayed" => AcquireRow::Replayed(row.found()?),
+        b"renewed" => AcquireRow::Renewed(row.found()?),
+        b"held" => AcquireRow::Held(row.found()?),
+        b"own" => AcquireRow::Own(row.found()?),
+        b"shared" => {
+            AcquireRow::Shared { found: row.found()?, count: row.number()?, waiters: row.number()?, why: row.why()? }
+        }
+        b"stranger" => AcquireRow::Stranger,
+        b"rejoining" => AcquireRow::Rejoining { valid_until_ms: row.number()?, left_ms: row.number()? },
+        _ => return Err(row.unknown(script)),
+    })
+}
+
+/// What `renew.lua` says, as `script` has it.
+pub(super) fn renew_row(mut row: Row, script: &Script) -> Result<RenewRow, RedisFailure> {
+    Ok(match row.word().as_ref() {
+        b"renewed" => RenewRow::Renewed(row.found()?),
+        b"lost" => RenewRow::Lost,
+        b"forced" => RenewRow::Forced,
+        b"superseded" => RenewRow::Superseded,
+        b"capped" => RenewRow::Capped,
+        b"too_long" => RenewRow::TooLong { delay_ms: row.number()? },
+        b"other" => RenewRow::Other(row.text()?),
+        b"stranger" => RenewRow::Stranger,
+        _ => return Err(row.unknown(script)),
+    })
 }
 
 fn spelled(token: Option<Token>) -> String {

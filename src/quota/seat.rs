@@ -75,25 +75,25 @@ impl Drop for Seat {
     }
 }
 
-/// The place of a hold among its caller's, until the hold has ended; with it that of its lease, which lives on for as
-/// long as its terms say.
+/// The place of a hold among its caller's, until the hold has ended; with it those of its leases, which live on for as
+/// long as their terms say.
 pub struct HoldSeat {
     quota: Quota,
-    lease: Option<(Token, Duration)>,
+    leases: Vec<(Token, Duration)>,
 }
 
 impl HoldSeat {
     pub(super) fn of(quota: Quota) -> HoldSeat {
-        HoldSeat { quota, lease: None }
+        HoldSeat { quota, leases: Vec::new() }
     }
 
-    /// Holds the lease that the attempt was granted.
+    /// Holds a lease that its attempt was granted.
     pub fn takes(&mut self, mut seat: Seat, lease: &Lease) {
         seat.held(lease);
         // Where its end is left to its terms, the key may be taken for a whole ttl and the delay behind it.
         let delay_ms = lease.terms.delay_ms;
         let lingers_ms = if delay_ms > 0 { lease.ttl_ms.saturating_add(delay_ms) } else { 0 };
-        self.lease = seat.lease.map(|token| (token, Duration::from_millis(lingers_ms)));
+        self.leases.extend(seat.lease.map(|token| (token, Duration::from_millis(lingers_ms))));
         seat.settle();
     }
 }
@@ -104,7 +104,7 @@ impl Drop for HoldSeat {
         let mut ledger = self.quota.quotas.ledger();
         let account = ledger.account(&self.quota.name);
         account.holds = account.holds.saturating_sub(1);
-        if let Some((token, lingers)) = self.lease {
+        for (token, lingers) in self.leases.drain(..) {
             ledger.alter(token, |lived| lived.is_held = false);
             ledger.release(token, now + lingers, now);
         }

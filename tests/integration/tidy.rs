@@ -15,7 +15,7 @@ const FLOORS: [&[&str]; 16] = [
     &["directory"],
     &["lock"],
     &["quota"],
-    &["hold"],
+    &["bundle", "hold"],
     &["election"],
     &["readiness"],
     &["api", "ops"],

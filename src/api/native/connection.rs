@@ -70,9 +70,9 @@ impl Client for Connection {
             Told::Draining(grace_ms) => Event::Draining { grace_ms },
             Told::Lost(reason) => {
                 self.lost.with_label_values(&[reason]).inc();
-                Event::Lost { reason }
+                Event::Lost { reason, key: None }
             }
-            Told::Released => Event::Released,
+            Told::Released => Event::Released { key: None },
         });
     }
 

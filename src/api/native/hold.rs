@@ -17,6 +17,7 @@ use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::quotas::Places;
 use crate::auth::Anonymous;
+use crate::lock::Ttl;
 use crate::policy::Verb;
 use crate::request::continued;
 use crate::server::{Peer, Response};
@@ -38,12 +39,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     let (mut attempt, rights, quota) = body.attempt(cx, caller, name)?;
     attempt.is_hold = true;
     let ttl = attempt.ttl;
-    if ttl.as_ms() < MIN_TTL_MS {
-        let max_ms = cx.limits.max_ttl_ms;
-        return Err(Failure::BadRequest(format!(
-            "ttlMs: expected an integer from {MIN_TTL_MS} to {max_ms} for a hold"
-        )));
-    }
+    need_ttl(cx, ttl)?;
     let places = Places::reserve(quota.as_ref(), &key, &attempt)?;
     peer.watch(Duration::from_millis(ttl.as_ms()));
     if streams_progress {
@@ -55,4 +51,13 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     let seat = places.taken(&granted.lease);
     tokio::spawn(continued(ConnectionKeeper::of(cx).keep(granted, (permit, seat), ttl, lines)));
     Ok(response)
+}
+
+/// 400 where a ttl is too short to be kept.
+pub fn need_ttl(cx: &Context, ttl: Ttl) -> Result<(), Failure> {
+    if ttl.as_ms() >= MIN_TTL_MS {
+        return Ok(());
+    }
+    let max_ms = cx.limits.max_ttl_ms;
+    Err(Failure::BadRequest(format!("ttlMs: expected an integer from {MIN_TTL_MS} to {max_ms} for a hold")))
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::problem::Problem;
-use super::view::{HolderView, LeaseView};
+use super::view::{BundleView, HolderView, LeaseView};
 use crate::server::{Body, Broken, Response};
 
 /// Lines that may wait for a slow reader. Further ones are dropped; the reader still learns of the end, because the
@@ -19,6 +19,9 @@ const LINES: usize = 16;
 #[serde(tag = "event", rename_all = "lowercase", rename_all_fields = "camelCase")]
 pub enum Event<'a> {
     Waiting {
+        /// Of several keys.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
         /// `None` before Redis has answered.
         #[serde(skip_serializing_if = "Option::is_none")]
         position: Option<u64>,
@@ -27,6 +30,8 @@ pub enum Event<'a> {
     },
     Refused(Box<Problem<'a>>),
     Acquired(LeaseView<'a>),
+    #[serde(rename = "acquired")]
+    AcquiredAll(BundleView<'a>),
     Renewed {
         valid_for_ms: u64,
         valid_until: String,
@@ -36,8 +41,14 @@ pub enum Event<'a> {
     },
     Lost {
         reason: &'a str,
+        /// Of several keys the one whose lease it was.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
     },
-    Released,
+    Released {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        key: Option<&'a str>,
+    },
     Draining {
         grace_ms: u64,
     },

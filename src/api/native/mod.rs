@@ -1,5 +1,6 @@
 //! The native API: what app developers use from any language. JSON, and a truthful outcome in every error.
 
+mod bundles;
 mod connection;
 mod elections;
 mod events;
@@ -38,6 +39,7 @@ use crate::auth::{Anonymous, Shown};
 use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, State, Token, Unconfirmed};
 use crate::policy::Verb;
 use crate::server::{Peer, Response, read_body};
+pub use bundles::{acquire_all, hold_all, release_all, renew_all};
 pub use elections::{election, election_events, leader, resign};
 pub use events::{events_of_key, events_of_prefix};
 use force::force;

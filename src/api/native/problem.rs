@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::view::{HolderView, SharingView, state_of};
 use crate::api::errors::Docs;
-use crate::api::failure::{Failure, Queue, Row};
+use crate::api::failure::{Failure, OfBundle, Queue, Row};
 use crate::api::wire::json;
-use crate::lock::{Hidden, Holder, Lease, Sharing, Token};
+use crate::lock::{Hidden, Holder, Key, Lease, Sharing, Token};
 use crate::request;
 use crate::server::Response;
 
@@ -39,6 +39,14 @@ pub struct Problem<'a> {
     limit: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     max: Option<u64>,
+    /// Of several keys the one that stands in the way, those whose leases are lost, and those of which is not known what
+    /// became.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    lost: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unknown: Vec<&'a str>,
     /// The request's id in the log.
     #[serde(rename = "requestId", skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
@@ -48,6 +56,7 @@ impl<'a> Problem<'a> {
     /// A failure as a problem.
     pub fn of(failure: &'a Failure, docs: &Docs) -> Problem<'a> {
         let Row { code, status, english, .. } = failure.row();
+        let (failure, of_bundle) = failure.parts();
         let queue = match failure {
             Failure::WaitTimeout(queue) => queue.as_deref(),
             _ => None,
@@ -64,7 +73,7 @@ impl<'a> Problem<'a> {
             r#type: docs.type_of(code),
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
-            detail: detail(failure, english),
+            detail: of_bundle.and_then(detail_of_keys).unwrap_or_else(|| detail(failure, english)),
             code,
             outcome: failure.outcome(),
             state: holder.map(state_of),
@@ -77,6 +86,9 @@ impl<'a> Problem<'a> {
             },
             limit: exceeded.map(|exceeded| exceeded.limit.label()),
             max: exceeded.map(|exceeded| exceeded.max),
+            key: of_bundle.and_then(|it| it.key.as_ref()).map(Key::as_str),
+            lost: of_bundle.map(|it| names(&it.lost)).unwrap_or_default(),
+            unknown: of_bundle.map(|it| names(&it.unknown)).unwrap_or_default(),
             request_id: request::id(),
         }
     }
@@ -102,6 +114,24 @@ fn waiters(holder: &Holder) -> Option<u64> {
     match holder {
         Holder::Shared(sharing) => sharing.waiters,
         Holder::Lease(_) | Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_) => None,
+    }
+}
+
+fn names(keys: &[Key]) -> Vec<&str> {
+    keys.iter().map(Key::as_str).collect()
+}
+
+/// Which of several keys a failure is about, where its cause does not say so.
+fn detail_of_keys(of_bundle: &OfBundle) -> Option<String> {
+    let OfBundle { cause, key, lost, unknown } = of_bundle;
+    let list = |keys| format!("`{}`", names(keys).join("`, `"));
+    match cause {
+        Failure::Held(_) if !lost.is_empty() => Some(format!("the lease of {} was lost during the wait", list(lost))),
+        Failure::Held(Holder::Lease(_)) => None,
+        Failure::Held(_) => key.as_ref().map(|key| format!("lock `{key}`: {}", detail(cause, ""))),
+        Failure::Lost => Some(format!("the leases of these keys have expired or were released: {}", list(lost))),
+        Failure::OutcomeUnknown(_) => Some(format!("the outcome is unknown for these keys: {}", list(unknown))),
+        _ => None,
     }
 }
 

@@ -26,7 +26,7 @@ use crate::request::continued;
 use crate::server::Response;
 
 /// How long the answer waits for a refusal that has its own status: too many requests.
-const AT_ONCE: Duration = Duration::from_secs(1);
+pub const AT_ONCE: Duration = Duration::from_secs(1);
 
 type Acquiring = Pin<Box<dyn Future<Output = Result<Granted, Failure>> + Send>>;
 
@@ -104,11 +104,12 @@ async fn wait(
 fn say(progress: Option<&Progress>, lines: &Lines, rights: &Rights) {
     let position = progress.map(|progress| progress.position);
     let holder = progress.and_then(|progress| progress.holder.clone()).map(|holder| rights.shown(holder));
-    lines.say(&Event::Waiting { position, holder: holder.as_ref().map(|holder| Box::new(HolderView::from(holder))) });
+    let holder = holder.as_ref().map(|holder| Box::new(HolderView::from(holder)));
+    lines.say(&Event::Waiting { key: None, position, holder });
 }
 
 /// Ends when the position or the holder has changed; never once the wait is over.
-async fn moved(progress: &mut watch::Receiver<Option<Progress>>) {
+pub async fn moved(progress: &mut watch::Receiver<Option<Progress>>) {
     if progress.changed().await.is_err() {
         std::future::pending().await
     }

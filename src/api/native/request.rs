@@ -90,6 +90,15 @@ impl AcquireBody {
         if body.is_empty() { Ok(AcquireBody::default()) } else { body::strict(body, &[]) }
     }
 
+    /// What several keys have in common.
+    pub fn of_several(
+        (ttl_ms, wait_ms): (Option<Box<RawValue>>, Option<Box<RawValue>>),
+        owner: Option<String>,
+        meta: Option<Box<RawValue>>,
+    ) -> AcquireBody {
+        AcquireBody { ttl_ms, wait_ms, owner, meta, ..AcquireBody::default() }
+    }
+
     pub fn is_reentrant(&self) -> bool {
         self.reentrant
     }
@@ -129,7 +138,7 @@ impl AcquireBody {
             Some(ttl) => ttl_of(limits, ttl)?,
             None => limits.default_ttl,
         };
-        let (mode, terms) = (self.mode()?, self.terms(limits, ttl)?);
+        let (mode, terms) = (mode_of(self.mode.as_deref(), self.limit.as_deref())?, self.terms(limits, ttl)?);
         let wait = self.wait_ms.map(|wait| wait_of(limits, &wait)).transpose()?.flatten();
         if let Some(owner) = &self.owner {
             owner_names::check("owner", owner)?;
@@ -154,16 +163,6 @@ impl AcquireBody {
         };
         let reentry = if self.reentrant { Reentry::Extend } else { Reentry::Refuse };
         Ok(Attempt { owner, mode, ttl, terms, reentry, meta, name, wait, is_hold: false })
-    }
-
-    fn mode(&self) -> Result<Mode, Failure> {
-        let limit = self.limit.as_deref().map(limit_of).transpose()?;
-        match (self.mode.as_deref(), limit) {
-            (None | Some("exclusive"), None) => Ok(Mode::Exclusive),
-            (None | Some("shared"), limit) => Ok(Mode::Shared { limit }),
-            (Some("exclusive"), Some(_)) => Err(Failure::BadRequest("limit: goes with mode `shared`".to_owned())),
-            (Some(_), _) => Err(Failure::BadRequest("mode: expected `exclusive` or `shared`".to_owned())),
-        }
     }
 
     fn terms(&self, limits: &LockConfig, ttl: Ttl) -> Result<Terms, Failure> {
@@ -267,6 +266,17 @@ pub fn ttl_of(limits: &LockConfig, json: &RawValue) -> Result<Ttl, Failure> {
     let max_ms = limits.max_ttl_ms;
     let ttl = json.get().parse().ok().and_then(|ms| Ttl::from_ms(ms, max_ms));
     ttl.ok_or_else(|| Failure::BadRequest(format!("ttlMs: expected an integer from {} to {max_ms}", Ttl::MIN_MS)))
+}
+
+/// How a key is asked for.
+pub fn mode_of(mode: Option<&str>, limit: Option<&RawValue>) -> Result<Mode, Failure> {
+    let limit = limit.map(limit_of).transpose()?;
+    match (mode, limit) {
+        (None | Some("exclusive"), None) => Ok(Mode::Exclusive),
+        (None | Some("shared"), limit) => Ok(Mode::Shared { limit }),
+        (Some("exclusive"), Some(_)) => Err(Failure::BadRequest("limit: goes with mode `shared`".to_owned())),
+        (Some(_), _) => Err(Failure::BadRequest("mode: expected `exclusive` or `shared`".to_owned())),
+    }
 }
 
 /// How many leases may share a key.

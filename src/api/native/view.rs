@@ -37,6 +37,24 @@ impl<'a> From<&'a Lease> for LeaseView<'a> {
     }
 }
 
+/// Leases that were acquired together, for their owner.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BundleView<'a> {
+    leases: Vec<LeaseView<'a>>,
+    /// The least.
+    valid_for_ms: u64,
+}
+
+impl<'a> BundleView<'a> {
+    /// In the order of the request.
+    pub fn of(leases: impl Iterator<Item = &'a Lease>) -> BundleView<'a> {
+        let leases: Vec<LeaseView<'_>> = leases.map(LeaseView::from).collect();
+        let valid_for_ms = leases.iter().map(|lease| lease.valid_for_ms).min().unwrap_or(0);
+        BundleView { leases, valid_for_ms }
+    }
+}
+
 /// `held`, or `resting`: released, and still taken.
 pub fn state_of(holder: &Holder) -> &'static str {
     match holder {

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::lock::key::Key;
 use crate::lock::record;
 use crate::lock::request::{Attempt, Reentry};
+use crate::lock::scripts::AcquireArgs;
 use crate::lock::undo::Undo;
 
 /// How long a sending is undone at most that may have been told of an older lease: the longest ttl that is allowed unless
@@ -52,6 +53,18 @@ impl Sending {
 
     pub fn nonce(&self) -> &str {
         &self.attempt[self.identity..]
+    }
+
+    /// What asks for a key by it.
+    pub fn args<'a>(&'a self, attempt: &Attempt) -> AcquireArgs<'a> {
+        AcquireArgs {
+            key_ms: attempt.key_ms(),
+            identity: self.identity(),
+            nonce: self.nonce(),
+            further: &self.further,
+            reentry: attempt.reentry,
+            request: &self.request,
+        }
     }
 
     /// What undoes it.

@@ -1,0 +1,239 @@
+//! Leases that one connection holds: each is kept as a hold of its own, and when one of them ends all do. Their client hears of
+//! them as of one.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
+
+use futures_util::future::{BoxFuture, join_all};
+use prometheus::{IntCounterVec, IntGauge};
+use tokio::sync::watch;
+
+use crate::api::context::Context;
+use crate::api::failure::Failure;
+use crate::api::native::lines::{Event, Lines};
+use crate::api::native::permit::Permit;
+use crate::api::native::view::BundleView;
+use crate::api::wire::rfc3339;
+use crate::bundle::Leg;
+use crate::hold::{Client, Granted, Keeper, Told};
+use crate::lock::held::SIGN_OF_LIFE;
+use crate::lock::{Key, Lease, LockFailure, Owner, Ttl};
+use crate::quota::HoldSeat;
+use crate::redis::RedisFailure;
+
+/// Each lease says so often that it is there; of all of them one line is enough.
+const LINE_AGAIN: Duration = SIGN_OF_LIFE.saturating_sub(Duration::from_millis(100));
+
+/// What keeps the leases of one connection.
+pub struct GroupKeeper {
+    keeper: Keeper,
+    permit: Arc<Permit>,
+    ttl: Ttl,
+    /// The keys as the request has them.
+    order: Vec<Key>,
+    /// Gauge of the locks that are held.
+    count: IntGauge,
+    /// Counter of the holds that were lost, by reason.
+    lost: IntCounterVec,
+}
+
+impl GroupKeeper {
+    pub fn new(cx: &Context, permit: Arc<Permit>, ttl: Ttl, order: Vec<Key>) -> GroupKeeper {
+        let (count, lost) = (cx.metrics.holds.with_label_values::<&str>(&[]), cx.metrics.holds_lost.clone());
+        GroupKeeper { keeper: cx.keeper(), permit, ttl, order, count, lost }
+    }
+
+    /// Keeps all until the connection closes or one is lost, and says so on `lines`.
+    pub fn keep(
+        self,
+        mut legs: Vec<Leg>,
+        seat: Option<HoldSeat>,
+        lines: Lines,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let GroupKeeper { keeper, permit, ttl, order, count, lost } = self;
+        legs.sort_by_key(|leg| order.iter().position(|key| *key == leg.lease.key));
+        let held = legs.iter().map(|_| HeldLeg { lease: None, until: Instant::now(), is_renewed: false }).collect();
+        let state = State { legs: held, said: Instant::now(), is_told: false, is_draining: false, is_over: false };
+        let (over, _) = watch::channel(false);
+        let group = Arc::new(Group { lines, permit, lost, over, state: Mutex::new(state), _seat: seat });
+        let locks = i64::try_from(legs.len()).unwrap_or(i64::MAX);
+        let kept: Vec<_> = legs
+            .into_iter()
+            .enumerate()
+            .map(|(at, Leg { lease, unconfirmed, .. })| {
+                let client = Arc::new(Member { group: Arc::clone(&group), at, key: lease.key.clone() });
+                keeper.clone().keep(Granted::of(lease, unconfirmed), ttl, client)
+            })
+            .collect();
+        count.add(locks);
+        async move {
+            join_all(kept).await;
+            count.sub(locks);
+        }
+    }
+}
+
+/// The far end of the connection.
+struct Group {
+    lines: Lines,
+    permit: Arc<Permit>,
+    lost: IntCounterVec,
+    /// Whether one of the leases has ended.
+    over: watch::Sender<bool>,
+    state: Mutex<State>,
+    /// Its place among the holds of its caller.
+    _seat: Option<HoldSeat>,
+}
+
+struct State {
+    /// In the order of the request.
+    legs: Vec<HeldLeg>,
+    /// When the last line was written.
+    said: Instant,
+    /// Whether the client was told of the leases.
+    is_told: bool,
+    is_draining: bool,
+    is_over: bool,
+}
+
+struct HeldLeg {
+    /// As it was told of last; `None` before it was.
+    lease: Option<Lease>,
+    /// Until when its owner can count on it.
+    until: Instant,
+    /// Whether it was renewed after the client was told so.
+    is_renewed: bool,
+}
+
+impl Group {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// What becomes of one of the leases, and what the client hears of that.
+    fn told(&self, at: usize, key: &Key, news: &Told<'_>, until: Instant) {
+        let (mut state, now) = (self.state(), Instant::now());
+        if state.is_over {
+            return;
+        }
+        let was_until = std::mem::replace(&mut state.legs[at].until, until);
+        match news {
+            Told::Acquired(lease) => {
+                state.legs[at].lease = Some((*lease).clone());
+                state.say_acquired(&self.lines, now);
+            }
+            Told::Renewed(lease) => {
+                state.legs[at].lease = Some((*lease).clone());
+                state.legs[at].is_renewed = true;
+                state.say_renewed(&self.lines, now);
+            }
+            Told::Left(_) if until < was_until || now >= state.said + LINE_AGAIN => state.say_left(&self.lines, now),
+            Told::Left(_) => {}
+            Told::Draining(grace_ms) => {
+                if !std::mem::replace(&mut state.is_draining, true) {
+                    state.said = now;
+                    self.lines.say(&Event::Draining { grace_ms: *grace_ms });
+                }
+            }
+            Told::Lost(reason) => {
+                self.lost.with_label_values(&[reason]).inc();
+                self.end(&mut state, &Event::Lost { reason, key: Some(key.as_str()) });
+            }
+            Told::Released => self.end(&mut state, &Event::Released { key: Some(key.as_str()) }),
+        }
+    }
+
+    /// With one of them all end.
+    fn end(&self, state: &mut State, event: &Event<'_>) {
+        state.is_over = true;
+        self.lines.say(event);
+        self.over.send_replace(true);
+    }
+
+    async fn ended(&self) {
+        let _ = self.over.subscribe().wait_for(|is_over| *is_over).await;
+    }
+}
+
+impl State {
+    /// How long all of them are guaranteed.
+    fn left_ms(&self, now: Instant) -> u64 {
+        let least = self.legs.iter().map(|leg| leg.until.saturating_duration_since(now)).min().unwrap_or_default();
+        u64::try_from(least.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn say_acquired(&mut self, lines: &Lines, now: Instant) {
+        if self.is_told || self.legs.iter().any(|leg| leg.lease.is_none()) {
+            return;
+        }
+        (self.is_told, self.said) = (true, now);
+        for leg in &mut self.legs {
+            let left_ms = u64::try_from(leg.until.saturating_duration_since(now).as_millis()).unwrap_or(u64::MAX);
+            if let Some(lease) = &mut leg.lease {
+                lease.valid_for_ms = lease.valid_for_ms.min(left_ms);
+            }
+        }
+        lines.say(&Event::AcquiredAll(BundleView::of(self.legs.iter().filter_map(|leg| leg.lease.as_ref()))));
+    }
+
+    /// One line for a renewal of all.
+    fn say_renewed(&mut self, lines: &Lines, now: Instant) {
+        if !self.is_told || !self.legs.iter().all(|leg| leg.is_renewed) {
+            return;
+        }
+        self.legs.iter_mut().for_each(|leg| leg.is_renewed = false);
+        self.said = now;
+        let ends = self.legs.iter().filter_map(|leg| leg.lease.as_ref()).map(|lease| lease.valid_until_ms).min();
+        let valid_until = rfc3339(ends.unwrap_or_default());
+        lines.say(&Event::Renewed { valid_for_ms: self.left_ms(now), valid_until });
+    }
+
+    fn say_left(&mut self, lines: &Lines, now: Instant) {
+        if self.is_told {
+            self.said = now;
+            lines.say(&Event::Ping { valid_for_ms: self.left_ms(now) });
+        }
+    }
+}
+
+/// One of the leases' client.
+struct Member {
+    group: Arc<Group>,
+    at: usize,
+    key: Key,
+}
+
+impl Client for Member {
+    fn told(&self, news: Told<'_>, until: Instant) {
+        self.group.told(self.at, &self.key, &news, until);
+    }
+
+    fn gone(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            tokio::select! {
+                () = self.group.lines.closed() => {}
+                () = self.group.ended() => {}
+            }
+        })
+    }
+
+    fn rights_end(&self) -> Option<Instant> {
+        self.group.permit.ends()
+    }
+
+    fn may_hold<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<bool, RedisFailure>> {
+        Box::pin(self.group.permit.is_valid(owner))
+    }
+
+    /// What was granted for a while may still be relied on when the connection has broken.
+    fn resigns(&self) -> bool {
+        false
+    }
+
+    fn failed(&self, lease: &Lease, failure: LockFailure, what: &str) {
+        let failure = Failure::from(failure);
+        let (key, token) = (lease.key.as_str(), lease.token.get());
+        let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
+        tracing::warn!(operation = "bundle_hold", key, token, code, outcome, reason, "{what}");
+    }
+}
