@@ -1,5 +1,6 @@
 //! What every lock keeps, whatever goes wrong: exclusion, tokens, queues, the index, and keys shared with other programs.
 
+mod bundles;
 mod engine;
 mod exclusion;
 mod intervals;

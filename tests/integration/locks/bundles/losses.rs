@@ -1,0 +1,144 @@
+//! What ends a bundle before it is whole undoes each of its leases.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::{acquire, fleet, force, free_within, held, held_within, is_held, keys, of, one, release_one};
+use super::{waiters_are, waits};
+use crate::harness::{Cluster, Proxy, Redundant, TestRedis, eventually, unique};
+
+/// No lease is left behind for longer than this.
+const NO_ORPHAN: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn a_client_that_goes_while_it_waits_leaves_nothing() {
+    let (sidecar, [a, b, c]) = (one().await, keys());
+    let token = held(&sidecar, &c).await;
+    let waiting = waits(&sidecar, of(&[&a, &b, &c], json!({"ttlMs": 60_000, "waitMs": 60_000})));
+    waiters_are(&sidecar, &c, 1).await;
+    assert!(is_held(&sidecar, &a).await && is_held(&sidecar, &b).await);
+
+    waiting.abort();
+
+    free_within(&sidecar, &[&a, &b], NO_ORPHAN).await;
+    waiters_are(&sidecar, &c, 0).await;
+    release_one(&sidecar, &c, token).await;
+    assert!(!is_held(&sidecar, &c).await);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_forced_while_another_is_waited_for_ends_the_bundle() {
+    let (sidecar, [a, b, c]) = (one().await, keys());
+    held(&sidecar, &c).await;
+    let waiting = waits(&sidecar, of(&[&a, &b, &c], json!({"ttlMs": 1500, "waitMs": 60_000, "owner": "me"})));
+    waiters_are(&sidecar, &c, 1).await;
+    force(&sidecar, &b).await;
+
+    // At the next renewal at the latest.
+    let answer = tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("soon").unwrap();
+
+    let problem = answer.json();
+    assert_eq!((answer.status, &problem["code"]), (409, &json!("held")), "{problem}");
+    assert_eq!((&problem["key"], &problem["lost"]), (&json!(b), &json!([b])), "{problem}");
+    free_within(&sidecar, &[&a, &b], NO_ORPHAN).await;
+    waiters_are(&sidecar, &c, 0).await;
+}
+
+#[tokio::test]
+async fn a_sidecar_that_is_stopped_undoes_what_a_waiting_bundle_has() {
+    let sidecars = fleet(TestRedis::shared(), 2, &[]).await;
+    let [a, b, _] = keys();
+    held(&sidecars[1], &b).await;
+    let waiting = waits(&sidecars[0], of(&[&a, &b], json!({"ttlMs": 60_000, "waitMs": 60_000})));
+    waiters_are(&sidecars[1], &b, 1).await;
+
+    sidecars[0].signal("TERM");
+
+    let answer = waiting.await.unwrap();
+    assert_eq!((answer.status, &answer.json()["code"]), (503, &json!("draining")), "{}", answer.text());
+    free_within(&sidecars[1], &[&a], NO_ORPHAN).await;
+}
+
+#[tokio::test]
+async fn keys_of_a_sidecar_that_is_killed_between_two_legs_come_back_at_their_ttl() {
+    let sidecars = fleet(TestRedis::shared(), 2, &[]).await;
+    let [a, b, _] = keys();
+    let token = held(&sidecars[1], &b).await;
+    let waiting = waits(&sidecars[0], of(&[&a, &b], json!({"ttlMs": 1500, "waitMs": 60_000})));
+    held_within(&sidecars[1], &a).await;
+    waiters_are(&sidecars[1], &b, 1).await;
+
+    sidecars[0].signal("KILL");
+
+    assert!(waiting.await.is_err(), "its connection broke");
+    free_within(&sidecars[1], &[&a], Duration::from_millis(1500) + NO_ORPHAN).await;
+    release_one(&sidecars[1], &b, token).await;
+    eventually("both are to be had", Duration::from_secs(5), async || {
+        acquire(&sidecars[1], &of(&[&a, &b], json!({}))).await.status == 201
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn redis_that_is_cut_off_in_the_middle_leaves_no_orphan() {
+    let redis = TestRedis::start(&[]);
+    let proxy = Proxy::start(&redis);
+    let through = Arc::new(crate::harness::Sidecar::start_at(&proxy.url(), &[]).await);
+    let beside = crate::harness::Sidecar::start(&redis, &[]).await;
+    let [a, b, _] = keys();
+    let token = held(&beside, &b).await;
+    let waiting = waits(&through, of(&[&a, &b], json!({"ttlMs": 900, "waitMs": 3000})));
+    waiters_are(&beside, &b, 1).await;
+
+    proxy.set(crate::harness::Fault::SwallowReplies);
+
+    let answer = waiting.await.unwrap();
+    assert!(answer.status >= 400, "{}", answer.text());
+    free_within(&beside, &[&a], Duration::from_millis(900) + NO_ORPHAN).await;
+    proxy.mend();
+    release_one(&beside, &b, token).await;
+    eventually("both are to be had", Duration::from_secs(10), async || {
+        acquire(&through, &of(&[&a, &b], json!({}))).await.status == 201
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_waiting_bundle_takes_one_seat() {
+    let sidecars = fleet(TestRedis::shared(), 1, &["--max-waiters", "1"]).await;
+    let (sidecar, [a, b, c]) = (&sidecars[0], keys());
+    let tokens = [held(sidecar, &b).await, held(sidecar, &c).await];
+    let waiting = waits(sidecar, of(&[&a, &b, &c], json!({"ttlMs": 60_000, "waitMs": 60_000})));
+    waiters_are(sidecar, &b, 1).await;
+    let other = acquire(sidecar, &of(&[&unique("other"), &b], json!({"waitMs": 1000}))).await;
+    assert_eq!((other.status, &other.json()["code"]), (429, &json!("too-many-waiters")), "{}", other.text());
+    release_one(sidecar, &b, tokens[0]).await;
+    waiters_are(sidecar, &c, 1).await;
+    release_one(sidecar, &c, tokens[1]).await;
+    assert_eq!(waiting.await.unwrap().status, 201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn on_a_cluster_keys_of_several_masters_are_all_had_or_none() {
+    let cluster = Cluster::start(&[]);
+    let sidecar = Arc::new(crate::harness::Sidecar::start_at(&cluster.url(), &[]).await);
+    let names: Vec<String> = (0..8).map(|n| unique(&format!("k{n}")).to_string()).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    for wait_ms in [0, 1000] {
+        let bundle = super::granted(&sidecar, &all, json!({"waitMs": wait_ms, "ttlMs": 20_000})).await;
+        let leases = super::named(&bundle);
+        assert_eq!(super::renew(&sidecar, &leases, 60_000).await.status, 200);
+        force(&sidecar, all[3]).await;
+        let lost = super::renew(&sidecar, &leases, 60_000).await;
+        assert_eq!((lost.status, &lost.json()["lost"]), (410, &json!([all[3]])), "{}", lost.text());
+        assert_eq!(super::release(&sidecar, &leases).await.status, 410);
+
+        let token = held(&sidecar, all[5]).await;
+        let refused = acquire(&sidecar, &of(&all, json!({"waitMs": wait_ms}))).await;
+        assert_eq!((refused.status, &refused.json()["key"]), (409, &json!(all[5])), "{}", refused.text());
+        release_one(&sidecar, all[5], token).await;
+        free_within(&sidecar, &all, NO_ORPHAN).await;
+    }
+}
