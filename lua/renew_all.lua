@@ -16,7 +16,8 @@ if refusal then
   return refusal
 end
 local is_refused = false
-for _, how in ipairs({'check', 'set'}) do
+for pass = 1, 2 do
+  local how = pass == 1 and 'check' or 'set'
   for n = 1, count do
     local key, token, identity, ttl_ms, push, longest_ms = unpack(ARGV, 6 * n - 5, 6 * n)
     rows[n] = renew({unpack(KEYS, 4 * n - 3, 4 * n)},

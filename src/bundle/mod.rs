@@ -114,10 +114,13 @@ fn leg(key: &Key, acquired: Acquired, unconfirmed: Unconfirmed) -> Result<Leg, R
     }
 }
 
-/// The progress of the key before says nothing of this one.
+/// The progress of the key before says nothing of this one. Nothing is to be told of a key that is had at once.
 fn tell_of_turn(wanted: &Wanted, key: &Key) {
     if let Some(progress) = wanted.attempt.wait.as_ref().and_then(|wait| wait.progress.as_ref()) {
-        progress.send_replace(None);
+        progress.send_if_modified(|progress| {
+            *progress = None;
+            false
+        });
     }
     if let Some(waits_for) = &wanted.waits_for {
         waits_for.send_replace(key.clone());

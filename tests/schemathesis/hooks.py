@@ -24,6 +24,7 @@ SHORT = 1000
 def before_call(context, case, kwargs):
     if isinstance(case.body, dict):
         repair_body(case)
+        repair_entries(case)
     if "Idempotency-Key" in (case.headers or {}) and case.meta and case.meta.generation.mode.is_positive:
         repair_attempt(case)
     if case.meta and case.meta.generation.mode.is_positive:
@@ -46,6 +47,20 @@ def repair_body(case):
     # A user needs no `owner` to come again; who is no user does, and a schema does not know who asks.
     if body.get("reentrant") is True and body.get("owner") is None:
         body["owner"] = "schemathesis"
+
+
+def repair_entries(case):
+    """No schema says that no two entries have the same key."""
+    for field in ("keys", "leases"):
+        entries = case.body.get(field)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            continue
+        for entry in entries:
+            for number in ("limit", "token"):
+                if isinstance(entry.get(number), float) and entry[number].is_integer():
+                    entry[number] = int(entry[number])
+        if case.meta and case.meta.generation.mode.is_positive:
+            case.body[field] = list({entry.get("key"): entry for entry in entries}.values())
 
 
 def repair_terms(body):

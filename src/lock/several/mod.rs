@@ -76,7 +76,11 @@ impl Locks {
         let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
             let longest_ms = engine.shared.max_ttl_ms;
-            engine.renew_each(&leases, &record::claim(owner.claim()), None, How::Check { longest_ms }).await
+            let checked = engine.renew_each(&leases, &record::claim(owner.claim()), None, How::Check { longest_ms });
+            checked.await.map_err(|failure| match failure {
+                LockFailure::Redis(failure) => failure.of_a_read().into(),
+                failure => failure,
+            })
         })
         .await
     }

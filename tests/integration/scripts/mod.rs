@@ -11,6 +11,7 @@ mod late;
 mod queue;
 mod refusals;
 mod repetitions;
+mod several;
 mod shared;
 mod shared_ends;
 mod shared_queue;
@@ -63,6 +64,25 @@ const BATCH: &str = concat!(
     include_str!("../../../lua/renew.lua"),
     "end\nreturn operations\nend\n",
     include_str!("../../../lua/batch.lua")
+);
+const ACQUIRE_ALL: &str = concat!(
+    script!("head" "lease" "shared" "grant" "queue" "attempt"),
+    "local function acquire(KEYS, ARGV)\n",
+    include_str!("../../../lua/acquire.lua"),
+    "end\nlocal function share(KEYS, ARGV)\n",
+    include_str!("../../../lua/share.lua"),
+    "end\nlocal function undo(KEYS, ARGV)\n",
+    include_str!("../../../lua/undo.lua"),
+    "end\n",
+    include_str!("../../../lua/legs.lua"),
+    include_str!("../../../lua/acquire_all.lua")
+);
+const RENEW_ALL: &str = concat!(
+    script!("head" "lease" "shared"),
+    "local function renew(KEYS, ARGV)\n",
+    include_str!("../../../lua/renew.lua"),
+    "end\n",
+    include_str!("../../../lua/renew_all.lua")
 );
 const READ: &str = script!("head" "lease" "shared" "read");
 const WATCH: &str = script!("head" "lease" "watch");

@@ -128,6 +128,95 @@ impl Checked<'_> {
         self.strangers(&alice).await;
     }
 
+    /// Several keys at once.
+    async fn bundles(&self) {
+        let (alice, bob) = (editor("alice"), reader("bob"));
+        let names = [unique("one"), unique("two")];
+        let keys: Vec<Value> = names.iter().map(|name| json!({"key": name})).collect();
+        let body = json!({"keys": keys, "ttlMs": 60_000, "meta": {"host": "web-3"}});
+        let mut bundle = Value::Null;
+        for status in [201, 200] {
+            let call = self.sidecar.ask(&alice, "POST", "/v1/bundles").header("idempotency-key", "bundle").json(&body);
+            let answer = call.send().await;
+            assert_eq!(answer.status, status, "{}", answer.text());
+            self.document.check("acquireBundle", &answer);
+            bundle = answer.json();
+        }
+        let held = self.ask("acquireBundle", &bob, "/v1/bundles", Some(body.clone()), 409).await;
+        assert_eq!(held.json()["key"], json!(names[0]));
+        self.ask("acquireBundle", &bob, "/v1/bundles", Some(json!({"keys": []})), 400).await;
+        self.ask("holdBundle", &bob, "/v1/bundles/hold", Some(body.clone()), 409).await;
+        self.ask("holdBundle", &bob, "/v1/bundles/hold", Some(json!({})), 400).await;
+
+        let named = |leases: &Value| -> Value {
+            let leases = leases.as_array().expect("leases").iter();
+            leases.map(|lease| json!({"key": lease["key"], "token": lease["token"]})).collect()
+        };
+        let own = json!({"leases": named(&bundle["leases"])});
+        let lost = json!({"leases": [own["leases"][0], {"key": names[1], "token": 7}]});
+        for (body, who, status) in
+            [(&own, &alice, 200), (&own, &bob, 403), (&lost, &alice, 410), (&json!({}), &alice, 400)]
+        {
+            self.ask("renewBundle", who, "/v1/bundles", Some(body.clone()), status).await;
+        }
+        let mut own = own;
+        for (id, path) in [("releaseBundle", "/v1/bundles"), ("releaseBundleByPost", "/v1/bundles/release")] {
+            if id == "releaseBundleByPost" {
+                let again = self.ask("acquireBundle", &alice, "/v1/bundles", Some(body.clone()), 201).await.json();
+                own = json!({"leases": named(&again["leases"])});
+            }
+            for (body, who, status) in
+                [(&own, &bob, 403), (&own, &alice, 204), (&own, &alice, 410), (&json!({}), &alice, 400)]
+            {
+                self.ask(id, who, path, Some(body.clone()), status).await;
+            }
+        }
+        self.lines_of_bundles().await;
+    }
+
+    /// Each line of a hold of several keys that one of one key has not.
+    async fn lines_of_bundles(&self) {
+        let operation = self.document.operation("holdBundle");
+        let schema = &operation.item["responses"]["200"]["content"]["application/x-ndjson"]["schema"];
+        let names = [unique("held"), unique("held")];
+        let open = |further: Value| {
+            let mut body = further;
+            body["keys"] = names.iter().map(|name| json!({"key": name})).collect();
+            self.sidecar.ask(&Who::System, "POST", "/v1/bundles/hold").json(&body).open()
+        };
+        let mut events = Vec::new();
+        for query in ["force=true", ""] {
+            let mut held = open(json!({"ttlMs": 900})).await;
+            let first = held.next().await.expect("a line");
+            events.extend([first.clone(), held.next().await.expect("a line")]);
+            if query.is_empty() {
+                let mut refused = open(json!({"waitMs": 300, "progress": true})).await;
+                while let Some(event) = refused.next().await {
+                    events.push(event);
+                }
+            }
+            let query =
+                if query.is_empty() { format!("token={}", first["leases"][0]["token"]) } else { query.to_owned() };
+            let path = format!("/v1/locks/{}?{query}", names[0]);
+            self.ask("releaseLock", &Who::System, &path, None, 204).await;
+            while let Some(event) = held.next().await {
+                events.push(event);
+            }
+            eventually("the other is free", Duration::from_secs(5), async || {
+                let path = format!("/v1/locks/{}", names[1]);
+                self.sidecar.ask(&Who::System, "GET", &path).send().await.json()["state"] == "free"
+            })
+            .await;
+        }
+        for event in &events {
+            self.document.assert_valid("holdBundle", schema, event);
+        }
+        for kind in ["waiting", "refused", "acquired", "renewed", "released", "lost"] {
+            assert!(events.iter().any(|event| event["event"] == kind), "{kind}: {events:?}");
+        }
+        self.document.saw("holdBundle", "200");
+    }
+
     /// The beginning of a stream of events, as the document has it.
     async fn streams(&self, path: &str) {
         for (id, path) in [("watchLock", format!("{path}/events")), ("watchLocks", "/v1/events".to_owned())] {
@@ -281,6 +370,7 @@ async fn every_operation_answers_as_documented_and_with_every_status_that_is_doc
         checked.admin().await;
         checked.leases().await;
         checked.native().await;
+        checked.bundles().await;
         checked.dapr().await;
         checked.elections().await;
         checked.ops().await;

@@ -150,7 +150,7 @@ pub async fn of_refusals(document: &Document) {
     let redis = TestRedis::start(&[]);
     let sidecar = Sidecar::who_knows(&redis.url(), &[]).await;
     redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
-    for id in ["acquireLock", "holdLock", "createLeasableLock", "tryLock", "adminLock"] {
+    for id in ["acquireLock", "holdLock", "acquireBundle", "holdBundle", "createLeasableLock", "tryLock", "adminLock"] {
         let operation = document.operation(id);
         let answer = operation.call(&sidecar, &known(&operation)).send().await;
         assert!(answer.status >= 500, "{id}: {}", answer.text());
@@ -206,14 +206,20 @@ pub async fn of_lost_replies(document: &Document) {
         eventually(&format!("{}: 504", operation.id), Duration::from_secs(30), async || {
             let lease = sidecar.ask(&Who::System, "POST", &lock).json(&json!({})).send().await.json();
             let token = &lease["token"];
+            let named = json!({"leases": [{"key": key, "token": token}]});
             let (target, body) = match operation.id.as_str() {
+                "acquireBundle" | "holdBundle" => (operation.path.clone(), json!({"keys": [{"key": key}]})),
+                "renewBundle" | "releaseBundle" | "releaseBundleByPost" => (operation.path.clone(), named),
                 "acquireLock" => (lock.clone(), json!({})),
                 "holdLock" => (format!("{lock}/hold"), json!({})),
                 "renewLock" | "releaseLock" => (format!("{lock}?token={token}"), json!({})),
                 "createLeasableLock" => (operation.path.clone(), json!({"key": key, "leasePeriod": 60})),
                 _ => (operation.path.replace("{token}", &token.to_string()) + "?leasePeriod=60", json!({})),
             };
-            proxy.set(Fault::LoseReplyTo(key.clone()));
+            // It looks at the leases first.
+            let is_a_look_first = operation.id.starts_with("releaseBundle");
+            let text = if is_a_look_first { "release".to_owned() } else { key.clone() };
+            proxy.set(Fault::LoseReplyTo(text));
             let call = sidecar.ask(&Who::System, &operation.method.to_uppercase(), &target);
             let answer = call.json(&body).send().await;
             proxy.mend();

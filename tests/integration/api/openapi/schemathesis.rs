@@ -56,7 +56,7 @@ async fn assert_reached(sidecar: &Sidecar, operations: &[(&str, &str)]) {
 
 const OF_LEASES: [(&str, &str); 5] =
     [("leases", "list"), ("leases", "create"), ("leases", "renew"), ("leases", "release"), ("leases", "custom_remove")];
-const OF_NATIVE: [(&str, &str); 7] = [
+const OF_NATIVE: [(&str, &str); 8] = [
     ("native", "list"),
     ("native", "acquire"),
     ("native", "renew"),
@@ -64,6 +64,7 @@ const OF_NATIVE: [(&str, &str); 7] = [
     ("native", "show"),
     ("native", "fence"),
     ("native", "hold"),
+    ("native", "bundle_acquire"),
 ];
 const OF_DAPR: [(&str, &str); 4] = [("dapr", "try_lock"), ("dapr", "unlock"), ("dapr", "metadata"), ("dapr", "health")];
 const OF_ADMIN: [(&str, &str); 2] = [("admin", "lock"), ("admin", "remove")];

@@ -112,8 +112,8 @@ async fn a_hold_that_waits_says_for_which_key() {
 async fn a_hold_that_is_refused_says_why_and_holds_nothing() {
     let (sidecar, [a, b, _]) = (one().await, keys());
     held(&sidecar, &b).await;
-    let mut refused = hold(&sidecar, &[&a, &b], json!({})).await;
-    let problem = refused.next().await.unwrap();
+    let refused = sidecar.call("POST", "/v1/bundles/hold").json(&of(&[&a, &b], json!({}))).send().await;
+    let problem = refused.json();
     assert_eq!((refused.status, &problem["code"], &problem["key"]), (409, &json!("held"), &json!(b)));
 
     let mut refused = hold(&sidecar, &[&a, &b], json!({"waitMs": 1500, "progress": true})).await;

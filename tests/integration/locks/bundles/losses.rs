@@ -66,13 +66,14 @@ async fn keys_of_a_sidecar_that_is_killed_between_two_legs_come_back_at_their_tt
     let sidecars = fleet(TestRedis::shared(), 2, &[]).await;
     let [a, b, _] = keys();
     let token = held(&sidecars[1], &b).await;
-    let waiting = waits(&sidecars[0], of(&[&a, &b], json!({"ttlMs": 1500, "waitMs": 60_000})));
+    let (asked, body) = (Arc::clone(&sidecars[0]), of(&[&a, &b], json!({"ttlMs": 1500, "waitMs": 60_000})));
+    let waiting = tokio::spawn(async move { asked.call("POST", "/v1/bundles").json(&body).try_send().await });
     held_within(&sidecars[1], &a).await;
     waiters_are(&sidecars[1], &b, 1).await;
 
     sidecars[0].signal("KILL");
 
-    assert!(waiting.await.is_err(), "its connection broke");
+    assert!(waiting.await.unwrap().is_err(), "its connection broke");
     free_within(&sidecars[1], &[&a], Duration::from_millis(1500) + NO_ORPHAN).await;
     release_one(&sidecars[1], &b, token).await;
     eventually("both are to be had", Duration::from_secs(5), async || {

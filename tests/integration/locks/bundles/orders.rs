@@ -48,7 +48,9 @@ impl Held {
 
     fn leave(&self, keys: &[&str]) {
         let mut held = self.0.lock().expect("no panic while held");
-        keys.iter().for_each(|key| drop(held.remove(*key)));
+        for key in keys {
+            held.remove(*key);
+        }
     }
 }
 
