@@ -105,6 +105,11 @@ impl Sidecar {
         self.answer(method, path).await.map(Response::into_body)
     }
 
+    /// [`Sidecar::ask`], with a body.
+    pub async fn tell(&self, method: &str, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+        self.answer_to(method, path, body).await.map(Response::into_body)
+    }
+
     /// Who holds a lock.
     pub async fn holder(&self, key: &str) -> Result<Option<Holder>, Failure> {
         #[derive(Deserialize)]
@@ -117,9 +122,13 @@ impl Sidecar {
 
     /// Sends a request and reads the whole answer, which is a problem unless its status is a success.
     pub async fn answer(&self, method: &str, path: &str) -> Result<Response<Bytes>, Failure> {
+        self.answer_to(method, path, Bytes::new()).await
+    }
+
+    async fn answer_to(&self, method: &str, path: &str, body: Bytes) -> Result<Response<Bytes>, Failure> {
         let connection = self.connect().await?;
         let read = async {
-            let response = connection.send(method, path, Bytes::new()).await?;
+            let response = connection.send(method, path, body).await?;
             if !response.status().is_success() {
                 return Err(Failure::Refused(Box::new(Problem::read(response).await)));
             }

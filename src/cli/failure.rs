@@ -79,6 +79,9 @@ pub struct Problem {
     pub state: Option<String>,
     #[serde(default)]
     pub holder: Option<Holder>,
+    /// Of several locks the one in the way.
+    #[serde(default)]
+    pub key: Option<String>,
     /// Seconds of the header `Retry-After`.
     #[serde(skip)]
     pub retry_after: Option<u64>,
@@ -97,6 +100,7 @@ impl Problem {
             detail: "not a lockside API response; check --url".to_owned(),
             state: None,
             holder: None,
+            key: None,
             retry_after: None,
         });
         Problem { status, retry_after, ..problem }.masked()

@@ -79,7 +79,7 @@ pub struct Group {
 
 impl Group {
     /// Starts the launcher of a command, without those variables that have no value here; it stops, and runs with the first [`Group::resume`].
-    pub fn launch(command: &[OsString], environment: [(&str, Option<String>); 5], stdin: OwnedFd) -> io::Result<Group> {
+    pub fn launch(command: &[OsString], environment: [(&str, Option<String>); 6], stdin: OwnedFd) -> io::Result<Group> {
         adopt_orphans();
         let mut launcher = Command::new(std::env::current_exe()?);
         launcher.args(["exec-launch", "--supervisor", &getpid().to_string(), "--"]).args(command);

@@ -7,6 +7,7 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::ExecFlags;
 use super::progress::{Progress, Standing};
@@ -31,6 +32,7 @@ pub enum Event {
     /// There is no lock.
     #[serde(skip)]
     Refused(Box<Problem>),
+    #[serde(skip)]
     Acquired(Lease),
     Renewed {
         valid_for_ms: u64,
@@ -38,9 +40,13 @@ pub enum Event {
     /// The lock is lost, or may be.
     Lost {
         reason: String,
+        /// Of several locks the one that is.
+        key: Option<String>,
     },
     /// A request with the lock's token has released it.
-    Released,
+    Released {
+        key: Option<String>,
+    },
     /// The sidecar ends and will release the lock.
     Draining {
         grace_ms: u64,
@@ -52,6 +58,8 @@ pub enum Event {
 /// A line of the wait. A field that Redis has not told yet is missing.
 #[derive(Debug, Deserialize)]
 pub struct Waiting {
+    /// Of several locks the one that it waits for.
+    pub key: Option<String>,
     pub position: Option<u64>,
     pub holder: Option<Holder>,
 }
@@ -66,6 +74,18 @@ pub struct Lease {
     pub limit: Option<u16>,
     valid_for_ms: u64,
     pub valid_until: String,
+    /// The leases of all locks, as the sidecar wrote them, where there are several; this is the first of them.
+    #[serde(skip)]
+    pub all: Option<String>,
+}
+
+/// The leases of several locks, of which that of KEY is the first.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Leases<'a> {
+    #[serde(borrow)]
+    leases: Vec<&'a RawValue>,
+    valid_for_ms: u64,
 }
 
 fn exclusive() -> String {
@@ -73,6 +93,30 @@ fn exclusive() -> String {
 }
 
 impl Lease {
+    /// The lease of a line, or of several the first, with what all of them promise.
+    fn read(line: &[u8]) -> Option<Lease> {
+        let Ok(Leases { leases, valid_for_ms }) = serde_json::from_slice(line) else {
+            return serde_json::from_slice(line).ok();
+        };
+        let read: Vec<Lease> =
+            leases.iter().map(|lease| serde_json::from_str(lease.get()).ok()).collect::<Option<_>>()?;
+        // Times of one form: the earliest is the first by its letters.
+        let valid_until = read.iter().map(|lease| lease.valid_until.clone()).min()?;
+        let all = serde_json::to_string(&leases).ok();
+        Some(Lease { valid_for_ms, valid_until, all, ..read.into_iter().next()? })
+    }
+
+    /// The keys and tokens of all, as a release names them; `None` where there is one.
+    pub fn named(&self) -> Option<Bytes> {
+        #[derive(Deserialize, serde::Serialize)]
+        struct Named {
+            key: String,
+            token: u64,
+        }
+        let leases: Vec<Named> = serde_json::from_str(self.all.as_deref()?).ok()?;
+        Some(Bytes::from(json!({"leases": leases}).to_string()))
+    }
+
     pub fn valid_for(&self) -> Duration {
         Duration::from_millis(self.valid_for_ms)
     }
@@ -87,6 +131,7 @@ impl Event {
         // A holder has a `meta`, which cannot be read behind a tag.
         let Named { event } = serde_json::from_slice(line).ok()?;
         match event.as_str() {
+            "acquired" => Lease::read(line).map(Event::Acquired),
             "waiting" => serde_json::from_slice(line).ok().map(Event::Waiting),
             "refused" => serde_json::from_slice::<Problem>(line).ok().map(|it| Event::Refused(Box::new(it.masked()))),
             _ => serde_json::from_slice(line).ok(),
@@ -160,7 +205,8 @@ impl<'a> Attempt<'a> {
             match event {
                 Some(Event::Acquired(lease)) => return Ok((hold, lease)),
                 Some(Event::Refused(problem)) => return Err(Failure::Refused(problem)),
-                Some(Event::Waiting(Waiting { position, holder })) => {
+                Some(Event::Waiting(Waiting { key, position, holder })) => {
+                    progress.waits_for(key.as_deref());
                     progress.stands(Standing::in_queue(position, holder.as_ref()));
                 }
                 Some(_) => {}
@@ -177,19 +223,25 @@ impl<'a> Attempt<'a> {
             "progress": true,
             "meta": meta(self.flags),
         });
-        if let mode @ Mode::Shared { limit } = self.flags.mode.mode() {
-            body["mode"] = mode.label().into();
-            if let Some(limit) = limit {
-                body["limit"] = limit.into();
-            }
-        }
+        let flags = self.flags;
+        let path = if flags.also.is_empty() {
+            set_mode(&mut body, flags.mode.mode());
+            format!("{}/hold", path_of(flags.key.as_str()))
+        } else {
+            let keys = std::iter::once(&flags.key).chain(&flags.also).map(|key| {
+                let mut entry = json!({"key": key.as_str()});
+                set_mode(&mut entry, flags.mode.mode());
+                entry
+            });
+            body["keys"] = keys.collect();
+            "/v1/bundles/hold".to_owned()
+        };
         let terms = &self.flags.terms;
         for (name, term) in [("delayMs", terms.delay), ("minHoldMs", terms.min_hold()), ("maxHoldMs", terms.max_hold)] {
             if let Some(term) = term {
                 body[name] = millis(term).into();
             }
         }
-        let path = format!("{}/hold", path_of(self.flags.key.as_str()));
         let connection = self.sidecar.connect().await?.named(&self.name);
         let socket = connection.socket.try_clone().map_err(|error| Failure::NoSidecar(error.to_string()))?;
         let answer = connection.send("POST", &path, Bytes::from(body.to_string())).await?;
@@ -198,6 +250,15 @@ impl<'a> Attempt<'a> {
             return Err(Failure::Refused(Box::new(Problem::read(answer).await)));
         }
         Ok(Hold { body: answer.into_body(), buffer: BytesMut::new(), socket })
+    }
+}
+
+fn set_mode(body: &mut serde_json::Value, mode: Mode) {
+    if let Mode::Shared { limit } = mode {
+        body["mode"] = mode.label().into();
+        if let Some(limit) = limit {
+            body["limit"] = limit.into();
+        }
     }
 }
 

@@ -57,6 +57,10 @@ pub struct ExecFlags {
     #[command(flatten)]
     mode: ModeFlags,
 
+    /// A further lock to run under, all or none; again for each. They are told in LOCKSIDE_LEASES
+    #[arg(long, value_name = "KEY", value_parser = key, conflicts_with_all = TERMS)]
+    also: Vec<Key>,
+
     /// Exit code for a lock that is held, or was for as long as --wait; 1 to 255
     #[arg(short = 'E', long, value_name = "N", default_value_t = exit::NOT_ACQUIRED, value_parser = clap::value_parser!(u8).range(1..))]
     conflict_exit_code: u8,
@@ -91,6 +95,9 @@ struct WaitFlags {
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = wait_bound)]
     connect_wait: Duration,
 }
+
+/// What only one lock can have.
+const TERMS: [&str; 5] = ["at_most_every", "min_hold", "delay", "max_hold", "rest"];
 
 /// With whom the lock is shared.
 #[derive(Args, Debug)]
@@ -163,7 +170,8 @@ impl WaitFlags {
 pub const HELP: &str = "\
 The command finds its lock in LOCKSIDE_KEY, LOCKSIDE_TOKEN (fencing token; pass it to the protected resource), \
 LOCKSIDE_VALID_UNTIL (the end of the lease when it was granted), LOCKSIDE_MODE (exclusive or shared) and, with --limit, \
-LOCKSIDE_LIMIT. Signals go to its whole process group. When the lock is \
+LOCKSIDE_LIMIT. With --also they are those of KEY, LOCKSIDE_VALID_UNTIL is the least of all, and LOCKSIDE_LEASES is a JSON array with \
+the leases of all. Signals go to its whole process group. When the lock is \
 about to be lost, the command and all its descendants get SIGTERM, and a fifth of --ttl later (10 s at most) SIGKILL, \
 before the lease ends; after a force-release SIGKILL comes within a second. Background processes left by a command that \
 ended by itself continue without the lock.
@@ -190,6 +198,7 @@ Exit code: the command's (128 + n when signal n ended it), or
 
 Example: lockside exec nightly-report -- ./report.sh --full
 Example: lockside exec --at-most-every 10m report -- ./report.sh
+Example: lockside exec account-1 --also account-2 -- ./transfer.sh
 Example: lockside exec --limit 3 encode -- ./encode.sh
 Example: lockside exec --try --ttl 10s job -- sh -c './job \"$LOCKSIDE_TOKEN\"'";
 

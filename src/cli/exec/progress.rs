@@ -68,6 +68,13 @@ impl Progress {
         Progress { key: printable(flags.key.as_str()), is_quiet: flags.quiet, next, told: None, now: None }
     }
 
+    /// Of several locks, the one that is waited for.
+    pub fn waits_for(&mut self, key: Option<&str>) {
+        if let Some(key) = key {
+            self.key = printable(key);
+        }
+    }
+
     pub fn stands(&mut self, standing: Standing) {
         self.now = Some(standing);
     }

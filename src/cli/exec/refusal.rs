@@ -13,10 +13,12 @@ pub async fn tell(failure: Failure, sidecar: &Sidecar, flags: &ExecFlags) -> u8 
     match failure {
         Failure::Refused(problem) => match (problem.code.as_str(), problem.status) {
             ("held" | "wait-timeout", _) => {
+                let key_in_the_way = problem.key.as_deref().unwrap_or(flags.key.as_str());
+                let key = printable(key_in_the_way);
                 let is_resting = problem.state.as_deref() == Some("resting");
                 let holder = match problem.holder {
                     Some(holder) => Some(holder),
-                    None => sidecar.holder(flags.key.as_str()).await.ok().flatten(),
+                    None => sidecar.holder(key_in_the_way).await.ok().flatten(),
                 };
                 complain(format!("`{key}` {}", held(holder.as_ref(), is_resting, flags)));
                 flags.conflict_exit_code

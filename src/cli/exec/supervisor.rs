@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use bytes::Bytes;
 use rustix::process::Signal as Number;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
@@ -53,10 +54,12 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
     // A cap may be shorter than the ttl: what is left for an end in order follows from what is promised.
     let ttl = flags.ttl.min(lease.valid_for());
     let kill_timer = KillTimer::new(heartbeat.heard(), lease.valid_for(), ttl);
+    let all = lease.named();
     let environment = [
         ("LOCKSIDE_KEY", Some(flags.key.as_str().to_owned())),
         ("LOCKSIDE_TOKEN", Some(lease.token.to_string())),
         ("LOCKSIDE_VALID_UNTIL", Some(lease.valid_until)),
+        ("LOCKSIDE_LEASES", lease.all),
         ("LOCKSIDE_MODE", Some(lease.mode)),
         ("LOCKSIDE_LIMIT", lease.limit.map(|limit| limit.to_string())),
     ];
@@ -76,14 +79,18 @@ async fn guard(flags: &ExecFlags) -> Result<u8, u8> {
     };
     let code = supervisor.watch().await;
     if supervisor.hold.is_some() && code != exit::NOT_STOPPED {
-        release(&sidecar, flags, lease.token).await;
+        release(&sidecar, flags, lease.token, all).await;
     }
     Ok(code)
 }
 
 /// So that the lock is free, or rests, when we have ended, and not only soon after. The stream goes after it, which keeps the
 /// lock meanwhile.
-async fn release(sidecar: &Sidecar, flags: &ExecFlags, token: u64) {
+async fn release(sidecar: &Sidecar, flags: &ExecFlags, token: u64, all: Option<Bytes>) {
+    if let Some(all) = all {
+        let _ = tokio::time::timeout(RELEASE, sidecar.tell("POST", "/v1/bundles/release", all)).await;
+        return;
+    }
     let path = format!("{}?token={token}", path_of(flags.key.as_str()));
     let Some(rest) = flags.terms.rest else {
         let _ = tokio::time::timeout(RELEASE, sidecar.ask("DELETE", &path)).await;
@@ -182,11 +189,19 @@ impl Supervisor {
         match event {
             Some(Event::Renewed { valid_for_ms }) => self.kill_timer.renewed(said, Duration::from_millis(valid_for_ms)),
             Some(Event::Draining { grace_ms }) => self.kill_timer.ends_within(said, Duration::from_millis(grace_ms)),
-            Some(Event::Lost { reason }) => self.lose(&printable(&reason)),
-            Some(Event::Released) => self.lose("released"),
+            Some(Event::Lost { reason, key }) => self.lose_one(key, &printable(&reason)),
+            Some(Event::Released { key }) => self.lose_one(key, "released"),
             Some(Event::Waiting(_) | Event::Refused(_) | Event::Acquired(_) | Event::Unknown) => {}
             None => self.lose("the connection to the sidecar was lost"),
         }
+    }
+
+    /// One of the locks, by its key where there are several.
+    fn lose_one(&mut self, key: Option<String>, why: &str) {
+        if let Some(key) = key {
+            self.key = printable(&key);
+        }
+        self.lose(why);
     }
 
     fn lose(&mut self, why: &str) {

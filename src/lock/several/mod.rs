@@ -76,8 +76,9 @@ impl Locks {
         let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
             let longest_ms = engine.shared.max_ttl_ms;
-            let checked = engine.renew_each(&leases, &record::claim(owner.claim()), None, How::Check { longest_ms });
-            checked.await.map_err(|failure| match failure {
+            let identity = record::claim(owner.claim());
+            let checked = engine.renew_each(&leases, &identity, None, How::Check { longest_ms }).await;
+            checked.map_err(|failure| match failure {
                 LockFailure::Redis(failure) => failure.of_a_read().into(),
                 failure => failure,
             })

@@ -24,7 +24,7 @@ enum Rule {
 }
 
 /// Each operation, by its id in openapi.json.
-const TABLE: [(&str, Rule); 29] = [
+const TABLE: [(&str, Rule); 34] = [
     ("adminLock", Rule::Needs(LOCK, 200, 403)),
     ("adminRemoveLock", Rule::Needs(LOCK, 403, 403)),
     ("getAllActiveLocks", Rule::Filtered),
@@ -41,6 +41,11 @@ const TABLE: [(&str, Rule); 29] = [
     ("showQueue", Rule::Needs(READ, 200, 403)),
     ("fenceLock", Rule::Needs(READ, 200, 403)),
     ("holdLock", Rule::Needs(LOCK, 200, 403)),
+    ("acquireBundle", Rule::Needs(LOCK, 201, 403)),
+    ("renewBundle", Rule::Needs(LOCK, 200, 403)),
+    ("releaseBundle", Rule::Needs(LOCK, 204, 403)),
+    ("releaseBundleByPost", Rule::Needs(LOCK, 204, 403)),
+    ("holdBundle", Rule::Needs(LOCK, 200, 403)),
     ("showElection", Rule::Needs(SIGHT, 200, 403)),
     ("resign", Rule::Needs(LOCK, 204, 403)),
     ("streamElection", Rule::Needs(SIGHT, 200, 403)),
@@ -87,11 +92,25 @@ fn operations(document: &Value) -> Vec<(String, String, String)> {
 
 /// Operations that are tried with a key that is free.
 fn wants_free(id: &str) -> bool {
-    matches!(id, "adminLock" | "createLeasableLock" | "acquireLock" | "holdLock" | "tryLock" | "showQueue")
+    matches!(
+        id,
+        "adminLock"
+            | "createLeasableLock"
+            | "acquireLock"
+            | "holdLock"
+            | "acquireBundle"
+            | "holdBundle"
+            | "tryLock"
+            | "showQueue"
+    )
 }
 
-fn body_of(id: &str, key: &str) -> Option<Value> {
+fn body_of(id: &str, key: &str, token: &Value) -> Option<Value> {
     match id {
+        "acquireBundle" | "holdBundle" => Some(json!({"keys": [{"key": key}]})),
+        "renewBundle" | "releaseBundle" | "releaseBundleByPost" => {
+            Some(json!({"leases": [{"key": key, "token": token}]}))
+        }
         "adminLock" | "adminRemoveLock" => Some(json!({"route": "k", "id": key})),
         "createLeasableLock" => Some(json!({"key": key, "leasePeriod": 30})),
         "tryLock" => Some(json!({"resourceId": key, "lockOwner": "o", "expiryInSeconds": 30})),
@@ -141,7 +160,7 @@ async fn every_route_allows_those_with_its_verb_and_no_others() {
                 _ => String::new(),
             };
             let call = guarded.ask(&who, method, &format!("{path}{query}"));
-            let call = match body_of(id, &key) {
+            let call = match body_of(id, &key, &lease["token"]) {
                 Some(body) => call.json(&body),
                 None => call,
             };
@@ -149,7 +168,8 @@ async fn every_route_allows_those_with_its_verb_and_no_others() {
                 eventually("it leads", super::SOON, leads).await;
             }
             let what = format!("{id} by {name}");
-            let is_stream = matches!(id.as_str(), "watchLock" | "watchLocks" | "streamElection" | "holdLock");
+            let is_stream =
+                matches!(id.as_str(), "watchLock" | "watchLocks" | "streamElection" | "holdLock" | "holdBundle");
             match rule {
                 Rule::Needs(needed, allowed, denied) => {
                     let may = needed.iter().any(|verb| verbs.contains(verb));
@@ -163,7 +183,8 @@ async fn every_route_allows_those_with_its_verb_and_no_others() {
                     let is_said = answer.header("lockside-reason") == Some("missing-permission");
                     assert_eq!(is_said, !may && *denied == 403, "{what}: {:?}", answer.headers);
                     // Who renews has sent the token, and is told whose lease that is.
-                    let is_renewal = may && matches!(id.as_str(), "renewLock" | "refreshLeasableLock_3");
+                    let is_renewal =
+                        may && matches!(id.as_str(), "renewLock" | "renewBundle" | "refreshLeasableLock_3");
                     if !verbs.contains(&"read") && !is_renewal {
                         shows_nothing(&answer, &token, &what);
                     }

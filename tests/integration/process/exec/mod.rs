@@ -4,6 +4,7 @@ mod descendants;
 mod loss;
 mod outcomes;
 mod refusals;
+mod several;
 mod shared;
 mod signals;
 mod terminal;
