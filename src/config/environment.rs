@@ -7,8 +7,8 @@ use super::Mistake;
 /// What every name of ours begins with.
 const PREFIX: &str = "LOCKSIDE_";
 /// What `exec` sets for its command, which may be another lockside.
-const SET_BY_EXEC: [&str; 5] =
-    ["LOCKSIDE_KEY", "LOCKSIDE_TOKEN", "LOCKSIDE_VALID_UNTIL", "LOCKSIDE_MODE", "LOCKSIDE_LIMIT"];
+const SET_BY_EXEC: [&str; 6] =
+    ["LOCKSIDE_KEY", "LOCKSIDE_TOKEN", "LOCKSIDE_VALID_UNTIL", "LOCKSIDE_LEASES", "LOCKSIDE_MODE", "LOCKSIDE_LIMIT"];
 /// Longest part of a name that is shown or compared, characters.
 const LONGEST: usize = 64;
 

@@ -14,6 +14,7 @@ use super::cursor;
 use super::dapr::messages::{TryLockRequest, UnlockRequest};
 use super::dapr::{Asked, LockBody, frame};
 use super::leases::{CreateBody, token_in};
+use super::native::bundles;
 use super::native::request::{AcquireBody, idempotency_key, key_in};
 use super::pagination::{MAX_LIMIT, Page};
 use super::route::{Operation, Route, resolve};
@@ -169,6 +170,12 @@ pub fn native(data: &[u8]) {
         Owner { kind: OwnerKind::User, id: "alice".to_owned(), label: None, description: None, credential: None };
     if let Ok(attempt) = read(Some(alice.clone())) {
         assert_eq!(attempt.owner, alice);
+    }
+    if let Ok(bundle) = bundles::request::acquire(body) {
+        let (order, keys) = (bundle.order, bundle.keys);
+        assert!((1..=bundles::request::MOST_KEYS).contains(&keys.len()) && order.len() == keys.len());
+        assert!(keys.windows(2).all(|pair| pair[0].0 < pair[1].0), "in order, and none twice");
+        assert!(keys.iter().all(|(key, _)| order.contains(key)));
     }
 }
 

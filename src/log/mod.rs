@@ -24,6 +24,7 @@ const TARGETS: [(&str, &str); 23] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("auth", "lockside.auth"),
+    ("bundle", "lockside.lock"),
     ("cli", "lockside.server"),
     ("config", "lockside.config"),
     ("directory", "lockside.auth"),

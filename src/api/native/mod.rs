@@ -1,6 +1,6 @@
 //! The native API: what app developers use from any language. JSON, and a truthful outcome in every error.
 
-mod bundles;
+pub mod bundles;
 mod connection;
 mod elections;
 mod events;

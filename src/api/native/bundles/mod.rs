@@ -3,7 +3,7 @@
 mod acquire;
 mod group;
 mod hold;
-mod request;
+pub mod request;
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};

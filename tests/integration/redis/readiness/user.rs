@@ -132,6 +132,17 @@ async fn native(sidecar: &Sidecar) {
     does(sidecar, "bob", "DELETE /v1/locks/pool?force=true", Value::Null, 204).await;
 }
 
+/// Several keys in one step.
+async fn bundles(sidecar: &Sidecar) {
+    let keys = json!([{"key": "one"}, {"key": "two", "mode": "shared"}]);
+    let bundle = does(sidecar, "alice", "POST /v1/bundles", json!({"keys": keys}), 201).await;
+    does(sidecar, "bob", "POST /v1/bundles", json!({"keys": keys}), 409).await;
+    let leases = bundle["leases"].as_array().expect("leases").iter();
+    let named: Value = leases.map(|lease| json!({"key": lease["key"], "token": lease["token"]})).collect();
+    does(sidecar, "alice", "PUT /v1/bundles", json!({"leases": named}), 200).await;
+    does(sidecar, "alice", "POST /v1/bundles/release", json!({"leases": named}), 204).await;
+}
+
 /// One watches a key that is taken meanwhile, and another all keys.
 async fn watching(sidecar: &Sidecar) {
     let stream = |path: &str| sidecar.call("GET", path).cookie(&jwt::reader("bob")).open();
@@ -219,6 +230,7 @@ async fn all_works_as_the_shipped_user_and_redis_refuses_nothing() {
     admin(&first).await;
     leases(&first).await;
     native(&first).await;
+    bundles(&first).await;
     watching(&first).await;
     waiting(&first, &second).await;
     // They connect, greet and subscribe anew.
