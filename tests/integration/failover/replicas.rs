@@ -57,6 +57,10 @@ async fn a_grant_that_too_few_replicas_have_is_taken_back_and_a_renewal_is_unkno
         assert_eq!(refused.json()["code"], "redis-refused", "it was reached");
         assert_eq!(locks(&master), 1, "taken back before the answer");
     }
+    let several = json!({"keys": [{"key": "during"}, {"key": "during-too", "mode": "shared"}], "ttlMs": 60_000});
+    let refused = sidecar.call("POST", "/v1/bundles").json(&several).send().await;
+    assert_eq!((refused.status, refused.json()["outcome"].as_str()), (503, Some("not-applied")), "{}", refused.text());
+    assert_eq!(locks(&master), 1, "each key is rolled back before the answer");
     let renewal = sidecar.call("PUT", &before).json(&json!({})).send().await;
     assert_eq!((renewal.status, renewal.json()["outcome"].as_str()), (504, Some("unknown")), "{}", renewal.text());
     // What promises nothing waits for nobody.
