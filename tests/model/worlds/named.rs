@@ -81,7 +81,7 @@ fn shared() -> Vec<Named> {
         ),
         world(
             "a repeated attempt to share whose callers hang up",
-            &[(0, "x", &[repeats.clone()]), (1, "x", &[repeats])],
+            &[(0, "x", slice::from_ref(&repeats)), (1, "x", slice::from_ref(&repeats))],
             BREAK,
             0,
         ),
