@@ -3,7 +3,7 @@
 -- ARGV[..]  of each operation: its name, how many keys and how many arguments it has, and its arguments
 -- Returns a row of each operation, as its own script has it, but for
 --         "granted TOKEN SINCE_MS VALID_UNTIL_MS", "released"    short for a row of these words
---       | {"held", lease, valid_until_ms, left_ms}, {"renewed", lease, valid_until_ms, left_ms}
+--       | {"released", lease}, {"held", lease, valid_until_ms, left_ms}, {"renewed", lease, valid_until_ms, left_ms}
 --       | {"error", text, how}   where the script fails; how: "returned" by it, or "raised" in it, perhaps behind a change
 -- head.lua stands before this text, and then whole_operations, which makes all other functions: of what it returns, <name>
 -- is the script <name>.lua as a function of its KEYS and ARGV.
@@ -95,14 +95,14 @@ while at < #ARGV do
     end
   elseif name == 'release' then
     local lock, tokens, queue, watch = unpack(KEYS, next_key, next_key + 3)
-    local key, token, identity, sending, rest_ms = ARGV[at + 3], unpack(ARGV, at + 7, at + 10)
+    local key, token, identity, sending, rest_ms, how = ARGV[at + 3], unpack(ARGV, at + 7, at + 11)
     local lease = token ~= '' and sending == '' and rest_ms == '' and redis.pcall('GETRANGE', lock, '0', FIRST_READ_END)
     local mine = LEASE .. token .. '",' .. identity
     if type(lease) == 'string' and #lease < FIRST_READ and string.sub(lease, 1, #mine) == mine
       and not string.find(lease, ',"hold":"', 1, true) and not string.find(lease, ',"terms":"', 1, true)
       and redis.pcall('EXISTS', queue, watch) == 0
       and type(redis.pcall('ZREM', tokens, key)) == 'number' and redis.pcall('DEL', lock) == 1 then
-      row = 'released'
+      row = how == '' and 'released' or {'released', lease}
     end
   else
     local lock = KEYS[next_key]

@@ -8,10 +8,10 @@
 -- ARGV[7] sending   of an attempt that releases what it was told of, and nothing that a later sending was told of, too;
 --                   or "" for a caller that has the token
 -- ARGV[8] rest_ms   the key stays taken for so long from now on at least; or "" for no longer than the terms say
--- ARGV[9] resigns   "yes" for a sending whose holder has stopped counting on the lease already, which the next waiter is to
---                   know; else ""
+-- ARGV[9] how       "resigns" for a sending whose holder has stopped counting on the lease already, which the next waiter is
+--                   to know; "shows" for a caller that is to be shown what it released; else ""
 -- ARGV[10] not_after see lease.lua
--- Returns {"released"}
+-- Returns {"released"}         or {"released", lease} where it is shown
 --       | {"lost"}           nothing lies under the key, or of the leases that share it none has this token
 --       | {"told"}           another sending was told of the lease later: it stays, without this one
 --       | {"other", lease}   not this owner's lease (of this token); the caller tells lost from not yours
@@ -25,7 +25,7 @@
 local lock, tokens, queue, watch = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local key, push                  = ARGV[1], ARGV[4]
 local token, identity            = ARGV[5], ARGV[6]
-local sending, rest_ms, resigns  = ARGV[7], ARGV[8], ARGV[9]
+local sending, rest_ms, how      = ARGV[7], ARGV[8], ARGV[9]
 local not_after                  = ARGV[10]
 
 local refusal = late(not_after)
@@ -99,9 +99,9 @@ else
     end
     store(lock, share, lease, rest, free_from, was)
     tell_watchers(watch, queue, push, 'released', key, token_of(lease))
-    return {'released'}
+    return {'released', how == 'shows' and shown(lease, share) or nil}
   end
 end
 local is_shared_still = remove(lock, tokens, key, share)
-pass_on(KEYS, ARGV, token_of(lease), 'released', resigns ~= '', is_shared_still)
-return {'released'}
+pass_on(KEYS, ARGV, token_of(lease), 'released', how == 'resigns', is_shared_still)
+return {'released', how == 'shows' and shown(lease, share) or nil}

@@ -9,10 +9,11 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::api::{self, Api, Context, DaprGrpc};
+use crate::audit::Audit;
 use crate::config::{Address, AuthConfig, Config, ListenConfig, ProcessConfig, SocketAccess};
 use crate::directory::Directory;
 use crate::drain::Drain;
@@ -69,14 +70,18 @@ impl App {
 
     /// Serves until the drain begins. Then it is not ready, accepts no connections, lets each request under way end, and
     /// rolls back unconfirmed grants; the ops listener ends last. Returns whether all ended within the grace.
-    /// `look_at_files` has the files of secrets read at once, and not only at their next turn.
-    pub async fn run(self, drain: Drain, look_at_files: Arc<Notify>) -> io::Result<bool> {
+    /// `look_at_files` has the files of secrets and of the audit trail looked at at once, and not only at their next turn.
+    pub async fn run(self, drain: Drain, mut look_at_files: watch::Receiver<()>) -> io::Result<bool> {
         let App { config, mut api, ops } = self;
         let config = Arc::new(config);
         let metrics = Arc::new(Metrics::new());
+        let (audit, trail) = match &config.audit {
+            Some(audit) => Audit::start(audit, &metrics).map(|(audit, trail)| (Some(audit), Some(trail)))?,
+            None => (None, None),
+        };
         let parts = Parts {
             config: Arc::clone(&config),
-            shared: Arc::new(Shared::new(&config.locks, drain.clone(), Arc::clone(&metrics))),
+            shared: Arc::new(Shared::new(&config.locks, drain.clone(), Arc::clone(&metrics), audit.clone())),
             elections: Arc::new(Elections::new(&config.elections, &metrics)),
             quotas: quotas(&config, &metrics),
             metrics,
@@ -95,7 +100,14 @@ impl App {
         tokio::spawn(worker.locks.sweep());
         let (locks, holds) = (worker.locks.clone(), Arc::clone(&parts.holds));
         parts.elections.start(&Keeper { locks, holds, drain: drain.clone(), grace: parts.hold_grace() });
-        tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics), look_at_files));
+        tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics), look_at_files.clone()));
+        if let Some(audit) = audit {
+            tokio::spawn(async move {
+                while look_at_files.changed().await.is_ok() {
+                    audit.look();
+                }
+            });
+        }
 
         let (locks, directory) = (worker.locks.clone(), worker.directory.clone());
         tokio::spawn(readiness::watch(Arc::clone(&readiness), locks, directory, config.locks.max_ttl_ms));
@@ -115,11 +127,18 @@ impl App {
             all_ended &=
                 tokio::task::spawn_blocking(move || ended.join()).await.ok().and_then(Result::ok).unwrap_or(false);
         }
+        // Behind all that can write a line, and while its counter can still be read.
+        if let Some(trail) = trail {
+            let _ = tokio::task::spawn_blocking(move || trail.end(LAST_LINES)).await;
+        }
         end_ops.send_replace(true);
         let _ = tokio::time::timeout(Duration::from_secs(1), ops_servers.join_all()).await;
         Ok(all_ended)
     }
 }
+
+/// How long the last lines of the audit trail may take.
+const LAST_LINES: Duration = Duration::from_secs(5);
 
 /// What callers may have at once, where a flag or a policy may limit it.
 fn quotas(config: &Config, metrics: &Arc<Metrics>) -> Option<Arc<Quotas>> {

@@ -39,6 +39,7 @@ pub mod lock;
 
 pub mod quota;
 
+pub mod audit;
 pub mod auth;
 pub mod directory;
 pub mod policy;

@@ -90,6 +90,8 @@ metrics! {
     denied: IntCounterVec = "lockside_denied_total" ["verb"];
     /// Requests refused because their caller was at a limit of its own, by the limit.
     quota_exceeded: IntCounterVec = "lockside_quota_exceeded_total" ["limit"];
+    /// Lines of the audit trail that could not be written; no sample without --audit.
+    audit_lost: IntCounterVec = "lockside_audit_lost_total" [];
     /// Always 1; the labels say what runs.
     build_info: IntGaugeVec = "lockside_build_info" ["version"];
 }

@@ -8,6 +8,7 @@ mod tests;
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::fmt::{self, Display, Formatter, Write};
+use std::net::SocketAddr;
 use std::num::NonZeroU128;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -22,6 +23,8 @@ const LONGEST_ID: usize = 64;
 /// A request that is being served.
 #[derive(Default)]
 pub struct Request {
+    /// `None` where nothing came over a connection.
+    peer: Option<Remote>,
     /// What the caller sent to name it; most send nothing.
     sent: Option<Arc<Sent>>,
     /// Its number in this process; 0 until one is needed.
@@ -49,11 +52,28 @@ struct Named {
     caller: Caller,
 }
 
+/// Where a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Remote {
+    Tcp(SocketAddr),
+    /// A process of this machine, over a unix socket.
+    Unix,
+}
+
+impl Display for Remote {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Remote::Tcp(address) => address.fmt(f),
+            Remote::Unix => f.write_str("unix"),
+        }
+    }
+}
+
 /// Who asks.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Caller {
-    /// A user whose token was verified.
-    User(Box<str>),
+    /// A user whose token was verified, and how it was sent.
+    User(Box<str>, Sender),
     /// A caller with the API token.
     System,
     /// A caller with an API token of its own, by its name.
@@ -63,10 +83,17 @@ pub enum Caller {
     Anonymous,
 }
 
+/// By what a user's token was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sender {
+    Header,
+    Cookie,
+}
+
 impl Caller {
     pub fn kind(&self) -> &'static str {
         match self {
-            Caller::User(_) => "user",
+            Caller::User(..) => "user",
             Caller::System | Caller::Token(_) => "system",
             Caller::Anonymous => "anonymous",
         }
@@ -74,7 +101,7 @@ impl Caller {
 
     pub fn id(&self) -> &str {
         match self {
-            Caller::User(id) | Caller::Token(id) => id,
+            Caller::User(id, _) | Caller::Token(id) => id,
             other => other.kind(),
         }
     }
@@ -97,6 +124,10 @@ impl Request {
         let id = fit(ids).map(Box::from);
         let sent = Sent { id, wants_id, trace_id: only(traces).and_then(trace_id) };
         Request { sent: Some(Arc::new(sent)), ..Request::default() }
+    }
+
+    pub fn from_peer(self, peer: Remote) -> Request {
+        Request { peer: Some(peer), ..self }
     }
 
     /// Runs what serves the request.
@@ -128,6 +159,7 @@ impl Request {
     fn continued(&self) -> Request {
         let written = self.is_written_elsewhere.get_or_init(Arc::default);
         Request {
+            peer: self.peer,
             sent: self.sent.clone(),
             number: Cell::new(self.number()),
             named: self.named.clone(),
@@ -176,6 +208,29 @@ pub fn id_for_answer() -> Option<String> {
         (request.is_written.get() || written_elsewhere || is_wanted).then(|| request.id())
     });
     id.ok().flatten()
+}
+
+/// All that is known of a request.
+pub struct Account {
+    pub key: Option<Arc<str>>,
+    pub token: Option<u64>,
+    /// That a service caller names.
+    pub owner: Option<Box<str>>,
+    pub caller: Caller,
+    pub peer: Remote,
+    pub request_id: String,
+    pub trace_id: Option<String>,
+}
+
+/// Of the request that is being served; `None` for what this process does of its own accord.
+pub fn account() -> Option<Account> {
+    let account = CURRENT.try_with(|request| {
+        let peer = request.peer?;
+        let Named { key, token, owner, caller } = request.named.borrow().clone();
+        let trace_id = request.sent.as_ref().and_then(|sent| sent.trace_id).map(|id| format!("{id:032x}"));
+        Some(Account { key, token, owner, caller, peer, request_id: request.id(), trace_id })
+    });
+    account.ok().flatten()
 }
 
 /// Who asks.

@@ -16,7 +16,7 @@ use crate::json::string_or_integer;
 use crate::lock::{Acquired, Attempt, Changed, Holder, Key, Lease, LeaseRef, Owner, Reentry, State, Token, Ttl};
 use crate::policy::Verb;
 use crate::quota::Quota;
-use crate::request::{self, Caller};
+use crate::request::{self, Caller, Sender};
 use crate::server::{Body, Response, read_body};
 
 /// Headers with a lease's token and with whether it was created or renewed, for which the bodies have no room.
@@ -86,7 +86,7 @@ pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response
 async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failure> {
     let claims = cx.authenticator.cookie_claims(request.headers())?;
     if let Some(id) = &claims.subject {
-        request::asked_by(Caller::User(id.as_str().into()));
+        request::asked_by(Caller::User(id.as_str().into(), Sender::Cookie));
     }
     cx.gate.admit_page(request.method(), request.headers())?;
     if !claims.manages_locks {

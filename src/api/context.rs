@@ -23,7 +23,7 @@ use crate::log::LogThrottle;
 use crate::metrics::Metrics;
 use crate::quota::Quotas;
 use crate::readiness::Readiness;
-use crate::request::{self, Caller};
+use crate::request::{self, Caller, Sender};
 use crate::server::Address;
 
 /// What one listener's handlers share.
@@ -66,11 +66,16 @@ impl Context {
         (directory, quotas): (Option<Directory>, Option<Arc<Quotas>>),
         (metrics, readiness, drain): (Arc<Metrics>, Arc<Readiness>, Drain),
     ) -> Context {
+        let enforcement = settings
+            .auth
+            .policy
+            .clone()
+            .map(|policy| Arc::new(Enforcement::new(policy, Arc::clone(&metrics), locks.audit().cloned())));
         Context {
             locks,
             holds,
             authenticator: Authenticator::new(settings.auth),
-            enforcement: settings.auth.policy.clone().map(|it| Arc::new(Enforcement::new(it, Arc::clone(&metrics)))),
+            enforcement,
             quotas,
             directory,
             gate: Gate::new(settings.listen, listener),
@@ -122,7 +127,11 @@ impl Context {
     pub async fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Failure> {
         match self.authenticator.principal(request.headers())? {
             Principal::User(user) => {
-                request::asked_by(Caller::User(user.id.as_str().into()));
+                let sender = match user.credential {
+                    Credential::Header => Sender::Header,
+                    Credential::Cookie => Sender::Cookie,
+                };
+                request::asked_by(Caller::User(user.id.as_str().into(), sender));
                 if user.credential == Credential::Cookie {
                     self.gate.admit_page(request.method(), request.headers())?;
                 }

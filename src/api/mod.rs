@@ -2,6 +2,7 @@
 
 mod admin;
 mod answer;
+mod audit;
 mod body;
 mod caller;
 mod context;
@@ -41,8 +42,10 @@ use hyper::{HeaderMap, Method, Request};
 
 use crate::headers::values;
 use crate::log::Suppressed;
+use crate::policy::Verb;
 use crate::request;
 use crate::server::{Handler, Peer, REQUEST_ID, Response};
+use audit::Refusal;
 pub use context::Context;
 pub use dapr::DaprGrpc;
 use failure::Failure;
@@ -57,7 +60,7 @@ pub struct Api(pub Arc<Context>);
 impl Handler for Api {
     async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response {
         let begun = Instant::now();
-        request_of(request.headers()).serve(answer(&self.0, request, peer, begun)).await
+        request_of(request.headers()).from_peer(peer.remote()).serve(answer(&self.0, request, peer, begun)).await
     }
 }
 
@@ -79,6 +82,10 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         Route::Found(operation) => operation.label(),
         Route::WrongMethod(_) | Route::SlashInKey | Route::Nowhere => "none",
     };
+    let verb = match &route {
+        Route::Found(operation) => cx.audited_verb(operation, parts.uri.query()),
+        Route::WrongMethod(_) | Route::SlashInKey | Route::Nowhere => None,
+    };
     let (method, origin) = (parts.method.clone(), cx.gate.allowed_origin(&parts.headers).cloned());
     let answered = match cx.gate.admit(&parts).map(|()| cx.gate.preflight(&parts)) {
         Err(failure) => Err(failure),
@@ -89,7 +96,7 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
     let mut response = answered.unwrap_or_else(|failure| answer::to(failure, dialect, language, &cx.docs));
     let (dialect, status) = (dialect.label(), response.status());
     let is_fault = status.is_server_error();
-    Served { method: &method, dialect, operation, status: status.as_u16(), is_fault, begun }.told(cx, failed);
+    Served { method: &method, dialect, operation, status: status.as_u16(), is_fault, begun, verb }.told(cx, failed);
     cors::admit(origin, cx.gate.has_allowed_origins(), response.headers_mut());
     complete(response.headers_mut());
     response
@@ -110,6 +117,8 @@ struct Served<'a> {
     /// Whether it failed, and not by what was sent.
     is_fault: bool,
     begun: Instant,
+    /// What it asked for, where the audit trail is to know it.
+    verb: Option<Verb>,
 }
 
 /// Why it was not answered as asked.
@@ -118,6 +127,7 @@ struct Failed {
     outcome: &'static str,
     reason: String,
     is_draining: bool,
+    refusal: Option<Refusal>,
 }
 
 impl Failed {
@@ -127,6 +137,7 @@ impl Failed {
             outcome: failure.outcome(),
             reason: failure.reason().to_owned(),
             is_draining: matches!(failure, Failure::Draining),
+            refusal: failure.refusal(),
         }
     }
 }
@@ -134,10 +145,13 @@ impl Failed {
 impl Served<'_> {
     /// Counts the request, and writes of it what the log must say.
     fn told(self, cx: &Context, failed: Option<Failed>) {
-        let Served { method, dialect, operation, status, is_fault, begun } = self;
+        let Served { method, dialect, operation, status, is_fault, begun, verb } = self;
+        if let (Some(audit), Some(Failed { refusal: Some(refusal), .. })) = (cx.locks.audit(), &failed) {
+            audit::refused(audit, verb, *refusal);
+        }
         let took = begun.elapsed();
         let (code, outcome, reason, is_draining) = match failed {
-            Some(Failed { code, outcome, reason, is_draining }) => (code, Some(outcome), reason, is_draining),
+            Some(Failed { code, outcome, reason, is_draining, .. }) => (code, Some(outcome), reason, is_draining),
             None => ("ok", None, String::new(), false),
         };
         cx.metrics.request(dialect, operation, code, took);

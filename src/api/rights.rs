@@ -6,7 +6,9 @@ use std::time::Instant;
 
 use aws_lc_rs::hmac;
 
+use super::audit;
 use super::failure::{Denial, Failure, OfBundle, Queue};
+use crate::audit::{Audit, Event};
 use crate::lock::{Expiry, Hidden, Holder, Key, Lease, Locks, Owner, OwnerKind, State, Token, Under};
 use crate::log::{LogThrottle, Suppressed};
 use crate::metrics::Metrics;
@@ -18,14 +20,15 @@ pub struct Enforcement {
     policy: Reloaded<Policy>,
     metrics: Arc<Metrics>,
     throttle: LogThrottle,
+    audit: Option<Audit>,
 }
 
 impl Enforcement {
-    pub fn new(policy: Reloaded<Policy>, metrics: Arc<Metrics>) -> Enforcement {
+    pub fn new(policy: Reloaded<Policy>, metrics: Arc<Metrics>, audit: Option<Audit>) -> Enforcement {
         for verb in Verb::ALL {
             metrics.denied.with_label_values(&[verb.label()]);
         }
-        Enforcement { policy, metrics, throttle: LogThrottle::new() }
+        Enforcement { policy, metrics, throttle: LogThrottle::new(), audit }
     }
 }
 
@@ -85,7 +88,10 @@ impl Rights {
     /// The failure of a caller who may not, which is counted and logged here.
     pub fn denied(&self, verb: Verb) -> Failure {
         if let Some(ruled) = &self.0 {
-            let Enforcement { metrics, throttle, .. } = &*ruled.enforcement;
+            let Enforcement { metrics, throttle, audit, .. } = &*ruled.enforcement;
+            if let Some(audit) = audit {
+                audit::refused(audit, Some(verb), (Event::Denied, "missing-permission"));
+            }
             let verb = verb.label();
             metrics.denied.with_label_values(&[verb]).inc();
             if let Some(Suppressed(withheld)) = throttle.admit(Instant::now()) {

@@ -1,16 +1,15 @@
 //! What all APIs share on the wire: query parameters, times, JSON answers.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::str::Utf8Error;
 
 use hyper::StatusCode;
 use hyper::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use serde::Serialize;
 
 use super::failure::Failure;
+pub use crate::json::rfc3339;
 use crate::lock::Unconfirmed;
 use crate::quota::Seat;
 use crate::server::{Body, Response};
@@ -87,15 +86,6 @@ pub fn spelled(id: &str) -> HeaderValue {
     const ESCAPED: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     let text = utf8_percent_encode(id, &ESCAPED).to_string();
     HeaderValue::try_from(text).expect("letters, digits, `-._~` and `%`")
-}
-
-/// RFC 3339, UTC, with milliseconds.
-pub fn rfc3339(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    // At its length from the start: it is written a number at a time.
-    let mut text = String::with_capacity("2026-01-01T00:00:00.000Z".len());
-    write!(text, "{:.3}", time.unwrap_or(Timestamp::MAX)).expect("a String takes any text");
-    text
 }
 
 /// A JSON answer.

@@ -2,10 +2,9 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 
 use super::{complain, exit, parse, runtime};
 use crate::app::App;
@@ -76,9 +75,9 @@ pub fn run_until_signal(config: Config, hang_up: HangUp, when_bound: impl FnOnce
     let ended = runtime.block_on(async {
         let (stop, drain) = Drain::channel();
         // Before anything is served: who was answered may send a signal.
-        let look_at_files = Arc::new(Notify::new());
+        let (look, look_at_files) = watch::channel(());
         match Signals::listen() {
-            Ok(signals) => drop(tokio::spawn(heed_signals(signals, hang_up, stop, Arc::clone(&look_at_files)))),
+            Ok(signals) => drop(tokio::spawn(heed_signals(signals, hang_up, stop, look.clone()))),
             Err(error) => tracing::error!(%error, "cannot listen for signals"),
         }
         app.run(drain, look_at_files).await
@@ -119,7 +118,7 @@ impl Signals {
     }
 }
 
-async fn heed_signals(mut signals: Signals, hang_up: HangUp, stop: watch::Sender<bool>, look_at_files: Arc<Notify>) {
+async fn heed_signals(mut signals: Signals, hang_up: HangUp, stop: watch::Sender<bool>, look: watch::Sender<()>) {
     let mut has_begun = false;
     loop {
         let name = tokio::select! {
@@ -128,8 +127,8 @@ async fn heed_signals(mut signals: Signals, hang_up: HangUp, stop: watch::Sender
             _ = signals.hang_up.recv() => match hang_up {
                 HangUp::Ends => "SIGHUP",
                 HangUp::LooksAtFiles => {
-                    tracing::info!(signal = "SIGHUP", "looking at the files of secrets");
-                    look_at_files.notify_one();
+                    tracing::info!(signal = "SIGHUP", "looking at the files of secrets and of the audit trail");
+                    look.send_replace(());
                     continue;
                 }
             },

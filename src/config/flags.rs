@@ -20,6 +20,8 @@ pub struct Flags {
     #[command(flatten)]
     pub quotas: QuotaFlags,
     #[command(flatten)]
+    pub audit: AuditFlags,
+    #[command(flatten)]
     pub process: ProcessFlags,
 }
 
@@ -290,6 +292,20 @@ pub struct QuotaFlags {
     /// Longest TTL that one caller may ask for, below --max-ttl; beyond it 400 [default: no limit]
     #[arg(long, env = "LOCKSIDE_CALLER_TTL", value_name = "DURATION")]
     pub caller_ttl: Option<String>,
+}
+
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Audit")]
+pub struct AuditFlags {
+    /// File to which an audit trail is appended, a JSON object a line, or stdout; a file that is rotated is opened again
+    /// [default: none]
+    #[arg(long, env = "LOCKSIDE_AUDIT", value_name = "FILE")]
+    pub audit: Option<String>,
+
+    /// What the audit trail has: `force,denied` (force-releases and denials), changes (also grants, releases and losses) or
+    /// all (also renewals and conflicts)
+    #[arg(long, env = "LOCKSIDE_AUDIT_EVENTS", value_name = "EVENTS", default_value = "changes")]
+    pub audit_events: String,
 }
 
 #[derive(Args, Clone, Debug, Default)]

@@ -16,6 +16,7 @@ pub use flags::{Flags, ListenFlags, ProcessFlags};
 pub use parse::duration;
 
 pub use crate::api::{DaprStore, ListenConfig};
+pub use crate::audit::AuditConfig;
 use crate::auth::Facts;
 pub use crate::auth::{Anonymous, AuthConfig};
 pub use crate::election::ElectionConfig;
@@ -33,6 +34,8 @@ pub struct Config {
     pub locks: LockConfig,
     pub elections: ElectionConfig,
     pub auth: AuthConfig,
+    /// `None`: no audit trail.
+    pub audit: Option<AuditConfig>,
     pub process: ProcessConfig,
     /// What is unwise but allowed, a sentence each, for the log.
     pub warnings: Vec<String>,
@@ -111,6 +114,7 @@ impl Config {
         let locks = check.locks(&flags.locks);
         let elections = check.elections(&flags.elections, locks.as_ref());
         let auth = check.auth(&flags.auth, &flags.quotas);
+        let audit = check.audit(&flags.audit);
         let process = check.process(&flags.process);
         // A key file that does not fit is a mistake of its own.
         let is_open = auth.as_ref().is_some_and(|auth| !auth.has_credential()) && !listen.insecure;
@@ -137,10 +141,12 @@ impl Config {
                  Redis in --redis-url",
             );
         }
-        match (redis, locks, elections, auth, process) {
-            (Some(redis), Some(locks), Some(elections), Some(auth), Some(process)) if check.mistakes.is_empty() => {
+        match (redis, locks, elections, auth, (audit, process)) {
+            (Some(redis), Some(locks), Some(elections), Some(auth), (Some(audit), Some(process)))
+                if check.mistakes.is_empty() =>
+            {
                 let parse::Check { warnings, notes, .. } = check;
-                Ok(Config { redis, listen, locks, elections, auth, process, warnings, notes })
+                Ok(Config { redis, listen, locks, elections, auth, audit, process, warnings, notes })
             }
             _ => Err(check.mistakes),
         }

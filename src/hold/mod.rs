@@ -168,7 +168,10 @@ impl Hold {
             }
         };
         match end.loss() {
-            Some(reason) => self.tell(Told::Lost(reason)),
+            Some(reason) => {
+                self.keeper.locks.lost(&self.lease, reason);
+                self.tell(Told::Lost(reason));
+            }
             None if end == End::Released => self.tell(Told::Released),
             None => {}
         }

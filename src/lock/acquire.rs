@@ -32,10 +32,12 @@ impl Locks {
             }
         };
         engine.shared.modes.asked(attempt.mode);
+        let asker = engine.asker(&key, &attempt.owner);
         let shares = (attempt.mode != Mode::Exclusive).then(|| (key.clone(), attempt.mode));
         // Detached: once sent, the outcome must be learned even if the caller has gone.
-        let outcome = Detached::new(attempt::run(engine, key, attempt, flight, gone)).await;
+        let mut outcome = Detached::new(attempt::run(engine, key, attempt, flight, gone)).await;
         drop(stays);
+        self.0.note_acquired(&mut outcome, asker);
         if let (Some((key, mode)), Ok((acquired, _))) = (shares, &outcome) {
             self.0.shared.modes.answered(&key, mode, acquired);
         }

@@ -30,7 +30,8 @@ impl Locks {
                         .map(|text| engine.lease(&key, &Stored { text, valid_until_ms: 0, left_ms: 0 }))
                         .collect::<Result<Vec<Lease>, _>>()?;
                     for lease in &taken {
-                        audit(lease, &by, reason.as_deref());
+                        log(lease, &by, reason.as_deref());
+                        engine.note_forced(lease, reason.as_deref());
                     }
                     Ok(Forced::Taken(taken))
                 }
@@ -42,7 +43,7 @@ impl Locks {
     }
 }
 
-fn audit(lease: &Lease, by: &Caller, reason: Option<&str>) {
+fn log(lease: &Lease, by: &Caller, reason: Option<&str>) {
     let (holder, holder_kind) = (lease.owner.id.as_str(), lease.owner.kind.label());
     let (by, by_kind) = (by.id(), by.kind());
     let (key, token) = (lease.key.as_str(), lease.token.get());

@@ -36,6 +36,7 @@ mod settings;
 mod several;
 mod terms;
 mod token;
+mod trail;
 mod undo;
 mod watch;
 
@@ -64,6 +65,7 @@ pub use terms::Terms;
 pub use token::{SHARDS, Shard, Token};
 pub use undo::{Unconfirmed, Unsettled};
 
+use crate::audit::Audit;
 use crate::drain::Drain;
 use crate::metrics::Metrics;
 use crate::redis::{Redis, RedisFailure};
@@ -99,10 +101,11 @@ pub struct Shared {
     drain: Drain,
     metrics: Arc<Metrics>,
     modes: Modes,
+    audit: Option<Audit>,
 }
 
 impl Shared {
-    pub fn new(config: &LockConfig, drain: Drain, metrics: Arc<Metrics>) -> Shared {
+    pub fn new(config: &LockConfig, drain: Drain, metrics: Arc<Metrics>, audit: Option<Audit>) -> Shared {
         Shared {
             high_water: Arc::new(HighWater::new()),
             nonces: Nonces::new(),
@@ -119,6 +122,7 @@ impl Shared {
             drain,
             modes: Modes::new(&metrics),
             metrics,
+            audit,
         }
     }
 }

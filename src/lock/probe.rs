@@ -88,7 +88,7 @@ impl Prober {
                 Checks::LockAndRights => self.scripts.check_rights(key.shard()).await.map(Some),
             }
         };
-        let release = self.scripts.release(key, None, &self.identity, By::Owner { rest_ms: None });
+        let release = self.scripts.release(key, None, &self.identity, By::Owner { rest_ms: None, shows: false });
         // All in one turn of the event loop, and so in one call, in this order.
         let (acquired, renewed, released, rights) =
             tokio::join!(self.acquire(key, TTL_MS), self.acquire(key, RENEWED_TTL_MS), release, rights);
@@ -101,7 +101,7 @@ impl Prober {
         renewed.map_err(at("renewal"))?;
         match released.map_err(at("release"))? {
             // Lost: they went apart, as after a cluster moved the slot.
-            ReleaseRow::Released | ReleaseRow::Lost => {}
+            ReleaseRow::Released(_) | ReleaseRow::Lost => {}
             ReleaseRow::Told | ReleaseRow::Other(_) | ReleaseRow::Stranger => {
                 let nonsense = "a key of lockside's own was not released".to_owned();
                 return Err(at("release")(RedisFailure::Nonsense(nonsense)));

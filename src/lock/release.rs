@@ -20,17 +20,26 @@ impl Locks {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
-            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
+            let (LeaseRef::Token(token) | LeaseRef::KeyToken(_, token)) = which;
+            let Some((key, token)) = engine.find(which).await? else {
+                let lost = Changed::Lost(Loss::Expired);
+                engine.note_lost(&lost, None, token);
+                return Ok(lost);
+            };
             let identity = record::claim(owner.claim());
-            Ok(match engine.scripts.release(&key, Some(token), &identity, By::Owner { rest_ms }).await? {
-                ReleaseRow::Released => {
+            let by = By::Owner { rest_ms, shows: engine.tells_releases() };
+            let changed = match engine.scripts.release(&key, Some(token), &identity, by).await? {
+                ReleaseRow::Released(lease) => {
+                    engine.note_released(&key, lease);
                     rest_ms.inspect(|rest_ms| engine.shared.ledger.extended(key.shard(), *rest_ms));
                     Changed::Done(())
                 }
                 ReleaseRow::Lost => Changed::Lost(Loss::Expired),
                 ReleaseRow::Told | ReleaseRow::Stranger => Changed::Lost(Loss::Superseded),
                 ReleaseRow::Other(text) => not_mine(&key, token, &text),
-            })
+            };
+            engine.note_lost(&changed, Some(&key), token);
+            Ok(changed)
         })
         .await
     }
@@ -41,10 +50,14 @@ impl Locks {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
         let (key, token, sending) = (lease.key.clone(), lease.token, sending.to_owned());
+        let noted = engine.tells_releases().then(|| lease.clone());
         let identity = record::identity(&lease.owner);
         detached(flight, async move {
             let by = By::Sending { sending: &sending, resigns };
-            engine.scripts.release(&key, Some(token), &identity, by).await?;
+            let row = engine.scripts.release(&key, Some(token), &identity, by).await?;
+            if let (ReleaseRow::Released(_), Some(lease)) = (row, noted) {
+                engine.note_released_lease(&lease);
+            }
             Ok(())
         })
         .await
@@ -55,9 +68,12 @@ impl Locks {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
-            let by = By::Owner { rest_ms: None };
+            let by = By::Owner { rest_ms: None, shows: engine.tells_releases() };
             Ok(match engine.scripts.release(&key, None, &record::identity(&owner), by).await? {
-                ReleaseRow::Released => Changed::Done(()),
+                ReleaseRow::Released(lease) => {
+                    engine.note_released(&key, lease);
+                    Changed::Done(())
+                }
                 ReleaseRow::Lost => Changed::Lost(Loss::Expired),
                 ReleaseRow::Other(text) if record::is_rest(&key, &text) => Changed::Lost(Loss::Expired),
                 ReleaseRow::Told | ReleaseRow::Other(_) | ReleaseRow::Stranger => Changed::NotYours,

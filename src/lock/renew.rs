@@ -31,13 +31,20 @@ impl Locks {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
-            let Some((key, token)) = engine.find(which).await? else { return Ok(Changed::Lost(Loss::Expired)) };
+            let (LeaseRef::Token(token) | LeaseRef::KeyToken(_, token)) = which;
+            let Some((key, token)) = engine.find(which).await? else {
+                let lost = Changed::Lost(Loss::Expired);
+                engine.note_lost(&lost, None, token);
+                return Ok(lost);
+            };
             let identity = record::claim(owner.claim());
             let longest_ms = engine.shared.max_ttl_ms;
             let how = hold.as_deref().map_or(How::Set { longest_ms }, How::Extend);
             let sent = Instant::now();
             let row = engine.scripts.renew(&key, token, &identity, ttl, how).await?;
-            engine.renewed(&key, token, ttl, row, sent)
+            let changed = engine.renewed(&key, token, ttl, row, sent)?;
+            engine.note_renewal(&changed, &key, token, hold.is_some());
+            Ok(changed)
         })
         .await
     }

@@ -135,7 +135,11 @@ pub enum RenewRow {
 #[derive(Clone, Copy, Debug)]
 pub enum By<'a> {
     /// A caller who has the token, or whose lease it is, and who wants the key to stay taken for so long, milliseconds.
-    Owner { rest_ms: Option<u64> },
+    Owner {
+        rest_ms: Option<u64>,
+        /// Whether it is to be shown what it released.
+        shows: bool,
+    },
     /// A sending that was told of the lease, where no later one was.
     Sending {
         sending: &'a str,
@@ -145,7 +149,8 @@ pub enum By<'a> {
 }
 
 pub enum ReleaseRow {
-    Released,
+    /// The lease, where it was to be shown.
+    Released(Option<Bytes>),
     Lost,
     /// Another sending was told of the lease later, and it stays.
     Told,

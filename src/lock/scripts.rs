@@ -80,14 +80,16 @@ impl Scripts {
         by: By<'_>,
     ) -> Result<ReleaseRow, RedisFailure> {
         let token = spelled(token);
-        let (sending, rest_ms, resigns) = match by {
-            By::Owner { rest_ms } => ("", rest_ms.map(|ms| ms.to_string()).unwrap_or_default(), ""),
-            By::Sending { sending, resigns } => (sending, String::new(), if resigns { "yes" } else { "" }),
+        let (sending, rest_ms, how) = match by {
+            By::Owner { rest_ms, shows } => {
+                ("", rest_ms.map(|ms| ms.to_string()).unwrap_or_default(), if shows { "shows" } else { "" })
+            }
+            By::Sending { sending, resigns } => (sending, String::new(), if resigns { "resigns" } else { "" }),
         };
-        let call = || self.line(key, &[&token, identity, sending, &rest_ms, resigns]);
+        let call = || self.line(key, &[&token, identity, sending, &rest_ms, how]);
         let mut row = Row::of(self.redis.run_in_time(&RELEASE, self.slot(key), call).await?)?;
         Ok(match row.word().as_ref() {
-            b"released" => ReleaseRow::Released,
+            b"released" => ReleaseRow::Released(row.texts()?.pop()),
             b"lost" => ReleaseRow::Lost,
             b"told" => ReleaseRow::Told,
             b"other" => ReleaseRow::Other(row.text()?),

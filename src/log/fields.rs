@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use tracing::Level;
 use tracing::field::{Field, Visit};
 
+use crate::json::push_string;
 use crate::request::Detail;
 
 /// The message and the fields of an event.
@@ -113,19 +114,4 @@ fn is_plain(byte: u8) -> bool {
 pub fn escaped(message: &str) -> String {
     let quoted = format!("{message:?}");
     quoted[1..quoted.len() - 1].to_owned()
-}
-
-/// Appends a JSON string, with control characters above U+007E and line separators escaped, which JSON itself allows.
-fn push_string(line: &mut String, text: &str) {
-    let json = serde_json::to_string(text).expect("a string is always JSON");
-    for character in json.chars() {
-        let is_seen = matches!(character, ' '..='~') || (!character.is_ascii() && character.escape_debug().len() == 1);
-        if is_seen {
-            line.push(character);
-        } else {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                line.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
 }

@@ -20,9 +20,10 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 24] = [
+const TARGETS: [(&str, &str); 25] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
+    ("audit", "lockside.audit"),
     ("auth", "lockside.auth"),
     ("bundle", "lockside.lock"),
     ("cli", "lockside.server"),

@@ -67,7 +67,7 @@ async fn a_line_names_what_was_noted_and_nothing_without_a_request() {
         asks_for(|| "orders".into());
         shows(7);
         speaks_for("web-3");
-        asked_by(Caller::User("alice".into()));
+        asked_by(Caller::User("alice".into(), Sender::Header));
         tokio::spawn(continued(async { fields() })).await.expect("no panic")
     });
     let trace = format!("trace_id={TRACE}");

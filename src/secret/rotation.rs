@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::watch::Receiver;
 
 use super::{Change, Watched};
 use crate::metrics::Metrics;
@@ -12,14 +12,14 @@ use crate::metrics::Metrics;
 /// Between two looks at a file; a change counts after two of them.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Looks at the files for as long as the runtime lives, and at once when it is told to.
-pub async fn watch(files: Vec<Box<dyn Watched>>, metrics: Arc<Metrics>, look: Arc<Notify>) {
+/// Looks at the files for as long as the runtime lives, and at once when it is told to; its teller must live as long.
+pub async fn watch(files: Vec<Box<dyn Watched>>, metrics: Arc<Metrics>, mut look: Receiver<()>) {
     for file in &files {
         metrics.secret_file_unfit.with_label_values(&[name(file.as_ref())]).set(0);
     }
     let files = Arc::new(files);
     while !files.is_empty() {
-        let _ = tokio::time::timeout(PAUSE, look.notified()).await;
+        let _ = tokio::time::timeout(PAUSE, look.changed()).await;
         let looked = Arc::clone(&files);
         // A volume that hangs must not hang us.
         let looks = tokio::task::spawn_blocking(move || looked.iter().map(|file| file.look()).collect::<Vec<_>>());

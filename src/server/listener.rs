@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 use super::peer::Transport;
 use super::unix::{self, SocketFile};
+use crate::request::Remote;
 use crate::server::address::{Address, SocketAccess};
 
 /// Connections that the kernel queues until they are accepted.
@@ -105,12 +106,12 @@ impl Listener {
     pub async fn accept(&self) -> io::Result<Stream> {
         match self {
             Listener::Tcp(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, address) = listener.accept().await?;
                 // Fails only for a client that has gone, as the next read shows.
                 let _ = stream.set_nodelay(true);
-                Ok(Stream::new(Socket::Tcp(stream)))
+                Ok(Stream::new(Socket::Tcp(stream), Remote::Tcp(address)))
             }
-            Listener::Unix(listener, _) => Ok(Stream::new(Socket::Unix(listener.accept().await?.0))),
+            Listener::Unix(listener, _) => Ok(Stream::new(Socket::Unix(listener.accept().await?.0), Remote::Unix)),
         }
     }
 }
@@ -118,6 +119,7 @@ impl Listener {
 /// A connection.
 pub struct Stream {
     socket: Socket,
+    remote: Remote,
     peer_check: PeerCheck,
 }
 
@@ -137,8 +139,13 @@ impl PeerCheck {
 }
 
 impl Stream {
-    fn new(socket: Socket) -> Stream {
-        Stream { socket, peer_check: PeerCheck::default() }
+    fn new(socket: Socket, remote: Remote) -> Stream {
+        Stream { socket, remote, peer_check: PeerCheck::default() }
+    }
+
+    /// Where it comes from.
+    pub fn remote(&self) -> Remote {
+        self.remote
     }
 
     pub fn peer_check(&self) -> PeerCheck {

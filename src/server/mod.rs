@@ -107,7 +107,7 @@ pub async fn serve<H: Handler>(listener: Listener, handler: H, limits: Limits, d
                     let open = Open::of(&limits.open);
                     let all = limits.open.get();
                     let (handler, drain) = (handler.clone(), drain.clone());
-                    let activity = Activity::new(limits.heads.timeout, limits.longest_request);
+                    let activity = Activity::new(stream.remote(), limits.heads.timeout, limits.longest_request);
                     let of_crowd = limits.heads.give_way.then(|| Arc::clone(&activity));
                     let Limits { protocol, heads, unfinished, cut: counted, listener: kind, .. } = limits.clone();
                     let rules = Rules { protocol, heads, unfinished };

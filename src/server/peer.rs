@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use super::body::Body;
 use super::timed::{Answer, Sending};
 use super::timeouts::Activity;
+use crate::request::Remote;
 
 /// Bytes kept for the requests behind one that holds or waits. If more come, the connection ends after its answer.
 const MOST_AHEAD: usize = 32 * 1024;
@@ -31,6 +32,11 @@ pub struct Peer(Arc<Activity>);
 impl Peer {
     pub(super) fn new(activity: Arc<Activity>) -> Peer {
         Peer(activity)
+    }
+
+    /// Where the connection comes from.
+    pub fn remote(&self) -> Remote {
+        self.0.peer
     }
 
     /// Until the answer to this request has been sent, a close by the client ends the connection at once, whatever the

@@ -8,6 +8,7 @@ use tokio::time::{sleep, timeout};
 use super::listener::PeerCheck;
 use super::peer::Transport;
 use super::*;
+use crate::request::Remote;
 
 /// `/whole` is answered at once, `/slow` after a minute, `/never` never, `/list` with parts and `/hold` with lines
 /// without end, both as fast as they are taken.
@@ -53,7 +54,7 @@ fn connection_of(protocol: Protocol) -> (DuplexStream, tokio::task::JoinHandle<O
         let _stop = stop;
         let heads = Heads { longest: 16 * 1024, timeout: Duration::from_secs(30), give_way: false };
         let rules = Rules { protocol, heads, unfinished: Unfinished::default() };
-        let activity = Activity::new(heads.timeout, Duration::from_secs(900));
+        let activity = Activity::new(Remote::Unix, heads.timeout, Duration::from_secs(900));
         converse(server, PeerCheck::default(), Paths, drain, rules, activity).await
     });
     (client, ended)

@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
+use crate::request::Remote;
+
 /// Between two requests: longer than common clients keep a connection in their pool (90 s), so that the client closes
 /// first, and sends no request on a connection that is being closed.
 pub const IDLE: Duration = Duration::from_secs(120);
@@ -66,6 +68,7 @@ impl Timeout {
 
 /// The stage of a connection, and since when: written where bytes and requests pass, read by the timer.
 pub struct Activity {
+    pub peer: Remote,
     opened: Instant,
     /// Longest time for a head.
     head: Duration,
@@ -84,8 +87,9 @@ pub struct Activity {
 }
 
 impl Activity {
-    pub fn new(head: Duration, request: Duration) -> Arc<Activity> {
+    pub fn new(peer: Remote, head: Duration, request: Duration) -> Arc<Activity> {
         Arc::new(Activity {
+            peer,
             opened: Instant::now(),
             head,
             request,

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{self, PathBuf};
 
 /// The parts of the program, from the ground up: each may name those before it, and none that comes after.
-const FLOORS: [&[&str]; 16] = [
+const FLOORS: [&[&str]; 17] = [
     &["drain", "headers", "json", "metrics", "timer"],
     &["request", "secret"],
     &["log"],
+    &["audit"],
     &["server"],
     &["redis"],
     &["policy"],

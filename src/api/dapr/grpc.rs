@@ -24,6 +24,7 @@ use crate::api::context::Context;
 use crate::api::failure::{Failure, Grpc};
 use crate::api::wire::confirming;
 use crate::api::{Failed, Served, request_of};
+use crate::policy::Verb;
 use crate::request;
 use crate::server::{Body, Handler, Peer, REQUEST_ID, Response, read_body};
 
@@ -41,9 +42,9 @@ const ESCAPED: &AsciiSet = &CONTROLS.add(b'%');
 pub struct DaprGrpc(pub std::sync::Arc<Context>);
 
 impl Handler for DaprGrpc {
-    async fn handle(&self, request: Request<Incoming>, _peer: &Peer) -> Response {
+    async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response {
         let begun = Instant::now();
-        request_of(request.headers()).serve(answer(&self.0, request, begun)).await
+        request_of(request.headers()).from_peer(peer.remote()).serve(answer(&self.0, request, begun)).await
     }
 }
 
@@ -64,6 +65,14 @@ impl Call {
             Some("UnlockAlpha1") => Call::Unlock,
             Some("GetMetadata") => Call::Metadata,
             _ => Call::Other,
+        }
+    }
+
+    /// What it asks for.
+    fn verb(self) -> Option<Verb> {
+        match self {
+            Call::TryLock | Call::Unlock => Some(Verb::Lock),
+            Call::Metadata | Call::Other => None,
         }
     }
 
@@ -111,8 +120,8 @@ async fn answer(cx: &Context, request: Request<Incoming>, begun: Instant) -> Res
         Err((refusal, response)) => (response, refusal.status, Some(Failed::of(&refusal.failure))),
     };
     let is_fault = failed.is_some() && matches!(status, Grpc::Internal | Grpc::Unavailable);
-    let (operation, status) = (call.label(), status as u16);
-    Served { method: &Method::POST, dialect: DIALECT, operation, status, is_fault, begun }.told(cx, failed);
+    let (operation, status, verb) = (call.label(), status as u16, call.verb());
+    Served { method: &Method::POST, dialect: DIALECT, operation, status, is_fault, begun, verb }.told(cx, failed);
     if let Some(id) = request::id_for_answer().and_then(|id| HeaderValue::try_from(id).ok()) {
         response.headers_mut().insert(REQUEST_ID.clone(), id);
     }

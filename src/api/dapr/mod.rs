@@ -17,12 +17,14 @@ pub(super) use http::{answer, health, metadata, refuse, try_lock, unlock};
 use hyper::Request;
 use hyper::body::Incoming;
 
+use super::audit;
 use super::caller::Caller;
 use super::context::{Context, asked_by_token};
 use super::failure::{Denial, Failure};
 use super::owner_names;
 use super::quotas;
 use super::settings::DaprStore;
+use crate::audit::Event;
 use crate::auth::Anonymous;
 use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Owner, Reentry, Ttl, Unconfirmed};
 use crate::policy::Verb;
@@ -139,7 +141,11 @@ async fn release(cx: &Context, caller: &Caller, key: Key, owner: Owner) -> Resul
         // Whether another owner has it, or none, is nothing that the caller may know.
         _ if !may_lock => return Err(rights.denied(Verb::Lock)),
         Changed::Lost(_) => Unlocked::DoesNotExist,
-        Changed::NotYours => Unlocked::BelongsToOthers,
+        Changed::NotYours => {
+            // Dapr's clients are told so in an answer that is no failure.
+            cx.locks.audit().inspect(|audit| audit::refused(audit, Some(Verb::Lock), (Event::Conflict, "not-yours")));
+            Unlocked::BelongsToOthers
+        }
     })
 }
 

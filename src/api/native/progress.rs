@@ -15,6 +15,7 @@ use super::lines::{Event, Lines};
 use super::permit::Permit;
 use super::problem::Problem;
 use super::view::HolderView;
+use crate::api::audit::refused;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::quotas::Places;
@@ -22,6 +23,7 @@ use crate::api::rights::Rights;
 use crate::hold::Granted;
 use crate::lock::held::SIGN_OF_LIFE;
 use crate::lock::{Attempt, Key, Progress};
+use crate::policy::Verb;
 use crate::request::continued;
 use crate::server::Response;
 
@@ -56,7 +58,7 @@ pub async fn stream(
         return Err(failure.clone());
     }
     let (lines, response) = Lines::open();
-    let (keeper, docs) = (ConnectionKeeper::of(cx), cx.docs.clone());
+    let (keeper, docs, audit) = (ConnectionKeeper::of(cx), cx.docs.clone(), cx.locks.audit().cloned());
     tokio::spawn(continued(async move {
         let outcome = match outcome {
             Some(outcome) => outcome,
@@ -71,6 +73,9 @@ pub async fn stream(
                 keeper.keep(granted, (permit, seat), ttl, lines).await;
             }
             Err(failure) => {
+                if let (Some(audit), Some(refusal)) = (audit, failure.refusal()) {
+                    refused(&audit, Some(Verb::Lock), refusal);
+                }
                 let failure = rights.shown_failure(failure);
                 tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
                 lines.say(&Event::Refused(Box::new(Problem::of(&failure, &docs))));

@@ -1,5 +1,6 @@
 //! From the texts of the flags to settings. Each method reads one concern to its end and collects the mistakes.
 
+mod audit;
 mod auth;
 mod elections;
 mod listen;

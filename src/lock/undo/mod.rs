@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use super::Key;
 use super::scripts::{Scripts, UndoRow};
+use crate::audit::Prepared;
 use crate::log::{LogThrottle, Suppressed};
 use crate::redis::RedisFailure;
 use crate::request;
@@ -40,12 +41,14 @@ pub struct Undo {
     /// How long the lease may last.
     longest: Duration,
     request: request::Name,
+    /// For the audit trail, once it is undone.
+    line: Option<Box<Prepared>>,
 }
 
 impl Undo {
     /// `longest`: how long a lease may last that it was granted or told of.
     pub fn new(key: Key, identity: String, sending: String, longest: Duration) -> Undo {
-        Undo { key, identity, sending, entry: String::new(), longest, request: request::name() }
+        Undo { key, identity, sending, entry: String::new(), longest, request: request::name(), line: None }
     }
 
     /// With the sending's entry in the queue, as the queue has it, or an empty one where it has none.
@@ -91,7 +94,7 @@ impl Undoer {
         let worker = Arc::new(Worker { scripts, undone: LogThrottle::new(), refused: LogThrottle::new() });
         let work = move |job: Job| -> BoxFuture<'static, ()> {
             let worker = Arc::clone(&worker);
-            Box::pin(async move { worker.undo(&job.undo, job.moot_after).await })
+            Box::pin(async move { worker.undo(job.undo, job.moot_after).await })
         };
         Undoer(Arc::new(Parts {
             shards: Shards::new(Handle::current(), LONGEST_QUEUE, Box::new(work)),
@@ -123,11 +126,14 @@ impl Undoer {
 }
 
 impl Worker {
-    async fn undo(&self, undo: &Undo, moot_after: Instant) {
-        let Undo { key, identity, sending, entry, request: request_id, .. } = undo;
+    async fn undo(&self, undo: Undo, moot_after: Instant) {
+        let Undo { key, identity, sending, entry, request: request_id, line, .. } = undo;
         while Instant::now() < moot_after {
-            match self.scripts.undo(key, identity, sending, entry).await {
+            match self.scripts.undo(&key, &identity, &sending, &entry).await {
                 Ok(UndoRow::Undone) => {
+                    if let Some(line) = line {
+                        line.write();
+                    }
                     if let Some(Suppressed(withheld)) = self.undone.admit(Instant::now()) {
                         tracing::info!(%key, %request_id, withheld, "rolled back an undelivered grant");
                     }
@@ -143,7 +149,7 @@ impl Worker {
                     continue;
                 }
             }
-            break;
+            return;
         }
     }
 }

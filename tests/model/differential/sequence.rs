@@ -134,7 +134,7 @@ impl Steps {
             "release" => {
                 let sending = self.dice.one(&["", "", "r-1", "n-1"]).to_owned();
                 let rest = self.dice.one(&["", "", "", "500"]).to_owned();
-                let resigns = self.dice.one(&["", "yes"]).to_owned();
+                let resigns = self.dice.one(&["", "resigns", "shows"]).to_owned();
                 with(vec![self.token_or_none(), owner, sending, rest, resigns, self.not_after()])
             }
             "undo" => {
