@@ -23,6 +23,11 @@ impl Locks {
             audit.write(Entry { reason: Some(why), since_ms: Some(lease.since_ms), ..of(Event::Lost, lease) });
         }
     }
+
+    /// A change by a token found no lease of it.
+    pub fn gone(&self, token: Token) {
+        self.0.note_lost(&Changed::<()>::Lost(Loss::Expired), None, token);
+    }
 }
 
 impl Engine {

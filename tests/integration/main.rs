@@ -8,6 +8,7 @@ mod harness;
 
 mod alone;
 mod api;
+mod audit;
 mod documents;
 mod elections;
 mod failover;

@@ -82,7 +82,8 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
     let ttl = ttl(&cx.limits, number(query, "leasePeriod")?.ok_or_else(|| missing("leasePeriod"))?)?;
     let ttl = quotas::within(caller.quota.as_ref(), "leasePeriod", ttl)?;
     let token = token.ok_or(Failure::NoSuchLease)?;
-    if let Some(key) = of_a_policy(cx, &caller, token).await?
+    let key = of_a_change(cx, &caller, token).await?;
+    if let Some(key) = key
         && !caller.rights.may(Verb::Lock, &key)
     {
         return Err(unseen(&caller, Verb::Lock));
@@ -109,7 +110,7 @@ pub async fn release(
 ) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Full).await?;
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;
-    if let Some(key) = of_a_policy(cx, &caller, token).await? {
+    if let Some(key) = of_a_change(cx, &caller, token).await? {
         match caller.rights.need_release(&cx.locks, &key, Some(token)).await {
             Err(Failure::Forbidden(_)) => return Err(Failure::NoSuchLease),
             other => other?,
@@ -168,6 +169,15 @@ async fn of_a_policy(cx: &Context, caller: &Caller, token: Token) -> Result<Opti
         return Ok(None);
     }
     cx.locks.key_of(token).await?.map(Some).ok_or(Failure::NoSuchLease)
+}
+
+/// [`of_a_policy`] for a renewal or a release, whose caller has lost the lease where there is none.
+async fn of_a_change(cx: &Context, caller: &Caller, token: Token) -> Result<Option<Key>, Failure> {
+    let key = of_a_policy(cx, caller, token).await;
+    if let Err(Failure::NoSuchLease) = &key {
+        cx.locks.gone(token);
+    }
+    key
 }
 
 /// Of a caller who may not: as if there were no such lease, since only its token was known.

@@ -7,7 +7,7 @@ mod holders;
 mod lists;
 mod owners;
 mod quotas;
-mod routes;
+pub mod routes;
 mod settings;
 mod streams;
 

@@ -78,7 +78,7 @@ user:forcer  force-release *
 ";
 
 /// The method and path of each operation of the API listener, by its id.
-fn operations(document: &Value) -> Vec<(String, String, String)> {
+pub fn operations(document: &Value) -> Vec<(String, String, String)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         for (method, operation) in item.as_object().unwrap() {
@@ -105,7 +105,7 @@ fn wants_free(id: &str) -> bool {
     )
 }
 
-fn body_of(id: &str, key: &str, token: &Value) -> Option<Value> {
+pub fn body_of(id: &str, key: &str, token: &Value) -> Option<Value> {
     match id {
         "acquireBundle" | "holdBundle" => Some(json!({"keys": [{"key": key}]})),
         "renewBundle" | "releaseBundle" | "releaseBundleByPost" => {
