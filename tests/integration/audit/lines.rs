@@ -1,1 +1,281 @@
-//! What stands in a line.
+//! What stands in a line, and which events are written.
+
+use std::collections::BTreeSet;
+use std::net::TcpStream;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::{SOON, Trail};
+use crate::harness::{Fault, Proxy, Scratch, Sidecar, TestRedis, eventually, jwt, unique};
+
+/// What an owner and a key may hold, and a line must not.
+const HOSTILE: &str = "x\",\"who\":\"root\"\u{2028}\u{2029}\u{202e}\u{200b}\u{feff}\\";
+
+/// A sidecar with a trail and a JWT secret, in a namespace of its own.
+async fn start(trail: &Trail, flags: &[&str]) -> Sidecar {
+    let prefix = unique("audit");
+    let own = ["--audit", &trail.path, "--key-prefix", &prefix, "--anonymous", "full"];
+    Sidecar::with_secret(&[&own, flags].concat()).await
+}
+
+/// The lines of a key.
+async fn of(trail: &Trail, sidecar: &Sidecar, key: &str) -> Vec<Value> {
+    let mut lines = trail.settled(sidecar).await;
+    lines.retain(|line| line["key"] == *key);
+    lines
+}
+
+fn events(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|line| line["event"].as_str().unwrap()).collect()
+}
+
+fn members(line: &Value) -> BTreeSet<&str> {
+    line.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+/// The path of a key, percent-encoded.
+fn path(key: &str) -> String {
+    format!("/v1/locks/{}", percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC))
+}
+
+#[tokio::test]
+async fn a_line_says_who_which_lock_and_for_which_request_and_nothing_that_is_not_known() {
+    let trail = Trail::new();
+    let sidecar = start(&trail, &["--audit-events", "all"]).await;
+    let key = unique("lines");
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let call = async |method: &str, path: &str| {
+        let call = sidecar.call(method, path).header("x-request-id", "r-1").header("traceparent", trace);
+        call.bearer(&jwt::editor("alice")).send().await
+    };
+    let lease = call("POST", &path(&key)).await.json();
+    let token = &lease["token"];
+    assert_eq!(call("PUT", &format!("{}?token={token}", path(&key))).await.status, 200);
+    assert_eq!(call("DELETE", &format!("{}?token={token}", path(&key))).await.status, 204);
+    assert_eq!(call("DELETE", &format!("{}?token={token}", path(&key))).await.status, 410);
+    let theirs = sidecar.call("POST", &path(&key)).json(&json!({"owner": "web-3"})).send().await.json();
+    assert_eq!(call("POST", &path(&key)).await.status, 409);
+    assert_eq!(call("DELETE", &format!("{}?force=true&reason=stuck", path(&key))).await.status, 204);
+
+    let lines = of(&trail, &sidecar, &key).await;
+    assert_eq!(events(&lines), ["granted", "renewed", "released", "lost", "granted", "refused", "forced"]);
+    let request = ["time", "event", "credential", "peer", "key", "request_id"];
+    let further: [&[&str]; 7] = [
+        &["who", "kind", "token", "valid_until", "trace_id"],
+        &["who", "kind", "token", "valid_until", "trace_id"],
+        &["who", "kind", "token", "held_ms", "trace_id"],
+        &["who", "kind", "token", "reason", "trace_id"],
+        &["who", "kind", "token", "valid_until"],
+        &["who", "kind", "verb", "reason", "holder", "trace_id"],
+        &["who", "kind", "token", "held_ms", "reason", "holder", "trace_id"],
+    ];
+    for (line, further) in lines.iter().zip(further) {
+        assert_eq!(members(line), request.iter().chain(further).copied().collect(), "{line}");
+        let is_theirs = line["token"] == theirs["token"] && line["event"] == "granted";
+        let (who, kind, credential) =
+            if is_theirs { ("web-3", "system", "anonymous") } else { ("alice", "user", "jwt") };
+        assert_eq!((&line["who"], &line["kind"], &line["credential"]), (&json!(who), &json!(kind), &json!(credential)));
+        assert!(line["peer"].as_str().unwrap().starts_with("127.0.0.1:"), "{line}");
+        if !is_theirs {
+            assert_eq!((&line["request_id"], &line["trace_id"]), (&json!("r-1"), &json!(&trace[3..35])));
+        }
+        let time: jiff::Timestamp = line["time"].as_str().unwrap().parse().unwrap();
+        assert!(time.duration_until(jiff::Timestamp::now()).as_secs() < 60, "{line}");
+    }
+    assert_eq!(lines[0]["token"], *token);
+    assert_eq!(lines[0]["valid_until"], lease["validUntil"]);
+    assert_eq!((&lines[5]["reason"], &lines[5]["holder"]), (&json!("held"), &json!("web-3")));
+    assert_eq!((&lines[6]["reason"], &lines[6]["holder"]), (&json!("stuck"), &json!("web-3")));
+    assert_eq!((&lines[6]["token"], &lines[3]["reason"]), (&theirs["token"], &json!("expired")));
+    assert!(lines[2]["held_ms"].as_u64().unwrap() < 60_000, "{}", lines[2]);
+}
+
+#[tokio::test]
+async fn each_scope_has_its_events() {
+    for (scope, expected) in [
+        ("force,denied", vec!["forced", "refused"]),
+        ("changes", vec!["granted", "released", "granted", "forced", "refused"]),
+        ("all", vec!["granted", "renewed", "refused", "released", "granted", "forced", "refused"]),
+    ] {
+        let trail = Trail::new();
+        let sidecar = start(&trail, &["--audit-events", scope]).await;
+        let key = unique("scope");
+        let call =
+            async |method: &str, query: &str| sidecar.call(method, &format!("{}{query}", path(&key))).send().await;
+        let token = call("POST", "").await.json()["token"].to_string();
+        assert_eq!(call("PUT", &format!("?token={token}")).await.status, 200);
+        assert_eq!(call("POST", "").await.status, 409);
+        assert_eq!(call("DELETE", &format!("?token={token}")).await.status, 204);
+        assert_eq!(call("POST", "").await.status, 201);
+        assert_eq!(call("DELETE", "?force=true").await.status, 204);
+        let reader = jwt::reader("bob");
+        let denied = sidecar.call("DELETE", &format!("{}?force=true", path(&key))).bearer(&reader).send().await;
+        assert_eq!(denied.status, 403);
+
+        let lines = of(&trail, &sidecar, &key).await;
+
+        assert_eq!(events(&lines), expected, "{scope}");
+        let refused = lines.last().unwrap();
+        assert_eq!((&refused["verb"], &refused["reason"]), (&json!("force-release"), &json!("missing-permission")));
+    }
+}
+
+#[tokio::test]
+async fn a_hold_is_granted_and_then_released_or_lost() {
+    let trail = Trail::new();
+    let sidecar = start(&trail, &[]).await;
+    let key = unique("hold");
+    let open = async || {
+        let call = sidecar.call("POST", &format!("{}/hold", path(&key))).json(&json!({"owner": "job"}));
+        let mut hold = call.open().await;
+        assert_eq!(hold.news().await.unwrap()["event"], "acquired");
+        hold
+    };
+    drop(open().await);
+    let is_released = |lines: &[Value]| lines.iter().any(|line| line["event"] == "released" && line["key"] == *key);
+    trail.until("the release", is_released).await;
+    let mut hold = open().await;
+    sidecar.call("DELETE", &format!("{}?force=true", path(&key))).send().await;
+    assert_eq!(hold.news().await.unwrap()["event"], "lost");
+
+    let lines = of(&trail, &sidecar, &key).await;
+
+    let (mut told, mut ends) = (events(&lines), events(&lines[3..]));
+    told.truncate(3);
+    // The holder may be told before the one who forced it is answered.
+    ends.sort_unstable();
+    assert_eq!((told, ends), (vec!["granted", "released", "granted"], vec!["forced", "lost"]));
+    let lost = lines.iter().find(|line| line["event"] == "lost").unwrap();
+    assert_eq!((&lost["who"], &lost["reason"], &lost["token"]), (&json!("job"), &json!("forced"), &lines[2]["token"]));
+    assert!(lost["held_ms"].is_u64() && lines[1]["held_ms"].is_u64(), "{lines:?}");
+}
+
+#[tokio::test]
+async fn a_grant_that_reaches_no_caller_is_not_there_or_released_as_undelivered() {
+    let trail = Trail::new();
+    let proxy = Proxy::start(TestRedis::alone());
+    let sidecar = Sidecar::start_at(&proxy.url(), &["--audit", &trail.path, "--redis-timeout", "10s"]).await;
+    let key = unique("gone");
+    let waits = json!({"waitMs": 60_000, "ttlMs": 60_000});
+    let held = sidecar.call("POST", &path(&key)).send().await.json();
+    proxy.set(Fault::HoldReplies);
+    let gone = TcpStream::connect(sidecar.api_address()).unwrap();
+    {
+        use std::io::Write;
+        let body = waits.to_string();
+        let head = format!("POST {} HTTP/1.1\r\nHost: {}\r\n", path(&key), sidecar.api_address());
+        (&gone).write_all(format!("{head}Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).unwrap();
+    }
+    drop(gone);
+    proxy.mend();
+    let release = format!("{}?token={}", path(&key), held["token"]);
+    assert_eq!(sidecar.call("DELETE", &release).send().await.status, 204);
+    let next = async || sidecar.call("POST", &path(&key)).send().await.status == 201;
+    eventually("it is free again", SOON, next).await;
+
+    let lines =
+        trail.until("the last grant", |lines| lines.iter().filter(|line| line["event"] == "granted").count() > 1);
+    let mut open = BTreeSet::new();
+    for line in lines.await.iter().filter(|line| line["key"] == *key) {
+        let token = line["token"].as_u64().unwrap();
+        match line["event"].as_str().unwrap() {
+            "granted" => assert!(open.insert(token), "{line}"),
+            _ => assert!(open.remove(&token), "{line}"),
+        }
+    }
+    assert_eq!(open.len(), 1, "each grant has its end, but for the last one");
+}
+
+#[tokio::test]
+async fn an_election_leaves_the_lines_of_its_candidate() {
+    let trail = Trail::new();
+    let flags = ["--elect", "jobs", "--elect-ttl", "1s", "--elect-as", "pod-1"];
+    let sidecar = start(&trail, &flags).await;
+    let leads = async || sidecar.ops("/leader/jobs").await.status == 200;
+    eventually("it leads", SOON, leads).await;
+    assert_eq!(sidecar.call("DELETE", "/v1/elections/jobs").send().await.status, 204);
+
+    let lines = of(&trail, &sidecar, "election:jobs").await;
+
+    assert_eq!(events(&lines)[..2], ["granted", "released"]);
+    for line in &lines {
+        assert_eq!((&line["who"], &line["kind"]), (&json!("pod-1"), &json!("system")));
+        assert!(!members(line).contains("peer") && !members(line).contains("credential"), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn whatever_a_key_an_owner_or_a_reason_holds_is_one_line_and_comes_back_as_it_was() {
+    let trail = Trail::new();
+    let sidecar = start(&trail, &[]).await;
+    let (key, owner) = (format!("{}{HOSTILE}", unique("k")), HOSTILE);
+    let granted = sidecar.call("POST", &path(&key)).json(&json!({"owner": owner})).send().await;
+    assert_eq!(granted.status, 201, "{}", granted.text());
+
+    let lines = of(&trail, &sidecar, &key).await;
+
+    assert_eq!((lines.len(), &lines[0]["who"]), (1, &json!(owner)));
+    let text = std::fs::read_to_string(&trail.path).unwrap();
+    let is_harmless = |c: char| matches!(c, ' '..='~' | '\n') || (!c.is_ascii() && c.escape_debug().len() == 1);
+    assert!(text.chars().all(is_harmless), "{text}");
+}
+
+#[tokio::test]
+async fn no_line_shows_a_credential() {
+    let trail = Trail::new();
+    let scratch = Scratch::new();
+    let secret = "an API token of the tests, long enough";
+    let api_token = scratch.file("token", secret);
+    let sidecar = start(&trail, &["--audit-events", "all", "--api-token-file", &api_token]).await;
+    let key = unique("secret");
+    let (alice, expired) = (jwt::editor("alice"), jwt::signed(&json!({"sub": "eve", "exp": jwt::seconds(-3600)})));
+    for (credential, cookie) in
+        [(secret, ""), (&alice, ""), (&expired, ""), ("", &alice), ("", &expired), ("wrong-one", "")]
+    {
+        for method in ["POST", "DELETE"] {
+            let call = sidecar.call(method, &path(&key));
+            let call = if credential.is_empty() { call } else { call.bearer(credential) };
+            let call = if cookie.is_empty() { call } else { call.cookie(cookie) };
+            call.send().await;
+        }
+    }
+
+    let lines = trail.settled(&sidecar).await;
+
+    let credentials: BTreeSet<&str> = lines.iter().filter_map(|line| line["credential"].as_str()).collect();
+    assert_eq!(credentials, BTreeSet::from(["anonymous", "cookie", "jwt", "token:default"]));
+    let text = std::fs::read_to_string(&trail.path).unwrap();
+    for secret in [secret, &alice, &expired, "wrong-one", "none of ours"] {
+        let signature = secret.rsplit('.').next().unwrap();
+        assert!(!text.contains(secret) && !text.contains(signature), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_says_who_held_a_lock_at_a_time() {
+    let trail = Trail::new();
+    let sidecar = start(&trail, &["--audit-events", "all"]).await;
+    let now = || format!("{:.3}", jiff::Timestamp::now());
+    let mut times = Vec::new();
+    for owner in ["night-1", "night-2"] {
+        let lease = sidecar.call("POST", "/v1/locks/import").json(&json!({"owner": owner})).send().await.json();
+        assert_eq!(sidecar.call("POST", "/v1/locks/import").send().await.status, 409);
+        trail.settled(&sidecar).await;
+        times.push((now(), "granted", owner));
+        sidecar.call("DELETE", &format!("/v1/locks/import?token={}", lease["token"])).send().await;
+        trail.settled(&sidecar).await;
+        times.push((now(), "released", owner));
+    }
+    let page = include_str!("../../../docs/operations/audit.md");
+    let block = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let command = block.lines().find(|line| line.starts_with("grep")).unwrap();
+    assert!(command.contains("2026-11-28T02:47"), "{command}");
+    for (time, event, owner) in times {
+        let folder = std::path::Path::new(&trail.path).parent().unwrap();
+        let command = command.replace("2026-11-28T02:47", &time);
+        let output = Command::new("bash").args(["-c", &command]).current_dir(folder).output().unwrap();
+        let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{command}: {output:?}"));
+        assert_eq!((&found["event"], &found["who"]), (&json!(event), &json!(owner)), "{time}: {found}");
+    }
+}

@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// The file of a trail, in a folder of its own.
 pub struct Trail {
-    scratch: Scratch,
+    _scratch: Scratch,
     pub path: String,
 }
 
@@ -23,7 +23,7 @@ impl Trail {
     pub fn new() -> Trail {
         let scratch = Scratch::new();
         let path = scratch.path("audit.jsonl");
-        Trail { scratch, path }
+        Trail { _scratch: scratch, path }
     }
 
     /// Each line so far, of which the last one is whole.

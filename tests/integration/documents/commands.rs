@@ -60,8 +60,9 @@ impl Desk {
         let secret = scratch.file("secret", jwt::SECRET);
         scratch.file("token", jwt::editor("dev"));
         let prefix = unique("documents");
+        let audit = scratch.path("audit.jsonl");
         let flags = ["--jwt-secret-file", &secret, "--key-prefix", &prefix, "--elect", "jobs", "--elect-ttl", "1s"];
-        let sidecar = Sidecar::start(TestRedis::shared(), &flags).await;
+        let sidecar = Sidecar::start(TestRedis::shared(), &[&flags[..], &["--audit", &audit]].concat()).await;
         eventually("it leads", Duration::from_secs(15), async || sidecar.ops("/leader/jobs").await.status == 200).await;
         Desk { sidecar, scratch }
     }
