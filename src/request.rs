@@ -126,7 +126,7 @@ impl Request {
         Request { sent: Some(Arc::new(sent)), ..Request::default() }
     }
 
-    pub fn from_peer(self, peer: Remote) -> Request {
+    pub fn coming_from(self, peer: Remote) -> Request {
         Request { peer: Some(peer), ..self }
     }
 

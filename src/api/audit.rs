@@ -1,6 +1,5 @@
 //! What the audit trail says of requests that are refused. What is granted, renewed, released and lost the engine writes.
 
-use super::context::Context;
 use super::failure::{Denial, Failure};
 use super::route::Operation;
 use super::wire::flag;
@@ -31,15 +30,8 @@ pub fn refused(audit: &Audit, verb: Option<Verb>, (event, reason): Refusal) {
     audit.write(Entry { verb: verb.map(Verb::label), reason: Some(reason), ..Entry::new(event) });
 }
 
-impl Context {
-    /// The verb that an operation asks for, where the trail is to know it.
-    pub fn audited_verb(&self, operation: &Operation, query: Option<&str>) -> Option<Verb> {
-        self.locks.audit().and_then(|_| verb(operation, query))
-    }
-}
-
-/// `None` for what says nothing of a lock.
-fn verb(operation: &Operation, query: Option<&str>) -> Option<Verb> {
+/// The verb that an operation asks for; `None` for what says nothing of a lock.
+pub fn verb(operation: &Operation, query: Option<&str>) -> Option<Verb> {
     match operation {
         Operation::Release(_) if query.is_some_and(|query| flag(query, "force").unwrap_or_default()) => {
             Some(Verb::ForceRelease)

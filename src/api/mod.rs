@@ -60,7 +60,7 @@ pub struct Api(pub Arc<Context>);
 impl Handler for Api {
     async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response {
         let begun = Instant::now();
-        request_of(request.headers()).from_peer(peer.remote()).serve(answer(&self.0, request, peer, begun)).await
+        request_of(request.headers()).coming_from(peer.remote()).serve(answer(&self.0, request, peer, begun)).await
     }
 }
 
@@ -83,7 +83,7 @@ async fn answer(cx: &Context, request: Request<Incoming>, peer: &Peer, begun: In
         Route::WrongMethod(_) | Route::SlashInKey | Route::Nowhere => "none",
     };
     let verb = match &route {
-        Route::Found(operation) => cx.audited_verb(operation, parts.uri.query()),
+        Route::Found(operation) => cx.locks.audit().and_then(|_| audit::verb(operation, parts.uri.query())),
         Route::WrongMethod(_) | Route::SlashInKey | Route::Nowhere => None,
     };
     let (method, origin) = (parts.method.clone(), cx.gate.allowed_origin(&parts.headers).cloned());

@@ -1,5 +1,6 @@
 //! The subcommands, and what they share: parsing, logging, exit codes.
 
+mod acl;
 mod client;
 mod completions;
 mod dev;
@@ -113,6 +114,9 @@ enum Command {
     /// Explain what a policy file decides
     #[command(after_help = policy::HELP)]
     Policy(policy::PolicyFlags),
+    /// Print the ACL user that a namespace needs in Redis
+    #[command(after_help = acl::HELP)]
+    Acl(acl::AclFlags),
     /// Show the version and commit of this binary, and the version of the sidecar
     #[command(after_help = version::HELP)]
     Version(version::VersionFlags),
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Release(flags) => release::run(&flags),
         Command::Elect(flags) => elect::run(&flags),
         Command::Policy(flags) => policy::run(&flags),
+        Command::Acl(flags) => acl::run(&flags),
         Command::Version(flags) => version::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
         Command::Man(flags) => man::run(&flags),

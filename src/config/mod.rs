@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use environment::Environment;
 pub use flags::{Flags, ListenFlags, ProcessFlags};
-pub use parse::duration;
+pub use parse::{check_prefix, duration};
 
 pub use crate::api::{DaprStore, ListenConfig};
 pub use crate::audit::AuditConfig;

@@ -119,6 +119,13 @@ impl KeySpace {
         Patterns { keys: format!("{shards} ~{{{prefix}:raw}}:mark %R~{prefix}:users{names}"), channels }
     }
 
+    /// [`KeySpace::patterns`] of the space under `prefix`, on one server and on a cluster.
+    pub fn patterns_anywhere(prefix: &str) -> Patterns {
+        let Patterns { keys, channels } = KeySpace::new(prefix).patterns();
+        let channels = [channels, KeySpace::clustered(prefix).patterns().channels].join(" ");
+        Patterns { keys, channels }
+    }
+
     /// A key of each kind and shard, which an ACL user of this space must be allowed to read and write; and those that it
     /// had better be allowed: the mark of raw keys and, where there are any, a key that is none of this space.
     pub fn samples(&self) -> (Vec<String>, Vec<String>) {
@@ -222,7 +229,8 @@ fn escaped(text: &str) -> String {
     for letter in text.chars() {
         match letter {
             '*' | '?' | '[' | ']' | '^' | '\\' => pattern.extend(['\\', letter]),
-            letter if letter.is_whitespace() => pattern.push('?'),
+            // An ACL file has no spelling for these.
+            letter if letter.is_ascii_whitespace() || matches!(letter, '"' | '\'') => pattern.push('?'),
             letter => pattern.push(letter),
         }
     }
@@ -296,6 +304,8 @@ mod tests {
         assert_eq!(channels, "&{lockside:[0-9]}:push:* &{lockside:[0-9][0-9]}:push:*");
         let keys = KeySpace::new("my [app]*").patterns().keys;
         assert!(keys.starts_with("~{my?\\[app\\]\\*:[0-9]}:* "), "{keys}");
+        let keys = KeySpace::new("a\u{3000}\"b'").patterns().keys;
+        assert!(keys.starts_with("~{a\u{3000}?b?:[0-9]}:* "), "{keys}");
     }
 
     #[test]

@@ -35,7 +35,7 @@ mod status;
 mod tls;
 
 use acl::advice;
-pub use acl::{Needs, Patterns};
+pub use acl::{Needs, Patterns, user_line};
 pub use clock::Sample;
 pub use failure::RedisFailure;
 pub use in_flight::{Flight, InFlight};

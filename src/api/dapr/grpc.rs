@@ -44,7 +44,7 @@ pub struct DaprGrpc(pub std::sync::Arc<Context>);
 impl Handler for DaprGrpc {
     async fn handle(&self, request: Request<Incoming>, peer: &Peer) -> Response {
         let begun = Instant::now();
-        request_of(request.headers()).from_peer(peer.remote()).serve(answer(&self.0, request, begun)).await
+        request_of(request.headers()).coming_from(peer.remote()).serve(answer(&self.0, request, begun)).await
     }
 }
 

@@ -63,14 +63,7 @@ impl Check {
         let max_waiters = self.count("--max-waiters", &flags.max_waiters, 0, 1_000_000);
         let max_watchers = self.count("--max-watchers", &flags.max_watchers, 0, 1_000_000);
         let prefix = &flags.key_prefix;
-        let fits = (1..=LONGEST_PREFIX).contains(&prefix.len())
-            && !prefix.chars().any(|c| c.is_control() || matches!(c, '{' | '}'));
-        if !fits {
-            self.mistake(
-                "--key-prefix",
-                format!("expected 1 to {LONGEST_PREFIX} bytes without `{{`, `}}` and control characters"),
-            );
-        }
+        self.take("--key-prefix", check_prefix(prefix));
         let owner_prefix = given(&flags.owner_prefix).map_or_else(host_name, str::to_owned);
         if owner_prefix.len() > LONGEST_OWNER_PREFIX || owner_prefix.chars().any(char::is_control) {
             self.mistake(
@@ -144,6 +137,14 @@ impl Check {
         let parsed = text.parse().ok().filter(|number| (min..=max).contains(number));
         self.take(flag, parsed.ok_or(format!("`{text}`; expected a number from {min} to {max}")))
     }
+}
+
+/// Whether it may begin the keys of a namespace.
+pub fn check_prefix(prefix: &str) -> Result<(), String> {
+    let fits = (1..=LONGEST_PREFIX).contains(&prefix.len())
+        && !prefix.chars().any(|c| c.is_control() || matches!(c, '{' | '}'));
+    let expected = || format!("expected 1 to {LONGEST_PREFIX} bytes without `{{`, `}}` and control characters");
+    if fits { Ok(()) } else { Err(expected()) }
 }
 
 /// A time as people write it, such as `500ms`, `30s` or `5m`.

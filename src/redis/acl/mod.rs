@@ -6,11 +6,13 @@ mod effects;
 mod missing;
 mod refused;
 mod steps;
+mod user;
 mod verdicts;
 
 use super::Script;
 pub use advice::Patterns;
 pub(super) use refused::Rights;
+pub use user::line as user_line;
 pub(super) use verdicts::Verdicts;
 
 /// All that lockside's ACL user must be allowed.

@@ -143,17 +143,19 @@ impl Pipe {
 #[tokio::test]
 async fn a_pipe_that_no_process_reads_stops_no_request_and_each_line_is_read_or_counted() {
     let mut pipe = Pipe::new();
-    let mut sidecar = start(&pipe.path, &["--audit-events", "all"]).await;
-    let key = unique("k");
-    assert_eq!(sidecar.call("POST", &format!("/v1/locks/{key}")).send().await.status, 201);
+    let scratch = Scratch::new();
+    let secret = "an API token of the tests";
+    let mut sidecar = start(&pipe.path, &["--api-token-file", &scratch.file("token", secret)]).await;
     let mut asked = 0;
     // The pipe has room for some hundred lines, and the queue for some thousand.
     while lost(&sidecar).await == 0 {
         assert!(asked < 60_000, "no line is lost");
-        let conflicts = (0..500).map(async |_| sidecar.call("POST", &format!("/v1/locks/{key}")).send().await.status);
-        assert!(join_all(conflicts).await.into_iter().all(|status| status == 409), "requests go on");
-        asked += 500;
+        let refused = (0..250).map(async |_| sidecar.call("GET", "/v1/locks").bearer("another").send().await.status);
+        assert!(join_all(refused).await.into_iter().all(|status| status == 401));
+        asked += 250;
     }
+    let path = format!("/v1/locks/{}", unique("k"));
+    assert_eq!(sidecar.call("POST", &path).bearer(secret).send().await.status, 201, "requests go on");
     let lost = lost(&sidecar).await;
     sidecar.signal("TERM");
     let (mut text, lost) = (String::new(), usize::try_from(lost).unwrap());

@@ -64,7 +64,8 @@ async fn age(sidecar: &Sidecar, redis: &TestRedis) {
 async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
     let (redis, lost_redis) = (TestRedis::start(&[]), TestRedis::start(&[]));
     let evicting_redis = TestRedis::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]);
-    let working = Sidecar::start(&redis, &[]).await;
+    // Each line of its audit trail is lost.
+    let working = Sidecar::start(&redis, &["--audit", "/dev/full"]).await;
     let waiting = Arc::new(Sidecar::start(&redis, &[]).await);
     // It leads an election and has a watcher until it loses its Redis.
     let alone = Sidecar::start(&lost_redis, &["--elect", "jobs", "--elect-ttl", "1s"]).await;

@@ -3,6 +3,7 @@
 
 mod clock;
 mod leases;
+mod namespace;
 mod probe;
 mod raw_keys;
 mod refusals;

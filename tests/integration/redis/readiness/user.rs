@@ -9,7 +9,7 @@ use super::{GOOD, warnings};
 use crate::harness::{Scratch, Sidecar, TestRedis, eventually, jwt};
 
 pub const ACL_FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/redis/lockside.acl");
-const ACL: &str = include_str!("../../../../deploy/redis/lockside.acl");
+pub const ACL: &str = include_str!("../../../../deploy/redis/lockside.acl");
 
 /// A word of the user's line that begins so, without that beginning.
 fn words(beginning: &str) -> impl Iterator<Item = &'static str> {
@@ -91,7 +91,7 @@ async fn does(sidecar: &Sidecar, name: &str, line: &str, body: Value, status: u1
     serde_json::from_slice(&answer.body).unwrap_or(Value::Null)
 }
 
-async fn admin(sidecar: &Sidecar) {
+pub async fn admin(sidecar: &Sidecar) {
     let target = json!({"route": "volume", "id": "1234"});
     does(sidecar, "alice", "POST /admin/lock", target.clone(), 200).await;
     does(sidecar, "alice", "POST /admin/lock", target.clone(), 200).await;
@@ -100,7 +100,7 @@ async fn admin(sidecar: &Sidecar) {
     does(sidecar, "nobody", "POST /admin/lock", target, 404).await;
 }
 
-async fn leases(sidecar: &Sidecar) {
+pub async fn leases(sidecar: &Sidecar) {
     let wanted = json!({"key": "report", "leasePeriod": 60});
     let token = &does(sidecar, "alice", "POST /cmn/leasable-locks", wanted.clone(), 201).await["token"];
     let list = does(sidecar, "bob", "GET /cmn/leasable-locks", Value::Null, 200).await;
@@ -111,7 +111,7 @@ async fn leases(sidecar: &Sidecar) {
     does(sidecar, "bob", &format!("DELETE /cmn/leasable-locks/custom/{token}"), Value::Null, 200).await;
 }
 
-async fn native(sidecar: &Sidecar) {
+pub async fn native(sidecar: &Sidecar) {
     let body = json!({"ttlMs": 30_000, "reentrant": true, "meta": {"a": 1}});
     let token = &does(sidecar, "alice", "POST /v1/locks/job", body.clone(), 201).await["token"];
     does(sidecar, "alice", "POST /v1/locks/job", body, 200).await;
@@ -144,7 +144,7 @@ async fn bundles(sidecar: &Sidecar) {
 }
 
 /// One watches a key that is taken meanwhile, and another all keys.
-async fn watching(sidecar: &Sidecar) {
+pub async fn watching(sidecar: &Sidecar) {
     let stream = |path: &str| sidecar.call("GET", path).cookie(&jwt::reader("bob")).open();
     let (mut one, mut all) = (stream("/v1/locks/watched/events").await, stream("/v1/events").await);
     let begun = [one.event().await, all.event().await].map(|event| event.expect("an event").0);
@@ -156,7 +156,7 @@ async fn watching(sidecar: &Sidecar) {
 }
 
 /// Two wait in line: one gets the lock when the first holder's lease expires, by the other sidecar; one hangs up.
-async fn waiting(first: &Sidecar, second: &Sidecar) {
+pub async fn waiting(first: &Sidecar, second: &Sidecar) {
     does(first, "alice", "POST /v1/locks/printer", json!({"ttlMs": 4000}), 201).await;
     let waits = json!({"ttlMs": 5000, "waitMs": 30_000});
     let gone = does(first, "carol", "POST /v1/locks/printer", waits.clone(), 201);
@@ -166,7 +166,7 @@ async fn waiting(first: &Sidecar, second: &Sidecar) {
 }
 
 /// Many at once, which go to Redis in one call.
-async fn crowd(sidecar: &Sidecar) {
+pub async fn crowd(sidecar: &Sidecar) {
     let acquire = async |key: usize| {
         let token =
             &does(sidecar, "alice", &format!("POST /v1/locks/{key}"), json!({"ttlMs": 1000}), 201).await["token"];
@@ -175,7 +175,7 @@ async fn crowd(sidecar: &Sidecar) {
     futures_util::future::join_all((0..50).map(acquire)).await;
 }
 
-async fn hold(sidecar: &Sidecar) {
+pub async fn hold(sidecar: &Sidecar) {
     let call = sidecar.call("POST", "/v1/locks/night/hold").cookie(&jwt::editor("alice"));
     let mut lines = call.json(&json!({"ttlMs": 900})).open().await;
     assert_eq!(lines.next().await.unwrap()["event"], "acquired");
@@ -188,7 +188,7 @@ async fn hold(sidecar: &Sidecar) {
 }
 
 /// An entry of the index whose lease expires is dropped.
-async fn sweep(sidecar: &Sidecar) {
+pub async fn sweep(sidecar: &Sidecar) {
     does(sidecar, "alice", "POST /v1/locks/brief", json!({"ttlMs": 100}), 201).await;
     eventually("it is swept", Duration::from_secs(20), async || {
         sidecar.ops("/metrics").await.text().contains("lockside_locks_held 0")
@@ -197,7 +197,7 @@ async fn sweep(sidecar: &Sidecar) {
 }
 
 /// What Redis refused, and to whom: one entry each.
-fn refused(redis: &TestRedis) -> Vec<String> {
+pub fn refused(redis: &TestRedis) -> Vec<String> {
     let log: Vec<redis::Value> = redis.ask("ACL", &["LOG"]);
     log.iter().map(|entry| format!("{entry:?}")).collect()
 }

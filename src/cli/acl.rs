@@ -1,0 +1,85 @@
+//! `lockside acl`: the ACL user of one namespace, for a Redis that several share. Asks no Redis.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::{complain, exit, say};
+use crate::config::check_prefix;
+use crate::lock::KeySpace;
+use crate::redis::user_line;
+use crate::secret::{OPEN_TO_OTHERS, Reloaded, Secret, Unwise};
+
+#[derive(Args, Debug)]
+pub struct AclFlags {
+    /// First part of every Redis key of the namespace, as --key-prefix of its sidecars
+    #[arg(long, env = "LOCKSIDE_KEY_PREFIX", value_name = "TEXT")]
+    key_prefix: String,
+
+    /// Name of the user [default: the key prefix]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+
+    /// File with the password, of which the line has the SHA-256; one trailing newline is cut off [default: none: the
+    /// user is off]
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<String>,
+}
+
+pub const HELP: &str = "\
+Prints the line for an ACL file or for the configuration of Redis: a user that may do what the sidecars with this key \
+prefix need, and nothing else. Exit code 64 where a value is invalid.
+
+Example: lockside acl --key-prefix team-red --password-file password";
+
+pub fn run(flags: &AclFlags) -> ExitCode {
+    match line(flags) {
+        Ok((line, warnings)) => {
+            warnings.iter().for_each(complain);
+            say(line);
+            ExitCode::SUCCESS
+        }
+        Err(mistakes) => {
+            mistakes.iter().for_each(complain);
+            ExitCode::from(exit::USAGE)
+        }
+    }
+}
+
+/// The line, and what is unwise about the file of the password.
+fn line(flags: &AclFlags) -> Result<(String, Vec<String>), Vec<String>> {
+    let mut mistakes = Vec::new();
+    let mut keep = |mistake: String| mistakes.push(mistake);
+    let _ = check_prefix(&flags.key_prefix).map_err(|problem| keep(format!("--key-prefix: {problem}")));
+    let name = user(flags).map_err(&mut keep);
+    let file = flags.password_file.as_deref().filter(|file| !file.is_empty());
+    let password = file.map(|file| password(file).map_err(&mut keep)).transpose();
+    match (name, password) {
+        (Ok(name), Ok(password)) if mistakes.is_empty() => {
+            let (password, warnings) = password.unzip();
+            let patterns = KeySpace::patterns_anywhere(&flags.key_prefix);
+            Ok((user_line(name, password.as_ref(), &patterns), warnings.unwrap_or_default()))
+        }
+        _ => Err(mistakes),
+    }
+}
+
+/// The name of the user, which is one word of the line.
+fn user(flags: &AclFlags) -> Result<&str, String> {
+    let name = flags.user.as_deref().filter(|name| !name.is_empty()).unwrap_or(&flags.key_prefix);
+    let is_unfit = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '\\');
+    if name.is_empty() || name.contains(is_unfit) {
+        return Err(format!(
+            "--user: `{name}`; expected a name without spaces, quotes, backslashes and control characters"
+        ));
+    }
+    Ok(name)
+}
+
+fn password(file: &str) -> Result<(Secret, Vec<String>), String> {
+    let unwise = Unwise { mode: OPEN_TO_OTHERS, value: |_: &Secret| None };
+    let read = Reloaded::read("--password-file", Path::new(file), Secret::parse, unwise);
+    let (password, warnings) = read.map_err(|problem| format!("--password-file: {problem}"))?;
+    Ok((Secret::clone(&password.now()), warnings))
+}
