@@ -134,8 +134,8 @@ impl Steps {
             "release" => {
                 let sending = self.dice.one(&["", "", "r-1", "n-1"]).to_owned();
                 let rest = self.dice.one(&["", "", "", "500"]).to_owned();
-                let resigns = self.dice.one(&["", "resigns", "shows"]).to_owned();
-                with(vec![self.token_or_none(), owner, sending, rest, resigns, self.not_after()])
+                let how = self.dice.one(&["", "resigns", "shows"]).to_owned();
+                with(vec![self.token_or_none(), owner, sending, rest, how, self.not_after()])
             }
             "undo" => {
                 let sending = self.dice.one(&["", "n-1", "n-2", "r-1", "r-2", "w-1", "w-2"]).to_owned();

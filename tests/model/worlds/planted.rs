@@ -111,7 +111,7 @@ const PLANTED: &[Planted] = &[
     },
     Planted {
         name: "a key that is released is offered to none",
-        plant: lua(&[("pass_on(KEYS, ARGV, token_of(lease), 'released', resigns ~= '', is_shared_still)", "")]),
+        plant: lua(&[("pass_on(KEYS, ARGV, token_of(lease), 'released', how == 'resigns', is_shared_still)", "")]),
         world: TWO,
         property: FREE,
     },
