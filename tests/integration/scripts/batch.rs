@@ -77,6 +77,27 @@ fn operations_run_in_their_order_each_on_its_own_key() {
 }
 
 #[test]
+fn a_release_shows_its_lease_where_it_is_to_the_short_way_and_the_whole_one() {
+    let mut space = Space::shared();
+    let mut together = Together::default();
+    let identity = identity_of("alice");
+    for key in ["a", "b"] {
+        let token = space.granted(&Attempt::of(key, "alice", "n-1")).to_string();
+        // Without a token it goes the whole way.
+        let token = if key == "a" { token } else { String::new() };
+        together.operation(&space, "release", key, &[&token, &identity, "", "", "shows"]);
+    }
+
+    let rows = together.run(&mut space);
+
+    for row in &rows {
+        assert_eq!((row[0].as_str(), row.len()), ("released", 2), "{row:?}");
+        assert!(row[1].contains(&identity) && row[1].contains("\"since\":"), "{row:?}");
+    }
+    assert_eq!((space.indexed("a"), space.indexed("b")), (None, None));
+}
+
+#[test]
 fn what_is_plain_goes_the_short_way_and_nothing_else_does() {
     let mut space = Space::shared();
     let mut together = Together::default();
