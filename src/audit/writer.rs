@@ -78,13 +78,25 @@ impl Writer {
         }
     }
 
+    /// What was written of a line that is lost is a line of its own.
+    fn end_torn_line(&mut self, mut file: &File) -> io::Result<()> {
+        if self.is_torn {
+            file.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        Ok(())
+    }
+
     /// Writes the lines, and leaves the batch empty.
     fn write(&mut self, batch: &mut Vec<u8>) {
         if batch.is_empty() {
             return;
         }
-        let (written, error) = match &self.file {
-            Some(file) => write(file, batch, self.is_torn),
+        let (written, error) = match self.file.clone() {
+            Some(file) => match self.end_torn_line(&file) {
+                Ok(()) => write(&file, batch),
+                Err(error) => (0, Some(error)),
+            },
             None => (0, Some(io::ErrorKind::NotFound.into())),
         };
         if written > 0 {
@@ -99,11 +111,8 @@ impl Writer {
     }
 }
 
-/// Writes lines, behind the rest of one that was not written whole; how many bytes of them were written, and why no more.
-fn write(mut file: &File, lines: &[u8], is_torn: bool) -> (usize, Option<io::Error>) {
-    if is_torn && let Err(error) = file.write_all(b"\n") {
-        return (0, Some(error));
-    }
+/// Writes lines; how many bytes of them were written, and why no more.
+fn write(mut file: &File, lines: &[u8]) -> (usize, Option<io::Error>) {
     let mut written = 0;
     while written < lines.len() {
         match file.write(&lines[written..]) {
