@@ -1,6 +1,6 @@
--- Not a script: stands before acquire_all.lua, behind attempt.lua and acquire, share and undo, the scripts of these names as
--- functions of their KEYS and ARGV. A leg is one of the keys that are to be granted together: `keys` and `args` are those of
--- the script that grants it alone.
+-- Not a script: stands before acquire_all.lua, behind attempt.lua and acquire, share and undo, the scripts of these names
+-- as functions of their KEYS and ARGV. A leg is one of the keys that are to be granted together: `keys` and `args` are
+-- those of the script that grants it alone.
 
 -- Whether a leg may be granted, or told of again, as far as that is seen without a change.
 local function looks_free(keys, args)

@@ -1,10 +1,10 @@
 -- Sets the remaining time of several leases that are still the caller's, or of none of them: each as renew.lua does.
 -- KEYS[..]  of each lease: lock, queue, forced, watch, as renew.lua has them
--- ARGV[..]  of each lease: key, token, identity, ttl_ms, push, longest_ms, as renew.lua has them; and behind all of them
---           not_after, see lease.lua
+-- ARGV[..]  of each lease: key, token, identity, ttl_ms, push, longest_ms, as renew.lua has them; and behind all of
+--           them not_after, see lease.lua
 -- Returns {"renewed", row, ..}    of each lease its row
---       | {"refused", row, ..}    nothing is renewed, for one lease is not the caller's: of each its row, renewed where it
---                                 would have been
+--       | {"refused", row, ..}    nothing is renewed, for one lease is not the caller's: of each its row, renewed
+--                                 where it would have been
 --       | {"late", now_ms}        see lease.lua
 -- The function renew stands before this text: the script renew.lua of its KEYS and ARGV.
 -- A script, because a lease that is seen to last may end before another one is renewed.
