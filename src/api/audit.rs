@@ -45,6 +45,10 @@ pub fn verb(operation: &Operation, query: Option<&str>) -> Option<Verb> {
         | Operation::Renew(_)
         | Operation::Release(_)
         | Operation::Hold(_)
+        | Operation::AcquireAll
+        | Operation::RenewAll
+        | Operation::ReleaseAll
+        | Operation::HoldAll
         | Operation::Resign(_)
         | Operation::DaprTryLock(_)
         | Operation::DaprUnlock(_) => Some(Verb::Lock),

@@ -17,11 +17,9 @@ use crate::redis::RedisFailure;
 impl Locks {
     /// Asks for a key. When the caller has gone by the time it is granted, does not confirm it, or Redis did not say in
     /// time whether it is granted, it is undone.
-    pub async fn acquire(&self, key: Key, mut attempt: Attempt) -> Outcome {
+    pub async fn acquire(&self, key: Key, attempt: Attempt) -> Outcome {
         let engine = Arc::clone(&self.0);
-        if !attempt.is_candidate() {
-            attempt.terms.max_hold_ms = attempt.terms.max_hold_ms.or(engine.shared.max_hold_ms);
-        }
+        let attempt = engine.capped(attempt);
         let flight = engine.scripts.redis.enter()?;
         // A caller that waits leaves the queue when it goes: `stays` is dropped then.
         let (stays, gone) = attempt.wait.as_ref().map(|_| oneshot::channel::<()>()).unzip();
@@ -46,6 +44,14 @@ impl Locks {
 }
 
 impl Engine {
+    /// The attempt, whose lease is to last no longer than any may.
+    pub fn capped(&self, mut attempt: Attempt) -> Attempt {
+        if !attempt.is_candidate() {
+            attempt.terms.max_hold_ms = attempt.terms.max_hold_ms.or(self.shared.max_hold_ms);
+        }
+        attempt
+    }
+
     /// A further sending of an attempt.
     pub fn sending(&self, attempt: &Attempt) -> Sending {
         Sending::of(attempt, self.shared.nonces.next(), self.queue.sidecar())

@@ -60,7 +60,7 @@ pub use request::{
     Sharing, State, Succession, Target, Wait, Why,
 };
 pub use settings::LockConfig;
-pub use several::AcquiredAll;
+pub use several::{AcquiredAll, RenewedAll};
 pub use terms::Terms;
 pub use token::{SHARDS, Shard, Token};
 pub use undo::{Unconfirmed, Unsettled};
@@ -278,6 +278,15 @@ pub fn promised_at(mut lease: Lease, ttl_ms: u64, sent: Instant, now: Instant) -
 }
 
 impl Lease {
+    /// What its owner can count on from now, some time after it was promised. Nothing left is an error: how many milliseconds
+    /// went.
+    pub fn count_down(&mut self, now: Instant) -> Result<(), u64> {
+        let left = self.promised_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
+        let promised_ms = self.valid_for_ms;
+        self.valid_for_ms = promised_ms.min(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        if self.valid_for_ms == 0 { Err(promised_ms) } else { Ok(()) }
+    }
+
     /// What its owner can count on once it was kept back for so long. Nothing left is an error.
     pub fn age(&mut self, by: Duration) -> Result<(), LockFailure> {
         let by_ms = u64::try_from(by.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);

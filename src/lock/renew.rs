@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::detached::detached;
 use super::lease::{Lease, Owner, Ttl};
 use super::request::{Changed, LeaseRef, LockFailure, Loss};
-use super::scripts::{How, RenewRow};
+use super::scripts::{How, RenewRow, Stored};
 use super::{Engine, Key, Locks, Token, not_mine, promised, record};
 
 impl Locks {
@@ -60,13 +60,28 @@ impl Engine {
         row: RenewRow,
         sent: Instant,
     ) -> Result<Changed<Lease>, LockFailure> {
+        self.changed(key, token, row, |found| {
+            let lease = self.lease(key, &found)?;
+            self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
+            let ttl_ms = ttl.map_or(lease.ttl_ms, Ttl::as_ms);
+            promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)
+        })
+    }
+
+    /// What Redis answered to the question whether it would renew a lease: it promises nothing.
+    pub fn checked(&self, key: &Key, token: Token, row: RenewRow) -> Result<Changed<()>, LockFailure> {
+        self.changed(key, token, row, |_| Ok(()))
+    }
+
+    fn changed<T>(
+        &self,
+        key: &Key,
+        token: Token,
+        row: RenewRow,
+        done: impl FnOnce(Stored) -> Result<T, LockFailure>,
+    ) -> Result<Changed<T>, LockFailure> {
         Ok(match row {
-            RenewRow::Renewed(found) => {
-                let lease = self.lease(key, &found)?;
-                self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
-                let ttl_ms = ttl.map_or(lease.ttl_ms, Ttl::as_ms);
-                Changed::Done(promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)?)
-            }
+            RenewRow::Renewed(found) => Changed::Done(done(found)?),
             RenewRow::Lost => Changed::Lost(Loss::Expired),
             RenewRow::Forced => Changed::Lost(Loss::Forced),
             RenewRow::Superseded | RenewRow::Stranger => Changed::Lost(Loss::Superseded),

@@ -60,6 +60,16 @@ impl Engine {
         }
     }
 
+    /// An attempt of several keys ended at this one.
+    pub fn note_held(&self, key: &Key, owner: &Owner, acquired: &Acquired) {
+        let Some(audit) = self.shared.audit.as_ref().filter(|audit| audit.has(Event::Conflict)) else { return };
+        if let Acquired::Held(holder, _) = acquired {
+            let who = Some((owner.id.as_str(), owner.kind.label()));
+            let (verb, key, reason) = (Some("lock"), Some(key.as_str()), Some("held"));
+            audit.write(Entry { verb, who, key, reason, holder: named(holder), ..Entry::new(Event::Conflict) });
+        }
+    }
+
     /// How a renewal ended. A hold says itself how it ends.
     pub fn note_renewal(&self, changed: &Changed<Lease>, key: &Key, token: Token, is_hold: bool) {
         match (changed, &self.shared.audit) {

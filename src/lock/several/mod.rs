@@ -15,6 +15,14 @@ use super::{Engine, Key, Locks, Token, record};
 use crate::redis::RedisFailure;
 use scripts::AcquireAllRow;
 
+/// How a renewal of several leases ended.
+pub enum RenewedAll {
+    /// Of each what became of it: on a cluster one may be lost yet.
+    Renewed(Vec<Changed<Lease>>),
+    /// None is renewed: of each what would have become of it.
+    Refused(Vec<Changed<()>>),
+}
+
 /// How an acquire of several keys ended.
 pub enum AcquiredAll {
     /// Of each key the lease, and the guard of what its caller is to be told of.
@@ -35,19 +43,20 @@ impl Locks {
     pub async fn acquire_all(&self, wanted: Vec<(Key, Attempt)>) -> Result<AcquiredAll, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter()?;
+        let wanted: Vec<_> = wanted.into_iter().map(|(key, attempt)| (key, engine.capped(attempt))).collect();
         wanted.iter().for_each(|(_, attempt)| engine.shared.modes.asked(attempt.mode));
         // Detached: once sent, the outcome must be learned even if the caller has gone.
         detached(flight, async move { engine.acquire_all(wanted).await }).await
     }
 
-    /// Sets the remaining time of leases in one step, or of none of them, as [`Locks::renew`] does of one: of each what became
-    /// of it, or would have. The flag says whether they are renewed. On a cluster they are looked at first, and then renewed.
+    /// Sets the remaining time of leases in one step, or of none of them, as [`Locks::renew`] does of one. On a cluster they are
+    /// looked at first, and then renewed.
     pub async fn renew_all(
         &self,
         leases: Vec<(Key, Token)>,
         owner: Owner,
         ttl: Option<Ttl>,
-    ) -> Result<(bool, Vec<Changed<Lease>>), LockFailure> {
+    ) -> Result<RenewedAll, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
         detached(flight, async move {
@@ -56,34 +65,34 @@ impl Locks {
                 let sent = Instant::now();
                 let (is_renewed, rows) =
                     engine.scripts.renew_all(&leases, &identity, ttl, engine.shared.max_ttl_ms).await?;
-                let changed = leases.iter().zip(rows);
-                let changed = changed.map(|((key, token), row)| engine.renewed(key, *token, ttl, row, sent));
-                return Ok((is_renewed, changed.collect::<Result<_, _>>()?));
+                let rows = leases.iter().zip(rows);
+                if is_renewed {
+                    let changed = rows.map(|((key, token), row)| engine.renewed(key, *token, ttl, row, sent));
+                    return engine.all_renewed(&leases, changed.collect::<Result<_, _>>()?);
+                }
+                let checked = rows.map(|((key, token), row)| engine.checked(key, *token, row));
+                return engine.none_renewed(&leases, checked.collect::<Result<_, _>>()?);
             }
-            let longest_ms = engine.shared.max_ttl_ms;
-            let checked = engine.renew_each(&leases, &identity, ttl, How::Check { longest_ms }).await?;
-            if checked.iter().any(|changed| !matches!(changed, Changed::Done(_))) {
-                return Ok((false, checked));
+            let checked: Vec<_> =
+                engine.check_each(&leases, &identity, ttl).await.into_iter().collect::<Result<_, _>>()?;
+            if checked.iter().any(|changed| !matches!(changed, Changed::Done(()))) {
+                return engine.none_renewed(&leases, checked);
             }
-            Ok((true, engine.renew_each(&leases, &identity, ttl, How::Set { longest_ms }).await?))
+            let changed = engine.renew_each(&leases, &identity, ttl).await?;
+            engine.all_renewed(&leases, changed)
         })
         .await
     }
 
     /// What would become of leases that were renewed, of each by itself.
-    pub async fn check_all(&self, leases: Vec<(Key, Token)>, owner: Owner) -> Result<Vec<Changed<Lease>>, LockFailure> {
+    pub async fn check_all(
+        &self,
+        leases: Vec<(Key, Token)>,
+        owner: Owner,
+    ) -> Result<Vec<Result<Changed<()>, LockFailure>>, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
-        detached(flight, async move {
-            let longest_ms = engine.shared.max_ttl_ms;
-            let identity = record::claim(owner.claim());
-            let checked = engine.renew_each(&leases, &identity, None, How::Check { longest_ms }).await;
-            checked.map_err(|failure| match failure {
-                LockFailure::Redis(failure) => failure.of_a_read().into(),
-                failure => failure,
-            })
-        })
-        .await
+        detached(flight, async move { Ok(engine.check_each(&leases, &record::claim(owner.claim()), None).await) }).await
     }
 }
 
@@ -110,7 +119,11 @@ impl Engine {
             // A guard of each from here on: where one is of no use, all are undone.
             let unconfirmed = Unconfirmed::new(sending.into_undo(key, &attempt), self.undoer.clone());
             match acquired {
-                Ok(acquired) => granted.push((acquired, unconfirmed)),
+                Ok(acquired) => {
+                    let mut one = Ok((acquired, unconfirmed));
+                    self.note_acquired(&mut one, None);
+                    granted.extend(one);
+                }
                 Err(failure) => {
                     outcome = Err(failure);
                     drop(unconfirmed);
@@ -131,6 +144,7 @@ impl Engine {
         if attempt.mode != Mode::Exclusive {
             self.shared.modes.answered(key, attempt.mode, &acquired);
         }
+        self.note_held(key, &attempt.owner, &acquired);
         match acquired {
             Acquired::Held(holder, _) => Ok(AcquiredAll::Held(key.clone(), holder)),
             Acquired::Granted(_) | Acquired::Replayed(_) | Acquired::Renewed(_) => Err(nonsense()),
@@ -159,13 +173,50 @@ impl Engine {
         failure.into()
     }
 
+    fn all_renewed(
+        &self,
+        leases: &[(Key, Token)],
+        mut changed: Vec<Changed<Lease>>,
+    ) -> Result<RenewedAll, LockFailure> {
+        // The first answer was kept back for as long as the last one took.
+        let now = Instant::now();
+        for ((key, token), changed) in leases.iter().zip(&mut changed) {
+            self.note_renewal(changed, key, *token, false);
+            if let Changed::Done(lease) = changed {
+                lease.count_down(now).map_err(LockFailure::RenewedTooLate)?;
+            }
+        }
+        Ok(RenewedAll::Renewed(changed))
+    }
+
+    fn none_renewed(&self, leases: &[(Key, Token)], checked: Vec<Changed<()>>) -> Result<RenewedAll, LockFailure> {
+        for ((key, token), checked) in leases.iter().zip(&checked) {
+            self.note_lost(checked, Some(key), *token);
+        }
+        Ok(RenewedAll::Refused(checked))
+    }
+
+    async fn check_each(
+        &self,
+        leases: &[(Key, Token)],
+        identity: &str,
+        ttl: Option<Ttl>,
+    ) -> Vec<Result<Changed<()>, LockFailure>> {
+        let how = How::Check { longest_ms: self.shared.max_ttl_ms };
+        let each = leases.iter().map(|(key, token)| async move {
+            let row = self.scripts.renew(key, *token, identity, ttl, how).await.map_err(RedisFailure::of_a_read)?;
+            self.checked(key, *token, row)
+        });
+        futures_util::future::join_all(each).await
+    }
+
     async fn renew_each(
         &self,
         leases: &[(Key, Token)],
         identity: &str,
         ttl: Option<Ttl>,
-        how: How<'_>,
     ) -> Result<Vec<Changed<Lease>>, LockFailure> {
+        let how = How::Set { longest_ms: self.shared.max_ttl_ms };
         let each = leases.iter().map(|(key, token)| async move {
             let sent = Instant::now();
             let row = self.scripts.renew(key, *token, identity, ttl, how).await?;

@@ -136,7 +136,7 @@ impl World {
         let request_id = unique("request");
         let path = format!("{}{query}", path.replace("{name}", "jobs"));
         let call = guarded.ask(&who, method, &path).header("x-request-id", &request_id);
-        let call = match body_of(row.id, &key) {
+        let call = match body_of(row.id, &key, &json!(token)) {
             Some(body) => call.json(&body),
             None => call,
         };

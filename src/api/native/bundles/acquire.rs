@@ -1,7 +1,7 @@
 //! `POST /v1/bundles`: acquires several keys, and waits for them where the request does.
 
 use std::borrow::Borrow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
@@ -17,7 +17,7 @@ use crate::api::quotas;
 use crate::api::wire::{confirming_all, json};
 use crate::auth::Anonymous;
 use crate::bundle::{self, Leg, Refusal, Wanted};
-use crate::lock::{Holder, Key, Lease, Locks, State};
+use crate::lock::{Holder, Key, Lease, LockFailure, Locks, State};
 use crate::policy::Verb;
 use crate::server::{Peer, Response};
 
@@ -59,8 +59,10 @@ pub async fn legs<P: Borrow<Permit>>(
             Err(refusal) => Err(failure_of(locks, refusal).await),
         }
     };
-    let Turn { content: mut legs, checked_for } = turn(&wanted.attempt.owner, permit, acquiring).await?;
-    legs.iter_mut().try_for_each(|leg| leg.lease.age(checked_for))?;
+    let Turn { content: mut legs, .. } = turn(&wanted.attempt.owner, permit, acquiring).await?;
+    // The first lease was kept back for as long as the last one took, and all while the permit was looked at.
+    let now = Instant::now();
+    legs.iter_mut().try_for_each(|leg| leg.lease.count_down(now).map_err(LockFailure::TooLate))?;
     Ok(legs)
 }
 

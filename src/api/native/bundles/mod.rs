@@ -14,7 +14,7 @@ use crate::api::native::view::BundleView;
 use crate::api::quotas;
 use crate::api::wire::{json, no_content};
 use crate::auth::Anonymous;
-use crate::lock::{Changed, Key, Lease, LeaseRef, Token};
+use crate::lock::{Changed, Key, LeaseRef, RenewedAll, Token};
 use crate::policy::Verb;
 use crate::server::Response;
 pub use acquire::acquire_all;
@@ -28,11 +28,13 @@ pub async fn renew_all(cx: &Context, request: Request<Incoming>) -> Result<Respo
     named.iter().try_for_each(|(key, _)| caller.rights.need(Verb::Lock, key))?;
     let ttl = ttl.map(|ttl| quotas::within(caller.quota.as_ref(), "ttlMs", ttl)).transpose()?;
     let leases = existing(&named)?;
-    let (is_renewed, changed) = cx.locks.renew_all(leases.clone(), caller.claimant(), ttl).await?;
-    let (leases, lost) = sorted(cx, &leases, changed)?;
-    if !is_renewed || !lost.is_empty() {
-        return Err(lost_of(lost));
-    }
+    let leases = match cx.locks.renew_all(leases.clone(), caller.claimant(), ttl).await? {
+        RenewedAll::Renewed(changed) => match sorted(cx, &leases, changed)? {
+            (leases, lost) if lost.is_empty() => leases,
+            (_, lost) => return Err(lost_of(lost)),
+        },
+        RenewedAll::Refused(checked) => return Err(lost_of(sorted(cx, &leases, checked)?.1)),
+    };
     leases.iter().for_each(|lease| cx.renewed(lease));
     Ok(json(StatusCode::OK, &BundleView::of(leases.iter())))
 }
@@ -42,15 +44,24 @@ pub async fn release_all(cx: &Context, request: Request<Incoming>) -> Result<Res
     // No limit of a caller keeps it from releasing.
     let caller = cx.identify(&request, Anonymous::Lock).await?;
     let named = request::read_release(request).await?;
-    for (key, token) in &named {
-        caller.rights.need_release(&cx.locks, key, *token).await?;
+    let (mut unknown, mut failures, mut is_any_released) = (Vec::new(), Vec::new(), false);
+    let (mut lost, mut leases) = (Vec::new(), Vec::new());
+    for (key, token) in named {
+        match (caller.rights.need_release(&cx.locks, &key, token).await, token) {
+            (Ok(()), Some(token)) => leases.push((key, token)),
+            (Ok(()), None) => lost.push(key),
+            // What Redis does not say of one is no reason to keep the others.
+            (Err(failure), _) if failure.row().status.is_server_error() => {
+                unknown.push(key);
+                failures.push(failure);
+            }
+            (Err(refusal), _) => return Err(refusal),
+        }
     }
-    let mut lost: Vec<Key> = named.iter().filter(|(_, token)| token.is_none()).map(|(key, _)| key.clone()).collect();
-    let leases: Vec<(Key, Token)> = named.into_iter().filter_map(|(key, token)| Some((key, token?))).collect();
     if !leases.is_empty() {
-        // Of another owner's leases nothing is released, nor of those beside them.
+        // Of another owner's leases nothing is released, nor of those beside them. What is not known is tried.
         let checked = cx.locks.check_all(leases.clone(), caller.claimant()).await?;
-        if checked.iter().any(|changed| matches!(changed, Changed::NotYours)) {
+        if checked.iter().any(|checked| matches!(checked, Ok(Changed::NotYours))) {
             return Err(Failure::NotYours);
         }
     }
@@ -58,7 +69,6 @@ pub async fn release_all(cx: &Context, request: Request<Incoming>) -> Result<Res
         let which = LeaseRef::KeyToken(key.clone(), *token);
         cx.holds.release(&cx.locks, which, caller.claimant(), None)
     });
-    let (mut unknown, mut failures, mut is_any_released) = (Vec::new(), Vec::new(), false);
     for ((key, token), released) in leases.iter().zip(futures_util::future::join_all(releases).await) {
         match released {
             Ok(Changed::Done(())) => {
@@ -97,11 +107,7 @@ fn existing(named: &Named) -> Result<Vec<(Key, Token)>, Failure> {
 }
 
 /// Those that are there, and those that are lost. 403 where one is another owner's.
-fn sorted(
-    cx: &Context,
-    named: &[(Key, Token)],
-    changed: Vec<Changed<Lease>>,
-) -> Result<(Vec<Lease>, Vec<Key>), Failure> {
+fn sorted<T>(cx: &Context, named: &[(Key, Token)], changed: Vec<Changed<T>>) -> Result<(Vec<T>, Vec<Key>), Failure> {
     let (mut leases, mut lost) = (Vec::with_capacity(named.len()), Vec::new());
     for ((key, token), changed) in named.iter().zip(changed) {
         match changed {
