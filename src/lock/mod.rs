@@ -329,5 +329,13 @@ mod tests {
         let lease = promised(lease, 10_000, sent).expect("something is left");
         assert_eq!(lease.promised_until, Some(sent + Duration::from_millis(10_000 - 100 - 2 - 1)));
         assert!(lease.valid_for_ms <= 10_000 - 4_000 - 102, "{}", lease.valid_for_ms);
+
+        let mut later = lease.clone();
+        later.count_down(sent + Duration::from_secs(9)).expect("something is left");
+        assert_eq!(later.valid_for_ms, 1_000 - 100 - 2 - 1);
+        assert_eq!(later.count_down(sent + Duration::from_secs(10)), Err(1_000 - 100 - 2 - 1));
+        let mut at_once = lease.clone();
+        at_once.count_down(sent).expect("it is no longer than it was");
+        assert_eq!(at_once.valid_for_ms, lease.valid_for_ms);
     }
 }

@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{acquire, fleet, force, free_within, held, held_within, is_held, keys, of, one, release_one};
+use super::{
+    acquire, fleet, force, free_within, granted, held, held_within, is_held, keys, named, of, one, release,
+    release_one, renew,
+};
 use super::{waiters_are, waits};
 use crate::harness::{Cluster, Proxy, Redundant, TestRedis, eventually, unique};
 
@@ -128,18 +131,50 @@ async fn on_a_cluster_keys_of_several_masters_are_all_had_or_none() {
     let names: Vec<String> = (0..8).map(|n| unique(&format!("k{n}")).to_string()).collect();
     let all: Vec<&str> = names.iter().map(String::as_str).collect();
     for wait_ms in [0, 1000] {
-        let bundle = super::granted(&sidecar, &all, json!({"waitMs": wait_ms, "ttlMs": 20_000})).await;
-        let leases = super::named(&bundle);
-        assert_eq!(super::renew(&sidecar, &leases, 60_000).await.status, 200);
+        let bundle = granted(&sidecar, &all, json!({"waitMs": wait_ms, "ttlMs": 20_000})).await;
+        let leases = named(&bundle);
+        assert_eq!(renew(&sidecar, &leases, 60_000).await.status, 200);
         force(&sidecar, all[3]).await;
-        let lost = super::renew(&sidecar, &leases, 60_000).await;
+        let lost = renew(&sidecar, &leases, 60_000).await;
         assert_eq!((lost.status, &lost.json()["lost"]), (410, &json!([all[3]])), "{}", lost.text());
-        assert_eq!(super::release(&sidecar, &leases).await.status, 410);
+        assert_eq!(release(&sidecar, &leases).await.status, 410);
 
         let token = held(&sidecar, all[5]).await;
         let refused = acquire(&sidecar, &of(&all, json!({"waitMs": wait_ms}))).await;
         assert_eq!((refused.status, &refused.json()["key"]), (409, &json!(all[5])), "{}", refused.text());
         release_one(&sidecar, all[5], token).await;
         free_within(&sidecar, &all, NO_ORPHAN).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_does_not_answer_keeps_no_key_of_another_from_its_release() {
+    let mut cluster = Cluster::start(&[]);
+    let sidecar = Arc::new(crate::harness::Sidecar::start_at(&cluster.url(), &[]).await);
+    let names: Vec<String> = (0..12).map(|n| unique(&format!("k{n}")).to_string()).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    let bundle = granted(&sidecar, &all, json!({"ttlMs": 600_000})).await;
+    cluster.freeze(cluster.masters()[0]);
+
+    let answer = release(&sidecar, &named(&bundle)).await;
+
+    let problem = answer.json();
+    assert_eq!((answer.status, &problem["code"]), (504, &json!("outcome-unknown")), "{problem}");
+    let unknown: Vec<&str> = problem["unknown"].as_array().unwrap().iter().map(|key| key.as_str().unwrap()).collect();
+    let known: Vec<&str> = all.iter().copied().filter(|key| !unknown.contains(key)).collect();
+    assert!(!unknown.is_empty() && !known.is_empty(), "{problem}");
+    free_within(&sidecar, &known, NO_ORPHAN).await;
+}
+
+#[tokio::test]
+async fn no_bundle_is_held_for_longer_than_the_longest_hold() {
+    let sidecar = fleet(TestRedis::shared(), 1, &["--max-hold", "2s"]).await.remove(0);
+    for wait_ms in [0, 1000] {
+        let [a, b, _] = keys();
+        let bundle = granted(&sidecar, &[&a, &b], json!({"ttlMs": 60_000, "waitMs": wait_ms})).await;
+        assert!(bundle["validForMs"].as_u64().unwrap() <= 2000, "{bundle}");
+        let renewed = renew(&sidecar, &named(&bundle), 60_000).await;
+        assert!(renewed.status == 410 || renewed.json()["validForMs"].as_u64().unwrap() <= 2000, "{}", renewed.text());
+        free_within(&sidecar, &[&a, &b], Duration::from_secs(5)).await;
     }
 }
