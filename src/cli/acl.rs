@@ -29,7 +29,8 @@ pub struct AclFlags {
 
 pub const HELP: &str = "\
 Prints the line for an ACL file or for the configuration of Redis: a user that may do what the sidecars with this key \
-prefix need, and nothing else. Exit code 64 where a value is invalid.
+prefix need, and nothing else. Exit code 64 where a value is invalid, or the prefix has spaces or quotes, which no pattern of \
+Redis can contain.
 
 Example: lockside acl --key-prefix team-red --password-file password";
 
@@ -51,7 +52,7 @@ pub fn run(flags: &AclFlags) -> ExitCode {
 fn line(flags: &AclFlags) -> Result<(String, Vec<String>), Vec<String>> {
     let mut mistakes = Vec::new();
     let mut keep = |mistake: String| mistakes.push(mistake);
-    let _ = check_prefix(&flags.key_prefix).map_err(|problem| keep(format!("--key-prefix: {problem}")));
+    let _ = prefix(&flags.key_prefix).map_err(|problem| keep(format!("--key-prefix: {problem}")));
     let name = user(flags).map_err(&mut keep);
     let file = flags.password_file.as_deref().filter(|file| !file.is_empty());
     let password = file.map(|file| password(file).map_err(&mut keep)).transpose();
@@ -65,9 +66,29 @@ fn line(flags: &AclFlags) -> Result<(String, Vec<String>), Vec<String>> {
     }
 }
 
+/// A prefix for which there are patterns that match its namespace alone.
+fn prefix(prefix: &str) -> Result<(), String> {
+    check_prefix(prefix)?;
+    if prefix.contains(|c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'')) {
+        return Err(format!(
+            "`{prefix}`; expected a prefix without spaces and quotes: a pattern of Redis cannot contain them, and one with \
+             `?` in their place also matches other namespaces"
+        ));
+    }
+    Ok(())
+}
+
 /// The name of the user, which is one word of the line.
 fn user(flags: &AclFlags) -> Result<&str, String> {
-    let name = flags.user.as_deref().filter(|name| !name.is_empty()).unwrap_or(&flags.key_prefix);
+    let given = flags.user.as_deref().filter(|name| !name.is_empty());
+    let name = given.unwrap_or(&flags.key_prefix);
+    if given.is_none() && name == "default" {
+        return Err(
+            "--user: the line of the user `default` restricts all clients that do not authenticate; pass --user \
+                    default if that is intended, or another name"
+                .to_owned(),
+        );
+    }
     let is_unfit = |c: char| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '\\');
     if name.is_empty() || name.contains(is_unfit) {
         return Err(format!(

@@ -99,9 +99,22 @@ async fn the_user_of_a_namespace_does_everything_there_and_touches_nothing_else(
 async fn a_user_without_a_password_is_off_and_what_is_invalid_is_told() {
     let printed = line(&["--key-prefix", "red"]).await;
     assert!(printed.starts_with("user red off ") && !printed.contains('#'), "{printed}");
+    let printed = line(&["--key-prefix", "default", "--user", "default"]).await;
+    assert!(printed.starts_with("user default off "), "{printed}");
     let scratch = Scratch::new();
     for (args, expected) in [
         (vec!["--key-prefix", "a b"], "--user: `a b`; expected a name without spaces"),
+        (
+            vec!["--key-prefix", "team red", "--user", "red"],
+            "--key-prefix: `team red`; expected a prefix without spaces",
+        ),
+        (vec!["--key-prefix", "team\"red", "--user", "red"], "--key-prefix: `team\"red`; expected a prefix without"),
+        (
+            vec!["--key-prefix", "team'red", "--user", "red"],
+            "--key-prefix: `team'red`; expected a prefix without spaces",
+        ),
+        (vec!["--key-prefix", "a", "--user", "a b"], "--user: `a b`; expected a name without spaces"),
+        (vec!["--key-prefix", "default"], "--user: the line of the user `default` restricts all clients"),
         (vec!["--key-prefix", "{a}"], "--key-prefix: expected 1 to 64 bytes without `{`, `}`"),
         (vec!["--key-prefix", "a", "--password-file", "/no/such/file"], "--password-file: "),
         (vec!["--key-prefix", "a", "--password-file", &scratch.file("empty", "\n")], "--password-file: "),
