@@ -72,13 +72,14 @@ impl App {
     /// rolls back unconfirmed grants; the ops listener ends last. Returns whether all ended within the grace.
     /// `look_at_files` has the files of secrets and of the audit trail looked at at once, and not only at their next turn.
     pub async fn run(self, drain: Drain, mut look_at_files: watch::Receiver<()>) -> io::Result<bool> {
-        let App { config, mut api, ops } = self;
-        let config = Arc::new(config);
+        let App { mut config, mut api, ops } = self;
         let metrics = Arc::new(Metrics::new());
-        let (audit, trail) = match &config.audit {
+        // Taken out of the settings, so that a file that was rotated is closed.
+        let (audit, trail) = match config.audit.take() {
             Some(audit) => Audit::start(audit, &metrics).map(|(audit, trail)| (Some(audit), Some(trail)))?,
             None => (None, None),
         };
+        let config = Arc::new(config);
         let parts = Parts {
             config: Arc::clone(&config),
             shared: Arc::new(Shared::new(&config.locks, drain.clone(), Arc::clone(&metrics), audit.clone())),

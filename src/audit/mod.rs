@@ -66,7 +66,7 @@ pub struct Prepared {
 
 impl Audit {
     /// Starts the thread that writes.
-    pub fn start(config: &AuditConfig, metrics: &Metrics) -> io::Result<(Audit, Trail)> {
+    pub fn start(config: AuditConfig, metrics: &Metrics) -> io::Result<(Audit, Trail)> {
         let (queue, lines) = mpsc::sync_channel(LONGEST_QUEUE);
         let count = Arc::new(Count {
             pending: AtomicU64::new(0),
@@ -74,7 +74,7 @@ impl Audit {
             reminders: Reminders::default(),
             is_last: AtomicBool::new(false),
         });
-        let writer = Writer::new(config.destination.clone(), Arc::clone(&count));
+        let writer = Writer::new(config.destination, Arc::clone(&count));
         let (tell, done) = mpsc::sync_channel(1);
         std::thread::Builder::new().name("lockside-audit".to_owned()).spawn(move || {
             writer.run(&lines);

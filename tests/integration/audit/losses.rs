@@ -1,6 +1,7 @@
 //! A file that is rotated, and lines that cannot be written: each is there once, or counted.
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -63,6 +64,12 @@ async fn a_file_that_is_rotated_loses_no_line_and_doubles_none() {
     eventually("all are written", SOON, async || all().len() >= tokens.len()).await;
     assert_eq!(granted(&all()), tokens);
     assert_eq!(lost(&sidecar).await, 0);
+    let open = || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", sidecar.pid())).unwrap();
+        let files = files.filter_map(|file| std::fs::read_link(file.unwrap().path()).ok());
+        files.filter(|file| file.to_string_lossy().starts_with(&trail.path)).collect::<Vec<_>>()
+    };
+    eventually("no rotated file stays open", SOON, async || open() == [Path::new(&trail.path)]).await;
 }
 
 #[tokio::test]
