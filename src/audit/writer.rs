@@ -92,6 +92,10 @@ impl Writer {
         if batch.is_empty() {
             return;
         }
+        // One that was removed since the last look, as by a program that rotates and compresses at once.
+        if self.file.as_ref().is_none_or(|file| file::is_gone(file)) {
+            self.follow();
+        }
         let (written, error) = match self.file.clone() {
             Some(file) => match self.end_torn_line(&file) {
                 Ok(()) => write(&file, batch),

@@ -73,6 +73,19 @@ async fn a_file_that_is_rotated_loses_no_line_and_doubles_none() {
 }
 
 #[tokio::test]
+async fn a_file_that_is_removed_is_made_again_for_the_next_line() {
+    let trail = Trail::new();
+    let sidecar = start(&trail.path, &[]).await;
+    for _ in 0..20 {
+        std::fs::remove_file(&trail.path).unwrap();
+        let tokens = grant(&sidecar, 1).await;
+        let lines = trail.until("the line", |lines| !lines.is_empty()).await;
+        assert_eq!(granted(&lines), tokens);
+    }
+    assert_eq!(lost(&sidecar).await, 0);
+}
+
+#[tokio::test]
 async fn a_path_that_cannot_be_written_is_a_mistake_at_start() {
     let scratch = Scratch::new();
     let missing = scratch.path("no/such/folder/audit");
