@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,4 +55,16 @@ pub fn is_at(path: &Path, file: &File) -> bool {
 /// Whether the file has no name any more, so that no lines in it can be found.
 pub fn is_gone(file: &File) -> bool {
     file.metadata().is_ok_and(|metadata| metadata.nlink() == 0)
+}
+
+/// Whether the last line of the file at this path has no end, as after a crash. One that cannot be read may be such a file.
+pub fn is_torn(path: &Path, file: &File) -> bool {
+    match file.metadata() {
+        Ok(metadata) if metadata.is_file() && metadata.len() > 0 => {
+            let mut last = [0];
+            let read = File::open(path).and_then(|file| file.read_exact_at(&mut last, metadata.len() - 1));
+            read.is_err() || last != *b"\n"
+        }
+        _ => false,
+    }
 }

@@ -20,7 +20,7 @@ pub struct Writer {
     path: Option<PathBuf>,
     /// `None` where there is none to write to.
     file: Option<Arc<File>>,
-    /// Whether the last write ended within a line.
+    /// Whether the file ends within a line.
     is_torn: bool,
     looked: Instant,
     count: Arc<Count>,
@@ -29,7 +29,8 @@ pub struct Writer {
 impl Writer {
     pub fn new(destination: Destination, count: Arc<Count>) -> Writer {
         let Destination { path, file } = destination;
-        Writer { path, file: Some(file), is_torn: false, looked: Instant::now(), count }
+        let is_torn = path.as_ref().is_some_and(|path| file::is_torn(path, &file));
+        Writer { path, file: Some(file), is_torn, looked: Instant::now(), count }
     }
 
     /// Writes until the process is being stopped and nothing is left.
@@ -69,7 +70,10 @@ impl Writer {
             return;
         }
         match file::open(path) {
-            Ok(file) => (self.file, self.is_torn) = (Some(Arc::new(file)), false),
+            Ok(file) => {
+                self.is_torn = file::is_torn(path, &file);
+                self.file = Some(Arc::new(file));
+            }
             Err(_) => {
                 if self.file.as_ref().is_some_and(|file| file::is_gone(file)) {
                     self.file = None;

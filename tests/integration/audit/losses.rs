@@ -86,6 +86,34 @@ async fn a_file_that_is_removed_is_made_again_for_the_next_line() {
 }
 
 #[tokio::test]
+async fn what_was_cut_short_in_a_file_that_is_opened_is_a_line_of_its_own() {
+    let trail = Trail::new();
+    let cut = r#"{"time":"2026-11-28T02:3"#;
+    std::fs::write(&trail.path, cut).unwrap();
+    let sidecar = start(&trail.path, &[]).await;
+    let ends = |text: &str| text.ends_with('\n') && text.contains("granted");
+    let text = || std::fs::read_to_string(&trail.path).unwrap_or_default();
+    let written = async |sidecar: &Sidecar| {
+        let tokens = grant(sidecar, 1).await;
+        eventually("the line is written", SOON, async || ends(&text())).await;
+        let text = text();
+        let (first, rest) = text.split_once('\n').unwrap();
+        assert_eq!((first, granted(&lines(rest))), (cut, tokens));
+    };
+    written(&sidecar).await;
+    // Opened again.
+    std::fs::rename(&trail.path, format!("{}.1", trail.path)).unwrap();
+    std::fs::write(&trail.path, cut).unwrap();
+    sidecar.signal("HUP");
+    let is_open = async || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", sidecar.pid())).unwrap();
+        files.flatten().any(|file| std::fs::read_link(file.path()).is_ok_and(|path| path == Path::new(&trail.path)))
+    };
+    eventually("it is opened again", SOON, is_open).await;
+    written(&sidecar).await;
+}
+
+#[tokio::test]
 async fn a_path_that_cannot_be_written_is_a_mistake_at_start() {
     let scratch = Scratch::new();
     let missing = scratch.path("no/such/folder/audit");
