@@ -38,6 +38,10 @@ impl Event {
         }
     }
 
+    pub(super) fn is_refusal(self) -> bool {
+        matches!(self, Event::Denied | Event::Conflict)
+    }
+
     pub(super) fn scope(self) -> Scope {
         match self {
             Event::Forced | Event::Denied => Scope::Denials,

@@ -25,6 +25,8 @@ use writer::Writer;
 
 /// Lines that may wait for the thread that writes.
 const LONGEST_QUEUE: usize = 16_384;
+/// Lines that may wait for refusals to be queued, too: callers who are refused leave room for who holds which lock.
+const MOST_WITH_REFUSALS: u64 = LONGEST_QUEUE as u64 / 2;
 
 /// The entrance of the trail. Cheap to clone.
 #[derive(Clone)]
@@ -91,9 +93,16 @@ impl Audit {
 
     /// Writes a line, as far as its event is written at all.
     pub fn write(&self, entry: Entry<'_>) {
-        if self.has(entry.event) {
-            self.send(entry.body());
+        if !self.has(entry.event) {
+            return;
         }
+        let count = &self.0.count;
+        if entry.event.is_refusal() && count.pending.load(Ordering::Relaxed) >= MOST_WITH_REFUSALS {
+            count.pending.fetch_add(1, Ordering::Relaxed);
+            count.lose(1, "too many lines are queued for a refusal", None);
+            return;
+        }
+        self.send(entry.body());
     }
 
     /// A line for later; `None` where its event is not written.

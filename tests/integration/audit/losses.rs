@@ -202,18 +202,24 @@ async fn a_pipe_that_no_process_reads_stops_no_request_and_each_line_is_read_or_
         assert!(join_all(refused).await.into_iter().all(|status| status == 401));
         asked += 250;
     }
-    let path = format!("/v1/locks/{}", unique("k"));
-    assert_eq!(sidecar.call("POST", &path).bearer(secret).send().await.status, 201, "requests go on");
+    let mut tokens = Vec::new();
+    for _ in 0..100 {
+        let answer = sidecar.call("POST", &format!("/v1/locks/{}", unique("k"))).bearer(secret).send().await;
+        assert_eq!(answer.status, 201, "requests go on");
+        tokens.push(answer.json()["token"].as_u64().unwrap());
+    }
     let lost = lost(&sidecar).await;
     sidecar.signal("TERM");
     let (mut text, lost) = (String::new(), usize::try_from(lost).unwrap());
     until("what was queued is written", || {
         text.push_str(&pipe.read());
-        text.matches('\n').count() + lost > asked
+        text.matches('\n').count() + lost == asked + tokens.len()
     });
     assert_eq!(sidecar.exit_code(Duration::from_secs(20)).await, Some(0));
     text.push_str(&pipe.read());
-    assert_eq!(lines(&text).len() + lost, asked + 1);
+    tokens.sort_unstable();
+    assert_eq!(granted(&lines(&text)), tokens, "refusals leave room for grants");
+    assert_eq!(lines(&text).len() + lost, asked + tokens.len());
 }
 
 #[tokio::test]
