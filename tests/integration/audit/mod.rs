@@ -1,5 +1,6 @@
 //! The audit trail: what stands in it, and that no line is lost without being counted.
 
+mod holder;
 mod lines;
 mod losses;
 mod routes;

@@ -1,0 +1,81 @@
+//! The command of the page that says who held a lock at a time.
+
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use super::lines::start;
+use super::{SOON, Trail};
+use crate::harness::{Sidecar, eventually};
+
+fn now() -> String {
+    format!("{:.3}", jiff::Timestamp::now())
+}
+
+/// A time behind all lines so far, and before those of later requests.
+async fn later(trail: &Trail, sidecar: &Sidecar) -> String {
+    let lines = trail.settled(sidecar).await;
+    let last = lines.last().unwrap()["time"].as_str().unwrap().to_owned();
+    eventually("the clock goes on", SOON, async || now() > last).await;
+    let time = now();
+    eventually("the clock goes on", SOON, async || now() > time).await;
+    time
+}
+
+/// The line that the command of the page prints, asked for this time.
+fn holder(trail: &Trail, time: &str) -> Option<Value> {
+    let page = include_str!("../../../docs/operations/audit.md");
+    let block = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let command = &block[block.find("grep").unwrap()..];
+    assert!(command.contains("2026-11-28T02:47"), "{command}");
+    let command = format!("set -euo pipefail\n{}", command.replace("2026-11-28T02:47", time));
+    let folder = Path::new(&trail.path).parent().unwrap();
+    let output = Command::new("bash").args(["-c", &command]).current_dir(folder).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
+    (!output.stdout.is_empty()).then(|| serde_json::from_slice(&output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn the_page_says_who_held_a_lock_at_a_time() {
+    let trail = Trail::new();
+    let sidecar = start(&trail, &["--audit-events", "changes"]).await;
+    let call = async |method: &str, query: &str, body: Value| {
+        sidecar.call(method, &format!("/v1/locks/import{query}")).json(&body).send().await
+    };
+    let change = async |method: &str, query: String| {
+        sidecar.call(method, &format!("/v1/locks/import{query}")).send().await.status
+    };
+    let first = call("POST", "", json!({"owner": "night-1"})).await.json()["token"].as_u64().unwrap();
+    let mut times = vec![(later(&trail, &sidecar).await, Some("night-1"))];
+
+    // A handover to one that waits.
+    let waits = async || {
+        let queue = sidecar.call("GET", "/v1/locks/import").send().await.json();
+        queue["waiters"].as_u64() == Some(1)
+    };
+    let (second, status) = tokio::join!(call("POST", "", json!({"owner": "night-2", "waitMs": 20_000})), async {
+        eventually("one waits", SOON, waits).await;
+        change("DELETE", format!("?token={first}")).await
+    });
+    assert_eq!((second.status, status), (201, 204), "{}", second.text());
+    let second = second.json()["token"].as_u64().unwrap();
+    times.push((later(&trail, &sidecar).await, Some("night-2")));
+    // A renewal that is late, and a token of no lease, higher than all.
+    assert_eq!(change("PUT", format!("?token={first}")).await, 410);
+    times.push((later(&trail, &sidecar).await, Some("night-2")));
+    assert_eq!(change("DELETE", format!("?token={}", second + 64 * 1000)).await, 410);
+    times.push((later(&trail, &sidecar).await, Some("night-2")));
+    assert_eq!(change("DELETE", "?force=true".to_owned()).await, 204);
+    times.push((later(&trail, &sidecar).await, None));
+    let third = call("POST", "", json!({"owner": "night-3"})).await.json()["token"].as_u64().unwrap();
+    times.push((later(&trail, &sidecar).await, Some("night-3")));
+    assert_eq!(change("DELETE", format!("?token={third}")).await, 204);
+    times.push((later(&trail, &sidecar).await, None));
+
+    for (time, expected) in times {
+        let found = holder(&trail, &time);
+        let who = found.as_ref().map(|line| (line["event"].as_str().unwrap(), line["who"].as_str().unwrap()));
+        assert_eq!(who, expected.map(|owner| ("granted", owner)), "{time}: {:?}", trail.lines());
+    }
+}
