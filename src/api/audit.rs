@@ -14,6 +14,7 @@ impl Failure {
     pub fn refusal(&self) -> Option<Refusal> {
         match self {
             Failure::Forbidden(Denial::Policy(_)) | Failure::Held(_) | Failure::WaitTimeout(_) => None,
+            Failure::OfBundle(of_bundle) => of_bundle.cause.refusal(),
             Failure::NotYours => Some((Event::Denied, "not-yours")),
             Failure::QuotaExceeded(_) => Some((Event::Denied, self.code())),
             _ => match self.row().status.as_u16() {

@@ -39,7 +39,7 @@ const fn open(id: &'static str) -> Row {
     Row { id, verb: None, done: None, gone: None, held: None }
 }
 
-const TABLE: [Row; 29] = [
+const TABLE: [Row; 34] = [
     acquire("adminLock"),
     Row { gone: None, ..change("adminRemoveLock", "released") },
     read("getAllActiveLocks"),
@@ -56,6 +56,11 @@ const TABLE: [Row; 29] = [
     read("showQueue"),
     Row { gone: Some("refused"), ..read("fenceLock") },
     acquire("holdLock"),
+    acquire("acquireBundle"),
+    acquire("holdBundle"),
+    change("renewBundle", "renewed"),
+    change("releaseBundle", "released"),
+    change("releaseBundleByPost", "released"),
     read("showElection"),
     // What it releases is this sidecar's own.
     Row { done: None, ..acquire("resign") },
@@ -126,6 +131,7 @@ impl World {
             }
             lease["token"].clone()
         };
+        let named = token.clone();
         let token = token.to_string();
         let path = template.replace("{key}", &key).replace("{token}", &token).replace("{store}", "lockstore");
         let query = match row.id {
@@ -136,7 +142,7 @@ impl World {
         let request_id = unique("request");
         let path = format!("{}{query}", path.replace("{name}", "jobs"));
         let call = guarded.ask(&who, method, &path).header("x-request-id", &request_id);
-        let call = match body_of(row.id, &key, &json!(token)) {
+        let call = match body_of(row.id, &key, &named) {
             Some(body) => call.json(&body),
             None => call,
         };
@@ -187,7 +193,7 @@ async fn every_outcome_of_every_route_leaves_its_line() {
             let events: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
             let what = format!("{id}: {case:?}: {lines:?}");
             // A hold ends with its connection, and its release is of the same request.
-            let is_hold = row.id == "holdLock" && case == Case::Done;
+            let is_hold = matches!(row.id, "holdLock" | "holdBundle") && case == Case::Done;
             let events = if is_hold { &events[..1] } else { &events[..] };
             assert_eq!(events, expected.as_slice(), "{what}");
             if events == ["refused"] {
