@@ -24,7 +24,7 @@ pub fn unwise_if_short() -> Unwise<Secret> {
     Unwise { mode: OPEN_TO_OTHERS, value }
 }
 
-/// The same of a file of a folder, which `flag` names.
+/// What is unwise about a token's file of the folder that `flag` names.
 pub fn warnings(flag: &str, path: &Path, token: &Secret) -> Vec<String> {
     let mut warnings = Unwise { mode: OPEN_TO_OTHERS, value: |_| None }.of_a_file(flag, path, token);
     if is_short(token) {

@@ -75,7 +75,7 @@ impl Verifier {
         Verifier { keys: keys.collect(), warning, keeps_claims: false }
     }
 
-    /// The same, which keeps all claims of a token or not.
+    /// This verifier, which keeps all claims of a token, or only those that are looked at here.
     pub fn keeping_claims(self, keeps_claims: bool) -> Verifier {
         Verifier { keeps_claims, ..self }
     }

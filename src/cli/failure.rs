@@ -106,7 +106,7 @@ impl Problem {
         Problem { status, retry_after, ..problem }.masked()
     }
 
-    /// The same without what a terminal would obey.
+    /// This problem, without the control characters that a terminal would obey.
     pub fn masked(self) -> Problem {
         Problem { code: printable(&self.code), detail: printable(&self.detail), ..self }
     }

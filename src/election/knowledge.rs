@@ -75,7 +75,7 @@ pub struct Answer {
     pub leader: Option<(String, Token, u64)>,
     /// For how long this sidecar leads, unless it is renewed; `None` where it does not lead.
     pub leads_for: Option<Duration>,
-    /// The same as a time, milliseconds since 1970.
+    /// Until when this sidecar leads, milliseconds since 1970.
     pub leads_until_ms: Option<u64>,
     /// The last renewal, or where it does not lead the last look, milliseconds since 1970.
     pub last_update_ms: Option<u64>,

@@ -28,7 +28,7 @@ struct Job {
 #[derive(Default)]
 pub struct Batch {
     jobs: Mutex<Vec<Job>>,
-    /// Where replicas must have what is written, one call is under way at a time: others would wait behind it anyway.
+    /// With --min-replicas one batch is under way at a time: WAIT blocks the connection anyway.
     turn: tokio::sync::Mutex<()>,
 }
 
@@ -132,7 +132,7 @@ impl Node {
         futures_util::future::join_all(alone).await;
     }
 
-    /// As for a call that fails, where that was no failure of the whole call.
+    /// Counts and logs one failed row of a batch that succeeded as a whole.
     fn learned_of_a_row(&self, operation: RedisOperation, failure: RedisFailure) -> RedisFailure {
         let failure = self.status.advised(failure);
         if failure.is_of_rights() {

@@ -43,7 +43,7 @@ impl Clock {
         let least = server_ms - self.ours(Instant::now()) - 1;
         let most = server_ms - self.ours(sent) + 1;
         let mut ahead_ms = self.lock();
-        // What was known is kept while it can be true: a slow answer says little.
+        // The old offset is kept while it lies within this sample's bounds: a slow answer has wide bounds.
         *ahead_ms = Some(ahead_ms.filter(|known| (least..=most).contains(known)).unwrap_or(least));
     }
 

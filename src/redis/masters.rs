@@ -27,7 +27,7 @@ impl Slot {
 #[derive(Clone, Default)]
 pub(super) struct Masters {
     nodes: Vec<Arc<Node>>,
-    /// Whose each slot is, an index into `nodes`; `None` where one server has all keys.
+    /// Slot → index into `nodes`; `None` where one server has every slot.
     slots: Option<Arc<[Option<u16>]>>,
     away: Arc<[String]>,
 }
@@ -38,7 +38,7 @@ impl Masters {
         Masters { nodes: vec![node], slots: None, away: Arc::default() }
     }
 
-    /// Those that are there, whose each slot is, an index into them, and what is to be said of the others.
+    /// The masters that are connected, slot → index into them, and a sentence for each master that is missing.
     pub fn of_a_cluster(nodes: Vec<Arc<Node>>, slots: Arc<[Option<u16>]>, away: Vec<String>) -> Masters {
         Masters { nodes, slots: Some(slots), away: away.into() }
     }

@@ -137,7 +137,7 @@ impl Node {
             self.metrics.redis_error(&operation, &failure);
             return Err(failure);
         }
-        // One wait for replicas serves all who ask meanwhile.
+        // With --min-replicas always as a batch: one WAIT covers all of it.
         let others = self.in_flight.others() || self.config.min_replicas > 0 || purpose != Purpose::Locks;
         let first = match script.batch {
             Some(_) if others => self.run_among_others(script, slot, operation, call()).await,

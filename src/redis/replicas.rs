@@ -6,11 +6,11 @@ use super::node::Node;
 use super::{Call, RedisFailure, Reply, Script};
 use crate::redis::operation::RedisOperation;
 
-/// How an error begins that is ours: the script was done, and too few replicas have it.
+/// Prefix of an error that is made here: the script ran, and too few replicas acknowledged it.
 const UNREPLICATED: &str = "UNREPLICATED";
 
 impl Node {
-    /// Runs a script; of its rows those that promise something are withheld where too few replicas have what it wrote.
+    /// Runs a script and WAIT; rows that grant or extend a lease become an error where fewer than `min_replicas` acknowledged.
     pub(super) async fn evalsha_on_replicas(
         &self,
         operations: &[RedisOperation],

@@ -13,8 +13,8 @@ use crate::redis::operation::RedisOperation;
 /// How long one that was sent to the wrong master waits to hear of the right one, before it asks again.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
-/// Runs `$call` on the master of a slot, and again where that is another by now: it was not done then. Written once, so
-/// that the future of one is not kept twice.
+/// Runs `$call` on the master of a slot, and once more on another master where the first answers that it is not the slot's:
+/// then nothing was done. A macro, because a function with a closure would keep the future of the call twice.
 macro_rules! on {
     ($self:ident, $slot:expr, $node:ident => $call:expr) => {
         on!($self, $slot, ($node, _is_split) => $call)
@@ -138,7 +138,7 @@ impl Redis {
         }
     }
 
-    /// Waits until another may be the master of a slot than `node`, which said so; gives up when that takes too long.
+    /// Waits until the slot has a master other than `node`, which redirected the call; gives up when that takes too long.
     async fn look_elsewhere(
         &self,
         slot: Slot,

@@ -1,4 +1,5 @@
-//! Redis, whichever servers that are just now: one and the same, or the masters that sentinels or a cluster name.
+//! Redis for the rest of the program: routes each call to the current master of its slot, be there one server, or the masters
+//! that sentinels or a cluster name.
 
 use std::sync::Arc;
 use std::time::Duration;

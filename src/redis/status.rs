@@ -17,7 +17,7 @@ use crate::redis::operation::Reconnection;
 const SILENCES: u32 = 3;
 /// The number of the last connection of this process.
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
-/// Between two forced reconnections. Without a pause, the commands lost in one would ask for the next.
+/// Between two forced reconnections: commands that are lost in one would otherwise trigger the next.
 const COOL_DOWN: Duration = Duration::from_millis(1500);
 
 /// What is known of Redis. Ready means: the last thing that we heard from Redis was an answer.
@@ -192,7 +192,7 @@ impl Status {
                     self.reconnect(connection, Reconnection::Silent);
                 }
             }
-            // Of several servers the others say who is master, and the same one would say the same again.
+            // With several servers the slot map or the sentinels settle who is master; reconnecting to this one would not help.
             Some(failure) if self.server.is_some() && failure.is_of_the_server() => {}
             Some(failure) if failure.wants_reconnection() => self.reconnect(connection, Reconnection::Refused),
             Some(_) => {}

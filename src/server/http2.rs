@@ -47,7 +47,7 @@ const STREAMS: u32 = 128;
 const HEADERS: u32 = 8 * 1024;
 /// Bytes of a request's body that may come before they are read; it may be no longer than these.
 const STREAM_WINDOW: u32 = 32 * 1024;
-/// The same of all requests of a connection.
+/// Bytes of all bodies of a connection's requests that may come before they are read.
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 /// Bytes of an answer that wait in a stream.
 const SEND_BUFFER: usize = 16 * 1024;

@@ -12,7 +12,7 @@ use crate::redis::RedisFailure;
 /// Index entries looked at in one script call.
 const PAGE: u32 = 64;
 
-/// No more shards are tried than fail in this time: a Redis that is silent is asked again at the next look.
+/// A walk stops after this long of failures: a Redis that does not answer is asked again at the next walk.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// How far the walk has come. At its end it begins again.

@@ -56,8 +56,8 @@ impl Undo {
         Undo { entry, ..self }
     }
 
-    /// When a lease that is there now has ended by itself, and an entry in a queue is not worth the effort any more.
-    fn moot_after(&self) -> Instant {
+    /// Until when it is tried: a lease that is there now has ended by itself then, and so has an entry in a queue.
+    fn retry_until(&self) -> Instant {
         let entry = if self.entry.is_empty() { Duration::ZERO } else { KEPT_ENTRY };
         Instant::now() + self.longest.max(entry) + Duration::from_secs(1)
     }
@@ -66,7 +66,7 @@ impl Undo {
 /// An undo under way.
 pub struct Job {
     undo: Undo,
-    moot_after: Instant,
+    retry_until: Instant,
     _unsettled: Unsettled,
 }
 
@@ -94,7 +94,7 @@ impl Undoer {
         let worker = Arc::new(Worker { scripts, undone: LogThrottle::new(), refused: LogThrottle::new() });
         let work = move |job: Job| -> BoxFuture<'static, ()> {
             let worker = Arc::clone(&worker);
-            Box::pin(async move { worker.undo(job.undo, job.moot_after).await })
+            Box::pin(async move { worker.undo(job.undo, job.retry_until).await })
         };
         Undoer(Arc::new(Parts {
             shards: Shards::new(Handle::current(), LONGEST_QUEUE, Box::new(work)),
@@ -116,7 +116,7 @@ impl Undoer {
 
     pub fn push(&self, undo: Undo) {
         let (key, request_id) = (undo.key.clone(), undo.request.clone());
-        let job = Job { moot_after: undo.moot_after(), undo, _unsettled: self.unsettled() };
+        let job = Job { retry_until: undo.retry_until(), undo, _unsettled: self.unsettled() };
         if !self.0.shards.push(job)
             && let Some(Suppressed(withheld)) = self.0.left.admit(Instant::now())
         {
@@ -126,9 +126,9 @@ impl Undoer {
 }
 
 impl Worker {
-    async fn undo(&self, undo: Undo, moot_after: Instant) {
+    async fn undo(&self, undo: Undo, retry_until: Instant) {
         let Undo { key, identity, sending, entry, request: request_id, line, .. } = undo;
-        while Instant::now() < moot_after {
+        while Instant::now() < retry_until {
             match self.scripts.undo(&key, &identity, &sending, &entry).await {
                 Ok(UndoRow::Undone) => {
                     if let Some(line) = line {

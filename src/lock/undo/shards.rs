@@ -120,7 +120,7 @@ mod tests {
             let key = Key::parse(key).expect("a key");
             let undo = Undo::new(key, String::new(), sending.to_owned(), Duration::ZERO);
             let pending = watch::Sender::new(1);
-            self.shards.push(Job { undo, moot_after: Instant::now(), _unsettled: Unsettled(pending) })
+            self.shards.push(Job { undo, retry_until: Instant::now(), _unsettled: Unsettled(pending) })
         }
 
         /// What is done once nothing goes on by itself.

@@ -87,7 +87,7 @@ impl Follower {
     }
 
     /// Gives up the connection to a master, until there is another.
-    pub(super) fn suffer(&mut self, address: Address, trouble: Trouble) {
+    pub(super) fn drop_master(&mut self, address: Address, trouble: Trouble) {
         let Some(master) = self.held.remove(&address) else { return };
         self.changed = Instant::now();
         self.views.remove(&address);

@@ -33,7 +33,7 @@ use view::{Map, View};
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 /// How often to ask while one is missing, and the pause between two attempts to connect to one.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// For so long after the last change; a master that is unavailable for longer is no reason to ask all others that often.
+/// How long after the last change the nodes are asked that often; a master that stays away is no reason to go on.
 const HURRY: Duration = Duration::from_secs(15);
 
 /// Starts to ask and to connect, and keeps at it for as long as the runtime lives.
@@ -80,7 +80,7 @@ struct Follower {
     missing: BTreeMap<Address, Missing>,
     /// Who was asked and has not answered yet.
     asked: BTreeSet<Address>,
-    /// Why who was asked did not say.
+    /// The last error of each node that did not answer.
     mute: BTreeMap<Address, String>,
     /// When it last changed who serves what.
     changed: Instant,
@@ -133,7 +133,7 @@ impl Follower {
                 match self.next(&mut due).await {
                     Event::Due => break,
                     Event::Trouble(address, trouble) => {
-                        self.suffer(address, trouble);
+                        self.drop_master(address, trouble);
                         break;
                     }
                     event => self.take_in(event),

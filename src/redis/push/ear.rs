@@ -172,8 +172,8 @@ impl Listener {
         }
     }
 
-    /// Subscribes once more to what is subscribed to: the answer counts all channels that are, and a server that gave
-    /// some of them away, or is frozen, or is gone, sends nothing by itself.
+    /// Heartbeat: subscribes once more to one channel, and compares the count of channels in Redis's answer with ours. A server
+    /// that moved slots away, is frozen, or is gone, sends nothing by itself.
     async fn beat(&self, connection: &Connection, ours: &BTreeSet<String>) -> Result<(), RedisFailure> {
         let Some(first) = ours.first() else { return Ok(()) };
         match subscribe(connection, first).await {

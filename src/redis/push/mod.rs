@@ -1,7 +1,7 @@
-//! What Redis says unasked: to each server that serves any of our channels a connection that only listens, which is
-//! reopened when it breaks, or when that server serves others.
+//! Sharded pub/sub: one subscriber connection to each master that serves any of our channels, reopened when it breaks or its
+//! slots move.
 //!
-//! The channels are sharded ones on every topology: on a cluster a message stays with the servers of its shard.
+//! The channels are sharded on every topology: on a cluster a message stays with the servers of its shard.
 
 mod ear;
 

@@ -185,7 +185,7 @@ impl World {
         let (now_ms, sidecar) = (self.now_ms, self.clients[client].sidecar);
         let kept_ms = if entry.is_empty() { 0 } else { 60_000 };
         let Named { identity, id: sending, .. } = self.course(client).sending.clone();
-        let undo = Undo { identity, sending, entry, moot_after_ms: now_ms + longest.max(kept_ms) + 1_000 };
+        let undo = Undo { identity, sending, entry, retry_until_ms: now_ms + longest.max(kept_ms) + 1_000 };
         self.sidecars[sidecar].undo(engine, now_ms, undo);
     }
 

@@ -36,7 +36,7 @@ pub struct Undo {
     pub identity: String,
     pub sending: String,
     pub entry: String,
-    pub moot_after_ms: i64,
+    pub retry_until_ms: i64,
 }
 
 impl Sidecar {
@@ -92,7 +92,7 @@ impl Sidecar {
     }
 
     fn undo_next(&mut self, engine: &Engine, now_ms: i64) {
-        while self.undos.front().is_some_and(|undo| now_ms >= undo.moot_after_ms) {
+        while self.undos.front().is_some_and(|undo| now_ms >= undo.retry_until_ms) {
             self.undos.pop_front();
         }
         let Some(undo) = self.undos.front().cloned().filter(|_| !self.is_undoing && self.undo_at.is_none()) else {
