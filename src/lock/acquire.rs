@@ -7,11 +7,13 @@ use tokio::sync::oneshot;
 
 use super::attempt::{self, Outcome, Sending};
 use super::detached::Detached;
+use super::holder::{Expiry, Holder};
 use super::key::Key;
 use super::lease::{Lease, Mode};
-use super::request::{Acquired, Attempt, Expiry, Holder, LockFailure, Why};
+use super::promise::promised;
+use super::request::{Acquired, Attempt, LockFailure, Why};
 use super::scripts::AcquireRow;
-use super::{Engine, Locks, promised};
+use super::{Engine, Locks};
 use crate::redis::RedisFailure;
 
 impl Locks {

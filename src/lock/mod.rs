@@ -13,6 +13,7 @@ mod force;
 #[path = "../fuzz/lock.rs"]
 pub mod fuzz;
 mod high_water;
+mod holder;
 mod index;
 mod key;
 mod keys;
@@ -23,6 +24,7 @@ pub mod model;
 mod modes;
 mod nonce;
 mod probe;
+mod promise;
 mod queue;
 mod read;
 mod record;
@@ -42,22 +44,22 @@ mod watch;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
 pub use attempt::held;
 pub use events::{Change, Events, Interest, Look, MOST_STATES, News as WatchNews, Under, What};
+pub use holder::{Expiry, Hidden, Holder, Sharing, State};
 pub use index::{Counted, ListFailure, Listed, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
 pub use lease::{Claim, Lease, Mode, Owner, OwnerKind, Ttl};
 pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
+pub use promise::promised_at;
 pub use queue::{News, Watch};
 pub use read::{Looked, Waiter};
 pub use request::{
-    Acquired, Attempt, Changed, Expiry, Forced, Hidden, Holder, LeaseRef, LockFailure, Loss, Progress, Reentry,
-    Sharing, State, Succession, Target, Wait, Why,
+    Acquired, Attempt, Changed, Forced, LeaseRef, LockFailure, Loss, Progress, Reentry, Succession, Target, Wait, Why,
 };
 pub use settings::LockConfig;
 pub use several::{AcquiredAll, RenewedAll};
@@ -257,85 +259,11 @@ impl Engine {
     }
 }
 
-/// What the owner of `lease` can count on from now, having asked for `ttl_ms`: what Redis had left, as far as its terms
-/// promise it − time since the command was sent − drift (1 % of that + 2 ms). Nothing left is an error: how many
-/// milliseconds went.
-pub fn promised(lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> {
-    promised_at(lease, ttl_ms, sent, Instant::now())
-}
-
-/// [`promised`], where it is `now`.
-pub fn promised_at(mut lease: Lease, ttl_ms: u64, sent: Instant, now: Instant) -> Result<Lease, u64> {
-    let elapsed = now.saturating_duration_since(sent);
-    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-    let left_ms = lease.promise_ms(ttl_ms);
-    lease.valid_until_ms = lease.valid_until_ms.saturating_sub(lease.valid_for_ms).saturating_add(left_ms);
-    let drift_ms = left_ms.div_ceil(100) + 2;
-    lease.valid_for_ms = left_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
-    // Not from now: between two looks at the clock the process may be frozen for longer than the lease lasts.
-    lease.promised_until = sent.checked_add(Duration::from_millis(left_ms.saturating_sub(drift_ms + 1)));
-    if lease.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(lease) }
-}
-
-impl Lease {
-    /// What its owner can count on from now, some time after it was promised. Nothing left is an error: how many milliseconds
-    /// went.
-    pub fn count_down(&mut self, now: Instant) -> Result<(), u64> {
-        let left = self.promised_until.map_or(Duration::ZERO, |until| until.saturating_duration_since(now));
-        let promised_ms = self.valid_for_ms;
-        self.valid_for_ms = promised_ms.min(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
-        if self.valid_for_ms == 0 { Err(promised_ms) } else { Ok(()) }
-    }
-
-    /// What its owner can count on once it was kept back for so long. Nothing left is an error.
-    pub fn age(&mut self, by: Duration) -> Result<(), LockFailure> {
-        let by_ms = u64::try_from(by.as_micros().div_ceil(1000)).unwrap_or(u64::MAX);
-        self.valid_for_ms = self.valid_for_ms.saturating_sub(by_ms);
-        if self.valid_for_ms == 0 { Err(LockFailure::TooLate(by_ms)) } else { Ok(()) }
-    }
-}
-
 /// What `{"other", lease}` means for the holder of `token`.
 pub fn not_mine<T>(key: &Key, token: Token, text: &[u8]) -> Changed<T> {
     match record::token(key, text) {
         _ if record::is_rest(key, text) => Changed::Lost(Loss::Expired),
         Some(there) if there == token => Changed::NotYours,
         _ => Changed::Lost(Loss::Superseded),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_promise_is_counted_from_when_it_was_asked_for() {
-        let key = Key::parse("k").expect("a key");
-        let lease = Lease {
-            token: Token::new(64).expect("a token"),
-            key,
-            mode: Mode::Exclusive,
-            owner: Owner::system("x".to_owned()),
-            since_ms: 0,
-            valid_until_ms: 10_000,
-            ttl_ms: 10_000,
-            valid_for_ms: 10_000,
-            promised_until: None,
-            terms: Terms::NONE,
-            is_resting: false,
-            meta: None,
-        };
-        let sent = Instant::now() - Duration::from_secs(4);
-        let lease = promised(lease, 10_000, sent).expect("something is left");
-        assert_eq!(lease.promised_until, Some(sent + Duration::from_millis(10_000 - 100 - 2 - 1)));
-        assert!(lease.valid_for_ms <= 10_000 - 4_000 - 102, "{}", lease.valid_for_ms);
-
-        let mut later = lease.clone();
-        later.count_down(sent + Duration::from_secs(9)).expect("something is left");
-        assert_eq!(later.valid_for_ms, 1_000 - 100 - 2 - 1);
-        assert_eq!(later.count_down(sent + Duration::from_secs(10)), Err(1_000 - 100 - 2 - 1));
-        let mut at_once = lease.clone();
-        at_once.count_down(sent).expect("it is no longer than it was");
-        assert_eq!(at_once.valid_for_ms, lease.valid_for_ms);
     }
 }

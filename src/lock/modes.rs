@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use prometheus::IntCounter;
 
+use super::holder::Holder;
 use super::key::Key;
 use super::lease::Mode;
-use super::request::{Acquired, Holder, Why};
+use super::request::{Acquired, Why};
 use crate::log::{LogThrottle, Suppressed};
 use crate::metrics::Metrics;
 

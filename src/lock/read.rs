@@ -4,10 +4,11 @@ use serde::Deserialize;
 
 use super::Locks;
 use super::entry::Entry;
+use super::holder::{Holder, Sharing, State};
 use super::key::Key;
 use super::lease::{Lease, OwnerKind};
 use super::record;
-use super::request::{Holder, LockFailure, Sharing, State};
+use super::request::LockFailure;
 use super::scripts::{Scripts, Seen, StoredOrNone};
 use super::token::{self, Token};
 use crate::redis::RedisFailure;

@@ -6,7 +6,7 @@
 
 use serde::Deserialize;
 
-use super::request::{Expiry, Holder};
+use super::holder::{Expiry, Holder};
 use super::scripts::Stored;
 use super::terms::Terms;
 use super::{Claim, Key, Lease, Mode, Owner, OwnerKind, Token};

@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use super::detached::detached;
 use super::lease::{Lease, Owner, Ttl};
+use super::promise::promised;
 use super::request::{Changed, LeaseRef, LockFailure, Loss};
 use super::scripts::{How, RenewRow, Stored};
-use super::{Engine, Key, Locks, Token, not_mine, promised, record};
+use super::{Engine, Key, Locks, Token, not_mine, record};
 
 impl Locks {
     /// Sets the remaining time of a lease to `ttl`, or to its own where none is given; as far as its terms let it.

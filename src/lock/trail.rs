@@ -2,10 +2,11 @@
 //! process's own elections, so that none of them has to write it.
 
 use super::attempt::Outcome;
+use super::holder::Holder;
 use super::key::Key;
 use super::lease::{Lease, Owner};
 use super::record;
-use super::request::{Acquired, Changed, Holder, LockFailure, Loss};
+use super::request::{Acquired, Changed, LockFailure, Loss};
 use super::scripts::Stored;
 use super::token::Token;
 use super::{Engine, Locks};

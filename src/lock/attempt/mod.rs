@@ -10,15 +10,16 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::Engine;
 use super::key::Key;
 use super::lease::Lease;
+use super::promise::promised;
 use super::queue::{Joining, Ticket};
 use super::request::{Acquired, Attempt, LockFailure, Wait, Why};
 use super::scripts::{How, RenewRow, UndoRow};
 use super::seats::Seat;
 use super::token::Token;
 use super::undo::Unconfirmed;
-use super::{Engine, promised};
 use crate::redis::{Flight, RedisFailure};
 pub use sending::Sending;
 use state::{Answer, End, Input, Life, Next, Over, Step, Taken, Tidy};

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::event::{Change, Look, Under, What};
 use super::message::Word;
-use crate::lock::request::{Holder, State};
+use crate::lock::holder::{Holder, State};
 use crate::lock::{Lease, Token};
 
 /// Added to what is left of a lease, so that Redis has let it expire.

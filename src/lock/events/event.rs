@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::message::Message;
-use crate::lock::request::{Hidden, Holder, LockFailure, State};
+use crate::lock::holder::{Hidden, Holder, State};
+use crate::lock::request::LockFailure;
 use crate::lock::scripts::WatchRow;
 use crate::lock::{Key, Shard, Token};
 

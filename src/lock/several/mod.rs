@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use super::attempt::Sending;
 use super::detached::detached;
+use super::holder::Holder;
 use super::lease::{Lease, Mode, Owner, Ttl};
-use super::request::{Acquired, Attempt, Changed, Holder, LockFailure};
+use super::request::{Acquired, Attempt, Changed, LockFailure};
 use super::scripts::{AcquireRow, How, UndoRow};
 use super::undo::Unconfirmed;
 use super::{Engine, Key, Locks, Token, record};

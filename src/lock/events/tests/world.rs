@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 use crate::lock::events::event::{Effect, Found, Input, Interest, Look, News, Under, What};
 use crate::lock::events::message::{Message, Word};
 use crate::lock::events::state::Watched;
-use crate::lock::request::{Holder, LockFailure, State};
+use crate::lock::holder::{Holder, State};
+use crate::lock::request::LockFailure;
 use crate::lock::scripts::WatchRow;
 use crate::lock::{Key, Lease, Mode, Owner, Shard, Terms, Token};
 
