@@ -35,9 +35,14 @@ impl Locks {
         let asker = engine.asker(&key, &attempt.owner);
         let shares = (attempt.mode != Mode::Exclusive).then(|| (key.clone(), attempt.mode));
         // Detached: once sent, the outcome must be learned even if the caller has gone.
-        let mut outcome = Detached::new(attempt::run(engine, key, attempt, flight, gone)).await;
+        let outcome = Detached::new(async move {
+            let mut outcome = attempt::run(Arc::clone(&engine), key, attempt, flight, gone).await;
+            engine.note_granted(&mut outcome);
+            outcome
+        })
+        .await;
         drop(stays);
-        self.0.note_acquired(&mut outcome, asker);
+        self.0.note_not_granted(&outcome, asker);
         if let (Some((key, mode)), Ok((acquired, _))) = (shares, &outcome) {
             self.0.shared.modes.answered(&key, mode, acquired);
         }

@@ -38,16 +38,16 @@ impl Engine {
         audit.has(Event::Conflict).then(|| (key.clone(), owner.clone()))
     }
 
-    /// An attempt ended so; one that is undone writes that, too.
+    /// An attempt ended so.
     pub fn note_acquired(&self, outcome: &mut Outcome, asker: Option<(Key, Owner)>) {
+        self.note_granted(outcome);
+        self.note_not_granted(outcome, asker);
+    }
+
+    /// A grant or a renewal, where an attempt ended so; a grant that is undone writes that, too. To be called where the
+    /// outcome is learned even if the caller has gone, so that no grant is there without its line.
+    pub fn note_granted(&self, outcome: &mut Outcome) {
         let Some(audit) = &self.shared.audit else { return };
-        let conflict = |reason, holder| {
-            if let Some((key, owner)) = &asker {
-                let who = Some((owner.id.as_str(), owner.kind.label()));
-                let (verb, key, reason) = (Some("lock"), Some(key.as_str()), Some(reason));
-                audit.write(Entry { verb, who, key, reason, holder, ..Entry::new(Event::Conflict) });
-            }
-        };
         match outcome {
             Ok((Acquired::Granted(lease) | Acquired::Replayed(lease), unconfirmed)) => {
                 audit.write(of(Event::Granted, lease));
@@ -55,10 +55,21 @@ impl Engine {
                 unconfirmed.tell_if_undone(audit.prepare(undone));
             }
             Ok((Acquired::Renewed(lease), _)) => audit.write(of(Event::Renewed, lease)),
-            Ok((Acquired::Held(holder, _), _)) => conflict("held", named(holder)),
-            Err(LockFailure::WaitTimeout) => conflict("wait-timeout", None),
-            Err(_) => {}
+            _ => {}
         }
+    }
+
+    /// A conflict, where an attempt of a caller who has not gone ended so.
+    pub fn note_not_granted(&self, outcome: &Outcome, asker: Option<(Key, Owner)>) {
+        let (Some(audit), Some((key, owner))) = (&self.shared.audit, asker) else { return };
+        let (reason, holder) = match outcome {
+            Ok((Acquired::Held(holder, _), _)) => ("held", named(holder)),
+            Err(LockFailure::WaitTimeout) => ("wait-timeout", None),
+            _ => return,
+        };
+        let who = Some((owner.id.as_str(), owner.kind.label()));
+        let (verb, key, reason) = (Some("lock"), Some(key.as_str()), Some(reason));
+        audit.write(Entry { verb, who, key, reason, holder, ..Entry::new(Event::Conflict) });
     }
 
     /// An attempt of several keys ended at this one.
