@@ -176,7 +176,7 @@ impl Hold {
             None => {}
         }
         if end.leaves_a_lease(self.lease.terms.outlast_the_promise()) {
-            self.release().await;
+            self.release(end.loss().is_some()).await;
         }
     }
 
@@ -215,18 +215,32 @@ impl Hold {
         })
     }
 
-    /// Releases the lock, and retries for as long as the lease may last.
-    async fn release(&self) {
+    /// Releases the lock, and retries for as long as the lease may last. `is_known`: the audit trail has its end already.
+    async fn release(&self, is_known: bool) {
         // A repetition may reach a Redis that lost what the first one did, and whom it told.
-        let mut resigns = self.client.resigns();
+        let (mut resigns, mut is_repeated) = (self.client.resigns(), false);
         loop {
             let released = Box::pin(self.keeper.locks.release_hold(&self.lease, &self.sending, resigns)).await;
             resigns = false;
-            let Err(failure) = released else { return };
+            let failure = match released {
+                Ok(Changed::Lost(loss)) if !is_known => return self.gone(loss, is_repeated),
+                Ok(_) => return,
+                Err(failure) => failure,
+            };
+            is_repeated = true;
             if Instant::now() >= self.held.deadline() {
                 return self.client.failed(&self.lease, failure, "release failed; the lease will expire");
             }
             tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    /// The release found no lease: an earlier one without an answer released it, or it was lost.
+    fn gone(&self, loss: Loss, is_repeated: bool) {
+        match loss {
+            _ if is_repeated => self.keeper.locks.released(&self.lease),
+            Loss::Superseded => self.keeper.locks.lost(&self.lease, "superseded"),
+            _ => self.keeper.locks.lost(&self.lease, "expired"),
         }
     }
 }

@@ -46,7 +46,8 @@ impl Locks {
 
     /// Releases a lease that the `sending` holds by a connection, unless another sending was told of it later; or lets it
     /// end, where its terms say so. `resigns`: its holder has stopped counting on it, and the next waiter is to know.
-    pub async fn release_hold(&self, lease: &Lease, sending: &str, resigns: bool) -> Result<(), LockFailure> {
+    /// A lease that is gone leaves no line in the audit trail: the hold knows whether there is one already.
+    pub async fn release_hold(&self, lease: &Lease, sending: &str, resigns: bool) -> Result<Changed<()>, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
         let (key, token, sending) = (lease.key.clone(), lease.token, sending.to_owned());
@@ -54,11 +55,15 @@ impl Locks {
         let identity = record::identity(&lease.owner);
         detached(flight, async move {
             let by = By::Sending { sending: &sending, resigns };
-            let row = engine.scripts.release(&key, Some(token), &identity, by).await?;
-            if let (ReleaseRow::Released(_), Some(lease)) = (row, noted) {
-                engine.note_released_lease(&lease);
-            }
-            Ok(())
+            Ok(match engine.scripts.release(&key, Some(token), &identity, by).await? {
+                ReleaseRow::Released(_) => {
+                    noted.inspect(|lease| engine.note_released_lease(lease));
+                    Changed::Done(())
+                }
+                ReleaseRow::Told => Changed::Done(()),
+                ReleaseRow::Lost => Changed::Lost(Loss::Expired),
+                ReleaseRow::Other(_) | ReleaseRow::Stranger => Changed::Lost(Loss::Superseded),
+            })
         })
         .await
     }

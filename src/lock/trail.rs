@@ -25,6 +25,11 @@ impl Locks {
         }
     }
 
+    /// A hold released its lease, by a request without an answer.
+    pub fn released(&self, lease: &Lease) {
+        self.0.note_released_lease(lease);
+    }
+
     /// A change by a token found no lease of it.
     pub fn gone(&self, token: Token) {
         self.0.note_lost(&Changed::<()>::Lost(Loss::Expired), None, token);

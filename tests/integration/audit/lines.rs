@@ -189,6 +189,30 @@ async fn a_grant_that_is_not_delivered_is_released_whether_it_was_answered_or_no
 }
 
 #[tokio::test]
+async fn a_hold_whose_release_has_no_answer_is_released_once() {
+    let trail = Trail::new();
+    let proxy = Proxy::start(TestRedis::alone());
+    let flags = ["--audit", &trail.path, "--redis-timeout", "500ms"];
+    let sidecar = Sidecar::start_at(&proxy.url(), &flags).await;
+    let elsewhere = Sidecar::start(TestRedis::alone(), &[]).await;
+    let key = unique("hold");
+    let call = sidecar.call("POST", &format!("{}/hold", path(&key))).json(&json!({"owner": "job", "ttlMs": 60_000}));
+    let mut hold = call.open().await;
+    assert_eq!(hold.news().await.unwrap()["event"], "acquired");
+    proxy.set(Fault::SwallowReplies);
+    drop(hold);
+    let is_free = async || elsewhere.call("GET", &path(&key)).send().await.json()["state"] == "free";
+    eventually("redis has released it", SOON, is_free).await;
+    proxy.mend();
+
+    let is_over = |lines: &[Value]| lines.iter().any(|line| line["event"] == "released");
+    let lines = trail.until("the release", is_over).await;
+
+    assert_eq!(events(&lines), ["granted", "released"]);
+    assert_eq!((&lines[1]["who"], &lines[1]["token"]), (&json!("job"), &lines[0]["token"]));
+}
+
+#[tokio::test]
 async fn an_election_leaves_the_lines_of_its_candidate() {
     let trail = Trail::new();
     let flags = ["--elect", "jobs", "--elect-ttl", "1s", "--elect-as", "pod-1"];
