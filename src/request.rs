@@ -49,7 +49,8 @@ struct Named {
     key: Option<Arc<str>>,
     token: Option<u64>,
     owner: Option<Box<str>>,
-    caller: Caller,
+    /// `None` before it is authenticated, and where its credential is not valid.
+    caller: Option<Caller>,
 }
 
 /// Where a request came from.
@@ -216,7 +217,8 @@ pub struct Account {
     pub token: Option<u64>,
     /// That a service caller names.
     pub owner: Option<Box<str>>,
-    pub caller: Caller,
+    /// `None` where its credential is not valid, or was not looked at.
+    pub caller: Option<Caller>,
     pub peer: Remote,
     pub request_id: String,
     pub trace_id: Option<String>,
@@ -235,12 +237,12 @@ pub fn account() -> Option<Account> {
 
 /// Who asks.
 pub fn caller() -> Caller {
-    CURRENT.try_with(|request| request.named.borrow().caller.clone()).unwrap_or_default()
+    CURRENT.try_with(|request| request.named.borrow().caller.clone()).ok().flatten().unwrap_or_default()
 }
 
 /// Notes who asks.
 pub fn asked_by(caller: Caller) {
-    note(|named| named.caller = caller);
+    note(|named| named.caller = Some(caller));
 }
 
 /// Notes the lock that is asked for.
@@ -282,6 +284,7 @@ pub fn describe(mut field: impl FnMut(&'static str, Detail<'_>)) {
         if let Some(owner) = owner {
             field("owner", Detail::Text(owner));
         }
+        let caller = caller.as_ref().unwrap_or(&Caller::Anonymous);
         field("caller", Detail::Text(caller.id()));
         field("caller_kind", Detail::Text(caller.kind()));
         field("request_id", Detail::Text(&request.id()));

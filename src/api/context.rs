@@ -141,7 +141,10 @@ impl Context {
                 asked_by_token(&name);
                 Ok(Principal::System(name))
             }
-            Principal::Anonymous => Ok(Principal::Anonymous),
+            Principal::Anonymous => {
+                request::asked_by(Caller::Anonymous);
+                Ok(Principal::Anonymous)
+            }
         }
     }
 

@@ -99,7 +99,8 @@ impl<'a> Entry<'a> {
         line.text("who", who.filter(|who| !who.is_empty()));
         line.text("kind", kind);
         let of_request = account.as_ref();
-        line.text("credential", of_request.map(|account| credential(&account.caller)).as_deref());
+        let caller = of_request.and_then(|account| account.caller.as_ref());
+        line.text("credential", caller.map(credential).as_deref());
         line.text("peer", of_request.map(|account| account.peer.to_string()).as_deref());
         line.text("key", self.key.or_else(|| of_request.and_then(|account| account.key.as_deref())));
         line.number("token", self.token.or_else(|| of_request.and_then(|account| account.token)));
@@ -123,11 +124,11 @@ pub(super) fn dated(body: &str) -> String {
 /// Who asks, and the kind, where that is known.
 fn caller(Account { owner, caller, .. }: &Account) -> (Option<&str>, Option<&'static str>) {
     match (caller, owner) {
-        (Caller::User(id, _), _) => (Some(id), Some("user")),
+        (Some(Caller::User(id, _)), _) => (Some(id), Some("user")),
         (_, Some(owner)) => (Some(owner), Some("system")),
-        (Caller::Token(name), None) => (Some(name), Some("system")),
-        (Caller::System, None) => (None, Some("system")),
-        (Caller::Anonymous, None) => (None, None),
+        (Some(Caller::Token(name)), None) => (Some(name), Some("system")),
+        (Some(Caller::System), None) => (None, Some("system")),
+        (Some(Caller::Anonymous) | None, None) => (None, None),
     }
 }
 

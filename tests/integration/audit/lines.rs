@@ -269,7 +269,7 @@ async fn no_line_shows_a_credential() {
     let lines = trail.settled(&sidecar).await;
 
     let credentials: BTreeSet<&str> = lines.iter().filter_map(|line| line["credential"].as_str()).collect();
-    assert_eq!(credentials, BTreeSet::from(["anonymous", "cookie", "jwt", "token:default"]));
+    assert_eq!(credentials, BTreeSet::from(["cookie", "jwt", "token:default"]));
     let text = std::fs::read_to_string(&trail.path).unwrap();
     for secret in [secret, &alice, &expired, "wrong-one", "none of ours"] {
         let signature = secret.rsplit('.').next().unwrap();
