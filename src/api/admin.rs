@@ -6,6 +6,7 @@ use hyper::{Request, StatusCode};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
+use super::audit::held;
 use super::body::object;
 use super::context::Context;
 use super::failure::{Denial, Failure};
@@ -59,7 +60,9 @@ async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner, ttl: T
             return Ok(locked(&lease, "renewed"));
         }
     }
-    match cx.locks.look(key).await?.state {
+    let state = cx.locks.look(key).await?.state;
+    held(cx, Verb::Lock);
+    match state {
         State::Held(holder) => Err(Failure::Held(holder)),
         State::Free => Err(Failure::Held(Holder::UNKNOWN)),
     }

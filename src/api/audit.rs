@@ -1,5 +1,6 @@
 //! What the audit trail says of requests that are refused. What is granted, renewed, released and lost the engine writes.
 
+use super::context::Context;
 use super::failure::{Denial, Failure};
 use super::route::Operation;
 use super::wire::flag;
@@ -29,6 +30,13 @@ impl Failure {
 /// Writes that a request was refused, which asked for this verb.
 pub fn refused(audit: &Audit, verb: Option<Verb>, (event, reason): Refusal) {
     audit.write(Entry { verb: verb.map(Verb::label), reason: Some(reason), ..Entry::new(event) });
+}
+
+/// Writes that another owner holds the lock, where no acquire of the engine found that.
+pub fn held(cx: &Context, verb: Verb) {
+    if let Some(audit) = cx.locks.audit() {
+        refused(audit, Some(verb), (Event::Conflict, "held"));
+    }
 }
 
 /// The verb that an operation asks for; `None` for what says nothing of a lock.

@@ -2,11 +2,13 @@
 
 use hyper::header::{HeaderName, HeaderValue};
 
+use crate::api::audit::held;
 use crate::api::caller::Caller;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::wire::{HOLDER, no_content, spelled};
 use crate::lock::{Forced, Holder, Key, LeaseRef, Looked, State, Target, Token};
+use crate::policy::Verb;
 use crate::request;
 use crate::server::Response;
 
@@ -35,7 +37,10 @@ pub async fn force(
         }
         Forced::Free | Forced::Other if token.is_some() => return Err(Failure::Lost),
         Forced::Free => return Ok(no_content()),
-        Forced::Other => return Err(Failure::Held(Holder::UNKNOWN)),
+        Forced::Other => {
+            held(cx, Verb::ForceRelease);
+            return Err(Failure::Held(Holder::UNKNOWN));
+        }
     };
     let mut response = no_content();
     let headers = response.headers_mut();

@@ -20,13 +20,13 @@ pub async fn start(trail: &Trail, flags: &[&str]) -> Sidecar {
 }
 
 /// The lines of a key.
-async fn of(trail: &Trail, sidecar: &Sidecar, key: &str) -> Vec<Value> {
+pub async fn of(trail: &Trail, sidecar: &Sidecar, key: &str) -> Vec<Value> {
     let mut lines = trail.settled(sidecar).await;
     lines.retain(|line| line["key"] == *key);
     lines
 }
 
-fn events(lines: &[Value]) -> Vec<&str> {
+pub fn events(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|line| line["event"].as_str().unwrap()).collect()
 }
 

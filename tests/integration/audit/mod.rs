@@ -3,6 +3,7 @@
 mod holder;
 mod lines;
 mod losses;
+mod refusals;
 mod routes;
 
 use std::time::Duration;
