@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::record::{self, Relation};
-use super::scripts::{Row, Stored};
+use super::row::Row;
+use super::scripts::Stored;
 use super::{Key, Mode, Owner, OwnerKind, Terms, Token};
 use crate::auth::{Credential, User};
 use crate::directory;

@@ -31,6 +31,7 @@ mod record;
 mod release;
 mod renew;
 mod request;
+mod row;
 mod rows;
 mod scripts;
 mod seats;

@@ -4,7 +4,6 @@ use bytes::Bytes;
 
 use super::Token;
 use super::request::{Reentry, Why};
-use crate::redis::{RedisFailure, Reply, Script};
 
 /// What lies under a lock's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -215,87 +214,4 @@ pub enum KeyState {
     Free {
         left_ms: i64,
     },
-}
-
-/// One row that a script returned: a word, and what belongs to it.
-pub(super) struct Row {
-    word: Bytes,
-    rest: std::vec::IntoIter<Reply>,
-}
-
-impl Row {
-    pub(super) fn of(reply: Reply) -> Result<Row, RedisFailure> {
-        let mut rest = reply.into_row()?.into_iter();
-        let word = rest.next().ok_or_else(|| RedisFailure::Nonsense("an empty row".to_owned()))?.into_text()?;
-        Ok(Row { word, rest })
-    }
-
-    /// A cheap handle on the word, so that a row can be matched while its rest is read.
-    pub(super) fn word(&self) -> Bytes {
-        self.word.clone()
-    }
-
-    fn next(&mut self) -> Result<Reply, RedisFailure> {
-        self.rest.next().ok_or_else(|| RedisFailure::Nonsense(format!("a short row {:?}", self.word)))
-    }
-
-    pub(super) fn text(&mut self) -> Result<Bytes, RedisFailure> {
-        self.next()?.into_text()
-    }
-
-    pub(super) fn string(&mut self) -> Result<String, RedisFailure> {
-        Ok(String::from_utf8_lossy(&self.text()?).into_owned())
-    }
-
-    pub(super) fn number<N: std::str::FromStr>(&mut self) -> Result<N, RedisFailure> {
-        self.next()?.number()
-    }
-
-    pub(super) fn token(&mut self) -> Result<Token, RedisFailure> {
-        let number = self.number()?;
-        Token::new(number).ok_or_else(|| RedisFailure::Nonsense(format!("the token {number}")))
-    }
-
-    pub(super) fn found(&mut self) -> Result<Stored, RedisFailure> {
-        Ok(Stored { text: self.text()?, valid_until_ms: self.number()?, left_ms: self.number()? })
-    }
-
-    /// Why a key that leases share was not granted.
-    pub(super) fn why(&mut self) -> Result<Why, RedisFailure> {
-        let word = self.text()?;
-        Ok(match word.as_ref() {
-            b"mode" => Why::Shared,
-            b"own" => Why::Own,
-            b"full" => Why::Full,
-            b"queue" => Why::Queue,
-            _ => return Err(RedisFailure::Nonsense(format!("a row {:?} for the reason {word:?}", self.word))),
-        })
-    }
-
-    /// The rows that are left of it.
-    pub(super) fn rows(&mut self) -> impl Iterator<Item = Result<Row, RedisFailure>> {
-        self.rest.by_ref().map(Row::of)
-    }
-
-    pub(super) fn row(&mut self) -> Result<Row, RedisFailure> {
-        Row::of(self.next()?)
-    }
-
-    /// What is left of it.
-    pub(super) fn texts(&mut self) -> Result<Vec<Bytes>, RedisFailure> {
-        self.rest.by_ref().map(Reply::into_text).collect()
-    }
-
-    /// Leases, as many as are left.
-    pub(super) fn all_found(&mut self) -> Result<Vec<Stored>, RedisFailure> {
-        let mut found = Vec::with_capacity(self.rest.len() / 3);
-        while self.rest.len() > 0 {
-            found.push(self.found()?);
-        }
-        Ok(found)
-    }
-
-    pub(super) fn unknown(&self, script: &Script) -> RedisFailure {
-        RedisFailure::Nonsense(format!("{}: a row {:?}", script.name, self.word))
-    }
 }

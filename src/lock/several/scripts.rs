@@ -2,7 +2,8 @@
 //! no script over several slots.
 
 use super::super::lua::{ACQUIRE_ALL, RENEW_ALL};
-use super::super::scripts::{AcquireArgs, AcquireRow, RenewRow, Row, Scripts, acquire_row, renew_row};
+use super::super::row::Row;
+use super::super::scripts::{AcquireArgs, AcquireRow, RenewRow, Scripts, acquire_row, renew_row};
 use super::super::{Key, Token, Ttl};
 use crate::redis::{Args, Call, RedisFailure};
 
