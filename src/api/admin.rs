@@ -61,7 +61,7 @@ async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner, ttl: T
         }
     }
     let state = cx.locks.look(key).await?.state;
-    held(cx, Verb::Lock);
+    held(cx.locks.audit(), Verb::Lock);
     match state {
         State::Held(holder) => Err(Failure::Held(holder)),
         State::Free => Err(Failure::Held(Holder::UNKNOWN)),

@@ -1,6 +1,5 @@
 //! What the audit trail says of requests that are refused. What is granted, renewed, released and lost the engine writes.
 
-use super::context::Context;
 use super::failure::{Denial, Failure};
 use super::route::Operation;
 use super::wire::flag;
@@ -33,8 +32,8 @@ pub fn refused(audit: &Audit, verb: Option<Verb>, (event, reason): Refusal) {
 }
 
 /// Writes that another owner holds the lock, where no acquire of the engine found that.
-pub fn held(cx: &Context, verb: Verb) {
-    if let Some(audit) = cx.locks.audit() {
+pub fn held(audit: Option<&Audit>, verb: Verb) {
+    if let Some(audit) = audit {
         refused(audit, Some(verb), (Event::Conflict, "held"));
     }
 }

@@ -38,7 +38,7 @@ pub async fn force(
         Forced::Free | Forced::Other if token.is_some() => return Err(Failure::Lost),
         Forced::Free => return Ok(no_content()),
         Forced::Other => {
-            held(cx, Verb::ForceRelease);
+            held(cx.locks.audit(), Verb::ForceRelease);
             return Err(Failure::Held(Holder::UNKNOWN));
         }
     };
