@@ -43,12 +43,6 @@ impl Engine {
         audit.has(Event::Conflict).then(|| (key.clone(), owner.clone()))
     }
 
-    /// An attempt ended so.
-    pub fn note_acquired(&self, outcome: &mut Outcome, asker: Option<(Key, Owner)>) {
-        self.note_granted(outcome);
-        self.note_not_granted(outcome, asker);
-    }
-
     /// A grant or a renewal, where an attempt ended so; a grant that is undone writes that, too. To be called where the
     /// outcome is learned even if the caller has gone, so that no grant is there without its line.
     pub fn note_granted(&self, outcome: &mut Outcome) {

@@ -16,6 +16,9 @@ pub const LOOK: Duration = Duration::from_millis(1600);
 const EXPIRY_SLACK: Duration = Duration::from_millis(3);
 /// How often a free key is looked at that Redis did not grant.
 pub const LOOK_AT_FREE: Duration = Duration::from_millis(300);
+/// How often a key is looked at that another program holds, which tells nothing when it releases it: as often as redis-py's
+/// lock looks, but once for all waiters of a sidecar.
+pub const LOOK_AT_STRANGER: Duration = Duration::from_millis(100);
 /// Of so many waiters a look tells the positions; the others' turn comes with the next ones. Lua takes some 8,000.
 const ASKED_ABOUT: usize = 256;
 

@@ -7,15 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::event::{Effect, Input, Turn};
-use super::local::{LOOK, LOOK_AT_FREE, LocalQueue, Waiter, until_end};
+use super::local::{LOOK, LOOK_AT_FREE, LOOK_AT_STRANGER, LocalQueue, Waiter, until_end};
 use super::messages::{Message, Word};
 use crate::lock::record;
 use crate::lock::scripts::{AdvanceRow, KeyState, Precision, Stored};
 use crate::lock::{Key, Shard, Token};
 
-/// How often a key is looked at that another program holds, which tells nothing when it releases it: as often as redis-py's
-/// lock looks, but once for all waiters of a sidecar.
-const LOOK_AT_STRANGER: Duration = Duration::from_millis(100);
 /// How often a Redis is asked that does not answer, by one look for all queues that wait for it.
 const ASK_AGAIN: Duration = Duration::from_millis(50);
 /// How long a queue that Redis refused to look at is left alone.

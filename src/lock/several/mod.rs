@@ -122,7 +122,7 @@ impl Engine {
             match acquired {
                 Ok(acquired) => {
                     let mut one = Ok((acquired, unconfirmed));
-                    self.note_acquired(&mut one, None);
+                    self.note_granted(&mut one);
                     granted.extend(one);
                 }
                 Err(failure) => {
