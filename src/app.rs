@@ -146,9 +146,6 @@ fn quotas(config: &Config, metrics: &Arc<Metrics>) -> Option<Arc<Quotas>> {
     may_limit.then(|| Arc::new(Quotas::new(*limits, policy.clone(), Arc::clone(metrics))))
 }
 
-/// Longest time for a request beside the time that it may wait in line: a net below the deadlines of its parts.
-const REQUEST: Duration = Duration::from_secs(300);
-
 /// Whether a listener may be missing whose address family this machine lacks.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Missing {

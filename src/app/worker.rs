@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::REQUEST;
 use crate::api::{self, Api, Context, DaprGrpc};
 use crate::config::Config;
 use crate::directory::Directory;
@@ -20,6 +19,9 @@ use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::redis::{InFlight, Redis};
 use crate::server::{self, Bound, Crowd, Heads, Limits, Listener, Protocol, Shares, Unfinished};
+
+/// Longest time for a request beside the time that it may wait in line: a net below the deadlines of its parts.
+const REQUEST: Duration = Duration::from_secs(300);
 
 /// What all threads share.
 #[derive(Clone)]
