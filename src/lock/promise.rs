@@ -11,7 +11,7 @@ pub fn promised(lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> 
     promised_at(lease, ttl_ms, sent, Instant::now())
 }
 
-/// [`promised`], where it is `now`.
+/// `promised`, where it is `now`.
 pub fn promised_at(mut lease: Lease, ttl_ms: u64, sent: Instant, now: Instant) -> Result<Lease, u64> {
     let elapsed = now.saturating_duration_since(sent);
     let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
