@@ -60,25 +60,26 @@ impl Engine {
 
     /// A conflict, where an attempt of a caller who has not gone ended so.
     pub fn note_not_granted(&self, outcome: &Outcome, asker: Option<(Key, Owner)>) {
-        let (Some(audit), Some((key, owner))) = (&self.shared.audit, asker) else { return };
-        let (reason, holder) = match outcome {
-            Ok((Acquired::Held(holder, _), _)) => ("held", named(holder)),
-            Err(LockFailure::WaitTimeout) => ("wait-timeout", None),
-            _ => return,
-        };
-        let who = Some((owner.id.as_str(), owner.kind.label()));
-        let (verb, key, reason) = (Some("lock"), Some(key.as_str()), Some(reason));
-        audit.write(Entry { verb, who, key, reason, holder, ..Entry::new(Event::Conflict) });
+        let Some((key, owner)) = asker else { return };
+        match outcome {
+            Ok((Acquired::Held(holder, _), _)) => self.note_conflict(&key, &owner, "held", named(holder)),
+            Err(LockFailure::WaitTimeout) => self.note_conflict(&key, &owner, "wait-timeout", None),
+            _ => {}
+        }
     }
 
     /// An attempt of several keys ended at this one.
     pub fn note_held(&self, key: &Key, owner: &Owner, acquired: &Acquired) {
-        let Some(audit) = self.shared.audit.as_ref().filter(|audit| audit.has(Event::Conflict)) else { return };
         if let Acquired::Held(holder, _) = acquired {
-            let who = Some((owner.id.as_str(), owner.kind.label()));
-            let (verb, key, reason) = (Some("lock"), Some(key.as_str()), Some("held"));
-            audit.write(Entry { verb, who, key, reason, holder: named(holder), ..Entry::new(Event::Conflict) });
+            self.note_conflict(key, owner, "held", named(holder));
         }
+    }
+
+    fn note_conflict(&self, key: &Key, owner: &Owner, reason: &'static str, holder: Option<&str>) {
+        let Some(audit) = self.shared.audit.as_ref().filter(|audit| audit.has(Event::Conflict)) else { return };
+        let who = Some((owner.id.as_str(), owner.kind.label()));
+        let (verb, key, reason) = (Some("lock"), Some(key.as_str()), Some(reason));
+        audit.write(Entry { verb, who, key, reason, holder, ..Entry::new(Event::Conflict) });
     }
 
     /// How a renewal ended. A hold says itself how it ends.

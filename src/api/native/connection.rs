@@ -94,9 +94,14 @@ impl Client for Connection {
     }
 
     fn failed(&self, lease: &Lease, failure: LockFailure, what: &str) {
-        let failure = Failure::from(failure);
-        let (key, token) = (lease.key.as_str(), lease.token.get());
-        let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
-        tracing::warn!(operation = "hold", key, token, code, outcome, reason, "{what}");
+        say_failed("hold", lease, failure, what);
     }
+}
+
+/// Writes why a lease that a connection holds was not renewed or released.
+pub fn say_failed(operation: &'static str, lease: &Lease, failure: LockFailure, what: &str) {
+    let failure = Failure::from(failure);
+    let (key, token) = (lease.key.as_str(), lease.token.get());
+    let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
+    tracing::warn!(operation, key, token, code, outcome, reason, "{what}");
 }

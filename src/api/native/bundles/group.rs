@@ -9,7 +9,7 @@ use prometheus::{IntCounterVec, IntGauge};
 use tokio::sync::watch;
 
 use crate::api::context::Context;
-use crate::api::failure::Failure;
+use crate::api::native::connection::say_failed;
 use crate::api::native::lines::{Event, Lines};
 use crate::api::native::permit::Permit;
 use crate::api::native::view::BundleView;
@@ -231,9 +231,6 @@ impl Client for Member {
     }
 
     fn failed(&self, lease: &Lease, failure: LockFailure, what: &str) {
-        let failure = Failure::from(failure);
-        let (key, token) = (lease.key.as_str(), lease.token.get());
-        let (code, outcome, reason) = (failure.code(), failure.outcome(), failure.reason());
-        tracing::warn!(operation = "bundle_hold", key, token, code, outcome, reason, "{what}");
+        say_failed("bundle_hold", lease, failure, what);
     }
 }

@@ -44,6 +44,7 @@ async fn a_thousand_watchers_of_a_key_cost_redis_what_one_does_and_the_next_is_r
     let token = acquire(&sidecar, "a").await;
     for watcher in &watchers {
         watcher.shows(&[("a", token)]).await;
+        assert_eq!(watcher.shown().gaps, 0);
     }
     // The place of one that goes is free.
     watchers.truncate(WATCHERS - 1);
