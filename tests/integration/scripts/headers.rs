@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-const TYPED_CALLS: &str =
-    concat!(include_str!("../../../src/lock/scripts.rs"), include_str!("../../../src/lock/several/scripts.rs"));
+const TYPED_CALLS: &str = concat!(
+    include_str!("../../../src/lock/scripts.rs"),
+    include_str!("../../../src/lock/scripts/looks.rs"),
+    include_str!("../../../src/lock/several/scripts.rs"),
+);
 const LOADED: &str = include_str!("../../../src/lock/lua.rs");
 
 /// What queue.lua takes of the KEYS and ARGV that a script hands on to it as they are.
