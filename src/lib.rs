@@ -53,6 +53,7 @@ pub mod log;
 pub mod metrics;
 mod request;
 pub mod secret;
+mod tls;
 mod timer;
 
 #[cfg(any(test, fuzzing))]

@@ -79,6 +79,8 @@ pub enum Caller {
     System,
     /// A caller with an API token of its own, by its name.
     Token(Box<str>),
+    /// A caller with a client certificate, by its name.
+    Certificate(Box<str>),
     /// A caller without a credential, or whose credential is not valid.
     #[default]
     Anonymous,
@@ -95,14 +97,14 @@ impl Caller {
     pub fn kind(&self) -> &'static str {
         match self {
             Caller::User(..) => "user",
-            Caller::System | Caller::Token(_) => "system",
+            Caller::System | Caller::Token(_) | Caller::Certificate(_) => "system",
             Caller::Anonymous => "anonymous",
         }
     }
 
     pub fn id(&self) -> &str {
         match self {
-            Caller::User(id, _) | Caller::Token(id) => id,
+            Caller::User(id, _) | Caller::Token(id) | Caller::Certificate(id) => id,
             other => other.kind(),
         }
     }

@@ -8,10 +8,13 @@ use hyper::{Method, Request};
 use super::context::Context;
 use super::failure::{Denial, Failure};
 use super::rights::Rights;
-use crate::auth::{Anonymous, DEFAULT_TOKEN, Principal, TokenName, User};
+use crate::auth::{Anonymous, DEFAULT_TOKEN, Principal, ServiceCredential, User};
 use crate::lock::{Key, Owner};
 use crate::policy::{Subject, UserFacts, Verb};
 use crate::quota::Quota;
+
+/// Longest name of a certificate that begins the generated names of its owners, bytes: as --owner-prefix.
+const LONGEST_OWNER_PREFIX: usize = 128;
 
 /// Who is asking.
 pub struct Caller {
@@ -24,7 +27,7 @@ pub struct Caller {
     /// How much the caller may have; `None`: as much as there is.
     pub quota: Option<Quota>,
     /// What the generated names of its owners begin with; `None`: --owner-prefix.
-    pub owner_prefix: Option<TokenName>,
+    pub owner_prefix: Option<Arc<str>>,
 }
 
 impl Caller {
@@ -70,7 +73,7 @@ impl Context {
     pub async fn observer(&self, request: &Request<Incoming>) -> Result<Caller, Failure> {
         let caller = match self.principal(request).await? {
             Principal::User(user) => self.user(user),
-            Principal::System(name) => self.service(name),
+            Principal::System(credential) => self.service(credential),
             Principal::Anonymous if self.is_local || self.anonymous >= Anonymous::Lock => {
                 self.gate.admit_direct(request.method(), request.headers())?;
                 self.unnamed()
@@ -95,7 +98,7 @@ impl Context {
     pub async fn identify(&self, request: &Request<Incoming>, least: Anonymous) -> Result<Caller, Failure> {
         match self.principal(request).await? {
             Principal::User(user) => Ok(self.user(user)),
-            Principal::System(name) => Ok(self.service(name)),
+            Principal::System(credential) => Ok(self.service(credential)),
             Principal::Anonymous if self.anonymous >= least => {
                 self.gate.admit_direct(request.method(), request.headers())?;
                 self.gate.admit_page(request.method(), request.headers())?;
@@ -110,10 +113,16 @@ impl Context {
         Caller { manages_locks: user.manages_locks, owner: Some(user.into()), rights, quota, owner_prefix: None }
     }
 
-    /// A caller with an API token.
-    pub fn service(&self, name: TokenName) -> Caller {
-        let (rights, quota) = self.standing(|| Subject::Token(TokenName::clone(&name)));
-        let owner_prefix = (*name != *DEFAULT_TOKEN).then_some(name);
+    /// A caller with an API token or a client certificate.
+    pub fn service(&self, credential: ServiceCredential) -> Caller {
+        let (rights, quota) = self.standing(|| match &credential {
+            ServiceCredential::Token(name) => Subject::Token(Arc::clone(name)),
+            ServiceCredential::Certificate(name) => Subject::Certificate(Arc::clone(name)),
+        });
+        let owner_prefix = match credential {
+            ServiceCredential::Token(name) => (*name != *DEFAULT_TOKEN).then_some(name),
+            ServiceCredential::Certificate(name) => (name.len() <= LONGEST_OWNER_PREFIX).then_some(name),
+        };
         Caller { owner: None, manages_locks: true, rights, quota, owner_prefix }
     }
 

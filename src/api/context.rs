@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
+use hyper::http::Extensions;
 
 use super::errors::Docs;
 use super::failure::Failure;
@@ -13,7 +14,7 @@ use super::origin::Gate;
 use super::owner_names::OwnerNames;
 use super::rights::Enforcement;
 use super::settings::{DaprStore, Settings};
-use crate::auth::{Anonymous, Authenticator, Credential, DEFAULT_TOKEN, Principal, User};
+use crate::auth::{Anonymous, Authenticator, Credential, DEFAULT_TOKEN, Principal, ServiceCredential, Shown, User};
 use crate::directory::Directory;
 use crate::drain::Drain;
 use crate::election::Elections;
@@ -25,6 +26,7 @@ use crate::quota::Quotas;
 use crate::readiness::Readiness;
 use crate::request::{self, Caller, Sender};
 use crate::server::Address;
+use crate::tls::CallerCertificate;
 
 /// What one listener's handlers share.
 pub struct Context {
@@ -122,10 +124,20 @@ impl Context {
         Keeper { locks, holds, drain, grace: self.hold_grace }
     }
 
+    /// What a request shows of its caller, kept so that it can be verified again.
+    pub fn shown(&self, request: &Request<Incoming>) -> Shown {
+        self.authenticator.shown(request.headers(), certificate_of(request.extensions()))
+    }
+
+    /// Whether a credential was shown that is no good.
+    pub fn principal_is_refused(&self, request: &Request<Incoming>) -> bool {
+        self.authenticator.principal(request.headers(), certificate_of(request.extensions())).is_err()
+    }
+
     /// Who is asking: a user only if the user directory, where there is one, has it, and if the cookie that names it was
     /// not sent by a cross-origin page.
     pub async fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Failure> {
-        match self.authenticator.principal(request.headers())? {
+        match self.authenticator.principal(request.headers(), certificate_of(request.extensions()))? {
             Principal::User(user) => {
                 let sender = match user.credential {
                     Credential::Header => Sender::Header,
@@ -137,9 +149,9 @@ impl Context {
                 }
                 self.known(user).await.map(Principal::User)
             }
-            Principal::System(name) => {
-                asked_by_token(&name);
-                Ok(Principal::System(name))
+            Principal::System(credential) => {
+                asked_by_service(&credential);
+                Ok(Principal::System(credential))
             }
             Principal::Anonymous => {
                 request::asked_by(Caller::Anonymous);
@@ -155,9 +167,18 @@ impl Context {
     }
 }
 
-/// Notes that a caller with this API token asks.
-pub fn asked_by_token(name: &str) {
-    request::asked_by(if name == DEFAULT_TOKEN { Caller::System } else { Caller::Token(name.into()) });
+/// Notes that a service caller with this credential asks.
+pub fn asked_by_service(credential: &ServiceCredential) {
+    request::asked_by(match credential {
+        ServiceCredential::Token(name) if **name == *DEFAULT_TOKEN => Caller::System,
+        ServiceCredential::Token(name) => Caller::Token((**name).into()),
+        ServiceCredential::Certificate(name) => Caller::Certificate((**name).into()),
+    });
+}
+
+/// The client certificate of a request's connection.
+pub fn certificate_of(extensions: &Extensions) -> Option<&CallerCertificate> {
+    extensions.get()
 }
 
 impl From<User> for Owner {

@@ -31,10 +31,7 @@ pub struct Gate {
 
 impl Gate {
     pub fn new(config: &ListenConfig, listener: &Address) -> Gate {
-        let own = match listener {
-            Address::Tcp(address) => Some(address.ip()),
-            Address::Unix(_) => None,
-        };
+        let own = listener.socket().map(|address| address.ip());
         let is_guarded = own.is_some_and(|ip| ip.is_loopback()) || !config.allowed_hosts.is_empty();
         Gate {
             hosts: is_guarded.then(|| Hosts { own, allowed: config.allowed_hosts.clone() }),

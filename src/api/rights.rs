@@ -121,7 +121,7 @@ impl Rights {
             Subject::User(user) => {
                 lease.owner.kind == OwnerKind::User && user.sub.as_deref() == Some(lease.owner.id.as_str())
             }
-            Subject::Token(_) | Subject::Anonymous => {
+            Subject::Token(_) | Subject::Certificate(_) | Subject::Anonymous => {
                 lease.owner.kind == OwnerKind::System && lease.owner.credential == self.credential()
             }
         }
@@ -137,6 +137,7 @@ impl Rights {
         match &*self.0.as_ref()?.subject {
             Subject::User(_) => None,
             Subject::Token(name) => Some(format!("token:{name}").into()),
+            Subject::Certificate(name) => Some(format!("cert:{name}").into()),
             Subject::Anonymous => Some("anonymous".into()),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::auth::{Anonymous, AuthConfig};
 use crate::lock::LockConfig;
 use crate::server::{Address, SocketAccess};
+use crate::tls::ListenerTls;
 
 /// What the API on one listener is made of.
 pub struct Settings<'a> {
@@ -32,6 +33,8 @@ pub struct ListenConfig {
     /// In lower case, an IPv6 address in brackets. Empty: not set.
     pub allowed_hosts: Vec<String>,
     pub allowed_origins: Vec<String>,
+    /// `None` where no listener speaks TLS.
+    pub tls: Option<ListenerTls>,
     pub max_connections: usize,
     /// Whether `--max-connections` was set; the default shrinks to what the machine allows.
     pub max_connections_is_set: bool,
@@ -44,6 +47,11 @@ pub struct ListenConfig {
 }
 
 impl ListenConfig {
+    /// Whether all callers of a listener authenticate by a certificate before they ask for anything.
+    pub fn has_certificates(&self, listener: &Address) -> bool {
+        matches!(listener, Address::Tls(_)) && self.tls.as_ref().is_some_and(ListenerTls::asks_for_certificates)
+    }
+
     /// Every listener that serves locks, with its flag: what holds for one holds for all.
     pub fn serving(&self) -> impl Iterator<Item = (&'static str, &Address)> {
         let api = self.api.iter().map(|address| ("--listen", address));

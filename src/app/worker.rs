@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use crate::api::{self, Api, Context, DaprGrpc};
-use crate::config::Config;
+use crate::config::{Address, Config};
 use crate::directory::Directory;
 use crate::drain::Drain;
 use crate::election::Elections;
@@ -50,6 +50,7 @@ impl Parts {
     pub fn limits(&self, listener: &'static str, max_connections: usize, threads: usize) -> Limits {
         Limits {
             protocol: Protocol::Http1,
+            tls: None,
             max_connections,
             threads,
             heads: if listener == "ops" { Heads::OPS } else { Heads::API },
@@ -114,7 +115,8 @@ impl Worker {
             let shared = (Arc::clone(metrics), Arc::clone(readiness), drain.clone());
             let cx = Context::new(&settings, &address, locks, held, (directory, parts.quotas.clone()), shared);
             let (cx, listener, drain) = (Arc::new(cx), Listener::new(bound)?, drain.clone());
-            let limits = Limits { protocol, ..limits.clone() };
+            let tls = config.listen.tls.clone().filter(|_| matches!(address, Address::Tls(_)));
+            let limits = Limits { protocol, tls, ..limits.clone() };
             servers.push(async move {
                 match protocol {
                     Protocol::Http1 => server::serve(listener, Api(cx), limits, drain).await,

@@ -126,7 +126,7 @@ fn caller(Account { owner, caller, .. }: &Account) -> (Option<&str>, Option<&'st
     match (caller, owner) {
         (Some(Caller::User(id, _)), _) => (Some(id), Some("user")),
         (_, Some(owner)) => (Some(owner), Some("system")),
-        (Some(Caller::Token(name)), None) => (Some(name), Some("system")),
+        (Some(Caller::Token(name) | Caller::Certificate(name)), None) => (Some(name), Some("system")),
         (Some(Caller::System), None) => (None, Some("system")),
         (Some(Caller::Anonymous) | None, None) => (None, None),
     }
@@ -138,6 +138,7 @@ fn credential(caller: &Caller) -> String {
         Caller::User(_, Sender::Cookie) => "cookie".to_owned(),
         Caller::System => "token:default".to_owned(),
         Caller::Token(name) => format!("token:{name}"),
+        Caller::Certificate(name) => format!("cert:{name}"),
         Caller::Anonymous => "anonymous".to_owned(),
     }
 }

@@ -20,6 +20,8 @@ pub struct Facts {
     pub has_token: bool,
     /// Whether only this machine can reach the listener: loopback, or a unix socket.
     pub is_local: bool,
+    /// Whether the listener admits only callers with a client certificate.
+    pub has_certificates: bool,
     /// Whether `--insecure` was given.
     pub is_insecure: bool,
 }
@@ -45,8 +47,10 @@ impl Anonymous {
     /// The rule for one listener: what was `asked` for, else what fits what is configured. An error where a listener that
     /// others can reach would serve callers without a credential, and no setting says that it may.
     pub fn on(asked: Option<Anonymous>, facts: Facts) -> Result<Anonymous, String> {
-        let Facts { has_key, has_token, is_local, is_insecure } = facts;
+        let Facts { has_key, has_token, is_local, has_certificates, is_insecure } = facts;
         match asked {
+            // None gets there.
+            _ if has_certificates => Ok(Anonymous::None),
             Some(level) if level > Anonymous::None && !is_local && !is_insecure => {
                 Err(format!("`{}` beyond loopback and unix sockets needs --insecure", level.label()))
             }
@@ -99,13 +103,24 @@ mod tests {
     #[test]
     fn what_callers_without_a_credential_may_do_follows_from_what_is_configured() {
         for ([has_key, has_token, is_local, is_insecure], default, may_ask) in TABLE {
-            let facts = Facts { has_key, has_token, is_local, is_insecure };
+            let facts = Facts { has_key, has_token, is_local, has_certificates: false, is_insecure };
             assert_eq!(Anonymous::on(None, facts), Ok(default), "{facts:?}");
             assert_eq!(Anonymous::on(Some(Nothing), facts), Ok(Nothing), "{facts:?}");
             for level in [Lock, Full] {
                 let found = Anonymous::on(Some(level), facts);
                 assert_eq!(found.clone().ok(), may_ask.then_some(level), "{facts:?}");
                 assert!(may_ask || found.is_err_and(|problem| problem.contains("--insecure")), "{facts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_caller_without_a_credential_gets_to_a_listener_that_asks_for_certificates() {
+        for (facts, _, _) in TABLE {
+            let [has_key, has_token, is_local, is_insecure] = facts;
+            let facts = Facts { has_key, has_token, is_local, has_certificates: true, is_insecure };
+            for asked in [None, Some(Nothing), Some(Lock), Some(Full)] {
+                assert_eq!(Anonymous::on(asked, facts), Ok(Nothing), "{facts:?}");
             }
         }
     }

@@ -13,10 +13,12 @@ mod token_folder;
 mod tokens;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use crate::headers::values;
 use crate::secret::Reloaded;
+use crate::tls::CallerCertificate;
 pub use anonymous::{Anonymous, Facts};
 pub use bearer::{bearer_token, unwise_if_short};
 use cookie::Cookie;
@@ -25,7 +27,7 @@ use hyper::header::{AUTHORIZATION, COOKIE};
 use jwt::{AllClaims, Claims, Verifier};
 pub use settings::AuthConfig;
 pub use token_folder::TokenFolder;
-pub use tokens::{ApiTokens, DEFAULT_TOKEN, TokenName};
+pub use tokens::{ApiTokens, DEFAULT_TOKEN, ServiceCredential, TokenName};
 
 /// The cookie that carries a user's JWT.
 const COOKIE_NAME: &str = "refreshToken";
@@ -37,8 +39,8 @@ const DAPR_API_TOKEN: &str = "dapr-api-token";
 pub enum Principal {
     /// A caller with a JWT.
     User(User),
-    /// A caller with an API token, by the name of the token.
-    System(TokenName),
+    /// A service caller, by its credential.
+    System(ServiceCredential),
     /// A caller without a credential.
     Anonymous,
 }
@@ -72,6 +74,8 @@ pub enum Shown {
     Bearer(Box<str>),
     /// None of them: nothing was shown.
     Cookies(Box<[Box<str>]>),
+    /// Of the connection, where the request shows nothing.
+    Certificate(CallerCertificate),
 }
 
 /// Verifies what callers show. Cheap to clone.
@@ -86,9 +90,21 @@ impl Authenticator {
         Authenticator { jwt: config.jwt.clone(), api_tokens: config.api_tokens.clone() }
     }
 
+    /// Who is asking: what the request itself shows, or else the client certificate of its connection.
+    pub fn principal(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&CallerCertificate>,
+    ) -> Result<Principal, Unauthorized> {
+        match (self.by_headers(headers)?, certificate) {
+            (Principal::Anonymous, Some(certificate)) => by_certificate(certificate),
+            (principal, _) => Ok(principal),
+        }
+    }
+
     /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
     /// anonymous only where nothing is shown.
-    pub fn principal(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
+    fn by_headers(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
         let mut authorizations = values(headers, AUTHORIZATION);
         let Some(value) = authorizations.next() else { return self.by_cookies(cookies(headers)) };
         if authorizations.next().is_some() {
@@ -117,7 +133,7 @@ impl Authenticator {
     pub fn dapr_system(&self, headers: &HeaderMap) -> Result<Option<TokenName>, Unauthorized> {
         let Some(token) = headers.get(DAPR_API_TOKEN).filter(|_| self.has_api_token()) else { return Ok(None) };
         match token.to_str().ok().and_then(|token| self.api_tokens.name_of(token)) {
-            Some(name) => self.principal(headers).map(|_| Some(name)),
+            Some(name) => self.by_headers(headers).map(|_| Some(name)),
             None => Err(Unauthorized(format!("the header {DAPR_API_TOKEN} does not hold an API token"))),
         }
     }
@@ -128,11 +144,18 @@ impl Authenticator {
         claims.ok_or_else(|| Unauthorized(format!("no cookie `{COOKIE_NAME}`")))
     }
 
-    /// What `headers` show, kept so that it can be verified again.
-    pub fn shown(&self, headers: &HeaderMap) -> Shown {
-        match headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)) {
+    /// What a request shows, kept so that it can be verified again.
+    pub fn shown(&self, headers: &HeaderMap, certificate: Option<&CallerCertificate>) -> Shown {
+        let shown = headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
+        let shown = match shown {
             Some(token) => Shown::Bearer(token.into()),
             None => Shown::Cookies(cookies(headers).map(Into::into).collect()),
+        };
+        match (certificate, &shown) {
+            (Some(certificate), Shown::Cookies(cookies)) if self.jwt.is_none() || cookies.is_empty() => {
+                Shown::Certificate(certificate.clone())
+            }
+            _ => shown,
         }
     }
 
@@ -141,6 +164,7 @@ impl Authenticator {
         let claims = match shown {
             Shown::Bearer(token) => self.verify(token).ok(),
             Shown::Cookies(cookies) => self.claims_of(borrowed(cookies)).ok().flatten(),
+            Shown::Certificate(_) => None,
         };
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims?.good_until))
     }
@@ -150,12 +174,13 @@ impl Authenticator {
         match shown {
             Shown::Bearer(token) => self.by_bearer(token),
             Shown::Cookies(cookies) => self.by_cookies(borrowed(cookies)),
+            Shown::Certificate(certificate) => by_certificate(certificate),
         }
     }
 
     fn by_bearer(&self, token: &str) -> Result<Principal, Unauthorized> {
         if let Some(name) = self.api_tokens.name_of(token) {
-            return Ok(Principal::System(name));
+            return Ok(Principal::System(ServiceCredential::Token(name)));
         }
         user(self.verify(token)?, Credential::Header).map(Principal::User)
     }
@@ -198,6 +223,11 @@ impl Authenticator {
         })?;
         verifier.now().verify(token).map_err(Unauthorized)
     }
+}
+
+fn by_certificate(certificate: &CallerCertificate) -> Result<Principal, Unauthorized> {
+    certificate.check().map_err(|problem| Unauthorized(format!("the client certificate: {problem}")))?;
+    Ok(Principal::System(ServiceCredential::Certificate(Arc::clone(certificate.name()))))
 }
 
 fn user(claims: Claims, credential: Credential) -> Result<User, Unauthorized> {

@@ -1,5 +1,6 @@
 //! All API tokens: the one of `--api-token-file`, and those of a folder.
 
+use std::fmt::{self, Display, Formatter};
 use std::sync::Arc;
 
 use super::token_folder::TokenFolder;
@@ -10,6 +11,25 @@ pub type TokenName = Arc<str>;
 
 /// The name of the token of `--api-token-file`.
 pub const DEFAULT_TOKEN: &str = "default";
+
+/// By which credential a service caller came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ServiceCredential {
+    /// The API token of this name.
+    Token(TokenName),
+    /// A client certificate, by its first URI or DNS name.
+    Certificate(Arc<str>),
+}
+
+/// As the policy and the audit trail name it.
+impl Display for ServiceCredential {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            ServiceCredential::Token(name) => write!(f, "token:{name}"),
+            ServiceCredential::Certificate(name) => write!(f, "cert:{name}"),
+        }
+    }
+}
 
 /// All API tokens that callers may send.
 #[derive(Clone, Debug)]

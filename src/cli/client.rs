@@ -23,6 +23,7 @@ use super::place::{self, Place};
 use super::view::Holder;
 use crate::config::Address;
 use crate::secret::{Reloaded, Secret, Unwise};
+use crate::tls::{Identity, Tls};
 
 /// Longest time for a connection, and for an answer that waits for nothing but Redis.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,7 +33,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sidecar")]
 pub struct SidecarFlags {
-    /// Where the sidecar's API is: http://host:port, or unix:/path [default: LOCKSIDE_LISTEN, as in the sidecar's container, or
+    /// Where the sidecar's API is: http://host:port, https://host:port, or unix:/path [default: LOCKSIDE_LISTEN, as in the sidecar's container, or
     /// http://127.0.0.1:7420]
     #[arg(long, env = "LOCKSIDE_URL", value_name = "URL")]
     url: Option<Place>,
@@ -40,6 +41,18 @@ pub struct SidecarFlags {
     /// File with the bearer token, an API token or a JWT; not needed if the sidecar does not require authentication
     #[arg(long, env = "LOCKSIDE_TOKEN_FILE", value_name = "FILE")]
     token_file: Option<PathBuf>,
+
+    /// PEM file with the CA certificates for https:// [default: the system's]
+    #[arg(long, env = "LOCKSIDE_CA_FILE", value_name = "FILE")]
+    ca_file: Option<PathBuf>,
+
+    /// PEM file with the client certificate, for a sidecar that asks for one
+    #[arg(long, env = "LOCKSIDE_CERT_FILE", value_name = "FILE")]
+    cert_file: Option<PathBuf>,
+
+    /// PEM file with the key of --cert-file
+    #[arg(long, env = "LOCKSIDE_KEY_FILE", value_name = "FILE")]
+    key_file: Option<PathBuf>,
 }
 
 impl SidecarFlags {
@@ -53,14 +66,35 @@ impl SidecarFlags {
                 (own.place.unwrap_or_default(), own.token_file)
             }
         };
-        let file = self.token_file.as_deref().filter(|file| *file != Path::new(""));
+        let file = given(self.token_file.as_ref());
         let credential = match (file, own_token) {
             (Some(file), _) => Some(credential("--token-file", file)),
             (None, Some(file)) => Some(credential(API_TOKEN_FILE, &file)),
             (None, None) => None,
         };
-        Ok(Sidecar { place, credential: credential.transpose().map_err(Failure::Usage)? })
+        let credential = credential.transpose().map_err(Failure::Usage)?;
+        let tls = matches!(place, Place::Tls { .. }).then(|| self.tls()).transpose().map_err(Failure::Usage)?;
+        Ok(Sidecar { place, credential, tls })
     }
+
+    fn tls(&self) -> Result<Tls, String> {
+        let tls = Tls::trusting(given(self.ca_file.as_ref())).map_err(|problem| format!("--ca-file: {problem}"))?;
+        match (given(self.cert_file.as_ref()), given(self.key_file.as_ref())) {
+            (None, None) => Ok(tls),
+            (Some(certificate), Some(key)) => {
+                let read = Identity::read(("--cert-file", certificate), ("--key-file", key));
+                let (identity, _) = read.map_err(|(flag, problem)| format!("{flag}: {problem}"))?;
+                Ok(tls.showing(identity))
+            }
+            (Some(_), None) => Err("--cert-file: given without its key; add --key-file".to_owned()),
+            (None, Some(_)) => Err("--key-file: given without its certificate; add --cert-file".to_owned()),
+        }
+    }
+}
+
+/// An empty path, as an unset variable in a pod's manifest gives, counts as not given.
+fn given(file: Option<&PathBuf>) -> Option<&Path> {
+    file.map(PathBuf::as_path).filter(|file| *file != Path::new(""))
 }
 
 /// The settings by which the sidecar of this container was started.
@@ -76,7 +110,7 @@ struct OwnSidecar {
 impl OwnSidecar {
     fn of_environment() -> Result<OwnSidecar, String> {
         let listen = std::env::var(LISTEN).unwrap_or_default();
-        let first = Some(place::first(&listen)).filter(|first| !first.is_empty());
+        let first = Some(place::nearest(&listen)).filter(|first| !first.is_empty());
         let place = first.map(|first| first.parse::<Address>().map_err(|problem| format!("{LISTEN}: {problem}")));
         let token_file = std::env::var_os(API_TOKEN_FILE).filter(|file| !file.is_empty()).map(PathBuf::from);
         Ok(OwnSidecar { place: place.transpose()?.map(Place::from), token_file })
@@ -97,6 +131,8 @@ fn credential(name: &str, file: &Path) -> Result<HeaderValue, String> {
 pub struct Sidecar {
     place: Place,
     credential: Option<HeaderValue>,
+    /// For `https://`.
+    tls: Option<Tls>,
 }
 
 impl Sidecar {
@@ -145,7 +181,10 @@ impl Sidecar {
         let connected = tokio::time::timeout(TIMEOUT, self.open()).await;
         let connected = connected.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
         let (sender, socket) = connected.map_err(|error| {
-            let step = "is `lockside serve` running? otherwise check --url";
+            let step = match error.kind() {
+                io::ErrorKind::InvalidData => "check --url, --ca-file, --cert-file and --key-file",
+                _ => "is `lockside serve` running? otherwise check --url",
+            };
             Failure::NoSidecar(format!("cannot connect to lockside at {}: {error}; {step}", self.place))
         })?;
         Ok(Connection { sidecar: self, sender, socket, name: None })
@@ -154,13 +193,17 @@ impl Sidecar {
     async fn open(&self) -> io::Result<(http1::SendRequest<Full<Bytes>>, std::os::fd::OwnedFd)> {
         use std::os::fd::AsFd;
         match &self.place {
-            Place::Tcp { host, port } => {
+            Place::Tcp { host, port } | Place::Tls { host, port } => {
                 // An IPv6 address stands in brackets in a URL, and not in a look-up.
                 let host = host.trim_start_matches('[').trim_end_matches(']');
                 let stream = TcpStream::connect((host, *port)).await?;
                 stream.set_nodelay(true)?;
                 let socket = stream.as_fd().try_clone_to_owned()?;
-                Ok((handshake(stream).await?, socket))
+                let sender = match &self.tls {
+                    Some(tls) => handshake(tls.connect(host, stream).await?).await?,
+                    None => handshake(stream).await?,
+                };
+                Ok((sender, socket))
             }
             Place::Unix(path) => {
                 let stream = UnixStream::connect(path).await?;
@@ -204,7 +247,7 @@ impl Connection<'_> {
     /// Sends the request; answers once the head of the response is there, whatever its status.
     pub async fn send(mut self, method: &str, path: &str, body: Bytes) -> Result<Response<Incoming>, Failure> {
         let host = match &self.sidecar.place {
-            Place::Tcp { host, port } => format!("{host}:{port}"),
+            Place::Tcp { host, port } | Place::Tls { host, port } => format!("{host}:{port}"),
             Place::Unix(_) => "localhost".to_owned(),
         };
         let mut request = Request::builder().method(method).uri(path).header(HOST, host);

@@ -44,12 +44,15 @@ pub fn run(flags: &HealthFlags) -> ExitCode {
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    place::first(text).parse()
+    match place::first(text).parse()? {
+        Address::Tls(_) => Err(format!("`{text}`: the metrics and health listener speaks no TLS; expected ip:port")),
+        address => Ok(address),
+    }
 }
 
 fn ask(address: &Address, path: &str) -> std::io::Result<(u16, String)> {
     match address {
-        Address::Tcp(address) => {
+        Address::Tcp(address) | Address::Tls(address) => {
             let stream = TcpStream::connect_timeout(&place::connectable(*address), TIMEOUT)?;
             stream.set_read_timeout(Some(TIMEOUT))?;
             converse(stream, path)

@@ -13,6 +13,8 @@ use crate::config::Address;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
     Tcp { host: String, port: u16 },
+    /// Over TLS.
+    Tls { host: String, port: u16 },
     Unix(PathBuf),
 }
 
@@ -25,14 +27,13 @@ impl Default for Place {
 impl From<Address> for Place {
     /// An address that is listened on, as it is connected to.
     fn from(address: Address) -> Place {
+        let host = |address| match connectable(address).ip() {
+            IpAddr::V4(ip) => ip.to_string(),
+            IpAddr::V6(ip) => format!("[{ip}]"),
+        };
         match address {
-            Address::Tcp(address) => {
-                let host = match connectable(address).ip() {
-                    IpAddr::V4(ip) => ip.to_string(),
-                    IpAddr::V6(ip) => format!("[{ip}]"),
-                };
-                Place::Tcp { host, port: address.port() }
-            }
+            Address::Tcp(address) => Place::Tcp { host: host(address), port: address.port() },
+            Address::Tls(address) => Place::Tls { host: host(address), port: address.port() },
             Address::Unix(path) => Place::Unix(path),
         }
     }
@@ -51,14 +52,23 @@ pub fn connectable(mut address: SocketAddr) -> SocketAddr {
 
 /// The first of the addresses that `serve` takes by one variable; empty where there is none.
 pub fn first(addresses: &str) -> &str {
-    addresses.split(',').map(str::trim).find(|address| !address.is_empty()).unwrap_or_default()
+    all(addresses).next().unwrap_or_default()
+}
+
+/// The first of them that needs no certificate, or else the first.
+pub fn nearest(addresses: &str) -> &str {
+    all(addresses).find(|address| !address.starts_with("tls:")).unwrap_or_else(|| first(addresses))
+}
+
+fn all(addresses: &str) -> impl Iterator<Item = &str> {
+    addresses.split(',').map(str::trim).filter(|address| !address.is_empty())
 }
 
 impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Place, String> {
-        const EXPECTED: &str = "expected http://127.0.0.1:7420 or unix:/path";
+        const EXPECTED: &str = "expected http://127.0.0.1:7420, https://host:7420 or unix:/path";
         if text.is_empty() {
             // As an unset variable in a pod's manifest gives.
             return Ok(Place::default());
@@ -71,11 +81,15 @@ impl FromStr for Place {
             };
         }
         let url = Url::parse(text).map_err(|error| format!("{error}; {EXPECTED}"))?;
-        if url.scheme() != "http" || !matches!(url.path(), "" | "/") || url.query().is_some() {
+        if !matches!(url.path(), "" | "/") || url.query().is_some() {
             return Err(EXPECTED.to_owned());
         }
-        let host = url.host_str().ok_or_else(|| format!("no host; {EXPECTED}"))?;
-        Ok(Place::Tcp { host: host.to_owned(), port: url.port().unwrap_or(80) })
+        let host = url.host_str().ok_or_else(|| format!("no host; {EXPECTED}"))?.to_owned();
+        match url.scheme() {
+            "http" => Ok(Place::Tcp { host, port: url.port().unwrap_or(80) }),
+            "https" => Ok(Place::Tls { host, port: url.port().unwrap_or(443) }),
+            _ => Err(EXPECTED.to_owned()),
+        }
     }
 }
 
@@ -83,6 +97,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Tcp { host, port } => write!(f, "http://{host}:{port}"),
+            Place::Tls { host, port } => write!(f, "https://{host}:{port}"),
             Place::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
@@ -100,9 +115,12 @@ mod tests {
         assert_eq!("".parse(), tcp("127.0.0.1", 7420));
         assert_eq!("unix:/run/lockside.sock".parse(), Ok(Place::Unix("/run/lockside.sock".into())));
         assert_eq!("unix:///run/lockside.sock".parse(), Ok(Place::Unix("/run/lockside.sock".into())));
-        for bad in ["https://x", "http://x/api", "unix:run.sock", "127.0.0.1:7420", "x"] {
+        let tls = |host: &str, port| Ok(Place::Tls { host: host.to_owned(), port });
+        assert_eq!("https://locks.example.com:7443".parse(), tls("locks.example.com", 7443));
+        assert_eq!("https://[::1]".parse(), tls("[::1]", 443));
+        for bad in ["https://x/api", "ftp://x", "http://x/api", "unix:run.sock", "127.0.0.1:7420", "x"] {
             assert!(
-                bad.parse::<Place>().expect_err("no place").contains("expected http://127.0.0.1:7420 or unix:/path"),
+                bad.parse::<Place>().expect_err("no place").contains("expected http://127.0.0.1:7420, https://"),
                 "{bad}"
             );
         }
@@ -117,8 +135,16 @@ mod tests {
             ("[2001:db8::1]:80", "http://[2001:db8::1]:80"),
             ("localhost:81", "http://127.0.0.1:81"),
             ("unix:/run/api", "unix:/run/api"),
+            ("tls:0.0.0.0:7443", "https://127.0.0.1:7443"),
         ] {
             assert_eq!(Place::from(listened.parse::<Address>().expect("an address")).to_string(), place);
         }
+    }
+
+    #[test]
+    fn the_container_s_own_sidecar_is_asked_where_no_certificate_is_needed() {
+        assert_eq!(nearest("tls:0.0.0.0:7443, 127.0.0.1:7420"), "127.0.0.1:7420");
+        assert_eq!(nearest(" ,tls:0.0.0.0:7443,tls:[::]:7443"), "tls:0.0.0.0:7443");
+        assert_eq!(nearest(""), "");
     }
 }

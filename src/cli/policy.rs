@@ -99,8 +99,9 @@ fn subject(said: &[String]) -> Result<Subject, String> {
         match one.split_once(':') {
             None if one == "anonymous" && said.len() == 1 => return Ok(Subject::Anonymous),
             Some(("token", name)) if is_token_name(name) && said.len() == 1 => return Ok(Subject::Token(name.into())),
-            Some(("token", _)) | None if said.len() > 1 => {
-                return bad(one, "a token and an anonymous caller stand alone");
+            Some(("cert", name)) if !name.is_empty() && said.len() == 1 => return Ok(Subject::Certificate(name.into())),
+            Some(("token" | "cert", _)) | None if said.len() > 1 => {
+                return bad(one, "a token, a certificate and an anonymous caller stand alone");
             }
             Some(("token", _)) => return bad(one, "expected the name of a token, 1 to 63 of A-Z a-z 0-9 . _ -"),
             Some(("user", name)) if !name.is_empty() && sub.is_none() => sub = Some(name.to_owned()),
@@ -112,7 +113,10 @@ fn subject(said: &[String]) -> Result<Subject, String> {
                 }
                 _ => return bad(one, "expected claim:NAME=VALUE"),
             },
-            _ => return bad(one, "expected one user:NAME, permission:WORD, claim:NAME=VALUE, token:NAME or anonymous"),
+            _ => {
+                let expected = "user:NAME, permission:WORD, claim:NAME=VALUE, token:NAME, cert:NAME or anonymous";
+                return bad(one, &format!("expected one {expected}"));
+            }
         }
     }
     if said.is_empty() {

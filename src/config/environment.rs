@@ -106,19 +106,23 @@ fn distance(a: &str, b: &str) -> f64 {
 pub(super) mod tests {
     use super::*;
 
+    /// What only the commands read that ask a sidecar.
+    const COMMANDS: [&str; 5] =
+        ["LOCKSIDE_URL", "LOCKSIDE_TOKEN_FILE", "LOCKSIDE_CA_FILE", "LOCKSIDE_CERT_FILE", "LOCKSIDE_KEY_FILE"];
+
     /// Every setting of `serve`, and those of the commands that ask a sidecar.
     pub fn settings() -> Vec<String> {
         let serve = <super::super::Flags as clap::Args>::augment_args(clap::Command::new("serve"));
         let names =
             serve.get_arguments().filter_map(|arg| arg.get_env()).map(|name| name.to_string_lossy().into_owned());
-        names.chain(["LOCKSIDE_URL", "LOCKSIDE_TOKEN_FILE"].map(str::to_owned)).collect()
+        names.chain(COMMANDS.map(str::to_owned)).collect()
     }
 
     #[test]
     fn a_setting_less_its_file_is_a_mistake_whatever_its_case() {
         let settings = settings();
         let mut count = 0;
-        for setting in settings.iter().filter(|setting| setting.as_str() != "LOCKSIDE_TOKEN_FILE") {
+        for setting in settings.iter().filter(|it| !SET_BY_EXEC.contains(&it.trim_end_matches("_FILE"))) {
             let Some(name) = setting.strip_suffix("_FILE") else { continue };
             assert_eq!(Verdict::of(name, &settings), Verdict::LacksFile(setting), "{name}");
             let odd = name.replace("LOCKSIDE_", "").to_lowercase();

@@ -53,6 +53,14 @@ pub struct RedisFlags {
     #[arg(long, env = "LOCKSIDE_REDIS_CA_FILE", value_name = "FILE")]
     pub redis_ca_file: Option<String>,
 
+    /// PEM file with the client certificate, for a Redis and sentinels that ask for one, followed by the CA certificates between
+    #[arg(long, env = "LOCKSIDE_REDIS_CERT_FILE", value_name = "FILE")]
+    pub redis_cert_file: Option<String>,
+
+    /// PEM file with the key of --redis-cert-file
+    #[arg(long, env = "LOCKSIDE_REDIS_KEY_FILE", value_name = "FILE")]
+    pub redis_key_file: Option<String>,
+
     /// ACL user to authenticate as at the sentinels [default: their own default user]
     #[arg(long, env = "LOCKSIDE_REDIS_SENTINEL_USERNAME", value_name = "NAME")]
     pub redis_sentinel_username: Option<String>,
@@ -81,13 +89,13 @@ pub struct RedisFlags {
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Listeners")]
 pub struct ListenFlags {
-    /// API listener: ip:port, or unix:/path; may be repeated or comma-separated. Beyond loopback it needs a JWT key, an
-    /// API token, or --insecure
+    /// API listener: ip:port, tls:ip:port, or unix:/path; may be repeated or comma-separated. Beyond loopback it needs a JWT
+    /// key, an API token, --tls-client-ca-file with tls:, or --insecure
     #[arg(long, env = "LOCKSIDE_LISTEN", value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
     pub listen: Vec<String>,
 
     /// Listener of the Dapr API over gRPC, such as 127.0.0.1:50001, or unix:/path; may be repeated or comma-separated. The
-    /// rules of --listen hold for it, too [default: none]
+    /// rules of --listen hold for it, too, but it has no TLS [default: none]
     #[arg(long, env = "LOCKSIDE_DAPR_GRPC_LISTEN", value_name = "ADDRESS")]
     pub dapr_grpc_listen: Vec<String>,
 
@@ -95,6 +103,19 @@ pub struct ListenFlags {
     /// [default: 0.0.0.0:9420 and `[::]:9420`, those that this machine has]
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS")]
     pub ops_listen: Vec<String>,
+
+    /// PEM file with the certificate of the listeners tls:ip:port, followed by the CA certificates between
+    #[arg(long, env = "LOCKSIDE_TLS_CERT_FILE", value_name = "FILE")]
+    pub tls_cert_file: Option<String>,
+
+    /// PEM file with the key of --tls-cert-file
+    #[arg(long, env = "LOCKSIDE_TLS_KEY_FILE", value_name = "FILE")]
+    pub tls_key_file: Option<String>,
+
+    /// PEM file with the CA certificates for client certificates: the listeners tls:ip:port refuse a client without one, and
+    /// its first URI or DNS name NAME makes it the service caller cert:NAME [default: no client certificates]
+    #[arg(long, env = "LOCKSIDE_TLS_CLIENT_CA_FILE", value_name = "FILE")]
+    pub tls_client_ca_file: Option<String>,
 
     /// Mode of the unix sockets, octal [default: 0660]
     #[arg(long, env = "LOCKSIDE_LISTEN_MODE", value_name = "MODE")]

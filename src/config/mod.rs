@@ -25,6 +25,7 @@ pub use crate::log::LogConfig;
 pub use crate::redis::{RedisConfig, RedisServer, Tls};
 use crate::secret::{Reloaded, Watched};
 pub use crate::server::{Address, SocketAccess};
+use crate::tls::{Identity, ListenerTls};
 
 /// Everything `serve` needs to know.
 #[derive(Clone, Debug)]
@@ -45,12 +46,13 @@ pub struct Config {
 
 impl AuthConfig {
     /// What callers without a credential may do on a listener; an error where it must not be so.
-    fn anonymous_on(&self, listener: &Address, is_insecure: bool) -> Result<Anonymous, String> {
+    fn anonymous_on(&self, listener: &Address, listen: &ListenConfig) -> Result<Anonymous, String> {
         let facts = Facts {
             has_key: self.jwt.is_some(),
             has_token: self.api_tokens.are_set(),
             is_local: listener.is_local(),
-            is_insecure,
+            has_certificates: listen.has_certificates(listener),
+            is_insecure: listen.insecure,
         };
         Anonymous::on(self.anonymous, facts)
     }
@@ -59,7 +61,7 @@ impl AuthConfig {
     fn levels(&self, listen: &ListenConfig) -> Result<Vec<String>, Vec<String>> {
         let (mut levels, mut problems) = (Vec::new(), Vec::new());
         for (_, listener) in listen.serving() {
-            match self.anonymous_on(listener, listen.insecure) {
+            match self.anonymous_on(listener, listen) {
                 Ok(level) => levels.push((listener, level)),
                 Err(problem) => problems.push(format!("{problem} (`{listener}`)")),
             }
@@ -91,19 +93,21 @@ pub struct Mistake {
 impl Config {
     /// The files of secrets, to be followed while we run.
     pub fn files(&self) -> Vec<Box<dyn Watched>> {
-        let Config { redis: RedisConfig { password, sentinel_password, .. }, auth, .. } = self;
+        let Config { redis: RedisConfig { password, sentinel_password, identity, .. }, listen, auth, .. } = self;
         let files = [
             password.as_ref().map(Reloaded::file),
             sentinel_password.as_ref().map(Reloaded::file),
             auth.jwt.as_ref().map(Reloaded::file),
             auth.policy.as_ref().map(Reloaded::file),
         ];
-        files.into_iter().flatten().flatten().chain(auth.api_tokens.files()).collect()
+        let of_tls = identity.as_ref().map(Identity::file).into_iter();
+        let of_tls = of_tls.chain(listen.tls.iter().flat_map(ListenerTls::files));
+        files.into_iter().flatten().flatten().chain(auth.api_tokens.files()).chain(of_tls).collect()
     }
 
     /// What callers without a credential may do on an API listener.
     pub fn anonymous(&self, listener: &Address) -> Anonymous {
-        self.auth.anonymous_on(listener, self.listen.insecure).unwrap_or(Anonymous::None)
+        self.auth.anonymous_on(listener, &self.listen).unwrap_or(Anonymous::None)
     }
 
     /// Checks every flag; either all are good, or every mistake is in the list.
@@ -118,12 +122,14 @@ impl Config {
         let process = check.process(&flags.process);
         // A key file that does not fit is a mistake of its own.
         let is_open = auth.as_ref().is_some_and(|auth| !auth.has_credential()) && !listen.insecure;
-        for (flag, exposed) in listen.serving().filter(|(_, address)| is_open && !address.is_local()) {
+        let is_exposed = |address: &Address| !address.is_local() && !listen.has_certificates(address);
+        for (flag, exposed) in listen.serving().filter(|(_, address)| is_open && is_exposed(address)) {
             check.mistake(
                 flag,
                 format!(
                     "`{exposed}` can be reached from other machines and no authentication is configured; set \
-                     --jwt-secret-file, --jwt-public-key-file, --api-token-file or --api-tokens-dir, or add --insecure"
+                     --jwt-secret-file, --jwt-public-key-file, --api-token-file or --api-tokens-dir, or \
+                     --tls-client-ca-file for tls:, or add --insecure"
                 ),
             );
         }

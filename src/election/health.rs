@@ -1,7 +1,6 @@
 //! Asks the app whether it is healthy, as `--elect-while` says.
 
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,11 +9,9 @@ use hyper::client::conn::http1;
 use hyper::header::{HOST, USER_AGENT};
 use hyper::{Request, Uri};
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_rustls::TlsConnector;
 use url::{Position, Url};
 
 use crate::redis::Tls;
@@ -61,9 +58,7 @@ async fn ask(url: &Url, tls: Option<&Tls>) -> Result<(), String> {
     let port = url.port_or_known_default().unwrap_or(80);
     let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| error.to_string())?;
     let Some(tls) = tls else { return speak(url, stream).await };
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| error.to_string())?;
-    let connector = TlsConnector::from(Arc::new(tls.client()));
-    let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
+    let stream = tls.connect(host, stream).await.map_err(|error| error.to_string())?;
     speak(url, stream).await
 }
 

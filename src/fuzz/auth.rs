@@ -77,7 +77,7 @@ pub fn credentials(data: &[u8]) {
 fn principal(header: &HeaderName, shown: &[u8]) -> Option<Principal> {
     let mut headers = HeaderMap::new();
     headers.insert(header.clone(), HeaderValue::from_bytes(shown).ok()?);
-    AUTHENTICATOR.principal(&headers).ok()
+    AUTHENTICATOR.principal(&headers, None).ok()
 }
 
 fn is_somebody(principal: Option<&Principal>) -> bool {

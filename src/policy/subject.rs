@@ -18,6 +18,8 @@ pub enum Subject {
     User(UserFacts),
     /// A caller with the API token of this name.
     Token(Arc<str>),
+    /// A caller with a client certificate, by its first URI or DNS name.
+    Certificate(Arc<str>),
     /// A caller without credentials.
     Anonymous,
 }
@@ -36,14 +38,14 @@ impl Subject {
     pub fn claim(&self, name: &str) -> Vec<Cow<'_, str>> {
         match self {
             Subject::User(UserFacts { claims, .. }) => claims.get(name).map(values).unwrap_or_default(),
-            Subject::Token(_) | Subject::Anonymous => Vec::new(),
+            Subject::Token(_) | Subject::Certificate(_) | Subject::Anonymous => Vec::new(),
         }
     }
 
     pub fn sub(&self) -> Option<&str> {
         match self {
             Subject::User(user) => user.sub.as_deref(),
-            Subject::Token(_) | Subject::Anonymous => None,
+            Subject::Token(_) | Subject::Certificate(_) | Subject::Anonymous => None,
         }
     }
 }
@@ -83,6 +85,8 @@ pub enum Who {
     Claim(String, String),
     AnyToken,
     Token(String),
+    AnyCertificate,
+    Certificate(String),
     Anonymous,
 }
 
@@ -109,6 +113,8 @@ impl Who {
             "token" if is_any => Ok(Who::AnyToken),
             "token" if is_token_name(&value) => Ok(Who::Token(value)),
             "token" => Err(format!("`{said}`: expected the name of a token, 1 to 63 of A-Z a-z 0-9 . _ -")),
+            "cert" if is_any => Ok(Who::AnyCertificate),
+            "cert" => Ok(Who::Certificate(value)),
             "permission" | "claim" if is_any => {
                 Err(format!("`{said}`: a {kind} has no `*`; write \\* for the character"))
             }
@@ -125,25 +131,26 @@ impl Who {
 
     /// Whether it is about everyone of a kind.
     pub fn is_any(&self) -> bool {
-        matches!(self, Who::AnyUser | Who::AnyToken)
+        matches!(self, Who::AnyUser | Who::AnyToken | Who::AnyCertificate)
     }
 
     pub fn is(&self, subject: &Subject) -> bool {
         match (self, subject) {
             (Who::AnyUser, Subject::User(_))
             | (Who::AnyToken, Subject::Token(_))
+            | (Who::AnyCertificate, Subject::Certificate(_))
             | (Who::Anonymous, Subject::Anonymous) => true,
             (Who::User(id), Subject::User(user)) => user.sub.as_deref() == Some(id),
             (Who::Permission(word), Subject::User(user)) => user.is_permitted(word),
             (Who::Claim(name, value), Subject::User(_)) => subject.claim(name).iter().any(|found| found == value),
-            (Who::Token(name), Subject::Token(token)) => **token == **name,
+            (Who::Token(name), Subject::Token(it)) | (Who::Certificate(name), Subject::Certificate(it)) => **it == **name,
             _ => false,
         }
     }
 }
 
 fn unknown(said: &str) -> String {
-    format!("`{said}` is no subject; expected user:, permission:, claim:, token: or anonymous")
+    format!("`{said}` is no subject; expected user:, permission:, claim:, token:, cert: or anonymous")
 }
 
 /// Whether an API token may be named so.
@@ -161,6 +168,8 @@ impl Display for Who {
             Who::Claim(name, value) => write!(f, "claim:{name}={value}"),
             Who::AnyToken => write!(f, "token:*"),
             Who::Token(name) => write!(f, "token:{name}"),
+            Who::AnyCertificate => write!(f, "cert:*"),
+            Who::Certificate(name) => write!(f, "cert:{name}"),
             Who::Anonymous => write!(f, "anonymous"),
         }
     }

@@ -75,6 +75,7 @@ impl Display for Exceeded {
 enum Name {
     User(Box<str>),
     Token(Arc<str>),
+    Certificate(Arc<str>),
     Anonymous,
 }
 
@@ -108,6 +109,7 @@ impl Quotas {
         let name = || match subject {
             Subject::User(user) => Name::User(user.sub.as_deref().unwrap_or_default().into()),
             Subject::Token(name) => Name::Token(Arc::clone(name)),
+            Subject::Certificate(name) => Name::Certificate(Arc::clone(name)),
             Subject::Anonymous => Name::Anonymous,
         };
         (!limits.is_none()).then(|| Quota { quotas: Arc::clone(self), name: Arc::new(name()), limits })

@@ -152,11 +152,14 @@ fn plain(problem: &Problem) -> String {
 fn of_the_alert(alert: &str, target: &Target) -> String {
     let advice = match alert {
         "CertificateRequired" => {
-            "requires a client certificate, and lockside sends none; set tls-auth-clients to no or optional in its \
-             configuration"
+            "requires a client certificate, and lockside sends none; set --redis-cert-file and --redis-key-file"
         }
         "HandshakeFailure" | "ProtocolVersion" | "InsufficientSecurity" => {
             "and lockside have no version or cipher of TLS in common; allow TLS 1.2 or 1.3 in its configuration"
+        }
+        "UnknownCA" | "BadCertificate" | "CertificateExpired" | "CertificateUnknown" | "DecryptError" => {
+            "does not accept the certificate of --redis-cert-file; is it of the CA in its tls-ca-cert-file, and has it not \
+             expired?"
         }
         "UnrecognisedName" => "has no certificate for this name; use another of its names in --redis-url",
         _ => "ended the TLS handshake; its log says why",
@@ -174,8 +177,8 @@ fn of_the_certificate(problem: &str, target: &Target) -> String {
         "Expired" | "ExpiredContext" => "has expired; renew it",
         "NotValidYet" | "NotValidYetContext" => "is not valid yet; is this machine's clock right?",
         _ if problem.contains("CaUsedAsEndEntity") => {
-            "is that of a CA, such as one that signed itself; give the server one that a CA issued, and name the file of \
-             that CA with --redis-ca-file"
+            "is that of a CA, such as one that signed itself; name the file of this very certificate with \
+             --redis-ca-file, or give the server one that a CA issued"
         }
         _ if problem.contains("UnsupportedCertVersion") => {
             "is of X.509 version 1, which names no host; give the server one of version 3"

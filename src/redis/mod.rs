@@ -32,7 +32,6 @@ mod sentinel;
 mod servers;
 mod settings;
 mod status;
-mod tls;
 
 use acl::advice;
 pub use acl::{Needs, Patterns, user_line};
@@ -48,4 +47,4 @@ pub use script::{Args, Call, Optional, Purpose, Script};
 pub use servers::{Health, Redis, Server};
 pub use settings::{RedisConfig, RedisServer};
 use status::Status;
-pub use tls::Tls;
+pub use crate::tls::Tls;

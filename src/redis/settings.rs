@@ -3,14 +3,16 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::tls::Tls;
 use crate::secret::{Reloaded, Secret};
+use crate::tls::{Identity, Tls};
 
 #[derive(Clone, Debug)]
 pub struct RedisConfig {
     pub server: RedisServer,
     /// `None`: Redis is spoken to plainly.
     pub tls: Option<Tls>,
+    /// The client certificate that `tls` shows, to be followed.
+    pub identity: Option<Identity>,
     pub database: Option<u8>,
     pub username: Option<String>,
     /// Counts from the next connection on.

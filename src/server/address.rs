@@ -7,14 +7,24 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
     Tcp(SocketAddr),
+    /// Over TLS.
+    Tls(SocketAddr),
     Unix(PathBuf),
 }
 
 impl Address {
+    /// Of TCP, whether TLS is spoken there or not.
+    pub fn socket(&self) -> Option<SocketAddr> {
+        match self {
+            Address::Tcp(address) | Address::Tls(address) => Some(*address),
+            Address::Unix(_) => None,
+        }
+    }
+
     /// Whether only this machine can reach it.
     pub fn is_local(&self) -> bool {
         match self {
-            Address::Tcp(address) => address.ip().is_loopback(),
+            Address::Tcp(address) | Address::Tls(address) => address.ip().is_loopback(),
             Address::Unix(_) => true,
         }
     }
@@ -24,6 +34,7 @@ impl std::fmt::Display for Address {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Address::Tcp(address) => address.fmt(f),
+            Address::Tls(address) => write!(f, "tls:{address}"),
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

@@ -22,6 +22,7 @@ use super::timed::TimedStream;
 use super::timeouts::{Activity, Timeout};
 use super::{Handler, Protocol};
 use crate::drain::Drain;
+use crate::tls::CallerCertificate;
 
 /// Longest buffer of a connection, bytes; hyper's default is 417 KB. So much of an answer waits in it, and one part more.
 const BUFFER_BYTES: usize = 16 * 1024;
@@ -31,6 +32,8 @@ pub struct Rules {
     pub protocol: Protocol,
     pub heads: Heads,
     pub unfinished: Unfinished,
+    /// By which the client authenticated the connection.
+    pub certificate: Option<CallerCertificate>,
 }
 
 /// Serves one connection to its end; why it was cut, if it was.
@@ -46,7 +49,7 @@ where
     S: Transport,
     H: Handler,
 {
-    let Rules { protocol, heads, unfinished } = rules;
+    let Rules { protocol, heads, unfinished, certificate } = rules;
     let shared = Shared::new(stream);
     let mut stream = Gathering::new(TimedStream::new(shared.clone(), Arc::clone(&activity)), unfinished);
     let mut timer = pin!(tokio::time::sleep(heads.timeout));
@@ -70,7 +73,7 @@ where
     let ended = match gathered {
         // The state for requests is made with the first of them.
         Ok(Ok(Gathered::Whole)) => {
-            let connection = Connection { shared, stream, peer_check, activity };
+            let connection = Connection { shared, stream, peer_check, activity, certificate };
             match protocol {
                 Protocol::Http1 => Box::pin(serve_requests(connection, handler, drain, heads, timer)).await,
                 Protocol::Http2 => Box::pin(http2::serve(connection, handler, drain, timer)).await,
@@ -113,6 +116,8 @@ pub struct Connection<S> {
     pub stream: Gathering<TimedStream<Shared<S>>>,
     pub peer_check: PeerCheck,
     pub activity: Arc<Activity>,
+    /// By which the client authenticated.
+    pub certificate: Option<CallerCertificate>,
 }
 
 /// Serves all requests of a connection.
@@ -127,11 +132,14 @@ where
     S: Transport,
     H: Handler,
 {
-    let Connection { shared, stream, peer_check, activity } = connection;
+    let Connection { shared, stream, peer_check, activity, certificate } = connection;
     let beats = Arc::clone(&activity);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
         let (handler, peer, peer_check) = (handler.clone(), Peer::new(Arc::clone(&beats)), peer_check.clone());
         beats.request(!request.body().is_end_stream());
+        if let Some(certificate) = &certificate {
+            request.extensions_mut().insert(certificate.clone());
+        }
         async move {
             let response = if head::length(&request) > heads.longest {
                 named(request.headers(), too_long())

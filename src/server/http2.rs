@@ -65,7 +65,7 @@ where
     S: Transport,
     H: Handler,
 {
-    let Connection { shared, stream, peer_check, activity } = connection;
+    let Connection { shared, stream, peer_check, activity, .. } = connection;
     activity.no_request();
     let longest = activity.longest_request() + STALL;
     let (streams, sent) = (Streams::default(), Sent::default());

@@ -1,6 +1,7 @@
 //! Listening sockets, TCP or unix, and the connections that they accept.
 
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +12,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_rustls::server::TlsStream;
 
 use super::peer::Transport;
 use super::unix::{self, SocketFile};
@@ -33,6 +35,7 @@ const NEXT_LINE: Duration = Duration::from_secs(2);
 /// A bound socket, not yet part of a runtime.
 pub enum Bound {
     Tcp(std::net::TcpListener),
+    Tls(std::net::TcpListener),
     Unix(std::os::unix::net::UnixListener, Arc<SocketFile>),
 }
 
@@ -41,6 +44,7 @@ impl Bound {
     pub fn address(&self) -> io::Result<Address> {
         match self {
             Bound::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            Bound::Tls(listener) => listener.local_addr().map(Address::Tls),
             Bound::Unix(_, file) => Ok(Address::Unix(file.path().to_owned())),
         }
     }
@@ -54,21 +58,22 @@ impl Bound {
 /// give way to one another so that each has its part of the connections.
 pub fn bind(address: &Address, among: &[Address], access: SocketAccess, threads: usize) -> io::Result<Vec<Bound>> {
     match address {
-        Address::Tcp(address) => {
-            let socket = socket2::Socket::new(Domain::for_address(*address), Type::STREAM, Some(Protocol::TCP))?;
+        Address::Tcp(of) | Address::Tls(of) => {
+            let socket = socket2::Socket::new(Domain::for_address(*of), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
             // Each connection inherits it.
             socket.set_send_buffer_size(SEND_BUFFER)?;
-            if address.is_ipv6() {
+            if of.is_ipv6() {
                 // `[::]` takes IPv4 as well, unless another listener has that family on its port.
-                let has_v4 = |other: &Address| matches!(other, Address::Tcp(other) if other.is_ipv4() && other.port() == address.port());
-                socket.set_only_v6(among.iter().any(has_v4))?;
+                let has_v4 = |other: SocketAddr| other.is_ipv4() && other.port() == of.port();
+                socket.set_only_v6(among.iter().filter_map(Address::socket).any(has_v4))?;
             }
             socket.set_nonblocking(true)?;
-            socket.bind(&(*address).into())?;
+            socket.bind(&(*of).into())?;
             socket.listen(BACKLOG)?;
             let listener: std::net::TcpListener = socket.into();
-            (0..threads).map(|_| Ok(Bound::Tcp(listener.try_clone()?))).collect()
+            let bound = if matches!(address, Address::Tls(_)) { Bound::Tls } else { Bound::Tcp };
+            (0..threads).map(|_| Ok(bound(listener.try_clone()?))).collect()
         }
         Address::Unix(path) => {
             let (listener, file) = unix::bind(path, access)?;
@@ -94,7 +99,7 @@ impl Listener {
     /// Must be called inside a runtime.
     pub fn new(bound: Bound) -> io::Result<Listener> {
         Ok(match bound {
-            Bound::Tcp(listener) => {
+            Bound::Tcp(listener) | Bound::Tls(listener) => {
                 // Each connection inherits it.
                 bound_silence(&SockRef::from(&listener), PROBE_AFTER, PROBE_AGAIN, SILENCE)?;
                 Listener::Tcp(TcpListener::from_std(listener)?)
@@ -165,6 +170,12 @@ impl Stream {
         }];
         poll(&mut socket, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }))?;
         if socket[0].revents().is_empty() { Ok(()) } else { Err(io::ErrorKind::BrokenPipe.into()) }
+    }
+}
+
+impl Transport for TlsStream<Stream> {
+    fn bound_silence(&self, limit: Duration) {
+        self.get_ref().0.bound_silence(limit);
     }
 }
 

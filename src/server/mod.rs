@@ -9,6 +9,7 @@ mod http2;
 mod listener;
 mod peer;
 mod refusal;
+mod secure;
 mod timed;
 mod timeouts;
 mod unix;
@@ -36,6 +37,7 @@ pub use refusal::{REQUEST_ID, named};
 use timeouts::{Activity, Timeout};
 
 use crate::drain::Drain;
+use crate::tls::ListenerTls;
 
 /// A handler's response.
 pub type Response = hyper::Response<Body>;
@@ -71,6 +73,8 @@ pub type Crowd = Arc<Mutex<Vec<(Arc<Activity>, AbortHandle)>>>;
 #[derive(Clone)]
 pub struct Limits {
     pub protocol: Protocol,
+    /// `None`: connections are plain.
+    pub tls: Option<ListenerTls>,
     /// Over all threads.
     pub max_connections: usize,
     /// How many threads accept from the socket.
@@ -109,12 +113,15 @@ pub async fn serve<H: Handler>(listener: Listener, handler: H, limits: Limits, d
                     let (handler, drain) = (handler.clone(), drain.clone());
                     let activity = Activity::new(stream.remote(), limits.heads.timeout, limits.longest_request);
                     let of_crowd = limits.heads.give_way.then(|| Arc::clone(&activity));
-                    let Limits { protocol, heads, unfinished, cut: counted, listener: kind, .. } = limits.clone();
-                    let rules = Rules { protocol, heads, unfinished };
+                    let Limits { protocol, tls, heads, unfinished, cut: counted, listener: kind, .. } = limits.clone();
+                    let rules = Rules { protocol, heads, unfinished, certificate: None };
                     let task = connections.spawn(async move {
                         let _open = open;
                         let peer_check = stream.peer_check();
-                        let cut = converse(stream, peer_check, handler, drain, rules, activity).await;
+                        let cut = match tls {
+                            None => converse(stream, peer_check, handler, drain, rules, activity).await,
+                            Some(tls) => Box::pin(secure::converse(stream, &tls, handler, drain, rules, activity)).await,
+                        };
                         if let Some(cut) = cut {
                             counted.with_label_values(&[kind, cut.label()]).inc();
                         }
@@ -131,7 +138,8 @@ pub async fn serve<H: Handler>(listener: Listener, handler: H, limits: Limits, d
                 }
                 Ok(stream) => {
                     limits.refused.inc();
-                    if turned_away.len() < TURNED_AWAY_AT_ONCE {
+                    // A handshake would cost more than the request that is turned away.
+                    if limits.tls.is_none() && turned_away.len() < TURNED_AWAY_AT_ONCE {
                         turned_away.spawn(turn_away(stream, limits.protocol));
                     }
                 }

@@ -53,7 +53,7 @@ fn connection_of(protocol: Protocol) -> (DuplexStream, tokio::task::JoinHandle<O
     let ended = tokio::spawn(async move {
         let _stop = stop;
         let heads = Heads { longest: 16 * 1024, timeout: Duration::from_secs(30), give_way: false };
-        let rules = Rules { protocol, heads, unfinished: Unfinished::default() };
+        let rules = Rules { protocol, heads, unfinished: Unfinished::default(), certificate: None };
         let activity = Activity::new(Remote::Unix, heads.timeout, Duration::from_secs(900));
         converse(server, PeerCheck::default(), Paths, drain, rules, activity).await
     });

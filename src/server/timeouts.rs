@@ -51,6 +51,8 @@ pub enum Timeout {
     Stall,
     /// Another connection came, and the limit was reached.
     GaveWay,
+    /// No TLS was agreed upon, or the client's certificate was not accepted.
+    Handshake,
 }
 
 impl Timeout {
@@ -62,6 +64,7 @@ impl Timeout {
             Timeout::Answer => "answer",
             Timeout::Stall => "stall",
             Timeout::GaveWay => "gave_way",
+            Timeout::Handshake => "handshake",
         }
     }
 }

@@ -8,7 +8,7 @@ const FLOORS: [&[&str]; 17] = [
     &["drain", "headers", "json", "metrics", "timer"],
     &["request", "secret"],
     &["log"],
-    &["audit"],
+    &["audit", "tls"],
     &["server"],
     &["redis"],
     &["policy"],

@@ -19,13 +19,13 @@ use hyper::body::Incoming;
 
 use super::audit;
 use super::caller::Caller;
-use super::context::{Context, asked_by_token};
+use super::context::{Context, asked_by_service};
 use super::failure::{Denial, Failure};
 use super::owner_names;
 use super::quotas;
 use super::settings::DaprStore;
 use crate::audit::Event;
-use crate::auth::Anonymous;
+use crate::auth::{Anonymous, ServiceCredential};
 use crate::lock::{Acquired, Attempt, Changed, Key, LockConfig, Owner, Reentry, Ttl, Unconfirmed};
 use crate::policy::Verb;
 use crate::quota::Seat;
@@ -152,8 +152,9 @@ async fn release(cx: &Context, caller: &Caller, key: Key, owner: Owner) -> Resul
 /// Admits service callers, as the native API does, and callers with Dapr's API token.
 async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
     if let Some(name) = cx.authenticator.dapr_system(request.headers())? {
-        asked_by_token(&name);
-        return Ok(cx.service(name));
+        let credential = ServiceCredential::Token(name);
+        asked_by_service(&credential);
+        return Ok(cx.service(credential));
     }
     let caller = cx.identify(request, Anonymous::Lock).await?;
     if caller.owner.is_some() {

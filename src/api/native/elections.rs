@@ -52,7 +52,7 @@ pub async fn election_events(
     name: String,
     peer: &Peer,
 ) -> Result<Response, Failure> {
-    let credential = cx.authenticator.shown(request.headers());
+    let credential = cx.shown(&request);
     let Asked { election, caller, by } = asked(cx, request, |cx| named(cx, &name)).await?;
     let (owner, permit) = (caller.claimant(), Permit::of(cx, credential));
     peer.watch(SILENCE);

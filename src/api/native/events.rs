@@ -59,7 +59,7 @@ async fn stream(
     peer: &Peer,
     parameters: &[&str],
 ) -> Result<Response, Failure> {
-    let (is_head, credential) = (request.method() == Method::HEAD, cx.authenticator.shown(request.headers()));
+    let (is_head, credential) = (request.method() == Method::HEAD, cx.shown(&request));
     no_body(request, parameters).await?;
     if is_head {
         return Ok(sse::head_alone());

@@ -31,7 +31,7 @@ pub async fn hold(cx: &Context, request: Request<Incoming>, key: String, peer: &
     let key = key_in(&key)?;
     caller.rights.need(Verb::Lock, &key)?;
     let name = idempotency_key(request.headers())?;
-    let permit = Arc::new(Permit::of(cx, cx.authenticator.shown(request.headers())));
+    let permit = Arc::new(Permit::of(cx, cx.shown(&request)));
     let (body, streams_progress) = AcquireBody::read_hold(request).await?;
     if body.is_reentrant() {
         return Err(Failure::BadRequest("reentrant: not for hold, whose lock ends with its connection".to_owned()));

@@ -30,7 +30,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::body;
-use super::context::Context;
+use super::context::{Context, certificate_of};
 use super::failure::Failure;
 use super::known;
 use super::quotas;
@@ -66,7 +66,7 @@ pub async fn acquire(cx: &Context, request: Request<Incoming>, key: String, peer
     let mut seat = quotas::reserve(quota.as_ref(), &key, &attempt)?;
     let acquired = if attempt.wait.is_some() {
         peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
-        let shown = cx.authenticator.shown(&head.headers);
+        let shown = cx.authenticator.shown(&head.headers, certificate_of(&head.extensions));
         drop(head);
         Box::pin(acquire_in_turn(cx, key, attempt, shown)).await.map_err(|failure| rights.shown_failure(failure))?
     } else {

@@ -40,7 +40,7 @@ impl Permit {
             },
             // A caller who needed no credential before needs none now: no reloaded file decides that.
             Ok(Principal::Anonymous) => Ok(is_of(owner, || "anonymous".to_owned())),
-            Ok(Principal::System(name)) => Ok(is_of(owner, || format!("token:{name}"))),
+            Ok(Principal::System(credential)) => Ok(is_of(owner, || credential.to_string())),
             Err(_) => Ok(false),
         }
     }

@@ -11,7 +11,7 @@ use super::permit::Permit;
 use super::request::{key_in, no_body, wait_in};
 use super::turn::turn;
 use super::view::StateView;
-use crate::api::context::Context;
+use crate::api::context::{Context, certificate_of};
 use crate::api::etag::is_known;
 use crate::api::failure::Failure;
 use crate::api::known;
@@ -36,6 +36,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String, peer: &
         return Err(Failure::BadRequest("waitMs: needs If-None-Match, with the ETag of the last answer".to_owned()));
     }
     let asked = is_conditional.then(|| request.headers().clone());
+    let certificate = certificate_of(request.extensions()).cloned();
     no_body(request, PARAMETERS).await?;
     let rights = &caller.rights;
     let shown = cx.locks.look(key.clone()).await?;
@@ -44,7 +45,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String, peer: &
     };
     let Some(wait) = wait.filter(|wait| !wait.is_zero()) else { return Ok(not_modified(rights, &shown.state)) };
     peer.watch(SILENCE);
-    let credential = cx.authenticator.shown(&asked);
+    let credential = cx.authenticator.shown(&asked, certificate.as_ref());
     let changing = Box::pin(changed(cx, &key, &asked, rights, Instant::now() + wait));
     let changed = turn(&caller.claimant(), || Permit::of(cx, credential), changing).await?.content;
     Ok(match changed {

@@ -30,6 +30,12 @@ impl Check {
             let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
             families.map(|ip| Address::Tcp(SocketAddr::new(ip, OPS_PORT))).to_vec()
         };
+        for (flag, addresses) in [("--dapr-grpc-listen", &dapr_grpc), ("--ops-listen", &ops)] {
+            for address in addresses.iter().filter(|address| matches!(address, Address::Tls(_))) {
+                self.mistake(flag, format!("`{address}`: TLS is for --listen alone; expected ip:port or unix:/path"));
+            }
+        }
+        let tls = self.tls(flags, &api);
         let mut all = api.iter().chain(&dapr_grpc).chain(&ops);
         let sockets = self.sockets(flags, all.any(|address| matches!(address, Address::Unix(_))));
         let max_connections = given(&flags.max_connections);
@@ -60,6 +66,7 @@ impl Check {
             ops,
             ops_is_set,
             sockets,
+            tls,
             allowed_hosts,
             allowed_origins,
             max_connections: max_connections.unwrap_or(CONNECTIONS),
@@ -79,7 +86,7 @@ impl Check {
         }
         for text in texts {
             let Some(address) = self.take(flag, text.parse::<Address>()) else { continue };
-            let is_any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
+            let is_any_port = address.socket().is_some_and(|address| address.port() == 0);
             if !is_any_port && addresses.contains(&address) {
                 self.mistake(flag, format!("`{text}` is given twice; expected each address once"));
             }
@@ -200,7 +207,7 @@ fn group_number(text: &str) -> Result<u32, String> {
     number.ok_or_else(|| format!("no group `{text}` in {GROUPS}; expected a group's name or number"))
 }
 
-const EXPECTED: &str = "expected ip:port such as 127.0.0.1:7420, or unix:/path";
+const EXPECTED: &str = "expected ip:port such as 127.0.0.1:7420, tls:ip:port, or unix:/path";
 
 impl FromStr for Address {
     type Err = String;
@@ -212,9 +219,13 @@ impl FromStr for Address {
                 _ => Err(format!("`{text}`: the path is not absolute; {EXPECTED}")),
             };
         }
-        if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
-            return Ok(Address::Tcp(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
+        let (bare, address): (_, fn(SocketAddr) -> Address) = match text.strip_prefix("tls:") {
+            Some(bare) => (bare, Address::Tls),
+            None => (text, Address::Tcp),
+        };
+        if let Some(port) = bare.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+            return Ok(address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port)));
         }
-        text.parse().map(Address::Tcp).map_err(|_| format!("`{text}`; {EXPECTED}"))
+        bare.parse().map(address).map_err(|_| format!("`{text}`; {EXPECTED}"))
     }
 }

@@ -5,6 +5,7 @@ mod auth;
 mod elections;
 mod listen;
 mod redis;
+mod tls;
 
 use std::path::Path;
 use std::str::FromStr;

@@ -57,6 +57,8 @@ impl Check {
             }
             _ => None,
         };
+        let is_tls = url.as_ref().is_none_or(|url| url.is_tls);
+        let identity = self.redis_identity(flags, is_tls);
         let url = url?;
         if url.password.is_some() {
             self.warnings.push(
@@ -87,9 +89,14 @@ impl Check {
             }
         }
         let password = or_none(file)?.or(url.password.map(Reloaded::fixed));
+        let (tls, identity) = (or_none(tls)?, or_none(identity)?);
         Some(RedisConfig {
             server: url.server,
-            tls: or_none(tls)?,
+            tls: match (tls, &identity) {
+                (Some(tls), Some(identity)) => Some(tls.showing(identity.clone())),
+                (tls, _) => tls,
+            },
+            identity,
             database: url.database,
             username: given(&flags.redis_username).map(str::to_owned).or(url.username),
             password,

@@ -24,7 +24,7 @@ use crate::server::{Peer, Response};
 pub async fn acquire_all(cx: &Context, request: Request<Incoming>, peer: &Peer) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let name = idempotency_key(request.headers())?;
-    let shown = cx.authenticator.shown(request.headers());
+    let shown = cx.shown(&request);
     let Asked { order, keys, common } = request::read_acquire(request).await?;
     order.iter().try_for_each(|key| caller.rights.need(Verb::Lock, key))?;
     let (attempt, rights, quota) = common.attempt(cx, caller, name)?;

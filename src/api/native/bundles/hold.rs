@@ -35,7 +35,7 @@ use crate::server::{Peer, Response};
 pub async fn hold_all(cx: &Context, request: Request<Incoming>, peer: &Peer) -> Result<Response, Failure> {
     let caller = cx.caller(&request, Anonymous::Lock).await?;
     let name = idempotency_key(request.headers())?;
-    let permit = Arc::new(Permit::of(cx, cx.authenticator.shown(request.headers())));
+    let permit = Arc::new(Permit::of(cx, cx.shown(&request)));
     let (Asked { order, keys, common }, streams_progress) = request::read_hold(request).await?;
     order.iter().try_for_each(|key| caller.rights.need(Verb::Lock, key))?;
     let (mut attempt, rights, quota) = common.attempt(cx, caller, name)?;

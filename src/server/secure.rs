@@ -1,0 +1,45 @@
+//! A connection over TLS: the handshake, in the time that a client has for its first head, and then its requests.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, LazyLock};
+use std::time::Instant;
+
+use super::Handler;
+use super::connection::{self, Rules};
+use super::listener::Stream;
+use super::timeouts::{Activity, Timeout};
+use crate::drain::Drain;
+use crate::log::{LogThrottle, Suppressed};
+use crate::tls::ListenerTls;
+
+/// Serves one connection to its end; why it was cut, if it was.
+pub async fn converse<H: Handler>(
+    stream: Stream,
+    tls: &ListenerTls,
+    handler: H,
+    drain: Drain,
+    rules: Rules,
+    activity: Arc<Activity>,
+) -> Option<Timeout> {
+    let peer_check = stream.peer_check();
+    let accepted = tokio::select! {
+        accepted = tokio::time::timeout(rules.heads.timeout, tls.accept(stream)) => accepted,
+        () = drain.begun() => return None,
+    };
+    match accepted {
+        Ok(Ok((stream, certificate))) => {
+            let rules = Rules { certificate, ..rules };
+            connection::converse(stream, peer_check, handler, drain, rules, activity).await
+        }
+        // A client that has gone, such as a probe of the port.
+        Ok(Err(error)) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
+        Ok(Err(error)) => {
+            static FAILED: LazyLock<LogThrottle> = LazyLock::new(LogThrottle::new);
+            if let Some(Suppressed(withheld)) = FAILED.admit(Instant::now()) {
+                tracing::info!(peer = %activity.peer, %error, withheld, "TLS handshake failed");
+            }
+            Some(Timeout::Handshake)
+        }
+        Err(_) => Some(Timeout::Head),
+    }
+}

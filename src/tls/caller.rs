@@ -1,0 +1,68 @@
+//! The certificate by which a caller authenticated its connection: its name, and whether it is still trusted.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustls::pki_types::CertificateDer;
+use webpki::EndEntityCert;
+
+use super::ListenerTls;
+
+/// Longest name that is taken as a caller's, bytes.
+const LONGEST_NAME: usize = 255;
+/// For so long a certificate that was found good needs no second look, unless the CA file changes.
+const FRESH: Duration = Duration::from_secs(30);
+
+/// A client certificate that was verified in a handshake. Clones share it.
+#[derive(Clone)]
+pub struct CallerCertificate(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    chain: Vec<CertificateDer<'static>>,
+    tls: ListenerTls,
+    /// By which trust, and when it was last verified.
+    verified: Mutex<(u64, Instant)>,
+}
+
+impl CallerCertificate {
+    /// Of a chain that was verified just now; `None` where it names no one.
+    pub(super) fn verified(chain: &[CertificateDer<'_>], tls: ListenerTls) -> Option<CallerCertificate> {
+        let name = name_of(chain.first()?)?;
+        let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+        let verified = Mutex::new((tls.trust_id(), Instant::now()));
+        Some(CallerCertificate(Arc::new(Inner { name: name.into(), chain, tls, verified })))
+    }
+
+    /// Its first URI or DNS name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.0.name
+    }
+
+    /// Whether the CA file still verifies it now. An error says why not.
+    pub fn check(&self) -> Result<(), String> {
+        let Inner { chain, tls, verified, .. } = &*self.0;
+        let mut verified = verified.lock().expect("no holder of this lock panics");
+        let trust = tls.trust_id();
+        if verified.0 != trust || verified.1.elapsed() >= FRESH {
+            tls.verify(chain)?;
+            *verified = (trust, Instant::now());
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for CallerCertificate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CallerCertificate({})", self.0.name)
+    }
+}
+
+/// The name by which a certificate's holder is known: the first URI among its subject alternative names, as a SPIFFE ID, or
+/// else the first DNS name.
+pub(super) fn name_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let certificate = EndEntityCert::try_from(certificate).ok()?;
+    let name = certificate.valid_uri_names().next().or_else(|| certificate.valid_dns_names().next())?;
+    let is_fit = (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
+    is_fit.then(|| name.to_owned())
+}
