@@ -53,8 +53,8 @@ pub mod log;
 pub mod metrics;
 mod request;
 pub mod secret;
-mod tls;
 mod timer;
+mod tls;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -1,6 +1,7 @@
 //! How the command line talks to a sidecar: one connection a request, over TCP or a unix socket, without pooling. Knows
 //! HTTP; of the routes, only how a key is written into them.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -263,7 +264,19 @@ impl Connection<'_> {
             request = request.header(CONTENT_TYPE, "application/json");
         }
         let request = request.body(Full::new(body)).expect("an encoded path and checked headers");
-        self.sender.send_request(request).await.map_err(|error| self.sidecar.silent(&error))
+        self.sender.send_request(request).await.map_err(|error| self.sidecar.silent(&cause(&error)))
+    }
+}
+
+/// Why a connection broke: hyper itself only says that it did. Over TLS 1.3 a client certificate is refused only behind
+/// the handshake.
+fn cause(error: &hyper::Error) -> String {
+    match error.source().and_then(|source| source.downcast_ref::<io::Error>()) {
+        Some(error) if error.kind() == io::ErrorKind::InvalidData => {
+            format!("{error}; check --cert-file and --key-file")
+        }
+        Some(error) => error.to_string(),
+        None => error.to_string(),
     }
 }
 

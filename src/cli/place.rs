@@ -12,9 +12,15 @@ use crate::config::Address;
 /// Where a sidecar listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
-    Tcp { host: String, port: u16 },
+    Tcp {
+        host: String,
+        port: u16,
+    },
     /// Over TLS.
-    Tls { host: String, port: u16 },
+    Tls {
+        host: String,
+        port: u16,
+    },
     Unix(PathBuf),
 }
 

@@ -99,7 +99,9 @@ fn subject(said: &[String]) -> Result<Subject, String> {
         match one.split_once(':') {
             None if one == "anonymous" && said.len() == 1 => return Ok(Subject::Anonymous),
             Some(("token", name)) if is_token_name(name) && said.len() == 1 => return Ok(Subject::Token(name.into())),
-            Some(("cert", name)) if !name.is_empty() && said.len() == 1 => return Ok(Subject::Certificate(name.into())),
+            Some(("cert", name)) if !name.is_empty() && said.len() == 1 => {
+                return Ok(Subject::Certificate(name.into()));
+            }
             Some(("token" | "cert", _)) | None if said.len() > 1 => {
                 return bad(one, "a token, a certificate and an anonymous caller stand alone");
             }

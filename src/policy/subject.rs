@@ -143,7 +143,9 @@ impl Who {
             (Who::User(id), Subject::User(user)) => user.sub.as_deref() == Some(id),
             (Who::Permission(word), Subject::User(user)) => user.is_permitted(word),
             (Who::Claim(name, value), Subject::User(_)) => subject.claim(name).iter().any(|found| found == value),
-            (Who::Token(name), Subject::Token(it)) | (Who::Certificate(name), Subject::Certificate(it)) => **it == **name,
+            (Who::Token(name), Subject::Token(it)) | (Who::Certificate(name), Subject::Certificate(it)) => {
+                **it == **name
+            }
             _ => false,
         }
     }

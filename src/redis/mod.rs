@@ -33,6 +33,7 @@ mod servers;
 mod settings;
 mod status;
 
+pub use crate::tls::Tls;
 use acl::advice;
 pub use acl::{Needs, Patterns, user_line};
 pub use clock::Sample;
@@ -47,4 +48,3 @@ pub use script::{Args, Call, Optional, Purpose, Script};
 pub use servers::{Health, Redis, Server};
 pub use settings::{RedisConfig, RedisServer};
 use status::Status;
-pub use crate::tls::Tls;

@@ -7,6 +7,7 @@ use std::time::Instant;
 use super::Handler;
 use super::connection::{self, Rules};
 use super::listener::Stream;
+use super::refusal::refuse;
 use super::timeouts::{Activity, Timeout};
 use crate::drain::Drain;
 use crate::log::{LogThrottle, Suppressed};
@@ -32,12 +33,14 @@ pub async fn converse<H: Handler>(
             connection::converse(stream, peer_check, handler, drain, rules, activity).await
         }
         // A client that has gone, such as a probe of the port.
-        Ok(Err(error)) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
-        Ok(Err(error)) => {
+        Ok(Err((error, _))) if matches!(error.kind(), ErrorKind::UnexpectedEof | ErrorKind::ConnectionReset) => None,
+        Ok(Err((error, mut stream))) => {
             static FAILED: LazyLock<LogThrottle> = LazyLock::new(LogThrottle::new);
             if let Some(Suppressed(withheld)) = FAILED.admit(Instant::now()) {
                 tracing::info!(peer = %activity.peer, %error, withheld, "TLS handshake failed");
             }
+            // Behind the alert, which would be lost if the connection were reset.
+            refuse(&mut stream, &[]).await;
             Some(Timeout::Handshake)
         }
         Err(_) => Some(Timeout::Head),

@@ -46,7 +46,10 @@ type Problem = (&'static str, String);
 
 impl Identity {
     /// Reads the files of a certificate and of its key, each by its flag. With it comes what is unwise about them.
-    pub fn read(certificate: (&'static str, &Path), key: (&'static str, &Path)) -> Result<(Identity, Vec<String>), Problem> {
+    pub fn read(
+        certificate: (&'static str, &Path),
+        key: (&'static str, &Path),
+    ) -> Result<(Identity, Vec<String>), Problem> {
         let [certificate, key] = [certificate, key].map(|(flag, path)| Named { flag, path: path.to_owned() });
         let found = [certificate.content(), key.content()];
         let now = RwLock::new(Arc::new(fit(&certificate, &key, &found)?));

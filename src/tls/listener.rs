@@ -73,19 +73,25 @@ impl ListenerTls {
         std::iter::once(self.0.identity.file()).chain(clients)
     }
 
-    /// The handshake; with the stream comes the certificate of the client, where one is asked for.
-    pub async fn accept<S>(&self, stream: S) -> io::Result<(TlsStream<S>, Option<CallerCertificate>)>
+    /// The handshake; with the stream comes the certificate of the client, where one is asked for. With an error comes the
+    /// stream, on which the client has been told.
+    pub async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, Option<CallerCertificate>), (io::Error, S)>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = self.config().map_err(io::Error::other)?;
-        let mut stream = TlsAcceptor::from(config).accept(stream).await?;
+        let config = match self.config() {
+            Ok(config) => config,
+            Err(error) => return Err((io::Error::other(error), stream)),
+        };
+        let mut stream = TlsAcceptor::from(config).accept(stream).into_fallible().await?;
         let connection = stream.get_mut().1;
         connection.set_buffer_limit(Some(SEND_BUFFER));
         let chain = connection.peer_certificates();
         let certificate = chain.and_then(|chain| CallerCertificate::verified(chain, self.clone()));
         match certificate {
-            None if self.asks_for_certificates() => Err(io::Error::other("the client certificate names no one")),
+            None if self.asks_for_certificates() => {
+                Err((io::Error::other("the client certificate names no one"), stream.into_inner().0))
+            }
             certificate => Ok((stream, certificate)),
         }
     }

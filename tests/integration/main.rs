@@ -19,3 +19,4 @@ mod process;
 mod redis;
 mod scripts;
 mod tidy;
+mod tls;

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 
 /// Whoever vouches for certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -30,8 +30,29 @@ impl Authority {
     /// A certificate for `names` (host names and addresses) and its key, both PEM.
     pub fn issue(&self, names: &[&str]) -> (String, String) {
         let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        self.issue_for(&CertificateParams::new(names).expect("good names"))
+    }
+
+    /// A certificate whose only name is a URI, and its key.
+    pub fn issue_to(&self, uri: &str) -> (String, String) {
+        self.issue_for(&named(uri))
+    }
+
+    /// One that expired long ago.
+    pub fn issue_expired(&self, uri: &str) -> (String, String) {
+        let mut params = named(uri);
+        (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+        self.issue_for(&params)
+    }
+
+    fn issue_for(&self, params: &CertificateParams) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(names).expect("good names");
         (params.signed_by(&key, &self.0).expect("a certificate").pem(), key.serialize_pem())
     }
+}
+
+fn named(uri: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.subject_alt_names.push(SanType::URI(uri.try_into().expect("ASCII")));
+    params
 }

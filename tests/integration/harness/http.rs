@@ -128,12 +128,17 @@ impl Call<'_> {
     pub async fn open(self) -> Lines {
         let request = self.request.body(Full::new(self.body)).expect("a good request");
         let response = self.client.0.request(request).await.expect("an answer");
-        let (parts, body) = response.into_parts();
-        Lines { status: parts.status.as_u16(), headers: parts.headers, body, rest: Vec::new() }
+        Lines::of(response)
     }
 }
 
 impl Lines {
+    /// Of a response whose body is still coming.
+    pub fn of(response: hyper::Response<hyper::body::Incoming>) -> Lines {
+        let (parts, body) = response.into_parts();
+        Lines { status: parts.status.as_u16(), headers: parts.headers, body, rest: Vec::new() }
+    }
+
     /// The next line that tells anything new.
     pub async fn news(&mut self) -> Option<Value> {
         loop {
