@@ -2,8 +2,9 @@
 
 import time
 
+from certificates import Authority
 from wire import Wire
-from world import eventually
+from world import eventually, free_port
 
 from . import behaviour
 
@@ -23,6 +24,61 @@ def unix_socket(world):
     assert driver.release("a")["confirmed"] is True
     assert sidecar.is_free("a")
     driver.assert_none_lost()
+
+
+@behaviour
+def tls(world):
+    """LOCKSIDE_URL may be https: LOCKSIDE_CA_FILE verifies the sidecar, LOCKSIDE_CERT_FILE and LOCKSIDE_KEY_FILE are the client's
+    certificate. A hold there is renewed, survives a restart, and is told of a force-release; so is a watch of it."""
+    sidecar, url, env = _with_tls(world)
+    driver = world.driver(url=url, env=env)
+    lease = driver.acquire("a", ttl_ms=6000)
+    driver.acquire("b", ttl_ms=30_000)
+    driver.watch("w", key="b")
+    eventually(10, "the watch has the state", lambda: len(driver.told("w")) == 2)
+    time.sleep(4)
+    driver.check("a")
+    sidecar.kill()
+    time.sleep(0.5)
+    sidecar.start()
+    time.sleep(5.5)
+    driver.check("a")
+    assert sidecar.token("a") == lease["token"]
+    driver.assert_none_lost()
+    sidecar.force("b")
+    driver.lost("b", within=10)
+    assert driver.release("a")["confirmed"] is True
+    assert sidecar.is_free("a")
+
+
+@behaviour
+def tls_of_others(world):
+    """A sidecar that another CA verifies, or under another name, is not spoken to; a client without a certificate is refused."""
+    _, url, env = _with_tls(world)
+    strange = Authority(world.directory, "strange")
+    without = {"LOCKSIDE_CA_FILE": env["LOCKSIDE_CA_FILE"]}
+    for url, env in [
+        (url, {**env, "LOCKSIDE_CA_FILE": str(strange.file)}),
+        (url.replace("localhost", "127.0.0.1"), env),
+        (url, without),
+    ]:
+        refusal = world.driver(url=url, env=env).start_acquire("a").refusal()
+        assert refusal.type in ("unavailable", "unknown"), refusal
+
+
+def _with_tls(world):
+    """A sidecar that asks for client certificates, its URL, and what finds it there."""
+    authority, port = Authority(world.directory), free_port()
+    certificate, key = authority.issue("sidecar", "DNS:localhost")
+    sidecar = world.sidecar(
+        "--listen", f"tls:127.0.0.1:{port}", "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
+        "--tls-client-ca-file", str(authority.file),
+    )
+    certificate, key = authority.issue("client", "URI:spiffe://test/job")
+    env = {
+        "LOCKSIDE_CA_FILE": str(authority.file), "LOCKSIDE_CERT_FILE": str(certificate), "LOCKSIDE_KEY_FILE": str(key)
+    }
+    return sidecar, f"https://localhost:{port}", env
 
 
 @behaviour

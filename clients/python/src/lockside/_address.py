@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from typing import Dict, Optional, Tuple, Union
 from urllib.parse import urlsplit
 
+from ._tls import Tls
+
 _DEFAULT = "http://127.0.0.1:7420"
-_EXPECTED = "expected http://127.0.0.1:7420 or unix:/path"
+_EXPECTED = "expected http://127.0.0.1:7420, https://host:7420 or unix:/path"
 
 
 @dataclass(frozen=True)
@@ -17,9 +19,10 @@ class Address:
     family: int
     target: Union[str, Tuple[str, int]]
     host: str
+    tls: Optional[Tls] = None
 
     @staticmethod
-    def parse(url: str) -> "Address":
+    def parse(url: str, tls: Optional[Tls] = None) -> "Address":
         """Takes what the command line takes in LOCKSIDE_URL. An error does not repeat the URL: it may hold a password."""
         url = url or _DEFAULT
         if url.startswith("unix:"):
@@ -30,14 +33,22 @@ class Address:
             return Address(socket.AF_UNIX, path, "localhost")
         parts = urlsplit(url)
         is_plain = parts.path in ("", "/") and not parts.query and not parts.fragment and parts.username is None
-        if parts.scheme != "http" or not parts.hostname or not is_plain:
+        if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain:
             raise ValueError(f"lockside URL: {_EXPECTED}")
-        return Address(socket.AF_INET, (parts.hostname, parts.port or 80), parts.netloc)
+        if parts.scheme == "http":
+            return Address(socket.AF_INET, (parts.hostname, parts.port or 80), parts.netloc)
+        tls = tls or Tls.of(None, None, None)
+        return Address(socket.AF_INET, (parts.hostname, parts.port or 443), parts.netloc, tls)
+
+    @property
+    def server_name(self) -> Optional[str]:
+        """Which name the sidecar's certificate must have."""
+        return None if isinstance(self.target, str) else self.target[0]
 
     def __str__(self) -> str:
         if isinstance(self.target, str):
             return f"unix:{self.target}"
-        return f"http://{self.host}"
+        return f"http{'s' if self.tls else ''}://{self.host}"
 
 
 @dataclass(frozen=True)
@@ -49,10 +60,10 @@ class Sidecar:
     timeout: float
 
     @staticmethod
-    def of(url: Optional[str], token_file: Optional[str], timeout: float) -> "Sidecar":
+    def of(url: Optional[str], token_file: Optional[str], timeout: float, tls: Optional[Tls] = None) -> "Sidecar":
         if not timeout > 0:
             raise ValueError("timeout: expected seconds above 0")
-        address = Address.parse(os.environ.get("LOCKSIDE_URL", "") if url is None else url)
+        address = Address.parse(os.environ.get("LOCKSIDE_URL", "") if url is None else url, tls)
         file = os.environ.get("LOCKSIDE_TOKEN_FILE") if token_file is None else token_file
         return Sidecar(address, file or None, timeout)
 

@@ -3,12 +3,14 @@ reads ahead."""
 
 import asyncio
 import socket
+import ssl
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import _fork
 from ._address import Address
 from ._clock import now
 from ._http import Body, parse_head, request
+from ._thread import in_thread
 from ._wire import Broken
 
 _AT_ONCE = 65536
@@ -21,6 +23,9 @@ class AsyncConnection:
         self._address = address
         self._socket: Optional[socket.socket] = None
         self._is_shut = False
+        # Over TLS: what is decrypted, and the bytes on their way in and out.
+        self._tls: Optional[ssl.SSLObject] = None
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._text = b""
         self._body: Optional[Body] = None
         _fork.enter(self)
@@ -35,6 +40,7 @@ class AsyncConnection:
                 await loop.sock_connect(live, target)
                 if family != socket.AF_UNIX and live.getsockname() == live.getpeername():
                     raise ConnectionRefusedError("nothing listens there; the socket met itself")
+                await self._secure()
                 return
             except OSError as failure:
                 error = failure
@@ -50,8 +56,53 @@ class AsyncConnection:
 
     async def send(self, path: str, headers: Dict[str, str], until: float) -> None:
         text = request("GET", path, self._address.host, headers)
+        if self._tls is not None:
+            self._tls.write(text)
+            text = self._outgoing.read()
         sending = asyncio.get_running_loop().sock_sendall(self._live(), text)
         await asyncio.wait_for(sending, max(until - now(), 0))
+
+    async def _secure(self) -> None:
+        address = self._address
+        if address.tls is None:
+            return
+        context = await in_thread(address.tls.context)
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=address.server_name)
+        while True:
+            try:
+                tls.do_handshake()
+                break
+            except ssl.SSLWantReadError:
+                await self._flush()
+                self._feed(await asyncio.get_running_loop().sock_recv(self._live(), _AT_ONCE))
+            except ssl.SSLError:
+                # The sidecar is told why.
+                await self._flush()
+                raise
+        await self._flush()
+        self._tls = tls
+
+    async def _flush(self) -> None:
+        await asyncio.get_running_loop().sock_sendall(self._live(), self._outgoing.read())
+
+    def _feed(self, part: bytes) -> None:
+        if part:
+            self._incoming.write(part)
+        else:
+            self._incoming.write_eof()
+
+    async def _read(self) -> bytes:
+        loop = asyncio.get_running_loop()
+        if self._tls is None:
+            return await loop.sock_recv(self._live(), _AT_ONCE)
+        while True:
+            try:
+                return self._tls.read(_AT_ONCE)
+            except ssl.SSLWantReadError:
+                self._feed(await loop.sock_recv(self._live(), _AT_ONCE))
+            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+                return b""
 
     async def head(self, until: float) -> Tuple[int, Dict[str, str]]:
         while b"\r\n\r\n" not in self._text:
@@ -82,9 +133,8 @@ class AsyncConnection:
         return self._body.feed(await self._receive(seconds))
 
     async def _receive(self, seconds: float) -> bytes:
-        receiving = asyncio.get_running_loop().sock_recv(self._live(), _AT_ONCE)
         try:
-            part = await asyncio.wait_for(receiving, max(seconds, 0))
+            part = await asyncio.wait_for(self._read(), max(seconds, 0))
         except asyncio.TimeoutError:
             raise Broken("no answer in time") from None
         if not part:

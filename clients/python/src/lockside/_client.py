@@ -16,6 +16,7 @@ from ._session import Listener, Session
 from ._sharing import Sharing
 from ._terms import Seconds, Terms, seconds
 from ._thread import in_thread
+from ._tls import Tls
 from ._watch import SidecarFeed, Watch
 from .errors import Holder
 
@@ -27,8 +28,10 @@ TTL = 30.0
 
 
 class Lockside:
-    """Makes locks, watches them, and knows who leads. `url` is http://host:port or unix:/path, by default LOCKSIDE_URL; `token_file` holds an API token or
-    a JWT, by default LOCKSIDE_TOKEN_FILE; `owner` is HOST/PID by default; `timeout`: how long the sidecar may be
+    """Makes locks, watches them, and knows who leads. `url` is http://host:port, https://host:port or unix:/path, by default
+    LOCKSIDE_URL; `token_file` holds an API token or a JWT, by default LOCKSIDE_TOKEN_FILE; `ca_file` verifies a sidecar with https, and
+    `cert_file` and `key_file` are the client certificate that it may ask for, by default LOCKSIDE_CA_FILE, LOCKSIDE_CERT_FILE and
+    LOCKSIDE_KEY_FILE; `owner` is HOST/PID by default; `timeout`: how long the sidecar may be
     silent, in seconds."""
 
     def __init__(
@@ -37,10 +40,13 @@ class Lockside:
         *,
         owner: Optional[str] = None,
         token_file: Optional[str] = None,
+        ca_file: Optional[str] = None,
+        cert_file: Optional[str] = None,
+        key_file: Optional[str] = None,
         timeout: float = 5.0,
     ) -> None:
         self._owner = owner
-        self._sidecar = Sidecar.of(url, token_file, timeout)
+        self._sidecar = Sidecar.of(url, token_file, timeout, Tls.of(ca_file, cert_file, key_file))
 
     def _open(self, order: Order, listener: Listener) -> SessionLike:
         return Session(self._sidecar, order, listener)

@@ -4,6 +4,7 @@ lay unread in its socket, and no default timeout or proxy of the process may com
 import json
 import select
 import socket
+import ssl
 from typing import Any, Dict, List, Optional, Tuple
 
 from . import _fork
@@ -27,6 +28,10 @@ class Connection:
         self._address = address
         self._socket: Optional[socket.socket] = None
         self._is_shut = False
+        # Over TLS: what was decrypted to see whether there is anything to read.
+        self._ahead: Optional[bytes] = None
+        # Over TLS: a record has come in part, or one that is no part of the answer.
+        self._is_partial = False
         self._body: Optional[Body] = None
         self._text = bytearray()
         self._unread: List[Tuple[Dict[str, Any], float]] = []
@@ -49,6 +54,8 @@ class Connection:
                     if self._socket.getsockname() == self._socket.getpeername():
                         raise ConnectionRefusedError("nothing listens there; the socket met itself")
                     self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    if address.tls is not None:
+                        self._secure(address.tls.context())
                 if self._is_shut:
                     raise Broken("given up")
                 return
@@ -56,6 +63,15 @@ class Connection:
                 error = failure
                 self.close()
         raise error or OSError("no address")
+
+    def _secure(self, context: ssl.SSLContext) -> None:
+        # A child of a fork finds either socket and closes it.
+        with _fork.guard:
+            live = context.wrap_socket(
+                self._live(), server_hostname=self._address.server_name, do_handshake_on_connect=False
+            )
+            self._socket = live
+        live.do_handshake()
 
     def send(self, method: str, path: str, headers: Dict[str, str], content: Optional[Dict[str, Any]]) -> None:
         text = b"" if content is None else json.dumps(content).encode()
@@ -142,6 +158,9 @@ class Connection:
         return part
 
     def _take(self) -> bytes:
+        if self._ahead is not None:
+            ahead, self._ahead = self._ahead, None
+            return ahead
         try:
             return self._live().recv(_AT_ONCE)
         except BlockingIOError:
@@ -152,10 +171,28 @@ class Connection:
         moment = now()
         if self._is_readable(0):
             return True
-        self._quiet_at = moment
+        if not self._is_partial:
+            self._quiet_at = moment
         return self._is_readable(seconds)
 
     def _is_readable(self, seconds: float) -> bool:
+        if self._address.tls is None:
+            return self._has_bytes(seconds)
+        until = now() + max(seconds, 0)
+        while self._ahead is None:
+            live = self._live()
+            assert isinstance(live, ssl.SSLSocket)
+            if not live.pending():
+                if not self._has_bytes(until - now()):
+                    return False
+                self._is_partial = True
+            try:
+                self._ahead, self._is_partial = live.recv(_AT_ONCE), False
+            except ssl.SSLWantReadError:
+                pass
+        return True
+
+    def _has_bytes(self, seconds: float) -> bool:
         live, seconds = self._live(), max(seconds, 0)
         if not hasattr(select, "poll"):
             return bool(select.select([live], [], [], seconds)[0])
