@@ -14,13 +14,15 @@ import (
 const (
 	defaultURL      = "http://127.0.0.1:7420"
 	defaultTimeout  = 5 * time.Second
-	expectedAddress = "expected http://127.0.0.1:7420 or unix:/path"
+	expectedAddress = "expected http://127.0.0.1:7420, https://host:7420 or unix:/path"
 )
 
 // An address is a TCP or a unix socket, as package net takes it. It is never reached through a proxy: proxy settings are for
 // the internet.
 type address struct {
 	network, target, host string
+	// The name that the sidecar's certificate must have; empty: TLS is not spoken.
+	certified string
 }
 
 // parseAddress takes what the command line takes in LOCKSIDE_URL. Its error does not repeat the URL, which may hold a
@@ -34,23 +36,29 @@ func parseAddress(text string) (address, error) {
 		if !strings.HasPrefix(path, "/") {
 			return address{}, errors.New("lockside URL: the path is not absolute; " + expectedAddress)
 		}
-		return address{"unix", path, "localhost"}, nil
+		return address{network: "unix", target: path, host: "localhost"}, nil
 	}
 	parts, err := url.Parse(text)
-	if err != nil || parts.Scheme != "http" || parts.Hostname() == "" || parts.User != nil ||
+	if err != nil || (parts.Scheme != "http" && parts.Scheme != "https") || parts.Hostname() == "" || parts.User != nil ||
 		strings.Trim(parts.Path, "/") != "" || parts.RawQuery != "" || parts.ForceQuery || parts.Fragment != "" {
 		return address{}, errors.New("lockside URL: " + expectedAddress)
 	}
-	port := parts.Port()
-	if port == "" {
-		port = "80"
+	port, certified := "80", ""
+	if parts.Scheme == "https" {
+		port, certified = "443", parts.Hostname()
 	}
-	return address{"tcp", net.JoinHostPort(parts.Hostname(), port), parts.Host}, nil
+	if parts.Port() != "" {
+		port = parts.Port()
+	}
+	return address{"tcp", net.JoinHostPort(parts.Hostname(), port), parts.Host, certified}, nil
 }
 
 func (a address) String() string {
 	if a.network == "unix" {
 		return "unix:" + a.target
+	}
+	if a.certified != "" {
+		return "https://" + a.host
 	}
 	return "http://" + a.host
 }
@@ -60,6 +68,7 @@ type sidecar struct {
 	address   address
 	tokenFile string
 	timeout   time.Duration
+	tls       tlsFiles
 }
 
 // headers has the credential. It is read for each request, because files are rotated.

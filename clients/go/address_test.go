@@ -20,12 +20,14 @@ func TestWhatIsNoAddressIsRefusedAndNotRepeated(t *testing.T) {
 
 func TestTheFormsThatTheCommandLineTakesAreTaken(t *testing.T) {
 	for url, expected := range map[string]address{
-		"":                       {"tcp", "127.0.0.1:7420", "127.0.0.1:7420"},
-		"http://127.0.0.1:7420":  {"tcp", "127.0.0.1:7420", "127.0.0.1:7420"},
-		"http://[::1]:7420/":     {"tcp", "[::1]:7420", "[::1]:7420"},
-		"http://localhost":       {"tcp", "localhost:80", "localhost"},
-		"unix:/run/lockside":     {"unix", "/run/lockside", "localhost"},
-		"unix:///run/lockside/x": {"unix", "/run/lockside/x", "localhost"},
+		"":                       {"tcp", "127.0.0.1:7420", "127.0.0.1:7420", ""},
+		"http://127.0.0.1:7420":  {"tcp", "127.0.0.1:7420", "127.0.0.1:7420", ""},
+		"http://[::1]:7420/":     {"tcp", "[::1]:7420", "[::1]:7420", ""},
+		"http://localhost":       {"tcp", "localhost:80", "localhost", ""},
+		"https://[::1]:7443":     {"tcp", "[::1]:7443", "[::1]:7443", "::1"},
+		"https://localhost/":     {"tcp", "localhost:443", "localhost", "localhost"},
+		"unix:/run/lockside":     {"unix", "/run/lockside", "localhost", ""},
+		"unix:///run/lockside/x": {"unix", "/run/lockside/x", "localhost", ""},
 	} {
 		if parsed, err := parseAddress(url); err != nil || parsed != expected {
 			t.Errorf("%s: %+v, %v", url, parsed, err)

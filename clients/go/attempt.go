@@ -141,7 +141,7 @@ func (a *attempt) send(ctx context.Context, wait, silence time.Duration, until m
 	if err != nil {
 		return nil, err
 	}
-	exchange, err := dial(ctx, a.sidecar.address, min(now().after(silence), until), a.order.ttl/10)
+	exchange, err := dial(ctx, a.sidecar.address, a.sidecar.tls, min(now().after(silence), until), a.order.ttl/10)
 	if err != nil {
 		return nil, &UnavailableError{a.failure(err, "cannot connect to lockside at %v: %v; is it running?", a.sidecar.address, err)}
 	}

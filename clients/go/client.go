@@ -11,10 +11,15 @@ import (
 
 // A Config says which sidecar a [Client] asks, and how. The zero value does as the environment says.
 type Config struct {
-	// URL is http://host:port or unix:/path. Empty: LOCKSIDE_URL, else http://127.0.0.1:7420.
+	// URL is http://host:port, https://host:port or unix:/path. Empty: LOCKSIDE_URL, else http://127.0.0.1:7420.
 	URL string
 	// TokenFile holds an API token or a JWT; it is read again for each request. Empty: LOCKSIDE_TOKEN_FILE, if any.
 	TokenFile string
+	// CAFile has the CA certificates that verify a sidecar with https. Empty: LOCKSIDE_CA_FILE, else the system's.
+	CAFile string
+	// CertFile and KeyFile are the client certificate that such a sidecar may ask for; they are read again for each connection.
+	// Empty: LOCKSIDE_CERT_FILE and LOCKSIDE_KEY_FILE, if any.
+	CertFile, KeyFile string
 	// Owner names the holder of the client's locks. Empty: HOST/PID.
 	Owner string
 	// Timeout is how long the sidecar may be silent. 0: 5 s.
@@ -36,14 +41,7 @@ type Client struct {
 
 // New makes a client. It does not ask the sidecar yet.
 func New(config Config) (*Client, error) {
-	url, tokenFile := config.URL, config.TokenFile
-	if url == "" {
-		url = os.Getenv("LOCKSIDE_URL")
-	}
-	if tokenFile == "" {
-		tokenFile = os.Getenv("LOCKSIDE_TOKEN_FILE")
-	}
-	address, err := parseAddress(url)
+	address, err := parseAddress(given(config.URL, "LOCKSIDE_URL"))
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +51,16 @@ func New(config Config) (*Client, error) {
 	if config.Timeout == 0 {
 		config.Timeout = defaultTimeout
 	}
-	sidecar := &sidecar{address, tokenFile, config.Timeout}
+	sidecar := &sidecar{
+		address:   address,
+		tokenFile: given(config.TokenFile, "LOCKSIDE_TOKEN_FILE"),
+		timeout:   config.Timeout,
+		tls: tlsFiles{
+			ca:          given(config.CAFile, "LOCKSIDE_CA_FILE"),
+			certificate: given(config.CertFile, "LOCKSIDE_CERT_FILE"),
+			key:         given(config.KeyFile, "LOCKSIDE_KEY_FILE"),
+		},
+	}
 	open := func(ctx context.Context, order order) (holding, error) {
 		session, err := openSession(ctx, sidecar, order)
 		if err != nil {
@@ -62,6 +69,14 @@ func New(config Config) (*Client, error) {
 		return session, nil
 	}
 	return &Client{config.Owner, config.Logger, open, sidecar, sidecar.follow}, nil
+}
+
+// given is the setting of the program, else that of the environment.
+func given(setting, variable string) string {
+	if setting != "" {
+		return setting
+	}
+	return os.Getenv(variable)
 }
 
 // Acquire acquires a lock, and waits for it: until the context is done, or as long as [WithWait] says. The context is for

@@ -122,7 +122,7 @@ func (s *sidecar) ask(ctx context.Context, method, name, query string) (view lea
 		return view, sent, &RefusedError{fail(NotApplied, err, "`%s`: the token file: %v", name, err)}
 	}
 	until := now().after(s.timeout)
-	exchange, err := dial(ctx, s.address, until, s.timeout)
+	exchange, err := dial(ctx, s.address, s.tls, until, s.timeout)
 	if ctx.Err() != nil {
 		return view, sent, cancelled(ctx, name)
 	}

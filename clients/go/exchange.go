@@ -32,7 +32,12 @@ var (
 type exchange struct {
 	conn   net.Conn
 	socket syscall.RawConn
-	host   string
+	// Below TLS; otherwise conn itself, and no records.
+	raw     net.Conn
+	records *records
+	// Over TLS: more of the last record may be there.
+	mayHaveMore bool
+	host        string
 	// How long the socket is waited for at once; so much of a validity may be given away.
 	step time.Duration
 	body *body
@@ -52,7 +57,7 @@ type line struct {
 }
 
 // dial connects. If it fails, nothing was sent.
-func dial(ctx context.Context, to address, until moment, step time.Duration) (*exchange, error) {
+func dial(ctx context.Context, to address, files tlsFiles, until moment, step time.Duration) (*exchange, error) {
 	dialer := net.Dialer{Deadline: until.deadline()}
 	conn, err := dialer.DialContext(ctx, to.network, to.target)
 	if err != nil {
@@ -63,7 +68,20 @@ func dial(ctx context.Context, to address, until moment, step time.Duration) (*e
 		conn.Close()
 		return nil, err
 	}
-	return &exchange{conn: conn, socket: raw, host: to.host, step: min(max(step, 20*time.Millisecond), time.Second)}, nil
+	e := &exchange{conn: conn, raw: conn, socket: raw, host: to.host, step: min(max(step, 20*time.Millisecond), time.Second)}
+	if to.certified == "" {
+		return e, nil
+	}
+	if deadline := until.deadline(); !deadline.IsZero() {
+		limited, cancel := context.WithDeadline(ctx, deadline)
+		defer cancel()
+		ctx = limited
+	}
+	if e.conn, e.records, err = files.secure(ctx, conn, to.certified); err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return e, nil
 }
 
 func (e *exchange) send(method, path string, headers map[string]string, content []byte, until moment) error {
@@ -189,7 +207,7 @@ func (e *exchange) line(until moment) (line, error) {
 func (e *exchange) receive(until moment) ([]byte, error) {
 	for {
 		looked := now()
-		if isQuiet(e.socket) {
+		if e.isQuiet() {
 			e.quietAt = looked
 		}
 		left := until.left()
@@ -202,6 +220,7 @@ func (e *exchange) receive(until moment) ([]byte, error) {
 		count, err := e.conn.Read(e.buffer[:])
 		switch {
 		case count > 0:
+			e.mayHaveMore = count == len(e.buffer)
 			return e.buffer[:count], nil
 		case errors.Is(err, os.ErrDeadlineExceeded):
 		case errors.Is(err, io.EOF):
@@ -212,12 +231,17 @@ func (e *exchange) receive(until moment) ([]byte, error) {
 	}
 }
 
+// isQuiet tells whether nothing lies unread, in the socket or behind it.
+func (e *exchange) isQuiet() bool {
+	return isQuiet(e.socket) && (e.records == nil || (e.records.isWhole() && !e.mayHaveMore))
+}
+
 // close ends the connection: it is shut down first, which ends it even while a program that is just being started has a copy.
 func (e *exchange) close() {
-	if half, ok := e.conn.(interface{ CloseWrite() error }); ok {
+	if half, ok := e.raw.(interface{ CloseWrite() error }); ok {
 		_ = half.CloseWrite()
 	}
-	_ = e.conn.Close()
+	_ = e.raw.Close()
 }
 
 // decode reads one line of a hold.

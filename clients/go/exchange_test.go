@@ -61,7 +61,7 @@ func aHold(t *testing.T, step time.Duration) (*exchange, net.Conn) {
 		t.Fatal(err)
 	}
 	defer listener.Close()
-	exchange, err := dial(background, address{"unix", listener.Addr().String(), "localhost"}, never, step)
+	exchange, err := dial(background, address{network: "unix", target: listener.Addr().String(), host: "localhost"}, tlsFiles{}, never, step)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func (a *attempt) delete(path string, until moment) (status int, isThere bool) {
 	if err != nil {
 		return 0, true
 	}
-	exchange, err := dial(context.Background(), a.sidecar.address, until, time.Second)
+	exchange, err := dial(context.Background(), a.sidecar.address, a.sidecar.tls, until, time.Second)
 	if err != nil {
 		return 0, false
 	}

@@ -95,7 +95,7 @@ func (s *sidecar) stream(ctx context.Context, course *course, tell func(Event) b
 		message := fmt.Sprintf("`%s`: the token file: %v", course.name, err)
 		return &RefusedError{Failure{Key: course.name, Outcome: NotApplied, Message: message, cause: err}}
 	}
-	exchange, err := dial(ctx, s.address, now().after(s.timeout), s.timeout)
+	exchange, err := dial(ctx, s.address, s.tls, now().after(s.timeout), s.timeout)
 	if err != nil {
 		return fmt.Errorf("cannot connect to lockside at %v: %w; is it running?", s.address, err)
 	}
