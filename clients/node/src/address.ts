@@ -4,19 +4,28 @@ import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 
 const DEFAULT = "http://127.0.0.1:7420";
-const EXPECTED = "expected http://127.0.0.1:7420 or unix:/path";
+const EXPECTED = "expected http://127.0.0.1:7420, https://host:7420 or unix:/path";
 
 /** A TCP or a unix socket, as `http.request` takes it. */
 export type Target = { readonly socketPath: string } | { readonly host: string; readonly port: number };
+
+/** The files of TLS: whom the client trusts, and who it is. They are read for each connection, because they are renewed. */
+export interface TlsFiles {
+  readonly ca: string | undefined;
+  readonly certificate: string | undefined;
+  readonly key: string | undefined;
+}
 
 export class Address {
   private constructor(
     readonly target: Target,
     readonly authority: string,
+    /** Undefined where TLS is not spoken. */
+    readonly tls?: TlsFiles | undefined,
   ) {}
 
   /** Takes what the command line takes in LOCKSIDE_URL. An error does not repeat the URL: it may hold a password. */
-  static parse(text: string | undefined): Address {
+  static parse(text: string | undefined, tls?: TlsFiles): Address {
     const url = text || DEFAULT;
     if (url.startsWith("unix:")) {
       const path = url.slice("unix:".length).replace(/^\/\//, "");
@@ -25,13 +34,16 @@ export class Address {
     }
     const parts = URL.canParse(url) ? new URL(url) : undefined;
     const isPlain = parts && parts.pathname === "/" && !parts.search && !parts.hash && !parts.username && !parts.password;
-    if (parts?.protocol !== "http:" || !parts.hostname || !isPlain) throw new TypeError(`lockside URL: ${EXPECTED}`);
+    const isHttp = parts?.protocol === "http:" || parts?.protocol === "https:";
+    if (!parts || !isHttp || !parts.hostname || !isPlain) throw new TypeError(`lockside URL: ${EXPECTED}`);
     const host = parts.hostname.replace(/^\[|\]$/g, "");
-    return new Address({ host, port: Number(parts.port || 80) }, parts.host);
+    if (parts.protocol === "http:") return new Address({ host, port: Number(parts.port || 80) }, parts.host);
+    const files = tls ?? { ca: undefined, certificate: undefined, key: undefined };
+    return new Address({ host, port: Number(parts.port || 443) }, parts.host, files);
   }
 
   toString(): string {
-    return "socketPath" in this.target ? `unix:${this.target.socketPath}` : `http://${this.authority}`;
+    return "socketPath" in this.target ? `unix:${this.target.socketPath}` : `http${this.tls ? "s" : ""}://${this.authority}`;
   }
 }
 
@@ -43,9 +55,10 @@ export class Sidecar {
     url: string | undefined,
     private readonly tokenFile: string | undefined,
     readonly timeoutMs: number,
+    tls?: TlsFiles,
   ) {
     if (!(timeoutMs > 0)) throw new RangeError("timeoutMs: expected milliseconds above 0");
-    this.address = Address.parse(url);
+    this.address = Address.parse(url, tls);
   }
 
   /** The credential is read for each request, because files are rotated. */

@@ -12,12 +12,18 @@ import { termsOf } from "./terms.js";
 import { SidecarFeed, Watch, type Feed, type WatchOptions } from "./watch.js";
 
 export interface ClientOptions {
-  /** http://host:port or unix:/path; by default LOCKSIDE_URL, else http://127.0.0.1:7420. */
+  /** http://host:port, https://host:port or unix:/path; by default LOCKSIDE_URL, else http://127.0.0.1:7420. */
   readonly url?: string | undefined;
   /** The name of the holder; by default HOST/PID. */
   readonly owner?: string | undefined;
   /** A file with an API token or a JWT; by default LOCKSIDE_TOKEN_FILE. */
   readonly tokenFile?: string | undefined;
+  /** A PEM file with the CA certificates that verify a sidecar with https; by default LOCKSIDE_CA_FILE, else those of Node.js. */
+  readonly caFile?: string | undefined;
+  /** A PEM file with the client certificate that such a sidecar may ask for; by default LOCKSIDE_CERT_FILE. */
+  readonly certFile?: string | undefined;
+  /** A PEM file with the key of that certificate; by default LOCKSIDE_KEY_FILE. */
+  readonly keyFile?: string | undefined;
   /** How long the sidecar may be silent, milliseconds; by default 5000. */
   readonly timeoutMs?: number | undefined;
 }
@@ -58,12 +64,17 @@ export class Lockside {
   readonly #sidecar: Sidecar;
 
   constructor(options: ClientOptions = {}) {
-    const { LOCKSIDE_URL, LOCKSIDE_TOKEN_FILE } = process.env;
+    const { LOCKSIDE_URL, LOCKSIDE_TOKEN_FILE, LOCKSIDE_CA_FILE, LOCKSIDE_CERT_FILE, LOCKSIDE_KEY_FILE } = process.env;
     this.#owner = options.owner;
     this.#sidecar = new Sidecar(
       options.url ?? LOCKSIDE_URL,
       options.tokenFile ?? LOCKSIDE_TOKEN_FILE,
       options.timeoutMs ?? 5000,
+      {
+        ca: (options.caFile ?? LOCKSIDE_CA_FILE) || undefined,
+        certificate: (options.certFile ?? LOCKSIDE_CERT_FILE) || undefined,
+        key: (options.keyFile ?? LOCKSIDE_KEY_FILE) || undefined,
+      },
     );
   }
 

@@ -1,7 +1,9 @@
 // One HTTP request on a connection of its own, and its answer: whole, or line by line. No agent of the process, no default
 // timeout and no proxy comes in between.
 
+import { readFileSync } from "node:fs";
 import * as http from "node:http";
+import * as https from "node:https";
 
 import type { Address } from "./address.js";
 import { now } from "./clock.js";
@@ -38,19 +40,31 @@ export class Exchange {
 
   constructor(address: Address, method: string, path: string, headers: Record<string, string>, content?: unknown) {
     const text = content === undefined ? "" : JSON.stringify(content);
-    this.#request = http.request({
+    const options = {
       ...address.target,
       method,
       path,
       headers: { ...headers, Host: address.authority, "Content-Length": Buffer.byteLength(text) },
-      // Neither the global agent nor its proxy and timeouts.
-      agent: new http.Agent({ keepAlive: false }),
-    });
+    };
+    const { tls } = address;
+    // Neither the global agent nor its proxy and timeouts.
+    this.#request = tls
+      ? https.request({
+          ...options,
+          ca: read(tls.ca),
+          cert: read(tls.certificate),
+          key: read(tls.key),
+          minVersion: "TLSv1.2",
+          agent: new https.Agent({ keepAlive: false, maxCachedSessions: 0 }),
+        })
+      : http.request({ ...options, agent: new http.Agent({ keepAlive: false }) });
     this.#request.on("socket", (socket) => {
       socket.setNoDelay(true);
-      if (!socket.connecting) this.isConnected = true;
+      if (!socket.connecting && !tls) this.isConnected = true;
+      if (tls) socket.once("secureConnect", () => (this.isConnected = true));
       socket.once("connect", () => {
-        this.isConnected = true;
+        // Over TLS nothing is sent before the handshake has succeeded.
+        this.isConnected = !tls;
         // A connection to a port without a listener may meet itself.
         if (socket.localPort !== undefined && socket.localPort === socket.remotePort && socket.localAddress === socket.remoteAddress) {
           this.isConnected = false;
@@ -185,4 +199,8 @@ export class Exchange {
       };
     });
   }
+}
+
+function read(file: string | undefined): Buffer | undefined {
+  return file === undefined ? undefined : readFileSync(file);
 }
