@@ -16,32 +16,39 @@ import java.util.regex.Pattern;
  *
  * @param path of a unix socket; null for TCP
  * @param authority host and port, for the header
+ * @param tls null where TLS is not spoken
  */
-record Address(Path path, String host, int port, String authority) {
+record Address(Path path, String host, int port, String authority, Tls tls) {
     private static final String DEFAULT = "http://127.0.0.1:7420";
-    private static final String EXPECTED = "lockside URL: expected http://127.0.0.1:7420 or unix:/path";
+    private static final String EXPECTED = "lockside URL: expected http://127.0.0.1:7420, https://host:7420 or unix:/path";
     private static final Pattern HTTP =
-            Pattern.compile("(?i:http)://((\\[[0-9A-Fa-f:.]+]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?)/?");
+            Pattern.compile("(?i:(https?))://((\\[[0-9A-Fa-f:.]+]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?)/?");
 
     /** Takes what the command line takes in LOCKSIDE_URL. An error does not repeat the URL: it may hold a password. */
     static Address parse(String url) {
+        return parse(url, Tls.ofEnvironment());
+    }
+
+    static Address parse(String url, Tls tls) {
         if (url != null && url.startsWith("unix:")) {
             String path = url.substring("unix:".length());
             path = path.startsWith("//") ? path.substring(2) : path;
             if (!path.startsWith("/")) {
                 throw new IllegalArgumentException(EXPECTED + "; the path is not absolute");
             }
-            return new Address(Path.of(path), null, 0, "localhost");
+            return new Address(Path.of(path), null, 0, "localhost", null);
         }
         Matcher parts = HTTP.matcher(url == null || url.isEmpty() ? DEFAULT : url);
         if (!parts.matches()) {
             throw new IllegalArgumentException(EXPECTED);
         }
-        int port = parts.group(3) == null ? 80 : Integer.parseInt(parts.group(3));
+        boolean isTls = parts.group(1).equalsIgnoreCase("https");
+        int defaultPort = isTls ? 443 : 80;
+        int port = parts.group(4) == null ? defaultPort : Integer.parseInt(parts.group(4));
         if (port < 1 || port > 65535) {
             throw new IllegalArgumentException(EXPECTED);
         }
-        return new Address(null, parts.group(2), port, parts.group(1));
+        return new Address(null, parts.group(3), port, parts.group(2), isTls ? tls : null);
     }
 
     /** Looked up for each connection, because names move. */
@@ -58,6 +65,9 @@ record Address(Path path, String host, int port, String authority) {
 
     @Override
     public String toString() {
-        return path != null ? "unix:" + path : "http://" + authority;
+        if (path != null) {
+            return "unix:" + path;
+        }
+        return (tls == null ? "http://" : "https://") + authority;
     }
 }

@@ -23,6 +23,8 @@ final class Connection {
     private final Address address;
     private SocketChannel channel;
     private SelectionKey selection;
+    /** Null where TLS is not spoken. */
+    private TlsStream tls;
     private volatile Selector selector;
     private volatile boolean isShut;
     private volatile boolean isWoken;
@@ -74,11 +76,32 @@ final class Connection {
             channel.setOption(StandardSocketOptions.TCP_NODELAY, true);
         }
         selection.interestOps(SelectionKey.OP_READ);
+        if (address.tls() != null) {
+            secure(until);
+        }
+    }
+
+    private void secure(long until) throws IOException {
+        String host = address.host().replaceAll("[\\[\\]]", "");
+        tls = new TlsStream(address.tls().engine(host, address.port()));
+        for (TlsStream.Next next = tls.next(); next != TlsStream.Next.DONE; next = tls.next()) {
+            if (next == TlsStream.Next.WRITE) {
+                send(tls.greeting(), until);
+            } else if (select(until)) {
+                tls.take(channel);
+            } else if (Clock.now() >= until) {
+                throw new SocketTimeoutException("no TLS handshake in time");
+            }
+        }
     }
 
     void write(byte[] content, long until) throws IOException {
         quietAt = Clock.now();
-        ByteBuffer left = ByteBuffer.wrap(content);
+        ByteBuffer plain = ByteBuffer.wrap(content);
+        send(tls == null ? plain : tls.encrypt(plain), until);
+    }
+
+    private void send(ByteBuffer left, long until) throws IOException {
         selection.interestOps(SelectionKey.OP_WRITE);
         while (true) {
             channel.write(left);
@@ -95,17 +118,32 @@ final class Connection {
     /** Whether there is something to read; waits for it until that moment, or until it is woken. */
     boolean await(long until) throws IOException {
         long moment = Clock.now();
-        if (select(moment)) {
+        if (isReadable(moment)) {
             return true;
         }
-        quietAt = moment;
+        if (tls == null || !tls.isPartial()) {
+            quietAt = moment;
+        }
         // Remembered here, because a selection forgets it.
-        return !isWoken && select(until);
+        return !isWoken && isReadable(until);
+    }
+
+    private boolean isReadable(long until) throws IOException {
+        if (tls == null) {
+            return select(until);
+        }
+        while (!tls.hasContent()) {
+            if (!select(until)) {
+                return false;
+            }
+            tls.take(channel);
+        }
+        return true;
     }
 
     /** Puts what has come into the buffer; -1 at the end. Called where {@link #await} was true. */
     int read(byte[] buffer) throws IOException {
-        return channel.read(ByteBuffer.wrap(buffer));
+        return tls == null ? channel.read(ByteBuffer.wrap(buffer)) : tls.read(buffer);
     }
 
     static byte[] buffer() {

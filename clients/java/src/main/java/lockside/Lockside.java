@@ -91,6 +91,7 @@ public interface Lockside {
         private String url = System.getenv("LOCKSIDE_URL");
         private Path tokenFile;
         private String owner;
+        private Tls tls = Tls.ofEnvironment();
         private Duration timeout = Duration.ofSeconds(5);
 
         private Builder() {
@@ -101,7 +102,7 @@ public interface Lockside {
         /**
          * Where the sidecar is. By default LOCKSIDE_URL, or {@code http://127.0.0.1:7420}.
          *
-         * @param url {@code http://host:port} or {@code unix:/path}
+         * @param url {@code http://host:port}, {@code https://host:port} or {@code unix:/path}
          * @return this
          */
         public Builder url(String url) {
@@ -117,6 +118,30 @@ public interface Lockside {
          */
         public Builder tokenFile(Path tokenFile) {
             this.tokenFile = tokenFile;
+            return this;
+        }
+
+        /**
+         * A PEM file with the CA certificates that verify a sidecar with https. By default LOCKSIDE_CA_FILE, else those of the JVM.
+         *
+         * @param caFile the file; null: those of the JVM
+         * @return this
+         */
+        public Builder caFile(Path caFile) {
+            tls = new Tls(caFile, tls.certificate(), tls.key());
+            return this;
+        }
+
+        /**
+         * The client certificate that such a sidecar may ask for. By default LOCKSIDE_CERT_FILE and LOCKSIDE_KEY_FILE. The files are
+         * read again for each connection.
+         *
+         * @param certFile a PEM file with the certificate; null: none
+         * @param keyFile a PEM file with its key, PKCS#8 ({@code BEGIN PRIVATE KEY}); null: none
+         * @return this
+         */
+        public Builder certificate(Path certFile, Path keyFile) {
+            tls = new Tls(tls.ca(), certFile, keyFile);
             return this;
         }
 
@@ -152,7 +177,7 @@ public interface Lockside {
          * @throws IllegalArgumentException if the URL is not one of a sidecar
          */
         public Lockside build() {
-            return new SidecarLockside(new Sidecar(Address.parse(url), tokenFile, Clock.nanos(timeout)), owner);
+            return new SidecarLockside(new Sidecar(Address.parse(url, tls), tokenFile, Clock.nanos(timeout)), owner);
         }
     }
 }

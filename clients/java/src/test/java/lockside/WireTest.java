@@ -23,6 +23,8 @@ class WireTest {
         assertEquals("http://127.0.0.1:7420", Address.parse(null).toString());
         assertEquals("http://127.0.0.1:7420", Address.parse("").toString());
         assertEquals(80, Address.parse("http://localhost").port());
+        assertEquals(443, Address.parse("https://localhost").port());
+        assertEquals("https://[::1]:7443", Address.parse("https://[::1]:7443/").toString());
         assertEquals("[::1]", Address.parse("http://[::1]:7420/").host());
         assertEquals("lock_side", Address.parse("http://lock_side:1").host());
         assertEquals("unix:/x", Address.parse("unix:///x").toString());
