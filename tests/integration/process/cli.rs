@@ -116,7 +116,7 @@ async fn a_wrong_command_line_is_64() {
         &["release", "k", "--token", "x"],
         &["show"],
         &["show", "k", "--url", "127.0.0.1:7420"],
-        &["ls", "--url", "https://x"],
+        &["ls", "--url", "ftp://x"],
         &["ls", "a", "--prefix", "b"],
         &["ls", "--json", "-o", "wide"],
         &["ls", "-o", "yaml"],
