@@ -13,7 +13,7 @@
 //!
 //! Dependencies point down only, from `cli` to `metrics`; a test holds them to it. `config` reads every setting in one run,
 //! and each part has the settings that are its own; `app` wires the parts and owns the order of shutdown; `redis` knows
-//! connections and no lock; `readiness` knows whether a lock can be granted, and what makes locks on this Redis less safe. One thread does
+//! connections and no lock; `tls` knows certificates, towards callers and towards Redis; `readiness` knows whether a lock can be granted, and what makes locks on this Redis less safe. One thread does
 //! all of a request, from the HTTP socket to the Redis socket and back; `--threads N` is that N times over.
 //!
 //! What is decided over time is decided by state machines without a clock, a channel or I/O: `lock/attempt/state.rs`

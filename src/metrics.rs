@@ -82,7 +82,7 @@ metrics! {
     connections: IntGaugeVec = "lockside_connections" ["listener"];
     /// Connections refused because too many were open, by listener.
     connections_refused: IntCounterVec = "lockside_connections_refused_total" ["listener"];
-    /// Connections closed because the client was too slow, by listener and reason.
+    /// Connections closed because the client was too slow or its TLS handshake failed, by listener and reason.
     connections_cut: IntCounterVec = "lockside_connections_cut_total" ["listener", "reason"];
     /// 1 while a secret's file is invalid and its previous value stays in effect, by flag.
     secret_file_unfit: IntGaugeVec = "lockside_secret_file_unfit" ["flag"];

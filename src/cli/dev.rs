@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::serve::{self, HangUp};
 use super::{complain, exit, parse, say};
-use crate::config::{Config, Environment, Flags, ListenFlags, Mistake, ProcessFlags};
+use crate::config::{Address, Config, Environment, Flags, ListenFlags, Mistake, ProcessFlags};
 use crate::log;
 
 /// How long the cookie that is printed is good for.
@@ -54,7 +54,10 @@ fn start(flags: &DevFlags) -> Result<ExitCode, String> {
     let cookie = cookie(&secret);
     let program = std::env::args().next().unwrap_or_else(|| "lockside".to_owned());
     Ok(serve::run_until_signal(config, HangUp::Ends, |listen| {
-        let (api, ops, env) = (listen.api[0].to_string(), listen.ops[0].to_string(), home.path("env"));
+        // A listener with TLS needs certificates, which the lines to try do not name.
+        let plain = listen.api.iter().find(|address| !matches!(address, Address::Tls(_)));
+        let api = plain.unwrap_or(&listen.api[0]).to_string();
+        let (ops, env) = (listen.ops[0].to_string(), home.path("env"));
         match write_private(&env, &environment(&api, &cookie)) {
             Ok(()) => welcome(&api, &ops, &env, &program),
             Err(error) => complain(format!("cannot write `{}`: {error}", env.display())),
@@ -107,7 +110,11 @@ In another terminal: LOCKSIDE_URL, and COOKIE of the user `dev`, who may manage 
 
 /// What the lines of [`welcome`] need, for a shell to read.
 fn environment(api: &str, cookie: &str) -> String {
-    let url = if api.starts_with("unix:") { api.to_owned() } else { format!("http://{api}") };
+    let url = match api.strip_prefix("tls:") {
+        Some(address) => format!("https://{address}"),
+        None if api.starts_with("unix:") => api.to_owned(),
+        None => format!("http://{api}"),
+    };
     format!("export LOCKSIDE_URL='{url}' COOKIE='refreshToken={cookie}'\n")
 }
 

@@ -6,8 +6,9 @@ use std::time::Duration;
 use clap::Args;
 use serde::Deserialize;
 
-use super::client::{SidecarFlags, encoded};
+use super::client::encoded;
 use super::failure::{Failure, not_ours};
+use super::sidecar_flags::SidecarFlags;
 use super::view::{printable, printable_json};
 use super::{complain, exit, runtime, say};
 use crate::election::absence;

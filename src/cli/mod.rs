@@ -16,6 +16,7 @@ mod policy;
 mod release;
 mod serve;
 mod show;
+mod sidecar_flags;
 mod version;
 mod view;
 mod watch;

@@ -7,8 +7,9 @@ use clap::Args;
 use hyper::HeaderMap;
 use percent_encoding::percent_decode_str;
 
-use super::client::{Sidecar, SidecarFlags, encoded, path_of};
+use super::client::{Sidecar, encoded, path_of};
 use super::failure::Failure;
+use super::sidecar_flags::SidecarFlags;
 use super::view::printable;
 use super::{run_client, say};
 

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 use clap::Args;
 use serde::Deserialize;
 
-use super::client::{SidecarFlags, path_of};
+use super::client::path_of;
 use super::failure::{Failure, not_ours};
+use super::sidecar_flags::SidecarFlags;
 use super::view::{Holder, one_line, printable, span, table};
 use super::{run_client, say};
 

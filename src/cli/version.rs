@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::client::SidecarFlags;
 use super::failure::{Failure, not_ours};
+use super::sidecar_flags::SidecarFlags;
 use super::view::printable;
 use super::{run_client, say};
 

@@ -10,8 +10,9 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use serde::Deserialize;
 
-use super::client::{Sidecar, SidecarFlags, encoded, path_of};
+use super::client::{Sidecar, encoded, path_of};
 use super::failure::{Failure, Problem};
+use super::sidecar_flags::SidecarFlags;
 use super::view::{Holder, printable, printable_json};
 use super::{complain, run_client};
 

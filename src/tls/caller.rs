@@ -58,8 +58,8 @@ impl std::fmt::Debug for CallerCertificate {
     }
 }
 
-/// The name by which a certificate's holder is known: the first URI among its subject alternative names, as a SPIFFE ID, or
-/// else the first DNS name.
+/// The name by which a certificate's holder is known: the first URI among its subject alternative names, such as a
+/// SPIFFE ID, or else the first DNS name.
 pub(super) fn name_of(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
     let name = certificate.valid_uri_names().next().or_else(|| certificate.valid_dns_names().next())?;

@@ -24,8 +24,8 @@ use super::{Identity, provider};
 pub struct Tls(Arc<ClientConfig>);
 
 impl Tls {
-    /// Trusts the certificates in a PEM file, and no others; without one those that this machine trusts. A certificate of
-    /// the file that is not that of a CA's client but the server's very own is trusted, too, as one that signed itself.
+    /// Trusts the certificates in a PEM file, and no others; without one those that this machine trusts. Where the file
+    /// has the server's very own certificate, that is trusted, too, although it is a CA's, as one that signed itself is.
     pub fn trusting(ca_file: Option<&Path>) -> Result<Tls, String> {
         let (roots, pinned) = match ca_file {
             Some(path) => roots_in(path)?,

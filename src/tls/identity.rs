@@ -1,5 +1,5 @@
-//! A certificate and its key, each in a file of its own. Both are followed while we run: a new pair takes effect at the next
-//! handshake; one that does not fit together leaves the last good one in use.
+//! A certificate and its key, each in a file of its own. Both are followed while we run: a new pair takes effect at the
+//! next handshake; one that does not fit together leaves the last good one in use.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};

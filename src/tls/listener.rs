@@ -1,5 +1,5 @@
-//! TLS of the connections that are accepted: the certificate that is shown, and the client certificates that are asked for.
-//! All files are followed while we run, and take effect at the next handshake.
+//! TLS of the connections that are accepted: the certificate that is shown, and the client certificates that are asked
+//! for. All files are followed while we run, and take effect at the next handshake.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -73,8 +73,8 @@ impl ListenerTls {
         std::iter::once(self.0.identity.file()).chain(clients)
     }
 
-    /// The handshake; with the stream comes the certificate of the client, where one is asked for. With an error comes the
-    /// stream, on which the client has been told.
+    /// The handshake; with the stream comes the certificate of the client, where one is asked for. With an error comes
+    /// the stream, on which the client has been told.
     pub async fn accept<S>(&self, stream: S) -> Result<(TlsStream<S>, Option<CallerCertificate>), (io::Error, S)>
     where
         S: AsyncRead + AsyncWrite + Unpin,

@@ -1,5 +1,5 @@
-//! TLS on both sides: the connections that this process makes, and those that it accepts; whom it trusts, and who it is.
-//! Knows certificates and their files; knows no HTTP, no Redis and no policy.
+//! TLS on both sides: the connections that this process makes, and those that it accepts; whom it trusts, and who it
+//! is. Knows certificates and their files; knows no HTTP, no Redis and no policy.
 
 mod caller;
 mod client;

@@ -31,8 +31,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::client::SidecarFlags;
 use super::exit;
+use super::sidecar_flags::SidecarFlags;
 use crate::config;
 use crate::lock::{Key, Mode};
 

@@ -10,8 +10,9 @@ use clap::{Args, ValueEnum};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::client::{Sidecar, SidecarFlags, encoded};
+use super::client::{Sidecar, encoded};
 use super::failure::{Failure, not_ours};
+use super::sidecar_flags::SidecarFlags;
 use super::{run_client, say};
 
 #[derive(Args, Debug)]

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::Stand;
 use crate::harness::certificates::Authority;
-use crate::harness::{Scratch, lockside, unique};
+use crate::harness::{API_TOKEN, Scratch, jwt, lockside, unique};
 
 #[tokio::test]
 async fn what_does_not_belong_together_is_refused_by_its_flag() {
@@ -55,6 +55,55 @@ async fn beyond_loopback_a_listener_is_open_to_authenticated_callers_without_ins
     let granted = stand.named("spiffe://cluster.test/a").ask("POST", &path, Some(&json!({}))).await.expect("answered");
     assert_eq!(granted.status, 201, "{}", granted.text());
     assert!(stand.sidecar.log().contains("--anonymous none"), "{}", stand.sidecar.log());
+}
+
+/// Whether client certificates are asked for, where it listens, what else is set; the level of callers without a
+/// credential, and what the list of locks is answered with: to a caller with a certificate where one is asked for, else
+/// to one with nothing.
+const LEVELS: [(bool, &str, &[&str], &str, u16); 12] = [
+    (false, LOOPBACK, &[], "full", 200),
+    (false, LOOPBACK, &["jwt"], "lock", 200),
+    (false, LOOPBACK, &["token"], "none", 401),
+    (false, LOOPBACK, &["--anonymous=none"], "none", 401),
+    (false, BEYOND, &["token"], "none", 401),
+    (false, BEYOND, &["jwt"], "none", 401),
+    (false, BEYOND, &["--insecure"], "full", 200),
+    (true, LOOPBACK, &[], "none", 200),
+    (true, LOOPBACK, &["jwt", "token"], "none", 200),
+    (true, BEYOND, &[], "none", 200),
+    (true, BEYOND, &["jwt", "--anonymous=full"], "none", 200),
+    (true, BEYOND, &["--insecure"], "none", 200),
+];
+const LOOPBACK: &str = "tls:127.0.0.1:0";
+const BEYOND: &str = "tls:0.0.0.0:0";
+
+#[tokio::test]
+async fn what_callers_may_do_over_tls_follows_from_what_is_configured_and_is_said_at_start() {
+    let scratch = Scratch::new();
+    let (secret, token) = (scratch.file("secret", jwt::SECRET), scratch.file("token", API_TOKEN));
+    for (has_clients, listen, settings, level, status) in LEVELS {
+        let mut flags = vec!["--listen", listen];
+        for setting in settings {
+            match *setting {
+                "jwt" => flags.extend(["--jwt-secret-file", &secret]),
+                "token" => flags.extend(["--api-token-file", &token]),
+                flag => flags.push(flag),
+            }
+        }
+        let (stand, client) = if has_clients {
+            let stand = Stand::with_clients(&flags).await;
+            let client = stand.named("spiffe://cluster.test/a");
+            (stand, client)
+        } else {
+            let stand = Stand::without_clients(&flags).await;
+            let client = stand.client(None);
+            (stand, client)
+        };
+        let answer = client.ask("GET", "/v1/locks", None).await.expect("answered");
+        assert_eq!(answer.status, status, "{has_clients} {flags:?}: {}", answer.text());
+        let log = stand.sidecar.log();
+        assert!(log.contains(&format!("--anonymous {level}")), "{has_clients} {flags:?}: {log}");
+    }
 }
 
 #[tokio::test]
