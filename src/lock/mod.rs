@@ -56,7 +56,6 @@ pub use key::{Key, KeyError};
 pub use keys::KeySpace;
 pub use lease::{Claim, Lease, Mode, Owner, OwnerKind, Ttl};
 pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
-pub use promise::promised_at;
 pub use queue::{News, Watch};
 pub use read::{Looked, Waiter};
 pub use request::{
