@@ -7,11 +7,11 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use super::jwt::{JwtKeys, Verifier};
-use super::{Authenticator, Principal};
+use super::jwt::{ClaimRules, JwtKeys, Verifier};
+use super::{Authenticator, CookieName, KeySource, Principal};
 use crate::auth::{ApiTokens, AuthConfig};
 use crate::fuzz::{parts, text};
-use crate::policy::Limits;
+use crate::policy::{Limits, Permissions};
 use crate::secret::{Reloaded, Secret};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
@@ -20,7 +20,9 @@ const API_TOKEN: &str = "an api token that nobody guesses";
 static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
     let keys = JwtKeys::from_secret(SECRET.as_bytes()).expect("a secret");
     Authenticator::new(&AuthConfig {
-        jwt: Some(Reloaded::fixed(Verifier::new(keys, None, None))),
+        jwt: Some(KeySource::File(Reloaded::fixed(Verifier::new(keys, &ClaimRules::default())))),
+        cookie_name: CookieName::default(),
+        permissions: Permissions::default(),
         api_tokens: ApiTokens::new(Some(Reloaded::fixed(Secret::new(API_TOKEN))), None),
         policy: None,
         limits: Limits::default(),
@@ -77,7 +79,7 @@ pub fn credentials(data: &[u8]) {
 fn principal(header: &HeaderName, shown: &[u8]) -> Option<Principal> {
     let mut headers = HeaderMap::new();
     headers.insert(header.clone(), HeaderValue::from_bytes(shown).ok()?);
-    AUTHENTICATOR.principal(&headers).ok()
+    AUTHENTICATOR.principal_now(&headers).ok()
 }
 
 fn is_somebody(principal: Option<&Principal>) -> bool {
