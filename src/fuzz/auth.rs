@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
-use jsonwebtoken::{EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use super::jwt::{ClaimRules, JwtKeys, Verifier};
@@ -72,6 +72,31 @@ pub fn credentials(data: &[u8]) {
     if at + 1 < forged.len() {
         let forged = principal(&AUTHORIZATION, &[b"Bearer ", &forged[..]].concat());
         assert!(!is_somebody(forged.as_ref()), "the byte {at} of {token} is not signed");
+    }
+}
+
+/// A set is refused with a reason, or has keys of algorithms for key pairs alone: no bytes of it are a secret that signs
+/// tokens, and a key of no use beside its keys changes nothing.
+pub fn key_set(data: &[u8]) {
+    let keys = match JwtKeys::from_jwk_set(data) {
+        Ok(keys) => keys,
+        Err(problem) => return assert!(problem.contains("expected"), "{problem}"),
+    };
+    for key in &keys.keys {
+        let is_symmetric = |it: &Algorithm| matches!(it, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
+        assert!(!key.algorithms.is_empty() && !key.algorithms.iter().any(is_symmetric), "{key:?}");
+    }
+    let mut set: Value = serde_json::from_slice(data).expect("it was read");
+    let known = set["keys"].as_array_mut().expect("it has keys");
+    known.insert(0, json!({"kty": "oct", "k": "AAAA"}));
+    let more = JwtKeys::from_jwk_set(set.to_string().as_bytes()).expect("the same keys");
+    assert_eq!(more.keys.len(), keys.keys.len(), "{set}");
+
+    let verifier = Verifier::new(keys, &ClaimRules::default());
+    let claims = json!({"sub": "a", "exp": 32_503_680_000_u64});
+    for secret in [data, data.trim_ascii(), &data[..data.len().min(32)]] {
+        let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(secret)).expect("signed");
+        assert!(verifier.verify(&token).is_err(), "{token}");
     }
 }
 

@@ -22,6 +22,11 @@ impl Permissions {
         Permissions { claims: claims.into(), manage_locks: manage_locks.into() }
     }
 
+    /// In the claims of the default, with another name for the permission to manage locks.
+    pub fn managed_by(manage_locks: &str) -> Permissions {
+        Permissions::new(CLAIMS.map(str::to_owned).into(), manage_locks)
+    }
+
     /// Whether they stand where they do unless a flag says otherwise.
     pub fn are_in_default_claims(&self) -> bool {
         self.claims.iter().eq(&CLAIMS)
@@ -50,7 +55,7 @@ impl Permissions {
 
 impl Default for Permissions {
     fn default() -> Permissions {
-        Permissions::new(CLAIMS.map(str::to_owned).into(), MANAGE_LOCKS)
+        Permissions::managed_by(MANAGE_LOCKS)
     }
 }
 
