@@ -8,8 +8,8 @@ use hyper::body::Incoming;
 use hyper::http::Extensions;
 
 use super::errors::Docs;
-use super::failure::Failure;
-use super::openapi::Document;
+use super::failure::{Denial, Failure};
+use super::openapi::{Document, Words};
 use super::origin::Gate;
 use super::owner_names::OwnerNames;
 use super::rights::Enforcement;
@@ -56,6 +56,8 @@ pub struct Context {
     pub hold_grace: Duration,
     pub document: Document,
     pub docs: Docs,
+    /// The cookie that carries a user's JWT, and the permission to manage locks.
+    pub words: Words,
 }
 
 impl Context {
@@ -94,7 +96,16 @@ impl Context {
             hold_grace: settings.hold_grace,
             document: Document::default(),
             docs: Docs::at(settings.listen.docs_url.as_deref()),
+            words: Words {
+                cookie_name: settings.auth.cookie_name.clone(),
+                manage_locks: Arc::clone(settings.auth.permissions.manage_locks()),
+            },
         }
+    }
+
+    /// The caller may not manage locks.
+    pub fn lacks_permission(&self) -> Denial {
+        Denial::permission(&self.words.manage_locks)
     }
 
     /// A lease was renewed.
@@ -131,13 +142,13 @@ impl Context {
 
     /// Whether a credential was shown that is no good.
     pub fn principal_is_refused(&self, request: &Request<Incoming>) -> bool {
-        self.authenticator.principal(request.headers(), certificate_of(request.extensions())).is_err()
+        self.authenticator.principal_now(request.headers(), certificate_of(request.extensions())).is_err()
     }
 
     /// Who is asking: a user only if the user directory, where there is one, has it, and if the cookie that names it was
     /// not sent by a cross-origin page.
     pub async fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Failure> {
-        match self.authenticator.principal(request.headers(), certificate_of(request.extensions()))? {
+        match self.authenticator.principal(request.headers(), certificate_of(request.extensions())).await? {
             Principal::User(user) => {
                 let sender = match user.credential {
                     Credential::Header => Sender::Header,

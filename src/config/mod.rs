@@ -17,12 +17,12 @@ pub use parse::{check_prefix, duration};
 
 pub use crate::api::{DaprStore, ListenConfig};
 pub use crate::audit::AuditConfig;
-use crate::auth::Facts;
 pub use crate::auth::{Anonymous, AuthConfig};
+use crate::auth::{Facts, KeySource};
 pub use crate::election::ElectionConfig;
 pub use crate::lock::LockConfig;
 pub use crate::log::LogConfig;
-pub use crate::redis::{RedisConfig, RedisServer, Tls};
+pub use crate::redis::{RedisConfig, RedisServer};
 use crate::secret::{Reloaded, Watched};
 pub use crate::server::{Address, SocketAccess};
 use crate::tls::{Identity, ListenerTls};
@@ -97,7 +97,7 @@ impl Config {
         let files = [
             password.as_ref().map(Reloaded::file),
             sentinel_password.as_ref().map(Reloaded::file),
-            auth.jwt.as_ref().map(Reloaded::file),
+            auth.jwt.as_ref().map(KeySource::file),
             auth.policy.as_ref().map(Reloaded::file),
         ];
         let of_tls = identity.as_ref().map(Identity::file).into_iter();
@@ -128,8 +128,8 @@ impl Config {
                 flag,
                 format!(
                     "`{exposed}` can be reached from other machines and no authentication is configured; set \
-                     --jwt-secret-file, --jwt-public-key-file, --api-token-file or --api-tokens-dir, or \
-                     --tls-client-ca-file for tls:, or add --insecure"
+                     --jwks-url, --jwks-file, --jwt-public-key-file, --jwt-secret-file, --api-token-file or \
+                     --api-tokens-dir, or --tls-client-ca-file for tls:, or add --insecure"
                 ),
             );
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use url::Url;
 
 use crate::lock::{Key, Ttl};
-use crate::redis::Tls;
+use crate::tls::Tls;
 
 #[derive(Clone, Debug)]
 pub struct ElectionConfig {

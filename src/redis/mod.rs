@@ -33,7 +33,6 @@ mod servers;
 mod settings;
 mod status;
 
-pub use crate::tls::Tls;
 use acl::advice;
 pub use acl::{Needs, Patterns, user_line};
 pub use clock::Sample;

@@ -9,7 +9,7 @@ use crate::config::flags::ElectionFlags;
 use crate::config::{ElectionConfig, LockConfig};
 use crate::election::{Condition, ElectionSettings};
 use crate::lock::{Key, Ttl};
-use crate::redis::Tls;
+use crate::tls::Tls;
 
 /// Shortest `--elect-ttl`.
 const SHORTEST: Duration = Duration::from_secs(1);

@@ -6,8 +6,9 @@ use std::time::Duration;
 use super::{Check, given, or_none, written};
 use crate::config::flags::RedisFlags;
 use crate::config::redis_url::redis_url;
-use crate::config::{RedisConfig, RedisServer, Tls};
+use crate::config::{RedisConfig, RedisServer};
 use crate::secret::{Reloaded, Secret};
+use crate::tls::Tls;
 
 const ADD: &str = "add --redis-password-file, with any text for a user that needs none";
 const ADD_SENTINELS: &str = "add --redis-sentinel-password-file, with any text for a user that needs none";
