@@ -95,7 +95,9 @@ fn assert_ran(output: &Output, of: &Document, code: &str) {
 
 #[tokio::test]
 async fn every_sh_block_works() {
-    let ran = join_all(documents().into_iter().map(async |document| {
+    // Those of the teams run in a test of their own, on a Redis and sidecars of their own.
+    let pages = documents().into_iter().filter(|document| document.path != super::teams::PAGE);
+    let ran = join_all(pages.map(async |document| {
         let runnable: Vec<_> =
             blocks(&document.text, "sh").into_iter().filter(|code| !is_for_elsewhere(code)).collect();
         if runnable.is_empty() {

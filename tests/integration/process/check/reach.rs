@@ -62,7 +62,8 @@ async fn a_certificate_is_accepted_from_its_ca_for_its_name_alone() {
 
 #[tokio::test]
 async fn a_wrong_password_and_none_are_told_apart() {
-    let (redis, scratch) = (TestRedis::start(&["--requirepass", "secret"]), Scratch::new());
+    let (redis, scratch) = (TestRedis::start(&[]), Scratch::new());
+    redis.ask::<String>("CONFIG", &["SET", "requirepass", "secret"]);
     let wrong = scratch.file("wrong", "another");
     let checked = check(&["--redis-url", &redis.url(), "--redis-password-file", &wrong]).await;
     checked.assert("auth", "fail", "fix --redis-username or --redis-password-file (WRONGPASS");
