@@ -31,7 +31,7 @@ pub fn policy(auth: &AuthConfig) -> Check {
             "set --jwt-secret-file or --jwt-public-key-file, or leave those lines out",
         );
     }
-    Check::ok(Name::Policy, format!("{} rules, each API token that they name is there", policy.rules()))
+    Check::ok(Name::Policy, format!("rules: {}; each API token that they name is there", policy.rules()))
 }
 
 /// Whether HTTP clients that follow these variables would send calls of a listener to a proxy.
@@ -48,7 +48,10 @@ pub fn proxies(listeners: &[Address], variable: impl Fn(&str) -> Option<String>)
         })
         .collect();
     if ips.is_empty() {
-        return Check::skipped(Name::Proxies, "the API listens on unix sockets, which no proxy is between");
+        return Check::skipped(
+            Name::Proxies,
+            "the API listens on unix sockets alone, and no client uses a proxy for those",
+        );
     }
     let exceptions: Vec<String> = EXCEPTIONS.iter().filter_map(set).collect();
     match ips.iter().find(|ip| !exceptions.iter().any(|list| excepts(list, **ip))) {

@@ -46,6 +46,11 @@ impl Seen {
         Ok(Seen { look, unready, clocks, min_replicas: config.redis.min_replicas })
     }
 
+    /// The check of the rights where nothing was answered in time.
+    pub fn silence(why: &str) -> Check {
+        Check::fail(Name::Rights, format!("no lock was granted: {why}"), "look into the log of Redis: is it too slow?")
+    }
+
     pub fn check(&self, name: Name) -> Check {
         let of: &[Warning] = match name {
             Name::Rights => return self.rights(),
@@ -92,9 +97,12 @@ impl Seen {
             return found;
         }
         if self.look.granted.is_empty() {
-            let other = self.look.findings.iter().find(|finding| finding.blocks);
-            let why = other.map_or("no master answered", |finding| finding.text.as_str());
-            return Check::skipped(Name::Rights, format!("no lock can be granted for another reason: {why}"));
+            return match self.look.findings.iter().find(|finding| finding.blocks) {
+                Some(Finding { text, .. }) => {
+                    Check::skipped(Name::Rights, format!("no lock can be granted for another reason: {text}"))
+                }
+                None => Check::fail(Name::Rights, "no lock was granted: no master answered", CHANGE),
+            };
         }
         let places = joined(&self.look.granted);
         Check::ok(Name::Rights, format!("a lock was acquired, renewed and released on {places}; no right is missing"))

@@ -124,14 +124,17 @@ impl Check {
         Check::new(name, status, detail.to_owned(), Some(change.to_owned()))
     }
 
-    /// What readiness would say; `None` where it says nothing.
+    /// What readiness would say; `None` where it says nothing. Of several findings the worst says what to change.
     pub fn found(name: Name, findings: &[&Finding]) -> Option<Check> {
         let status = |finding: &Finding| match finding {
             Finding { blocks: true, .. } | Finding { warning: Warning::Eviction, .. } => Status::Fail,
             _ => Status::Warn,
         };
         let worst = findings.iter().rev().max_by_key(|finding| status(finding))?;
-        let check = Check::said(name, status(worst), &worst.text, "see the page");
+        let mut check = Check::said(name, status(worst), &worst.text, "see the page");
+        for other in findings.iter().filter(|other| other.warning != worst.warning) {
+            check.detail.push_str(&format!("; also: {}", other.text));
+        }
         Some(Check { page: format!("docs/operations/redis.md#{}", worst.warning.code()), ..check })
     }
 

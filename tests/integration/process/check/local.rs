@@ -20,7 +20,7 @@ async fn a_policy_that_names_a_token_which_is_not_there_is_a_warning() {
     scratch.file("tokens/ci", "another-token-that-is-long-enough");
     let policy = scratch.file("policy", "token:ci lock deploy/*\ntoken:* limit locks=2\n");
     let flags = ["--api-tokens-dir", &tokens, "--policy-file", &policy];
-    checked(&flags).await.assert("policy", "ok", "1 rules");
+    checked(&flags).await.assert("policy", "ok", "rules: 1");
 
     scratch.file("policy", "token:ci lock deploy/*\ntoken:night lock night/*\ntoken:default limit locks=2\n");
     let checked_here = checked(&flags).await;
@@ -32,7 +32,7 @@ async fn a_policy_that_names_a_token_which_is_not_there_is_a_warning() {
     checked(&flags).await.assert("policy", "warn", "without a JWT key");
     let secret = scratch.file("secret", jwt::SECRET);
     let with_key = checked(&[&flags[..], &["--jwt-secret-file", &secret]].concat()).await;
-    with_key.assert("policy", "ok", "2 rules");
+    with_key.assert("policy", "ok", "rules: 2");
 }
 
 #[tokio::test]

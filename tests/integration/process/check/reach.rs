@@ -76,6 +76,16 @@ async fn a_wrong_password_and_none_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_redis_that_accepts_and_does_not_answer_fails_within_a_few_seconds() {
+    let port = free_port();
+    let redis = TestRedis::start(&["--port", &port]);
+    redis.signal("STOP");
+    let checked = check(&["--redis-url", &format!("redis://127.0.0.1:{port}")]).await;
+    checked.assert("tcp", "fail", "no answer in time");
+    assert_eq!(checked.code, Some(1));
+}
+
+#[tokio::test]
 async fn each_sentinel_and_the_master_that_they_name_are_checked() {
     let mut trio = Trio::start(&GOOD);
     let url = trio.url();
