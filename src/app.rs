@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::audit::Audit;
+use crate::auth::KeySource;
 use crate::config::{AuthConfig, Config, ListenConfig, ProcessConfig};
 use crate::drain::Drain;
 use crate::election::Elections;
@@ -88,12 +89,16 @@ impl App {
 
         let mine = api.pop().expect("at least one thread");
         let worker = Worker::start(&parts);
-        let readiness = Arc::new(Readiness::new(worker.redis.clone(), Arc::clone(&parts.metrics)));
+        let keys = config.auth.jwt.as_ref().and_then(KeySource::set).cloned();
+        let readiness = Arc::new(Readiness::new(worker.redis.clone(), keys.clone(), Arc::clone(&parts.metrics)));
         let others = start_threads(&parts, &readiness, api)?;
         tokio::spawn(worker.locks.sweep());
         let (locks, holds) = (worker.locks.clone(), Arc::clone(&parts.holds));
         parts.elections.start(&Keeper { locks, holds, drain: drain.clone(), grace: parts.hold_grace() });
         tokio::spawn(secret::watch(config.files(), Arc::clone(&parts.metrics), look_at_files.clone()));
+        if let Some(keys) = keys {
+            tokio::spawn(keys.follow(Arc::clone(&parts.metrics), look_at_files.clone()));
+        }
         if let Some(audit) = audit {
             tokio::spawn(async move {
                 while look_at_files.changed().await.is_ok() {

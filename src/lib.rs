@@ -48,6 +48,7 @@ pub mod server;
 
 pub mod drain;
 mod headers;
+mod http_client;
 mod json;
 pub mod log;
 pub mod metrics;

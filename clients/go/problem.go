@@ -117,7 +117,7 @@ func (h *HeldError) explain() {
 
 func isUnavailable(code string) bool {
 	switch code {
-	case "too-many-waiters", "too-many-requests", "quota-exceeded", "overloaded", "draining", "redis-unavailable", "redis-refused", "too-late":
+	case "too-many-waiters", "too-many-requests", "quota-exceeded", "overloaded", "draining", "keys-unavailable", "redis-unavailable", "redis-refused", "too-late":
 		return true
 	}
 	return false

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::audit::held;
 use super::body::object;
 use super::context::Context;
-use super::failure::{Denial, Failure};
+use super::failure::Failure;
 use super::quotas;
 use super::wire::{confirming, number, parameter};
 use crate::auth::{Credential, User};
@@ -87,13 +87,13 @@ pub async fn remove(cx: &Context, request: Request<Incoming>) -> Result<Response
 
 /// The user, checked in this order: 401 no valid cookie, 403 a cross-origin page or no permission, 404 no such user.
 async fn editor(cx: &Context, request: &Request<Incoming>) -> Result<User, Failure> {
-    let claims = cx.authenticator.cookie_claims(request.headers())?;
+    let claims = cx.authenticator.cookie_claims(request.headers()).await?;
     if let Some(id) = &claims.subject {
         request::asked_by(Caller::User(id.as_str().into(), Sender::Cookie));
     }
     cx.gate.admit_page(request.method(), request.headers())?;
     if !claims.manages_locks {
-        return Err(Failure::Forbidden(Denial::Permission));
+        return Err(Failure::Forbidden(cx.lacks_permission()));
     }
     let id = claims.subject.ok_or(Failure::NoSuchUser("the token names no user in `sub`"))?;
     cx.known(User {

@@ -74,6 +74,7 @@ fn header(failure: &Failure, dialect: Dialect, status: StatusCode) -> Option<(He
         | Failure::TooManyRequests(_)
         | Failure::QuotaExceeded(_)
         | Failure::Overloaded(_)
+        | Failure::KeysUnavailable(_)
         | Failure::Draining
         | Failure::RedisUnavailable(_)
         | Failure::RedisRefused { .. }

@@ -6,7 +6,7 @@ use hyper::body::Incoming;
 use hyper::{Method, Request};
 
 use super::context::Context;
-use super::failure::{Denial, Failure};
+use super::failure::Failure;
 use super::rights::Rights;
 use crate::auth::{Anonymous, DEFAULT_TOKEN, Principal, TokenName, User};
 use crate::lock::{Key, Owner};
@@ -54,11 +54,11 @@ impl Caller {
     }
 
     /// 403 where the caller may not force-release the lock.
-    pub fn need_force(&self, key: &Key) -> Result<(), Failure> {
+    pub fn need_force(&self, cx: &Context, key: &Key) -> Result<(), Failure> {
         match self.may_force(key) {
             true => Ok(()),
             false if self.rights.are_ruled() => Err(self.rights.denied(Verb::ForceRelease)),
-            false => Err(Failure::Forbidden(Denial::Permission)),
+            false => Err(Failure::Forbidden(cx.lacks_permission())),
         }
     }
 }

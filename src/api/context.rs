@@ -7,8 +7,8 @@ use hyper::Request;
 use hyper::body::Incoming;
 
 use super::errors::Docs;
-use super::failure::Failure;
-use super::openapi::Document;
+use super::failure::{Denial, Failure};
+use super::openapi::{Document, Words};
 use super::origin::Gate;
 use super::owner_names::OwnerNames;
 use super::rights::Enforcement;
@@ -54,6 +54,8 @@ pub struct Context {
     pub hold_grace: Duration,
     pub document: Document,
     pub docs: Docs,
+    /// The cookie that carries a user's JWT, and the permission to manage locks.
+    pub words: Words,
 }
 
 impl Context {
@@ -92,7 +94,16 @@ impl Context {
             hold_grace: settings.hold_grace,
             document: Document::default(),
             docs: Docs::at(settings.listen.docs_url.as_deref()),
+            words: Words {
+                cookie_name: settings.auth.cookie_name.clone(),
+                manage_locks: Arc::clone(settings.auth.permissions.manage_locks()),
+            },
         }
+    }
+
+    /// The caller may not manage locks.
+    pub fn lacks_permission(&self) -> Denial {
+        Denial::permission(&self.words.manage_locks)
     }
 
     /// A lease was renewed.
@@ -125,7 +136,7 @@ impl Context {
     /// Who is asking: a user only if the user directory, where there is one, has it, and if the cookie that names it was
     /// not sent by a cross-origin page.
     pub async fn principal(&self, request: &Request<Incoming>) -> Result<Principal, Failure> {
-        match self.authenticator.principal(request.headers())? {
+        match self.authenticator.principal(request.headers()).await? {
             Principal::User(user) => {
                 let sender = match user.credential {
                     Credential::Header => Sender::Header,

@@ -3,6 +3,8 @@
 //! What the caller may know and what the log must say are two messages. A row's texts go to the caller; the reason
 //! that a failure carries goes to the log, and to the caller only where it speaks of the caller's own request.
 
+use std::sync::Arc;
+
 use hyper::StatusCode;
 
 use crate::auth::Unauthorized;
@@ -17,6 +19,8 @@ use crate::server::BodyError;
 pub enum Failure {
     BadRequest(String),
     Unauthorized(String),
+    /// The keys that verify JWTs were not fetched yet.
+    KeysUnavailable(String),
     /// The request came through a proxy without credentials: its sender is unknown.
     Proxied,
     Forbidden(Denial),
@@ -87,14 +91,14 @@ pub struct OfBundle {
 }
 
 /// Why a caller is not allowed to do what it asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denial {
     /// The host is not one of the listener's.
     Host,
     /// The page's origin is not allowed.
     Origin,
-    /// The caller does not manage locks.
-    Permission,
+    /// The caller does not manage locks: a sentence that names the permission.
+    Permission(Arc<str>),
     /// The caller is a user, and no service.
     User,
     /// No line of the policy allows it.
@@ -102,21 +106,26 @@ pub enum Denial {
 }
 
 impl Denial {
+    /// The caller lacks this permission.
+    pub fn permission(word: &str) -> Denial {
+        Denial::Permission(format!("lacks the permission {word}").into())
+    }
+
     /// For machines.
-    fn code(self) -> &'static str {
+    fn code(&self) -> &'static str {
         match self {
             Denial::Host => "host-not-allowed",
             Denial::Origin => "origin-not-allowed",
-            Denial::Permission | Denial::User | Denial::Policy(_) => "missing-permission",
+            Denial::Permission(_) | Denial::User | Denial::Policy(_) => "missing-permission",
         }
     }
 
     /// For people.
-    pub fn sentence(self) -> &'static str {
+    pub fn sentence(&self) -> &str {
         match self {
             Denial::Host => "this host name is not answered to; see --allowed-hosts",
             Denial::Origin => "pages of this origin are not served; see --allowed-origins",
-            Denial::Permission => "lacks the permission manage-locks",
+            Denial::Permission(sentence) => sentence,
             Denial::User => "a user; the owners of the Dapr API are service callers",
             Denial::Policy(Verb::Lock) => "the policy does not allow lock",
             Denial::Policy(Verb::Read) => "the policy does not allow read",
@@ -178,6 +187,7 @@ impl Failure {
             //                           code                   status                  English                                   German                                               admin API                                               Dapr API
             Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "Invalid request.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED, Grpc::InvalidArgument),
             Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Authentication required.",                        "Anmeldung erforderlich.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
+            Failure::KeysUnavailable(_)  => row("keys-unavailable",    S::SERVICE_UNAVAILABLE, "The keys that verify JWTs have not been fetched yet; nothing was changed.", "Die Schlüssel für JWTs sind noch nicht geladen; nichts wurde geändert.", S::SERVICE_UNAVAILABLE, "Service unavailable", S::SERVICE_UNAVAILABLE, Some("ERR_KEYS_UNAVAILABLE"), Grpc::Unavailable),
             Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy and has no credentials.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
             Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN"), Grpc::PermissionDenied),
             Failure::NoSuchUser(_)       => row("unauthorized",        S::UNAUTHORIZED,        "Your account is unknown or inactive.",   "Ihr Konto ist unbekannt oder nicht aktiv.",  S::NOT_FOUND,             "Not found",                  S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
@@ -253,6 +263,7 @@ impl Failure {
         match self {
             Failure::BadRequest(reason)
             | Failure::Unauthorized(reason)
+            | Failure::KeysUnavailable(reason)
             | Failure::NoSuchStore(reason)
             | Failure::NoSuchElection(reason)
             | Failure::TooManyWaiters(reason)
@@ -281,7 +292,10 @@ impl From<Exceeded> for Failure {
 
 impl From<Unauthorized> for Failure {
     fn from(unauthorized: Unauthorized) -> Failure {
-        Failure::Unauthorized(unauthorized.0)
+        match unauthorized {
+            Unauthorized::Refused(reason) | Unauthorized::UnknownKey(reason) => Failure::Unauthorized(reason),
+            Unauthorized::NoKeys(reason) => Failure::KeysUnavailable(reason),
+        }
     }
 }
 

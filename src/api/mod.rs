@@ -250,7 +250,7 @@ fn operate<'a>(
         Operation::DaprMetadata => Box::pin(dapr::metadata(cx, request)),
         Operation::DaprHealth => Box::pin(std::future::ready(Ok(dapr::health()))),
         Operation::Document => {
-            Box::pin(async move { Ok(cx.document.answer(&cx.limits, &cx.dapr_stores, request.headers())) })
+            Box::pin(async move { Ok(cx.document.answer(&cx.limits, &cx.dapr_stores, &cx.words, request.headers())) })
         }
         Operation::PageRedirect => Box::pin(std::future::ready(Ok(page::redirect()))),
         Operation::Page => Box::pin(page::page(cx, request)),

@@ -10,8 +10,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
+use super::keys::JwtKey;
 pub use super::keys::JwtKeys;
+use super::unauthorized::{Unauthorized, refused};
 use crate::json::string_or_integer;
+use crate::policy::Permissions;
 
 /// Clocks of the issuer and of this machine may differ by this much, seconds.
 const LEEWAY_SECONDS: u64 = 30;
@@ -19,8 +22,6 @@ const LEEWAY_SECONDS: u64 = 30;
 const LONGEST_ID: usize = 256;
 /// Longest label or description that is kept with a lock, bytes.
 const LONGEST_TEXT: usize = 1024;
-/// The permission that the admin dialect and taking away another's lock ask for.
-const MANAGE_LOCKS: &str = "manage-locks";
 
 /// Every claim of a token.
 pub type AllClaims = Arc<Map<String, Value>>;
@@ -39,45 +40,48 @@ pub struct Claims {
     pub all: Option<AllClaims>,
 }
 
-/// Verifies tokens with the keys of one file.
+/// What is asked of the claims of a token, and what is read from them.
+#[derive(Clone, Debug, Default)]
+pub struct ClaimRules {
+    /// The `iss` that each token must name.
+    pub issuer: Option<String>,
+    /// The `aud` that each token must name.
+    pub audience: Option<String>,
+    pub permissions: Permissions,
+    /// Whether all claims are kept: without a policy most would be read for nothing.
+    pub keeps_claims: bool,
+}
+
+/// Verifies tokens with the keys of one file, or of one set that was fetched.
 #[derive(Clone, Debug)]
 pub struct Verifier {
-    /// Each with the claims that must hold, and the algorithms of the key.
-    keys: Vec<(DecodingKey, Validation)>,
+    keys: Vec<Candidate>,
     warning: Option<&'static str>,
-    /// Whether all claims are kept: without a policy most would be read for nothing.
+    permissions: Permissions,
     keeps_claims: bool,
 }
 
-impl Verifier {
-    pub fn new(keys: JwtKeys, issuer: Option<&str>, audience: Option<&str>) -> Verifier {
-        let warning = keys.warning();
-        let validation = |algorithms: &[jsonwebtoken::Algorithm]| {
-            let mut validation = Validation::new(algorithms[0]);
-            validation.algorithms = algorithms.to_vec();
-            validation.leeway = LEEWAY_SECONDS;
-            validation.validate_nbf = true;
-            validation.validate_aud = audience.is_some();
-            if let Some(issuer) = issuer {
-                validation.set_issuer(&[issuer]);
-                validation.required_spec_claims.insert("iss".to_owned());
-            }
-            if let Some(audience) = audience {
-                validation.set_audience(&[audience]);
-                validation.required_spec_claims.insert("aud".to_owned());
-            }
-            validation
-        };
-        let keys = keys.keys.into_iter().map(|key| {
-            let validation = validation(key.algorithms);
-            (key.key, validation)
-        });
-        Verifier { keys: keys.collect(), warning, keeps_claims: false }
-    }
+/// A key that may have signed a token.
+#[derive(Clone, Debug)]
+struct Candidate {
+    key: DecodingKey,
+    /// The claims that must hold, and the algorithms of the key.
+    validation: Validation,
+    /// By which tokens name it.
+    id: Option<Box<str>>,
+}
 
-    /// This verifier, which keeps all claims of a token, or only those that are looked at here.
-    pub fn keeping_claims(self, keeps_claims: bool) -> Verifier {
-        Verifier { keeps_claims, ..self }
+impl Verifier {
+    pub fn new(keys: JwtKeys, rules: &ClaimRules) -> Verifier {
+        let warning = keys.warning();
+        let candidate =
+            |JwtKey { key, algorithms, id }| Candidate { key, validation: rules.validation(algorithms), id };
+        Verifier {
+            keys: keys.keys.into_iter().map(candidate).collect(),
+            warning,
+            permissions: rules.permissions.clone(),
+            keeps_claims: rules.keeps_claims,
+        }
     }
 
     /// What is unwise about its keys, for the log.
@@ -85,34 +89,76 @@ impl Verifier {
         self.warning
     }
 
+    /// How many keys there are.
+    pub fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     /// The claims of a good token. The error says why it is not, for the log; the caller learns only that.
-    pub fn verify(&self, token: &str) -> Result<Claims, String> {
-        let header = decode_header(token).map_err(|error| why(&error))?;
+    pub fn verify(&self, token: &str) -> Result<Claims, Unauthorized> {
+        let header = decode_header(token).map_err(|error| refused(why(&error)))?;
         if header.crit.is_some() {
             // RFC 7515, 4.1.11: an extension that must be understood, and we understand none.
-            return Err("critical header extensions are not supported".to_owned());
+            return Err(refused("critical header extensions are not supported"));
         }
+        // A token that names no key is tried with all of them, and a key without a name is tried for every token.
+        let named = header.kid.as_deref();
+        let may_be = |key: &Candidate| named.is_none() || key.id.is_none() || key.id.as_deref() == named;
         let mut reason = jsonwebtoken::errors::Error::from(ErrorKind::InvalidAlgorithm);
-        for (key, validation) in self.keys.iter().filter(|(_, it)| it.algorithms.contains(&header.alg)) {
-            match decode::<RawClaims>(token, key, validation) {
-                Ok(verified) => {
-                    let all = self.keeps_claims.then(|| all_of(token)).transpose()?;
-                    return Ok(Claims { all, ..verified.claims.into() });
-                }
+        for key in self.keys.iter().filter(|key| may_be(key) && key.validation.algorithms.contains(&header.alg)) {
+            match decode::<RawClaims>(token, &key.key, &key.validation) {
+                Ok(verified) => return self.claims(token, verified.claims),
                 // Another key of the file may have signed it.
                 Err(error) if matches!(error.kind(), ErrorKind::InvalidSignature) => reason = error,
-                Err(error) => return Err(why(&error).to_owned()),
+                Err(error) => return Err(refused(why(&error))),
             }
         }
-        Err(why(&reason).to_owned())
+        let is_known = named.is_none() || self.keys.iter().any(|key| key.id.as_deref() == named);
+        Err(match why(&reason) {
+            why if is_known => refused(why),
+            // Where keys have no names, a token may name one all the same.
+            why if self.keys.iter().all(|key| key.id.is_none()) => Unauthorized::UnknownKey(why.to_owned()),
+            _ => Unauthorized::UnknownKey("the token's `kid` names no key that is known".to_owned()),
+        })
+    }
+
+    /// What a token says whose signature and claims are good.
+    fn claims(&self, token: &str, raw: RawClaims) -> Result<Claims, Unauthorized> {
+        let is_default = self.permissions.are_in_default_claims();
+        let all = (self.keeps_claims || !is_default).then(|| all_of(token)).transpose()?;
+        let granted = match &all {
+            Some(all) if !is_default => self.permissions.granted(all),
+            _ => raw.permissions.as_ref().or(raw.scope.as_ref()),
+        };
+        let manages_locks = granted.is_some_and(|granted| self.permissions.manages_locks(granted));
+        Ok(Claims { manages_locks, all: all.filter(|_| self.keeps_claims), ..raw.into() })
+    }
+}
+
+impl ClaimRules {
+    fn validation(&self, algorithms: &[jsonwebtoken::Algorithm]) -> Validation {
+        let mut validation = Validation::new(algorithms[0]);
+        validation.algorithms = algorithms.to_vec();
+        validation.leeway = LEEWAY_SECONDS;
+        validation.validate_nbf = true;
+        validation.validate_aud = self.audience.is_some();
+        if let Some(issuer) = &self.issuer {
+            validation.set_issuer(&[issuer]);
+            validation.required_spec_claims.insert("iss".to_owned());
+        }
+        if let Some(audience) = &self.audience {
+            validation.set_audience(&[audience]);
+            validation.required_spec_claims.insert("aud".to_owned());
+        }
+        validation
     }
 }
 
 /// Every claim of a token that was verified.
-fn all_of(token: &str) -> Result<AllClaims, String> {
+fn all_of(token: &str) -> Result<AllClaims, Unauthorized> {
     let payload = token.split('.').nth(1).and_then(|part| BASE64_URL_SAFE_NO_PAD.decode(part).ok());
     let claims = payload.and_then(|payload| serde_json::from_slice(&payload).ok());
-    claims.map(Arc::new).ok_or_else(|| "not a JWT".to_owned())
+    claims.map(Arc::new).ok_or_else(|| refused("not a JWT"))
 }
 
 /// Why a token is not valid, in words of ours: the library's quote the token.
@@ -122,11 +168,11 @@ fn why(error: &jsonwebtoken::errors::Error) -> &'static str {
         ErrorKind::ImmatureSignature => "the token is not valid yet (`nbf`)",
         ErrorKind::InvalidSignature => "the token's signature does not match the key",
         ErrorKind::InvalidAlgorithm => "the token's algorithm does not fit the key",
-        ErrorKind::InvalidIssuer => "the token's `iss` is not that of --jwt-issuer",
+        ErrorKind::InvalidIssuer => "the token's `iss` is not that of --jwt-issuer, or of the discovery document",
         ErrorKind::InvalidAudience => "the token's `aud` is not that of --jwt-audience",
         ErrorKind::MissingRequiredClaim(claim) => match claim.as_str() {
             "exp" => "the token has no `exp`",
-            "iss" => "the token has no `iss`, which --jwt-issuer asks for",
+            "iss" => "the token has no `iss`, which --jwt-issuer or the discovery document asks for",
             "aud" => "the token has no `aud`, which --jwt-audience asks for",
             _ => "the token lacks a claim",
         },
@@ -157,7 +203,7 @@ impl From<RawClaims> for Claims {
             subject: id,
             label: text(raw.name).filter(|label| label.len() <= LONGEST_TEXT),
             description: text(raw.description).filter(|description| description.len() <= LONGEST_TEXT),
-            manages_locks: raw.permissions.or(raw.scope).is_some_and(|granted| lists(&granted, MANAGE_LOCKS)),
+            manages_locks: false,
             // Verified before: a number from 0 on.
             good_until: raw
                 .exp
@@ -176,33 +222,9 @@ fn text(value: Option<Value>) -> Option<String> {
     }
 }
 
-fn lists(granted: &Value, permission: &str) -> bool {
-    match granted {
-        Value::String(words) => words.split(' ').any(|word| word == permission),
-        Value::Array(values) => values.iter().any(|value| value.as_str() == Some(permission)),
-        _ => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
-
-    fn manages_locks(claims: Value) -> bool {
-        Claims::from(serde_json::from_value::<RawClaims>(claims).expect("claims")).manages_locks
-    }
-
-    #[test]
-    fn the_permission_is_found_in_an_array_a_string_and_scope() {
-        assert!(manages_locks(json!({"permissions": ["read", "manage-locks"]})));
-        assert!(manages_locks(json!({"permissions": "read manage-locks"})));
-        assert!(manages_locks(json!({"scope": "openid manage-locks"})));
-        assert!(!manages_locks(json!({"permissions": [], "scope": "manage-locks"})), "permissions go before scope");
-        assert!(!manages_locks(json!({"permissions": "manage-locks-not"})));
-        assert!(!manages_locks(json!({"permissions": {"manage-locks": true}})));
-        assert!(!manages_locks(json!({})));
-    }
 
     #[test]
     fn an_integer_subject_is_its_decimal_text() {

@@ -2,6 +2,8 @@
 //! public key that were taken for a secret would let everybody sign who has it, and a key that can never verify would
 //! refuse everybody.
 
+use std::ops::RangeInclusive;
+
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
     RsaParameters, VerificationAlgorithm,
@@ -16,14 +18,25 @@ use super::form;
 pub struct JwtKey {
     pub(super) key: DecodingKey,
     pub(super) algorithms: &'static [Algorithm],
+    /// By which tokens name it, `kid`; `None` where they do not, as with a secret or PEM.
+    pub(super) id: Option<Box<str>>,
 }
 
-/// The keys of one file: a secret, or one or more public keys.
+/// The keys of one file or answer: a secret, or one or more public keys.
 #[derive(Clone, Debug)]
 pub struct JwtKeys {
     pub(super) keys: Vec<JwtKey>,
     secret_bytes: Option<usize>,
 }
+
+/// The algorithms of an RSA key.
+pub(super) const RSA: &[Algorithm] = {
+    use Algorithm::{PS256, PS384, PS512, RS256, RS384, RS512};
+    &[RS256, RS384, RS512, PS256, PS384, PS512]
+};
+pub(super) const P256: &[Algorithm] = &[Algorithm::ES256];
+pub(super) const P384: &[Algorithm] = &[Algorithm::ES384];
+pub(super) const ED: &[Algorithm] = &[Algorithm::EdDSA];
 
 const EXPECTED: &str = "expected a PEM public key: RSA of 2048 to 8192 bits, P-256, P-384 or Ed25519";
 const BEGIN: &str = "-----BEGIN ";
@@ -43,6 +56,7 @@ impl JwtKeys {
         let key = JwtKey {
             key: DecodingKey::from_secret(bytes),
             algorithms: &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
+            id: None,
         };
         Ok(JwtKeys { keys: vec![key], secret_bytes: Some(bytes.len()) })
     }
@@ -70,7 +84,11 @@ impl JwtKeys {
         if text.matches(END).count() != keys.len() {
             return Err(format!("holds the end of a PEM block without its beginning; {EXPECTED}"));
         }
-        Ok(JwtKeys { keys, secret_bytes: None })
+        Ok(JwtKeys::public(keys))
+    }
+
+    pub(super) fn public(keys: Vec<JwtKey>) -> JwtKeys {
+        JwtKeys { keys, secret_bytes: None }
     }
 
     /// What is unwise about them, for the log.
@@ -90,8 +108,7 @@ fn block(text: &str) -> Option<(&str, &str)> {
 }
 
 fn public_key(block: &str) -> Result<JwtKey, String> {
-    use Algorithm::{ES256, ES384, EdDSA, PS256, PS384, PS512, RS256, RS384, RS512};
-
+    let without_id = |key, algorithms| JwtKey { key, algorithms, id: None };
     let pem = block.as_bytes();
     let is_private = block[BEGIN.len()..].split_once("-----").is_some_and(|(label, _)| label.ends_with("PRIVATE KEY"));
     if is_private {
@@ -99,11 +116,8 @@ fn public_key(block: &str) -> Result<JwtKey, String> {
     }
     if let Ok(key) = DecodingKey::from_rsa_pem(pem) {
         let bits = key.try_get_as_bytes().ok().and_then(|der| RsaParameters::public_modulus_len(der).ok());
-        let range = RSA_PKCS1_2048_8192_SHA256.min_modulus_len()..=RSA_PKCS1_2048_8192_SHA256.max_modulus_len();
         return match bits {
-            Some(bits) if range.contains(&bits) => {
-                Ok(JwtKey { key, algorithms: &[RS256, RS384, RS512, PS256, PS384, PS512] })
-            }
+            Some(bits) if rsa_bits().contains(&bits) => Ok(without_id(key, RSA)),
             Some(bits) => Err(format!("holds an RSA key of {bits} bits; expected 2048 to 8192")),
             None => Err(format!("holds an RSA key that cannot be read; {EXPECTED}")),
         };
@@ -112,19 +126,22 @@ fn public_key(block: &str) -> Result<JwtKey, String> {
         let point = key.try_get_as_bytes().unwrap_or_default();
         // The uncompressed point: one byte, and two coordinates. A point of another curve of that size is on neither.
         return match point.len() {
-            65 if is_on(&ECDSA_P256_SHA256_FIXED, point) => Ok(JwtKey { key, algorithms: &[ES256] }),
-            97 if is_on(&ECDSA_P384_SHA384_FIXED, point) => Ok(JwtKey { key, algorithms: &[ES384] }),
+            65 if is_on(&ECDSA_P256_SHA256_FIXED, point) => Ok(without_id(key, P256)),
+            97 if is_on(&ECDSA_P384_SHA384_FIXED, point) => Ok(without_id(key, P384)),
             33 | 49 => Err("holds an EC key in compressed form; expected the uncompressed one".to_owned()),
             _ => Err("holds an EC key of an unsupported curve, such as secp256k1 or P-521; expected P-256 or P-384"
                 .to_owned()),
         };
     }
     match DecodingKey::from_ed_pem(pem) {
-        Ok(key) if key.try_get_as_bytes().is_ok_and(|bytes| is_on(&ED25519, bytes)) => {
-            Ok(JwtKey { key, algorithms: &[EdDSA] })
-        }
+        Ok(key) if key.try_get_as_bytes().is_ok_and(|bytes| is_on(&ED25519, bytes)) => Ok(without_id(key, ED)),
         _ => Err(format!("holds no key that fits; {EXPECTED}")),
     }
+}
+
+/// How many bits an RSA key may have.
+pub(super) fn rsa_bits() -> RangeInclusive<u32> {
+    RSA_PKCS1_2048_8192_SHA256.min_modulus_len()..=RSA_PKCS1_2048_8192_SHA256.max_modulus_len()
 }
 
 /// Whether these bytes are a public key of this curve.

@@ -2,33 +2,39 @@
 
 mod anonymous;
 mod bearer;
+mod cookies;
 mod form;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/auth.rs"]
 pub mod fuzz;
+mod jwk_set;
 pub mod jwt;
+mod key_set;
+mod key_source;
 mod keys;
 mod settings;
 mod token_folder;
 mod tokens;
+mod unauthorized;
 
 use std::borrow::Cow;
 use std::time::{Duration, SystemTime};
 
 use crate::headers::values;
-use crate::secret::Reloaded;
 pub use anonymous::{Anonymous, Facts};
 pub use bearer::{bearer_token, unwise_if_short};
-use cookie::Cookie;
+pub use cookies::CookieName;
 use hyper::HeaderMap;
-use hyper::header::{AUTHORIZATION, COOKIE};
-use jwt::{AllClaims, Claims, Verifier};
+use hyper::header::AUTHORIZATION;
+use jwt::{AllClaims, Claims};
+pub use key_set::{KeySet, Origin, check_url};
+pub use key_source::KeySource;
 pub use settings::AuthConfig;
 pub use token_folder::TokenFolder;
 pub use tokens::{ApiTokens, DEFAULT_TOKEN, TokenName};
+pub use unauthorized::Unauthorized;
+use unauthorized::refused;
 
-/// The cookie that carries a user's JWT.
-const COOKIE_NAME: &str = "refreshToken";
 /// Where Dapr's clients put the API token.
 const DAPR_API_TOKEN: &str = "dapr-api-token";
 
@@ -62,11 +68,6 @@ pub enum Credential {
     Cookie,
 }
 
-/// A credential was shown that is no good. The text is for the log: it says why, and shows nothing of the credential.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Unauthorized(pub String);
-
 /// The credential of a caller, kept to be verified again while a lock is held for them.
 pub enum Shown {
     Bearer(Box<str>),
@@ -77,30 +78,47 @@ pub enum Shown {
 /// Verifies what callers show. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
-    jwt: Option<Reloaded<Verifier>>,
+    jwt: Option<KeySource>,
     api_tokens: ApiTokens,
+    cookie_name: CookieName,
 }
 
 impl Authenticator {
     pub fn new(config: &AuthConfig) -> Authenticator {
-        Authenticator { jwt: config.jwt.clone(), api_tokens: config.api_tokens.clone() }
+        let AuthConfig { jwt, api_tokens, cookie_name, .. } = config;
+        Authenticator { jwt: jwt.clone(), api_tokens: api_tokens.clone(), cookie_name: cookie_name.clone() }
     }
 
     /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
-    /// anonymous only where nothing is shown.
-    pub fn principal(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
+    /// anonymous only where nothing is shown. Waits for a key that is not known yet.
+    pub async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
+        self.with_fresh_keys(|| self.principal_now(headers)).await
+    }
+
+    /// Asks once more, with the keys that there are by then, where a token names a key that is not known.
+    async fn with_fresh_keys<T>(&self, ask: impl Fn() -> Result<T, Unauthorized>) -> Result<T, Unauthorized> {
+        match (ask(), self.jwt.as_ref().and_then(KeySource::set)) {
+            (Err(Unauthorized::UnknownKey(_)), Some(set)) => {
+                set.fetch_again().await;
+                ask()
+            }
+            (answer, _) => answer,
+        }
+    }
+
+    /// Who is asking by the keys that are known.
+    pub fn principal_now(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
         let mut authorizations = values(headers, AUTHORIZATION);
-        let Some(value) = authorizations.next() else { return self.by_cookies(cookies(headers)) };
+        let Some(value) = authorizations.next() else { return self.by_cookies(self.cookie_name.values(headers)) };
         if authorizations.next().is_some() {
-            return Err(Unauthorized("two Authorization headers".to_owned()));
+            return Err(refused("two Authorization headers"));
         }
         let token = value.to_str().ok().and_then(bearer);
-        let principal = self.by_bearer(
-            token.ok_or_else(|| Unauthorized("the Authorization header holds no bearer token".to_owned()))?,
-        )?;
-        match (&principal, self.by_cookies(cookies(headers))?) {
+        let principal =
+            self.by_bearer(token.ok_or_else(|| refused("the Authorization header holds no bearer token"))?)?;
+        match (&principal, self.by_cookies(self.cookie_name.values(headers))?) {
             (Principal::User(user), Principal::User(other)) if user.id != other.id => {
-                Err(Unauthorized(format!("a bearer token and a cookie `{COOKIE_NAME}` of two users")))
+                Err(refused(format!("a bearer token and a cookie `{}` of two users", self.cookie_name)))
             }
             _ => Ok(principal),
         }
@@ -114,25 +132,25 @@ impl Authenticator {
     /// The name of the API token in the header that Dapr's clients send it in; an error where something else stands
     /// there, or where what is shown beside it is no good. Without an API token the header is not for us; of two the
     /// first counts, as with Dapr.
-    pub fn dapr_system(&self, headers: &HeaderMap) -> Result<Option<TokenName>, Unauthorized> {
+    pub async fn dapr_system(&self, headers: &HeaderMap) -> Result<Option<TokenName>, Unauthorized> {
         let Some(token) = headers.get(DAPR_API_TOKEN).filter(|_| self.has_api_token()) else { return Ok(None) };
         match token.to_str().ok().and_then(|token| self.api_tokens.name_of(token)) {
-            Some(name) => self.principal(headers).map(|_| Some(name)),
-            None => Err(Unauthorized(format!("the header {DAPR_API_TOKEN} does not hold an API token"))),
+            Some(name) => self.principal(headers).await.map(|_| Some(name)),
+            None => Err(refused(format!("the header {DAPR_API_TOKEN} does not hold an API token"))),
         }
     }
 
-    /// The claims of the cookies alone, for the dialect that knows no other identity.
-    pub fn cookie_claims(&self, headers: &HeaderMap) -> Result<Claims, Unauthorized> {
-        let claims = self.claims_of(cookies(headers))?;
-        claims.ok_or_else(|| Unauthorized(format!("no cookie `{COOKIE_NAME}`")))
+    /// The claims of the cookies alone, for the dialect that knows no other identity. Waits for a key that is not known yet.
+    pub async fn cookie_claims(&self, headers: &HeaderMap) -> Result<Claims, Unauthorized> {
+        let claims = self.with_fresh_keys(|| self.claims_of(self.cookie_name.values(headers))).await?;
+        claims.ok_or_else(|| refused(format!("no cookie `{}`", self.cookie_name)))
     }
 
     /// What `headers` show, kept so that it can be verified again.
     pub fn shown(&self, headers: &HeaderMap) -> Shown {
         match headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)) {
             Some(token) => Shown::Bearer(token.into()),
-            None => Shown::Cookies(cookies(headers).map(Into::into).collect()),
+            None => Shown::Cookies(self.cookie_name.values(headers).map(Into::into).collect()),
         }
     }
 
@@ -175,33 +193,35 @@ impl Authenticator {
     /// the one counts that is good for longest. An error where none verifies, `None` where there is none.
     fn claims_of<'a>(&self, cookies: impl Iterator<Item = Cow<'a, str>>) -> Result<Option<Claims>, Unauthorized> {
         let mut found: Option<Claims> = None;
-        let mut refused = None;
+        let mut failed = None;
         for cookie in cookies {
             match self.verify(&cookie) {
-                Err(reason) => refused = refused.or(Some(reason)),
+                // Of several reasons the one that may pass: a key that is not known yet.
+                Err(reason @ Unauthorized::UnknownKey(_)) => failed = Some(reason),
+                Err(reason) => failed = failed.or(Some(reason)),
                 Ok(claims) if found.as_ref().is_some_and(|found| found.subject != claims.subject) => {
-                    return Err(Unauthorized(format!("cookies `{COOKIE_NAME}` of two users")));
+                    return Err(refused(format!("cookies `{}` of two users", self.cookie_name)));
                 }
                 Ok(claims) if found.as_ref().is_some_and(|found| found.good_until >= claims.good_until) => {}
                 Ok(claims) => found = Some(claims),
             }
         }
-        match (found, refused) {
+        match (found, failed) {
             (None, Some(reason)) => Err(reason),
             (found, _) => Ok(found),
         }
     }
 
     fn verify(&self, token: &str) -> Result<Claims, Unauthorized> {
-        let verifier = self.jwt.as_ref().ok_or_else(|| {
-            Unauthorized("no JWT key is set; set --jwt-secret-file or --jwt-public-key-file".to_owned())
+        let keys = self.jwt.as_ref().ok_or_else(|| {
+            refused("no JWT key is set; set --jwks-url, --jwks-file, --jwt-public-key-file or --jwt-secret-file")
         })?;
-        verifier.now().verify(token).map_err(Unauthorized)
+        keys.now()?.verify(token)
     }
 }
 
 fn user(claims: Claims, credential: Credential) -> Result<User, Unauthorized> {
-    let id = claims.subject.ok_or_else(|| Unauthorized("the token names no user in `sub`".to_owned()))?;
+    let id = claims.subject.ok_or_else(|| refused("the token names no user in `sub`"))?;
     Ok(User {
         id,
         label: claims.label,
@@ -221,44 +241,9 @@ fn borrowed(texts: &[Box<str>]) -> impl Iterator<Item = Cow<'_, str>> {
     texts.iter().map(|text| Cow::Borrowed(&**text))
 }
 
-/// The cookies of our name, whatever bytes others hold. A value in quotes is taken without them (RFC 6265, 4.1.1).
-fn cookies(headers: &HeaderMap) -> impl Iterator<Item = Cow<'_, str>> {
-    values(headers, COOKIE)
-        .map(|value| String::from_utf8_lossy(value.as_bytes()))
-        .flat_map(Cookie::split_parse)
-        .filter_map(Result::ok)
-        .filter(|cookie| cookie.name() == COOKIE_NAME)
-        .map(|cookie| Cow::Owned(cookie.value_trimmed().to_owned()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hyper::header::HeaderValue;
-
-    fn cookie_in(value: impl AsRef<[u8]>) -> Option<String> {
-        let mut headers = HeaderMap::new();
-        headers.insert(COOKIE, HeaderValue::from_bytes(value.as_ref()).expect("a header value"));
-        cookies(&headers).next().map(Cow::into_owned)
-    }
-
-    #[test]
-    fn the_cookie_is_found_among_others_quoted_or_not() {
-        assert_eq!(cookie_in("a=b; refreshToken=x.y.z; c=d").as_deref(), Some("x.y.z"));
-        assert_eq!(cookie_in("a=b;refreshToken=\"x.y.z\";c=d").as_deref(), Some("x.y.z"));
-        assert_eq!(cookie_in("; =;; refreshToken=x").as_deref(), Some("x"));
-        assert_eq!(cookie_in("name=Jürgen; refreshToken=x").as_deref(), Some("x"));
-        assert_eq!(cookie_in(b"name=\xff; refreshToken=x").as_deref(), Some("x"));
-        assert_eq!(cookie_in("refreshtoken=x; xrefreshToken=y"), None);
-    }
-
-    #[test]
-    fn every_cookie_of_the_name_is_found_in_whichever_header() {
-        let mut headers = HeaderMap::new();
-        headers.append(COOKIE, HeaderValue::from_static("refreshToken=a; b=c; refreshToken=d"));
-        headers.append(COOKIE, HeaderValue::from_static("refreshToken=e"));
-        assert_eq!(cookies(&headers).collect::<Vec<_>>(), ["a", "d", "e"]);
-    }
 
     #[test]
     fn only_bearer_tokens_are_read() {

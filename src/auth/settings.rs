@@ -1,13 +1,16 @@
 //! Who is believed, and what callers without a credential may do.
 
-use super::jwt::Verifier;
-use super::{Anonymous, ApiTokens};
-use crate::policy::{Limits, Policy};
+use super::{Anonymous, ApiTokens, CookieName, KeySource};
+use crate::policy::{Limits, Permissions, Policy};
 use crate::secret::Reloaded;
 
 #[derive(Clone, Debug)]
 pub struct AuthConfig {
-    pub jwt: Option<Reloaded<Verifier>>,
+    pub jwt: Option<KeySource>,
+    /// The cookie that carries a user's JWT.
+    pub cookie_name: CookieName,
+    /// Where a JWT lists the permissions of its user, and which of them is the one to manage locks.
+    pub permissions: Permissions,
     pub api_tokens: ApiTokens,
     /// Who may do what; `None`: each caller that is served may do all that `anonymous` and `manage-locks` leave.
     pub policy: Option<Reloaded<Policy>>,

@@ -124,7 +124,9 @@ impl Problem {
         match self.code.as_str() {
             "unauthorized" => "; send credentials with --token-file",
             "forbidden" => "; this needs other permissions, see --token-file",
-            "redis-unavailable" | "redis-refused" | "overloaded" | "draining" | "too-late" => "; retry later",
+            "redis-unavailable" | "redis-refused" | "overloaded" | "draining" | "keys-unavailable" | "too-late" => {
+                "; retry later"
+            }
             "outcome-unknown" => "; check with `lockside show`",
             _ => "",
         }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use super::view::printable;
 use super::{complain, exit, say};
 use crate::lock::Key;
-use crate::policy::{Policy, Subject, UserFacts, Verb, is_token_name};
+use crate::policy::{Permissions, Policy, Subject, UserFacts, Verb, is_token_name};
 use crate::secret::{Reloaded, Unwise};
 
 #[derive(Args, Debug)]
@@ -35,6 +35,10 @@ pub struct PolicyFlags {
     /// The policy file
     #[arg(long, env = "LOCKSIDE_POLICY_FILE", value_name = "FILE")]
     policy_file: Option<String>,
+
+    /// The permission to manage locks, as `serve` has it
+    #[arg(long, env = "LOCKSIDE_PERMISSION", value_name = "WORD", default_value = "manage-locks")]
+    permission: String,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -72,7 +76,7 @@ pub fn run(flags: &PolicyFlags) -> ExitCode {
 fn decided(flags: &PolicyFlags) -> Result<Result<String, String>, Vec<String>> {
     let mut mistakes = Vec::new();
     let mut keep = |mistake: String| mistakes.push(mistake);
-    let policy = policy(flags.policy_file.as_deref()).map_err(&mut keep).ok();
+    let policy = policy(flags.policy_file.as_deref(), &flags.permission).map_err(&mut keep).ok();
     let subject = subject(&flags.subjects).map_err(&mut keep).ok();
     let verb = Verb::parse(&flags.verb).map_err(&mut keep).ok();
     let key = Key::parse(&flags.key).map_err(|error| keep(format!("KEY: {error}"))).ok();
@@ -84,10 +88,12 @@ fn decided(flags: &PolicyFlags) -> Result<Result<String, String>, Vec<String>> {
     Ok(policy.decide(&subject, verb, key.as_str()).map(|allowed| allowed.to_string()).ok_or_else(denied))
 }
 
-fn policy(file: Option<&str>) -> Result<Arc<Policy>, String> {
+fn policy(file: Option<&str>, permission: &str) -> Result<Arc<Policy>, String> {
     let file = file.filter(|file| !file.is_empty());
     let file = file.ok_or_else(|| "--policy-file: which? expected --policy-file FILE".to_owned())?;
-    let read = Reloaded::read("--policy-file", Path::new(file), Policy::parse, Unwise::of_nothing());
+    let permissions = Permissions::managed_by(permission);
+    let parse = move |text: &[u8]| Policy::parse_with(text, &permissions);
+    let read = Reloaded::read("--policy-file", Path::new(file), parse, Unwise::of_nothing());
     read.map(|(policy, _)| policy.now()).map_err(|problem| format!("--policy-file: {problem}"))
 }
 

@@ -222,9 +222,27 @@ pub struct AuthFlags {
     #[arg(long, env = "LOCKSIDE_JWT_SECRET_FILE", value_name = "FILE")]
     pub jwt_secret_file: Option<String>,
 
-    /// PEM file with the public key of RS, PS, ES or EdDSA tokens; the algorithms follow from the key
+    /// PEM file with the public keys of RS, PS, ES or EdDSA tokens, one or more; the algorithms follow from the key
     #[arg(long, env = "LOCKSIDE_JWT_PUBLIC_KEY_FILE", value_name = "FILE")]
     pub jwt_public_key_file: Option<String>,
+
+    /// JWK set with the public keys of RS, PS, ES or EdDSA tokens; keys of no use are skipped
+    #[arg(long, env = "LOCKSIDE_JWKS_FILE", value_name = "FILE")]
+    pub jwks_file: Option<String>,
+
+    /// URL of a JWK set, https, or http of loopback, which is fetched at start, at each --jwks-refresh, and for a token whose
+    /// key is unknown; one that ends in /.well-known/openid-configuration is the discovery document of an issuer, whose name
+    /// every token must have
+    #[arg(long, env = "LOCKSIDE_JWKS_URL", value_name = "URL", hide_env_values = true)]
+    pub jwks_url: Option<String>,
+
+    /// Time between two fetches of --jwks-url, 1s to 24h
+    #[arg(long, env = "LOCKSIDE_JWKS_REFRESH", value_name = "DURATION", default_value = "5m")]
+    pub jwks_refresh: String,
+
+    /// PEM file with the CA certificates for --jwks-url [default: the system's]
+    #[arg(long, env = "LOCKSIDE_JWKS_CA_FILE", value_name = "FILE")]
+    pub jwks_ca_file: Option<String>,
 
     /// The `iss` that every token must name
     #[arg(long, env = "LOCKSIDE_JWT_ISSUER", value_name = "TEXT")]
@@ -233,6 +251,19 @@ pub struct AuthFlags {
     /// The `aud` that every token must name
     #[arg(long, env = "LOCKSIDE_JWT_AUDIENCE", value_name = "TEXT")]
     pub jwt_audience: Option<String>,
+
+    /// Claims that list the permissions of a user, the first that is there: names of claims, or dotted paths such as
+    /// realm_access.roles; may be repeated or comma-separated
+    #[arg(long, env = "LOCKSIDE_PERMISSION_CLAIM", value_name = "LIST", default_value = "permissions,scope")]
+    pub permission_claim: Vec<String>,
+
+    /// The permission to manage locks, which the admin API and force-release ask for
+    #[arg(long, env = "LOCKSIDE_PERMISSION", value_name = "WORD", default_value = "manage-locks")]
+    pub permission: String,
+
+    /// The cookie that carries a user's JWT
+    #[arg(long, env = "LOCKSIDE_COOKIE_NAME", value_name = "NAME", default_value = "refreshToken")]
+    pub cookie_name: String,
 
     /// File with a bearer token that makes a caller a service caller with full access, or with a policy the caller
     /// token:default

@@ -17,8 +17,8 @@ pub use parse::{check_prefix, duration};
 
 pub use crate::api::{DaprStore, ListenConfig};
 pub use crate::audit::AuditConfig;
-use crate::auth::Facts;
 pub use crate::auth::{Anonymous, AuthConfig};
+use crate::auth::{Facts, KeySource};
 pub use crate::election::ElectionConfig;
 pub use crate::lock::LockConfig;
 pub use crate::log::LogConfig;
@@ -95,7 +95,7 @@ impl Config {
         let files = [
             password.as_ref().map(Reloaded::file),
             sentinel_password.as_ref().map(Reloaded::file),
-            auth.jwt.as_ref().map(Reloaded::file),
+            auth.jwt.as_ref().map(KeySource::file),
             auth.policy.as_ref().map(Reloaded::file),
         ];
         files.into_iter().flatten().flatten().chain(auth.api_tokens.files()).collect()
@@ -123,7 +123,8 @@ impl Config {
                 flag,
                 format!(
                     "`{exposed}` can be reached from other machines and no authentication is configured; set \
-                     --jwt-secret-file, --jwt-public-key-file, --api-token-file or --api-tokens-dir, or add --insecure"
+                     --jwks-url, --jwks-file, --jwt-public-key-file, --jwt-secret-file, --api-token-file or \
+                     --api-tokens-dir, or add --insecure"
                 ),
             );
         }

@@ -1,22 +1,11 @@
 //! Asks the app whether it is healthy, as `--elect-while` says.
 
-use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Empty;
-use hyper::client::conn::http1;
-use hyper::header::{HOST, USER_AGENT};
-use hyper::{Request, Uri};
-use hyper_util::rt::TokioIo;
-use rustls::pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_rustls::TlsConnector;
-use url::{Position, Url};
+use url::Url;
 
+use crate::http_client;
 use crate::redis::Tls;
 
 /// So many failures in a row make an app unhealthy.
@@ -57,33 +46,6 @@ pub async fn watch(url: Url, tls: Option<Tls>, every: Duration, tell: watch::Sen
 
 /// One request; an error that says what is wrong unless it is answered with a success.
 async fn ask(url: &Url, tls: Option<&Tls>) -> Result<(), String> {
-    let host = url.host_str().unwrap_or_default();
-    let port = url.port_or_known_default().unwrap_or(80);
-    let stream = TcpStream::connect((host.trim_matches(['[', ']']), port)).await.map_err(|error| error.to_string())?;
-    let Some(tls) = tls else { return speak(url, stream).await };
-    let name = ServerName::try_from(host.trim_matches(['[', ']']).to_owned()).map_err(|error| error.to_string())?;
-    let connector = TlsConnector::from(Arc::new(tls.client()));
-    let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
-    speak(url, stream).await
-}
-
-async fn speak(url: &Url, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<(), String> {
-    let begun = http1::handshake(TokioIo::new(stream)).await;
-    let (mut sender, connection) = begun.map_err(|error| error.to_string())?;
-    let path = &url[Position::BeforePath..Position::AfterQuery];
-    let request = Request::builder()
-        .uri(path.parse::<Uri>().map_err(|error| error.to_string())?)
-        .header(HOST, &url[Position::BeforeHost..Position::AfterPort])
-        .header(USER_AGENT, concat!("lockside/", env!("CARGO_PKG_VERSION")))
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let mut asking = pin!(sender.send_request(request));
-    let answered = tokio::select! {
-        answered = &mut asking => answered,
-        // An app may close it with its answer, which is there all the same.
-        _ = connection => asking.await,
-    };
-    let answered = answered.map_err(|error| error.to_string())?;
-    let status = answered.status();
+    let status = http_client::status(url, tls).await?;
     if status.is_success() { Ok(()) } else { Err(format!("it answered {status}")) }
 }

@@ -4,14 +4,14 @@ use std::sync::LazyLock;
 
 use hyper::HeaderMap;
 use hyper::header::{AUTHORIZATION, COOKIE, HeaderName, HeaderValue};
-use jsonwebtoken::{EncodingKey, Header, encode};
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
-use super::jwt::{JwtKeys, Verifier};
-use super::{Authenticator, Principal};
+use super::jwt::{ClaimRules, JwtKeys, Verifier};
+use super::{Authenticator, CookieName, KeySource, Principal};
 use crate::auth::{ApiTokens, AuthConfig};
 use crate::fuzz::{parts, text};
-use crate::policy::Limits;
+use crate::policy::{Limits, Permissions};
 use crate::secret::{Reloaded, Secret};
 
 const SECRET: &str = "a secret of at least thirty-two bytes";
@@ -20,7 +20,9 @@ const API_TOKEN: &str = "an api token that nobody guesses";
 static AUTHENTICATOR: LazyLock<Authenticator> = LazyLock::new(|| {
     let keys = JwtKeys::from_secret(SECRET.as_bytes()).expect("a secret");
     Authenticator::new(&AuthConfig {
-        jwt: Some(Reloaded::fixed(Verifier::new(keys, None, None))),
+        jwt: Some(KeySource::File(Reloaded::fixed(Verifier::new(keys, &ClaimRules::default())))),
+        cookie_name: CookieName::default(),
+        permissions: Permissions::default(),
         api_tokens: ApiTokens::new(Some(Reloaded::fixed(Secret::new(API_TOKEN))), None),
         policy: None,
         limits: Limits::default(),
@@ -73,11 +75,36 @@ pub fn credentials(data: &[u8]) {
     }
 }
 
+/// A set is refused with a reason, or has keys of algorithms for key pairs alone: no bytes of it are a secret that signs
+/// tokens, and a key of no use beside its keys changes nothing.
+pub fn key_set(data: &[u8]) {
+    let keys = match JwtKeys::from_jwk_set(data) {
+        Ok(keys) => keys,
+        Err(problem) => return assert!(problem.contains("expected"), "{problem}"),
+    };
+    for key in &keys.keys {
+        let is_symmetric = |it: &Algorithm| matches!(it, Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512);
+        assert!(!key.algorithms.is_empty() && !key.algorithms.iter().any(is_symmetric), "{key:?}");
+    }
+    let mut set: Value = serde_json::from_slice(data).expect("it was read");
+    let known = set["keys"].as_array_mut().expect("it has keys");
+    known.insert(0, json!({"kty": "oct", "k": "AAAA"}));
+    let more = JwtKeys::from_jwk_set(set.to_string().as_bytes()).expect("the same keys");
+    assert_eq!(more.keys.len(), keys.keys.len(), "{set}");
+
+    let verifier = Verifier::new(keys, &ClaimRules::default());
+    let claims = json!({"sub": "a", "exp": 32_503_680_000_u64});
+    for secret in [data, data.trim_ascii(), &data[..data.len().min(32)]] {
+        let token = encode(&Header::default(), &claims, &EncodingKey::from_secret(secret)).expect("signed");
+        assert!(verifier.verify(&token).is_err(), "{token}");
+    }
+}
+
 /// Who shows this; `None` for a credential that is refused, or that no header can hold.
 fn principal(header: &HeaderName, shown: &[u8]) -> Option<Principal> {
     let mut headers = HeaderMap::new();
     headers.insert(header.clone(), HeaderValue::from_bytes(shown).ok()?);
-    AUTHENTICATOR.principal(&headers).ok()
+    AUTHENTICATOR.principal_now(&headers).ok()
 }
 
 fn is_somebody(principal: Option<&Principal>) -> bool {

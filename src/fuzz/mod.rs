@@ -2,7 +2,7 @@
 //! a few. Each panics where it does not hold. Not a part of what ships.
 
 pub use crate::api::fuzz::{admin, dapr, dapr_grpc, leases, native, path, query};
-pub use crate::auth::fuzz::credentials;
+pub use crate::auth::fuzz::{credentials, key_set};
 pub use crate::config::fuzz::{environment, redis_url};
 pub use crate::lock::fuzz::{record, rows};
 pub use crate::policy::fuzz::policy;
@@ -25,12 +25,13 @@ mod tests {
     type Property = fn(&[u8]);
 
     /// Each property, by the name of its target.
-    const TABLE: [(&str, Property); 13] = [
+    const TABLE: [(&str, Property); 14] = [
         ("admin", admin),
         ("credentials", credentials),
         ("dapr", dapr),
         ("dapr_grpc", dapr_grpc),
         ("environment", environment),
+        ("key_set", key_set),
         ("leases", leases),
         ("native", native),
         ("path", path),

@@ -20,7 +20,7 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 25] = [
+const TARGETS: [(&str, &str); 26] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("audit", "lockside.audit"),
@@ -33,6 +33,7 @@ const TARGETS: [(&str, &str); 25] = [
     ("election", "lockside.election"),
     ("hold", "lockside.api"),
     ("headers", "lockside.api"),
+    ("http_client", "lockside.server"),
     ("json", "lockside.api"),
     ("lock", "lockside.lock"),
     ("log", "lockside.server"),

@@ -2,7 +2,7 @@
 //! allows is denied. Knows no HTTP and no Redis: it is given a subject, a verb and a key, and decides.
 //!
 //! Architecture invariant: no line denies and no line goes before another, so that removing one never allows more. The
-//! one exception is the built-in line for `manage-locks`, which stands only while no line of the file names
+//! one exception is the built-in line for `--permission`, which stands only while no line of the file names
 //! `force-release`.
 
 #[cfg(any(test, fuzzing))]
@@ -11,6 +11,7 @@ pub mod fuzz;
 mod limits;
 mod parse;
 mod pattern;
+mod permissions;
 mod subject;
 #[cfg(test)]
 mod tests;
@@ -19,13 +20,11 @@ mod words;
 use std::fmt::{self, Display, Formatter};
 
 pub use limits::Limits;
+pub use permissions::Permissions;
 pub use subject::{Subject, UserFacts, is_token_name};
 
 use pattern::Pattern;
 use subject::Who;
-
-/// The permission that the built-in line is about.
-const MANAGE_LOCKS: &str = "manage-locks";
 
 /// What a caller may do with a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,6 +60,7 @@ impl Verb {
 pub struct Policy {
     rules: Vec<Rule>,
     limits: Vec<(Who, Limits)>,
+    permissions: Permissions,
 }
 
 #[derive(Clone, Debug)]
@@ -82,16 +82,21 @@ pub struct Allowed<'a> {
 impl Policy {
     /// From what a file holds. The error names every mistake with its line.
     pub fn parse(content: &[u8]) -> Result<Policy, String> {
+        Policy::parse_with(content, &Permissions::default())
+    }
+
+    /// From what a file holds, for users whose tokens list permissions so.
+    pub fn parse_with(content: &[u8], permissions: &Permissions) -> Result<Policy, String> {
         let parse::Lines { mut rules, limits } = parse::lines(content).map_err(|mistakes| mistakes.join("; "))?;
         if !rules.iter().any(|rule| rule.verbs.contains(&Verb::ForceRelease)) {
             rules.push(Rule {
                 line: None,
-                who: Who::Permission(MANAGE_LOCKS.to_owned()),
+                who: Who::Permission(permissions.manage_locks().as_ref().to_owned()),
                 verbs: vec![Verb::ForceRelease],
                 patterns: vec![Pattern::everything()],
             });
         }
-        Ok(Policy { rules, limits })
+        Ok(Policy { rules, limits, permissions: permissions.clone() })
     }
 
     /// The API tokens that it names, by rules or by limits.
@@ -144,14 +149,15 @@ impl Policy {
     /// counts.
     pub fn limits(&self, subject: &Subject) -> Limits {
         let all = |is_any: bool| {
-            let of_these = self.limits.iter().filter(|(who, _)| who.is_any() == is_any && who.is(subject));
+            let of_these =
+                self.limits.iter().filter(|(who, _)| who.is_any() == is_any && who.is(subject, &self.permissions));
             of_these.fold(Limits::default(), |lowest, (_, limits)| lowest.lower(*limits))
         };
         all(false).or(all(true))
     }
 
     fn of(&self, subject: &Subject, verb: Verb) -> impl Iterator<Item = &Rule> {
-        self.rules.iter().filter(move |rule| rule.verbs.contains(&verb) && rule.who.is(subject))
+        self.rules.iter().filter(move |rule| rule.verbs.contains(&verb) && rule.who.is(subject, &self.permissions))
     }
 }
 

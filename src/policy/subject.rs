@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::permissions::{Permissions, lists};
 use super::words::{self, Char};
 
 /// Longest name of an API token, bytes.
@@ -49,14 +50,9 @@ impl Subject {
 }
 
 impl UserFacts {
-    /// Whether the user has a permission, in `permissions` or else in `scope`: an array, or words in a text.
-    fn is_permitted(&self, permission: &str) -> bool {
-        let given = |name| self.claims.get(name).filter(|value| !value.is_null());
-        match given("permissions").or_else(|| given("scope")) {
-            Some(Value::String(words)) => words.split(' ').any(|word| word == permission),
-            Some(Value::Array(values)) => values.iter().any(|value| value.as_str() == Some(permission)),
-            _ => false,
-        }
+    /// Whether the token lists a permission of the user.
+    fn is_permitted(&self, permission: &str, permissions: &Permissions) -> bool {
+        permissions.granted(&self.claims).is_some_and(|granted| lists(granted, permission))
     }
 }
 
@@ -128,13 +124,14 @@ impl Who {
         matches!(self, Who::AnyUser | Who::AnyToken)
     }
 
-    pub fn is(&self, subject: &Subject) -> bool {
+    /// Whether it is about this caller, whose token lists `permissions` where these say.
+    pub fn is(&self, subject: &Subject, permissions: &Permissions) -> bool {
         match (self, subject) {
             (Who::AnyUser, Subject::User(_))
             | (Who::AnyToken, Subject::Token(_))
             | (Who::Anonymous, Subject::Anonymous) => true,
             (Who::User(id), Subject::User(user)) => user.sub.as_deref() == Some(id),
-            (Who::Permission(word), Subject::User(user)) => user.is_permitted(word),
+            (Who::Permission(word), Subject::User(user)) => user.is_permitted(word, permissions),
             (Who::Claim(name, value), Subject::User(_)) => subject.claim(name).iter().any(|found| found == value),
             (Who::Token(name), Subject::Token(token)) => **token == **name,
             _ => false,

@@ -79,7 +79,7 @@ impl Inspector {
         // Not where Redis takes no writes: one more refusal would count against its connection.
         let is_blocked = inspected.of_servers.iter().any(|(_, findings)| findings.iter().any(|finding| finding.blocks));
         if !is_blocked {
-            match self.locks.is_mixed(RAW_MARK_KEPT_MS).await {
+            match self.locks.disagree_on_raw_keys(RAW_MARK_KEPT_MS).await {
                 Ok(false) => {}
                 Ok(true) => findings.push(Finding::new(
                     Warning::RawKeys,

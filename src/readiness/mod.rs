@@ -14,6 +14,7 @@ mod watch;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
+use crate::auth::KeySet;
 use crate::metrics::Metrics;
 use crate::redis::{Health, Redis};
 pub use clock_steps::apart_us;
@@ -30,6 +31,8 @@ pub struct Readiness {
     threads: Mutex<Vec<Health>>,
     known: Mutex<Known>,
     redis: Redis,
+    /// The keys of JWTs, where they are fetched.
+    keys: Option<KeySet>,
     metrics: Arc<Metrics>,
 }
 
@@ -65,11 +68,11 @@ pub struct Servers {
 }
 
 impl Readiness {
-    pub fn new(redis: Redis, metrics: Arc<Metrics>) -> Readiness {
+    pub fn new(redis: Redis, keys: Option<KeySet>, metrics: Arc<Metrics>) -> Readiness {
         for warning in Warning::ALL {
             metrics.redis_warning.with_label_values(&[warning.code()]).set(0);
         }
-        Readiness { health: redis.health(), threads: Mutex::default(), known: Mutex::default(), redis, metrics }
+        Readiness { health: redis.health(), threads: Mutex::default(), known: Mutex::default(), redis, keys, metrics }
     }
 
     /// Why no lock can be granted now, if none can.
@@ -106,6 +109,10 @@ impl Readiness {
         if !findings.iter().any(|finding| finding.warning == Warning::Rights) {
             findings.extend(self.refusal(known.probes.refused()));
         }
+        findings.extend(self.keys.as_ref().and_then(KeySet::lack).map(|lack| {
+            let text = format!("{lack}; requests with a JWT are answered 503 keys-unavailable");
+            Finding::new(Warning::JwtKeys, text)
+        }));
         Some(findings)
     }
 

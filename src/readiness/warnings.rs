@@ -41,6 +41,7 @@ table! {
     ClockStep "clock-step",
     Rights "rights",
     RawKeys "raw-keys",
+    JwtKeys "jwt-keys",
     Unknown "unknown",
 }
 

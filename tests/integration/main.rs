@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, reason = "a test may say what it measured")]
 
 mod harness;
+mod keys;
 
 mod alone;
 mod api;

@@ -11,7 +11,7 @@ const FLOORS: [&[&str]; 17] = [
     &["audit"],
     &["server"],
     &["redis"],
-    &["policy"],
+    &["http_client", "policy"],
     &["auth"],
     &["directory"],
     &["lock"],

@@ -126,9 +126,10 @@ export interface Problem {
   readonly status?: number;
 }
 
-const UNAVAILABLE = new Set(
-  "too-many-waiters too-many-requests quota-exceeded overloaded draining redis-unavailable redis-refused too-late".split(" "),
-);
+const UNAVAILABLE = new Set([
+  ..."too-many-waiters too-many-requests quota-exceeded overloaded draining keys-unavailable".split(" "),
+  ..."redis-unavailable redis-refused too-late".split(" "),
+]);
 
 /** The message of a LockHeld. */
 export function heldBy(key: string, { holder, state, sharedBy = 0 }: Omit<HeldDetails, "key">): string | undefined {

@@ -151,7 +151,7 @@ async fn release(cx: &Context, caller: &Caller, key: Key, owner: Owner) -> Resul
 
 /// Admits service callers, as the native API does, and callers with Dapr's API token.
 async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
-    if let Some(name) = cx.authenticator.dapr_system(request.headers())? {
+    if let Some(name) = cx.authenticator.dapr_system(request.headers()).await? {
         asked_by_token(&name);
         return Ok(cx.service(name));
     }

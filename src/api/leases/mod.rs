@@ -11,7 +11,7 @@ use serde::Deserialize;
 use super::body;
 use super::caller::Caller;
 use super::context::Context;
-use super::failure::{Denial, Failure};
+use super::failure::Failure;
 use super::known;
 use super::language::Language;
 use super::pagination::{self, Bounds, Form, Page, Text};
@@ -142,7 +142,7 @@ pub async fn remove(
         return Err(if caller.rights.are_ruled() {
             unseen(&caller, Verb::ForceRelease)
         } else {
-            Failure::Forbidden(Denial::Permission)
+            Failure::Forbidden(cx.lacks_permission())
         });
     }
     let token = token_in(&token)?.ok_or(Failure::NoSuchLease)?;

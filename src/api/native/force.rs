@@ -25,7 +25,7 @@ pub async fn force(
     token: Option<Token>,
     reason: Option<&str>,
 ) -> Result<Response, Failure> {
-    caller.need_force(&key)?;
+    caller.need_force(cx, &key)?;
     let target = match token {
         Some(token) => Target::Lease(LeaseRef::KeyToken(key.clone(), token)),
         None => Target::Key(key.clone()),

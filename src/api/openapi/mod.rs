@@ -1,7 +1,7 @@
-//! `GET /openapi.json`: every API in one OpenAPI 3.1 document. Its text is `openapi.json`; only the limits and the names of
-//! Dapr's lock stores are set to those of this process. Needs no credential: nothing in it is secret.
+//! `GET /openapi.json`: every API in one OpenAPI 3.1 document. Its text is `openapi.json`; only the limits, the names of
+//! Dapr's lock stores, of the cookie and of the permission to manage locks are set to those of this process. Needs no credential: nothing in it is secret.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use hyper::header::{CONTENT_TYPE, ETAG, HeaderValue};
@@ -10,11 +10,20 @@ use serde_json::json;
 
 use crate::api::etag::is_known;
 use crate::api::settings::DaprStore;
+use crate::auth::CookieName;
 use crate::lock::LockConfig;
 use crate::server::{Body, Response};
 
 /// The document with the settings of a process that is started without flags.
 const DOCUMENT: &str = include_str!("openapi.json");
+
+/// Names that flags choose. None has a character that JSON escapes.
+pub struct Words {
+    /// Of the cookie that carries a user's JWT.
+    pub cookie_name: CookieName,
+    /// Of the permission to manage locks.
+    pub manage_locks: Arc<str>,
+}
 
 /// The document of one process, made when it is first asked for.
 #[derive(Default)]
@@ -28,9 +37,9 @@ struct Made {
 
 impl Document {
     /// The document, or 304 if the client has it already.
-    pub fn answer(&self, limits: &LockConfig, stores: &[DaprStore], asked: &HeaderMap) -> Response {
+    pub fn answer(&self, limits: &LockConfig, stores: &[DaprStore], words: &Words, asked: &HeaderMap) -> Response {
         let Made { text, etag } = self.0.get_or_init(|| {
-            let text = Bytes::from(with_settings(limits, stores));
+            let text = Bytes::from(with_settings(limits, stores, words));
             let etag = format!("\"{:08x}-{:x}\"", crc32fast::hash(&text), text.len());
             Made { text, etag: HeaderValue::try_from(etag).expect("hexadecimal digits fit a header") }
         });
@@ -49,7 +58,7 @@ impl Document {
 }
 
 /// The document with these settings in place of the defaults.
-fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
+fn with_settings(limits: &LockConfig, stores: &[DaprStore], words: &Words) -> String {
     let names = stores.iter().map(|store| store.name.as_str()).collect::<Vec<_>>();
     // Without a store no name is right, and openapi-python-client makes no client of an empty enumeration.
     let one_of = if names.is_empty() { "\"minLength\": 1".to_owned() } else { format!("\"enum\": {}", json!(names)) };
@@ -61,6 +70,9 @@ fn with_settings(limits: &LockConfig, stores: &[DaprStore]) -> String {
         ("30000 (its --default-ttl)", format!("{} (its --default-ttl)", limits.default_ttl.as_ms())),
         ("\"enum\": [\"lockstore\"]", one_of),
         ("\"example\": \"lockstore\"", format!("\"example\": {}", json!(names.first().unwrap_or(&"lockstore")))),
+        ("\"name\": \"refreshToken\"", format!("\"name\": \"{}\"", words.cookie_name)),
+        ("cookie `refreshToken`", format!("cookie `{}`", words.cookie_name)),
+        ("manage-locks", words.manage_locks.as_ref().to_owned()),
     ];
     let found = settings.iter().flat_map(|(stands, now)| DOCUMENT.match_indices(stands).map(move |it| (it, now)));
     let mut found = found.collect::<Vec<_>>();

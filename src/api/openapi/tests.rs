@@ -14,6 +14,7 @@ use crate::api::failure::{Denial, Failure, Queue};
 use crate::api::fuzz::limits;
 use crate::api::language::Language;
 use crate::api::route::{DaprCall, Dialect, Route, resolve};
+use crate::auth::CookieName;
 use crate::lock::{Expiry, Holder, Key, Lease, Mode, Owner, Sharing, Terms, Token, Ttl};
 use crate::policy::Verb;
 use crate::quota::{Exceeded, Limit};
@@ -42,9 +43,10 @@ fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
     let ttl = |ms| Ttl::from_ms(ms, 86_400_000).expect("within the range");
     let mut limits = limits();
     let store = |name: &str| DaprStore { name: name.to_owned(), prefix: "p".to_owned() };
-    assert_eq!(with_settings(&limits, &[store("lockstore")]), DOCUMENT, "without flags");
+    let words = Words { cookie_name: CookieName::default(), manage_locks: "manage-locks".into() };
+    assert_eq!(with_settings(&limits, &[store("lockstore")], &words), DOCUMENT, "without flags");
 
-    let without_stores: Value = serde_json::from_str(&with_settings(&limits, &[])).expect("JSON");
+    let without_stores: Value = serde_json::from_str(&with_settings(&limits, &[], &words)).expect("JSON");
     let name = &without_stores["components"]["parameters"]["Store"]["schema"];
     assert_eq!(name, &json!({"type": "string", "minLength": 1}), "no empty enumeration");
 
@@ -52,7 +54,7 @@ fn the_version_the_limits_and_the_stores_are_those_of_the_process() {
     for (default_ttl_ms, max_ttl_ms, max_wait_ms) in [(4000, 5999, 7000), (86_400, 600_000, 86_400_000)] {
         let max_hold_ms = Some(max_ttl_ms + 1);
         limits = LockConfig { default_ttl: ttl(default_ttl_ms), max_ttl_ms, max_wait_ms, max_hold_ms, ..limits };
-        let served = with_settings(&limits, &[store("a"), store("\"")]);
+        let served = with_settings(&limits, &[store("a"), store("\"")], &words);
         let served: Value = serde_json::from_str(&served).expect("JSON");
         let stores = &served["components"]["parameters"]["Store"];
         assert_eq!((&stores["schema"]["enum"], &stores["example"]), (&json!(["a", "\""]), &json!("a")));
@@ -174,8 +176,9 @@ fn failures() -> Vec<Failure> {
         Failure::NoStores,
         Failure::NoSuchElection("this sidecar takes part in no election `nope`; its elections: jobs".to_owned()),
         Failure::Unauthorized(log()),
+        Failure::KeysUnavailable(log()),
         Failure::Proxied,
-        Failure::Forbidden(Denial::Permission),
+        Failure::Forbidden(Denial::permission("manage-locks")),
         Failure::Forbidden(Denial::Policy(Verb::Lock)),
         Failure::Forbidden(Denial::Host),
         Failure::NoSuchUser("for the log"),

@@ -88,7 +88,7 @@ async fn first(cx: &Context, asked: &Page, rights: &Rights) -> Result<(Vec<Liste
 fn refused(cx: &Context, request: &Request<Incoming>, failure: Failure) -> Content {
     match failure {
         Failure::Unauthorized(_) | Failure::Proxied => {
-            Content::SignedOut { is_refused: cx.authenticator.principal(request.headers()).is_err() }
+            Content::SignedOut { is_refused: cx.authenticator.principal_now(request.headers()).is_err() }
         }
         Failure::Forbidden(_) | Failure::NoSuchUser(_) => Content::NotAllowed(failure),
         _ => Content::Unavailable(failure),

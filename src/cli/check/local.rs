@@ -28,7 +28,7 @@ pub fn policy(auth: &AuthConfig) -> Check {
         return Check::warn(
             Name::Policy,
             "the policy names users, and without a JWT key no caller is one",
-            "set --jwt-secret-file or --jwt-public-key-file, or leave those lines out",
+            "set --jwks-url, --jwks-file, --jwt-public-key-file or --jwt-secret-file, or leave those lines out",
         );
     }
     Check::ok(Name::Policy, format!("rules: {}; each API token that they name is there", policy.rules()))

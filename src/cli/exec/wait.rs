@@ -37,7 +37,9 @@ pub async fn acquire(sidecar: &Sidecar, flags: &ExecFlags) -> Result<(Hold, Leas
             Failure::Refused(problem) => match problem.code.as_str() {
                 "wait-timeout" => Some(Duration::ZERO),
                 "held" | "too-many-waiters" | "overloaded" | "redis-unavailable" | "redis-refused" | "too-late"
-                | "outcome-unknown" | "draining" => Some(Duration::from_secs(problem.retry_after.unwrap_or(1).max(1))),
+                | "outcome-unknown" | "draining" | "keys-unavailable" => {
+                    Some(Duration::from_secs(problem.retry_after.unwrap_or(1).max(1)))
+                }
                 // The sidecar's --max-wait is shorter: wait in smaller parts.
                 "bad-request" if problem.detail.starts_with("waitMs") && wait > Duration::from_secs(1) => {
                     longest = wait / 2;

@@ -1,62 +1,32 @@
-//! From the flags of authentication to settings: keys, API tokens, the policy, and callers without credentials.
+//! From the flags of authentication to settings: API tokens, the policy, and callers without credentials. The keys
+//! of JWTs are in `jwt.rs`.
 
 use std::path::Path;
 
 use super::{Check, given, millis, or_none};
-use crate::auth::jwt::{JwtKeys, Verifier};
-use crate::auth::{Anonymous, ApiTokens, AuthConfig, TokenFolder, bearer_token, unwise_if_short};
+use crate::auth::{Anonymous, ApiTokens, AuthConfig, CookieName, TokenFolder, bearer_token, unwise_if_short};
 use crate::config::flags::{AuthFlags, QuotaFlags};
 use crate::policy::{Limits, Policy};
-use crate::secret::{OPEN_TO_OTHERS, Unwise, WRITABLE_BY_OTHERS};
+use crate::secret::{Unwise, WRITABLE_BY_OTHERS};
 
 impl Check {
     pub fn auth(&mut self, flags: &AuthFlags, quotas: &QuotaFlags) -> Option<AuthConfig> {
-        let secret_file = given(&flags.jwt_secret_file).map(Path::new);
-        let public_file = given(&flags.jwt_public_key_file).map(Path::new);
-        if secret_file.is_some() && public_file.is_some() {
-            self.mistake("--jwt-secret-file", "given together with --jwt-public-key-file; expected one of them");
-        }
-        let (issuer, audience) = (given(&flags.jwt_issuer), given(&flags.jwt_audience));
-        let policy_file = given(&flags.policy_file).map(Path::new);
-        let keeps_claims = policy_file.is_some();
-        let verifier = |keys: fn(&[u8]) -> Result<JwtKeys, String>| {
-            let (issuer, audience) = (issuer.map(str::to_owned), audience.map(str::to_owned));
-            move |content: &[u8]| -> Result<Verifier, String> {
-                let verifier = Verifier::new(keys(content)?, issuer.as_deref(), audience.as_deref());
-                Ok(verifier.keeping_claims(keeps_claims))
-            }
-        };
-        let wary = |mode| Unwise { mode, value: Verifier::warning };
-        let secret = secret_file
-            .map(|file| self.followed("--jwt-secret-file", file, verifier(JwtKeys::from_secret), wary(OPEN_TO_OTHERS)));
-        let public = public_file.map(|file| {
-            self.followed("--jwt-public-key-file", file, verifier(JwtKeys::from_public_pem), wary(WRITABLE_BY_OTHERS))
-        });
-        let jwt = secret.or(public);
-        if jwt.is_some() && issuer.is_none() && audience.is_none() {
-            self.notes.push(
-                "--jwt-issuer and --jwt-audience are not set: every token that the JWT key verifies is accepted, of any \
-                 issuer and for any service"
-                    .to_owned(),
-            );
-        }
-        if jwt.is_none() {
-            for (flag, value) in [("--jwt-issuer", issuer), ("--jwt-audience", audience)] {
-                if value.is_some() {
-                    self.mistake(flag, "given without a key; add --jwt-secret-file or --jwt-public-key-file");
-                }
-            }
-        }
+        let rules = self.claim_rules(flags);
+        let jwt = self.jwt(flags, &rules);
         let api_tokens = self.api_tokens(flags);
-        let policy = policy_file.map(|file| {
+        let policy = given(&flags.policy_file).map(Path::new).map(|file| {
             let wary = Unwise { mode: WRITABLE_BY_OTHERS, value: |_| None };
-            self.followed("--policy-file", file, Policy::parse, wary)
+            let permissions = rules.permissions.clone();
+            self.followed("--policy-file", file, move |text| Policy::parse_with(text, &permissions), wary)
         });
+        let cookie_name = self.take("--cookie-name", CookieName::parse(&flags.cookie_name));
         let user_directory = self.switch("--user-directory", &flags.user_directory);
         let anonymous = given(&flags.anonymous).map(|text| self.take("--anonymous", Anonymous::parse(text)));
         // Whether a credential is configured is known even where the switch is a mistake, so that both are told.
         Some(AuthConfig {
             jwt: or_none(jwt)?,
+            cookie_name: cookie_name?,
+            permissions: rules.permissions,
             api_tokens: api_tokens?,
             policy: or_none(policy)?,
             limits: self.limits(quotas),

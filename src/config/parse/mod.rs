@@ -3,6 +3,7 @@
 mod audit;
 mod auth;
 mod elections;
+mod jwt;
 mod listen;
 mod redis;
 

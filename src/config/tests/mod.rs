@@ -145,7 +145,17 @@ fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
         let addresses = |all: Vec<Address>| all.iter().map(Address::to_string).collect::<Vec<_>>();
         let stores = dapr_stores.into_iter().map(|store| store.name).collect();
         let elections = config.elections.elections.into_iter().map(|ballot| ballot.name).collect();
-        [addresses(api), addresses(dapr_grpc), addresses(ops), allowed_hosts, allowed_origins, stores, elections]
+        let claims = config.auth.permissions.claims().to_vec();
+        [
+            addresses(api),
+            addresses(dapr_grpc),
+            addresses(ops),
+            allowed_hosts,
+            allowed_origins,
+            stores,
+            elections,
+            claims,
+        ]
     };
     let mut command = Command::command();
     let lists: Vec<String> = command
@@ -161,6 +171,7 @@ fn every_list_may_be_repeated_or_comma_separated_and_names_something() {
         ("--allowed-origins", ["https://a.test", "https://b.test"]),
         ("--dapr-stores", ["a", "b"]),
         ("--elect", ["a", "b"]),
+        ("--permission-claim", ["a.b", "https://a.test/b"]),
     ];
     assert_eq!(lists, known.map(|(flag, _)| flag), "every flag that is a list");
     for (at, (flag, [a, b])) in known.into_iter().enumerate() {

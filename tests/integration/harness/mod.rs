@@ -8,6 +8,7 @@ pub mod grpc;
 pub mod history;
 pub mod http;
 pub mod idle_proxy;
+pub mod issuer;
 pub mod jwt;
 pub mod lens;
 pub mod proxy;

@@ -109,7 +109,10 @@ class LockLost(LocksideError):
 
 
 _UNAVAILABLE = frozenset(
-    "too-many-waiters too-many-requests quota-exceeded overloaded draining redis-unavailable redis-refused too-late".split()
+    (
+        "too-many-waiters too-many-requests quota-exceeded overloaded draining keys-unavailable "
+        "redis-unavailable redis-refused too-late"
+    ).split()
 )
 
 

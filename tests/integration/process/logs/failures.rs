@@ -111,7 +111,7 @@ fn row(
 }
 
 /// What is wrong with a request itself, in each dialect.
-async fn of_requests(sidecar: &Sidecar, seen: &mut Seen) {
+async fn of_requests(format: &str, sidecar: &Sidecar, seen: &mut Seen) {
     let key = format!("{}{NAME}", unique("k"));
     let native = format!("/v1/locks/{}", encoded(&key));
     let alice = || user(NAME);
@@ -167,6 +167,11 @@ async fn of_requests(sidecar: &Sidecar, seen: &mut Seen) {
     }
     let encoded = row(alice(), "POST", &native, json!({}), asks);
     seen.fails_with(sidecar, &encoded, Some(("content-encoding", "gzip"))).await;
+    // An issuer that is not there.
+    let keyless =
+        Sidecar::start(TestRedis::shared(), &[format, "--log-level=debug", "--jwks-url=http://127.0.0.1:1/"]).await;
+    let answer = seen.fails(&keyless, &row((alice().0, nobody().1), "POST", &native, json!({}), None)).await;
+    assert_eq!(answer.json()["code"], "keys-unavailable", "{}", answer.text());
     let forged = format!("{}x", jwt::reader("mallory"));
     seen.fails(sidecar, &row((Who::User(forged), nobody().1), "POST", &native, json!({}), None)).await;
 }
@@ -302,7 +307,7 @@ async fn a_failure_of_each_kind_names_who_key_request_and_outcome_and_no_secret_
     for format in FORMATS {
         let mut seen = Seen::default();
         let sidecar = Sidecar::who_knows(&TestRedis::shared().url(), &[format, "--log-level=debug"]).await;
-        of_requests(&sidecar, &mut seen).await;
+        of_requests(format, &sidecar, &mut seen).await;
         of_limits(format, &mut seen).await;
         of_redis(format, &mut seen).await;
         let codes = FAILURES.split("=> row(\"").skip(1).filter_map(|row| row.split('"').next());

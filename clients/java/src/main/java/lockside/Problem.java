@@ -10,7 +10,8 @@ record Problem(String key, String code, Outcome outcome, int status, String requ
         implements Serializable {
 
     private static final Set<String> UNAVAILABLE = Set.of(
-            "too-many-waiters", "too-many-requests", "quota-exceeded", "overloaded", "draining", "redis-unavailable", "redis-refused", "too-late");
+            "too-many-waiters", "too-many-requests", "quota-exceeded", "overloaded", "draining",
+            "keys-unavailable", "redis-unavailable", "redis-refused", "too-late");
 
     static Problem of(String key, String code, Outcome outcome) {
         return new Problem(key, code, outcome, 0, null, null);

@@ -1,0 +1,108 @@
+//! The keys of `--jwks-url`: fetched when the process starts, from then on at each turn, and at once for a token whose key is
+//! not among them. What was fetched last stays in use when a fetch fails.
+
+mod fetch;
+mod follow;
+
+use std::sync::{Arc, Mutex, RwLock};
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
+
+use super::jwt::Verifier;
+use super::unauthorized::Unauthorized;
+pub use fetch::{Origin, check_url};
+
+/// Least time between two fetches for tokens whose keys are unknown: anyone can send such tokens.
+const LEAST_PAUSE: Duration = Duration::from_secs(5);
+/// Longest time that a request waits for a key.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// A set of keys that is fetched. Clones share it.
+#[derive(Clone)]
+pub struct KeySet(Arc<Inner>);
+
+struct Inner {
+    origin: Origin,
+    /// Between two fetches.
+    refresh: Duration,
+    now: RwLock<Option<Arc<Verifier>>>,
+    latest: Mutex<Latest>,
+    /// A token names a key that is not here.
+    wanted: Notify,
+    /// How many fetches have ended.
+    ended: watch::Sender<u64>,
+}
+
+/// The latest fetch.
+#[derive(Default)]
+struct Latest {
+    began: Option<Instant>,
+    is_under_way: bool,
+    /// When the next one is due at the latest.
+    next: Option<Instant>,
+    /// Why it failed, if it did.
+    problem: Option<String>,
+}
+
+impl KeySet {
+    /// The set of this origin, of which nothing is known yet.
+    pub fn new(origin: Origin, refresh: Duration) -> KeySet {
+        KeySet(Arc::new(Inner {
+            origin,
+            refresh,
+            now: RwLock::default(),
+            latest: Mutex::default(),
+            wanted: Notify::new(),
+            ended: watch::Sender::new(0),
+        }))
+    }
+
+    /// Whether it is named by an issuer's discovery document, which also says what `iss` a token must have.
+    pub fn is_discovery(&self) -> bool {
+        self.0.origin.is_discovery()
+    }
+
+    /// The keys as they are now.
+    pub fn now(&self) -> Result<Arc<Verifier>, Unauthorized> {
+        let now = self.0.now.read().expect("no holder of this lock panics").clone();
+        now.ok_or_else(|| Unauthorized::NoKeys(self.reason()))
+    }
+
+    /// Why no token can be verified, while no keys were fetched.
+    pub fn lack(&self) -> Option<String> {
+        self.now().is_err().then(|| self.reason())
+    }
+
+    /// Has the keys fetched for a token whose key is not among them, and waits for that; returns at once where they were
+    /// fetched so lately that no fetch is due soon.
+    pub async fn fetch_again(&self) {
+        let mut ended = self.0.ended.subscribe();
+        if self.is_due_soon() {
+            self.0.wanted.notify_one();
+            // A request that has waited for long enough is answered with the keys that there are.
+            let _ = tokio::time::timeout(LONGEST_WAIT, ended.changed()).await;
+        }
+    }
+
+    /// Whether a fetch is under way, or may begin while a request waits for it.
+    fn is_due_soon(&self) -> bool {
+        let latest = self.0.latest.lock().expect("no holder of this lock panics");
+        let allowed = latest.began.map(|began| began + LEAST_PAUSE);
+        let due = allowed.into_iter().chain(latest.next).min();
+        latest.is_under_way || due.is_none_or(|due| due <= Instant::now() + LONGEST_WAIT)
+    }
+
+    fn reason(&self) -> String {
+        let latest = self.0.latest.lock().expect("no holder of this lock panics");
+        let why = latest.problem.as_deref().unwrap_or("the first fetch has not ended");
+        format!("no JWT keys yet from {}: {why}", self.0.origin)
+    }
+}
+
+impl std::fmt::Debug for KeySet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "KeySet({})", self.0.origin)
+    }
+}
