@@ -155,6 +155,23 @@ $(FENCING)/installed: tests/fencing/requirements.txt
 	$(FENCING)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
+UPGRADE := target/upgrade
+
+# The old binary is built of this repository's own history: of the last commit before leases could share a key.
+.PHONY: test-upgrade
+test-upgrade: client-binary ## Run a sidecar of before shared locks beside this one, on one Redis
+	@set -e; added=$$(git log --diff-filter=A --format=%H -- lua/shared.lua | tail -n 1); \
+	old=$$(git rev-parse --verify --quiet "$$added^") || \
+	  { echo "This clone's history does not reach back to the commit before lua/shared.lua: git fetch --unshallow" >&2; exit 1; }; \
+	if [ "$$(cat $(UPGRADE)/commit 2>/dev/null)" != "$$old" ]; then \
+	  echo "Building $$old, which takes some minutes the first time"; \
+	  rm -rf $(UPGRADE)/source && mkdir -p $(UPGRADE)/source && git archive "$$old" | tar -x -C $(UPGRADE)/source; \
+	  (cd $(UPGRADE)/source && LOCKSIDE_COMMIT=$$old $(CARGO) build --locked --target-dir ../build); \
+	  echo "$$old" >$(UPGRADE)/commit; \
+	fi
+	cd tests/upgrade && LOCKSIDE_BINARY=$(CURDIR)/target/debug/lockside \
+	  LOCKSIDE_OLD_BINARY=$(CURDIR)/$(UPGRADE)/build/debug/lockside python3 -B -m unittest $(or $(TEST),discover)
+
 GENERATORS := target/generators
 
 .PHONY: test-generators

@@ -3,22 +3,22 @@
 //!
 //! Nothing is made for a request that no line and no problem speaks of: an id is a number until it is written.
 
+mod caller;
+mod name;
 #[cfg(test)]
 mod tests;
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::fmt::{self, Display, Formatter, Write};
-use std::net::SocketAddr;
-use std::num::NonZeroU128;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+
+pub use caller::{Caller, Remote, Sender};
+pub use name::{Name, fit};
+use name::{Sent, trace};
 
 tokio::task_local! {
     static CURRENT: Request;
 }
-
-/// Longest id that is taken from a caller, characters.
-const LONGEST_ID: usize = 64;
 
 /// A request that is being served.
 #[derive(Default)]
@@ -36,13 +36,6 @@ pub struct Request {
     is_written_elsewhere: OnceCell<Arc<AtomicBool>>,
 }
 
-struct Sent {
-    /// `None` where none was sent, or one that is not fit.
-    id: Option<Box<str>>,
-    wants_id: bool,
-    trace_id: Option<NonZeroU128>,
-}
-
 /// Who asks and for what, as far as it is known yet.
 #[derive(Clone, Default)]
 struct Named {
@@ -51,61 +44,6 @@ struct Named {
     owner: Option<Box<str>>,
     /// `None` before it is authenticated, and where its credential is not valid.
     caller: Option<Caller>,
-}
-
-/// Where a request came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Remote {
-    Tcp(SocketAddr),
-    /// A process of this machine, over a unix socket.
-    Unix,
-}
-
-impl Display for Remote {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self {
-            Remote::Tcp(address) => address.fmt(f),
-            Remote::Unix => f.write_str("unix"),
-        }
-    }
-}
-
-/// Who asks.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Caller {
-    /// A user whose token was verified, and how it was sent.
-    User(Box<str>, Sender),
-    /// A caller with the API token.
-    System,
-    /// A caller with an API token of its own, by its name.
-    Token(Box<str>),
-    /// A caller without a credential, or whose credential is not valid.
-    #[default]
-    Anonymous,
-}
-
-/// By what a user's token was sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sender {
-    Header,
-    Cookie,
-}
-
-impl Caller {
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Caller::User(..) => "user",
-            Caller::System | Caller::Token(_) => "system",
-            Caller::Anonymous => "anonymous",
-        }
-    }
-
-    pub fn id(&self) -> &str {
-        match self {
-            Caller::User(id, _) | Caller::Token(id) => id,
-            other => other.kind(),
-        }
-    }
 }
 
 /// A field that every line of a request has.
@@ -123,7 +61,7 @@ impl Request {
         }
         let wants_id = ids.peek().is_some();
         let id = fit(ids).map(Box::from);
-        let sent = Sent { id, wants_id, trace_id: only(traces).and_then(trace_id) };
+        let sent = Sent { id, wants_id, trace_id: trace(traces) };
         Request { sent: Some(Arc::new(sent)), ..Request::default() }
     }
 
@@ -170,30 +108,9 @@ impl Request {
     }
 }
 
-/// Names a request in lines that are written after it was served. Cheap to make: its text is made when it is written.
-#[derive(Clone, Default)]
-pub struct Name {
-    sent: Option<Arc<Sent>>,
-    number: u64,
-}
-
-impl Display for Name {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        match self.sent.as_ref().and_then(|sent| sent.id.as_deref()) {
-            Some(id) => f.write_str(id),
-            None => f.write_str(&made(self.number)),
-        }
-    }
-}
-
 /// The name of the request that is being served.
 pub fn name() -> Name {
     CURRENT.try_with(Request::name).unwrap_or_default()
-}
-
-/// The id that a caller sent, of the values of `X-Request-Id`, where it may come back as it is.
-pub fn fit<'a>(ids: impl Iterator<Item = &'a [u8]>) -> Option<&'a str> {
-    only(ids).filter(|id| is_fit(id)).and_then(|id| std::str::from_utf8(id).ok())
 }
 
 /// The id of the request that is being served, for a problem.
@@ -292,38 +209,4 @@ pub fn describe(mut field: impl FnMut(&'static str, Detail<'_>)) {
             field("trace_id", Detail::Text(&format!("{trace_id:032x}")));
         }
     });
-}
-
-/// 64 random bits of this process, and a number.
-fn made(number: u64) -> String {
-    static PROCESS: OnceLock<u64> = OnceLock::new();
-    let process = PROCESS.get_or_init(|| getrandom::u64().expect("the operating system has random bytes"));
-    let mut id = String::with_capacity(32);
-    write!(id, "{process:016x}-{number:x}").expect("memory takes all that is written");
-    id
-}
-
-fn only<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
-    let first = values.next()?;
-    values.next().is_none().then_some(first)
-}
-
-/// Visible ASCII characters, so that it may stand in a header and in a line as it is.
-fn is_fit(id: &[u8]) -> bool {
-    (1..=LONGEST_ID).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
-}
-
-/// The trace of a `traceparent` (W3C Trace Context, 3.2): `00-<trace>-<parent>-<flags>`; a later version may have more.
-fn trace_id(traceparent: &[u8]) -> Option<NonZeroU128> {
-    let text = std::str::from_utf8(traceparent).ok()?;
-    let mut parts = text.split('-');
-    let [version, trace, parent, flags] = [parts.next()?, parts.next()?, parts.next()?, parts.next()?];
-    let are_digits = [(version, 2), (trace, 32), (parent, 16), (flags, 2)].into_iter().all(|(part, length)| {
-        part.len() == length && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-    });
-    let has_more = parts.next().is_some();
-    if !are_digits || version == "ff" || (version == "00" && has_more) || parent.bytes().all(|byte| byte == b'0') {
-        return None;
-    }
-    u128::from_str_radix(trace, 16).ok().and_then(NonZeroU128::new)
 }

@@ -80,6 +80,7 @@ class Sidecar:
 
     def __init__(self, world: "World", name: str, flags, unix: bool):
         self.world, self.name, self.flags = world, name, list(flags)
+        self.binary = BINARY
         self.port = None if unix else free_port()
         self.path = world.directory / f"{name}.sock" if unix else None
         self.url = f"unix:{self.path}" if unix else f"http://127.0.0.1:{self.port}"
@@ -90,7 +91,7 @@ class Sidecar:
         listen = f"unix:{self.path}" if self.path else f"127.0.0.1:{self.port}"
         self.ops = self.world.directory / f"{self.name}-{time.monotonic_ns()}.ops"
         command = [
-            BINARY, "serve", "--redis-url", f"redis+unix://{self.world.redis_socket}", "--listen", listen,
+            self.binary, "serve", "--redis-url", f"redis+unix://{self.world.redis_socket}", "--listen", listen,
             "--ops-listen", f"unix:{self.ops}", *self.flags,
         ]
         env = {name: value for name, value in os.environ.items() if not name.startswith("LOCKSIDE_")}

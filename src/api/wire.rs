@@ -24,7 +24,9 @@ const MOST_ANSWERS_BYTES: usize = 512;
 /// The query parameter of this name, decoded. 400 if it comes twice, since either could be meant, or is not UTF-8.
 pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Failure> {
     let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
-    let is_named = |field: &str| field == name || decoded(field).is_ok_and(|field| field == name);
+    // Whatever is escaped in a field, it is longer than what it stands for.
+    let is_escaped = |field: &str| field.len() > name.len() && decoded(field).is_ok_and(|field| field == name);
+    let is_named = |field: &str| field == name || is_escaped(field);
     let mut values = pairs.filter(|(field, _)| is_named(field)).map(|(_, value)| value);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

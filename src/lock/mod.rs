@@ -56,7 +56,6 @@ pub use key::{Key, KeyError};
 pub use keys::KeySpace;
 pub use lease::{Claim, Lease, Mode, Owner, OwnerKind, Ttl};
 pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
-pub use promise::promised_at;
 pub use queue::{News, Watch};
 pub use read::{Looked, Waiter};
 pub use request::{
@@ -188,7 +187,7 @@ impl Locks {
 
     /// Whether sidecars with raw keys and sidecars without share this namespace, so that one key is two locks. Only the
     /// latter learn of it; the former leave a mark, kept for `keep_ms`.
-    pub async fn is_mixed(&self, keep_ms: i64) -> Result<bool, RedisFailure> {
+    pub async fn disagree_on_raw_keys(&self, keep_ms: i64) -> Result<bool, RedisFailure> {
         let Scripts { redis, space, .. } = &self.0.scripts;
         if space.is_raw() {
             return redis.mark(space.raw_mark(), keep_ms).await.map(|()| false);

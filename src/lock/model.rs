@@ -5,7 +5,6 @@
 
 pub use super::attempt::Sending;
 pub use super::lua::{ALL, BATCH};
-pub use super::promised_at;
 pub use super::rows::{AdvanceRow, KeyState, Precision, Stored};
 
 /// A lease as it lies in Redis.

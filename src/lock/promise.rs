@@ -7,24 +7,29 @@ use super::{Lease, LockFailure};
 /// What the owner of `lease` can count on from now, having asked for `ttl_ms`: what Redis had left, as far as its terms
 /// promise it − time since the command was sent − drift (1 % of that + 2 ms). Nothing left is an error: how many
 /// milliseconds went.
-pub fn promised(lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> {
-    promised_at(lease, ttl_ms, sent, Instant::now())
-}
-
-/// `promised`, where it is `now`.
-pub fn promised_at(mut lease: Lease, ttl_ms: u64, sent: Instant, now: Instant) -> Result<Lease, u64> {
-    let elapsed = now.saturating_duration_since(sent);
-    let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
-    let left_ms = lease.promise_ms(ttl_ms);
-    lease.valid_until_ms = lease.valid_until_ms.saturating_sub(lease.valid_for_ms).saturating_add(left_ms);
-    let drift_ms = left_ms.div_ceil(100) + 2;
-    lease.valid_for_ms = left_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
-    // Not from now: between two looks at the clock the process may be frozen for longer than the lease lasts.
-    lease.promised_until = sent.checked_add(Duration::from_millis(left_ms.saturating_sub(drift_ms + 1)));
-    if lease.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(lease) }
+pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u64> {
+    lease.promise(ttl_ms, sent).map(|()| lease)
 }
 
 impl Lease {
+    /// [`promised`], in place: its end is known also where nothing is left.
+    pub fn promise(&mut self, ttl_ms: u64, sent: Instant) -> Result<(), u64> {
+        self.promise_at(ttl_ms, sent, Instant::now())
+    }
+
+    /// [`Lease::promise`], where it is `now`.
+    pub fn promise_at(&mut self, ttl_ms: u64, sent: Instant, now: Instant) -> Result<(), u64> {
+        let elapsed = now.saturating_duration_since(sent);
+        let elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX).saturating_add(1);
+        let left_ms = self.promise_ms(ttl_ms);
+        self.valid_until_ms = self.valid_until_ms.saturating_sub(self.valid_for_ms).saturating_add(left_ms);
+        let drift_ms = left_ms.div_ceil(100) + 2;
+        self.valid_for_ms = left_ms.saturating_sub(elapsed_ms.saturating_add(drift_ms));
+        // Not from now: between two looks at the clock the process may be frozen for longer than the lease lasts.
+        self.promised_until = sent.checked_add(Duration::from_millis(left_ms.saturating_sub(drift_ms + 1)));
+        if self.valid_for_ms == 0 { Err(elapsed_ms) } else { Ok(()) }
+    }
+
     /// What its owner can count on from now, some time after it was promised. Nothing left is an error: how many milliseconds
     /// went.
     pub fn count_down(&mut self, now: Instant) -> Result<(), u64> {

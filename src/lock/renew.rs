@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use super::detached::detached;
 use super::lease::{Lease, Owner, Ttl};
-use super::promise::promised;
 use super::request::{Changed, LeaseRef, LockFailure, Loss};
 use super::scripts::{How, RenewRow, Stored};
 use super::{Engine, Key, Locks, Token, not_mine, record};
@@ -44,7 +43,10 @@ impl Locks {
             let sent = Instant::now();
             let row = engine.scripts.renew(&key, token, &identity, ttl, how).await?;
             let changed = engine.renewed(&key, token, ttl, row, sent)?;
-            engine.note_renewal(&changed, &key, token, hold.is_some());
+            // A hold says itself how it ends.
+            if hold.is_none() {
+                engine.note_lost(&changed, Some(&key), token);
+            }
             Ok(changed)
         })
         .await
@@ -62,10 +64,12 @@ impl Engine {
         sent: Instant,
     ) -> Result<Changed<Lease>, LockFailure> {
         self.changed(key, token, row, |found| {
-            let lease = self.lease(key, &found)?;
+            let mut lease = self.lease(key, &found)?;
             self.shared.ledger.extended(key.shard(), lease.valid_for_ms);
-            let ttl_ms = ttl.map_or(lease.ttl_ms, Ttl::as_ms);
-            promised(lease, ttl_ms, sent).map_err(LockFailure::RenewedTooLate)
+            let promise = lease.promise(ttl.map_or(lease.ttl_ms, Ttl::as_ms), sent);
+            // The lease lives on, also where its caller hears of it too late.
+            self.note_renewed(&lease);
+            promise.map(|()| lease).map_err(LockFailure::RenewedTooLate)
         })
     }
 

@@ -82,12 +82,10 @@ impl Engine {
         audit.write(Entry { verb, who, key, reason, holder, ..Entry::new(Event::Conflict) });
     }
 
-    /// How a renewal ended. A hold says itself how it ends.
-    pub fn note_renewal(&self, changed: &Changed<Lease>, key: &Key, token: Token, is_hold: bool) {
-        match (changed, &self.shared.audit) {
-            (Changed::Done(lease), Some(audit)) => audit.write(of(Event::Renewed, lease)),
-            (_, Some(_)) if !is_hold => self.note_lost(changed, Some(key), token),
-            _ => {}
+    /// A lease was renewed in Redis.
+    pub fn note_renewed(&self, lease: &Lease) {
+        if let Some(audit) = &self.shared.audit {
+            audit.write(of(Event::Renewed, lease));
         }
     }
 

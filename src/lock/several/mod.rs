@@ -182,7 +182,7 @@ impl Engine {
         // The first answer was kept back for as long as the last one took.
         let now = Instant::now();
         for ((key, token), changed) in leases.iter().zip(&mut changed) {
-            self.note_renewal(changed, key, *token, false);
+            self.note_lost(changed, Some(key), *token);
             if let Changed::Done(lease) = changed {
                 lease.count_down(now).map_err(LockFailure::RenewedTooLate)?;
             }

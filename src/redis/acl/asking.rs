@@ -1,12 +1,11 @@
 //! Asks a server what it refuses of all that locks need: beforehand, by a probe, and where a script was stopped.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 
 use super::advice;
 use super::missing::Missing;
-use super::steps::{self, Takes};
+use super::steps::Takes;
 use crate::redis::node::Node;
 use crate::redis::operation::RedisOperation;
 use crate::redis::settings::{RedisConfig, RedisServer};
@@ -112,10 +111,10 @@ impl Node {
 
     /// What `rights.lua` is to ask about.
     fn question(&self) -> Call {
-        let Some(needs) = self.status.rights().needs.get() else { return Call::default() };
+        let rights = self.status.rights();
+        let Some(needs) = rights.needs.get() else { return Call::default() };
         let (mut keyed, mut keyless) = (String::new(), String::new());
-        let commands: BTreeSet<_> = needs.scripts.iter().flat_map(|script| steps::commands(&script.text)).collect();
-        for command in &commands {
+        for command in rights.commands_of(needs) {
             match command.takes {
                 Takes::Key => keyed.extend([&command.name, " "]),
                 Takes::Nothing => keyless.extend([&command.name, " "]),

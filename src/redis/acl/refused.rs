@@ -1,10 +1,12 @@
 //! What Redis refused to the ACL user: told in the log with what to change, and known until Redis allows it.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use super::missing::Missing;
+use super::steps::{self, Command};
 use super::{Needs, advice};
 use crate::redis::Patterns;
 use crate::redis::operation::RedisOperation;
@@ -15,6 +17,8 @@ const REPEAT: Duration = Duration::from_secs(60);
 /// What Redis refuses to this user.
 pub(in crate::redis) struct Rights {
     pub(super) needs: OnceLock<Needs>,
+    /// The commands of its scripts: read off their texts once, since there are many.
+    commands: OnceLock<BTreeSet<Command>>,
     refused: Mutex<Option<Refused>>,
     /// Whether `refused` applies.
     is_refused: AtomicBool,
@@ -34,6 +38,7 @@ impl Rights {
     pub(in crate::redis) fn new() -> Rights {
         Rights {
             needs: OnceLock::new(),
+            commands: OnceLock::new(),
             refused: Mutex::new(None),
             is_refused: AtomicBool::new(false),
             missing: Mutex::new(None),
@@ -44,6 +49,11 @@ impl Rights {
     pub(in crate::redis) fn know(&self, needs: Needs) {
         // Said once.
         let _ = self.needs.set(needs);
+    }
+
+    /// The commands of all scripts of these needs, which are this user's.
+    pub(super) fn commands_of(&self, needs: &Needs) -> &BTreeSet<Command> {
+        self.commands.get_or_init(|| needs.scripts.iter().flat_map(|script| steps::commands(&script.text)).collect())
     }
 
     /// A refusal with what to change; where that is a right, it is told in the log, unless it just was.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::net::TcpStream;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -210,6 +211,28 @@ async fn a_hold_whose_release_has_no_answer_is_released_once() {
 
     assert_eq!(events(&lines), ["granted", "released"]);
     assert_eq!((&lines[1]["who"], &lines[1]["token"]), (&json!("job"), &lines[0]["token"]));
+}
+
+#[tokio::test]
+async fn a_renewal_whose_answer_comes_too_late_leaves_its_line() {
+    let trail = Trail::new();
+    let proxy = Proxy::start(TestRedis::alone());
+    let flags = ["--audit", &trail.path, "--audit-events", "all", "--redis-timeout", "10s"];
+    let sidecar = Sidecar::start_at(&proxy.url(), &flags).await;
+    let key = unique("late");
+    let lease = sidecar.call("POST", &path(&key)).json(&json!({"ttlMs": 60_000})).send().await.json();
+    proxy.set(Fault::DelayReplies(Duration::from_millis(1200)));
+
+    let renewal = sidecar.call("PUT", &format!("{}?token={}", path(&key), lease["token"]));
+    let late = renewal.json(&json!({"ttlMs": 1000})).send().await;
+
+    assert_eq!((late.status, &late.json()["code"]), (503, &json!("too-late")), "{}", late.text());
+    proxy.mend();
+    let is_renewed = |lines: &[Value]| lines.iter().any(|line| line["event"] == "renewed");
+    let lines = trail.until("the renewal", is_renewed).await;
+    assert_eq!(events(&lines), ["granted", "renewed"]);
+    assert_eq!(lines[1]["token"], lease["token"]);
+    assert!(lines[1]["valid_until"].as_str() < lines[0]["valid_until"].as_str(), "{lines:?}");
 }
 
 #[tokio::test]

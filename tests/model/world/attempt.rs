@@ -2,7 +2,7 @@
 
 use lockside::lock::model::attempt::{Answer, End, Input, Life, Next, Over, Step, Taken, Tidy};
 use lockside::lock::model::queue::{Entry, Input as QueueInput, Turn};
-use lockside::lock::model::{Sending, Stored, promised_at, record};
+use lockside::lock::model::{Sending, Stored, record};
 use lockside::lock::{Attempt, Lease, Mode, Owner, Reentry, Token, Ttl, Wait};
 
 use super::World;
@@ -374,12 +374,12 @@ impl World {
     }
 
     /// Keeps a lease for when its caller is answered; whether anything is left of it.
-    fn keep(&mut self, engine: &Engine, client: usize, lease: Lease, ttl_ms: u64) -> bool {
+    fn keep(&mut self, engine: &Engine, client: usize, mut lease: Lease, ttl_ms: u64) -> bool {
         let (now_ms, sending) = (self.now_ms, self.course(client).sending.id.clone());
         let is_late = engine.plant.has(Fault::CountsFromTheAnswer);
         let sent = engine.instant(if is_late { now_ms } else { self.course(client).sent_ms });
-        let promise = promised_at(lease, ttl_ms, sent, engine.instant(now_ms)).ok();
-        self.course(client).answered = promise.map(|lease| Promise::of(&lease, now_ms, sending));
+        let promise = lease.promise_at(ttl_ms, sent, engine.instant(now_ms));
+        self.course(client).answered = promise.ok().map(|()| Promise::of(&lease, now_ms, sending));
         self.course(client).answered.is_some()
     }
 

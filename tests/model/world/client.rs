@@ -161,13 +161,13 @@ impl World {
             return;
         };
         let found = stored(rest).expect("a lease");
-        let lease = record::read(&engine.key, &found).expect("a lease of ours");
+        let mut lease = record::read(&engine.key, &found).expect("a lease of ours");
         if lease.token != promise.token {
             return;
         }
         let (now, sent) = (engine.instant(self.now_ms), engine.instant(sent_ms));
         let ttl_ms = self.clients[client].wish().ttl_ms;
-        if let Ok(lease) = lockside::lock::model::promised_at(lease, ttl_ms, sent, now) {
+        if lease.promise_at(ttl_ms, sent, now).is_ok() {
             self.clients[client].promise = Some(Promise::of(&lease, self.now_ms, promise.sending));
         }
     }

@@ -2,7 +2,7 @@
 //! them as of one.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::{BoxFuture, join_all};
 use prometheus::{IntCounterVec, IntGauge};
@@ -20,9 +20,6 @@ use crate::lock::held::SIGN_OF_LIFE;
 use crate::lock::{Key, Lease, LockFailure, Owner, Ttl};
 use crate::quota::HoldSeat;
 use crate::redis::RedisFailure;
-
-/// Each lease says so often that it is there; of all of them one line is enough.
-const LINE_AGAIN: Duration = SIGN_OF_LIFE.saturating_sub(Duration::from_millis(100));
 
 /// What keeps the leases of one connection.
 pub struct GroupKeeper {
@@ -67,7 +64,10 @@ impl GroupKeeper {
             .collect();
         count.add(locks);
         async move {
-            join_all(kept).await;
+            tokio::select! {
+                _ = join_all(kept) => {}
+                () = group.give_signs_of_life() => {}
+            }
             count.sub(locks);
         }
     }
@@ -127,7 +127,8 @@ impl Group {
                 state.legs[at].is_renewed = true;
                 state.say_renewed(&self.lines, now);
             }
-            Told::Left(_) if until < was_until || now >= state.said + LINE_AGAIN => state.say_left(&self.lines, now),
+            Told::Left(_) if until < was_until => state.say_left(&self.lines, now),
+            // A sign of life of one of them; the group gives its own.
             Told::Left(_) => {}
             Told::Draining(grace_ms) => {
                 if !std::mem::replace(&mut state.is_draining, true) {
@@ -140,6 +141,22 @@ impl Group {
                 self.end(&mut state, &Event::Lost { reason, key: Some(key.as_str()) });
             }
             Told::Released => self.end(&mut state, &Event::Released { key: Some(key.as_str()) }),
+        }
+    }
+
+    /// One line for all, whenever none was written for so long. Does not end.
+    async fn give_signs_of_life(&self) {
+        loop {
+            let next = self.state().said + SIGN_OF_LIFE;
+            tokio::time::sleep_until(next.into()).await;
+            let (mut state, now) = (self.state(), Instant::now());
+            if now < state.said + SIGN_OF_LIFE {
+                continue;
+            }
+            state.said = now;
+            if !state.is_over {
+                state.say_left(&self.lines, now);
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! Several locks that live as long as one connection.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ async fn a_hold_keeps_all_its_keys_and_tells_of_each_renewal_once() {
     assert_eq!(told, [&json!(c), &json!(a), &json!(b)]);
     assert!((1..900).contains(&first["validForMs"].as_u64().unwrap()), "{first}");
 
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     for _ in 0..10 {
         let line = tokio::time::timeout(Duration::from_secs(2), lines.next()).await.unwrap().unwrap();
         assert_eq!(line["event"], "renewed", "{line}");
@@ -51,6 +51,25 @@ async fn a_hold_keeps_all_its_keys_and_tells_of_each_renewal_once() {
     }
     drop(lines);
     free_within(&sidecar, &[&a, &b, &c], Duration::from_secs(3)).await;
+}
+
+/// The leases are renewed at different times, and each by itself says little.
+#[tokio::test]
+async fn no_line_is_further_from_the_one_before_than_two_seconds() {
+    let (sidecar, [a, b, c]) = (one().await, keys());
+    // One after another: renewed in one step, they would nearly be renewed as one.
+    let (mut lines, _) = acquired(&sidecar, &[&a, &b, &c], json!({"ttlMs": 8000, "waitMs": 1000})).await;
+    let (begun, mut last, mut longest) = (Instant::now(), Instant::now(), Duration::ZERO);
+    let mut said = Vec::new();
+    while begun.elapsed() < Duration::from_secs(9) {
+        let line = lines.next().await.expect("a line");
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+        said.push(line["event"].as_str().unwrap().to_owned());
+    }
+    // On a busy machine a line is late.
+    assert!(longest < Duration::from_millis(2500), "{longest:?}: {said:?}");
+    assert!(said.len() < 12, "one line for all: {said:?}");
 }
 
 #[tokio::test]
