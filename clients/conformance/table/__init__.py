@@ -3,7 +3,7 @@
 import importlib
 
 TOPICS = (
-    "streams", "watching", "exclusion", "plain", "waiting", "sharing", "loss", "terms", "elections", "restart", "outcome",
+    "streams", "watching", "exclusion", "plain", "waiting", "sharing", "bundles", "loss", "terms", "elections", "restart", "outcome",
     "process", "transport",
 )
 
