@@ -191,6 +191,68 @@ def goes_on_over_a_restart(world):
 
 
 @behaviour
+def moved_to_the_successor(world):
+    """A sidecar that is stopped has a successor at its address before it ends: the bundle moves, with its tokens."""
+    sidecar = world.sidecar("--shutdown-grace", "6s")
+    driver, other = world.driver(), world.other()
+    tokens = driver.bundle("x", ["a", "b", "c"], ttl_ms=20_000)["tokens"]
+    old = sidecar.process
+    sidecar.drain()
+    eventually(3, "the old one accepts no more", lambda: not sidecar.answers())
+    sidecar.start()
+    old.popen.wait(20)
+    # Beyond the grace of the old one.
+    time.sleep(2)
+    driver.check("x")
+    driver.assert_none_lost()
+    assert tokens == {key: other.token(key) for key in tokens}
+    assert driver.release("x")["confirmed"] is True
+    assert_free(other, "a", "b", "c")
+
+
+@behaviour
+def killed_while_it_waits(world):
+    """A sidecar restarts while a bundle that has some of its keys waits for the next: the wait goes on, and ends with all."""
+    driver, sidecar, other = world.driver(), world.sidecar(), world.other()
+    token = other.take("b", ttl_ms=60_000)
+    waiting = driver.start_bundle("x", ["a", "b"], ttl_ms=6000, wait_ms=30_000)
+    eventually(5, "it waits", lambda: other.state("b")["waiters"] == 1)
+    first = other.token("a")
+    sidecar.kill()
+    time.sleep(0.5)
+    assert not waiting.done.is_set(), waiting.content
+    sidecar.start()
+    eventually(10, "it waits again", lambda: sidecar.state("b")["waiters"] == 1)
+    other.release("b", token)
+    tokens = waiting.result(15)["tokens"]
+    assert tokens["a"] == first, (tokens, first)
+    driver.check("x")
+
+
+@behaviour
+def connection_reset(world):
+    """A hold whose connection breaks while its sidecar lives: the bundle goes on with all its tokens, or is lost, and all is free."""
+    sidecar = world.sidecar()
+    wire = Wire(sidecar.port)
+    world.closers.append(wire.close)
+    driver = world.driver(url=wire.url)
+    for number in range(5):
+        tokens = driver.bundle("x", ["a", "b", "c"], ttl_ms=15_000)["tokens"]
+        before = len(driver.seen)
+        wire.cut()
+        # Whether the sidecar or the client is first.
+        time.sleep(1)
+        if len(driver.seen) > before:
+            eventually(2, f"round {number}: all are free", lambda: all(sidecar.is_free(key) for key in tokens))
+            assert driver.send("check", lock="x").refusal().type == "lost"
+        else:
+            driver.check("x")
+            assert tokens == {key: sidecar.token(key) for key in tokens}
+            driver.release("x")
+            assert_free(sidecar, *tokens)
+
+
+@behaviour
 def lost_as_one_when_a_key_ended_during_a_restart(world):
     """Where one key was force-released while the sidecar restarted, the bundle is lost, and nothing of it is left."""
     sidecar, other = world.sidecar(), world.other()
