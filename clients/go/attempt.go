@@ -21,7 +21,8 @@ const (
 	leastWait = 20 * time.Millisecond
 )
 
-// An order is what is asked for. Its key is all keys of a bundle, for messages. Its wait is forever where it is bounded by the context alone.
+// An order is what is asked for. Its key is all keys of a bundle, for messages. Its wait is forever where it is bounded by the
+// context alone.
 type order struct {
 	key     string
 	ttl     time.Duration

@@ -53,7 +53,8 @@ func (f *Fake) Free(key string) {
 	f.holdings(key)[0].free()
 }
 
-// Lose has the holder of a key lose it, or all who share it; a bundle loses its other keys, too. When it returns, their signals of loss have been given.
+// Lose has the holder of a key lose it, or all who share it; a bundle loses its other keys, too. When it returns, their signals of
+// loss have been given.
 func (f *Fake) Lose(key string, reason Reason) {
 	for _, hold := range f.holdings(key) {
 		hold.lose(reason)

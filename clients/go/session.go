@@ -23,8 +23,8 @@ const (
 	over
 )
 
-// A session is one lock, or one bundle, from acquire to release: it hears what the sidecar says, takes the hold up again where its connection
-// breaks, and tells when the lock is lost: by the clock of this process, so also if the sidecar is silent.
+// A session is one lock, or one bundle, from acquire to release: it hears what the sidecar says, takes the hold up again where
+// its connection breaks, and tells when it is lost: by the clock of this process, so also if the sidecar is silent.
 type session struct {
 	sidecar *sidecar
 	order   order

@@ -1,4 +1,4 @@
-// Bundles; what every client must do is in clients/conformance/table/bundles.py.
+// Bundles; what every client must do is in clients/conformance/table/bundles.py and bundle_loss.py.
 
 import assert from "node:assert/strict";
 import { test } from "node:test";

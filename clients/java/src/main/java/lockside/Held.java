@@ -78,7 +78,8 @@ public abstract sealed class Held implements AutoCloseable permits HeldLock, Hel
     }
 
     /**
-     * Completed with the reason when it is lost, before its lease ends: stop the work. Never completed for what was released. What depends on it runs in a thread of its own.
+     * Completed with the reason when it is lost, before its lease ends: stop the work. Never completed for what was released. What
+     * depends on it runs in a thread of its own.
      *
      * @return the future, which is the same at each call
      */

@@ -12,9 +12,9 @@ import lockside.Attempt.Grant;
 import lockside.Attempt.Released;
 
 /**
- * One lock, or one bundle, at a sidecar, and a thread for it, which does all that is done at sockets: it reads what the sidecar says, takes the hold
- * up again where its connection breaks, tells when the lock is lost, by the clock of this process, so also if the sidecar is
- * silent, and releases. An application's threads may be interrupted, and that would close their channels.
+ * One lock, or one bundle, at a sidecar, and a thread for it, which does all that is done at sockets: it reads what the sidecar
+ * says, takes the hold up again where its connection breaks, tells when it is lost, by the clock of this process, so also if the
+ * sidecar is silent, and releases. An application's threads may be interrupted, and that would close their channels.
  */
 final class SidecarSession implements Session {
     private enum State {

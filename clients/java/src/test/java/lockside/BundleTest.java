@@ -17,7 +17,7 @@ import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 
-/** Bundles; what every client must do is in clients/conformance/table/bundles.py. */
+/** Bundles; what every client must do is in clients/conformance/table/bundles.py and bundle_loss.py. */
 @Timeout(60)
 class BundleTest extends SidecarTest {
     private final String other = key + "-other";
