@@ -13,7 +13,8 @@ type OpenWatch = (options?: WatchOptions) => Watch;
 const forgotten = new FinalizationRegistry<SessionLike>((session) => {
   if (!session.isHeld || session.leases.length === 0) return;
   const key = session.leases.map((lease) => lease.key).join(", ");
-  const text = `the lock \`${key}\` was forgotten while it is held; it stays held until the process ends: use withLock`;
+  const [what, use] = session.leases.length > 1 ? ["bundle", "withBundle"] : ["lock", "withLock"];
+  const text = `the ${what} \`${key}\` was forgotten while it is held; it stays held until the process ends: use ${use}`;
   process.emitWarning(text, { type: "LocksideWarning", code: "LOCKSIDE_FORGOTTEN", detail: key });
 });
 

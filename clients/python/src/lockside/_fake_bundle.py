@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING, List, Optional
 
-from ._attempt import Leases, Order
+from ._attempt import GivenUp, Leases, Order
 from ._bundle import BundleKey, BundleOrder
 from ._clock import now
 from ._fake_session import FakeSession
@@ -75,7 +75,7 @@ class FakeBundleSession:
         if self.leases:
             self.release()
             return
-        self._is_over = True
+        self._fail(GivenUp())
         for leg in list(self._legs):
             leg.abandon()
 
@@ -135,6 +135,9 @@ class FakeBundleSession:
         leg = self._leg(self._rest.pop(0))
         self._legs.append(leg)
         leg.start()
+        if self._is_over:
+            # It was given up before the key was queued for.
+            leg.abandon()
 
     def _leg(self, each: BundleKey) -> FakeSession:
         order, told = self._order, self._order.on_wait

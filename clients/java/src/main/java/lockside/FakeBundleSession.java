@@ -85,6 +85,10 @@ final class FakeBundleSession implements Session {
         FakeSession session = open(rest.poll());
         sessions.add(session);
         session.start();
+        if (hasFailed) {
+            // It was given up before the key was queued for.
+            session.abandon();
+        }
     }
 
     private void fail(Throwable error) {
