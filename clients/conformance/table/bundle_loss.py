@@ -105,14 +105,14 @@ def killed_while_it_waits(world):
     """A sidecar restarts while a bundle that has some of its keys waits for the next: the wait goes on, and ends with all."""
     driver, sidecar, other = world.driver(), world.sidecar(), world.other()
     token = other.take("b", ttl_ms=60_000)
-    waiting = driver.start_bundle("x", ["a", "b"], ttl_ms=6000, wait_ms=30_000)
+    waiting = driver.start_bundle("x", ["a", "b"], ttl_ms=20_000, wait_ms=30_000)
     eventually(5, "it waits", lambda: other.state("b")["waiters"] == 1)
     first = other.token("a")
     sidecar.kill()
     time.sleep(0.5)
     assert not waiting.done.is_set(), waiting.content
     sidecar.start()
-    eventually(10, "it waits again", lambda: sidecar.state("b")["waiters"] == 1)
+    eventually(10, "it waits again", lambda: sidecar.ask("GET", "/v1/locks/b")[1].get("waiters") == 1)
     other.release("b", token)
     tokens = waiting.result(15)["tokens"]
     assert tokens["a"] == first, (tokens, first)
