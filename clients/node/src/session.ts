@@ -1,5 +1,5 @@
-// One lock, or one bundle, from acquire to release: hears what the sidecar says, takes the hold up again where its connection breaks, and
-// tells when the lock is lost: by the clock of this process, so also if the sidecar is silent.
+// One lock, or one bundle, from acquire to release: hears what the sidecar says, takes the hold up again where its connection
+// breaks, and tells when it is lost: by the clock of this process, so also if the sidecar is silent.
 
 import type { Sidecar } from "./address.js";
 import { Attempt, GivenUp, type Grant, type Lease, type Order } from "./attempt.js";
