@@ -1,5 +1,6 @@
 //! The only wiring: config → redis → locks → api → server. Owns the order of start and of shutdown.
 
+mod listeners;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::audit::Audit;
 use crate::auth::KeySource;
-use crate::config::{Address, AuthConfig, Config, ListenConfig, ProcessConfig, SocketAccess};
+use crate::config::{AuthConfig, Config, ListenConfig, ProcessConfig};
 use crate::drain::Drain;
 use crate::election::Elections;
 use crate::hold::{Holds, Keeper};
@@ -25,6 +26,8 @@ use crate::readiness::{self, Readiness};
 use crate::redis::InFlight;
 use crate::secret;
 use crate::server::{self, Bound, Listener, Protocol, Shares, Unfinished};
+pub use listeners::{BindError, Tried, try_listeners};
+use listeners::{Missing, bind};
 use worker::{Parts, Worker, start_threads};
 
 /// A process with its sockets bound, ready to run.
@@ -33,15 +36,6 @@ pub struct App {
     /// An entry for each thread: its listeners, and what each speaks.
     api: Vec<Vec<(Bound, Protocol)>>,
     ops: Vec<Bound>,
-}
-
-/// A listener that could not be had.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{address}`: {error}; free it, or choose another address with {flag}")]
-pub struct BindError {
-    address: Address,
-    flag: &'static str,
-    error: io::Error,
 }
 
 impl App {
@@ -149,45 +143,6 @@ fn quotas(config: &Config, metrics: &Arc<Metrics>) -> Option<Arc<Quotas>> {
     let AuthConfig { limits, policy, .. } = &config.auth;
     let may_limit = policy.is_some() || !limits.is_none();
     may_limit.then(|| Arc::new(Quotas::new(*limits, policy.clone(), Arc::clone(metrics))))
-}
-
-/// Whether a listener may be missing whose address family this machine lacks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Missing {
-    Refused,
-    Skipped,
-}
-
-/// Binds all of `addresses`, which become those that the sockets really have: an entry each, with a socket a thread.
-fn bind(
-    addresses: &mut Vec<Address>,
-    flag: &'static str,
-    access: SocketAccess,
-    threads: usize,
-    missing: Missing,
-) -> Result<Vec<Vec<Bound>>, BindError> {
-    let (mut all, mut real, mut skipped) = (Vec::new(), Vec::new(), None);
-    for address in addresses.iter() {
-        let bound = server::bind(address, addresses, access, threads);
-        match bound.and_then(|bound| Ok((bound[0].address()?, bound))) {
-            Ok((address, bound)) => {
-                real.push(address);
-                all.push(bound);
-            }
-            Err(error) if missing == Missing::Skipped && server::lacks_family(&error) => {
-                tracing::info!(%address, %error, "this machine lacks the address family; {flag} continues without it");
-                skipped = Some(BindError { address: address.clone(), flag, error });
-            }
-            Err(error) => return Err(BindError { address: address.clone(), flag, error }),
-        }
-    }
-    match skipped {
-        Some(error) if all.is_empty() => Err(error),
-        _ => {
-            *addresses = real;
-            Ok(all)
-        }
-    }
 }
 
 /// How many connections the listeners of each kind may have: as many as were asked for, or as there are file

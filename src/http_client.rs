@@ -38,7 +38,7 @@ pub async fn body(url: &Url, tls: Option<&Tls>, longest: usize) -> Result<Bytes,
     request(url, tls, read).await
 }
 
-/// Whether the URL leads to this machine, so that nobody can listen in or answer instead.
+/// Whether the URL leads to this machine, so that no other machine can read or forge the answer.
 pub fn is_local(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",

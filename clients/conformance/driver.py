@@ -29,6 +29,7 @@ class Refusal(Exception):
         self.waiters = error.get("waiters")
         self.mode = error.get("mode")
         self.shared_by = error.get("sharedBy")
+        self.key = error.get("key")
 
 
 class Answer:
@@ -113,6 +114,14 @@ class Driver:
 
     def start_acquire(self, key: str, ttl_ms: int = 3000, wait_ms: int = 0, lock=None, **more) -> Answer:
         return self.send("acquire", lock=lock or key, key=key, ttlMs=ttl_ms, waitMs=wait_ms, **more)
+
+    def bundle(self, lock: str, keys, ttl_ms: int = 3000, wait_ms: int = 0, **more) -> dict:
+        """Acquires all keys, each a text or an object of the protocol, under that name."""
+        return self.start_bundle(lock, keys, ttl_ms, wait_ms, **more).result(wait_ms / 1000 + 20)
+
+    def start_bundle(self, lock: str, keys, ttl_ms: int = 3000, wait_ms: int = 0, **more) -> Answer:
+        keys = [{"key": key} if isinstance(key, str) else key for key in keys]
+        return self.send("bundle", lock=lock, keys=keys, ttlMs=ttl_ms, waitMs=wait_ms, **more)
 
     def release(self, lock: str) -> dict:
         return self.call("release", lock=lock)

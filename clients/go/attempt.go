@@ -21,7 +21,8 @@ const (
 	leastWait = 20 * time.Millisecond
 )
 
-// An order is what is asked for. Its wait is forever where it is bounded by the context alone.
+// An order is what is asked for. Its key is all keys of a bundle, for messages. Its wait is forever where it is bounded by the
+// context alone.
 type order struct {
 	key     string
 	ttl     time.Duration
@@ -31,12 +32,16 @@ type order struct {
 	terms   terms
 	sharing sharing
 	onWait  func(position int, holder *Holder)
+	// Of a bundle.
+	legs         []leg
+	onBundleWait func(key string, position int, holder *Holder)
 }
 
 const forever = time.Duration(math.MaxInt64)
 
-// A lease is what was granted.
+// A lease is what was granted of one key.
 type lease struct {
+	key        string
 	token      int64
 	owner      string
 	mode       Mode
@@ -44,18 +49,26 @@ type lease struct {
 	validUntil moment
 }
 
-// A grant is a lease, and the connection that holds it.
+// A grant is the leases, which end together, and the connection that holds them.
 type grant struct {
-	lease    lease
+	leases   []lease
 	exchange *exchange
+}
+
+func (g *grant) validUntil() moment {
+	until := never
+	for _, lease := range g.leases {
+		until = min(until, lease.validUntil)
+	}
+	return until
 }
 
 // An attempt to acquire a key has one Idempotency-Key and one owner, and is sent as often as it takes to know its outcome.
 type attempt struct {
 	sidecar *sidecar
 	order   order
+	claim   claim
 	name    string
-	path    string
 }
 
 func newAttempt(sidecar *sidecar, order order) (*attempt, error) {
@@ -63,7 +76,7 @@ func newAttempt(sidecar *sidecar, order order) (*attempt, error) {
 	if _, err := rand.Read(name[:]); err != nil {
 		return nil, err
 	}
-	return &attempt{sidecar, order, hex.EncodeToString(name[:]), "/v1/locks/" + segment(order.key)}, nil
+	return &attempt{sidecar, order, order.claim(), hex.EncodeToString(name[:])}, nil
 }
 
 // acquire sends the attempt until it is granted, refused, or its time has passed.
@@ -147,10 +160,10 @@ func (a *attempt) send(ctx context.Context, wait, silence time.Duration, until m
 	}
 	stop := context.AfterFunc(ctx, exchange.close)
 	defer stop()
-	if err = exchange.send("POST", a.path+"/hold", headers, content, min(now().after(silence), until)); err == nil {
-		var lease lease
-		if lease, err = a.listen(exchange, silence, until); err == nil {
-			return &grant{lease, exchange}, nil
+	if err = exchange.send("POST", a.claim.path()+"/hold", headers, content, min(now().after(silence), until)); err == nil {
+		var granted *grant
+		if granted, err = a.listen(exchange, silence, until); err == nil {
+			return granted, nil
 		}
 	}
 	exchange.close()
@@ -163,24 +176,8 @@ func (a *attempt) send(ctx context.Context, wait, silence time.Duration, until m
 }
 
 func (a *attempt) content(wait time.Duration) ([]byte, error) {
-	var body struct {
-		TTLMs     int64           `json:"ttlMs"`
-		Owner     string          `json:"owner"`
-		WaitMs    int64           `json:"waitMs,omitempty"`
-		Progress  bool            `json:"progress,omitempty"`
-		Mode      Mode            `json:"mode,omitempty"`
-		Limit     int             `json:"limit,omitempty"`
-		Meta      json.RawMessage `json:"meta,omitempty"`
-		DelayMs   int64           `json:"delayMs,omitempty"`
-		MinHoldMs int64           `json:"minHoldMs,omitempty"`
-		MaxHoldMs int64           `json:"maxHoldMs,omitempty"`
-	}
-	body.TTLMs, body.Owner, body.Meta = rounded(a.order.ttl), a.order.owner, a.order.meta
-	terms := a.order.terms
-	body.DelayMs, body.MinHoldMs, body.MaxHoldMs = rounded(terms.delay), rounded(terms.minHold), rounded(terms.maxHold)
-	if a.order.sharing.isShared {
-		body.Mode, body.Limit = Shared, a.order.sharing.limit
-	}
+	body := acquireBody{TTLMs: rounded(a.order.ttl), Owner: a.order.owner, Meta: a.order.meta}
+	a.claim.describe(&body)
 	if wait > 0 {
 		body.WaitMs, body.Progress = (wait + time.Millisecond - 1).Milliseconds(), true
 	}
@@ -188,46 +185,44 @@ func (a *attempt) content(wait time.Duration) ([]byte, error) {
 }
 
 // listen hears the answer up to the grant. Lines that came with it stay for the session.
-func (a *attempt) listen(exchange *exchange, silence time.Duration, until moment) (lease, error) {
+func (a *attempt) listen(exchange *exchange, silence time.Duration, until moment) (*grant, error) {
 	status, header, err := exchange.head(min(now().after(silence), until))
 	if err != nil {
-		return lease{}, err
+		return nil, err
 	}
 	if status != 200 {
 		var answer problem
 		_ = json.Unmarshal(exchange.rest(min(now().after(silence), until)), &answer)
 		answer.Status = status
-		return lease{}, answer.failure(a.order.key, header.Get("Retry-After"))
+		return nil, answer.failure(a.order.key, header.Get("Retry-After"))
 	}
 	for {
 		text, err := exchange.line(min(now().after(silence), until))
 		if err != nil {
-			return lease{}, err
+			return nil, err
 		}
 		var said event
 		if err = text.decode(&said); err != nil {
-			return lease{}, err
+			return nil, err
 		}
 		switch said.Event {
 		case "acquired":
-			granted := said.lease(text.since)
-			if granted.validUntil.left() > 0 {
+			granted := &grant{a.claim.leases(&said, text.since), exchange}
+			if granted.validUntil().left() > 0 {
 				return granted, nil
 			}
-			a.release(granted.token, "", min(longestRelease, a.sidecar.timeout))
+			a.release(granted.leases, false, min(longestRelease, a.sidecar.timeout))
 			failure := a.failure(nil, "it was granted too late to be of use")
 			failure.Code = "too-late"
-			return lease{}, &UnavailableError{failure}
+			return nil, &UnavailableError{failure}
 		case "refused":
 			var answer problem
 			if err = text.decode(&answer); err != nil {
-				return lease{}, err
+				return nil, err
 			}
-			return lease{}, answer.failure(a.order.key, "")
+			return nil, answer.failure(a.order.key, "")
 		case "waiting":
-			if a.order.onWait != nil {
-				a.order.onWait(said.Position, said.Holder.holder())
-			}
+			a.claim.waits(&said)
 		}
 	}
 }

@@ -106,15 +106,26 @@ func (c *Client) Try(ctx context.Context, key string, options ...Option) (*Lock,
 // The context of f is cancelled when the lock is lost, before its lease ends; [context.Cause] is the [*LostError] then. If
 // the lock was lost before f returned, Do returns that error, joined with the error of f if that is of its own. Otherwise it
 // returns the error of f: a release that is not confirmed is no error of the work.
-func (c *Client) Do(ctx context.Context, key string, f func(ctx context.Context, lock *Lock) error, options ...Option) (err error) {
+func (c *Client) Do(ctx context.Context, key string, f func(ctx context.Context, lock *Lock) error, options ...Option) error {
 	lock, err := c.Acquire(ctx, key, options...)
 	if err != nil {
 		return err
 	}
-	work, cancel := lock.Context(ctx)
+	return under(ctx, lock, func(work context.Context) error { return f(work, lock) })
+}
+
+// What work is done under: a lock, or a bundle.
+type kept interface {
+	Context(parent context.Context) (context.Context, context.CancelFunc)
+	Release() error
+}
+
+// under calls f and releases what is kept, as Do says.
+func under(ctx context.Context, kept kept, f func(ctx context.Context) error) (err error) {
+	work, cancel := kept.Context(ctx)
 	defer func() {
 		var loss *LostError
-		if failure := lock.Release(); errors.As(failure, &loss) {
+		if failure := kept.Release(); errors.As(failure, &loss) {
 			isByLoss := err == nil || ctx.Err() == nil && errors.Is(err, context.Canceled) || errors.Is(err, ErrLost)
 			if isByLoss {
 				err = loss
@@ -124,14 +135,18 @@ func (c *Client) Do(ctx context.Context, key string, f func(ctx context.Context,
 		}
 		cancel()
 	}()
-	return f(work, lock)
+	return f(work)
 }
 
 func (c *Client) order(key string, options []Option) (order, error) {
-	order := order{key: key, ttl: TTL, wait: forever, owner: c.owner}
 	if key == "" {
-		return order, errors.New("the key is empty")
+		return order{}, errors.New("the key is empty")
 	}
+	return c.orderOf(key, options)
+}
+
+func (c *Client) orderOf(key string, options []Option) (order, error) {
+	order := order{key: key, ttl: TTL, wait: forever, owner: c.owner}
 	for _, option := range options {
 		if err := option(&order); err != nil {
 			return order, fmt.Errorf("`%s`: %w", key, err)

@@ -31,6 +31,10 @@
 // With [WithShared] a lock shares its key with others that do, and one without it has the key alone: readers and writers. With
 // [WithLimit] so many may share it: a semaphore.
 //
+// # Several keys at once
+//
+// [Client.AcquireBundle] and [Client.DoBundle] acquire several keys, or none of them: a [Bundle] is kept, lost and released as one.
+//
 // # Watching
 //
 // [Client.Watch] and [Client.WatchPrefix] tell what happens to locks, also to those of others: the state first, then each change.

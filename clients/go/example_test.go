@@ -53,6 +53,21 @@ func ExampleClient_Try() {
 	// Output: skipped, since it is held by importer-7
 }
 
+func ExampleClient_DoBundle() {
+	client, ctx := newClient(), context.Background()
+	err := client.DoBundle(ctx, lockside.Keys("account-2", "account-1"), func(ctx context.Context, bundle *lockside.Bundle) error {
+		for _, key := range bundle.Keys() {
+			fmt.Println("writing", key, "with fencing token", bundle.Tokens()[key])
+		}
+		return bundle.Check()
+	}, lockside.WithWait(5*time.Second))
+	fmt.Println(err)
+	// Output:
+	// writing account-2 with fencing token 2
+	// writing account-1 with fencing token 1
+	// <nil>
+}
+
 func ExampleLock_Context() {
 	fake := lockside.NewFake()
 	lock, err := fake.Acquire(context.Background(), "volume/7")

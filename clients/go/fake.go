@@ -53,7 +53,8 @@ func (f *Fake) Free(key string) {
 	f.holdings(key)[0].free()
 }
 
-// Lose has the holder of a key lose it, or all who share it. When it returns, their signals of loss have been given.
+// Lose has the holder of a key lose it, or all who share it; a bundle loses its other keys, too. When it returns, their signals of
+// loss have been given.
 func (f *Fake) Lose(key string, reason Reason) {
 	for _, hold := range f.holdings(key) {
 		hold.lose(reason)
@@ -109,6 +110,17 @@ func (f *Fake) open(ctx context.Context, order order) (holding, error) {
 	if ctx.Err() != nil {
 		return nil, cancelled(ctx, order.key)
 	}
+	if order.legs != nil {
+		return f.openBundle(ctx, order)
+	}
+	hold, err := f.openKey(ctx, order)
+	if err != nil {
+		return nil, err
+	}
+	return hold, nil
+}
+
+func (f *Fake) openKey(ctx context.Context, order order) (*fakeHold, error) {
 	hold := &fakeHold{fake: f, order: order}
 	isGranted, err := f.begin(hold)
 	if err != nil {

@@ -15,6 +15,8 @@ type fakeHold struct {
 	signal     *signal
 	reason     Reason
 	isReleased bool
+	// Called when it is lost, under the fake's mu, before another owner has the key.
+	onLost func(reason Reason)
 }
 
 // await waits in the queue.
@@ -45,9 +47,15 @@ func (h *fakeHold) await(ctx context.Context) error {
 	return nil
 }
 
-func (h *fakeHold) view() (granted lease, ends *signal) {
-	return lease{h.token, h.order.owner, h.order.sharing.mode(), h.order.sharing.limit, never}, h.signal
+func (h *fakeHold) view() (granted []lease, ends *signal) {
+	return []lease{h.lease()}, h.signal
 }
+
+func (h *fakeHold) lease() lease {
+	return lease{h.order.key, h.token, h.order.owner, h.order.sharing.mode(), h.order.sharing.limit, never}
+}
+
+func (h *fakeHold) lost() string { return "" }
 
 // holder is for the holder of the fake's mu.
 func (h *fakeHold) holder() *Holder {
@@ -73,6 +81,11 @@ func (h *fakeHold) check() error {
 func (h *fakeHold) release() error {
 	h.fake.mu.Lock()
 	defer h.fake.mu.Unlock()
+	return h.end()
+}
+
+// end releases it, for the holder of the fake's mu.
+func (h *fakeHold) end() error {
 	if h.isReleased {
 		return nil
 	}
@@ -119,5 +132,8 @@ func (h *fakeHold) lose(reason Reason) {
 	h.reason = reason
 	// The loss is told before another owner has the key.
 	h.signal.lose(lost(h.order.key, reason))
+	if h.onLost != nil {
+		h.onLost(reason)
+	}
 	h.fake.end(h)
 }

@@ -7,11 +7,9 @@ import (
 
 // An event is a line of a hold.
 type event struct {
-	Event      string      `json:"event"`
-	Token      int64       `json:"token"`
-	Owner      string      `json:"owner"`
-	Mode       Mode        `json:"mode"`
-	Limit      int         `json:"limit"`
+	Event string `json:"event"`
+	leaseView
+	Leases     []leaseView `json:"leases"`
 	ValidForMs float64     `json:"validForMs"`
 	GraceMs    float64     `json:"graceMs"`
 	Reason     Reason      `json:"reason"`
@@ -19,9 +17,17 @@ type event struct {
 	Holder     *holderView `json:"holder"`
 }
 
-// lease is the one of a line that was written since then.
-func (e *event) lease(since moment) lease {
-	granted := lease{e.Token, e.Owner, e.Mode, e.Limit, since.after(milliseconds(e.ValidForMs))}
+// A leaseView is a lease as the sidecar writes it.
+type leaseView struct {
+	Key   string `json:"key"`
+	Token int64  `json:"token"`
+	Owner string `json:"owner"`
+	Mode  Mode   `json:"mode"`
+	Limit int    `json:"limit"`
+}
+
+func (v leaseView) lease(validUntil moment) lease {
+	granted := lease{v.Key, v.Token, v.Owner, v.Mode, v.Limit, validUntil}
 	if granted.mode == "" {
 		granted.mode = Exclusive
 	}
@@ -84,9 +90,9 @@ func (s *session) hear(exchange *exchange, said event, since moment, err error) 
 		s.leaveBy = since.after(grace - min(grace/10, time.Second))
 		s.takeUp()
 	case "lost":
-		s.lose(said.Reason)
+		s.lose(said.Reason, said.Key)
 	case "released":
-		s.lose(Released)
+		s.lose(Released, said.Key)
 	}
 	s.plan()
 	return true
@@ -131,8 +137,8 @@ func (s *session) settle(granted *grant, err error) (unwanted *grant) {
 	var other *HeldError
 	var refused *RefusedError
 	switch {
-	case err == nil && granted.lease.token != s.lease.token:
-		s.lose(Expired)
+	case err == nil && otherKey(s.leases, granted.leases) != "":
+		s.lose(Expired, otherKey(s.leases, granted.leases))
 		return granted
 	case err == nil && s.state == held:
 		s.take(granted)
@@ -142,19 +148,19 @@ func (s *session) settle(granted *grant, err error) (unwanted *grant) {
 	case err == nil:
 		granted.exchange.close()
 	case isInDoubt:
-		s.lose(Superseded)
+		s.lose(Superseded, "")
 	case errors.As(err, &other):
 		// Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
-		isAmongOthers := s.order.sharing.isShared && other.Mode == Shared
-		if !isAmongOthers && (other.Holder == nil || other.Holder.Token != s.lease.token) {
-			s.lose(Superseded)
+		isAmongOthers := s.attempt.claim.shares(other.Key) && other.Mode == Shared
+		if !isAmongOthers && (other.Holder == nil || other.Holder.Token != tokenOf(s.leases, other.Key)) {
+			s.lose(Superseded, other.Key)
 		} else if s.exchange == nil && (isAmongOthers || s.order.terms.outlast()) {
 			// The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
-			s.lose(Expired)
+			s.lose(Expired, other.Key)
 		}
 	case errors.As(err, &refused):
 		if s.exchange == nil && (refused.Status == 401 || refused.Status == 403) {
-			s.lose(Unauthorized)
+			s.lose(Unauthorized, "")
 		}
 	}
 	return nil

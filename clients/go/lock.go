@@ -9,8 +9,10 @@ import (
 
 // A holding is what a lock needs of what it stands for: a session at a sidecar, or one of a fake.
 type holding interface {
-	view() (granted lease, ends *signal)
+	view() (granted []lease, ends *signal)
 	isHeld() bool
+	// lost is which key of several was lost first; empty where that is not known, or none was.
+	lost() string
 	check() error
 	release() error
 }
@@ -29,7 +31,7 @@ type Lock struct {
 
 func newLock(key string, holding holding, client *Client) *Lock {
 	granted, ends := holding.view()
-	lock := &Lock{key, granted, holding, ends, client}
+	lock := &Lock{key, granted[0], holding, ends, client}
 	runtime.SetFinalizer(lock, (*Lock).forgotten)
 	return lock
 }
@@ -61,9 +63,11 @@ func (l *Lock) Check() error {
 func (l *Lock) Lost() <-chan struct{} { return l.signal.lost }
 
 // Reason is why the lock is not held any more; empty while it is.
-func (l *Lock) Reason() Reason {
+func (l *Lock) Reason() Reason { return reasonOf(l.Check()) }
+
+func reasonOf(err error) Reason {
 	var loss *LostError
-	if errors.As(l.Check(), &loss) {
+	if errors.As(err, &loss) {
 		return loss.Reason
 	}
 	return ""
@@ -88,13 +92,16 @@ func (l *Lock) Release() error {
 	return l.holding.release()
 }
 
-func (l *Lock) forgotten() {
-	if !l.holding.isHeld() {
+func (l *Lock) forgotten() { l.client.warn(l.holding, "a lock", l.key) }
+
+// warn tells of what was forgotten while it is held.
+func (c *Client) warn(holding holding, what, key string) {
+	if !holding.isHeld() {
 		return
 	}
-	logger := l.client.logger
+	logger := c.logger
 	if logger == nil {
 		logger = slog.Default()
 	}
-	logger.Warn("lockside: a lock was forgotten while it is held; it stays held until the process ends: defer its Release", "key", l.key)
+	logger.Warn("lockside: "+what+" was forgotten while it is held; it stays held until the process ends: defer its Release", "key", key)
 }

@@ -67,9 +67,14 @@ type problem struct {
 	State     State       `json:"state"`
 	Mode      Mode        `json:"mode"`
 	SharedBy  int         `json:"sharedBy"`
+	// Of several keys the one that is in the way.
+	Key string `json:"key"`
 }
 
 func (p *problem) failure(key string, retryAfter string) error {
+	if p.Key != "" {
+		key = p.Key
+	}
 	failure := Failure{Key: key, Code: p.Code, Outcome: p.Outcome, Status: p.Status, RequestID: p.RequestID}
 	if failure.Outcome == "" {
 		failure.Outcome = NotApplied

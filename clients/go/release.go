@@ -2,7 +2,6 @@ package lockside
 
 import (
 	"context"
-	"fmt"
 	"time"
 )
 
@@ -15,15 +14,16 @@ type releaseOutcome int
 const (
 	unconfirmed releaseOutcome = iota
 	confirmed
-	// The lease had ended before.
+	// A lease had ended before.
 	gone
 )
 
-// release releases a lease by its token; the query stands behind it.
-func (a *attempt) release(token int64, query string, within time.Duration) releaseOutcome {
+// release releases leases by their tokens, and leaves the rest that the terms say if it rests.
+func (a *attempt) release(leases []lease, rests bool, within time.Duration) releaseOutcome {
+	method, path, content := a.claim.release(leases, rests)
 	until := now().after(within)
 	for wasSent := false; ; {
-		status, isThere := a.delete(fmt.Sprintf("%s?token=%d%s", a.path, token, query), until)
+		status, isThere := a.ask(method, path, content, until)
 		switch {
 		case status == 204, status == 410 && wasSent:
 			// A request without an answer may have done it.
@@ -38,18 +38,21 @@ func (a *attempt) release(token int64, query string, within time.Duration) relea
 	}
 }
 
-// delete asks once. The status is 0 without an answer; isThere tells whether something listens.
-func (a *attempt) delete(path string, until moment) (status int, isThere bool) {
+// ask asks once. The status is 0 without an answer; isThere tells whether something listens.
+func (a *attempt) ask(method, path string, content []byte, until moment) (status int, isThere bool) {
 	headers, err := a.sidecar.headers()
 	if err != nil {
 		return 0, true
+	}
+	if content != nil {
+		headers["Content-Type"] = "application/json"
 	}
 	exchange, err := dial(context.Background(), a.sidecar.address, a.sidecar.tls, until, time.Second)
 	if err != nil {
 		return 0, false
 	}
 	defer exchange.close()
-	if err = exchange.send("DELETE", path, headers, nil, until); err == nil {
+	if err = exchange.send(method, path, headers, content, until); err == nil {
 		status, _, err = exchange.head(until)
 	}
 	if err != nil {
@@ -60,6 +63,6 @@ func (a *attempt) delete(path string, until moment) (status int, isThere bool) {
 
 // giveBack releases a grant that is not wanted.
 func (a *attempt) giveBack(granted *grant) {
-	a.release(granted.lease.token, "", min(longestRelease, a.sidecar.timeout))
+	a.release(granted.leases, false, min(longestRelease, a.sidecar.timeout))
 	granted.exchange.close()
 }

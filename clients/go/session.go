@@ -23,13 +23,13 @@ const (
 	over
 )
 
-// A session is one lock from acquire to release: it hears what the sidecar says, takes the hold up again where its connection
-// breaks, and tells when the lock is lost: by the clock of this process, so also if the sidecar is silent.
+// A session is one lock, or one bundle, from acquire to release: it hears what the sidecar says, takes the hold up again where
+// its connection breaks, and tells when it is lost: by the clock of this process, so also if the sidecar is silent.
 type session struct {
 	sidecar *sidecar
 	order   order
 	attempt *attempt
-	lease   lease
+	leases  []lease
 	signal  *signal
 	// The work must have stopped so long before the end of the validity.
 	margin time.Duration
@@ -40,9 +40,11 @@ type session struct {
 	once     sync.Once
 	released error
 
-	mu       sync.Mutex
-	state    state
-	reason   Reason
+	mu     sync.Mutex
+	state  state
+	reason Reason
+	// Which key of several was lost first, where that is known.
+	lostKey  string
 	exchange *exchange
 	// Closed when the exchange is heard no more.
 	heard      chan struct{}
@@ -75,18 +77,24 @@ func openSession(ctx context.Context, sidecar *sidecar, order order) (*session, 
 		return nil, err
 	}
 	margin := min(max(order.ttl/20, 5*time.Millisecond), time.Second)
-	s := &session{sidecar: sidecar, order: order, attempt: attempt, lease: granted.lease, signal: newSignal(), margin: margin}
+	s := &session{sidecar: sidecar, order: order, attempt: attempt, leases: granted.leases, signal: newSignal(), margin: margin}
 	s.keeping, s.stopKeeping = context.WithCancel(context.Background())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.alarm = time.AfterFunc(forever, s.ring)
-	s.cap = order.terms.cap(granted.lease.validUntil, order.ttl)
+	s.cap = order.terms.cap(granted.validUntil(), order.ttl)
 	s.take(granted)
 	return s, nil
 }
 
-func (s *session) view() (granted lease, ends *signal) {
-	return s.lease, s.signal
+func (s *session) view() (granted []lease, ends *signal) {
+	return s.leases, s.signal
+}
+
+func (s *session) lost() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lostKey
 }
 
 // isHeld tells whether it may be held, for all that has been heard.
@@ -101,15 +109,23 @@ func (s *session) check() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.state == held && s.deadline().left() <= 0 {
-		s.lose(s.why())
+		s.lose(s.why(), "")
 	}
 	switch {
 	case s.state == held:
 		return nil
 	case s.reason != "":
-		return lost(s.order.key, s.reason)
+		return s.loss()
 	}
 	return lost(s.order.key, Released)
+}
+
+// loss is for the holder of mu.
+func (s *session) loss() *LostError {
+	if s.lostKey != "" {
+		return lost(s.lostKey, s.reason)
+	}
+	return lost(s.order.key, s.reason)
 }
 
 // release releases the lock: it is free when this returns nil.
@@ -129,7 +145,7 @@ func (s *session) doRelease() error {
 	s.signal.release(s.order.key)
 	// A hold that is just being taken up again would be a new lease after the release.
 	s.stopKeeping()
-	outcome := s.attempt.release(s.lease.token, s.order.terms.query(), min(longestRelease, s.sidecar.timeout))
+	outcome := s.attempt.release(s.leases, true, min(longestRelease, s.sidecar.timeout))
 	if outcome == gone {
 		s.hearOut()
 	}
@@ -143,7 +159,7 @@ func (s *session) doRelease() error {
 		s.reason = Released
 	}
 	if wasLost || s.reason != Released {
-		return lost(s.order.key, s.reason)
+		return s.loss()
 	}
 	if outcome == unconfirmed {
 		failure := s.attempt.failure(nil, "the release is not confirmed; the lock ends with its lease at the latest")
@@ -183,7 +199,7 @@ func (s *session) take(granted *grant) {
 		s.exchange.close()
 	}
 	s.exchange, s.heard = granted.exchange, make(chan struct{})
-	s.validUntil, s.leaveBy = granted.lease.validUntil, never
+	s.validUntil, s.leaveBy = granted.validUntil(), never
 	s.heardAt = now()
 	s.renewedAt = s.heardAt
 	s.plan()
@@ -204,7 +220,7 @@ func (s *session) ring() {
 	case s.state == over:
 		s.leave()
 	case s.state == held && s.deadline().left() <= 0:
-		s.lose(s.why())
+		s.lose(s.why(), "")
 	default:
 		s.plan()
 	}
@@ -225,18 +241,19 @@ func (s *session) why() Reason {
 	return Expired
 }
 
-func (s *session) lose(reason Reason) {
+// lose ends it, by the loss of this key where that is known.
+func (s *session) lose(reason Reason, key string) {
 	if s.state == releasing && s.reason == "" && reason != Released {
-		s.reason = reason
+		s.reason, s.lostKey = reason, key
 	}
 	if s.state != held {
 		return
 	}
-	s.state, s.reason = over, reason
+	s.state, s.reason, s.lostKey = over, reason, key
 	// The connection is kept while the lease may last, since the work is yet to stop, and no longer: a sidecar that can renew
 	// again would keep the key for a holder that has gone.
 	s.alarm.Reset(max(s.end().left(), 0))
-	s.signal.lose(lost(s.order.key, reason))
+	s.signal.lose(s.loss())
 }
 
 // leave ends the connection.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::{Address, SocketAccess};
 
 const ACCESS: SocketAccess = SocketAccess { mode: 0o660, group: None };
 

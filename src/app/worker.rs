@@ -78,14 +78,7 @@ impl Worker {
     pub fn start(parts: &Parts) -> Worker {
         let Parts { config, metrics, shared, in_flight, .. } = parts;
         let redis = Redis::connect(&config.redis, Arc::clone(in_flight), Arc::clone(metrics));
-        let (prefix, database) = (&config.locks.key_prefix, config.redis.database.unwrap_or(0));
-        let space = if redis.is_cluster() {
-            KeySpace::clustered(prefix)
-        } else if config.locks.raw_keys {
-            KeySpace::raw(prefix, database)
-        } else {
-            KeySpace::in_database(prefix, database)
-        };
+        let space = KeySpace::of(&config.locks, &redis, config.redis.database.unwrap_or(0));
         let directory = config.auth.user_directory.then(|| Directory::new(redis.clone(), space.users()));
         let locks = Locks::new(redis.clone(), space, Arc::clone(shared));
         Worker { redis, locks, directory }

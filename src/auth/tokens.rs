@@ -48,6 +48,16 @@ impl ApiTokens {
         self.single.is_some() || self.folder.is_some()
     }
 
+    /// The names of all of them.
+    pub fn names(&self) -> Vec<TokenName> {
+        let single = self.single.iter().map(|(name, _)| Arc::clone(name));
+        let folder = self
+            .folder
+            .iter()
+            .flat_map(|folder| folder.now().iter().map(|(name, _)| Arc::clone(name)).collect::<Vec<_>>());
+        single.chain(folder).collect()
+    }
+
     /// The name of the token that was sent. All are compared, whichever it is.
     pub fn name_of(&self, shown: &str) -> Option<TokenName> {
         let is_it = |token: &Secret| token.is_text(shown);

@@ -1,6 +1,7 @@
 //! The subcommands, and what they share: parsing, logging, exit codes.
 
 mod acl;
+mod check;
 mod client;
 mod completions;
 mod dev;
@@ -78,6 +79,9 @@ enum Command {
     /// Serve the lock APIs, for production
     #[command(after_help = SERVE_HELP)]
     Serve(Box<Flags>),
+    /// Check the settings of serve, Redis and the machine, and say what to change
+    #[command(after_help = check::HELP)]
+    Check(Box<check::CheckFlags>),
     /// Run lockside locally with a private Redis and a JWT key, and print what to try
     #[command(mut_arg("ops_listen", |arg| {
         arg.default_value("127.0.0.1:9420").help("Listener for /metrics, /healthz, /readyz and /leader/NAME, nothing else")
@@ -145,6 +149,7 @@ pub fn main() -> ExitCode {
     };
     match cli.command {
         Command::Serve(flags) => serve::run(&flags),
+        Command::Check(flags) => check::run(&flags),
         Command::Dev(flags) => dev::run(&flags),
         Command::Health(flags) => health::run(&flags),
         Command::Exec(flags) => exec::run(&flags),

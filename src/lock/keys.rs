@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Key, Shard};
-use crate::redis::{Patterns, Slot};
+use super::{Key, LockConfig, Shard};
+use crate::redis::{Patterns, Redis, Slot};
 
 /// A raw key as any other.
 const RAW_SAMPLE: &str = "any-other-key";
@@ -89,13 +89,31 @@ impl KeySpace {
         KeySpace { not_raw: Some(format!("{{{prefix}:")), ..KeySpace::in_database(prefix, database) }
     }
 
+    /// The key space of these settings, in this database of a Redis.
+    pub fn of(LockConfig { key_prefix, raw_keys, .. }: &LockConfig, redis: &Redis, database: u8) -> KeySpace {
+        match (redis.is_cluster(), raw_keys) {
+            (true, _) => KeySpace::clustered(key_prefix),
+            (false, true) => KeySpace::raw(key_prefix, database),
+            (false, false) => KeySpace::in_database(key_prefix, database),
+        }
+    }
+
     /// Keys for the probes of one process, `sidecar`: in the same slots, under the same prefix, and never a lock's, nor in
     /// the index of locks: only the last token of an index of its own stays.
     pub fn probing(&self, sidecar: &str) -> KeySpace {
+        self.within("probe:", &format!("lock:{sidecar}:"))
+    }
+
+    /// The same for a process whose probes leave nothing behind: all of these keys are its own, the index too.
+    pub fn checking(&self, process: &str) -> KeySpace {
+        self.within(&format!("check:{process}:"), "lock:")
+    }
+
+    /// Keys that begin so within their shard, and of locks then so.
+    fn within(&self, begin: &str, lock: &str) -> KeySpace {
         let of_a_shard = |(shard, keys): (Shard, &ShardKeys)| {
-            let begin = keys.lock.strip_suffix("lock:").expect("so it was made");
-            let begin = format!("{begin}probe:");
-            let lock = format!("{begin}lock:{sidecar}:");
+            let begin = format!("{}{begin}", keys.lock.strip_suffix("lock:").expect("so it was made"));
+            let lock = format!("{begin}{lock}");
             ShardKeys { lock, ..ShardKeys::new(shard, &begin, keys.push.clone()) }
         };
         let shards = Shard::all().zip(self.shards.iter()).map(of_a_shard).collect();

@@ -61,10 +61,19 @@ pub struct Rights {
 
 impl Locks {
     pub fn prober(&self) -> Prober {
+        let sidecar = self.0.shared.nonces.next();
+        self.prober_in(self.0.scripts.space.probing(&sidecar), sidecar)
+    }
+
+    /// For a process that probes once, see [`Prober::tidy`].
+    pub fn tidy_prober(&self) -> Prober {
+        let process = self.0.shared.nonces.next();
+        self.prober_in(self.0.scripts.space.checking(&process), process)
+    }
+
+    fn prober_in(&self, space: KeySpace, process: String) -> Prober {
         let (scripts, shared) = (&self.0.scripts, Arc::clone(&self.0.shared));
-        let sidecar = shared.nonces.next();
-        let space = scripts.space.probing(&sidecar);
-        let owner = Owner::system(sidecar);
+        let owner = Owner::system(process);
         let (keys, slots) = (Shard::all().map(key_of).collect(), slots_of(&space));
         let redis = scripts.redis.for_purpose(Purpose::Probe);
         let scripts = Scripts { redis, space, ..scripts.clone() };
@@ -109,6 +118,13 @@ impl Prober {
         }
         let rights = rights.map_err(at("check of rights"))?;
         Ok(Probed { rights: rights.map(|refused| Rights { refused }) })
+    }
+
+    /// Deletes what probes of a shard left behind: of a [`Locks::tidy_prober`], whose keys are no other's.
+    pub async fn tidy(&self, shard: usize) -> Result<(), RedisFailure> {
+        let (Scripts { redis, space, .. }, key) = (&self.scripts, &self.keys[shard]);
+        redis.delete(&space.lock(key).into()).await?;
+        redis.delete(space.tokens(key.shard())).await
     }
 
     async fn acquire(&self, key: &Key, ttl_ms: u64) -> Result<(), RedisFailure> {

@@ -99,6 +99,30 @@ impl Policy {
         Ok(Policy { rules, limits, permissions: permissions.clone() })
     }
 
+    /// The API tokens that it names, by rules or by limits.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.subjects().filter_map(|who| match who {
+            Who::Token(name) => Some(name.as_str()),
+            _ => None,
+        })
+    }
+
+    /// Whether a line of the file is about users.
+    pub fn names_users(&self) -> bool {
+        self.subjects().any(|who| matches!(who, Who::AnyUser | Who::User(_) | Who::Permission(_) | Who::Claim(..)))
+    }
+
+    /// How many rules the file has.
+    pub fn rules(&self) -> usize {
+        self.rules.iter().filter(|rule| rule.line.is_some()).count()
+    }
+
+    /// Whom the lines of the file are about.
+    fn subjects(&self) -> impl Iterator<Item = &Who> {
+        let rules = self.rules.iter().filter(|rule| rule.line.is_some()).map(|rule| &rule.who);
+        rules.chain(self.limits.iter().map(|(who, _)| who))
+    }
+
     pub fn allows(&self, subject: &Subject, verb: Verb, key: &str) -> bool {
         self.decide(subject, verb, key).is_some()
     }

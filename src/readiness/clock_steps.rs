@@ -40,6 +40,19 @@ fn step(before: &Sample, after: &Sample) -> Option<i64> {
     }
 }
 
+/// By how much a server's clock is ahead of this machine's, at the least, microseconds; `None` where they are together.
+/// No lease depends on it.
+pub fn apart_us(sample: &Sample) -> Option<i64> {
+    let (least, most) = sample.ahead_us();
+    if least > STEP_US {
+        Some(least)
+    } else if most < -STEP_US {
+        Some(most)
+    } else {
+        None
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

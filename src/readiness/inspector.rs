@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::clock_steps::Clocks;
-use super::server::{self, Demands};
+use super::server;
 use super::warnings::{Finding, Warning};
 use super::{Inspected, Servers};
 use crate::lock::{Locks, Walk};
@@ -67,14 +67,7 @@ impl Inspector {
     /// Adds the findings about Redis as a whole and its leases. A check that fails is left to the next inspection.
     pub async fn inspect_leases(&mut self, unavailable: &[String], inspected: &mut Inspected) {
         let mut findings = Vec::new();
-        if !unavailable.is_empty() {
-            let text = format!(
-                "{}; its locks are unavailable, all others are unaffected; bring it back, or give it a \
-                 replica that takes over",
-                unavailable.join("; ")
-            );
-            findings.push(Finding::new(Warning::Partial, text));
-        }
+        findings.extend(server::partial(unavailable));
         if self.hurries || self.walked.is_none_or(|at| at.elapsed() >= PAGE_INTERVAL) {
             let pages = if self.hurries { PAGES_IN_A_HURRY } else { 1 };
             match self.locks.look_for_overlong(&mut self.walk, self.cap_ms, pages).await {
@@ -117,16 +110,8 @@ impl Inspector {
         let seen = seen(infos.iter().filter_map(|(_, info)| info.as_ref().ok()));
         let (mut of_servers, mut silence) = (Vec::new(), None);
         for (server, info) in infos {
-            let mut findings = match info {
-                Ok(mut info) => {
-                    // Where all nodes are known, it is no fault that one has a part of the keys.
-                    info.in_cluster &= !self.redis.is_cluster();
-                    let (min_replicas, failover) = (self.redis.min_replicas(), self.redis.fails_over());
-                    server::judge(&info, Demands { min_replicas, failover })
-                }
-                Err(RedisFailure::Refused(reason)) => {
-                    vec![Finding::new(Warning::Unknown, format!("redis refused INFO ({reason}); allow its user +info"))]
-                }
+            let mut findings = match server::findings(&self.redis, info) {
+                Ok(findings) => findings,
                 Err(failure) => {
                     silence = Some(failure);
                     continue;

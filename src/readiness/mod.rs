@@ -3,7 +3,9 @@
 
 mod clock_steps;
 mod inspector;
+mod look;
 mod merge;
+mod probe;
 mod probes;
 mod server;
 mod warnings;
@@ -15,6 +17,9 @@ use std::time::Instant;
 use crate::auth::KeySet;
 use crate::metrics::Metrics;
 use crate::redis::{Health, Redis};
+pub use clock_steps::apart_us;
+pub use look::{Look, look};
+pub use probe::Probe;
 use probes::Probes;
 pub use warnings::{Finding, Warning};
 pub use watch::watch;
@@ -117,8 +122,9 @@ impl Readiness {
     fn refusal(&self, optional: Option<String>) -> Option<Finding> {
         let last = self.health.lacks_a_right();
         let blocks = last.is_some() && optional.is_some() && self.health.refuses_a_script();
-        let text = last.or_else(|| optional.map(|text| format!("redis ACL: permission denied: {text}")))?;
-        Some(if blocks { Finding::blocking(Warning::Rights, text) } else { Finding::new(Warning::Rights, text) })
+        let found = last.map(|text| Finding::new(Warning::Rights, text));
+        let found = found.or_else(|| optional.map(|text| Finding::of_an_optional_right(&text)))?;
+        Some(Finding { blocks, ..found })
     }
 
     /// The missing right without which no inspection or probe succeeds.

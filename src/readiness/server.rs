@@ -1,7 +1,7 @@
 //! What a server's INFO says of the locks in it.
 
 use super::warnings::{Finding, Warning};
-use crate::redis::{Info, Role};
+use crate::redis::{Info, Redis, RedisFailure, Role};
 
 /// Share of its maxmemory from which a Redis that does not evict is nearly full, percent.
 const NEARLY_FULL_PERCENT: u64 = 90;
@@ -15,6 +15,31 @@ pub struct Demands {
     pub min_replicas: u32,
     /// A replica is to take its place when it fails.
     pub failover: bool,
+}
+
+/// What is to be said of a server of `redis` by its answer to INFO; the failure where it gave none.
+pub fn findings(redis: &Redis, info: Result<Info, RedisFailure>) -> Result<Vec<Finding>, RedisFailure> {
+    match info {
+        Ok(mut info) => {
+            // Where all nodes are known, it is no fault that one has a part of the keys.
+            info.in_cluster &= !redis.is_cluster();
+            Ok(judge(&info, Demands { min_replicas: redis.min_replicas(), failover: redis.fails_over() }))
+        }
+        Err(RedisFailure::Refused(reason)) => Ok(vec![Finding::new(Warning::Unknown, refuses_info(&reason))]),
+        Err(failure) => Err(failure),
+    }
+}
+
+/// What is said of a server that refuses INFO.
+pub fn refuses_info(reason: &str) -> String {
+    format!("redis refused INFO ({reason}); allow its user +info")
+}
+
+/// What is said where a part of the masters is unavailable, a sentence of each.
+pub fn partial(unavailable: &[String]) -> Option<Finding> {
+    let text =
+        "its locks are unavailable, all others are unaffected; bring it back, or give it a replica that takes over";
+    (!unavailable.is_empty()).then(|| Finding::new(Warning::Partial, format!("{}; {text}", unavailable.join("; "))))
 }
 
 /// What a server's INFO says of the locks in it.

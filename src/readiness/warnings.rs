@@ -76,6 +76,11 @@ impl Finding {
         Finding { warning, text: text.into(), blocks: true }
     }
 
+    /// A right that is refused, and that locks can do without.
+    pub fn of_an_optional_right(refused: &str) -> Finding {
+        Finding::new(Warning::Rights, format!("redis ACL: permission denied: {refused}"))
+    }
+
     /// Why a probe fails, under the warning that says most of it.
     pub fn of_a_probe(ProbeFailure { of, failure }: &ProbeFailure) -> Finding {
         let warning = match failure {

@@ -9,8 +9,9 @@ use tokio::time::sleep;
 
 use super::Readiness;
 use super::inspector::Inspector;
+use super::probe::Probe;
 use crate::directory::Directory;
-use crate::lock::{Checks, Locks, ProbeFailure, Probed, Prober};
+use crate::lock::Locks;
 
 /// Between two inspections. All sidecars share Redis, and must not load it: INFO takes it 20 µs.
 const INTERVAL: Duration = Duration::from_secs(15);
@@ -22,7 +23,7 @@ const INTERVAL_UNKNOWN: Duration = Duration::from_millis(20);
 /// Probes and inspects for as long as the runtime lives. Probes the `directory`, too, where there is one. A lease that
 /// lasts longer than `max_ttl_ms` is a finding.
 pub async fn watch(readiness: Arc<Readiness>, locks: Locks, directory: Option<Directory>, max_ttl_ms: u64) {
-    let probe = Arc::new(Probe { prober: locks.prober(), directory });
+    let probe = Arc::new(Probe::new(locks.prober(), directory));
     let inspector = Inspector::new(readiness.redis.clone(), locks, Arc::clone(&readiness.metrics), max_ttl_ms);
     tokio::join!(keep_probing(&readiness, probe), keep_inspecting(&readiness, inspector));
 }
@@ -31,7 +32,7 @@ pub async fn watch(readiness: Arc<Readiness>, locks: Locks, directory: Option<Di
 async fn keep_probing(readiness: &Readiness, probe: Arc<Probe>) {
     let mut under_way = JoinSet::new();
     loop {
-        let due = readiness.known().probes.due(probe.prober.servers(), Instant::now());
+        let due = readiness.known().probes.due(probe.servers(), Instant::now());
         for (place, shard, checks) in due {
             let probe = Arc::clone(&probe);
             under_way.spawn(async move { (place, probe.run(shard, checks).await) });
@@ -87,26 +88,5 @@ async fn keep_inspecting(readiness: &Readiness, mut inspector: Inspector) {
         while health.ready().is_err() {
             sleep(INTERVAL_BLOCKED).await;
         }
-    }
-}
-
-/// All that is probed.
-struct Probe {
-    prober: Prober,
-    directory: Option<Directory>,
-}
-
-impl Probe {
-    async fn run(&self, shard: usize, checks: Checks) -> Result<Probed, ProbeFailure> {
-        let users = async {
-            match &self.directory {
-                Some(directory) => {
-                    directory.probe().await.map_err(|failure| ProbeFailure { of: "user lookup", failure })
-                }
-                None => Ok(()),
-            }
-        };
-        let (probed, users) = tokio::join!(self.prober.probe(shard, checks), users);
-        probed.and_then(|probed| users.map(|()| probed))
     }
 }

@@ -1,7 +1,7 @@
 //! What is known of the Redis server's clock: enough to say, by that clock, until when a command may run.
 
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -21,6 +21,16 @@ pub struct Sample {
     pub sent_us: i64,
     pub redis_us: i64,
     pub heard_us: i64,
+}
+
+impl Sample {
+    /// How far the server's clock is ahead of this machine's clock of the day, microseconds: the least and the most that
+    /// it may be.
+    pub fn ahead_us(&self) -> (i64, i64) {
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let day_us = i64::try_from(since_1970.as_micros()).unwrap_or(i64::MAX) - now_us();
+        (self.redis_us - (self.heard_us + day_us), self.redis_us - (self.sent_us + day_us))
+    }
 }
 
 impl Clock {

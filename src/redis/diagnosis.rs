@@ -60,60 +60,83 @@ impl Target {
     }
 }
 
-/// What an error means that came of connecting to `target`, as `config` says.
+/// The steps to a connection, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    /// The name of the host becomes an address.
+    Name,
+    /// The server accepts, and speaks Redis's protocol.
+    Connection,
+    /// It speaks TLS where we do, and its certificate is good.
+    Tls,
+    /// It lets us in.
+    Login,
+}
+
+/// What an error means that came of connecting to `target`, as `setup` says.
 pub(super) async fn explain(problem: &Problem, target: &Target, setup: &Setup) -> String {
+    diagnose(problem, target, setup).await.1
+}
+
+/// What it means, and at which step it came.
+pub(super) async fn diagnose(problem: &Problem, target: &Target, setup: &Setup) -> (Step, String) {
     let text = problem.text.as_str();
     if let Some(problem) = text.split("InvalidCertificate(").nth(1) {
-        return of_the_certificate(problem, target);
+        return (Step::Tls, of_the_certificate(problem, target));
     }
     if let Some(alert) = text.split("AlertReceived(").nth(1) {
-        return of_the_alert(alert.split(')').next().unwrap_or_default(), target);
+        return (Step::Tls, of_the_alert(alert.split(')').next().unwrap_or_default(), target));
     }
     if text.contains("lookup address") || text.starts_with("Failed to resolve") {
         let host = if let Target::Host { host, .. } = target { host.as_str() } else { "" };
-        return format!("cannot connect to {target}: the host name `{host}` does not resolve ({})", plain(problem));
+        let said = plain(problem);
+        return (Step::Name, format!("cannot connect to {target}: the host name `{host}` does not resolve ({said})"));
     }
     if text.contains("Invalid frame") || problem.kind == Kind::Protocol {
         let is_nameless = text.contains("Failed to set client name");
         let said = if is_nameless { of_the_name(setup).await } else { unasked(target).await };
         return match said {
-            Some(said) => refused(target, &said),
-            None if is_nameless => format!(
-                "{target} does not let lockside name its connection: allow its ACL user the command +client|setname, or, \
-                 while a script of another client runs there, end it with SCRIPT KILL"
-            ),
-            None => format!(
-                "cannot connect to {target}: it does not use Redis's protocol; does --redis-url have the \
-                 right port? ({})",
-                plain(problem)
-            ),
+            Some(said) => (Step::Login, refused(target, &said)),
+            None if is_nameless => {
+                let lacks = format!("{target} does not let lockside name its connection");
+                let advice = "allow its ACL user the command +client|setname, or, while a script of another client runs \
+                              there, end it with SCRIPT KILL";
+                (Step::Login, format!("{lacks}: {advice}"))
+            }
+            None => {
+                let advice = format!("does --redis-url have the right port? ({})", plain(problem));
+                let mute = format!("cannot connect to {target}: it does not use Redis's protocol");
+                (Step::Connection, format!("{mute}; {advice}"))
+            }
         };
     }
     // Both end in a silence or a reset, which say nothing.
     let is_mute = ["timed out", "reset by peer", "Connection closed", "corrupt message", "UnexpectedEof"];
     if is_mute.iter().any(|mute| text.contains(mute)) {
         match target {
-            Target::Host { is_tls: true, .. } if speaks_otherwise(target).await => {
-                return format!(
-                    "{target} does not use TLS; use redis:// instead of rediss:// in --redis-url, or the TLS port"
-                );
-            }
-            Target::Host { is_tls: false, .. } if speaks_otherwise(target).await => {
-                return format!(
-                    "{target} uses TLS; use rediss:// instead of redis:// in --redis-url, or the plain port"
-                );
+            Target::Host { is_tls, .. } if speaks_otherwise(target).await => {
+                let advice = match is_tls {
+                    true => "does not use TLS; use redis:// instead of rediss:// in --redis-url, or the TLS port",
+                    false => "uses TLS; use rediss:// instead of redis:// in --redis-url, or the plain port",
+                };
+                return (Step::Tls, format!("{target} {advice}"));
             }
             _ => {}
         }
     }
     match text.split(' ').next() {
-        Some("WRONGPASS") => format!(
-            "{target}: wrong redis user or password; fix --redis-username or --redis-password-file \
-             ({text})"
-        ),
-        Some("NOAUTH") => format!("{target} asks for a password; name its file with --redis-password-file ({text})"),
-        Some(word) if word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()) => refused(target, text),
-        _ => format!("cannot connect to {target}: {}", plain(problem)),
+        Some("WRONGPASS") => {
+            let advice = "fix --redis-username or --redis-password-file";
+            (Step::Login, format!("{target}: wrong redis user or password; {advice} ({text})"))
+        }
+        Some("NOAUTH") => {
+            let advice = "name its file with --redis-password-file";
+            (Step::Login, format!("{target} asks for a password; {advice} ({text})"))
+        }
+        Some(word) if word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()) => {
+            (Step::Login, refused(target, text))
+        }
+        _ => (Step::Connection, format!("cannot connect to {target}: {}", plain(problem))),
     }
 }
 

@@ -52,6 +52,11 @@ impl Node {
         self.call(&[RedisOperation::Count], self.connection.count_existing(keys)).await?.number()
     }
 
+    /// Deletes a key of a probe.
+    pub async fn delete(&self, key: &Bytes) -> Result<(), RedisFailure> {
+        self.call(&[RedisOperation::Probe], self.connection.delete(key.clone())).await.map(|_| ())
+    }
+
     /// What Redis says of itself.
     pub async fn info(&self) -> Result<Info, RedisFailure> {
         let text = self.call(&[RedisOperation::Info], self.connection.info()).await?.into_text()?;

@@ -107,6 +107,11 @@ impl Redis {
         on!(self, slot, node => node.count_existing(keys.to_vec()))
     }
 
+    /// Deletes a key of a probe.
+    pub async fn delete(&self, key: &Bytes) -> Result<(), RedisFailure> {
+        on!(self, Slot::of(key), node => node.delete(key))
+    }
+
     /// A field of a hash, where there is one.
     pub async fn hash_field(&self, hash: &str, field: &str) -> Result<Option<Bytes>, RedisFailure> {
         let operation = match self.purpose {

@@ -3,7 +3,8 @@
 import { randomUUID } from "node:crypto";
 
 import type { Sidecar } from "./address.js";
-import { credentialOf, explained, objectIn, segmentOf } from "./asking.js";
+import { credentialOf, explained, objectIn } from "./asking.js";
+import { claimOf, type Claim, type Legs } from "./claim.js";
 import { now, sleep } from "./clock.js";
 import {
   LockHeld,
@@ -17,13 +18,13 @@ import {
 } from "./errors.js";
 import { Exchange } from "./exchange.js";
 import type { Mode, Sharing } from "./sharing.js";
-import { fieldsOf, type Terms } from "./terms.js";
+import type { Terms } from "./terms.js";
 
 // How long one request waits; a longer wait is made of several.
 const LONGEST_WAIT = 600_000;
 const PAUSE = 100;
 
-/** What is asked for. `waitMs` is Infinity where it is bounded by nothing. */
+/** What is asked for; `key` is all keys of a bundle, for messages. `waitMs` is Infinity where it is bounded by nothing. */
 export interface Order {
   readonly key: string;
   readonly ttlMs: number;
@@ -33,9 +34,10 @@ export interface Order {
   readonly terms: Terms;
   readonly sharing: Sharing;
   readonly onWait?: ((position: number | undefined, holder: Holder | undefined) => void) | undefined;
+  readonly bundle?: Legs;
 }
 
-/** What was granted. `validUntil` is by the clock of this process; `mode` and `limit` are as the sidecar says them. */
+/** What was granted of one key. `validUntil` is by the clock of this process; `mode` and `limit` are as the sidecar says them. */
 export interface Lease {
   readonly key: string;
   readonly token: number;
@@ -45,18 +47,10 @@ export interface Lease {
   readonly validUntil: number;
 }
 
-/** The line of a lease. */
-interface Granted {
-  readonly token: number;
-  readonly owner: string;
-  readonly mode?: Mode;
-  readonly limit?: number;
-  readonly validForMs: number;
-}
-
-/** A lease, and the connection that holds it. */
+/** The leases, and the connection that holds them. They end together. */
 export interface Grant {
-  readonly lease: Lease;
+  readonly leases: readonly Lease[];
+  readonly validUntil: number;
   readonly exchange: Exchange;
 }
 
@@ -65,14 +59,14 @@ export class GivenUp extends Error {}
 
 export class Attempt {
   readonly #name = randomUUID();
-  readonly #path: string;
+  readonly claim: Claim;
   readonly #giveUp = new AbortController();
 
   constructor(
     private readonly sidecar: Sidecar,
     private readonly order: Order,
   ) {
-    this.#path = `/v1/locks/${segmentOf(order.key)}`;
+    this.claim = claimOf(order);
   }
 
   /** Breaks off what is being sent. */
@@ -122,14 +116,13 @@ export class Attempt {
 
   /** Sends it once; the sidecar may be silent for so many milliseconds. */
   async send(waitMs: number, silenceMs: number): Promise<Grant> {
-    const { key, ttlMs, owner, meta, terms, sharing } = this.order;
+    const { key, ttlMs, owner, meta } = this.order;
     const credential = await credentialOf(this.sidecar, key);
     const headers = { ...credential, "Content-Type": "application/json", "Idempotency-Key": this.#name };
     const waiting = waitMs > 0 ? { waitMs: Math.ceil(waitMs), progress: true } : {};
     this.#giveUp.signal.throwIfAborted();
-    const shared = sharing.mode === "shared" ? sharing : {};
-    const content = { ttlMs, owner, ...waiting, ...shared, ...fieldsOf(terms), ...(meta === undefined ? {} : { meta }) };
-    const exchange = new Exchange(this.sidecar.address, "POST", `${this.#path}/hold`, headers, content);
+    const content = { ttlMs, owner, ...waiting, ...this.claim.fields, ...(meta === undefined ? {} : { meta }) };
+    const exchange = new Exchange(this.sidecar.address, "POST", `${this.claim.path}/hold`, headers, content);
     const giveUp = () => exchange.destroy();
     this.#giveUp.signal.addEventListener("abort", giveUp);
     try {
@@ -143,9 +136,10 @@ export class Attempt {
     }
   }
 
-  /** Releases a lease by its token. True: it is released. False: it had ended. Undefined: not confirmed. */
-  async release(token: number, withinMs: number, restMs = 0): Promise<boolean | undefined> {
-    const path = `${this.#path}?token=${token}${restMs > 0 ? `&restMs=${restMs}` : ""}`;
+  /** Releases them by their tokens. True: all are released. False: one had ended. Undefined: not confirmed. */
+  async release(leases: readonly Lease[], withinMs: number, rests = false): Promise<boolean | undefined> {
+    const { method, path, content } = this.claim.release(leases, rests);
+    const type = content === undefined ? {} : { "Content-Type": "application/json" };
     const until = now() + withinMs;
     let wasSent = false;
     for (;;) {
@@ -153,8 +147,8 @@ export class Attempt {
       let status = 0;
       const wasAsked = wasSent;
       try {
-        const headers = await credentialOf(this.sidecar, this.order.key);
-        exchange = new Exchange(this.sidecar.address, "DELETE", path, headers);
+        const headers = { ...(await credentialOf(this.sidecar, this.order.key)), ...type };
+        exchange = new Exchange(this.sidecar.address, method, path, headers, content);
         status = (await exchange.head(until - now())).statusCode ?? 0;
       } catch {
         if (!exchange?.isConnected) return undefined;
@@ -171,7 +165,7 @@ export class Attempt {
   }
 
   async #listen(exchange: Exchange, silenceMs: number): Promise<Grant> {
-    const { key, ttlMs, onWait } = this.order;
+    const { key, ttlMs } = this.order;
     const answer = await exchange.head(silenceMs);
     if (answer.statusCode !== 200) {
       const retryAfter = answer.headers["retry-after"];
@@ -181,14 +175,14 @@ export class Attempt {
     for (;;) {
       const { event, since } = await exchange.line(silenceMs);
       if (event["event"] === "acquired") {
-        const { token, owner, mode, limit, validForMs } = event as unknown as Granted;
-        const lease = { key, token, owner, mode: mode ?? "exclusive", limit, validUntil: since + validForMs };
-        if (now() < lease.validUntil) return { lease, exchange };
-        await this.release(token, silenceMs);
+        const leases = this.claim.granted(event, since);
+        const validUntil = Math.min(...leases.map((lease) => lease.validUntil));
+        if (now() < validUntil) return { leases, validUntil, exchange };
+        await this.release(leases, silenceMs);
         throw new Unavailable(`\`${key}\` was granted too late to be of use`, { key, code: "too-late" });
       }
       if (event["event"] === "refused") throw ofProblem(key, Number(event["status"] ?? 503), event as Problem);
-      if (event["event"] === "waiting") onWait?.(event["position"] as number | undefined, event["holder"] as Holder | undefined);
+      if (event["event"] === "waiting") this.claim.waits(event);
     }
   }
 }

@@ -1,11 +1,12 @@
-// The client: which sidecar, which owner; and the one that `lock`, `withLock`, `watch`, `leader` and `resign` use.
+// The client: which sidecar, which owner; and the one that `lock`, `bundle`, `watch`, `leader` and the others use.
 
 import { Sidecar, defaultOwner } from "./address.js";
 import type { Order } from "./attempt.js";
+import { Bundle, legsOf, nameOf, type BundleKey, type BundleOptions } from "./bundle.js";
 import { Course, type Watched } from "./course.js";
 import { leader, resign, type Leader, type ResignOptions } from "./election.js";
 import type { Holder } from "./errors.js";
-import { Lock, under } from "./lock.js";
+import { Lock, acquired, under } from "./lock.js";
 import { Session, type SessionLike } from "./session.js";
 import { sharingOf } from "./sharing.js";
 import { termsOf } from "./terms.js";
@@ -80,15 +81,12 @@ export class Lockside {
 
   /** Acquires a lock. Rejects with LockHeld, Unavailable, OutcomeUnknown or Refused. */
   async lock(key: string, options: LockOptions = {}): Promise<Lock> {
-    const { ttlMs = TTL, waitMs = 0, owner, meta, signal, onWait, onLost } = options;
+    const { signal, onWait, onLost } = options;
     if (typeof key !== "string" || key === "") throw new TypeError("key: expected text that is not empty");
-    if (!(ttlMs > 0 && ttlMs < Infinity)) throw new RangeError("ttlMs: expected milliseconds above 0");
-    if (!(waitMs >= 0)) throw new RangeError("waitMs: expected milliseconds from 0, or Infinity");
-    const name = owner ?? this.#owner ?? defaultOwner();
     const [terms, sharing] = [termsOf(options), sharingOf(options)];
-    const order = { key, ttlMs: Math.round(ttlMs), waitMs, owner: name, meta, onWait, terms, sharing };
+    const order = { key, ...this.#asked(options), onWait, terms, sharing };
     const watch = (options?: WatchOptions) => this.watch(key, options);
-    return Lock.acquire(order, (order) => this.open(order), watch, signal, onLost);
+    return new Lock(await acquired(this.open(order), signal, onLost), watch);
   }
 
   /** Runs `work` under a lock, which is released at its end. Rejects with LockLost if it was lost meanwhile. */
@@ -97,6 +95,27 @@ export class Lockside {
   async withLock<T>(key: string, ...rest: WithLock<T>): Promise<T> {
     const [options, work] = rest.length === 1 ? [{}, rest[0]] : rest;
     return under(await this.lock(key, options), work);
+  }
+
+  /**
+   * Acquires 1 to 16 locks, or none of them: they are kept, lost and released as one. Whatever the order of the keys, two bundles
+   * never wait for each other. Rejects with LockHeld, which names the key in the way, Unavailable, OutcomeUnknown or Refused.
+   */
+  async bundle(keys: Iterable<string | BundleKey>, options: BundleOptions = {}): Promise<Bundle> {
+    const legs = legsOf(keys);
+    const bundle = { keys: legs, onWait: options.onWait };
+    const order = { key: nameOf(legs), ...this.#asked(options), terms: termsOf({}), sharing: sharingOf({}), bundle };
+    return new Bundle(await acquired(this.open(order), options.signal, options.onLost));
+  }
+
+  /** Runs `work` under a bundle, which is released at its end. Rejects with LockLost if it was lost meanwhile. */
+  async withBundle<T>(keys: Iterable<string | BundleKey>, work: (bundle: Bundle) => T | Promise<T>): Promise<T>;
+  async withBundle<T>(
+    keys: Iterable<string | BundleKey>, options: BundleOptions, work: (bundle: Bundle) => T | Promise<T>,
+  ): Promise<T>;
+  async withBundle<T>(keys: Iterable<string | BundleKey>, ...rest: WithBundle<T>): Promise<T> {
+    const [options, work] = rest.length === 1 ? [{}, rest[0]] : rest;
+    return under(await this.bundle(keys, options), work);
   }
 
   /**
@@ -125,6 +144,12 @@ export class Lockside {
     return resign(this.#sidecar, name, options);
   }
 
+  #asked({ ttlMs = TTL, waitMs = 0, owner, meta }: Pick<LockOptions, "ttlMs" | "waitMs" | "owner" | "meta">) {
+    if (!(ttlMs > 0 && ttlMs < Infinity)) throw new RangeError("ttlMs: expected milliseconds above 0");
+    if (!(waitMs >= 0)) throw new RangeError("waitMs: expected milliseconds from 0, or Infinity");
+    return { ttlMs: Math.round(ttlMs), waitMs, owner: owner ?? this.#owner ?? defaultOwner(), meta };
+  }
+
   /** @internal */
   protected open(order: Order): SessionLike {
     return new Session(this.#sidecar, order);
@@ -139,9 +164,14 @@ export class Lockside {
 /** What may follow the key. */
 export type WithLock<T> = [work: (lock: Lock) => T | Promise<T>] | [options: LockOptions, work: (lock: Lock) => T | Promise<T>];
 
+/** What may follow the keys. */
+export type WithBundle<T> =
+  | [work: (bundle: Bundle) => T | Promise<T>]
+  | [options: BundleOptions, work: (bundle: Bundle) => T | Promise<T>];
+
 let shared: Lockside | undefined;
 
-/** The client of `lock`, `withLock`, `watch`, `leader` and `resign`: made from the environment at its first use. */
+/** The client of `lock`, `bundle`, `watch`, `leader` and the others: made from the environment at its first use. */
 export function client(): Lockside {
   return (shared ??= new Lockside());
 }

@@ -122,6 +122,8 @@ export interface Problem {
   readonly state?: State;
   readonly mode?: "shared";
   readonly sharedBy?: number;
+  /** Of several keys the one that is in the way. */
+  readonly key?: string;
   readonly requestId?: string;
   readonly status?: number;
 }
@@ -139,8 +141,8 @@ export function heldBy(key: string, { holder, state, sharedBy = 0 }: Omit<HeldDe
 }
 
 /** The error for an answer that is no success. */
-export function ofProblem(key: string, status: number, problem: Problem, retryAfter?: string): LocksideError {
-  const { code, holder, waiters, state, mode, sharedBy, requestId } = problem;
+export function ofProblem(name: string, status: number, problem: Problem, retryAfter?: string): LocksideError {
+  const { key = name, code, holder, waiters, state, mode, sharedBy, requestId } = problem;
   const outcome = problem.outcome ?? (status >= 500 ? "unknown" : "not-applied");
   const retryAfterMs = retryAfter && /^\d+$/.test(retryAfter) ? Number(retryAfter) * 1000 : undefined;
   const details = { key, code, outcome, status, requestId, retryAfterMs };

@@ -11,6 +11,7 @@ import type { FakeLockside } from "./testing.js";
 export class FakeSession implements SessionLike {
   lease: Lease | undefined;
   reason: string | undefined;
+  readonly lostKey = undefined;
   settle: ((error?: unknown) => void) | undefined;
   readonly #lost = new AbortController();
   #isReleased = false;
@@ -19,6 +20,10 @@ export class FakeSession implements SessionLike {
     private readonly fake: FakeLockside,
     readonly order: Order,
   ) {}
+
+  get leases(): Lease[] {
+    return this.lease ? [this.lease] : [];
+  }
 
   get isHeld(): boolean {
     return this.lease !== undefined && this.reason === undefined;

@@ -9,12 +9,14 @@
 //       }
 //     });
 
-import { client, type LockOptions, type WithLock } from "./client.js";
+import type { Bundle, BundleKey, BundleOptions } from "./bundle.js";
+import { client, type LockOptions, type WithBundle, type WithLock } from "./client.js";
 import type { Watched } from "./course.js";
 import type { Leader, ResignOptions } from "./election.js";
 import type { Lock } from "./lock.js";
 import type { Watch, WatchOptions } from "./watch.js";
 
+export { Bundle, type BundleKey, type BundleOptions } from "./bundle.js";
 export { Lockside, use, type ClientOptions, type LockOptions } from "./client.js";
 export type { Watched } from "./course.js";
 export { Leader, type ResignOptions } from "./election.js";
@@ -44,6 +46,20 @@ export function withLock<T>(key: string, work: (lock: Lock) => T | Promise<T>): 
 export function withLock<T>(key: string, options: LockOptions, work: (lock: Lock) => T | Promise<T>): Promise<T>;
 export async function withLock<T>(key: string, ...rest: WithLock<T>): Promise<T> {
   return rest.length === 1 ? client().withLock(key, rest[0]) : client().withLock(key, rest[0], rest[1]);
+}
+
+/** Acquires several locks, all or none, at the sidecar of LOCKSIDE_URL; see Lockside.bundle. */
+export function bundle(keys: Iterable<string | BundleKey>, options?: BundleOptions): Promise<Bundle> {
+  return client().bundle(keys, options);
+}
+
+/** Runs `work` under several locks at the sidecar of LOCKSIDE_URL; see Lockside.withBundle. */
+export function withBundle<T>(keys: Iterable<string | BundleKey>, work: (bundle: Bundle) => T | Promise<T>): Promise<T>;
+export function withBundle<T>(
+  keys: Iterable<string | BundleKey>, options: BundleOptions, work: (bundle: Bundle) => T | Promise<T>,
+): Promise<T>;
+export async function withBundle<T>(keys: Iterable<string | BundleKey>, ...rest: WithBundle<T>): Promise<T> {
+  return rest.length === 1 ? client().withBundle(keys, rest[0]) : client().withBundle(keys, rest[0], rest[1]);
 }
 
 /** What happens to a lock, or to all with a prefix, at the sidecar of LOCKSIDE_URL; see Lockside.watch. */

@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
-// A lock as the application has it.
+// A lock as the application has it, and what it has in common with a bundle.
 
-import type { Lease, Order } from "./attempt.js";
+import type { Lease } from "./attempt.js";
 import { LockLost } from "./errors.js";
 import type { SessionLike } from "./session.js";
 import type { Mode } from "./sharing.js";
@@ -11,38 +11,82 @@ type OpenWatch = (options?: WatchOptions) => Watch;
 
 // A collector decides when this runs, so it releases nothing; the process's end does.
 const forgotten = new FinalizationRegistry<SessionLike>((session) => {
-  if (!session.isHeld || !session.lease) return;
-  const { key } = session.lease;
-  const text = `the lock \`${key}\` was forgotten while it is held; it stays held until the process ends: use withLock`;
+  if (!session.isHeld || session.leases.length === 0) return;
+  const key = session.leases.map((lease) => lease.key).join(", ");
+  const [what, use] = session.leases.length > 1 ? ["bundle", "withBundle"] : ["lock", "withLock"];
+  const text = `the ${what} \`${key}\` was forgotten while it is held; it stays held until the process ends: use ${use}`;
   process.emitWarning(text, { type: "LocksideWarning", code: "LOCKSIDE_FORGOTTEN", detail: key });
 });
 
-/** A lock that lockside keeps renewed until it is released. */
-export class Lock implements AsyncDisposable {
+/** What is held until it is released: a lock, or a bundle of them. */
+export abstract class Held implements AsyncDisposable {
   readonly #session: SessionLike;
+
+  /** @internal */
+  constructor(session: SessionLike) {
+    this.#session = session;
+    forgotten.register(this, session);
+  }
+
+  /** Aborted when it is lost, before its lease ends: stop the work. Its reason is a LockLost. */
+  get signal(): AbortSignal {
+    return this.#session.signal;
+  }
+
+  /** Whether it is held now. */
+  get held(): boolean {
+    try {
+      this.#session.check();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Why it is not held any more. */
+  get reason(): string | undefined {
+    return this.#session.reason;
+  }
+
+  /** Throws LockLost unless it is held. It sends nothing: call it as often as you like. */
+  check(): void {
+    this.#session.check();
+  }
+
+  /**
+   * Releases it; another acquire right after this gets it. False: lockside could not be asked, and it ends with its
+   * connection, or with the lease at the latest. Rejects with LockLost if it was lost before.
+   */
+  release(): Promise<boolean> {
+    return this.#session.release();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+}
+
+/** A session that has acquired what was ordered. */
+export async function acquired(
+  session: SessionLike,
+  signal: AbortSignal | undefined,
+  onLost: ((reason: string) => void) | undefined,
+): Promise<SessionLike> {
+  if (onLost) session.signal.addEventListener("abort", () => onLost(session.reason ?? ""), { once: true });
+  await session.acquire(signal);
+  return session;
+}
+
+/** A lock that lockside keeps renewed until it is released. */
+export class Lock extends Held {
   readonly #lease: Lease;
   readonly #watch: OpenWatch;
 
   /** @internal Made by `lock`. */
-  private constructor(session: SessionLike, lease: Lease, watch: OpenWatch) {
-    this.#session = session;
-    this.#lease = lease;
+  constructor(session: SessionLike, watch: OpenWatch) {
+    super(session);
+    this.#lease = session.leases[0] as Lease;
     this.#watch = watch;
-    forgotten.register(this, session);
-  }
-
-  /** @internal */
-  static async acquire(
-    order: Order,
-    open: (order: Order) => SessionLike,
-    watch: OpenWatch,
-    signal: AbortSignal | undefined,
-    onLost: ((reason: string) => void) | undefined,
-  ): Promise<Lock> {
-    const session = open(order);
-    if (onLost) session.signal.addEventListener("abort", () => onLost(session.reason ?? ""), { once: true });
-    await session.acquire(signal);
-    return new Lock(session, session.lease as Lease, watch);
   }
 
   get key(): string {
@@ -68,51 +112,14 @@ export class Lock implements AsyncDisposable {
     return this.#lease.token;
   }
 
-  /** Aborted when the lock is lost, before its lease ends: stop the work. Its reason is a LockLost. */
-  get signal(): AbortSignal {
-    return this.#session.signal;
-  }
-
-  /** Whether the lock is held now. */
-  get held(): boolean {
-    try {
-      this.#session.check();
-      return true;
-    } catch {
-      return false;
-    }
-  }
-
-  /** Why the lock is not held any more. */
-  get reason(): string | undefined {
-    return this.#session.reason;
-  }
-
-  /** Throws LockLost unless the lock is held. It sends nothing: call it as often as you like. */
-  check(): void {
-    this.#session.check();
-  }
-
-  /**
-   * Releases the lock; another acquire right after this gets it. False: lockside could not be asked, and the lock ends
-   * with its connection, or with the lease at the latest. Rejects with LockLost if the lock was lost before.
-   */
-  release(): Promise<boolean> {
-    return this.#session.release();
-  }
-
   /** What happens to the key, also while others hold it; see Lockside.watch. */
   watch(options?: WatchOptions): Watch {
     return this.#watch(options);
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.release();
-  }
 }
 
-/** Runs `work` under a lock. An error of the work says more than the loss that it may come of. */
-export async function under<T>(lock: Lock, work: (lock: Lock) => T | Promise<T>): Promise<T> {
+/** Runs `work` under a lock, or a bundle. An error of the work says more than the loss that it may come of. */
+export async function under<T, H extends Held>(lock: H, work: (lock: H) => T | Promise<T>): Promise<T> {
   let result: T;
   try {
     result = await work(lock);

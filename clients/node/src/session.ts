@@ -1,5 +1,5 @@
-// One lock from acquire to release: hears what the sidecar says, takes the hold up again where its connection breaks, and
-// tells when the lock is lost: by the clock of this process, so also if the sidecar is silent.
+// One lock, or one bundle, from acquire to release: hears what the sidecar says, takes the hold up again where its connection
+// breaks, and tells when it is lost: by the clock of this process, so also if the sidecar is silent.
 
 import type { Sidecar } from "./address.js";
 import { Attempt, GivenUp, type Grant, type Lease, type Order } from "./attempt.js";
@@ -17,8 +17,11 @@ const RELEASE = 3000;
 
 /** What a lock needs of its session, the real one or the fake's. */
 export interface SessionLike {
-  readonly lease: Lease | undefined;
+  /** In the order in which they were asked for; none before the grant. */
+  readonly leases: readonly Lease[];
   readonly reason: string | undefined;
+  /** Which key of several was lost first, where that is known. */
+  readonly lostKey: string | undefined;
   readonly isHeld: boolean;
   /** Aborted when the lock is lost, with a LockLost. */
   readonly signal: AbortSignal;
@@ -28,8 +31,9 @@ export interface SessionLike {
 }
 
 export class Session implements SessionLike {
-  lease: Lease | undefined;
+  leases: readonly Lease[] = [];
   reason: string | undefined;
+  lostKey: string | undefined;
   #state: "acquiring" | "held" | "releasing" | "over" = "acquiring";
   readonly #attempt: Attempt;
   readonly #lost = new AbortController();
@@ -79,8 +83,8 @@ export class Session implements SessionLike {
         signal.throwIfAborted();
       }
       this.#state = "held";
-      this.lease = grant.lease;
-      this.#cap = capOf(this.order.terms, grant.lease.validUntil, this.order.ttlMs);
+      this.leases = grant.leases;
+      this.#cap = capOf(this.order.terms, grant.validUntil, this.order.ttlMs);
       this.#take(grant);
     } catch (error) {
       this.#state = "over";
@@ -92,7 +96,7 @@ export class Session implements SessionLike {
 
   check(): void {
     if (this.#state === "held" && now() >= this.#deadline) this.#lose(this.#why());
-    if (this.#state !== "held") throw new LockLost(this.order.key, this.reason ?? "released");
+    if (this.#state !== "held") throw this.#loss();
   }
 
   release(): Promise<boolean> {
@@ -105,13 +109,12 @@ export class Session implements SessionLike {
     clearTimeout(this.#timer);
     // A hold that is just being taken up again would be a new lease after the release.
     this.#attempt.giveUp();
-    const token = this.lease?.token ?? 0;
     const within = Math.min(RELEASE, this.sidecar.timeoutMs);
-    const released = await this.#attempt.release(token, within, this.order.terms.restMs);
+    const released = await this.#attempt.release(this.leases, within, true);
     this.#state = "over";
     this.#leave();
     this.reason ??= released === false ? "expired" : "released";
-    if (wasLost || this.reason !== "released") throw new LockLost(this.order.key, this.reason);
+    if (wasLost || this.reason !== "released") throw this.#loss();
     return released === true;
   }
 
@@ -128,7 +131,7 @@ export class Session implements SessionLike {
 
   #hear({ event, since }: Line): void {
     if (this.#state === "over") return;
-    const said = event as { event: string; validForMs: number; graceMs: number; reason: string };
+    const said = event as { event: string; validForMs: number; graceMs: number; reason: string; key?: string };
     this.#heardAt = now();
     switch (said.event) {
       case "renewed":
@@ -152,19 +155,19 @@ export class Session implements SessionLike {
           this.#exchange?.destroy();
           this.#exchange = undefined;
         } else {
-          this.#lose(said.reason);
+          this.#lose(said.reason, said.key);
         }
         break;
       case "released":
-        this.#lose("released");
+        this.#lose("released", said.key);
         break;
     }
   }
 
-  #take({ lease, exchange }: Grant): void {
+  #take({ validUntil, exchange }: Grant): void {
     const old = this.#exchange;
     this.#exchange = exchange;
-    this.#validUntil = lease.validUntil;
+    this.#validUntil = validUntil;
     this.#leaveBy = Infinity;
     this.#heardAt = this.#renewedAt = now();
     exchange.unref();
@@ -182,8 +185,9 @@ export class Session implements SessionLike {
         // An answer is waited for as long as there is time: a repetition that was told of the lease and is then broken off
         // would release it.
         const grant = await this.#attempt.send(0, Math.max(this.#deadline - now(), 1));
-        if (grant.lease.token !== this.lease?.token) {
-          this.#lose("expired");
+        const other = grant.leases.find(({ key, token }) => token !== this.#tokenOf(key));
+        if (other) {
+          this.#lose("expired", other.key);
           await this.#giveBack(grant);
         } else if (this.#state === "held") {
           this.#take(grant);
@@ -194,10 +198,10 @@ export class Session implements SessionLike {
       } catch (error) {
         if (error instanceof LockHeld) {
           // Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
-          const isAmongOthers = this.order.sharing.mode === "shared" && error.mode === "shared";
-          if (!isAmongOthers && error.holder?.token !== this.lease?.token) this.#lose("superseded");
+          const isAmongOthers = this.#attempt.claim.shares(error.key) && error.mode === "shared";
+          if (!isAmongOthers && error.holder?.token !== this.#tokenOf(error.key)) this.#lose("superseded", error.key);
           // The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
-          else if (!this.#exchange && (isAmongOthers || outlast(this.order.terms))) this.#lose("expired");
+          else if (!this.#exchange && (isAmongOthers || outlast(this.order.terms))) this.#lose("expired", error.key);
         }
         const isUnauthorized = error instanceof Refused && (error.status === 401 || error.status === 403);
         if (isUnauthorized && !this.#exchange) this.#lose("unauthorized");
@@ -217,7 +221,7 @@ export class Session implements SessionLike {
   }
 
   async #giveBack(grant: Grant): Promise<void> {
-    await this.#attempt.release(grant.lease.token, Math.min(RELEASE, this.sidecar.timeoutMs));
+    await this.#attempt.release(grant.leases, Math.min(RELEASE, this.sidecar.timeoutMs));
     grant.exchange.destroy();
   }
 
@@ -246,18 +250,28 @@ export class Session implements SessionLike {
     return this.#heardAt > this.#renewedAt ? "redis" : "expired";
   }
 
-  #lose(reason: string): void {
-    if (this.#state === "releasing" && reason !== "released") this.reason ??= reason;
+  #tokenOf(key: string): number | undefined {
+    return this.leases.find((lease) => lease.key === key)?.token;
+  }
+
+  #loss(): LockLost {
+    return new LockLost(this.lostKey ?? this.order.key, this.reason ?? "released");
+  }
+
+  #lose(reason: string, key?: string): void {
+    if (this.#state === "releasing" && reason !== "released" && this.reason === undefined) {
+      [this.reason, this.lostKey] = [reason, key];
+    }
     if (this.#state !== "held") return;
     this.#state = "over";
-    this.reason = reason;
+    [this.reason, this.lostKey] = [reason, key];
     clearTimeout(this.#timer);
     // The connection is kept while the lease may last, since the work is yet to stop, and no longer: a sidecar that can
     // renew again would keep the key for a holder that has gone.
     const left = Math.min(this.#validUntil, this.#leaveBy) - now();
     this.#timer = setTimeout(() => this.#leave(), Math.max(left, 0));
     this.#timer.unref();
-    this.#lost.abort(new LockLost(this.order.key, reason));
+    this.#lost.abort(this.#loss());
   }
 
   #leave(): void {

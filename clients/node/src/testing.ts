@@ -11,7 +11,9 @@ import type { Course } from "./course.js";
 import { Leader, type LeaderView } from "./election.js";
 import { LocksideError, Refused, Unavailable, type Holder } from "./errors.js";
 import type { StateEvent } from "./event.js";
+import { FakeBundleSession } from "./fake-bundle.js";
 import { FakeSession, refusal } from "./fake-session.js";
+import type { SessionLike } from "./session.js";
 import { MOST, sharingOf, type Sharing, type SharingOptions } from "./sharing.js";
 import { termsOf } from "./terms.js";
 import type { Feed } from "./watch.js";
@@ -42,7 +44,7 @@ export class FakeLockside extends Lockside {
   hold(key: string, owner = "another owner", options: SharingOptions = {}): void {
     const order = { key, ttlMs: 30_000, waitMs: 0, owner, terms: termsOf({}), sharing: sharingOf(options) };
     if (!this.mayHave(order)) throw refusal(this, key, "held");
-    this.grant(this.open(order));
+    this.grant(new FakeSession(this, order));
   }
 
   /** The other owner releases it, or its rest ends; the first in the queue gets it. Of those who share it: the oldest. */
@@ -52,7 +54,7 @@ export class FakeLockside extends Lockside {
     else void session.release();
   }
 
-  /** The holder of the key loses it, or all who share it. */
+  /** The holder of the key loses it, or all who share it. A bundle loses its other keys, too. */
   lose(key: string, reason = "forced"): void {
     this.#oldest(key);
     for (const session of [...(this.sessions.get(key) ?? [])]) session.lose(reason);
@@ -105,8 +107,8 @@ export class FakeLockside extends Lockside {
   /** After `fake()`: `lock` and `withLock` use the client again that they used before. */
   restore: () => void = () => undefined;
 
-  protected override open(order: Order): FakeSession {
-    return new FakeSession(this, order);
+  protected override open(order: Order): SessionLike {
+    return order.bundle ? new FakeBundleSession(this, order, order.bundle) : new FakeSession(this, order);
   }
 
   protected override feed(course: Course): Feed {

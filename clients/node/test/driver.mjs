@@ -21,9 +21,9 @@ process.on("warning", (warning) => {
 function errorOf(error) {
   if (error?.name === "AbortError") return { type: "cancelled" };
   if (!error?.outcome) return { type: "other", detail: String(error?.stack ?? error) };
-  const { type, code, outcome, reason, holder, state, waiters, mode, sharedBy, message } = error;
+  const { type, code, outcome, key, reason, holder, state, waiters, mode, sharedBy, message } = error;
   const known = holder && viewOf(holder);
-  return { type, code, outcome, reason, holder: known, state, waiters, mode, sharedBy, detail: message };
+  return { type, code, outcome, key, reason, holder: known, state, waiters, mode, sharedBy, detail: message };
 }
 
 const viewOf = ({ owner, token = null, mode = null, limit = null }) => ({ owner, token, mode, limit });
@@ -68,6 +68,16 @@ const operations = {
     const lock = await client.lock(key, { ...options, signal: cancel.signal, onLost });
     locks.set(name, lock);
     return { token: lock.token, owner: lock.owner, mode: lock.mode, limit: lock.limit ?? null };
+  },
+
+  async bundle({ lock: name, keys, id, op, ...options }) {
+    const cancel = new AbortController();
+    cancels.set(name, cancel);
+    const onLost = (reason) => say({ event: "lost", lock: name, reason });
+    const bundle = await client.bundle(keys, { ...options, signal: cancel.signal, onLost });
+    locks.set(name, bundle);
+    const { owner, tokens, modes } = bundle;
+    return { owner, tokens: Object.fromEntries(tokens), modes: Object.fromEntries(modes) };
   },
 
   cancel({ lock }) {

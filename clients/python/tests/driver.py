@@ -50,6 +50,14 @@ def options(op):
     }
 
 
+def keys_of(op):
+    return [lockside.BundleKey(**each) if len(each) > 1 else each["key"] for each in op["keys"]]
+
+
+def granted_all(bundle):
+    return {"tokens": bundle.tokens, "modes": bundle.modes, "owner": bundle.owner}
+
+
 def granted(lock):
     return {"token": lock.token, "owner": lock.owner, "mode": lock.mode, "limit": lock.limit}
 
@@ -137,6 +145,12 @@ class Threads(Driver):
         lock.acquire()
         return granted(lock)
 
+    def bundle(self, op):
+        bundle = self.client.bundle(keys_of(op), **options(op))
+        self.locks[op["lock"]] = bundle
+        bundle.acquire()
+        return granted_all(bundle)
+
     def watch(self, op):
         reader = self.watches[op["watch"]] = ThreadReader(op["watch"], self.client.watch(op.get("key"), prefix=op.get("prefix")))
         reader.thread.start()
@@ -198,6 +212,13 @@ class Coroutines(Driver):
         self.waiting[op["lock"]] = asyncio.current_task()
         await lock.acquire()
         return granted(lock)
+
+    async def bundle(self, op):
+        bundle = self.client.abundle(keys_of(op), **options(op))
+        self.locks[op["lock"]] = bundle
+        self.waiting[op["lock"]] = asyncio.current_task()
+        await bundle.acquire()
+        return granted_all(bundle)
 
     async def watch(self, op):
         reader = self.watches[op["watch"]] = LoopReader(op["watch"], self.client.awatch(op.get("key"), prefix=op.get("prefix")))

@@ -25,7 +25,7 @@ def error_of(error):
     }
     if not isinstance(error, lockside.LocksideError):
         return {"type": "other", "detail": repr(error)}
-    answer = {"type": kinds[type(error)], "code": error.code, "outcome": error.outcome, "detail": str(error)}
+    answer = {"type": kinds[type(error)], "code": error.code, "outcome": error.outcome, "key": error.key, "detail": str(error)}
     if isinstance(error, lockside.LockLost):
         answer["reason"] = error.reason
     if isinstance(error, lockside.LockHeld) and error.holder:

@@ -46,7 +46,7 @@ pub fn check_url(text: &str) -> Result<Url, String> {
     match url.scheme() {
         "https" => Ok(url),
         "http" if http_client::is_local(&url) => Ok(url),
-        "http" => Err(format!("`{text}`: http is for loopback only, since whoever answers can sign tokens; use https")),
+        "http" => Err(format!("`{text}`: http is for loopback only, since its answer can be forged; use https")),
         _ => Err(format!("`{text}`; expected https, or http of loopback")),
     }
 }

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
-use futures_util::future::select_all;
+use futures_util::future::{join_all, select_all};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -63,6 +63,17 @@ pub(super) fn follow(
     };
     tokio::spawn(follower.run());
     (now, status)
+}
+
+/// The masters that have slots, as the nodes at `hosts` say, asked once.
+pub(super) async fn masters(hosts: &[Address], config: &RedisConfig, status: &Status) -> Result<Vec<Address>, String> {
+    let answers = join_all(hosts.iter().map(|address| ask_anew(address, config, status))).await;
+    let (views, problems): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let views: Vec<View> = views.into_iter().filter_map(Result::ok).collect();
+    match problems.into_iter().find_map(Result::err) {
+        Some(problem) if views.is_empty() => Err(problem),
+        _ => Ok(Map::of(&views).owners),
+    }
 }
 
 struct Follower {

@@ -120,6 +120,11 @@ impl Connection {
         command(self.0.exists(keys))
     }
 
+    /// Deletes a key.
+    pub fn delete(&self, key: Bytes) -> Command<'_> {
+        command(self.0.del(key))
+    }
+
     /// All sections of `INFO`.
     pub fn info(&self) -> Command<'_> {
         // Without a section: before 7.0 Redis takes no more than one, and each would be a question of its own.

@@ -51,6 +51,23 @@ pub(super) fn follow(
     (now, status)
 }
 
+/// The master that sentinels name now, asked once.
+pub(super) async fn master(hosts: &[Address], name: &str, config: &RedisConfig) -> Result<Address, String> {
+    let mut sentinels: Vec<Sentinel> = hosts.iter().map(|address| Sentinel::new(address, name, config)).collect();
+    latest(&mut sentinels).await.map(|word| word.address)
+}
+
+/// Asks every sentinel; the latest word, or why there is none.
+async fn latest(sentinels: &mut [Sentinel]) -> Result<Word, String> {
+    let answers = join_all(sentinels.iter_mut().map(Sentinel::ask)).await;
+    let (words, problems): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let words: Vec<Word> = words.into_iter().filter_map(Result::ok).collect();
+    // Who leads a failover is the first to know.
+    let fails_over = words.iter().any(|word| word.fails_over);
+    let latest = words.into_iter().max().map(|word| Word { fails_over, ..word });
+    latest.ok_or_else(|| problems.into_iter().find_map(Result::err).unwrap_or_default())
+}
+
 /// The master, and who said that it is.
 struct Held {
     word: Word,
@@ -89,7 +106,7 @@ impl Follower {
         let mut wanted = Some(Reconnection::First);
         let mut paused: Option<Pause> = None;
         loop {
-            match self.ask().await {
+            match latest(&mut self.sentinels).await {
                 Ok(word) => {
                     if !word.fails_over {
                         paused = self.go_on(paused, held.as_ref(), &word.address);
@@ -159,17 +176,6 @@ impl Follower {
             self.give.send_replace(Masters::all_of(Arc::clone(&held.master.node)));
         }
         None
-    }
-
-    /// Asks every sentinel; the latest word, or why there is none.
-    async fn ask(&mut self) -> Result<Word, String> {
-        let answers = join_all(self.sentinels.iter_mut().map(Sentinel::ask)).await;
-        let (words, problems): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-        let words: Vec<Word> = words.into_iter().filter_map(Result::ok).collect();
-        // Who leads a failover is the first to know.
-        let fails_over = words.iter().any(|word| word.fails_over);
-        let latest = words.into_iter().max().map(|word| Word { fails_over, ..word });
-        latest.ok_or_else(|| problems.into_iter().find_map(Result::err).unwrap_or_default())
     }
 
     /// Connects to the master that was named, and makes sure that it is one.

@@ -4,6 +4,7 @@ mod commands;
 mod errors;
 mod links;
 mod reference;
+mod teams;
 mod words;
 
 use std::path::{Path, PathBuf};

@@ -1,5 +1,6 @@
 //! The process: command line, settings, listeners, logs, limits, signals, and what is deployed with it.
 
+mod check;
 mod cli;
 mod deploy;
 mod environment;

@@ -6,3 +6,5 @@ mod noscript;
 mod outages;
 mod readiness;
 mod tls;
+
+pub use readiness::ahead;

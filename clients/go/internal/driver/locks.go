@@ -13,21 +13,53 @@ import (
 )
 
 func (d *driver) acquire(asked request) (fields, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := d.waiting(asked)
 	defer cancel()
-	d.mu.Lock()
-	d.cancels[asked.Lock] = cancel
-	d.mu.Unlock()
-	options := []lockside.Option{
-		lockside.WithTTL(time.Duration(asked.TTLMs) * time.Millisecond),
-		lockside.WithWait(time.Duration(asked.WaitMs) * time.Millisecond),
-	}
-	options = append(options, terms(asked)...)
+	options := append(common(asked), terms(asked)...)
 	if asked.Shared {
 		options = append(options, lockside.WithShared())
 	}
 	if asked.Limit > 0 {
 		options = append(options, lockside.WithLimit(asked.Limit))
+	}
+	lock, err := d.client.Acquire(ctx, asked.Key, options...)
+	if err != nil {
+		return nil, err
+	}
+	d.keep(asked.Lock, lock)
+	return fields{"token": lock.Token(), "owner": lock.Owner(), "mode": lock.Mode(), "limit": orNil(lock.Limit())}, nil
+}
+
+// waiting is a context that ends by a request to cancel.
+func (d *driver) waiting(asked request) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.Background())
+	d.mu.Lock()
+	d.cancels[asked.Lock] = cancel
+	d.mu.Unlock()
+	return ctx, cancel
+}
+
+// A holding is a lock, or a bundle.
+type holding interface {
+	Check() error
+	Release() error
+	Lost() <-chan struct{}
+	Context(parent context.Context) (context.Context, context.CancelFunc)
+}
+
+func (d *driver) keep(name string, held holding) {
+	d.mu.Lock()
+	d.locks[name] = held
+	d.mu.Unlock()
+	work, _ := held.Context(context.Background())
+	go tellLoss(name, held.Lost(), work)
+}
+
+// common are the options of a lock and of a bundle.
+func common(asked request) []lockside.Option {
+	options := []lockside.Option{
+		lockside.WithTTL(time.Duration(asked.TTLMs) * time.Millisecond),
+		lockside.WithWait(time.Duration(asked.WaitMs) * time.Millisecond),
 	}
 	if asked.Owner != "" {
 		options = append(options, lockside.WithOwner(asked.Owner))
@@ -35,16 +67,7 @@ func (d *driver) acquire(asked request) (fields, error) {
 	if asked.Meta != nil {
 		options = append(options, lockside.WithMeta(asked.Meta))
 	}
-	lock, err := d.client.Acquire(ctx, asked.Key, options...)
-	if err != nil {
-		return nil, err
-	}
-	d.mu.Lock()
-	d.locks[asked.Lock] = lock
-	d.mu.Unlock()
-	work, _ := lock.Context(context.Background())
-	go tellLoss(asked.Lock, lock.Lost(), work)
-	return fields{"token": lock.Token(), "owner": lock.Owner(), "mode": lock.Mode(), "limit": orNil(lock.Limit())}, nil
+	return options
 }
 
 func terms(asked request) (options []lockside.Option) {
@@ -126,7 +149,7 @@ func view(err error) fields {
 	if !errors.As(err, &failure) {
 		return fields{"type": "other", "detail": err.Error()}
 	}
-	seen := fields{"code": failure.Code, "outcome": failure.Outcome, "detail": err.Error()}
+	seen := fields{"code": failure.Code, "outcome": failure.Outcome, "key": failure.Key, "detail": err.Error()}
 	var held *lockside.HeldError
 	var loss *lockside.LostError
 	switch {

@@ -24,6 +24,7 @@ type request struct {
 	IdleTimeoutMs int             `json:"idleTimeoutMs"`
 	Lock          string          `json:"lock"`
 	Key           string          `json:"key"`
+	Keys          []keyOption     `json:"keys"`
 	Owner         string          `json:"owner"`
 	Meta          json.RawMessage `json:"meta"`
 	TTLMs         int64           `json:"ttlMs"`
@@ -50,7 +51,7 @@ type driver struct {
 	client *lockside.Client
 
 	mu      sync.Mutex
-	locks   map[string]*lockside.Lock
+	locks   map[string]holding
 	cancels map[string]context.CancelFunc
 	leaders map[string]*lockside.Leader
 	readers map[string]*reader
@@ -58,7 +59,7 @@ type driver struct {
 
 func main() {
 	d := &driver{
-		locks: map[string]*lockside.Lock{}, cancels: map[string]context.CancelFunc{}, leaders: map[string]*lockside.Leader{},
+		locks: map[string]holding{}, cancels: map[string]context.CancelFunc{}, leaders: map[string]*lockside.Leader{},
 		readers: map[string]*reader{},
 	}
 	input := bufio.NewScanner(os.Stdin)
@@ -69,7 +70,7 @@ func main() {
 			slog.Error("no request", "error", err)
 			os.Exit(2)
 		}
-		if asked.Op == "configure" || asked.Op == "acquire" {
+		if asked.Op == "configure" || asked.Op == "acquire" || asked.Op == "bundle" {
 			// Before what comes next: it may cancel this one.
 			d.prepare(asked)
 		}
@@ -103,7 +104,7 @@ func (d *driver) answer(asked request) {
 	say(said)
 }
 
-func (d *driver) lock(name string) *lockside.Lock {
+func (d *driver) lock(name string) holding {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.locks[name]
@@ -115,6 +116,8 @@ func (d *driver) do(asked request) (fields, error) {
 		return nil, nil
 	case "acquire":
 		return d.acquire(asked)
+	case "bundle":
+		return d.bundle(asked)
 	case "cancel":
 		d.mu.Lock()
 		defer d.mu.Unlock()
@@ -167,7 +170,7 @@ func (d *driver) do(asked request) (fields, error) {
 func (d *driver) prepare(asked request) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if asked.Op == "acquire" {
+	if asked.Op != "configure" {
 		d.cancels[asked.Lock] = func() {}
 		return
 	}

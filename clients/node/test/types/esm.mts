@@ -1,7 +1,7 @@
 // What an application in TypeScript writes, as an ECMAScript module.
 
-import { LockHeld, LockLost, LocksideError, leader, lock, resign, watch, withLock } from "lockside";
-import type { Holder, Leader, LockEvent, Mode, Watch } from "lockside";
+import { LockHeld, LockLost, LocksideError, bundle, leader, lock, resign, watch, withBundle, withLock } from "lockside";
+import type { Bundle, BundleKey, Holder, Leader, LockEvent, Mode, Watch } from "lockside";
 import { FakeLockside } from "lockside/testing";
 
 export async function work(): Promise<number> {
@@ -19,6 +19,16 @@ export async function share(): Promise<number> {
   // @ts-expect-error: a limit is a number.
   void lock("x", { limit: "3" });
   return withLock("x", { limit: 3 }, ({ limit }) => limit ?? 0);
+}
+
+export async function transfer(accounts: string[]): Promise<number | undefined> {
+  const rates: BundleKey = { key: "rates", shared: true };
+  const sum: number = await withBundle([...accounts, rates], { ttlMs: 10_000, waitMs: 5000 }, ({ tokens }) => tokens.size);
+  await using both: Bundle = await bundle(new Set(accounts), { onWait: (key, position) => void [key, position] });
+  // @ts-expect-error: a bundle has no terms.
+  void bundle(accounts, { minHoldMs: 1000 });
+  both.signal.throwIfAborted();
+  return both.tokens.get("account-1") ?? sum;
 }
 
 export async function lead(fake: FakeLockside): Promise<number | undefined> {

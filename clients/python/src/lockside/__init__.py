@@ -12,6 +12,7 @@ from typing import Any, Callable, Optional, TypeVar
 
 from ._aio import AsyncLock
 from ._awatch import AsyncWatch
+from ._bundle import AsyncBundle, Bundle, BundleKey, Keys, OnBundleWait
 from ._client import TTL, Lockside, OnLost, OnWait, default, use
 from ._election import Leader
 from ._event import LockEvent
@@ -23,8 +24,11 @@ from .errors import Holder, LockHeld, LockLost, LocksideError, OutcomeUnknown, R
 
 __version__ = "0.2.0.dev0"
 __all__ = [
+    "AsyncBundle",
     "AsyncLock",
     "AsyncWatch",
+    "Bundle",
+    "BundleKey",
     "Holder",
     "Leader",
     "Lock",
@@ -37,10 +41,12 @@ __all__ = [
     "Refused",
     "Unavailable",
     "Watch",
+    "abundle",
     "aleader",
     "alock",
     "aresign",
     "awatch",
+    "bundle",
     "leader",
     "lock",
     "locked",
@@ -96,6 +102,38 @@ def alock(
     more = {"owner": owner, "meta": meta, "shared": shared, "limit": limit, "on_wait": on_wait, "on_lost": on_lost}
     terms = {"delay": delay, "min_hold": min_hold, "max_hold": max_hold, "rest": rest}
     made: AsyncLock = default().alock(key, ttl, wait, **more, **terms, cancel_on_loss=cancel_on_loss)
+    return made
+
+
+def bundle(
+    keys: Keys,
+    ttl: Seconds = TTL,
+    wait: Optional[Seconds] = 0,
+    *,
+    owner: Optional[str] = None,
+    meta: Any = None,
+    on_wait: Optional[OnBundleWait] = None,
+    on_lost: Optional[OnLost] = None,
+) -> Bundle:
+    """Several locks, all or none, at the sidecar of LOCKSIDE_URL; see Lockside.bundle."""
+    made: Bundle = default().bundle(keys, ttl, wait, owner=owner, meta=meta, on_wait=on_wait, on_lost=on_lost)
+    return made
+
+
+def abundle(
+    keys: Keys,
+    ttl: Seconds = TTL,
+    wait: Optional[Seconds] = 0,
+    *,
+    owner: Optional[str] = None,
+    meta: Any = None,
+    on_wait: Optional[OnBundleWait] = None,
+    on_lost: Optional[OnLost] = None,
+    cancel_on_loss: bool = True,
+) -> AsyncBundle:
+    """The same for coroutines; see Lockside.abundle."""
+    more = {"owner": owner, "meta": meta, "on_wait": on_wait, "on_lost": on_lost, "cancel_on_loss": cancel_on_loss}
+    made: AsyncBundle = default().abundle(keys, ttl, wait, **more)
     return made
 
 

@@ -8,12 +8,13 @@ from typing import Any, Callable, Optional, Type, TypeVar
 
 from ._attempt import GivenUp
 from ._awatch import AsyncWatch
-from ._lock import Base, MakeOrder, Open
+from ._lock import Base, MakeOrder, OneKey, Open
 from ._thread import in_thread
 from .errors import LockLost
 
 _log = logging.getLogger("lockside")
 T = TypeVar("T")
+L = TypeVar("L", bound="ForCoroutines")
 
 
 class _Signals:
@@ -65,32 +66,30 @@ class _Signals:
                 _log.exception("on_lost failed")
 
 
-class AsyncLock(Base):
-    """A lock that lockside keeps renewed from acquire to release. `async with` cancels its body when the lock is lost."""
+class ForCoroutines(Base):
+    """How coroutines acquire, keep and release."""
 
     def __init__(
         self,
         key: str,
         make_order: MakeOrder,
         open_session: Open,
-        open_watch: Callable[[], AsyncWatch],
         on_lost: Optional[Callable[[str], Any]] = None,
         cancel_on_loss: bool = True,
     ) -> None:
         super().__init__(key, make_order, open_session)
-        self._open_watch = open_watch
         self._on_lost, self._cancels = on_lost, cancel_on_loss
         self._signals: Optional[_Signals] = None
 
     @property
     def lost(self) -> asyncio.Event:
-        """Set when the lock is lost, before its lease ends: stop the work."""
+        """Set when it is lost, before its lease ends: stop the work."""
         self._held()
         assert self._signals is not None
         return self._signals.lost_event
 
-    async def acquire(self) -> "AsyncLock":
-        """Acquires the lock, waiting as long as was said. Raises LockHeld, Unavailable, OutcomeUnknown or Refused."""
+    async def acquire(self: L) -> L:
+        """Acquires it, waiting as long as was said. Raises LockHeld, Unavailable, OutcomeUnknown or Refused."""
         signals = _Signals(self._on_lost)
         order = self._make_order()
         on_wait = order.on_wait
@@ -111,15 +110,11 @@ class AsyncLock(Base):
         return self
 
     async def release(self) -> bool:
-        """Releases the lock; another acquire right after this gets it. False: lockside could not be asked, and the lock
-        ends with the lease at the latest. Raises LockLost if the lock was lost before."""
+        """Releases it; another acquire right after this gets it. False: lockside could not be asked, and it ends with the
+        lease at the latest. Raises LockLost if it was lost before."""
         return await _finish(self._held().release)
 
-    def watch(self) -> AsyncWatch:
-        """What happens to the key, also while others hold it; see Lockside.awatch."""
-        return self._open_watch()
-
-    async def __aenter__(self) -> "AsyncLock":
+    async def __aenter__(self: L) -> L:
         await self.acquire()
         assert self._signals is not None
         if self._cancels:
@@ -148,7 +143,27 @@ class AsyncLock(Base):
             if error is not None or not is_ours:
                 raise
             # The body had ended when it was cancelled.
-            raise LockLost(self.key, self.reason or "expired") from None
+            raise LockLost(self._held().lost_key or self.key, self.reason or "expired") from None
+
+
+class AsyncLock(ForCoroutines, OneKey):
+    """A lock that lockside keeps renewed from acquire to release. `async with` cancels its body when the lock is lost."""
+
+    def __init__(
+        self,
+        key: str,
+        make_order: MakeOrder,
+        open_session: Open,
+        open_watch: Callable[[], AsyncWatch],
+        on_lost: Optional[Callable[[str], Any]] = None,
+        cancel_on_loss: bool = True,
+    ) -> None:
+        super().__init__(key, make_order, open_session, on_lost, cancel_on_loss)
+        self._open_watch = open_watch
+
+    def watch(self) -> AsyncWatch:
+        """What happens to the key, also while others hold it; see Lockside.awatch."""
+        return self._open_watch()
 
 
 async def _finish(call: Callable[[], T]) -> T:

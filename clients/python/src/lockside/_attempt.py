@@ -5,7 +5,7 @@ import math
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 from urllib.parse import quote
 
 from ._address import Sidecar
@@ -21,22 +21,8 @@ _PAUSE = 0.1
 
 
 @dataclass(frozen=True)
-class Order:
-    """What is asked for. `wait` is infinite where it is bounded by nothing."""
-
-    key: str
-    ttl: float
-    wait: float
-    owner: str
-    meta: Any = None
-    on_wait: Optional[Callable[[Optional[int], Optional[Holder]], None]] = None
-    terms: Terms = Terms()
-    sharing: Sharing = Sharing()
-
-
-@dataclass(frozen=True)
 class Lease:
-    """What was granted. `valid_until` is by the clock of this process; `mode` and `limit` are as the sidecar says them."""
+    """What was granted of one key. `valid_until` is by the clock of this process; `mode` and `limit` are as the sidecar says them."""
 
     key: str
     token: int
@@ -46,12 +32,61 @@ class Lease:
     limit: Optional[int] = None
 
 
+Leases = Tuple[Lease, ...]
+# The method, the path and the content of a request.
+Request = Tuple[str, str, Optional[Dict[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is asked for: one key; a `BundleOrder` has several. `wait` is infinite where it is bounded by nothing."""
+
+    key: str
+    ttl: float
+    wait: float
+    owner: str
+    meta: Any = None
+    on_wait: Optional[Callable[..., None]] = None
+    terms: Terms = Terms()
+    sharing: Sharing = Sharing()
+
+    @property
+    def path(self) -> str:
+        return f"/v1/locks/{quote(self.key, safe='')}"
+
+    def fields(self) -> Dict[str, Any]:
+        """What an acquire says beside the owner and the times."""
+        return {**self.sharing.fields(), **self.terms.fields()}
+
+    def leases(self, event: Dict[str, Any], since: float) -> Leases:
+        """What a line grants that was written after `since`."""
+        return (lease_of(self.key, event, event["validForMs"], since),)
+
+    def release(self, leases: Leases, rests: bool) -> Request:
+        """The request that releases them; `rests`: and leaves the rest that the terms say."""
+        (lease,) = leases
+        return "DELETE", f"{self.path}?token={lease.token}{self.terms.query() if rests else ''}", None
+
+    def shares(self, key: str) -> bool:
+        return self.sharing.is_shared
+
+    def waits(self, event: Dict[str, Any]) -> None:
+        """A line told what it waits for."""
+        if self.on_wait:
+            holder = event.get("holder")
+            self.on_wait(event.get("position"), Holder.of(holder) if holder else None)
+
+
 @dataclass(frozen=True)
 class Grant:
-    """A lease, and the connection that holds it."""
+    """The leases, which end together, and the connection that holds them."""
 
-    lease: Lease
+    leases: Leases
     connection: Connection
+
+    @property
+    def valid_until(self) -> float:
+        return min(lease.valid_until for lease in self.leases)
 
 
 class GivenUp(Exception):
@@ -62,7 +97,6 @@ class Attempt:
     def __init__(self, sidecar: Sidecar, order: Order) -> None:
         self._sidecar, self._order = sidecar, order
         self._name = uuid.uuid4().hex
-        self._path = f"/v1/locks/{quote(order.key, safe='')}"
         self._connection: Optional[Connection] = None
         self._is_given_up = False
 
@@ -133,7 +167,7 @@ class Attempt:
             raise Refused(f"`{order.key}`: the token file: {error}", key=order.key) from error
         headers = {**credential, "Content-Type": "application/json", "Idempotency-Key": self._name}
         body: Dict[str, Any] = {"ttlMs": round(order.ttl * 1000), "owner": order.owner}
-        body.update(order.sharing.fields(), **order.terms.fields())
+        body.update(order.fields())
         if wait > 0:
             body.update(waitMs=math.ceil(wait * 1000), progress=True)
         if order.meta is not None:
@@ -145,7 +179,7 @@ class Attempt:
                 f"cannot connect to lockside at {self._sidecar.address}: {error}; is it running?", key=order.key
             ) from error
         try:
-            connection.send("POST", f"{self._path}/hold", headers, body)
+            connection.send("POST", f"{order.path}/hold", headers, body)
             status, answered = connection.head(min(now() + silence, until))
             if status != 200:
                 text = connection.rest(min(now() + silence, until))
@@ -165,20 +199,21 @@ class Attempt:
             if kind == "acquired":
                 # What came with it is heard by who holds the lock.
                 connection.unread(events[1:])
-                lease = _lease(self._order.key, event, since)
-                if now() < lease.valid_until:
-                    return Grant(lease, connection)
-                self.release(lease.token, silence)
-                raise Unavailable(f"`{lease.key}` was granted too late to be of use", key=lease.key, code="too-late")
+                grant = Grant(self._order.leases(event, since), connection)
+                if now() < grant.valid_until:
+                    return grant
+                self.release(grant.leases, silence)
+                key = self._order.key
+                raise Unavailable(f"`{key}` was granted too late to be of use", key=key, code="too-late")
             if kind == "refused":
                 raise of_problem(self._order.key, event.get("status", 503), event)
-            if kind == "waiting" and self._order.on_wait:
-                holder = event.get("holder")
-                self._order.on_wait(event.get("position"), Holder.of(holder) if holder else None)
+            if kind == "waiting":
+                self._order.waits(event)
             connection.unread(events[1:])
 
-    def release(self, token: int, within: float, query: str = "") -> Optional[bool]:
-        """Releases a lease by its token. `query` stands behind it. True: it is released. False: it had ended. None: not confirmed."""
+    def release(self, leases: Leases, within: float, rests: bool = False) -> Optional[bool]:
+        """Releases them by their tokens. True: all are released. False: one had ended. None: not confirmed."""
+        method, path, content = self._order.release(leases, rests)
         until, was_sent = now() + within, False
         while True:
             connection = Connection(self._sidecar.address)
@@ -186,7 +221,8 @@ class Attempt:
                 connection.open(until - now())
                 was_asked = was_sent
                 was_sent = True
-                connection.send("DELETE", f"{self._path}?token={token}{query}", self._sidecar.headers(), None)
+                headers = self._sidecar.headers() if content is None else {**self._sidecar.headers(), "Content-Type": "application/json"}
+                connection.send(method, path, headers, content)
                 status, _ = connection.head(until)
             except (ConnectionRefusedError, FileNotFoundError):
                 return None
@@ -204,9 +240,9 @@ class Attempt:
             time.sleep(_PAUSE)
 
 
-def _lease(key: str, event: Dict[str, Any], since: float) -> Lease:
-    valid_until = since + event["validForMs"] / 1000
-    return Lease(key, event["token"], event["owner"], valid_until, event.get("mode", EXCLUSIVE), event.get("limit"))
+def lease_of(key: str, view: Dict[str, Any], valid_for_ms: float, since: float) -> Lease:
+    valid_until = since + valid_for_ms / 1000
+    return Lease(key, view["token"], view["owner"], valid_until, view.get("mode", EXCLUSIVE), view.get("limit"))
 
 
 def _json(text: bytes) -> Any:

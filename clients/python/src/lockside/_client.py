@@ -1,6 +1,5 @@
 """The client: which sidecar, which owner; and the one that `lockside.lock` uses."""
 
-import math
 from typing import Any, Callable, Optional, TypeVar
 
 from . import _election
@@ -8,13 +7,14 @@ from ._address import Sidecar, default_owner
 from ._aio import AsyncLock
 from ._attempt import Order
 from ._awatch import AsyncSidecarFeed, AsyncWatch
+from ._bundle import AsyncBundle, Bundle, Keys, OnBundleWait, orders_of
 from ._course import Course
 from ._election import Leader
 from ._lock import Lock, SessionLike
 from ._locked import Key, decorator
 from ._session import Listener, Session
 from ._sharing import Sharing
-from ._terms import Seconds, Terms, seconds
+from ._terms import Seconds, Terms, lease_and_patience
 from ._thread import in_thread
 from ._tls import Tls
 from ._watch import SidecarFeed, Watch
@@ -105,6 +105,39 @@ class Lockside:
         orders = self._orders(key, ttl, wait, owner, meta, on_wait, terms, Sharing.of(shared, limit))
         return AsyncLock(key, orders, self._open, lambda: self.awatch(key), on_lost, cancel_on_loss)
 
+    def bundle(
+        self,
+        keys: Keys,
+        ttl: Seconds = TTL,
+        wait: Optional[Seconds] = 0,
+        *,
+        owner: Optional[str] = None,
+        meta: Any = None,
+        on_wait: Optional[OnBundleWait] = None,
+        on_lost: Optional[OnLost] = None,
+    ) -> Bundle:
+        """Several locks that are acquired together or not at all, for threads. `keys`: 1 to 16 of them, each a text, or a BundleKey
+        that is shared. They are kept, lost and released as one, and `wait` is for all of them. Whatever the order of `keys`,
+        two bundles never wait for each other. `on_wait` is told the key that it waits for, the position and the holder."""
+        name, orders = orders_of(keys, ttl, wait, owner or self._owner, meta, on_wait)
+        return Bundle(name, orders, self._open, on_lost)
+
+    def abundle(
+        self,
+        keys: Keys,
+        ttl: Seconds = TTL,
+        wait: Optional[Seconds] = 0,
+        *,
+        owner: Optional[str] = None,
+        meta: Any = None,
+        on_wait: Optional[OnBundleWait] = None,
+        on_lost: Optional[OnLost] = None,
+        cancel_on_loss: bool = True,
+    ) -> AsyncBundle:
+        """The same for coroutines; see `alock` for `cancel_on_loss`."""
+        name, orders = orders_of(keys, ttl, wait, owner or self._owner, meta, on_wait)
+        return AsyncBundle(name, orders, self._open, on_lost, cancel_on_loss)
+
     def locked(self, key: Key, *, lock_as: Optional[str] = None, **options: Any) -> Callable[[F], F]:
         """Decorates a function or coroutine function that runs under a lock. `key` may name arguments ("volume/{id}")
         or be a function of them; `lock_as` names the parameter that gets the lock; `options` are those of `lock`."""
@@ -152,12 +185,7 @@ class Lockside:
     ) -> Callable[[], Order]:
         if not isinstance(key, str) or not key:
             raise ValueError("key: expected text that is not empty")
-        lease = seconds("ttl", ttl)
-        if not 0 < lease < math.inf:
-            raise ValueError("ttl: expected seconds above 0")
-        patience = math.inf if wait is None else seconds("wait", wait)
-        if not patience >= 0:
-            raise ValueError("wait: expected seconds from 0, or None to wait as long as it takes")
+        lease, patience = lease_and_patience(ttl, wait)
         named = owner or self._owner
         return lambda: Order(key, lease, patience, named or default_owner(), meta, on_wait, terms, sharing)
 

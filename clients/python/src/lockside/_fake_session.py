@@ -4,7 +4,7 @@ import math
 import threading
 from typing import TYPE_CHECKING, Optional
 
-from ._attempt import GivenUp, Lease, Order
+from ._attempt import GivenUp, Lease, Leases, Order
 from ._clock import now
 from ._event import LockEvent
 from ._session import Listener
@@ -24,7 +24,12 @@ class FakeSession:
         self._timer: Optional[threading.Timer] = None
         self.lease: Optional[Lease] = None
         self.reason: Optional[str] = None
+        self.lost_key: Optional[str] = None
         self._is_released = False
+
+    @property
+    def leases(self) -> Leases:
+        return () if self.lease is None else (self.lease,)
 
     @property
     def is_held(self) -> bool:
@@ -53,7 +58,7 @@ class FakeSession:
                     self._timer.start()
                 is_free = False
             elif failure is None:
-                failure = self._refusal("held")
+                failure = self.refusal("held")
         if failure is not None:
             self._listener.failed(failure)
         elif is_free:
@@ -119,14 +124,14 @@ class FakeSession:
             heirs = self._fake._leave(self)
             if heirs is None:
                 return
-            refusal = error or self._refusal("wait-timeout")
+            refusal = error or self.refusal("wait-timeout")
         if self._timer is not None:
             self._timer.cancel()
         self._listener.failed(refusal)
         for heir in heirs:
             heir.granted()
 
-    def _refusal(self, code: str) -> LockHeld:
+    def refusal(self, code: str) -> LockHeld:
         key = self.order.key
         with self._fake._change:
             sessions = list(self._fake._holders.get(key, ()))

@@ -4,9 +4,9 @@ import logging
 import sys
 import threading
 from types import TracebackType
-from typing import Any, Callable, Optional, Protocol, Type
+from typing import Any, Callable, Optional, Protocol, Type, TypeVar
 
-from ._attempt import GivenUp, Lease, Order
+from ._attempt import GivenUp, Lease, Leases, Order
 from ._session import Listener
 from ._watch import Watch
 from .errors import LockLost
@@ -17,8 +17,11 @@ _log = logging.getLogger("lockside")
 class SessionLike(Protocol):
     """What a lock needs of its session, the real one or the fake's."""
 
-    lease: Optional[Lease]
     reason: Optional[str]
+    lost_key: Optional[str]
+
+    @property
+    def leases(self) -> Leases: ...
 
     @property
     def is_held(self) -> bool: ...
@@ -40,8 +43,14 @@ MakeOrder = Callable[[], Order]
 Open = Callable[[Order, Listener], SessionLike]
 
 
+T = TypeVar("T", bound="ForThreads")
+
+
 class Base:
-    """What locks for threads and locks for coroutines share."""
+    """What locks and bundles share, for threads and for coroutines."""
+
+    #: For messages.
+    _kind = "lock"
 
     def __init__(self, key: str, make_order: MakeOrder, open_session: Open) -> None:
         self.key = key
@@ -50,38 +59,18 @@ class Base:
 
     def _new(self, listener: Listener, order: Order) -> SessionLike:
         if self._session is not None and self._session.is_held:
-            raise RuntimeError(f"the lock `{self.key}` is held by this object already; use another one")
+            raise RuntimeError(f"the {self._kind} `{self.key}` is held by this object already; use another one")
         self._session = self._open(order, listener)
         return self._session
 
     def _held(self) -> SessionLike:
-        if self._session is None or self._session.lease is None:
-            raise RuntimeError(f"the lock `{self.key}` was not acquired")
+        if self._session is None or not self._session.leases:
+            raise RuntimeError(f"the {self._kind} `{self.key}` was not acquired")
         return self._session
-
-    def _lease(self) -> Lease:
-        lease = self._held().lease
-        assert lease is not None
-        return lease
-
-    @property
-    def token(self) -> int:
-        """The fencing token: hand it to what the lock protects, which refuses a lower one than the highest it has seen."""
-        return self._lease().token
 
     @property
     def owner(self) -> str:
-        return self._lease().owner
-
-    @property
-    def mode(self) -> str:
-        """"exclusive", or "shared" where others may have the key as well: storage does not keep the token of a shared lock."""
-        return self._lease().mode
-
-    @property
-    def limit(self) -> Optional[int]:
-        """How many may share the key, as this lock was asked for; None: no limit was named."""
-        return self._lease().limit
+        return self._held().leases[0].owner
 
     @property
     def held(self) -> bool:
@@ -105,8 +94,30 @@ class Base:
         session = getattr(self, "_session", None)
         # A collector decides when this runs, so it releases nothing; the process's end does.
         if session is not None and session.is_held and not sys.is_finalizing():
-            text = "the lock `%s` was forgotten while it is held; it stays held until the process ends: use `with`"
-            _log.warning(text, self.key, extra={"key": self.key})
+            text = "the %s `%s` was forgotten while it is held; it stays held until the process ends: use `with`"
+            _log.warning(text, self._kind, self.key, extra={"key": self.key})
+
+
+class OneKey(Base):
+    """What a lock has, and a bundle has for each of its keys."""
+
+    def _lease(self) -> Lease:
+        return self._held().leases[0]
+
+    @property
+    def token(self) -> int:
+        """The fencing token: hand it to what the lock protects, which refuses a lower one than the highest it has seen."""
+        return self._lease().token
+
+    @property
+    def mode(self) -> str:
+        """"exclusive", or "shared" where others may have the key as well: storage does not keep the token of a shared lock."""
+        return self._lease().mode
+
+    @property
+    def limit(self) -> Optional[int]:
+        """How many may share the key, as this lock was asked for; None: no limit was named."""
+        return self._lease().limit
 
 
 class _Signals:
@@ -133,29 +144,23 @@ class _Signals:
                 _log.exception("on_lost failed")
 
 
-class Lock(Base):
-    """A lock that lockside keeps renewed from acquire to release."""
+class ForThreads(Base):
+    """How threads acquire, keep and release."""
 
     def __init__(
-        self,
-        key: str,
-        make_order: MakeOrder,
-        open_session: Open,
-        open_watch: Callable[[], Watch],
-        on_lost: Optional[Callable[[str], Any]] = None,
+        self, key: str, make_order: MakeOrder, open_session: Open, on_lost: Optional[Callable[[str], Any]] = None
     ) -> None:
         super().__init__(key, make_order, open_session)
-        self._open_watch = open_watch
         self._on_lost = on_lost
         self._signals = _Signals(on_lost)
 
     @property
     def lost(self) -> threading.Event:
-        """Set when the lock is lost, before its lease ends: stop the work."""
+        """Set when it is lost, before its lease ends: stop the work."""
         return self._signals.lost_event
 
-    def acquire(self) -> "Lock":
-        """Acquires the lock, waiting as long as was said. Raises LockHeld, Unavailable, OutcomeUnknown or Refused."""
+    def acquire(self: T) -> T:
+        """Acquires it, waiting as long as was said. Raises LockHeld, Unavailable, OutcomeUnknown or Refused."""
         signals = _Signals(self._on_lost)
         session = self._new(signals, self._make_order())
         self._signals = signals
@@ -176,19 +181,15 @@ class Lock(Base):
 
     def cancel(self) -> None:
         """From another thread: ends an acquire that waits, which raises RuntimeError."""
-        if self._session is not None and self._session.lease is None:
+        if self._session is not None and not self._session.leases:
             self._session.abandon()
 
     def release(self) -> bool:
-        """Releases the lock; another acquire right after this gets it. False: lockside could not be asked, and the lock
-        ends with the lease at the latest. Raises LockLost if the lock was lost before."""
+        """Releases it; another acquire right after this gets it. False: lockside could not be asked, and it ends with the
+        lease at the latest. Raises LockLost if it was lost before."""
         return self._held().release()
 
-    def watch(self) -> Watch:
-        """What happens to the key, also while others hold it; see Lockside.watch."""
-        return self._open_watch()
-
-    def __enter__(self) -> "Lock":
+    def __enter__(self: T) -> T:
         return self.acquire()
 
     def __exit__(
@@ -200,3 +201,22 @@ class Lock(Base):
             # An error of the work says more, and may come of the loss.
             if error is None:
                 raise
+
+
+class Lock(ForThreads, OneKey):
+    """A lock that lockside keeps renewed from acquire to release."""
+
+    def __init__(
+        self,
+        key: str,
+        make_order: MakeOrder,
+        open_session: Open,
+        open_watch: Callable[[], Watch],
+        on_lost: Optional[Callable[[str], Any]] = None,
+    ) -> None:
+        super().__init__(key, make_order, open_session, on_lost)
+        self._open_watch = open_watch
+
+    def watch(self) -> Watch:
+        """What happens to the key, also while others hold it; see Lockside.watch."""
+        return self._open_watch()

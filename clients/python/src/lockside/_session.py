@@ -1,4 +1,4 @@
-"""One lock from acquire to release: a thread of its own reads what the sidecar says, takes the hold up again where its
+"""One lock, or one bundle, from acquire to release: a thread of its own reads what the sidecar says, takes the hold up again where its
 connection breaks, and tells when the lock is lost: by the clock of this process, so also if the sidecar is silent."""
 
 import math
@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Protocol
 
 from . import _fork
 from ._address import Sidecar
-from ._attempt import Attempt, GivenUp, Grant, Lease, Order
+from ._attempt import Attempt, GivenUp, Grant, Leases, Order
 from ._clock import now
 from ._wire import Connection
 from .errors import LockHeld, LockLost, LocksideError, Refused
@@ -44,8 +44,10 @@ class Session:
         self._margin = min(max(order.ttl / 20, 0.005), 1.0)
         # How long the socket is waited for at once; so much of the validity may be given away.
         self._step = min(max(order.ttl / 10, 0.02), 1.0)
-        self.lease: Optional[Lease] = None
+        self.leases: Leases = ()
         self.reason: Optional[str] = None
+        # Which key of several was lost first, where that is known.
+        self.lost_key: Optional[str] = None
         self._valid_until = 0.0
         # When a sidecar that is being stopped releases it.
         self._leave_by = math.inf
@@ -73,7 +75,7 @@ class Session:
         if self._state == "held" and now() >= self.deadline:
             self._lose(self._why())
         if self._state != "held":
-            raise LockLost(self._order.key, self.reason or "released")
+            raise self._loss()
 
     def abandon(self) -> None:
         """The caller no longer waits for it."""
@@ -91,8 +93,8 @@ class Session:
         """Releases the lock: it is free when this returns, if it is confirmed. Raises LockLost if it was lost."""
         with self._change:
             was, self._state = self._state, "releasing" if self._state == "held" else self._state
-        if self._is_in_child or self.lease is None:
-            raise LockLost(self._order.key, self.reason or "released")
+        if self._is_in_child or not self.leases:
+            raise self._loss()
         if self._is_done:
             return True
         # A hold that is just being taken up again would be a new lease after the release.
@@ -100,7 +102,7 @@ class Session:
         self._wake.set()
         released = None
         try:
-            released = self._attempt.release(self.lease.token, min(_RELEASE, self._timeout), self._order.terms.query())
+            released = self._attempt.release(self.leases, min(_RELEASE, self._timeout), rests=True)
         finally:
             with self._change:
                 connection, self._connection = self._connection, None
@@ -116,7 +118,7 @@ class Session:
             if self.reason is None:
                 self.reason = "expired" if released is False else "released"
         if self.reason != "released" or was == "over":
-            raise LockLost(self._order.key, self.reason)
+            raise self._loss()
         self._is_done = True
         return bool(released)
 
@@ -131,8 +133,8 @@ class Session:
         with self._change:
             is_wanted = self._state == "acquiring"
             if is_wanted:
-                self._state, self.lease = "held", grant.lease
-                self._cap = self._order.terms.cap(grant.lease.valid_until, self._order.ttl)
+                self._state, self.leases = "held", grant.leases
+                self._cap = self._order.terms.cap(grant.valid_until, self._order.ttl)
                 self._take(grant)
         if not is_wanted:
             self._give_back(grant)
@@ -195,12 +197,12 @@ class Session:
             grace = event["graceMs"] / 1000
             self._leave_by = since + grace - min(grace / 10, 1.0)
         elif kind == "lost":
-            self._lose(event["reason"])
+            self._lose(event["reason"], event.get("key"))
         elif kind == "released":
-            self._lose("released")
+            self._lose("released", event.get("key"))
 
     def _take(self, grant: Grant) -> None:
-        self._connection, self._valid_until, self._leave_by = grant.connection, grant.lease.valid_until, math.inf
+        self._connection, self._valid_until, self._leave_by = grant.connection, grant.valid_until, math.inf
         self._heard_at = self._renewed_at = now()
 
     def _take_up_again(self) -> None:
@@ -210,14 +212,14 @@ class Session:
         try:
             grant = self._attempt.send(0, max(deadline - now(), 0), deadline)
         except LockHeld as held:
-            is_ours = held.holder is not None and self.lease is not None and held.holder.token == self.lease.token
+            is_ours = held.holder is not None and held.holder.token == _tokens(self.leases).get(held.key)
             # Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
-            is_among_others = self._order.sharing.is_shared and held.mode == "shared"
+            is_among_others = self._order.shares(held.key) and held.mode == "shared"
             if not is_among_others and not is_ours:
-                self._lose("superseded")
+                self._lose("superseded", held.key)
             elif self._connection is None and (is_among_others or self._order.terms.outlast):
                 # The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
-                self._lose("expired")
+                self._lose("expired", held.key)
         except Refused as refused:
             if refused.status in (401, 403) and self._connection is None:
                 self._lose("unauthorized")
@@ -226,7 +228,7 @@ class Session:
         else:
             old = self._connection
             with self._change:
-                is_same = self.lease is not None and grant.lease.token == self.lease.token
+                is_same = _tokens(grant.leases) == _tokens(self.leases)
                 is_taken = is_same and self._state == "held"
                 if is_taken:
                     self._take(grant)
@@ -237,11 +239,12 @@ class Session:
                 # It is being released.
                 grant.connection.close()
             else:
-                self._lose("expired")
+                tokens = _tokens(self.leases)
+                self._lose("expired", next(lease.key for lease in grant.leases if lease.token != tokens.get(lease.key)))
                 self._give_back(grant)
 
     def _give_back(self, grant: Grant) -> None:
-        self._attempt.release(grant.lease.token, min(_RELEASE, self._timeout))
+        self._attempt.release(grant.leases, min(_RELEASE, self._timeout))
         grant.connection.close()
 
     def _why(self) -> str:
@@ -254,17 +257,24 @@ class Session:
             return "sidecar"
         return "redis" if self._heard_at > self._renewed_at else "expired"
 
-    def _lose(self, reason: str) -> None:
+    def _lose(self, reason: str, key: Optional[str] = None) -> None:
         with self._change:
             if self._state == "releasing" and self.reason is None and reason != "released":
-                self.reason = reason
+                self.reason, self.lost_key = reason, key
             if self._state != "held":
                 return
-            self._state, self.reason = "over", reason
+            self._state, self.reason, self.lost_key = "over", reason, key
         self._listener.lost(reason)
+
+    def _loss(self) -> LockLost:
+        return LockLost(self.lost_key or self._order.key, self.reason or "released")
 
     def in_child(self) -> None:
         self._is_in_child = True
         self._change, self._wake = threading.Lock(), threading.Event()
         if self._state in ("acquiring", "held", "releasing"):
             self._state, self.reason = "over", "forked"
+
+
+def _tokens(leases: Leases) -> Dict[str, int]:
+    return {lease.key: lease.token for lease in leases}

@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Dict, Optional, Union
+from typing import Dict, Optional, Tuple, Union
 
 Seconds = Union[float, timedelta]
 
@@ -52,6 +52,17 @@ class Terms:
         """A validity that ends later than this is the last one; `first` is the end of the first. A validity is somewhat shorter
         than what the sidecar promised, and not by the same time each."""
         return first - ttl + self.max_hold - ttl / 4 - 0.1
+
+
+def lease_and_patience(ttl: Seconds, wait: Optional[Seconds]) -> Tuple[float, float]:
+    """The seconds of a lease, and for how long it is waited for."""
+    lease = seconds("ttl", ttl)
+    if not 0 < lease < math.inf:
+        raise ValueError("ttl: expected seconds above 0")
+    patience = math.inf if wait is None else seconds("wait", wait)
+    if not patience >= 0:
+        raise ValueError("wait: expected seconds from 0, or None to wait as long as it takes")
+    return lease, patience
 
 
 def seconds(name: str, span: Seconds) -> float:

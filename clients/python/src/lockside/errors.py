@@ -129,6 +129,8 @@ def held_by(key: str, holder: Optional[Holder], state: Optional[str], shared_by:
 def of_problem(key: str, status: int, problem: Any, retry_after: Optional[str] = None) -> LocksideError:
     """The error for an answer that is no success."""
     problem = problem if isinstance(problem, dict) else {}
+    # Of several keys the one that is in the way.
+    key = problem.get("key") or key
     code = problem.get("code")
     detail = problem.get("detail") or f"status {status}; does the URL name lockside's API?"
     message = f"`{key}`: {detail}"

@@ -17,9 +17,11 @@ from typing import Callable, Deque, Dict, Iterator, List, Optional
 from . import _client
 from ._attempt import Lease, Order
 from ._awatch import AsyncWatch
+from ._bundle import BundleOrder
 from ._client import Lockside
 from ._election import Leader
 from ._event import LockEvent
+from ._fake_bundle import FakeBundleSession
 from ._fake_session import FakeSession
 from ._fake_watch import LoopFeed, ThreadFeed, Watchers
 from ._lock import SessionLike
@@ -63,7 +65,7 @@ class FakeLockside(Lockside):
             heir.granted()
 
     def lose(self, key: str, reason: str = "forced") -> None:
-        """The holder of the key loses it, or all who share it."""
+        """The holder of the key loses it, or all who share it. A bundle loses its other keys, too."""
         with self._change:
             sessions = list(self._holders[key])
         for session in sessions:
@@ -123,6 +125,8 @@ class FakeLockside(Lockside):
             self._leaders[election] = known
 
     def _open(self, order: Order, listener: Listener) -> SessionLike:
+        if isinstance(order, BundleOrder):
+            return FakeBundleSession(self, order, listener)
         return FakeSession(self, order, listener)
 
     # What sessions ask for, under `_change`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Document, errors};
+use super::{Document, errors, keys};
 use crate::harness::{Answer, Sidecar, TestRedis, Who, editor, eventually, reader, unique};
 
 /// A sidecar whose answers are held against the document.
@@ -379,6 +379,7 @@ async fn every_operation_answers_as_documented_and_with_every_status_that_is_doc
         errors::of_redis(&document).await;
         errors::of_refusals(&document).await;
         errors::of_quotas(&document).await;
+        keys::of_missing_keys(&document).await;
         errors::of_many_lists(&document).await;
         errors::of_lost_replies(&document).await;
         errors::of_late_replies(&document).await;

@@ -116,7 +116,9 @@ pub async fn of_redis(document: &Document) {
         }
     });
     let overloaded = async {
-        for operation in document.that_answer("503") {
+        // What ends a lease is never turned away for load.
+        let all = document.that_answer("503").into_iter().filter(|operation| operation.id != "unlock");
+        for operation in all {
             eventually(&format!("{}: 503", operation.id), Duration::from_secs(20), async || {
                 let answer = operation.call(&sidecar, &looked_up(&operation)).send().await;
                 document.check(&operation.id, &answer);

@@ -3,6 +3,7 @@
 mod answers;
 mod errors;
 mod examples;
+mod keys;
 mod leases;
 mod requests;
 mod schemathesis;

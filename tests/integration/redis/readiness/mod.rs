@@ -11,6 +11,8 @@ mod rights;
 mod table;
 mod user;
 
+pub use clock::ahead;
+
 use std::time::Duration;
 
 use crate::harness::trio::Sentinel;

@@ -5,14 +5,19 @@ import java.net.ConnectException;
 import java.net.SocketTimeoutException;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import java.util.UUID;
 import java.util.function.LongConsumer;
 
 /** The attempt to acquire a key: one Idempotency-Key and one owner, sent as often as it takes to know the outcome. */
 final class Attempt {
-    /** A lease, and the connection that holds it. */
-    record Grant(Lease lease, Exchange exchange) {}
+    /** The leases, which end together, and the connection that holds them. */
+    record Grant(List<Lease> leases, Exchange exchange) {
+        long validUntil() {
+            return leases.stream().mapToLong(Lease::validUntil).min().orElse(0);
+        }
+    }
 
     /** What a request to release came to. */
     enum Released {
@@ -35,14 +40,18 @@ final class Attempt {
     private final Sidecar sidecar;
     private final Order order;
     private final String name = UUID.randomUUID().toString();
-    private final String path;
+    private final Claim claim;
     private volatile Exchange sending;
     private volatile boolean isGivenUp;
 
     Attempt(Sidecar sidecar, Order order) {
         this.sidecar = sidecar;
         this.order = order;
-        path = order.path();
+        claim = Claim.of(order);
+    }
+
+    Claim claim() {
+        return claim;
     }
 
     /** From another thread: breaks off what is being sent, for good. */
@@ -144,8 +153,7 @@ final class Attempt {
         Map<String, Object> body = new LinkedHashMap<>();
         body.put("ttlMs", Clock.toMillis(order.ttl()));
         body.put("owner", order.owner());
-        order.sharing().addTo(body);
-        order.terms().addTo(body);
+        claim.addTo(body);
         if (wait > 0) {
             body.put("waitMs", Clock.toMillis(wait));
             body.put("progress", true);
@@ -160,7 +168,7 @@ final class Attempt {
             throw new UnavailableException(message, error, Problem.of(order.key(), null, Outcome.NOT_APPLIED));
         }
         try {
-            exchange.send("POST", path + "/hold", headers, body, soon(silence, until));
+            exchange.send("POST", claim.path() + "/hold", headers, body, soon(silence, until));
             Exchange.Head head = exchange.head(soon(silence, until));
             if (head.status() != 200) {
                 String text = exchange.rest(soon(silence, until));
@@ -186,11 +194,11 @@ final class Attempt {
             quiet = soon(silence, until);
             switch (line.kind()) {
                 case "acquired" -> {
-                    Lease lease = lease(line);
-                    if (Clock.now() < lease.validUntil()) {
-                        return new Grant(lease, exchange);
+                    Grant grant = new Grant(claim.leases(line), exchange);
+                    if (Clock.now() < grant.validUntil()) {
+                        return grant;
                     }
-                    release(lease.token(), silence, "");
+                    release(grant.leases(), silence, false);
                     String message = "`" + order.key() + "` was granted too late to be of use";
                     throw new UnavailableException(message, null, Problem.of(order.key(), "too-late", Outcome.NOT_APPLIED));
                 }
@@ -198,12 +206,7 @@ final class Attempt {
                     int status = line.event().get("status") instanceof Number number ? number.intValue() : 503;
                     throw Problem.error(order.key(), status, line.event(), null);
                 }
-                case "waiting" -> {
-                    if (order.onWait() != null) {
-                        Integer position = line.event().get("position") instanceof Number n ? (Integer) n.intValue() : null;
-                        order.onWait().accept(position, Holder.of(line.event().get("holder")));
-                    }
-                }
+                case "waiting" -> claim.waits(line.event());
                 default -> {
                     // A newer sidecar may say more.
                 }
@@ -211,19 +214,13 @@ final class Attempt {
         }
     }
 
-    private Lease lease(Exchange.Line line) throws IOException {
-        String mode = line.event().get("mode") instanceof String said ? said : Sharing.ALONE.mode();
-        Integer limit = line.event().get("limit") instanceof Number number ? (Integer) number.intValue() : null;
-        long validUntil = line.since() + line.nanos("validForMs");
-        return new Lease(order.key(), line.number("token"), line.text("owner"), mode, limit, validUntil);
-    }
-
     private static long soon(long silence, long until) {
         return Math.min(Clock.now() + silence, until);
     }
 
-    /** Releases a lease by its token; the query stands behind it. */
-    Released release(long token, long within, String query) {
+    /** Releases leases by their tokens, and leaves the rest that the terms say if it rests. */
+    Released release(List<Lease> leases, long within, boolean rests) {
+        Claim.Request request = claim.release(leases, rests);
         long until = Clock.now() + within;
         boolean wasSent = false;
         while (true) {
@@ -233,7 +230,11 @@ final class Attempt {
             try {
                 exchange.open(until);
                 wasSent = true;
-                exchange.send("DELETE", path + "?token=" + token + query, sidecar.headers(), null, until);
+                Map<String, String> headers = new HashMap<>(sidecar.headers());
+                if (request.content() != null) {
+                    headers.put("Content-Type", "application/json");
+                }
+                exchange.send(request.method(), request.path(), headers, request.content(), until);
                 status = exchange.head(until).status();
             } catch (ConnectException nothingListens) {
                 return Released.NOT_CONFIRMED;
@@ -258,7 +259,7 @@ final class Attempt {
 
     /** Releases what was granted, and is not wanted. */
     void giveBack(Grant grant, long within) {
-        release(grant.lease().token(), within, "");
+        release(grant.leases(), within, false);
         grant.exchange().close();
     }
 

@@ -6,6 +6,7 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.TreeMap;
 import java.util.function.Predicate;
 
@@ -57,7 +58,7 @@ final class FakeKeys {
     /** Whether the session has its key now; where not it is queued, if it is to wait. */
     boolean enter(FakeSession session) {
         String key = session.order().key();
-        if (waiters(key) == 0 && fits(session)) {
+        if (mayHave(session)) {
             grant(session);
             return true;
         }
@@ -66,6 +67,19 @@ final class FakeKeys {
             tellWaiters(key);
         }
         return false;
+    }
+
+    /** Grants all of them, or none: then it is the first that may not have its key. */
+    Optional<FakeSession> enterAll(List<FakeSession> sessions) {
+        Optional<FakeSession> blocked = sessions.stream().filter(session -> !mayHave(session)).findFirst();
+        if (blocked.isEmpty()) {
+            sessions.forEach(this::grant);
+        }
+        return blocked;
+    }
+
+    private boolean mayHave(FakeSession session) {
+        return waiters(session.order().key()) == 0 && fits(session);
     }
 
     /** Whether it was in the queue, and is no more. Those behind it are to be served. */

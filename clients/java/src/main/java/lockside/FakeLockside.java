@@ -6,6 +6,7 @@ import java.util.Deque;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.atomic.AtomicBoolean;
 
 /**
@@ -32,6 +33,11 @@ public final class FakeLockside implements Lockside {
     @Override
     public LockRequest lock(String key) {
         return new LockRequest((order, listener) -> new FakeSession(this, order, listener), () -> watch(key), key, null);
+    }
+
+    @Override
+    public BundleRequest bundle(String... keys) {
+        return new BundleRequest((order, listener) -> new FakeBundleSession(this, order, listener), keys, null);
     }
 
     @Override
@@ -83,7 +89,7 @@ public final class FakeLockside implements Lockside {
     }
 
     /**
-     * The holder of the key loses it, or all who share it.
+     * The holder of the key loses it, or all who share it. A bundle loses its other keys, too.
      *
      * @param key that is held
      * @param reason as in {@link LockLostException#reason}
@@ -210,6 +216,11 @@ public final class FakeLockside implements Lockside {
     /** Whether the session has its key now; where not it is queued, if it is to wait. */
     synchronized boolean enter(FakeSession session) {
         return keys.enter(session);
+    }
+
+    /** Grants all of them, or none: then it is the first that may not have its key. */
+    synchronized Optional<FakeSession> enterAll(List<FakeSession> sessions) {
+        return keys.enterAll(sessions);
     }
 
     /** Whether it was in the queue, and is no more. Those behind it are to be served. */

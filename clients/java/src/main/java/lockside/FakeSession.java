@@ -60,7 +60,7 @@ final class FakeSession implements Session {
         return new LockEvent(type, order.key(), lease.token(), null, null, null);
     }
 
-    private LockHeldException held(String code) {
+    LockHeldException held(String code) {
         return fake.refusal(new Problem(order.key(), code, Outcome.NOT_APPLIED, 409, null, null));
     }
 
@@ -72,8 +72,14 @@ final class FakeSession implements Session {
     }
 
     @Override
-    public Lease lease() {
-        return lease;
+    public List<Lease> leases() {
+        Lease granted = lease;
+        return granted == null ? List.of() : List.of(granted);
+    }
+
+    @Override
+    public String lostKey() {
+        return null;
     }
 
     @Override

@@ -1,7 +1,7 @@
 package lockside;
 
 /**
- * What was granted.
+ * What was granted of one key.
  *
  * @param mode {@code exclusive} or {@code shared}, as the sidecar says it
  * @param limit what was asked for; null: none

@@ -223,19 +223,9 @@ public final class LockRequest {
      * @throws InterruptedException if the thread is interrupted: the wait has left the queue then, and nothing is held
      */
     public HeldLock acquire() throws InterruptedException {
-        if (Thread.interrupted()) {
-            throw new InterruptedException();
-        }
         Signals signals = new Signals(onLost);
         String name = owner == null ? Sidecar.defaultOwner() : owner;
-        Session session = opener.open(new Order(key, ttl, wait, name, meta, terms, sharing, onWait), signals);
-        session.start();
-        try {
-            signals.await();
-        } catch (InterruptedException givenUp) {
-            session.abandon();
-            throw givenUp;
-        }
+        Session session = signals.acquire(opener, new Order(key, ttl, wait, name, meta, terms, sharing, onWait));
         return new HeldLock(session, watch, signals.lost());
     }
 

@@ -17,6 +17,16 @@ public interface Lockside {
     LockRequest lock(String key);
 
     /**
+     * Begins to ask for several locks that are acquired together or not at all, and kept, lost and released as one. Nothing is sent
+     * before {@link BundleRequest#acquire}.
+     *
+     * @param keys any texts that are not empty; {@link BundleRequest#key}, {@link BundleRequest#shared} and {@link BundleRequest#limit}
+     *     add more
+     * @return the request, to say more and to acquire
+     */
+    BundleRequest bundle(String... keys);
+
+    /**
      * Watches a lock. It waits for a sidecar that is not there yet, or not available.
      *
      * @param key any text that is not empty

@@ -6,9 +6,11 @@ import java.util.function.BiConsumer;
 /**
  * What is asked for. Spans are in nanoseconds.
  *
+ * @param key all keys of a bundle, for messages
  * @param patience how long it may wait; FOREVER: as long as it takes
  * @param meta null: none
  * @param onWait is told the position in the queue and the holder; or null
+ * @param legs of a bundle; null: this is about one key
  */
 record Order(
         String key,
@@ -18,13 +20,16 @@ record Order(
         Json.Text meta,
         Terms terms,
         Sharing sharing,
-        BiConsumer<Integer, Holder> onWait) {
+        BiConsumer<Integer, Holder> onWait,
+        Legs legs) {
 
     private static final String UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
 
-    /** The path of the lock. A key is one segment of it, whatever characters it has. */
-    String path() {
-        return "/v1/locks/" + segment(key);
+    /** Of one key. */
+    Order(
+            String key, long ttl, long patience, String owner, Json.Text meta, Terms terms, Sharing sharing,
+            BiConsumer<Integer, Holder> onWait) {
+        this(key, ttl, patience, owner, meta, terms, sharing, onWait, null);
     }
 
     /** A name as one segment of a path. */

@@ -32,8 +32,10 @@ record Problem(String key, String code, Outcome outcome, int status, String requ
     }
 
     /** The error for an answer that is no success. */
-    static LocksideException error(String key, int status, Object answer, String retryAfter) {
+    static LocksideException error(String name, int status, Object answer, String retryAfter) {
         Map<?, ?> members = answer instanceof Map<?, ?> map ? map : Map.of();
+        // Of several keys the one that is in the way.
+        String key = members.get("key") instanceof String text ? text : name;
         Object detail = members.get("detail");
         String message = "`" + key + "`: " + (detail instanceof String text ? text
                 : "status " + status + "; does the URL name lockside's API?");

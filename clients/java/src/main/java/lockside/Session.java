@@ -1,6 +1,8 @@
 package lockside;
 
-/** One lock from acquire to release, the sidecar's or the fake's. */
+import java.util.List;
+
+/** One lock, or one bundle, from acquire to release, the sidecar's or the fake's. */
 interface Session {
     /** Hears what becomes of a lock. */
     interface Listener {
@@ -19,8 +21,11 @@ interface Session {
     /** Begins to acquire, and returns. The listener hears the rest. */
     void start();
 
-    /** What was granted; null before. */
-    Lease lease();
+    /** What was granted, in the order in which it was asked for; empty before. */
+    List<Lease> leases();
+
+    /** Which of several keys was lost first; null: that is not known, or all were, or none. */
+    String lostKey();
 
     /** Why the lock is not held any more; null: it is. */
     String reason();

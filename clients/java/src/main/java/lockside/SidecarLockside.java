@@ -10,6 +10,11 @@ record SidecarLockside(Sidecar sidecar, String owner) implements Lockside {
     }
 
     @Override
+    public BundleRequest bundle(String... keys) {
+        return new BundleRequest((order, listener) -> new SidecarSession(sidecar, order, listener), keys, owner);
+    }
+
+    @Override
     public Watch watch(String key) {
         return EventStream.watch(sidecar, Course.ofKey(key));
     }

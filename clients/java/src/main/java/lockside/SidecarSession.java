@@ -3,6 +3,7 @@ package lockside;
 import java.io.IOException;
 import java.lang.System.Logger.Level;
 import java.net.ProtocolException;
+import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
@@ -11,9 +12,9 @@ import lockside.Attempt.Grant;
 import lockside.Attempt.Released;
 
 /**
- * One lock at a sidecar, and a thread for it, which does all that is done at sockets: it reads what the sidecar says, takes the hold
- * up again where its connection breaks, tells when the lock is lost, by the clock of this process, so also if the sidecar is
- * silent, and releases. An application's threads may be interrupted, and that would close their channels.
+ * One lock, or one bundle, at a sidecar, and a thread for it, which does all that is done at sockets: it reads what the sidecar
+ * says, takes the hold up again where its connection breaks, tells when it is lost, by the clock of this process, so also if the
+ * sidecar is silent, and releases. An application's threads may be interrupted, and that would close their channels.
  */
 final class SidecarSession implements Session {
     private enum State {
@@ -45,8 +46,8 @@ final class SidecarSession implements Session {
     private final CompletableFuture<Released> end = new CompletableFuture<>();
 
     private volatile State state = State.ACQUIRING;
-    private volatile Lease lease;
-    private volatile String reason;
+    private volatile List<Lease> leases = List.of();
+    private volatile Loss loss;
     private volatile Exchange exchange;
     private volatile boolean isReleaseAsked;
 
@@ -67,14 +68,20 @@ final class SidecarSession implements Session {
     }
 
     @Override
-    public Lease lease() {
-        return lease;
+    public List<Lease> leases() {
+        return leases;
+    }
+
+    @Override
+    public String lostKey() {
+        Loss why = loss;
+        return why == null ? null : why.key();
     }
 
     @Override
     public String reason() {
-        String why = reason;
-        return why == null && (state == State.RELEASING || state == State.OVER) ? "released" : why;
+        Loss why = loss;
+        return why != null ? why.reason() : state == State.RELEASING || state == State.OVER ? "released" : null;
     }
 
     @Override
@@ -85,10 +92,10 @@ final class SidecarSession implements Session {
     @Override
     public void check() {
         if (state == State.HELD && Clock.now() >= validity.deadline()) {
-            lose(validity.reason(exchange != null));
+            lose(validity.reason(exchange != null), null);
         }
         if (state != State.HELD) {
-            throw new LockLostException(order.key(), reason());
+            throw new Loss(reason(), lostKey()).exception(order);
         }
     }
 
@@ -120,7 +127,7 @@ final class SidecarSession implements Session {
     @Override
     public boolean release() {
         synchronized (this) {
-            if (lease == null) {
+            if (leases.isEmpty()) {
                 throw new IllegalStateException("the lock `" + order.key() + "` was not acquired");
             }
             isReleaseAsked = true;
@@ -134,8 +141,8 @@ final class SidecarSession implements Session {
             heard.wake();
         }
         Released released = end.join();
-        if (reason != null) {
-            throw new LockLostException(order.key(), reason());
+        if (loss != null) {
+            throw loss.exception(order);
         }
         return released == Released.YES;
     }
@@ -151,7 +158,7 @@ final class SidecarSession implements Session {
             }
         } catch (RuntimeException | Error failure) {
             LOG.log(Level.ERROR, "lockside cannot keep the lock `" + order.key() + "`", failure);
-            lose("sidecar");
+            lose("sidecar", null);
             pause(validity.end() - Clock.now());
         } finally {
             state = State.OVER;
@@ -197,7 +204,7 @@ final class SidecarSession implements Session {
     private void keep() {
         long left = validity.deadline() - Clock.now();
         if (left <= 0) {
-            lose(validity.reason(exchange != null));
+            lose(validity.reason(exchange != null), null);
             return;
         }
         if (exchange == null || validity.isLeaving()) {
@@ -221,10 +228,10 @@ final class SidecarSession implements Session {
 
     private void hear(Exchange.Line line) throws ProtocolException {
         validity.hear(line);
-        if (line.kind().equals("lost")) {
-            lose(line.text("reason"));
-        } else if (line.kind().equals("released")) {
-            lose("released");
+        String kind = line.kind();
+        if (kind.equals("lost") || kind.equals("released")) {
+            String key = line.event().get("key") instanceof String text ? text : null;
+            lose(kind.equals("lost") ? line.text("reason") : kind, key);
         }
     }
 
@@ -233,19 +240,19 @@ final class SidecarSession implements Session {
         if (state != expected) {
             return false;
         }
-        lease = grant.lease();
+        leases = grant.leases();
         exchange = grant.exchange();
-        validity.granted(lease);
+        validity.granted(grant.validUntil());
         state = State.HELD;
         return true;
     }
 
     private void takeUpAgain() {
         Exchange old = exchange;
-        Repetition repetition = Repetition.of(attempt, order, lease, validity.deadline(), old != null);
+        Repetition repetition = Repetition.of(attempt, order, leases, validity.deadline(), old != null);
         Grant grant = repetition.grant();
         if (repetition.loss() != null) {
-            lose(repetition.loss());
+            lose(repetition.loss().reason(), repetition.loss().key());
             if (grant != null) {
                 attempt.giveBack(grant, releaseWithin);
             }
@@ -272,29 +279,22 @@ final class SidecarSession implements Session {
         if (!isReleaseAsked) {
             return Released.NOT_CONFIRMED;
         }
-        Released released = attempt.release(lease.token(), releaseWithin, order.terms().query());
+        Released released = attempt.release(leases, releaseWithin, true);
         // Nothing else loses it any more.
-        if (reason == null && released == Released.ENDED_BEFORE) {
-            reason = "expired";
+        if (loss == null && released == Released.ENDED_BEFORE) {
+            loss = new Loss("expired", null);
         }
         return released;
     }
 
-    private void lose(String why) {
+    private void lose(String reason, String key) {
         synchronized (this) {
             if (state != State.HELD) {
                 return;
             }
-            reason = why;
+            loss = new Loss(reason, key);
             state = State.OVER;
         }
-        // In a thread of its own, because what the application does there may take its time, or release the lock.
-        Thread teller = new Thread(null, () -> listener.lost(why), "lockside lost " + order.key(), 0, false);
-        teller.setDaemon(true);
-        try {
-            teller.start();
-        } catch (OutOfMemoryError noThread) {
-            listener.lost(why);
-        }
+        loss.tell(listener, order);
     }
 }

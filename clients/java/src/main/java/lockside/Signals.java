@@ -18,8 +18,24 @@ final class Signals implements Session.Listener {
         this.onLost = onLost;
     }
 
-    /** Waits until the lock was granted, or was not: then it throws why. */
-    void await() throws InterruptedException {
+    /** Acquires what is ordered. */
+    Session acquire(Session.Opener opener, Order order) throws InterruptedException {
+        if (Thread.interrupted()) {
+            throw new InterruptedException();
+        }
+        Session session = opener.open(order, this);
+        session.start();
+        try {
+            await();
+        } catch (InterruptedException givenUp) {
+            session.abandon();
+            throw givenUp;
+        }
+        return session;
+    }
+
+    /** Waits until it was granted, or was not: then it throws why. */
+    private void await() throws InterruptedException {
         settled.await();
         if (error instanceof Attempt.GivenUp) {
             throw new InterruptedException("the acquire was given up");

@@ -43,9 +43,9 @@ final class Validity {
         return leaveBy < Clock.FOREVER;
     }
 
-    /** The lease was granted, at first or at another sidecar. */
-    synchronized void granted(Lease lease) {
-        until = lease.validUntil();
+    /** It was granted, at first or at another sidecar. */
+    synchronized void granted(long validUntil) {
+        until = validUntil;
         leaveBy = Clock.FOREVER;
         heardAt = Clock.now();
         renewedAt = heardAt;

@@ -20,7 +20,7 @@ import java.util.logging.Logger;
 public final class ConformanceDriver {
     private static final Logger LOG = Logger.getLogger("lockside");
 
-    private final Map<String, HeldLock> locks = new ConcurrentHashMap<>();
+    private final Map<String, Held> locks = new ConcurrentHashMap<>();
     private final Map<String, Thread> waiting = new ConcurrentHashMap<>();
     private final Map<String, Leader> leaders = new ConcurrentHashMap<>();
     private final Map<String, WatchReader> watches = new ConcurrentHashMap<>();
@@ -83,6 +83,7 @@ public final class ConformanceDriver {
         if (error instanceof LocksideException known) {
             view.put("code", known.code());
             view.put("outcome", known.outcome().toString());
+            view.put("key", known.key());
         }
         if (error instanceof LockLostException lost) {
             view.put("reason", lost.reason());
@@ -133,6 +134,10 @@ public final class ConformanceDriver {
             }
             case "acquire" -> {
                 return acquire(lock, request);
+            }
+            case "bundle" -> {
+                waiting.put(lock, Thread.currentThread());
+                return BundleDriver.acquire(client, locks, request);
             }
             case "cancel" -> waiting.get(lock).interrupt();
             case "check" -> locks.get(lock).check();

@@ -1,0 +1,80 @@
+//! The sockets that are listened on: bound all, or why not.
+
+use std::io;
+
+use crate::config::{Address, ListenConfig, SocketAccess};
+use crate::server::{self, Bound};
+
+/// A listener that could not be had.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on `{address}`: {error}; free it, or choose another address with {flag}")]
+pub struct BindError {
+    address: Address,
+    flag: &'static str,
+    pub error: io::Error,
+}
+
+/// Whether a listener may be missing whose address family this machine lacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    Refused,
+    Skipped,
+}
+
+/// Binds all of `addresses`, which become those that the sockets really have: an entry each, with a socket a thread.
+pub fn bind(
+    addresses: &mut Vec<Address>,
+    flag: &'static str,
+    access: SocketAccess,
+    threads: usize,
+    missing: Missing,
+) -> Result<Vec<Vec<Bound>>, BindError> {
+    let (mut all, mut real, mut skipped) = (Vec::new(), Vec::new(), None);
+    for address in addresses.iter() {
+        let bound = server::bind(address, addresses, access, threads);
+        match bound.and_then(|bound| Ok((bound[0].address()?, bound))) {
+            Ok((address, bound)) => {
+                real.push(address);
+                all.push(bound);
+            }
+            Err(error) if missing == Missing::Skipped && server::lacks_family(&error) => {
+                tracing::info!(%address, %error, "this machine lacks the address family; {flag} continues without it");
+                skipped = Some(BindError { address: address.clone(), flag, error });
+            }
+            Err(error) => return Err(BindError { address: address.clone(), flag, error }),
+        }
+    }
+    match skipped {
+        Some(error) if all.is_empty() => Err(error),
+        _ => {
+            *addresses = real;
+            Ok(all)
+        }
+    }
+}
+
+/// A listener that was tried.
+pub struct Tried {
+    pub address: Address,
+    pub flag: &'static str,
+    pub outcome: Result<(), BindError>,
+}
+
+/// Binds each listener, and closes it again. One that may be missing, because this machine lacks its address family, is
+/// left out.
+pub fn try_listeners(listen: &ListenConfig) -> Vec<Tried> {
+    let of = [("--listen", &listen.api), ("--dapr-grpc-listen", &listen.dapr_grpc), ("--ops-listen", &listen.ops)];
+    let mut tried = Vec::new();
+    for (flag, addresses) in of {
+        for address in addresses {
+            let may_be_missing = flag == "--ops-listen" && !listen.ops_is_set;
+            let outcome = match server::bind(address, addresses, listen.sockets, 1) {
+                Ok(_) => Ok(()),
+                Err(error) if may_be_missing && server::lacks_family(&error) => continue,
+                Err(error) => Err(BindError { address: address.clone(), flag, error }),
+            };
+            tried.push(Tried { address: address.clone(), flag, outcome });
+        }
+    }
+    tried
+}

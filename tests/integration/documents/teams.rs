@@ -1,0 +1,166 @@
+//! The page of the teams is played: its commands in order, on a real Redis, with a sidecar for each of two teams.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use super::{blocks, read, section};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, jwt, lockside};
+
+pub const PAGE: &str = "docs/operations/teams.md";
+
+/// A directory in which the page's commands run, and its Redis.
+struct Stage {
+    redis: TestRedis,
+    scratch: Scratch,
+    page: String,
+}
+
+impl Stage {
+    fn new() -> Stage {
+        let scratch = Scratch::new();
+        let acl = scratch.file("redis.acl", "user default on nopass ~* &* +@all\n");
+        let redis = TestRedis::start_with(&["--appendonly", "yes", "--aclfile", &acl], None);
+        Stage { redis, scratch, page: read(PAGE) }
+    }
+
+    /// A shell in the directory, as an engineer has it.
+    fn shell(&self, code: &str) -> Command {
+        let binary = Path::new(env!("CARGO_BIN_EXE_lockside")).parent().unwrap();
+        let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
+        let script = format!(
+            "set -euo pipefail\nredis-cli() {{ command redis-cli -s {} \"$@\"; }}\n{code}",
+            self.redis.socket()
+        );
+        let mut shell = Command::new("bash");
+        shell.args(["-c", &script]).env("PATH", path).env("LOCKSIDE_REDIS_URL", self.redis.url());
+        for proxy in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+            shell.env_remove(proxy);
+        }
+        shell.current_dir(self.scratch.path("")).stdin(Stdio::null());
+        shell
+    }
+
+    fn run(&self, code: &str) -> Output {
+        self.shell(code).output().unwrap()
+    }
+
+    /// Plays each command of a section; what each says.
+    fn play(&self, heading: &str) -> Vec<String> {
+        let played: Vec<String> = blocks(section(&self.page, heading), "sh")
+            .into_iter()
+            .map(|code| {
+                let output = self.run(code);
+                let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+                assert!(output.status.success(), "{code}\n{said:#?}");
+                said.concat()
+            })
+            .collect();
+        assert!(!played.is_empty(), "{heading}");
+        played
+    }
+
+    /// Starts a team's sidecar, as the page has it.
+    async fn start(&self, team: &str) -> Sidecar {
+        let code = format!("(set -a; . teams/{team}/lockside.env; exec lockside serve)");
+        assert!(section(&self.page, "## 3. The settings of each team").contains(&code), "the page has {code}");
+        let exec = code.trim_matches(['(', ')']);
+        let sidecar = Sidecar::of(self.shell(exec));
+        let ops = format!("unix:{}", self.scratch.path(&format!("teams/{team}/ops.sock")));
+        let is_ready = async || lockside(&["health", "--ready", "--ops-listen", &ops]).await.code == Some(0);
+        eventually("it is ready", Duration::from_secs(10), is_ready).await;
+        sidecar
+    }
+
+    /// What the page's last command prints of the audit trail.
+    fn trail(&self) -> String {
+        let commands = blocks(section(&self.page, "## 4. Play it"), "sh");
+        String::from_utf8(self.run(commands[commands.len() - 1]).stdout).unwrap()
+    }
+
+    fn metrics(&self, team: &str) -> String {
+        let code = format!("curl -sS --unix-socket teams/{team}/ops.sock http://localhost/metrics");
+        String::from_utf8(self.run(&code).stdout).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn two_teams_share_a_redis_as_the_page_says() {
+    let stage = Stage::new();
+    stage.play("## 1. A user in Redis for each team");
+    let users: Vec<String> = stage.redis.ask("ACL", &["USERS"]);
+    assert_eq!(users, ["blue", "default", "red"]);
+    for team in ["red", "blue"] {
+        // Keys of which there are tokens.
+        stage.scratch.file(&format!("teams/{team}/jwt-secret"), jwt::SECRET);
+    }
+    let decided = stage.play("## 2. What each app and person may do").concat();
+    assert_eq!(decided.matches("allowed: ").count(), 2, "{decided}");
+    assert_eq!(decided.matches("denied: ").count(), 1, "{decided}");
+
+    let settled = stage.play("## 3. The settings of each team");
+    assert_eq!(settled[1].lines().filter(|line| line.starts_with("ok       rights")).count(), 2, "{}", settled[1]);
+    assert!(!settled[1].contains("FAIL") && !settled[1].contains("warn"), "{}", settled[1]);
+    assert!(settled[2].contains("FAIL     rights") && settled[2].contains("~{blue:[0-9]}:*"), "{}", settled[2]);
+    let refused: Vec<redis::Value> = stage.redis.ask("ACL", &["LOG"]);
+    assert!(format!("{refused:?}").contains("red"), "{refused:?}");
+
+    let (red, _blue) = (stage.start("red").await, stage.start("blue").await);
+    let played = stage.play("## 4. Play it");
+    assert!(played[0].contains("red and blue, both at once"), "{}", played[0]);
+    assert!(played[1].contains("401 unauthorized") && played[1].contains("403 forbidden"), "{}", played[1]);
+    assert!(
+        played[2].contains("\"code\":\"quota-exceeded\"") && played[2].contains("\"limit\":\"locks\""),
+        "{}",
+        played[2]
+    );
+    let operator = &played[3];
+    assert!(operator.contains("app/1") && operator.contains("app/2"), "{operator}");
+    assert!(operator.contains("403 forbidden") && operator.contains("force-released `app/1`"), "{operator}");
+
+    for line in [
+        "refused\t-\t-\tunauthorized",
+        "refused\ttoken:app\talice/draft\tmissing-permission",
+        "refused\ttoken:app\tapp/3\tquota-exceeded",
+        "refused\ttoken:app\tapp/1\tmissing-permission",
+        "forced\ttoken:ops\tapp/1\tthe import hangs",
+    ] {
+        // The trail is written behind the answer.
+        let is_told = async || stage.trail().lines().any(|told| told == line);
+        eventually(line, Duration::from_secs(5), is_told).await;
+    }
+    for line in ["denied by the policy", "lock force-released"] {
+        eventually(line, Duration::from_secs(5), async || red.log().contains(line)).await;
+    }
+    let metrics = stage.metrics("red");
+    for metric in ["lockside_denied_total{verb=\"lock\"}", "lockside_quota_exceeded_total{limit=\"locks\"}"] {
+        assert!(metrics.contains(metric), "{metric}: {metrics}");
+    }
+    assert!(!stage.metrics("blue").contains("lockside_denied_total{verb=\"lock\"} 1"), "blue did nothing wrong");
+    a_user_has_keys_of_that_name(&stage).await;
+}
+
+/// A JWT of red's key is none at blue's sidecar, unless blue has the same key; here both do, so the policy is what counts.
+async fn a_user_has_keys_of_that_name(stage: &Stage) {
+    let token = stage.scratch.file("alice.jwt", jwt::editor("alice"));
+    let url = format!("unix:{}", stage.scratch.path("teams/red/api.sock"));
+    for (key, code) in [("alice/draft", 0), ("bob/draft", 77)] {
+        let run = lockside(&["exec", key, "--try", "--url", &url, "--token-file", &token, "--", "true"]).await;
+        assert_eq!(run.code, Some(code), "{key}: {}", run.stderr);
+    }
+}
+
+/// What the table calls by a code or a metric is in the reference.
+#[test]
+fn the_table_of_failures_names_codes_that_there_are() {
+    let page = read(PAGE);
+    let (errors, mut count) = (read("docs/reference/errors.md"), 0);
+    for row in super::rows(section(&page, "## What each failure looks like")).iter().skip(2) {
+        let answer = row[1].split(';').next().unwrap();
+        if let Some(code) = super::quoted(answer).next().filter(|_| answer.starts_with(|c: char| c.is_ascii_digit())) {
+            assert!(errors.contains(&format!("\n## {code}\n")), "{code}");
+            count += 1;
+        }
+    }
+    assert!(count >= 6, "{count}");
+}

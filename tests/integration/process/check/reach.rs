@@ -1,0 +1,149 @@
+//! Names, ports, TLS and users: of one Redis, of sentinels and of a cluster.
+
+use super::{GOOD, NAMES, check, check_on};
+use crate::harness::certificates::Authority;
+use crate::harness::trio::MASTER;
+use crate::harness::{Cluster, Redundant, Scratch, TestRedis, Trio, free_port, until};
+
+/// What is skipped where Redis cannot be reached.
+const OF_REDIS: [&str; 6] = ["rights", "version", "persistence", "eviction", "replicas", "clock"];
+
+#[tokio::test]
+async fn a_name_that_does_not_resolve_is_named_and_all_that_follows_is_skipped() {
+    let checked = check(&["--redis-url", "redis://nowhere.invalid:6379"]).await;
+    checked.assert("dns", "fail", "the host name `nowhere.invalid` does not resolve");
+    checked.assert_skipped(&["tcp", "tls", "auth"], "`dns` failed");
+    checked.assert_skipped(&OF_REDIS, "`dns` failed");
+    for name in ["listeners", "proxies"] {
+        assert_eq!(checked.status(name), "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_port_where_nothing_listens_is_named() {
+    let port = free_port();
+    let checked = check(&["--redis-url", &format!("redis://localhost:{port}")]).await;
+    checked.assert("dns", "ok", "localhost");
+    checked.assert("tcp", "fail", &format!("cannot connect to `localhost:{port}`: connection refused"));
+    checked.assert_skipped(&["tls", "auth"], "`tcp` failed");
+    checked.assert_skipped(&OF_REDIS, "`tcp` failed");
+    let socket = Scratch::new().path("redis.sock");
+    let checked = check(&["--redis-url", &format!("redis+unix://{socket}")]).await;
+    checked.assert("dns", "skipped", "no name to look up");
+    checked.assert("tcp", "fail", &socket);
+}
+
+#[tokio::test]
+async fn tls_where_the_other_side_has_none_and_the_other_way_round_is_told() {
+    let port = free_port();
+    let redis = TestRedis::with_tls(&["localhost"], &["--port", &port]);
+    let checked = check(&["--redis-url", &format!("rediss://localhost:{port}")]).await;
+    checked.assert("tcp", "ok", "accepts connections");
+    checked.assert("tls", "fail", "use redis:// instead of rediss://");
+    checked.assert_skipped(&["auth"], "`tls` failed");
+    let checked = check(&["--redis-url", &format!("redis://localhost:{}", redis.tls_port())]).await;
+    checked.assert("tls", "fail", "use rediss:// instead of redis://");
+    checked.assert_skipped(&OF_REDIS, "`tls` failed");
+}
+
+#[tokio::test]
+async fn a_certificate_is_accepted_from_its_ca_for_its_name_alone() {
+    let redis = TestRedis::with_tls(&["localhost"], &GOOD);
+    let checked = check_on(&redis, &[]).await;
+    checked.assert("tls", "ok", "the certificate of `localhost:");
+    assert_eq!((checked.status("auth"), checked.status("rights"), checked.code), ("ok", "ok", Some(0)));
+    let other = Scratch::new();
+    let other = (other.file("other.pem", Authority::new().pem()), other);
+    let checked = check(&["--redis-url", &redis.url(), "--redis-ca-file", &other.0]).await;
+    checked.assert("tls", "fail", "pass the CA file with --redis-ca-file");
+    let checked = check(&["--redis-url", &format!("rediss://127.0.0.1:{}", redis.tls_port())]).await;
+    checked.assert("tls", "fail", "is not for this name");
+}
+
+#[tokio::test]
+async fn a_wrong_password_and_none_are_told_apart() {
+    let (redis, scratch) = (TestRedis::start(&[]), Scratch::new());
+    redis.ask::<String>("CONFIG", &["SET", "requirepass", "secret"]);
+    let wrong = scratch.file("wrong", "another");
+    let checked = check(&["--redis-url", &redis.url(), "--redis-password-file", &wrong]).await;
+    checked.assert("auth", "fail", "fix --redis-username or --redis-password-file (WRONGPASS");
+    checked.assert_skipped(&OF_REDIS, "`auth` failed");
+    let checked = check(&["--redis-url", &redis.url()]).await;
+    checked.assert("auth", "fail", "name its file with --redis-password-file");
+    let right = scratch.file("right", "secret\n");
+    let checked = check(&["--redis-url", &redis.url(), "--redis-password-file", &right]).await;
+    assert_eq!((checked.status("auth"), checked.status("rights")), ("ok", "ok"));
+}
+
+#[tokio::test]
+async fn a_redis_that_accepts_and_does_not_answer_fails_within_a_few_seconds() {
+    let port = free_port();
+    let redis = TestRedis::start(&["--port", &port]);
+    redis.signal("STOP");
+    let checked = check(&["--redis-url", &format!("redis://127.0.0.1:{port}")]).await;
+    checked.assert("tcp", "fail", "no answer in time");
+    assert_eq!(checked.code, Some(1));
+}
+
+#[tokio::test]
+async fn each_sentinel_and_the_master_that_they_name_are_checked() {
+    let mut trio = Trio::start(&GOOD);
+    let url = trio.url();
+    let checked = check(&["--redis-url", &url, "--min-replicas", "1"]).await;
+    let master = format!("`127.0.0.1:{}`", trio.port(0));
+    for name in ["tcp", "auth"] {
+        checked.assert(name, "ok", &master);
+        trio.sentinels.iter().for_each(|sentinel| checked.assert(name, "ok", &sentinel.port));
+    }
+    checked.assert("rights", "ok", "acquired");
+    assert_eq!(trio.servers[0].ask::<u64>("DBSIZE", &[]), 0, "nothing is left");
+
+    let unknown = url.replace(MASTER, "another");
+    let checked = check(&["--redis-url", &unknown]).await;
+    checked.assert("tcp", "fail", "watches no master named `another`");
+    checked.assert_skipped(&OF_REDIS, "`tcp` failed");
+
+    let gone = trio.sentinels.remove(1).port.clone();
+    let checked = check(&["--redis-url", &url]).await;
+    checked.assert("tcp", "warn", &format!("cannot connect to `127.0.0.1:{gone}`"));
+    checked.assert("rights", "ok", "acquired");
+
+    trio.sentinels.iter().for_each(|sentinel| sentinel.signal("STOP"));
+    let checked = check(&["--redis-url", &url]).await;
+    assert_eq!((checked.status("tcp"), checked.code), ("fail", Some(1)), "{:?}", checked.checks);
+}
+
+#[tokio::test]
+async fn each_master_of_a_cluster_is_checked() {
+    let mut cluster = Cluster::start(&GOOD);
+    let url = cluster.url();
+    let checked = check(&["--redis-url", &url]).await;
+    for master in cluster.masters() {
+        let place = format!("127.0.0.1:{}", cluster.port(master));
+        ["tcp", "auth", "rights"].iter().for_each(|name| checked.assert(name, "ok", &place));
+        assert_eq!(cluster.ask::<u64>(master, "DBSIZE", &[]), Ok(0), "nothing is left");
+    }
+    let replica = cluster.replica_of(0);
+    cluster.kill(replica);
+    let lost = format!("`127.0.0.1:{}`", cluster.port(0));
+    cluster.kill(0);
+    until("the others know", || {
+        cluster.ask::<String>(1, "CLUSTER", &["NODES"]).is_ok_and(|nodes| nodes.contains("fail"))
+    });
+    let other = format!("redis-cluster://127.0.0.1:{}", cluster.port(1));
+    let checked = check(&["--redis-url", &other]).await;
+    checked.assert("tcp", "fail", &lost);
+    assert_eq!(NAMES.iter().filter(|name| checked.status(name) == "fail").count(), 1, "{:?}", checked.checks);
+}
+
+#[tokio::test]
+async fn a_sentinel_and_a_node_of_a_cluster_are_not_taken_for_one_redis() {
+    let port = free_port();
+    let node = TestRedis::start(&["--port", &port, "--cluster-enabled", "yes"]);
+    let checked = check(&["--redis-url", &node.url()]).await;
+    checked.assert("replicas", "fail", "use redis-cluster:// in --redis-url");
+    let sentinel = crate::harness::trio::Sentinel::start(&port, "");
+    until("the sentinel answers", || sentinel.connection().is_some());
+    let checked = check(&["--redis-url", &format!("redis://127.0.0.1:{}", sentinel.port)]).await;
+    checked.assert("rights", "fail", "use redis-sentinel://");
+}
