@@ -56,9 +56,10 @@ fn roots_of_the_machine() -> Result<RootCertStore, String> {
     // What does not parse there is no concern of ours.
     roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
     if roots.is_empty() {
-        return Err("this machine trusts no certificates, as in an image without any; name the file with those that \
-                    vouch for redis"
-            .to_owned());
+        return Err(
+            "this machine trusts no certificates, as in an image without any; name a file with CA certificates"
+                .to_owned(),
+        );
     }
     Ok(roots)
 }
