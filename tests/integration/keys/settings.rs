@@ -29,6 +29,8 @@ async fn keys_come_from_one_place() {
     )
     .await;
     refused(&["--jwks-file", &set, "--jwks-url", url], &["--jwks-file: given together with --jwks-url"]).await;
+    let long = scratch.file("long", format!("{{\"keys\":[]{}}}", " ".repeat(64 * 1024)));
+    refused(&["--jwks-file", &long], &["is longer than 65536 bytes"]).await;
     refused(&["--jwks-file", "/nowhere/keys"], &["--jwks-file: cannot read `/nowhere/keys`"]).await;
 }
 
