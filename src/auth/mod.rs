@@ -18,7 +18,7 @@ mod tokens;
 mod unauthorized;
 
 use std::borrow::Cow;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::headers::values;
 pub use anonymous::{Anonymous, Facts};
@@ -75,6 +75,14 @@ pub enum Shown {
     Cookies(Box<[Box<str>]>),
 }
 
+/// What becomes of a cookie of an unknown key beside one that verifies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// It is the answer, so that its key can be fetched.
+    Told,
+    Skipped,
+}
+
 /// Verifies what callers show. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
@@ -92,31 +100,41 @@ impl Authenticator {
     /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
     /// anonymous only where nothing is shown. Waits for a key that is not known yet.
     pub async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
-        self.with_fresh_keys(|| self.principal_now(headers)).await
+        self.with_fresh_keys(|unknown| self.principal_by(headers, unknown)).await
     }
 
-    /// Asks once more, with the keys that there are by then, where a token names a key that is not known.
-    async fn with_fresh_keys<T>(&self, ask: impl Fn() -> Result<T, Unauthorized>) -> Result<T, Unauthorized> {
-        match (ask(), self.jwt.as_ref().and_then(KeySource::set)) {
-            (Err(Unauthorized::UnknownKey(_)), Some(set)) => {
-                set.fetch_again().await;
-                ask()
+    /// Asks once more, with the keys that there are by then, where a token names a key that is not known. While these were
+    /// not fetched since, such a token is neither valid nor invalid.
+    async fn with_fresh_keys<T>(&self, ask: impl Fn(Unknown) -> Result<T, Unauthorized>) -> Result<T, Unauthorized> {
+        let Some(set) = self.jwt.as_ref().and_then(KeySource::set) else { return ask(Unknown::Skipped) };
+        match ask(Unknown::Told) {
+            Err(Unauthorized::UnknownKey(_)) => {
+                let is_fetched = set.fetch_again().await;
+                match ask(Unknown::Skipped) {
+                    Err(Unauthorized::UnknownKey(why)) if !is_fetched => Err(set.not_fetched_since(&why)),
+                    answer => answer,
+                }
             }
-            (answer, _) => answer,
+            answer => answer,
         }
     }
 
     /// Who is asking by the keys that are known.
     pub fn principal_now(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
+        self.principal_by(headers, Unknown::Skipped)
+    }
+
+    fn principal_by(&self, headers: &HeaderMap, unknown: Unknown) -> Result<Principal, Unauthorized> {
         let mut authorizations = values(headers, AUTHORIZATION);
-        let Some(value) = authorizations.next() else { return self.by_cookies(self.cookie_name.values(headers)) };
+        let by_cookies = || self.by_cookies(self.cookie_name.values(headers), unknown);
+        let Some(value) = authorizations.next() else { return by_cookies() };
         if authorizations.next().is_some() {
             return Err(refused("two Authorization headers"));
         }
         let token = value.to_str().ok().and_then(bearer);
         let principal =
             self.by_bearer(token.ok_or_else(|| refused("the Authorization header holds no bearer token"))?)?;
-        match (&principal, self.by_cookies(self.cookie_name.values(headers))?) {
+        match (&principal, by_cookies()?) {
             (Principal::User(user), Principal::User(other)) if user.id != other.id => {
                 Err(refused(format!("a bearer token and a cookie `{}` of two users", self.cookie_name)))
             }
@@ -142,7 +160,8 @@ impl Authenticator {
 
     /// The claims of the cookies alone, for the dialect that knows no other identity. Waits for a key that is not known yet.
     pub async fn cookie_claims(&self, headers: &HeaderMap) -> Result<Claims, Unauthorized> {
-        let claims = self.with_fresh_keys(|| self.claims_of(self.cookie_name.values(headers))).await?;
+        let ask = |unknown| self.claims_of(self.cookie_name.values(headers), unknown);
+        let claims = self.with_fresh_keys(ask).await?;
         claims.ok_or_else(|| refused(format!("no cookie `{}`", self.cookie_name)))
     }
 
@@ -158,16 +177,31 @@ impl Authenticator {
     pub fn good_until(&self, shown: &Shown) -> Option<SystemTime> {
         let claims = match shown {
             Shown::Bearer(token) => self.verify(token).ok(),
-            Shown::Cookies(cookies) => self.claims_of(borrowed(cookies)).ok().flatten(),
+            Shown::Cookies(cookies) => self.claims_of(borrowed(cookies), Unknown::Skipped).ok().flatten(),
         };
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims?.good_until))
     }
 
-    /// Who shows this by now.
+    /// Who shows this by the keys that are known.
     pub fn principal_of(&self, shown: &Shown) -> Result<Principal, Unauthorized> {
         match shown {
             Shown::Bearer(token) => self.by_bearer(token),
-            Shown::Cookies(cookies) => self.by_cookies(borrowed(cookies)),
+            Shown::Cookies(cookies) => self.by_cookies(borrowed(cookies), Unknown::Skipped),
+        }
+    }
+
+    /// Whether the keys were fetched since that moment; has them fetched otherwise. Keys of a file are always up to date.
+    pub fn has_fetched_since(&self, moment: Instant) -> bool {
+        self.jwt.as_ref().and_then(KeySource::set).is_none_or(|set| set.has_fetched_since(moment))
+    }
+
+    /// Waits for a key that is no longer known. An error where the keys were not fetched again in time.
+    pub async fn settle(&self, shown: &Shown) -> Result<(), Unauthorized> {
+        match (self.principal_of(shown), self.jwt.as_ref().and_then(KeySource::set)) {
+            (Err(Unauthorized::UnknownKey(why)), Some(set)) if !set.fetch_again().await => {
+                Err(set.not_fetched_since(&why))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -179,11 +213,15 @@ impl Authenticator {
     }
 
     /// A cookie where no JWT key is configured is not for us.
-    fn by_cookies<'a>(&self, cookies: impl Iterator<Item = Cow<'a, str>>) -> Result<Principal, Unauthorized> {
+    fn by_cookies<'a>(
+        &self,
+        cookies: impl Iterator<Item = Cow<'a, str>>,
+        unknown: Unknown,
+    ) -> Result<Principal, Unauthorized> {
         if self.jwt.is_none() {
             return Ok(Principal::Anonymous);
         }
-        match self.claims_of(cookies)? {
+        match self.claims_of(cookies, unknown)? {
             Some(claims) => user(claims, Credential::Cookie).map(Principal::User),
             None => Ok(Principal::Anonymous),
         }
@@ -191,11 +229,17 @@ impl Authenticator {
 
     /// Of several cookies of our name, as those of two paths or domains come, all that verify must name one user: of these
     /// the one counts that is good for longest. An error where none verifies, `None` where there is none.
-    fn claims_of<'a>(&self, cookies: impl Iterator<Item = Cow<'a, str>>) -> Result<Option<Claims>, Unauthorized> {
+    fn claims_of<'a>(
+        &self,
+        cookies: impl Iterator<Item = Cow<'a, str>>,
+        unknown: Unknown,
+    ) -> Result<Option<Claims>, Unauthorized> {
         let mut found: Option<Claims> = None;
         let mut failed = None;
         for cookie in cookies {
             match self.verify(&cookie) {
+                // It may be of another user than those whose keys are known.
+                Err(reason @ Unauthorized::UnknownKey(_)) if unknown == Unknown::Told => return Err(reason),
                 // Of several reasons the one that may pass: a key that is not known yet.
                 Err(reason @ Unauthorized::UnknownKey(_)) => failed = Some(reason),
                 Err(reason) => failed = failed.or(Some(reason)),

@@ -63,7 +63,7 @@ impl KeySet {
     }
 
     fn begin(&self, began: Instant) {
-        let mut latest = self.0.latest.lock().expect("no holder of this lock panics");
+        let mut latest = self.latest();
         (latest.began, latest.is_under_way) = (Some(began), true);
     }
 
@@ -75,8 +75,11 @@ impl KeySet {
             (Err(_), true) => RETRY.min(self.0.refresh),
             (Err(_), false) => FIRST_RETRY,
         };
-        let mut latest = self.0.latest.lock().expect("no holder of this lock panics");
+        let mut latest = self.latest();
         (latest.is_under_way, latest.next) = (false, Some(Instant::now() + pause));
+        if outcome.is_ok() {
+            latest.success = Some(Instant::now());
+        }
         let before = std::mem::replace(&mut latest.problem, outcome.err());
         let url = &self.0.origin;
         match &latest.problem {
