@@ -17,7 +17,6 @@ mod token_folder;
 mod tokens;
 mod unauthorized;
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::headers::values;
@@ -37,6 +36,8 @@ use unauthorized::refused;
 
 /// Where Dapr's clients put the API token.
 const DAPR_API_TOKEN: &str = "dapr-api-token";
+/// Most cookies of our name in one request.
+const MOST_COOKIES: usize = 8;
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,7 +101,8 @@ impl Authenticator {
     /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
     /// anonymous only where nothing is shown. Waits for a key that is not known yet.
     pub async fn principal(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
-        self.with_fresh_keys(|unknown| self.principal_by(headers, unknown)).await
+        let cookies = self.cookies(headers)?;
+        self.with_fresh_keys(|unknown| self.principal_by(headers, &cookies, unknown)).await
     }
 
     /// Asks once more, with the keys that there are by then, where a token names a key that is not known. While these were
@@ -121,20 +123,24 @@ impl Authenticator {
 
     /// Who is asking by the keys that are known.
     pub fn principal_now(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
-        self.principal_by(headers, Unknown::Skipped)
+        self.principal_by(headers, &self.cookies(headers)?, Unknown::Skipped)
     }
 
-    fn principal_by(&self, headers: &HeaderMap, unknown: Unknown) -> Result<Principal, Unauthorized> {
+    fn principal_by(
+        &self,
+        headers: &HeaderMap,
+        cookies: &[Box<str>],
+        unknown: Unknown,
+    ) -> Result<Principal, Unauthorized> {
         let mut authorizations = values(headers, AUTHORIZATION);
-        let by_cookies = || self.by_cookies(self.cookie_name.values(headers), unknown);
-        let Some(value) = authorizations.next() else { return by_cookies() };
+        let Some(value) = authorizations.next() else { return self.by_cookies(cookies, unknown) };
         if authorizations.next().is_some() {
             return Err(refused("two Authorization headers"));
         }
         let token = value.to_str().ok().and_then(bearer);
         let principal =
             self.by_bearer(token.ok_or_else(|| refused("the Authorization header holds no bearer token"))?)?;
-        match (&principal, by_cookies()?) {
+        match (&principal, self.by_cookies(cookies, unknown)?) {
             (Principal::User(user), Principal::User(other)) if user.id != other.id => {
                 Err(refused(format!("a bearer token and a cookie `{}` of two users", self.cookie_name)))
             }
@@ -160,8 +166,8 @@ impl Authenticator {
 
     /// The claims of the cookies alone, for the dialect that knows no other identity. Waits for a key that is not known yet.
     pub async fn cookie_claims(&self, headers: &HeaderMap) -> Result<Claims, Unauthorized> {
-        let ask = |unknown| self.claims_of(self.cookie_name.values(headers), unknown);
-        let claims = self.with_fresh_keys(ask).await?;
+        let cookies = self.cookies(headers)?;
+        let claims = self.with_fresh_keys(|unknown| self.claims_of(&cookies, unknown)).await?;
         claims.ok_or_else(|| refused(format!("no cookie `{}`", self.cookie_name)))
     }
 
@@ -169,7 +175,7 @@ impl Authenticator {
     pub fn shown(&self, headers: &HeaderMap) -> Shown {
         match headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?)) {
             Some(token) => Shown::Bearer(token.into()),
-            None => Shown::Cookies(self.cookie_name.values(headers).map(Into::into).collect()),
+            None => Shown::Cookies(self.cookies(headers).unwrap_or_default().into()),
         }
     }
 
@@ -177,7 +183,7 @@ impl Authenticator {
     pub fn good_until(&self, shown: &Shown) -> Option<SystemTime> {
         let claims = match shown {
             Shown::Bearer(token) => self.verify(token).ok(),
-            Shown::Cookies(cookies) => self.claims_of(borrowed(cookies), Unknown::Skipped).ok().flatten(),
+            Shown::Cookies(cookies) => self.claims_of(cookies, Unknown::Skipped).ok().flatten(),
         };
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims?.good_until))
     }
@@ -186,7 +192,7 @@ impl Authenticator {
     pub fn principal_of(&self, shown: &Shown) -> Result<Principal, Unauthorized> {
         match shown {
             Shown::Bearer(token) => self.by_bearer(token),
-            Shown::Cookies(cookies) => self.by_cookies(borrowed(cookies), Unknown::Skipped),
+            Shown::Cookies(cookies) => self.by_cookies(cookies, Unknown::Skipped),
         }
     }
 
@@ -212,12 +218,20 @@ impl Authenticator {
         user(self.verify(token)?, Credential::Header).map(Principal::User)
     }
 
+    /// The cookies of our name. Each may cost a verification.
+    fn cookies(&self, headers: &HeaderMap) -> Result<Vec<Box<str>>, Unauthorized> {
+        if self.jwt.is_none() {
+            return Ok(Vec::new());
+        }
+        let cookies: Vec<_> = self.cookie_name.values(headers).take(MOST_COOKIES + 1).map(Into::into).collect();
+        match cookies.len() > MOST_COOKIES {
+            true => Err(refused(format!("more than {MOST_COOKIES} cookies `{}`", self.cookie_name))),
+            false => Ok(cookies),
+        }
+    }
+
     /// A cookie where no JWT key is configured is not for us.
-    fn by_cookies<'a>(
-        &self,
-        cookies: impl Iterator<Item = Cow<'a, str>>,
-        unknown: Unknown,
-    ) -> Result<Principal, Unauthorized> {
+    fn by_cookies(&self, cookies: &[Box<str>], unknown: Unknown) -> Result<Principal, Unauthorized> {
         if self.jwt.is_none() {
             return Ok(Principal::Anonymous);
         }
@@ -229,15 +243,11 @@ impl Authenticator {
 
     /// Of several cookies of our name, as those of two paths or domains come, all that verify must name one user: of these
     /// the one counts that is good for longest. An error where none verifies, `None` where there is none.
-    fn claims_of<'a>(
-        &self,
-        cookies: impl Iterator<Item = Cow<'a, str>>,
-        unknown: Unknown,
-    ) -> Result<Option<Claims>, Unauthorized> {
+    fn claims_of(&self, cookies: &[Box<str>], unknown: Unknown) -> Result<Option<Claims>, Unauthorized> {
         let mut found: Option<Claims> = None;
         let mut failed = None;
         for cookie in cookies {
-            match self.verify(&cookie) {
+            match self.verify(cookie) {
                 // It may be of another user than those whose keys are known.
                 Err(reason @ Unauthorized::UnknownKey(_)) if unknown == Unknown::Told => return Err(reason),
                 // Of several reasons the one that may pass: a key that is not known yet.
@@ -260,7 +270,11 @@ impl Authenticator {
         let keys = self.jwt.as_ref().ok_or_else(|| {
             refused("no JWT key is set; set --jwks-url, --jwks-file, --jwt-public-key-file or --jwt-secret-file")
         })?;
-        keys.now()?.verify(token)
+        match keys.now() {
+            Ok(keys) => keys.verify(token),
+            // What is no JWT is refused whatever the keys are.
+            Err(no_keys) => Err(jwt::check_form(token).err().unwrap_or(no_keys)),
+        }
     }
 }
 
@@ -279,10 +293,6 @@ fn user(claims: Claims, credential: Credential) -> Result<User, Unauthorized> {
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn borrowed(texts: &[Box<str>]) -> impl Iterator<Item = Cow<'_, str>> {
-    texts.iter().map(|text| Cow::Borrowed(&**text))
 }
 
 #[cfg(test)]

@@ -46,16 +46,19 @@ struct Latest {
     success: Option<Instant>,
     /// Why it failed, if it did.
     problem: Option<String>,
+    /// Why no token can be verified, while no keys were fetched.
+    lack: String,
 }
 
 impl KeySet {
     /// The set of this origin, of which nothing is known yet.
     pub fn new(origin: Origin, refresh: Duration) -> KeySet {
+        let latest = Latest { lack: lack(&origin, "the first fetch has not ended"), ..Latest::default() };
         KeySet(Arc::new(Inner {
             origin,
             refresh,
             now: RwLock::default(),
-            latest: Mutex::default(),
+            latest: latest.into(),
             wanted: Notify::new(),
             ended: watch::Sender::new(0),
         }))
@@ -69,12 +72,12 @@ impl KeySet {
     /// The keys as they are now.
     pub fn now(&self) -> Result<Arc<Verifier>, Unauthorized> {
         let now = self.0.now.read().expect("no holder of this lock panics").clone();
-        now.ok_or_else(|| Unauthorized::NoKeys(self.reason()))
+        now.ok_or_else(|| Unauthorized::NoKeys(self.latest().lack.clone()))
     }
 
     /// Why no token can be verified, while no keys were fetched.
     pub fn lack(&self) -> Option<String> {
-        self.now().is_err().then(|| self.reason())
+        self.0.now.read().expect("no holder of this lock panics").is_none().then(|| self.latest().lack.clone())
     }
 
     /// Has the keys fetched for a token whose key is not among them, and waits for that where it is due soon. Whether they
@@ -118,12 +121,10 @@ impl KeySet {
     fn latest(&self) -> MutexGuard<'_, Latest> {
         self.0.latest.lock().expect("no holder of this lock panics")
     }
+}
 
-    fn reason(&self) -> String {
-        let latest = self.latest();
-        let why = latest.problem.as_deref().unwrap_or("the first fetch has not ended");
-        format!("no JWT keys yet from {}: {why}", self.0.origin)
-    }
+fn lack(origin: &Origin, why: &str) -> String {
+    format!("no JWT keys yet from {origin}: {why}")
 }
 
 impl std::fmt::Debug for KeySet {
