@@ -2,6 +2,7 @@
 //! Follows no redirect, uses no proxy. The caller sets the deadline.
 
 use std::pin::pin;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
@@ -11,10 +12,14 @@ use hyper::header::{ACCEPT, HOST, USER_AGENT};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
 use url::{Host, Position, Url};
 
 use crate::tls::Tls;
+
+/// Longest time to connect to one address.
+const LONGEST_CONNECT: Duration = Duration::from_secs(1);
 
 /// The status of the answer, whose body is not read. With `tls` the URL is https.
 pub async fn status(url: &Url, tls: Option<&Tls>) -> Result<StatusCode, String> {
@@ -55,10 +60,31 @@ async fn request<T>(
 ) -> Result<T, String> {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_or_known_default().unwrap_or(80);
-    let stream = TcpStream::connect((host, port)).await.map_err(|error| error.to_string())?;
-    let Some(tls) = tls else { return exchange(url, stream, read).await };
+    let stream = connect(host, port).await?;
+    let Some(tls) = tls else {
+        // The name of this machine may have another address.
+        let is_forgeable = is_local(url) && !stream.peer_addr().is_ok_and(|peer| peer.ip().is_loopback());
+        return match is_forgeable {
+            true => Err(format!("`{host}` has an address that is not loopback")),
+            false => exchange(url, stream, read).await,
+        };
+    };
     let stream = tls.connect(host, stream).await.map_err(|error| error.to_string())?;
     exchange(url, stream, read).await
+}
+
+/// To the first address that answers in time: one that drops packets does not use up the caller's deadline.
+async fn connect(host: &str, port: u16) -> Result<TcpStream, String> {
+    let addresses = lookup_host((host, port)).await.map_err(|error| error.to_string())?;
+    let mut problem = format!("`{host}` has no address");
+    for address in addresses {
+        match timeout(LONGEST_CONNECT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => return Ok(stream),
+            Ok(Err(error)) => problem = error.to_string(),
+            Err(_) => problem = format!("{address} did not answer within {} s", LONGEST_CONNECT.as_secs()),
+        }
+    }
+    Err(problem)
 }
 
 async fn exchange<T>(

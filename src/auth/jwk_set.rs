@@ -14,6 +14,9 @@ use serde_json::Value;
 
 use super::keys::{ED, JwtKey, JwtKeys, P256, P384, RSA, is_on, rsa_bits};
 
+/// Most usable keys of a set.
+const MOST_KEYS: usize = 100;
+
 #[derive(Deserialize)]
 struct Set {
     keys: Vec<Value>,
@@ -24,43 +27,77 @@ impl JwtKeys {
     pub fn from_jwk_set(bytes: &[u8]) -> Result<JwtKeys, String> {
         let set: Set =
             serde_json::from_slice(bytes).map_err(|_| "holds no JWK set; expected JSON: {\"keys\": […]}".to_owned())?;
-        let keys: Vec<JwtKey> = set.keys.into_iter().filter_map(usable).collect();
+        let shows_private = set.keys.iter().any(is_private);
+        let (mut keys, mut skipped) = (Vec::new(), Vec::new());
+        for key in set.keys {
+            match usable(key) {
+                Ok(key) => keys.push(key),
+                Err(reason) => skipped.push(reason),
+            }
+        }
         if keys.is_empty() {
             return Err("holds no usable key; expected a public key for signatures: RSA of 2048 to 8192 bits, P-256, \
                         P-384 or Ed25519"
                 .to_owned());
         }
-        Ok(JwtKeys::public(keys))
+        if keys.len() > MOST_KEYS {
+            // A token without `kid` is tried with each.
+            return Err(format!("holds {} usable keys; expected at most {MOST_KEYS}", keys.len()));
+        }
+        let mut set = JwtKeys::public(keys);
+        (set.skipped, set.shows_private) = (skipped, shows_private);
+        Ok(set)
+    }
+
+    /// The usable keys of a set in a file, which has no private ones.
+    pub fn from_jwk_file(bytes: &[u8]) -> Result<JwtKeys, String> {
+        let keys = JwtKeys::from_jwk_set(bytes)?;
+        match keys.shows_private {
+            true => Err("holds a private key (`d`); expected public ones alone".to_owned()),
+            false => Ok(keys),
+        }
     }
 }
 
-/// The key, if it may verify signatures by an algorithm that is served.
-fn usable(key: Value) -> Option<JwtKey> {
-    let jwk: Jwk = serde_json::from_value(key).ok()?;
+/// Whether it has the private half of a key pair.
+fn is_private(key: &Value) -> bool {
+    key.get("d").is_some()
+}
+
+const MALFORMED: &str = "malformed, or of an unknown type, curve or algorithm";
+const UNSUPPORTED: &str = "of an unsupported type, curve or algorithm";
+const UNFIT: &str = "not a point of its curve, or an RSA key that is not of 2048 to 8192 bits";
+
+/// The key, if it may verify signatures by an algorithm that is served; else why not.
+fn usable(key: Value) -> Result<JwtKey, &'static str> {
+    let jwk: Jwk = serde_json::from_value(key).map_err(|_| MALFORMED)?;
     let common = &jwk.common;
     let is_for_signatures = common.public_key_use.as_ref().is_none_or(|usage| *usage == PublicKeyUse::Signature)
         && common.key_operations.as_ref().is_none_or(|operations| operations.contains(&KeyOperations::Verify));
     if !is_for_signatures {
-        return None;
+        return Err("not for verifying signatures (`use`, `key_ops`)");
     }
     let (key, fitting) = match &jwk.algorithm {
-        AlgorithmParameters::RSA(rsa) => (rsa_key(&rsa.n, &rsa.e)?, RSA),
+        AlgorithmParameters::RSA(rsa) => (rsa_key(&rsa.n, &rsa.e).ok_or(UNFIT)?, RSA),
         AlgorithmParameters::EllipticCurve(ec) => match ec.curve {
-            EllipticCurve::P256 => (ec_key(&ECDSA_P256_SHA256_FIXED, &ec.x, &ec.y)?, P256),
-            EllipticCurve::P384 => (ec_key(&ECDSA_P384_SHA384_FIXED, &ec.x, &ec.y)?, P384),
-            _ => return None,
+            EllipticCurve::P256 => (ec_key(&ECDSA_P256_SHA256_FIXED, &ec.x, &ec.y).ok_or(UNFIT)?, P256),
+            EllipticCurve::P384 => (ec_key(&ECDSA_P384_SHA384_FIXED, &ec.x, &ec.y).ok_or(UNFIT)?, P384),
+            _ => return Err(UNSUPPORTED),
         },
         AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => {
-            let point = decoded(&pair.x)?;
-            (is_on(&ED25519, &point).then(|| DecodingKey::from_ed_der(&point))?, ED)
+            let point = decoded(&pair.x).filter(|point| is_on(&ED25519, point)).ok_or(UNFIT)?;
+            (DecodingKey::from_ed_der(&point), ED)
         }
-        _ => return None,
+        _ => return Err(UNSUPPORTED),
     };
     let algorithms = match common.key_algorithm {
         None => fitting,
-        Some(algorithm) => only(Algorithm::try_from(algorithm).ok()?, fitting)?,
+        Some(algorithm) => {
+            let algorithm = Algorithm::try_from(algorithm).ok();
+            algorithm.and_then(|algorithm| only(algorithm, fitting)).ok_or("of an `alg` that does not fit its type")?
+        }
     };
-    Some(JwtKey { key, algorithms, id: jwk.common.key_id.map(Into::into) })
+    Ok(JwtKey { key, algorithms, id: jwk.common.key_id.map(Into::into) })
 }
 
 /// That one of the algorithms.
@@ -74,8 +111,11 @@ fn rsa_key(n: &str, e: &str) -> Option<DecodingKey> {
     // Some issuers keep the zero byte of the number's sign.
     let n = &n[n.iter().take_while(|byte| **byte == 0).count()..];
     let bits = u32::try_from(n.len() * 8).ok()?.checked_sub(n.first()?.leading_zeros())?;
+    // An even exponent, and 1, are of no RSA key.
+    let exponent = &e[e.iter().take_while(|byte| **byte == 0).count()..];
+    let is_exponent = exponent.last().is_some_and(|byte| byte % 2 == 1) && exponent != [1];
     let parsed = PublicKeyComponents { n, e: &e }.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256);
-    (rsa_bits().contains(&bits) && parsed.is_ok()).then(|| DecodingKey::from_rsa_raw_components(n, &e))
+    (is_exponent && rsa_bits().contains(&bits) && parsed.is_ok()).then(|| DecodingKey::from_rsa_raw_components(n, &e))
 }
 
 fn ec_key(curve: &'static dyn VerificationAlgorithm, x: &str, y: &str) -> Option<DecodingKey> {
@@ -152,6 +192,28 @@ mod tests {
     }
 
     #[test]
+    fn a_private_key_is_refused_in_a_file_and_noticed_elsewhere() {
+        let read = |keys: &[Value]| json!({"keys": keys}).to_string();
+        let private = with(ed25519(), &[("d", json!("AAAA"))]);
+        for keys in [&[private.clone()][..], &[p256(), private.clone()]] {
+            let text = read(keys);
+            assert!(JwtKeys::from_jwk_file(text.as_bytes()).is_err_and(|problem| problem.contains("private key")));
+            assert!(JwtKeys::from_jwk_set(text.as_bytes()).is_ok_and(|keys| keys.shows_private));
+        }
+        let text = read(&[p256()]);
+        assert!(JwtKeys::from_jwk_file(text.as_bytes()).is_ok_and(|keys| !keys.shows_private));
+    }
+
+    #[test]
+    fn a_set_has_at_most_a_hundred_usable_keys() {
+        let (key, other) = (ed25519(), json!({"kty": "oct", "k": "AAAA"}));
+        let many = |count| [vec![key.clone(); count], vec![other.clone(); 9]].concat();
+        assert_eq!(algorithms(&many(100)).map(|keys| keys.len()), Some(100));
+        let problem = JwtKeys::from_jwk_set(json!({"keys": many(101)}).to_string().as_bytes()).expect_err("too many");
+        assert!(problem.contains("holds 101 usable keys; expected at most 100"), "{problem}");
+    }
+
+    #[test]
     fn a_key_of_no_use_is_skipped_and_a_set_of_such_keys_is_refused() {
         let off = with(p256(), &[("y", json!(text(&[7; 32])))]);
         for key in [
@@ -171,6 +233,9 @@ mod tests {
             with(ed25519(), &[("x", json!("AA"))]),
             with(rsa(2048), &[("kty", json!("NEW"))]),
             with(rsa(2048), &[("e", json!("AA"))]),
+            with(rsa(2048), &[("e", json!("AQ"))]),
+            with(rsa(2048), &[("e", json!("AAE"))]),
+            with(rsa(2048), &[("e", json!("AQAA"))]),
             with(rsa(2048), &[("n", json!("?"))]),
             with(rsa(2048), &[("n", Value::Null)]),
             rsa(1024),

@@ -56,7 +56,11 @@ pub struct ClaimRules {
 #[derive(Clone, Debug)]
 pub struct Verifier {
     keys: Vec<Candidate>,
+    /// The `iss` that each token must name.
+    issuer: Option<String>,
     warning: Option<&'static str>,
+    skipped: Vec<&'static str>,
+    shows_private: bool,
     permissions: Permissions,
     keeps_claims: bool,
 }
@@ -73,12 +77,15 @@ struct Candidate {
 
 impl Verifier {
     pub fn new(keys: JwtKeys, rules: &ClaimRules) -> Verifier {
-        let warning = keys.warning();
+        let (warning, skipped, shows_private) = (keys.warning(), keys.skipped, keys.shows_private);
         let candidate =
             |JwtKey { key, algorithms, id }| Candidate { key, validation: rules.validation(algorithms), id };
         Verifier {
             keys: keys.keys.into_iter().map(candidate).collect(),
+            issuer: rules.issuer.clone(),
             warning,
+            skipped,
+            shows_private,
             permissions: rules.permissions.clone(),
             keeps_claims: rules.keeps_claims,
         }
@@ -92,6 +99,16 @@ impl Verifier {
     /// How many keys there are.
     pub fn count(&self) -> usize {
         self.keys.len()
+    }
+
+    /// Why keys of a set were skipped, one reason a key.
+    pub fn skipped(&self) -> &[&'static str] {
+        &self.skipped
+    }
+
+    /// Whether the set shows the private half of a key.
+    pub fn shows_private(&self) -> bool {
+        self.shows_private
     }
 
     /// The claims of a good token. The error says why it is not, for the log; the caller learns only that.
@@ -124,6 +141,10 @@ impl Verifier {
 
     /// What a token says whose signature and claims are good.
     fn claims(&self, token: &str, raw: RawClaims) -> Result<Claims, Unauthorized> {
+        // The library also takes an array that has it.
+        if self.issuer.is_some() && raw.iss.as_ref().and_then(Value::as_str) != self.issuer.as_deref() {
+            return Err(refused(why(&ErrorKind::InvalidIssuer.into())));
+        }
         let is_default = self.permissions.are_in_default_claims();
         let all = (self.keeps_claims || !is_default).then(|| all_of(token)).transpose()?;
         let granted = match &all {
@@ -152,6 +173,11 @@ impl ClaimRules {
         }
         validation
     }
+}
+
+/// Whether it has the form of a JWT.
+pub fn check_form(token: &str) -> Result<(), Unauthorized> {
+    decode_header(token).map(|_| ()).map_err(|error| refused(why(&error)))
 }
 
 /// Every claim of a token that was verified.
@@ -186,6 +212,7 @@ fn why(error: &jsonwebtoken::errors::Error) -> &'static str {
 #[derive(Deserialize)]
 struct RawClaims {
     sub: Option<Box<RawValue>>,
+    iss: Option<Value>,
     exp: Option<Value>,
     name: Option<Value>,
     description: Option<Value>,

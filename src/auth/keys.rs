@@ -27,6 +27,10 @@ pub struct JwtKey {
 pub struct JwtKeys {
     pub(super) keys: Vec<JwtKey>,
     secret_bytes: Option<usize>,
+    /// Why keys of a set were skipped, one reason a key.
+    pub(super) skipped: Vec<&'static str>,
+    /// Whether a set shows the private half of a key.
+    pub(super) shows_private: bool,
 }
 
 /// The algorithms of an RSA key.
@@ -58,7 +62,7 @@ impl JwtKeys {
             algorithms: &[Algorithm::HS256, Algorithm::HS384, Algorithm::HS512],
             id: None,
         };
-        Ok(JwtKeys { keys: vec![key], secret_bytes: Some(bytes.len()) })
+        Ok(JwtKeys { secret_bytes: Some(bytes.len()), ..JwtKeys::public(vec![key]) })
     }
 
     /// RS and PS for an RSA key, ES256 for P-256, ES384 for P-384, EdDSA for Ed25519. Each PEM block is a key; one that is
@@ -88,7 +92,7 @@ impl JwtKeys {
     }
 
     pub(super) fn public(keys: Vec<JwtKey>) -> JwtKeys {
-        JwtKeys { keys, secret_bytes: None }
+        JwtKeys { keys, secret_bytes: None, skipped: Vec::new(), shows_private: false }
     }
 
     /// What is unwise about them, for the log.

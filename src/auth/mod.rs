@@ -17,9 +17,8 @@ mod token_folder;
 mod tokens;
 mod unauthorized;
 
-use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::headers::values;
 use crate::tls::CallerCertificate;
@@ -39,6 +38,8 @@ use unauthorized::refused;
 
 /// Where Dapr's clients put the API token.
 const DAPR_API_TOKEN: &str = "dapr-api-token";
+/// Most cookies of our name in one request.
+const MOST_COOKIES: usize = 8;
 
 /// Who is asking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,6 +80,14 @@ pub enum Shown {
     Certificate(CallerCertificate),
 }
 
+/// What becomes of a cookie of an unknown key beside one that verifies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unknown {
+    /// It is the answer, so that its key can be fetched.
+    Told,
+    Skipped,
+}
+
 /// Verifies what callers show. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Authenticator {
@@ -100,17 +109,24 @@ impl Authenticator {
         headers: &HeaderMap,
         certificate: Option<&CallerCertificate>,
     ) -> Result<Principal, Unauthorized> {
-        self.with_fresh_keys(|| self.principal_now(headers, certificate)).await
+        let cookies = self.cookies(headers)?;
+        let shown = self.with_fresh_keys(|unknown| self.by_headers(headers, &cookies, unknown)).await?;
+        or_by_certificate(shown, certificate)
     }
 
-    /// Asks once more, with the keys that there are by then, where a token names a key that is not known.
-    async fn with_fresh_keys<T>(&self, ask: impl Fn() -> Result<T, Unauthorized>) -> Result<T, Unauthorized> {
-        match (ask(), self.jwt.as_ref().and_then(KeySource::set)) {
-            (Err(Unauthorized::UnknownKey(_)), Some(set)) => {
-                set.fetch_again().await;
-                ask()
+    /// Asks once more, with the keys that there are by then, where a token names a key that is not known. While these were
+    /// not fetched since, such a token is neither valid nor invalid.
+    async fn with_fresh_keys<T>(&self, ask: impl Fn(Unknown) -> Result<T, Unauthorized>) -> Result<T, Unauthorized> {
+        let Some(set) = self.jwt.as_ref().and_then(KeySource::set) else { return ask(Unknown::Skipped) };
+        match ask(Unknown::Told) {
+            Err(Unauthorized::UnknownKey(_)) => {
+                let is_fetched = set.fetch_again().await;
+                match ask(Unknown::Skipped) {
+                    Err(Unauthorized::UnknownKey(why)) if !is_fetched => Err(set.not_fetched_since(&why)),
+                    answer => answer,
+                }
             }
-            (answer, _) => answer,
+            answer => answer,
         }
     }
 
@@ -120,24 +136,26 @@ impl Authenticator {
         headers: &HeaderMap,
         certificate: Option<&CallerCertificate>,
     ) -> Result<Principal, Unauthorized> {
-        match (self.by_headers(headers)?, certificate) {
-            (Principal::Anonymous, Some(certificate)) => by_certificate(certificate),
-            (principal, _) => Ok(principal),
-        }
+        or_by_certificate(self.by_headers(headers, &self.cookies(headers)?, Unknown::Skipped)?, certificate)
     }
 
     /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
     /// anonymous only where nothing is shown.
-    fn by_headers(&self, headers: &HeaderMap) -> Result<Principal, Unauthorized> {
+    fn by_headers(
+        &self,
+        headers: &HeaderMap,
+        cookies: &[Box<str>],
+        unknown: Unknown,
+    ) -> Result<Principal, Unauthorized> {
         let mut authorizations = values(headers, AUTHORIZATION);
-        let Some(value) = authorizations.next() else { return self.by_cookies(self.cookie_name.values(headers)) };
+        let Some(value) = authorizations.next() else { return self.by_cookies(cookies, unknown) };
         if authorizations.next().is_some() {
             return Err(refused("two Authorization headers"));
         }
         let token = value.to_str().ok().and_then(bearer);
         let principal =
             self.by_bearer(token.ok_or_else(|| refused("the Authorization header holds no bearer token"))?)?;
-        match (&principal, self.by_cookies(self.cookie_name.values(headers))?) {
+        match (&principal, self.by_cookies(cookies, unknown)?) {
             (Principal::User(user), Principal::User(other)) if user.id != other.id => {
                 Err(refused(format!("a bearer token and a cookie `{}` of two users", self.cookie_name)))
             }
@@ -163,7 +181,8 @@ impl Authenticator {
 
     /// The claims of the cookies alone, for the dialect that knows no other identity. Waits for a key that is not known yet.
     pub async fn cookie_claims(&self, headers: &HeaderMap) -> Result<Claims, Unauthorized> {
-        let claims = self.with_fresh_keys(|| self.claims_of(self.cookie_name.values(headers))).await?;
+        let cookies = self.cookies(headers)?;
+        let claims = self.with_fresh_keys(|unknown| self.claims_of(&cookies, unknown)).await?;
         claims.ok_or_else(|| refused(format!("no cookie `{}`", self.cookie_name)))
     }
 
@@ -172,7 +191,7 @@ impl Authenticator {
         let shown = headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
         let shown = match shown {
             Some(token) => Shown::Bearer(token.into()),
-            None => Shown::Cookies(self.cookie_name.values(headers).map(Into::into).collect()),
+            None => Shown::Cookies(self.cookies(headers).unwrap_or_default().into()),
         };
         match (certificate, &shown) {
             (Some(certificate), Shown::Cookies(cookies)) if self.jwt.is_none() || cookies.is_empty() => {
@@ -186,18 +205,33 @@ impl Authenticator {
     pub fn good_until(&self, shown: &Shown) -> Option<SystemTime> {
         let claims = match shown {
             Shown::Bearer(token) => self.verify(token).ok(),
-            Shown::Cookies(cookies) => self.claims_of(borrowed(cookies)).ok().flatten(),
+            Shown::Cookies(cookies) => self.claims_of(cookies, Unknown::Skipped).ok().flatten(),
             Shown::Certificate(_) => None,
         };
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims?.good_until))
     }
 
-    /// Who shows this by now.
+    /// Who shows this by the keys that are known.
     pub fn principal_of(&self, shown: &Shown) -> Result<Principal, Unauthorized> {
         match shown {
             Shown::Bearer(token) => self.by_bearer(token),
-            Shown::Cookies(cookies) => self.by_cookies(borrowed(cookies)),
+            Shown::Cookies(cookies) => self.by_cookies(cookies, Unknown::Skipped),
             Shown::Certificate(certificate) => by_certificate(certificate),
+        }
+    }
+
+    /// Whether the keys were fetched since that moment; has them fetched otherwise. Keys of a file are always up to date.
+    pub fn has_fetched_since(&self, moment: Instant) -> bool {
+        self.jwt.as_ref().and_then(KeySource::set).is_none_or(|set| set.has_fetched_since(moment))
+    }
+
+    /// Waits for a key that is no longer known. An error where the keys were not fetched again in time.
+    pub async fn settle(&self, shown: &Shown) -> Result<(), Unauthorized> {
+        match (self.principal_of(shown), self.jwt.as_ref().and_then(KeySource::set)) {
+            (Err(Unauthorized::UnknownKey(why)), Some(set)) if !set.fetch_again().await => {
+                Err(set.not_fetched_since(&why))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -208,12 +242,24 @@ impl Authenticator {
         user(self.verify(token)?, Credential::Header).map(Principal::User)
     }
 
+    /// The cookies of our name. Each may cost a verification.
+    fn cookies(&self, headers: &HeaderMap) -> Result<Vec<Box<str>>, Unauthorized> {
+        if self.jwt.is_none() {
+            return Ok(Vec::new());
+        }
+        let cookies: Vec<_> = self.cookie_name.values(headers).take(MOST_COOKIES + 1).map(Into::into).collect();
+        match cookies.len() > MOST_COOKIES {
+            true => Err(refused(format!("more than {MOST_COOKIES} cookies `{}`", self.cookie_name))),
+            false => Ok(cookies),
+        }
+    }
+
     /// A cookie where no JWT key is configured is not for us.
-    fn by_cookies<'a>(&self, cookies: impl Iterator<Item = Cow<'a, str>>) -> Result<Principal, Unauthorized> {
+    fn by_cookies(&self, cookies: &[Box<str>], unknown: Unknown) -> Result<Principal, Unauthorized> {
         if self.jwt.is_none() {
             return Ok(Principal::Anonymous);
         }
-        match self.claims_of(cookies)? {
+        match self.claims_of(cookies, unknown)? {
             Some(claims) => user(claims, Credential::Cookie).map(Principal::User),
             None => Ok(Principal::Anonymous),
         }
@@ -221,11 +267,13 @@ impl Authenticator {
 
     /// Of several cookies of our name, as those of two paths or domains come, all that verify must name one user: of these
     /// the one counts that is good for longest. An error where none verifies, `None` where there is none.
-    fn claims_of<'a>(&self, cookies: impl Iterator<Item = Cow<'a, str>>) -> Result<Option<Claims>, Unauthorized> {
+    fn claims_of(&self, cookies: &[Box<str>], unknown: Unknown) -> Result<Option<Claims>, Unauthorized> {
         let mut found: Option<Claims> = None;
         let mut failed = None;
         for cookie in cookies {
-            match self.verify(&cookie) {
+            match self.verify(cookie) {
+                // It may be of another user than those whose keys are known.
+                Err(reason @ Unauthorized::UnknownKey(_)) if unknown == Unknown::Told => return Err(reason),
                 // Of several reasons the one that may pass: a key that is not known yet.
                 Err(reason @ Unauthorized::UnknownKey(_)) => failed = Some(reason),
                 Err(reason) => failed = failed.or(Some(reason)),
@@ -246,7 +294,19 @@ impl Authenticator {
         let keys = self.jwt.as_ref().ok_or_else(|| {
             refused("no JWT key is set; set --jwks-url, --jwks-file, --jwt-public-key-file or --jwt-secret-file")
         })?;
-        keys.now()?.verify(token)
+        match keys.now() {
+            Ok(keys) => keys.verify(token),
+            // What is no JWT is refused whatever the keys are.
+            Err(no_keys) => Err(jwt::check_form(token).err().unwrap_or(no_keys)),
+        }
+    }
+}
+
+/// Who asks by the certificate of the connection, where the request itself shows nothing.
+fn or_by_certificate(principal: Principal, certificate: Option<&CallerCertificate>) -> Result<Principal, Unauthorized> {
+    match (principal, certificate) {
+        (Principal::Anonymous, Some(certificate)) => by_certificate(certificate),
+        (principal, _) => Ok(principal),
     }
 }
 
@@ -270,10 +330,6 @@ fn user(claims: Claims, credential: Credential) -> Result<User, Unauthorized> {
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-fn borrowed(texts: &[Box<str>]) -> impl Iterator<Item = Cow<'_, str>> {
-    texts.iter().map(|text| Cow::Borrowed(&**text))
 }
 
 #[cfg(test)]

@@ -39,6 +39,10 @@ pub struct PolicyFlags {
     /// The permission to manage locks, as `serve` has it
     #[arg(long, env = "LOCKSIDE_PERMISSION", value_name = "WORD", default_value = "manage-locks")]
     permission: String,
+
+    /// Claims that list the permissions of a user, as `serve` has them; `--as permission:WORD` stands in the first
+    #[arg(long, env = "LOCKSIDE_PERMISSION_CLAIM", value_name = "LIST", default_value = "permissions,scope")]
+    permission_claim: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -76,29 +80,33 @@ pub fn run(flags: &PolicyFlags) -> ExitCode {
 fn decided(flags: &PolicyFlags) -> Result<Result<String, String>, Vec<String>> {
     let mut mistakes = Vec::new();
     let mut keep = |mistake: String| mistakes.push(mistake);
-    let policy = policy(flags.policy_file.as_deref(), &flags.permission).map_err(&mut keep).ok();
-    let subject = subject(&flags.subjects).map_err(&mut keep).ok();
+    let permissions = Permissions::parse(&flags.permission_claim, &flags.permission);
+    let permissions = permissions.map_err(|problem| keep(format!("--permission-claim: {problem}"))).unwrap_or_default();
+    let policy = policy(flags.policy_file.as_deref(), permissions.clone()).map_err(&mut keep).ok();
+    let subject = subject(&flags.subjects, &permissions.claims()[0]).map_err(&mut keep).ok();
     let verb = Verb::parse(&flags.verb).map_err(&mut keep).ok();
     let key = Key::parse(&flags.key).map_err(|error| keep(format!("KEY: {error}"))).ok();
     let (Some(policy), Some(subject), Some(verb), Some(key)) = (policy, subject, verb, key) else {
         return Err(mistakes);
     };
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
     let who = if flags.subjects.is_empty() { "anonymous".to_owned() } else { flags.subjects.join(" ") };
     let denied = || format!("no line allows {who} to {} `{key}`", verb.label());
     Ok(policy.decide(&subject, verb, key.as_str()).map(|allowed| allowed.to_string()).ok_or_else(denied))
 }
 
-fn policy(file: Option<&str>, permission: &str) -> Result<Arc<Policy>, String> {
+fn policy(file: Option<&str>, permissions: Permissions) -> Result<Arc<Policy>, String> {
     let file = file.filter(|file| !file.is_empty());
     let file = file.ok_or_else(|| "--policy-file: which? expected --policy-file FILE".to_owned())?;
-    let permissions = Permissions::managed_by(permission);
     let parse = move |text: &[u8]| Policy::parse_with(text, &permissions);
     let read = Reloaded::read("--policy-file", Path::new(file), parse, Unwise::of_nothing());
     read.map(|(policy, _)| policy.now()).map_err(|problem| format!("--policy-file: {problem}"))
 }
 
-/// All that was said of the caller together.
-fn subject(said: &[String]) -> Result<Subject, String> {
+/// All that was said of the caller together. The permissions are in the claim `listed`.
+fn subject(said: &[String], listed: &str) -> Result<Subject, String> {
     let bad = |one: &str, why: &str| Err(format!("--as: `{one}`: {why}"));
     let (mut sub, mut permissions, mut claims) = (None, Vec::new(), Map::new());
     for one in said {
@@ -131,7 +139,8 @@ fn subject(said: &[String]) -> Result<Subject, String> {
         return Ok(Subject::Anonymous);
     }
     if !permissions.is_empty() {
-        claims.insert("permissions".to_owned(), Value::Array(permissions));
+        let values = claims.entry(listed).or_insert_with(|| Value::Array(Vec::new()));
+        values.as_array_mut().expect("made as one").append(&mut permissions);
     }
     Ok(Subject::User(UserFacts { sub, claims: claims.into() }))
 }

@@ -22,9 +22,23 @@ impl Permissions {
         Permissions { claims: claims.into(), manage_locks: manage_locks.into() }
     }
 
-    /// In the claims of the default, with another name for the permission to manage locks.
-    pub fn managed_by(manage_locks: &str) -> Permissions {
-        Permissions::new(CLAIMS.map(str::to_owned).into(), manage_locks)
+    /// From lists of claims with commas. An empty list, as an unset variable gives, stands for the default.
+    pub fn parse(lists: &[String], manage_locks: &str) -> Result<Permissions, String> {
+        if lists.iter().all(String::is_empty) {
+            return Ok(Permissions::new(CLAIMS.map(str::to_owned).into(), manage_locks));
+        }
+        let names = lists.iter().flat_map(|list| list.split(',')).map(str::trim).filter(|name| !name.is_empty());
+        let names: Vec<String> = names.map(str::to_owned).collect();
+        if names.is_empty() {
+            return Err(format!("`{}` names no claim", lists.join(",")));
+        }
+        // The names of some issuers' claims are URLs.
+        match names.iter().find(|name| !name.contains("://") && name.split('.').any(str::is_empty)) {
+            Some(name) => {
+                Err(format!("`{name}` has an empty part; expected a name, or a path such as realm_access.roles"))
+            }
+            None => Ok(Permissions::new(names, manage_locks)),
+        }
     }
 
     /// Whether they stand where they do unless a flag says otherwise.
@@ -55,7 +69,7 @@ impl Permissions {
 
 impl Default for Permissions {
     fn default() -> Permissions {
-        Permissions::managed_by(MANAGE_LOCKS)
+        Permissions::new(CLAIMS.map(str::to_owned).into(), MANAGE_LOCKS)
     }
 }
 
@@ -105,6 +119,25 @@ mod tests {
             (json!({}), false),
         ] {
             assert_eq!(manages_locks(&names, claims.clone()), expected, "{claims}");
+        }
+    }
+
+    #[test]
+    fn claims_are_named_in_lists_without_empty_parts() {
+        let parse = |lists: &[&str]| {
+            let lists: Vec<String> = lists.iter().map(|list| (*list).to_owned()).collect();
+            Permissions::parse(&lists, "manage-locks").map(|permissions| permissions.claims().join(" "))
+        };
+        for (lists, expected) in [
+            (&["a, b.c"][..], "a b.c"),
+            (&["a", "https://example.com/roles.", ""], "a https://example.com/roles."),
+            (&[""], "permissions scope"),
+            (&[], "permissions scope"),
+        ] {
+            assert_eq!(parse(lists).as_deref(), Ok(expected), "{lists:?}");
+        }
+        for wrong in [",", " ", "a..b", ".a", "a.", "."] {
+            assert!(parse(&[wrong]).is_err_and(|problem| problem.contains(&format!("`{wrong}`"))), "{wrong}");
         }
     }
 

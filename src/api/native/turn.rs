@@ -41,6 +41,7 @@ pub async fn turn<T, P: Borrow<Permit>>(
         None => acquiring.await?,
     };
     let granted = Instant::now();
+    permit.settle().await?;
     match permit.is_valid(owner).await? {
         true => Ok(Turn { content, checked_for: granted.elapsed() }),
         false => Err(ended()),

@@ -8,7 +8,8 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::fetch::Found;
-use super::{KeySet, LEAST_PAUSE};
+use super::{KeySet, LEAST_PAUSE, lack};
+use crate::auth::jwt::Verifier;
 use crate::metrics::Metrics;
 
 /// Longest time for one fetch.
@@ -33,8 +34,9 @@ impl KeySet {
                 Err(_) => Err(format!("no whole answer within {} s", LONGEST_FETCH.as_secs())),
             };
             let outcome = found.and_then(|found| self.take(found, &mut last));
-            unfit.set(outcome.is_err().into());
+            let has_failed = outcome.is_err();
             let pause = self.settle(outcome);
+            unfit.set(has_failed.into());
             // Who asked meanwhile has what was fetched.
             let _ = self.0.wanted.notified().now_or_never();
             self.0.ended.send_modify(|ended| *ended += 1);
@@ -56,14 +58,30 @@ impl KeySet {
             return Ok(());
         }
         let verifier = self.0.origin.verifier(&found)?;
-        tracing::info!(url = %self.0.origin, keys = verifier.count(), "JWT keys fetched");
+        self.say_fetched(&verifier, last.as_ref().is_some_and(|last| last.is_of_another_issuer(&found)));
         *self.0.now.write().expect("no holder of this lock panics") = Some(Arc::new(verifier));
         *last = Some(found);
         Ok(())
     }
 
+    fn say_fetched(&self, verifier: &Verifier, is_of_another_issuer: bool) {
+        let (url, skipped) = (&self.0.origin, verifier.skipped());
+        match skipped.first() {
+            None => tracing::info!(%url, keys = verifier.count(), "JWT keys fetched"),
+            Some(reason) => {
+                tracing::info!(%url, keys = verifier.count(), skipped = skipped.len(), reason, "JWT keys fetched");
+            }
+        }
+        if is_of_another_issuer {
+            tracing::warn!(%url, "the discovery document names another issuer; tokens of the previous one are refused");
+        }
+        if verifier.shows_private() {
+            tracing::warn!(%url, "the set holds a private key (`d`): anyone who can read it can sign tokens");
+        }
+    }
+
     fn begin(&self, began: Instant) {
-        let mut latest = self.0.latest.lock().expect("no holder of this lock panics");
+        let mut latest = self.latest();
         (latest.began, latest.is_under_way) = (Some(began), true);
     }
 
@@ -75,16 +93,22 @@ impl KeySet {
             (Err(_), true) => RETRY.min(self.0.refresh),
             (Err(_), false) => FIRST_RETRY,
         };
-        let mut latest = self.0.latest.lock().expect("no holder of this lock panics");
+        let mut latest = self.latest();
         (latest.is_under_way, latest.next) = (false, Some(Instant::now() + pause));
+        if outcome.is_ok() {
+            latest.success = Some(Instant::now());
+        }
         let before = std::mem::replace(&mut latest.problem, outcome.err());
+        if let Some(problem) = &latest.problem {
+            latest.lack = lack(&self.0.origin, problem);
+        }
         let url = &self.0.origin;
         match &latest.problem {
             None if before.is_some() => tracing::info!(%url, "JWT keys can be fetched again"),
-            Some(problem) if before.is_none() && has_keys => {
+            Some(problem) if before.as_ref() != Some(problem) && has_keys => {
                 tracing::error!(%url, problem, "cannot fetch the JWT keys; keeping the previous ones");
             }
-            Some(problem) if before.is_none() => {
+            Some(problem) if before.as_ref() != Some(problem) => {
                 tracing::error!(%url, problem, "cannot fetch the JWT keys; requests with a JWT are 503 until then");
             }
             _ => {}

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{Check, DAY, given, names, of_nothing};
+use super::{Check, DAY, given};
 use crate::auth::jwt::{ClaimRules, JwtKeys, Verifier};
 use crate::auth::{KeySet, KeySource, Origin, check_url};
 use crate::config::flags::AuthFlags;
@@ -19,18 +19,16 @@ type Read = fn(&[u8]) -> Result<JwtKeys, String>;
 
 impl Check {
     pub(super) fn claim_rules(&mut self, flags: &AuthFlags) -> ClaimRules {
-        if let Some(text) = of_nothing(&flags.permission_claim) {
-            self.mistake("--permission-claim", format!("`{text}` names no claim"));
-        }
         let word = &flags.permission;
         if word.is_empty() || !word.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\')) {
             let problem = format!("`{word}`; expected printable ASCII without spaces, `\"` and `\\`");
             self.mistake("--permission", problem);
         }
+        let permissions = self.take("--permission-claim", Permissions::parse(&flags.permission_claim, word));
         ClaimRules {
             issuer: given(&flags.jwt_issuer).map(str::to_owned),
             audience: given(&flags.jwt_audience).map(str::to_owned),
-            permissions: Permissions::new(names(&flags.permission_claim), word),
+            permissions: permissions.unwrap_or_default(),
             keeps_claims: given(&flags.policy_file).is_some(),
         }
     }
@@ -40,7 +38,7 @@ impl Check {
         let files: [(&str, &Option<String>, Read, u32); 3] = [
             ("--jwt-secret-file", &flags.jwt_secret_file, JwtKeys::from_secret, OPEN_TO_OTHERS),
             ("--jwt-public-key-file", &flags.jwt_public_key_file, JwtKeys::from_public_pem, WRITABLE_BY_OTHERS),
-            ("--jwks-file", &flags.jwks_file, JwtKeys::from_jwk_set, WRITABLE_BY_OTHERS),
+            ("--jwks-file", &flags.jwks_file, JwtKeys::from_jwk_file, WRITABLE_BY_OTHERS),
         ];
         let mut sources = Vec::new();
         for (flag, file, read, mode) in files {
@@ -51,7 +49,8 @@ impl Check {
         if given(&flags.jwks_ca_file).is_some() && given(&flags.jwks_url).is_none() {
             self.mistake("--jwks-ca-file", "given without --jwks-url");
         }
-        let set = given(&flags.jwks_url).map(|url| self.key_set(url, flags, rules));
+        let refresh = self.duration("--jwks-refresh", &flags.jwks_refresh, SHORTEST_REFRESH, DAY);
+        let set = given(&flags.jwks_url).map(|url| self.key_set(url, refresh, flags, rules));
         let is_discovery = set.as_ref().is_some_and(|set| set.as_ref().is_some_and(KeySet::is_discovery));
         sources.extend(set.map(|set| ("--jwks-url", set.map(KeySource::Url))));
         if let [(first, _), further @ ..] = &*sources {
@@ -76,8 +75,13 @@ impl Check {
         self.followed(flag, file, verifier, Unwise { mode, value: Verifier::warning }).map(KeySource::File)
     }
 
-    fn key_set(&mut self, url: &str, flags: &AuthFlags, rules: &ClaimRules) -> Option<KeySet> {
-        let refresh = self.duration("--jwks-refresh", &flags.jwks_refresh, SHORTEST_REFRESH, DAY);
+    fn key_set(
+        &mut self,
+        url: &str,
+        refresh: Option<Duration>,
+        flags: &AuthFlags,
+        rules: &ClaimRules,
+    ) -> Option<KeySet> {
         let ca_file = given(&flags.jwks_ca_file).map(Path::new);
         let url = self.take("--jwks-url", check_url(url));
         let tls = match (ca_file, Tls::trusting(ca_file)) {

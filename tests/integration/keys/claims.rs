@@ -96,6 +96,19 @@ async fn the_policy_reads_permissions_where_the_flags_say() {
         let run = lockside(&[&tried[..], &["--as", &subject, "force-release", &key]].concat()).await;
         assert_eq!(run.code, Some(code), "{word}: {}{}", run.stdout, run.stderr);
     }
+    for (claim, said, code) in [
+        ("https://a.test/roles,a.b", &["permission:team"][..], 0),
+        ("a.b", &["claim:a.b=team"], 0),
+        ("a.b", &["permission:team", "claim:a.b=other"], 0),
+        ("a.b", &["claim:permissions=team"], 77),
+        ("permissions", &["claim:a.b=team"], 77),
+        ("a..b", &["permission:team"], 64),
+    ] {
+        let said = said.iter().flat_map(|said| ["--as", said]).collect::<Vec<_>>();
+        let tried = ["policy", "test", "--policy-file", &policy, "--permission-claim", claim];
+        let run = lockside(&[&tried[..], &said, &["lock", &key]].concat()).await;
+        assert_eq!(run.code, Some(code), "{claim} {said:?}: {}{}", run.stdout, run.stderr);
+    }
 }
 
 #[tokio::test]

@@ -34,7 +34,9 @@ async fn the_document_names_the_keys_and_what_issuer_tokens_must_have() {
     for flags in [&[][..], &["--jwt-issuer", ISSUER]] {
         let sidecar = following(&issuer, DISCOVERY, flags).await;
         assert_eq!(status(&sidecar, &key.sign(&of(ISSUER))).await, 200);
-        for wrong in [of("https://issuer.test/other"), of(""), of("https://issuer.test/realm/"), claims()] {
+        let mut several = claims();
+        several["iss"] = json!([ISSUER]);
+        for wrong in [several, of("https://issuer.test/other"), of(""), of("https://issuer.test/realm/"), claims()] {
             assert_eq!(status(&sidecar, &key.sign(&wrong)).await, 401, "{wrong}");
         }
         assert!(!sidecar.log().contains("--jwt-issuer and --jwt-audience are not set"), "{}", sidecar.log());
@@ -54,6 +56,28 @@ async fn a_document_of_another_issuer_is_refused() {
         assert_eq!(status(&sidecar, &key.sign(&claims)).await, 503);
     }
     assert_eq!(issuer.fetches(KEYS), 0, "its keys are not asked for");
+
+    // Its name is told shortened, on one line; what is told changes with it.
+    let name = format!("a\n\u{1b}[31m{}", "x".repeat(100_000));
+    issuer.serve(DISCOVERY, Page::Json(json!({"issuer": name, "jwks_uri": issuer.url(KEYS)})));
+    let told = "`a\\n\\u{1b}[31mxxx";
+    eventually("the name", SOON, async || sidecar.ops("/readyz").await.text().contains(told)).await;
+    let readyz = sidecar.ops("/readyz").await.text().to_owned();
+    assert!(readyz.len() < 2000 && readyz.contains("x…`"), "{readyz}");
+    let log = sidecar.log();
+    assert_eq!(log.matches("cannot fetch the JWT keys").count(), 2, "{log}");
+}
+
+#[tokio::test]
+async fn a_document_that_names_another_issuer_is_followed_with_a_warning() {
+    let key = key();
+    let issuer = issuer(&key).await;
+    let sidecar = following(&issuer, DISCOVERY, &["--jwks-refresh=1s"]).await;
+    let other = "https://issuer.test/other";
+    issuer.serve(DISCOVERY, Page::Json(json!({"issuer": other, "jwks_uri": issuer.url(KEYS)})));
+    eventually("it is followed", SOON, async || status(&sidecar, &key.sign(&of(other))).await == 200).await;
+    assert_eq!(status(&sidecar, &key.sign(&of(ISSUER))).await, 401);
+    assert_eq!(sidecar.log().matches("the discovery document names another issuer").count(), 1, "{}", sidecar.log());
 }
 
 #[tokio::test]

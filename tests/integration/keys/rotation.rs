@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{SOON, claims, following, status, with_url};
 use crate::harness::issuer::{Issuer, KEYS, Key, Page, set};
-use crate::harness::jwt::Pair;
+use crate::harness::jwt::{self, Pair};
 use crate::harness::{Scratch, Sidecar, TestRedis, eventually, unique};
 
 fn key(name: &'static str) -> Key {
@@ -62,7 +62,8 @@ async fn an_unknown_key_is_fetched_at_once_and_at_most_once_in_five_seconds() {
     let mut longest = Duration::ZERO;
     while begun.elapsed() < Duration::from_secs(11) {
         let once = Instant::now();
-        assert_eq!(status(&sidecar, &of_stranger).await, 401);
+        let refused = status(&sidecar, &of_stranger).await;
+        assert!(matches!(refused, 401 | 503), "{refused}");
         longest = longest.max(once.elapsed());
         assert_eq!(status(&sidecar, &of_new).await, 200, "others are served as ever");
     }
@@ -94,11 +95,79 @@ async fn a_request_waits_two_seconds_for_an_unknown_key() {
         (status, begun.elapsed())
     });
     let waited = begun.elapsed();
-    assert_eq!(first, 401, "its key came too late");
+    assert_eq!(first, 503, "its key came too late");
     assert!((Duration::from_millis(1900)..Duration::from_millis(2900)).contains(&waited), "{waited:?}");
     assert!(second.0 == 200 && second.1 < Duration::from_secs(1), "others do not wait: {second:?}");
     eventually("it is known by now", SOON, async || status(&sidecar, &of_new).await == 200).await;
     assert_eq!(issuer.fetches(KEYS), 2);
+}
+
+#[tokio::test]
+async fn soon_after_a_fetch_a_token_of_an_unknown_key_is_503_and_its_key_is_fetched_all_the_same() {
+    let (old, new) = (key("old"), key("new"));
+    let (issuer, sidecar) = with_url(&set(&[&old]), &["--jwks-refresh=1h"]).await;
+    issuer.serve(KEYS, Page::Json(set(&[&old, &new])));
+    let of_new = new.sign(&claims());
+    let begun = Instant::now();
+    let answer = sidecar.call("GET", "/v1/locks").bearer(&of_new).send().await;
+    assert!(begun.elapsed() < Duration::from_secs(1), "it does not wait: {:?}", begun.elapsed());
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")), "{}", answer.text());
+    assert_eq!(answer.json()["code"], "keys-unavailable");
+    // No further request asks for it.
+    eventually("it is fetched", SOON, async || issuer.fetches(KEYS) == 2).await;
+    assert_eq!(status(&sidecar, &of_new).await, 200);
+}
+
+#[tokio::test]
+async fn a_cookie_of_a_known_key_does_not_hide_one_of_another_user_whose_key_is_unknown() {
+    let (old, new) = (key("old"), key("new"));
+    let (issuer, sidecar) = with_url(&set(&[&old]), &["--jwks-refresh=1h"]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    issuer.serve(KEYS, Page::Json(set(&[&old, &new])));
+    let (alice, bob) = (old.sign(&jwt::editor_claims("alice")), new.sign(&jwt::editor_claims("bob")));
+    let cookies = format!("refreshToken={alice}; refreshToken={bob}");
+    let answer = sidecar.call("GET", "/v1/locks").header("cookie", &cookies).send().await;
+    assert_eq!((answer.status, issuer.fetches(KEYS)), (401, 2), "{}", answer.text());
+    let many = vec![format!("refreshToken={alice}"); 9];
+    for (count, status) in [(8, 200), (9, 401)] {
+        let cookies = many[..count].join("; ");
+        assert_eq!(sidecar.call("GET", "/v1/locks").header("cookie", &cookies).send().await.status, status, "{count}");
+    }
+    // A cookie whose key is gone for good hinders no one.
+    let lost = key("lost").sign(&jwt::editor_claims("bob"));
+    let cookies = format!("refreshToken={lost}; refreshToken={alice}");
+    assert_eq!(sidecar.call("GET", "/v1/locks").header("cookie", &cookies).send().await.status, 200);
+}
+
+#[tokio::test]
+async fn one_stale_answer_ends_no_hold() {
+    let (old, new) = (key("old"), key("new"));
+    let (issuer, sidecar) = with_url(&set(&[&old, &new]), &["--jwks-refresh=1h"]).await;
+    let path = format!("/v1/locks/{}/hold", unique("stale"));
+    let of_new = new.sign(&claims());
+    let mut hold = sidecar.call("POST", &path).bearer(&of_new).json(&json!({"ttlMs": 1000})).open().await;
+    assert_eq!(hold.next().await.unwrap()["event"], "acquired");
+    issuer.serve(KEYS, Page::Json(set(&[&old])));
+    sidecar.signal("HUP");
+    eventually("the key is gone", SOON, async || status(&sidecar, &of_new).await == 503).await;
+    issuer.serve(KEYS, Page::Json(set(&[&old, &new])));
+    while status(&sidecar, &of_new).await != 200 {
+        assert_eq!(hold.next().await.unwrap()["event"], "renewed");
+    }
+    assert_eq!(issuer.fetches(KEYS), 3);
+    assert_eq!(hold.next().await.unwrap()["event"], "renewed");
+
+    // Two answers without it do.
+    issuer.serve(KEYS, Page::Json(set(&[&old])));
+    sidecar.signal("HUP");
+    let lost = loop {
+        let line = hold.next().await.unwrap();
+        if line["event"] != "renewed" {
+            break line;
+        }
+    };
+    assert_eq!((&lost["event"], &lost["reason"]), (&json!("lost"), &json!("unauthorized")), "{lost}");
+    assert_eq!(issuer.fetches(KEYS), 5);
 }
 
 #[tokio::test]

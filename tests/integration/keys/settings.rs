@@ -31,6 +31,12 @@ async fn keys_come_from_one_place() {
     refused(&["--jwks-file", &set, "--jwks-url", url], &["--jwks-file: given together with --jwks-url"]).await;
     let long = scratch.file("long", format!("{{\"keys\":[]{}}}", " ".repeat(64 * 1024)));
     refused(&["--jwks-file", &long], &["is longer than 65536 bytes"]).await;
+    let private = scratch.file(
+        "private",
+        "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\
+        \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\",\"d\":\"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A\"}]}",
+    );
+    refused(&["--jwks-file", &private], &["--jwks-file: `", "holds a private key"]).await;
     refused(&["--jwks-file", "/nowhere/keys"], &["--jwks-file: cannot read `/nowhere/keys`"]).await;
 }
 
@@ -49,6 +55,13 @@ async fn a_url_is_https_or_of_loopback() {
     let run = lockside(&["serve", "--jwks-url", "https://user:hidden@issuer.test/keys"]).await;
     assert!(!run.stderr.contains("hidden"), "{}", run.stderr);
     let ok = "http://127.0.0.1:1/keys";
+    let leaky = ["http://u:hidden@issuer.test/", "http://issuer.test/?c=hidden", "https://u:hidden@a:port/", "hidden"];
+    for url in leaky {
+        let run = lockside(&["serve", "--jwks-url", url]).await;
+        assert_eq!(run.code, Some(64), "{url}");
+        assert!(run.stderr.contains("--jwks-url: ") && !run.stderr.contains("hidden"), "{}", run.stderr);
+    }
+    refused(&["--jwks-refresh", "x"], &["--jwks-refresh: `x`"]).await;
     for refresh in ["999ms", "25h", "x"] {
         refused(&["--jwks-url", ok, "--jwks-refresh", refresh], &["--jwks-refresh: "]).await;
     }
@@ -68,6 +81,8 @@ async fn words_and_names_are_checked() {
         ("--cookie-name", "a=b"),
         ("--cookie-name", "a\"b"),
         ("--permission-claim", ","),
+        ("--permission-claim", "a..b"),
+        ("--permission-claim", ".a"),
     ] {
         refused(&[flag, wrong], &[&format!("{flag}: `{wrong}`")]).await;
     }

@@ -77,6 +77,15 @@ async fn keys_of_no_use_are_skipped_and_key_limits_hold() {
     all["keys"].as_array_mut().unwrap().extend(others);
     let (issuer, sidecar) = with_url(&all, &[]).await;
     assert_eq!(status(&sidecar, &key.sign(&claims())).await, 200);
-    assert!(sidecar.log().contains("\"keys\":1"), "{}", sidecar.log());
+    let log = sidecar.log();
+    assert!(log.contains("\"keys\":1") && log.contains("\"skipped\":5"), "{log}");
+    assert!(!log.contains("private key"), "{log}");
     assert_eq!(issuer.fetches(KEYS), 1);
+
+    let mut private = key.public();
+    private["d"] = "AAAA".into();
+    issuer.serve(KEYS, Page::Json(json!({"keys": [private]})));
+    sidecar.signal("HUP");
+    eventually("a warning", SOON, async || sidecar.log().contains("the set holds a private key")).await;
+    assert_eq!(status(&sidecar, &key.sign(&claims())).await, 200);
 }

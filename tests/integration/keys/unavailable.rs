@@ -50,6 +50,10 @@ async fn a_jwt_is_503_in_every_api_until_the_keys_are_there() {
     let reply = grpc.call_with("TryLockAlpha1", &lock, &[("authorization", &bearer)]).await;
     assert_eq!(reply.status().0, 14, "UNAVAILABLE: {:?}", reply.status());
 
+    // What is no JWT needs no key to be refused.
+    assert_eq!(status(&sidecar, "garbage").await, 401);
+    assert_eq!(sidecar.call("GET", "/v1/locks").cookie("garbage").send().await.status, 401);
+
     // Callers whose credentials need no key are served.
     assert_eq!(status(&sidecar, API_TOKEN).await, 200);
     let path = format!("/v1/locks/{}", unique("k"));

@@ -70,6 +70,8 @@ async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
     // It leads an election and has a watcher until it loses its Redis.
     let alone = Sidecar::start(&lost_redis, &["--elect", "jobs", "--elect-ttl", "1s"]).await;
     let _watched = alone.call("GET", "/v1/locks/watched/events").open().await;
+    // No issuer is there.
+    let keyless = Sidecar::start(&redis, &["--jwks-url", "http://127.0.0.1:1/keys"]).await;
     let evicting = Sidecar::spawn(&["--redis-url".to_owned(), evicting_redis.url()]);
     let mut cluster = Cluster::start(&[]);
     let partly = Sidecar::start_at(&cluster.url(), &[]).await;
@@ -84,6 +86,7 @@ async fn every_rule_and_every_panel_tells_of_sidecars_in_trouble() {
         ("alone", &alone),
         ("evicting", &evicting),
         ("partly", &partly),
+        ("keyless", &keyless),
     ];
     let prometheus = Prometheus::start(&jobs).await;
     pile_up(&working, &waiting).await;
