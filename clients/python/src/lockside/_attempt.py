@@ -111,12 +111,15 @@ class Attempt:
         self._name = uuid.uuid4().hex
         self._connection: Optional[Connection] = None
         self._is_given_up = False
+        # Whether a sending was broken off: the sidecar rolls back what it told of.
+        self._is_broken_off = False
 
     def give_up(self) -> None:
         """Breaks off what is being sent, from another thread."""
         self._is_given_up = True
         connection = self._connection
         if connection is not None:
+            self._is_broken_off = True
             connection.shut()
 
     def acquire(self, sleep: Callable[[float], object]) -> Grant:
@@ -241,7 +244,7 @@ class Attempt:
         """Releases them by their tokens."""
         method, path, content = self._order.release(leases, rests)
         until, keys = now() + within, [lease.key for lease in leases]
-        was_sent = was_answered = False
+        was_sent = was_answered = self._is_broken_off
         lost: Tuple[str, ...] = ()
         while True:
             connection, problem = Connection(self._sidecar.address), None
@@ -263,7 +266,7 @@ class Attempt:
             if status == 204:
                 return Released(True, lost)
             ended = _ended(keys, status, problem)
-            # What an earlier request did is not a loss. Without an answer it did all that, or nothing.
+            # What an earlier request of ours did is not a loss. A release without an answer did all that, or nothing.
             if not was_asked or (status == 410 and not was_answered and len(ended) < len(keys)):
                 lost += ended
             if status == 410:
