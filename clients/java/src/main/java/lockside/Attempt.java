@@ -3,6 +3,7 @@ package lockside;
 import java.io.IOException;
 import java.net.ConnectException;
 import java.net.SocketTimeoutException;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -19,11 +20,13 @@ final class Attempt {
         }
     }
 
-    /** What a request to release came to. */
-    enum Released {
-        YES,
-        ENDED_BEFORE,
-        NOT_CONFIRMED
+    /**
+     * What a release came to.
+     *
+     * @param lost the keys whose leases had ended before
+     */
+    record Released(boolean isConfirmed, List<String> lost) {
+        static final Released NOT = new Released(false, List.of());
     }
 
     /** The caller no longer wants the lock. */
@@ -43,6 +46,8 @@ final class Attempt {
     private final Claim claim;
     private volatile Exchange sending;
     private volatile boolean isGivenUp;
+    /** Whether a sending was broken off: the sidecar rolls back what it told of. */
+    private volatile boolean isBrokenOff;
 
     Attempt(Sidecar sidecar, Order order) {
         this.sidecar = sidecar;
@@ -59,6 +64,7 @@ final class Attempt {
         isGivenUp = true;
         Exchange broken = sending;
         if (broken != null) {
+            isBrokenOff = true;
             broken.shut();
         }
     }
@@ -194,7 +200,7 @@ final class Attempt {
             quiet = soon(silence, until);
             switch (line.kind()) {
                 case "acquired" -> {
-                    Grant grant = new Grant(claim.leases(line), exchange);
+                    Grant grant = new Grant(granted(line, silence), exchange);
                     if (Clock.now() < grant.validUntil()) {
                         return grant;
                     }
@@ -218,15 +224,41 @@ final class Attempt {
         return Math.min(Clock.now() + silence, until);
     }
 
+    /** The leases, which are of the keys that were asked for. Closing the connection releases what else it may hold. */
+    private List<Lease> granted(Exchange.Line line, long silence) {
+        List<Lease> leases = List.of();
+        try {
+            leases = claim.leases(line);
+        } catch (IOException noLease) {
+            // It grants nothing that is known.
+        }
+        if (sorted(Claim.keysOf(leases)).equals(sorted(claim.keys()))) {
+            return leases;
+        }
+        if (!leases.isEmpty()) {
+            release(leases, silence, false);
+        }
+        String message = "`" + order.key() + "`: the answer grants other keys than were asked for; does the URL name lockside's API?";
+        throw new RefusedException(message, null, Problem.of(order.key(), null, Outcome.NOT_APPLIED));
+    }
+
+    private static List<String> sorted(List<String> keys) {
+        return keys.stream().sorted().toList();
+    }
+
     /** Releases leases by their tokens, and leaves the rest that the terms say if it rests. */
     Released release(List<Lease> leases, long within, boolean rests) {
         Claim.Request request = claim.release(leases, rests);
         long until = Clock.now() + within;
-        boolean wasSent = false;
+        List<String> keys = Claim.keysOf(leases);
+        List<String> lost = new ArrayList<>();
+        boolean wasSent = isBrokenOff;
+        boolean wasAnswered = isBrokenOff;
         while (true) {
             boolean wasAsked = wasSent;
             Exchange exchange = new Exchange(sidecar.address());
             int status = 0;
+            List<String> ended = List.of();
             try {
                 exchange.open(until);
                 wasSent = true;
@@ -235,26 +267,39 @@ final class Attempt {
                     headers.put("Content-Type", "application/json");
                 }
                 exchange.send(request.method(), request.path(), headers, request.content(), until);
-                status = exchange.head(until).status();
+                int answered = exchange.head(until).status();
+                if (answered == 410 || answered == 504) {
+                    ended = ended(keys, answered, exchange.rest(until));
+                }
+                status = answered;
             } catch (ConnectException nothingListens) {
-                return Released.NOT_CONFIRMED;
+                return new Released(false, lost);
             } catch (IOException noAnswer) {
                 // Asked for again.
             } finally {
                 exchange.close();
             }
-            if (status == 204) {
-                return Released.YES;
+            // What an earlier request of ours did is not a loss. A release without an answer did all that, or nothing.
+            if (!wasAsked || status == 410 && !wasAnswered && ended.size() < keys.size()) {
+                lost.addAll(ended);
             }
-            if (status == 410) {
-                // What a request without an answer did is not a loss.
-                return wasAsked ? Released.YES : Released.ENDED_BEFORE;
+            if (status == 204 || status == 410) {
+                return new Released(true, lost);
             }
+            wasAnswered |= status != 0;
             if (status >= 400 && status < 500 || until - Clock.now() < 2 * PAUSE) {
-                return Released.NOT_CONFIRMED;
+                return new Released(false, lost);
             }
             sleep(PAUSE);
         }
+    }
+
+    /** The keys that an answer to a release says had ended: of one key without saying its name. */
+    private static List<String> ended(List<String> keys, int status, String text) {
+        if (Problem.view(text).get("lost") instanceof List<?> said) {
+            return keys.stream().filter(said::contains).toList();
+        }
+        return status == 410 ? keys : List.of();
     }
 
     /** Releases what was granted, and is not wanted. */
