@@ -1,9 +1,7 @@
 package lockside;
 
 import java.io.IOException;
-import java.net.ConnectException;
 import java.net.SocketTimeoutException;
-import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -248,72 +246,13 @@ final class Attempt {
 
     /** Releases leases by their tokens, and leaves the rest that the terms say if it rests. */
     Released release(List<Lease> leases, long within, boolean rests) {
-        Claim.Request request = claim.release(leases, rests);
-        long until = Clock.now() + within;
-        List<String> keys = Claim.keysOf(leases);
-        List<String> lost = new ArrayList<>();
-        boolean wasSent = isBrokenOff;
-        boolean wasAnswered = isBrokenOff;
-        while (true) {
-            boolean wasAsked = wasSent;
-            Exchange exchange = new Exchange(sidecar.address());
-            int status = 0;
-            List<String> ended = List.of();
-            try {
-                exchange.open(until);
-                wasSent = true;
-                Map<String, String> headers = new HashMap<>(sidecar.headers());
-                if (request.content() != null) {
-                    headers.put("Content-Type", "application/json");
-                }
-                exchange.send(request.method(), request.path(), headers, request.content(), until);
-                int answered = exchange.head(until).status();
-                if (answered == 410 || answered == 504) {
-                    ended = ended(keys, answered, exchange.rest(until));
-                }
-                status = answered;
-            } catch (ConnectException nothingListens) {
-                return new Released(false, lost);
-            } catch (IOException noAnswer) {
-                // Asked for again.
-            } finally {
-                exchange.close();
-            }
-            // What an earlier request of ours did is not a loss. A release without an answer did all that, or nothing.
-            if (!wasAsked || status == 410 && !wasAnswered && ended.size() < keys.size()) {
-                lost.addAll(ended);
-            }
-            if (status == 204 || status == 410) {
-                return new Released(true, lost);
-            }
-            wasAnswered |= status != 0;
-            if (status >= 400 && status < 500 || until - Clock.now() < 2 * PAUSE) {
-                return new Released(false, lost);
-            }
-            sleep(PAUSE);
-        }
-    }
-
-    /** The keys that an answer to a release says had ended: of one key without saying its name. */
-    private static List<String> ended(List<String> keys, int status, String text) {
-        if (Problem.view(text).get("lost") instanceof List<?> said) {
-            return keys.stream().filter(said::contains).toList();
-        }
-        return status == 410 ? keys : List.of();
+        return new Release(sidecar, claim.release(leases, rests), Claim.keysOf(leases)).send(within, isBrokenOff);
     }
 
     /** Releases what was granted, and is not wanted. */
     void giveBack(Grant grant, long within) {
         release(grant.leases(), within, false);
         grant.exchange().close();
-    }
-
-    private static void sleep(long nanos) {
-        try {
-            Thread.sleep(nanos / MILLISECOND);
-        } catch (InterruptedException ignored) {
-            // The session's thread is the client's own.
-        }
     }
 
     private static Object json(String text) {
