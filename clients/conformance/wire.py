@@ -9,10 +9,11 @@ LATE = 1.5
 
 
 class Wire:
-    """`fault(number, request)` says for each connection what becomes of it: None, "swallow", "late" or "dribble"."""
+    """`fault(number, request)` says for each connection what becomes of it: None, "drop", "swallow", "late" or "dribble". `edit`
+    changes what the sidecar says, to as many bytes; `port` may change: later connections go there."""
 
-    def __init__(self, port: int, fault=lambda number, head: None):
-        self.port, self.fault = port, fault
+    def __init__(self, port: int, fault=lambda number, head: None, edit=None):
+        self.port, self.fault, self.edit = port, fault, edit
         self.heads: list = []
         self.open: list = []
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -39,6 +40,10 @@ class Wire:
             head += part
         self.heads.append(head.decode())
         fault = self.fault(number, head.decode())
+        if fault == "drop":
+            # The request is lost on its way.
+            reset(client)
+            return
         try:
             server = socket.create_connection(("127.0.0.1", self.port))
         except OSError:
@@ -57,7 +62,7 @@ class Wire:
         if fault == "late":
             server.recv(1, socket.MSG_PEEK)
             time.sleep(LATE)
-        pump(server, client, slowly=fault == "dribble")
+        pump(server, client, slowly=fault == "dribble", edit=self.edit)
 
     def cut(self):
         """Ends all connections of this moment at both ends, as a network does that resets them."""
@@ -81,13 +86,13 @@ class Wire:
         return values
 
 
-def pump(source, sink, slowly: bool = False):
+def pump(source, sink, slowly: bool = False, edit=None):
     try:
         while True:
             data = source.recv(1 if slowly else 65536)
             if not data:
                 break
-            sink.sendall(data)
+            sink.sendall(edit(data) if edit else data)
             if slowly:
                 time.sleep(0.001)
     except OSError:

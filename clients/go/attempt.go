@@ -69,6 +69,8 @@ type attempt struct {
 	order   order
 	claim   claim
 	name    string
+	// A repetition was broken off by the release: the sidecar rolls back what it told of.
+	isBrokenOff bool
 }
 
 func newAttempt(sidecar *sidecar, order order) (*attempt, error) {
@@ -76,7 +78,7 @@ func newAttempt(sidecar *sidecar, order order) (*attempt, error) {
 	if _, err := rand.Read(name[:]); err != nil {
 		return nil, err
 	}
-	return &attempt{sidecar, order, order.claim(), hex.EncodeToString(name[:])}, nil
+	return &attempt{sidecar: sidecar, order: order, claim: order.claim(), name: hex.EncodeToString(name[:])}, nil
 }
 
 // acquire sends the attempt until it is granted, refused, or its time has passed.
@@ -208,6 +210,9 @@ func (a *attempt) listen(exchange *exchange, silence time.Duration, until moment
 		switch said.Event {
 		case "acquired":
 			granted := &grant{a.claim.leases(&said, text.since), exchange}
+			if !areOf(granted.leases, a.claim.keys()) {
+				return nil, a.refuse(granted.leases)
+			}
 			if granted.validUntil().left() > 0 {
 				return granted, nil
 			}
@@ -225,6 +230,14 @@ func (a *attempt) listen(exchange *exchange, silence time.Duration, until moment
 			a.claim.waits(&said)
 		}
 	}
+}
+
+// refuse releases leases of other keys than were asked for. Closing the connection releases what else it may hold.
+func (a *attempt) refuse(leases []lease) error {
+	if len(leases) > 0 {
+		a.release(leases, false, min(longestRelease, a.sidecar.timeout))
+	}
+	return &RefusedError{a.failure(nil, "the answer grants other keys than were asked for; does the URL name lockside's API?")}
 }
 
 func (a *attempt) failure(cause error, format string, arguments ...any) Failure {

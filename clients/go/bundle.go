@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"unicode/utf8"
 )
 
 // A BundleKey is a key of a [Bundle]. Shared and Limit are for this key alone, as [WithShared] and [WithLimit] are for a lock.
@@ -80,6 +81,10 @@ func (c *Client) bundleOrder(keys []BundleKey, options []Option) (order, error) 
 		sharing := sharing{each.Shared || each.Limit != 0, each.Limit}
 		if each.Key == "" {
 			return order{}, errors.New("a key is empty")
+		}
+		if !utf8.ValidString(each.Key) {
+			// JSON would have another key in its place.
+			return order{key: each.Key}, fmt.Errorf("the key %q is not UTF-8", each.Key)
 		}
 		if each.Limit < 0 || each.Limit > mostSharers {
 			return order{key: each.Key}, fmt.Errorf("limit: expected 1 to %d, not %d", mostSharers, each.Limit)

@@ -204,3 +204,12 @@ func TestAFakeRefusesAKeyTwiceAndFailsAsItIsTold(t *testing.T) {
 	}
 	acquiredAll(t, fake.Client, Keys("x"))
 }
+
+func TestAKeyThatIsNotUTF8IsRefused(t *testing.T) {
+	key := "a\xff"
+	_, err := aClient(t).TryBundle(background, Keys("b", key))
+	var refusal *RefusedError
+	if !errors.As(err, &refusal) || !strings.Contains(err.Error(), "is not UTF-8") {
+		t.Fatalf("expected a refusal, and got: %v", err)
+	}
+}

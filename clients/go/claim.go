@@ -3,6 +3,7 @@ package lockside
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // A claim is what an order asks for: one key, or the keys of a bundle.
@@ -13,6 +14,8 @@ type claim interface {
 	describe(body *acquireBody)
 	// leases are what a line grants that was written since then.
 	leases(said *event, since moment) []lease
+	// keys are those that are asked for.
+	keys() []string
 	// release is the request that releases them, and leaves the rest that the terms say if it rests.
 	release(leases []lease, rests bool) (method, path string, content []byte)
 	shares(key string) bool
@@ -66,6 +69,8 @@ func (c oneKey) leases(said *event, since moment) []lease {
 	return []lease{view.lease(since.after(milliseconds(said.ValidForMs)))}
 }
 
+func (c oneKey) keys() []string { return []string{c.order.key} }
+
 func (c oneKey) release(leases []lease, rests bool) (method, path string, content []byte) {
 	query := ""
 	if rests {
@@ -104,6 +109,13 @@ func (severalKeys) leases(said *event, since moment) (granted []lease) {
 	return granted
 }
 
+func (c severalKeys) keys() (keys []string) {
+	for _, leg := range c.order.legs {
+		keys = append(keys, leg.key)
+	}
+	return keys
+}
+
 func (c severalKeys) release(leases []lease, _ bool) (method, path string, content []byte) {
 	type tokenBody struct {
 		Key   string `json:"key"`
@@ -134,6 +146,26 @@ func (c severalKeys) waits(said *event) {
 	if c.order.onBundleWait != nil {
 		c.order.onBundleWait(said.Key, said.Position, said.Holder.holder())
 	}
+}
+
+func keysOf(leases []lease) (keys []string) {
+	for _, lease := range leases {
+		keys = append(keys, lease.key)
+	}
+	return keys
+}
+
+// without are the leases of the other keys.
+func without(leases []lease, key string) []lease {
+	return slices.DeleteFunc(slices.Clone(leases), func(lease lease) bool { return lease.key == key })
+}
+
+// areOf tells whether the leases are of these keys and no other.
+func areOf(leases []lease, keys []string) bool {
+	granted, asked := keysOf(leases), slices.Clone(keys)
+	slices.Sort(granted)
+	slices.Sort(asked)
+	return slices.Equal(granted, asked)
 }
 
 // tokenOf is the token of a key; 0 without one.

@@ -90,7 +90,7 @@ func (s *session) hear(exchange *exchange, said event, since moment, err error) 
 		s.leaveBy = since.after(grace - min(grace/10, time.Second))
 		s.takeUp()
 	case "lost":
-		s.lose(said.Reason, said.Key)
+		s.hearLoss(said.Reason, said.Key)
 	case "released":
 		s.lose(Released, said.Key)
 	}
@@ -113,6 +113,7 @@ func (s *session) takeUpAgain() {
 		s.mu.Lock()
 		s.isTakingUp = s.state == held && (s.exchange == nil || s.leaveBy < never)
 		s.isSent = s.isTakingUp
+		s.isRepeated = s.isRepeated || s.isSent
 		isTakingUp, until := s.isTakingUp, s.end()
 		s.mu.Unlock()
 		if !isTakingUp {
@@ -153,10 +154,10 @@ func (s *session) settle(granted *grant, err error) (unwanted *grant) {
 		// Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
 		isAmongOthers := s.attempt.claim.shares(other.Key) && other.Mode == Shared
 		if !isAmongOthers && (other.Holder == nil || other.Holder.Token != tokenOf(s.leases, other.Key)) {
-			s.lose(Superseded, other.Key)
+			s.loseWith(Superseded, other.Key)
 		} else if s.exchange == nil && (isAmongOthers || s.order.terms.outlast()) {
 			// The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
-			s.lose(Expired, other.Key)
+			s.loseWith(Expired, other.Key)
 		}
 	case errors.As(err, &refused):
 		if s.exchange == nil && (refused.Status == 401 || refused.Status == 403) {

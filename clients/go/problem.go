@@ -69,6 +69,8 @@ type problem struct {
 	SharedBy  int         `json:"sharedBy"`
 	// Of several keys the one that is in the way.
 	Key string `json:"key"`
+	// Of several leases those that had ended.
+	Lost []string `json:"lost"`
 }
 
 func (p *problem) failure(key string, retryAfter string) error {

@@ -58,6 +58,8 @@ type session struct {
 	isTakingUp         bool
 	// A repetition is on its way.
 	isSent bool
+	// The hold of this connection was repeated, which may have superseded it.
+	isRepeated bool
 	// The sidecar says that the lock is another connection's, and the repetition is to tell whether that one is ours.
 	isInDoubt bool
 	hasLeft   bool
@@ -139,6 +141,7 @@ func (s *session) doRelease() error {
 	wasLost := s.state == over
 	if !wasLost {
 		s.state = releasing
+		s.attempt.isBrokenOff = s.isSent
 	}
 	s.mu.Unlock()
 	// The work stops before another owner has the key.
@@ -146,22 +149,25 @@ func (s *session) doRelease() error {
 	// A hold that is just being taken up again would be a new lease after the release.
 	s.stopKeeping()
 	outcome := s.attempt.release(s.leases, true, min(longestRelease, s.sidecar.timeout))
-	if outcome == gone {
+	if len(outcome.lost) > 0 {
 		s.hearOut()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.state = over
 	s.leave()
-	if s.reason == "" && outcome == gone {
+	if s.reason == "" && len(outcome.lost) > 0 {
 		s.reason = Expired
+		if len(outcome.lost) < len(s.leases) {
+			s.lostKey = outcome.lost[0]
+		}
 	} else if s.reason == "" {
 		s.reason = Released
 	}
 	if wasLost || s.reason != Released {
 		return s.loss()
 	}
-	if outcome == unconfirmed {
+	if !outcome.isConfirmed {
 		failure := s.attempt.failure(nil, "the release is not confirmed; the lock ends with its lease at the latest")
 		failure.Outcome = Unknown
 		return &UnknownOutcomeError{failure}
@@ -202,6 +208,7 @@ func (s *session) take(granted *grant) {
 	s.validUntil, s.leaveBy = granted.validUntil(), never
 	s.heardAt = now()
 	s.renewedAt = s.heardAt
+	s.isRepeated = false
 	s.plan()
 	go s.listen(s.exchange, s.heard)
 }
@@ -241,11 +248,27 @@ func (s *session) why() Reason {
 	return Expired
 }
 
-// lose ends it, by the loss of this key where that is known.
-func (s *session) lose(reason Reason, key string) {
-	if s.state == releasing && s.reason == "" && reason != Released {
+// hearLoss hears the sidecar tell of a loss. Where it comes during a release that says why, unless a repetition of ours
+// superseded it: then the answer to the release decides.
+func (s *session) hearLoss(reason Reason, key string) {
+	isByUs := reason == Superseded && s.isRepeated
+	if s.state == releasing && s.reason == "" && !isByUs {
 		s.reason, s.lostKey = reason, key
 	}
+	s.lose(reason, key)
+}
+
+// loseWith ends it by the loss of this key, which a repetition found: no sidecar releases the others at once.
+func (s *session) loseWith(reason Reason, key string) {
+	wasHeld := s.state == held
+	s.lose(reason, key)
+	if others := without(s.leases, key); wasHeld && len(others) > 0 {
+		go s.attempt.release(others, false, min(longestRelease, s.sidecar.timeout))
+	}
+}
+
+// lose ends it, by the loss of this key where that is known.
+func (s *session) lose(reason Reason, key string) {
 	if s.state != held {
 		return
 	}

@@ -3,8 +3,8 @@
 import importlib
 
 TOPICS = (
-    "streams", "watching", "exclusion", "plain", "waiting", "sharing", "bundles", "bundle_loss", "loss", "terms", "elections",
-    "restart", "outcome", "process", "transport",
+    "streams", "watching", "exclusion", "plain", "waiting", "sharing", "bundles", "bundle_loss", "bundle_answers", "loss", "terms",
+    "elections", "restart", "outcome", "process", "transport",
 )
 
 BEHAVIOURS: list = []

@@ -54,6 +54,12 @@ export interface Grant {
   readonly exchange: Exchange;
 }
 
+/** What a release came to; `lost` are the keys whose leases had ended before. */
+export interface Released {
+  readonly isConfirmed: boolean;
+  readonly lost: readonly string[];
+}
+
 /** The caller no longer wants the lock. */
 export class GivenUp extends Error {}
 
@@ -61,6 +67,9 @@ export class Attempt {
   readonly #name = randomUUID();
   readonly claim: Claim;
   readonly #giveUp = new AbortController();
+  #isSending = false;
+  /** Whether a sending was broken off: the sidecar rolls back what it told of. */
+  #isBrokenOff = false;
 
   constructor(
     private readonly sidecar: Sidecar,
@@ -71,6 +80,7 @@ export class Attempt {
 
   /** Breaks off what is being sent. */
   giveUp(): void {
+    this.#isBrokenOff ||= this.#isSending;
     this.#giveUp.abort(new GivenUp());
   }
 
@@ -125,6 +135,7 @@ export class Attempt {
     const exchange = new Exchange(this.sidecar.address, "POST", `${this.claim.path}/hold`, headers, content);
     const giveUp = () => exchange.destroy();
     this.#giveUp.signal.addEventListener("abort", giveUp);
+    this.#isSending = true;
     try {
       return await this.#listen(exchange, silenceMs);
     } catch (error) {
@@ -132,36 +143,61 @@ export class Attempt {
       this.#giveUp.signal.throwIfAborted();
       throw explained(error, exchange, this.sidecar, key);
     } finally {
+      this.#isSending = false;
       this.#giveUp.signal.removeEventListener("abort", giveUp);
     }
   }
 
-  /** Releases them by their tokens. True: all are released. False: one had ended. Undefined: not confirmed. */
-  async release(leases: readonly Lease[], withinMs: number, rests = false): Promise<boolean | undefined> {
+  /** Releases them by their tokens. */
+  async release(leases: readonly Lease[], withinMs: number, rests = false): Promise<Released> {
     const { method, path, content } = this.claim.release(leases, rests);
     const type = content === undefined ? {} : { "Content-Type": "application/json" };
     const until = now() + withinMs;
-    let wasSent = false;
+    const keys = leases.map(({ key }) => key);
+    const lost: string[] = [];
+    let [wasSent, wasAnswered] = [this.#isBrokenOff, this.#isBrokenOff];
     for (;;) {
       let exchange: Exchange | undefined;
       let status = 0;
+      let ended: string[] = [];
       const wasAsked = wasSent;
       try {
         const headers = { ...(await credentialOf(this.sidecar, this.order.key)), ...type };
         exchange = new Exchange(this.sidecar.address, method, path, headers, content);
-        status = (await exchange.head(until - now())).statusCode ?? 0;
+        const answered = (await exchange.head(until - now())).statusCode ?? 0;
+        if (answered === 410 || answered === 504) ended = endedOf(keys, answered, await exchange.text(until - now()));
+        status = answered;
       } catch {
-        if (!exchange?.isConnected) return undefined;
+        if (!exchange?.isConnected) return { isConfirmed: false, lost };
       } finally {
         exchange?.destroy();
       }
       wasSent = true;
-      if (status === 204) return true;
-      // What a request without an answer did is not a loss.
-      if (status === 410) return wasAsked;
-      if ((status >= 400 && status < 500) || until - now() < 2 * PAUSE) return undefined;
+      if (status === 204) return { isConfirmed: true, lost };
+      // What an earlier request of ours did is not a loss. A release without an answer did all that, or nothing.
+      if (!wasAsked || (status === 410 && !wasAnswered && ended.length < keys.length)) lost.push(...ended);
+      if (status === 410) return { isConfirmed: true, lost };
+      wasAnswered ||= status !== 0;
+      if ((status >= 400 && status < 500) || until - now() < 2 * PAUSE) return { isConfirmed: false, lost };
       await sleep(PAUSE);
     }
+  }
+
+  /** The leases, which are of the keys that were asked for. Closing the connection releases what else it may hold. */
+  async #granted(event: Record<string, unknown>, since: number, silenceMs: number): Promise<Lease[]> {
+    const { key } = this.order;
+    let leases: Lease[] = [];
+    try {
+      leases = this.claim.granted(event, since);
+    } catch {
+      // It has no leases.
+    }
+    const granted = leases.map((lease) => lease.key).sort();
+    const asked = [...this.claim.keys].sort();
+    if (granted.length === asked.length && granted.every((each, at) => each === asked[at])) return leases;
+    if (leases.length > 0) await this.release(leases, silenceMs);
+    const message = `\`${key}\`: the answer grants other keys than were asked for; does the URL name lockside's API?`;
+    throw new Refused(message, { key });
   }
 
   async #listen(exchange: Exchange, silenceMs: number): Promise<Grant> {
@@ -175,7 +211,7 @@ export class Attempt {
     for (;;) {
       const { event, since } = await exchange.line(silenceMs);
       if (event["event"] === "acquired") {
-        const leases = this.claim.granted(event, since);
+        const leases = await this.#granted(event, since, silenceMs);
         const validUntil = Math.min(...leases.map((lease) => lease.validUntil));
         if (now() < validUntil) return { leases, validUntil, exchange };
         await this.release(leases, silenceMs);
@@ -185,4 +221,11 @@ export class Attempt {
       if (event["event"] === "waiting") this.claim.waits(event);
     }
   }
+}
+
+/** The keys that an answer to a release says had ended: of one key without saying its name. */
+function endedOf(keys: readonly string[], status: number, text: string): string[] {
+  const said = (objectIn(text) as { lost?: unknown }).lost;
+  if (Array.isArray(said)) return keys.filter((key) => said.includes(key));
+  return status === 410 ? [...keys] : [];
 }

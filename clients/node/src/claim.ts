@@ -30,6 +30,8 @@ export interface Claim {
   readonly path: string;
   /** What an acquire says beside the owner and the times. */
   readonly fields: object;
+  /** The keys that are asked for. */
+  readonly keys: readonly string[];
   /** What a line grants that was written after `since`. */
   granted(event: Said, since: number): Lease[];
   /** The request that releases them; `rests`: and leaves the rest that the terms say. */
@@ -64,6 +66,10 @@ class OneKey implements Claim {
     this.path = `/v1/locks/${segmentOf(order.key)}`;
   }
 
+  get keys(): readonly string[] {
+    return [this.order.key];
+  }
+
   get fields(): object {
     return { ...fieldsOfSharing(this.order.sharing), ...fieldsOf(this.order.terms) };
   }
@@ -91,6 +97,10 @@ class SeveralKeys implements Claim {
   readonly path = "/v1/bundles";
 
   constructor(private readonly legs: Legs) {}
+
+  get keys(): readonly string[] {
+    return this.legs.keys.map(({ key }) => key);
+  }
 
   get fields(): object {
     return { keys: this.legs.keys.map(({ key, sharing }) => ({ key, ...fieldsOfSharing(sharing) })) };

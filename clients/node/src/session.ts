@@ -49,6 +49,8 @@ export class Session implements SessionLike {
   #heardAt = 0;
   #renewedAt = 0;
   #isTakingUp = false;
+  /** Whether the hold of this connection was repeated, which may have superseded it. */
+  #isRepeated = false;
   #released: Promise<boolean> | undefined;
 
   constructor(
@@ -113,9 +115,13 @@ export class Session implements SessionLike {
     const released = await this.#attempt.release(this.leases, within, true);
     this.#state = "over";
     this.#leave();
-    this.reason ??= released === false ? "expired" : "released";
+    if (this.reason === undefined) {
+      const [first] = released.lost;
+      this.reason = first === undefined ? "released" : "expired";
+      if (released.lost.length < this.leases.length) this.lostKey = first;
+    }
     if (wasLost || this.reason !== "released") throw this.#loss();
-    return released === true;
+    return released.isConfirmed;
   }
 
   /** Hears this connection for as long as it is the one that holds the lock. */
@@ -155,7 +161,7 @@ export class Session implements SessionLike {
           this.#exchange?.destroy();
           this.#exchange = undefined;
         } else {
-          this.#lose(said.reason, said.key);
+          this.#hearLoss(said.reason, said.key);
         }
         break;
       case "released":
@@ -170,6 +176,7 @@ export class Session implements SessionLike {
     this.#validUntil = validUntil;
     this.#leaveBy = Infinity;
     this.#heardAt = this.#renewedAt = now();
+    this.#isRepeated = false;
     exchange.unref();
     old?.destroy();
     this.#plan();
@@ -181,6 +188,7 @@ export class Session implements SessionLike {
     if (this.#isTakingUp) return;
     this.#isTakingUp = true;
     while (this.#state === "held" && (!this.#exchange || this.#leaveBy < Infinity)) {
+      this.#isRepeated = true;
       try {
         // An answer is waited for as long as there is time: a repetition that was told of the lease and is then broken off
         // would release it.
@@ -199,9 +207,9 @@ export class Session implements SessionLike {
         if (error instanceof LockHeld) {
           // Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
           const isAmongOthers = this.#attempt.claim.shares(error.key) && error.mode === "shared";
-          if (!isAmongOthers && error.holder?.token !== this.#tokenOf(error.key)) this.#lose("superseded", error.key);
+          if (!isAmongOthers && error.holder?.token !== this.#tokenOf(error.key)) await this.#loseWith("superseded", error.key);
           // The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
-          else if (!this.#exchange && (isAmongOthers || outlast(this.order.terms))) this.#lose("expired", error.key);
+          else if (!this.#exchange && (isAmongOthers || outlast(this.order.terms))) await this.#loseWith("expired", error.key);
         }
         const isUnauthorized = error instanceof Refused && (error.status === 401 || error.status === 403);
         if (isUnauthorized && !this.#exchange) this.#lose("unauthorized");
@@ -258,11 +266,25 @@ export class Session implements SessionLike {
     return new LockLost(this.lostKey ?? this.order.key, this.reason ?? "released");
   }
 
-  #lose(reason: string, key?: string): void {
-    if (this.#state === "releasing" && reason !== "released" && this.reason === undefined) {
-      [this.reason, this.lostKey] = [reason, key];
+  /** The sidecar tells of a loss. Where it comes during a release that says why, unless a repetition of ours superseded it: then
+   * the answer to the release decides. */
+  #hearLoss(reason: string, key?: string): void {
+    const isByUs = reason === "superseded" && this.#isRepeated;
+    if (this.#state === "releasing" && this.reason === undefined && !isByUs) [this.reason, this.lostKey] = [reason, key];
+    this.#lose(reason, key);
+  }
+
+  /** A repetition found that this key is lost: no sidecar releases the others at once. */
+  async #loseWith(reason: string, key: string): Promise<void> {
+    const others = this.leases.filter((lease) => lease.key !== key);
+    if (this.#lose(reason, key) && others.length > 0) {
+      await this.#attempt.release(others, Math.min(RELEASE, this.sidecar.timeoutMs));
     }
-    if (this.#state !== "held") return;
+  }
+
+  /** Whether it was held. */
+  #lose(reason: string, key?: string): boolean {
+    if (this.#state !== "held") return false;
     this.#state = "over";
     [this.reason, this.lostKey] = [reason, key];
     clearTimeout(this.#timer);
@@ -272,6 +294,7 @@ export class Session implements SessionLike {
     this.#timer = setTimeout(() => this.#leave(), Math.max(left, 0));
     this.#timer.unref();
     this.#lost.abort(this.#loss());
+    return true;
   }
 
   #leave(): void {

@@ -5,7 +5,7 @@ import math
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any, Callable, Dict, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 from urllib.parse import quote
 
 from ._address import Sidecar
@@ -67,6 +67,10 @@ class Order:
         (lease,) = leases
         return "DELETE", f"{self.path}?token={lease.token}{self.terms.query() if rests else ''}", None
 
+    def names(self) -> Tuple[str, ...]:
+        """The keys that are asked for."""
+        return (self.key,)
+
     def shares(self, key: str) -> bool:
         return self.sharing.is_shared
 
@@ -89,6 +93,14 @@ class Grant:
         return min(lease.valid_until for lease in self.leases)
 
 
+@dataclass(frozen=True)
+class Released:
+    """What a release came to: `lost` are the keys whose leases had ended before."""
+
+    is_confirmed: bool
+    lost: Tuple[str, ...] = ()
+
+
 class GivenUp(Exception):
     """The caller no longer wants the lock."""
 
@@ -99,12 +111,15 @@ class Attempt:
         self._name = uuid.uuid4().hex
         self._connection: Optional[Connection] = None
         self._is_given_up = False
+        # Whether a sending was broken off: the sidecar rolls back what it told of.
+        self._is_broken_off = False
 
     def give_up(self) -> None:
         """Breaks off what is being sent, from another thread."""
         self._is_given_up = True
         connection = self._connection
         if connection is not None:
+            self._is_broken_off = True
             connection.shut()
 
     def acquire(self, sleep: Callable[[float], object]) -> Grant:
@@ -199,7 +214,7 @@ class Attempt:
             if kind == "acquired":
                 # What came with it is heard by who holds the lock.
                 connection.unread(events[1:])
-                grant = Grant(self._order.leases(event, since), connection)
+                grant = Grant(self._granted(event, since, silence), connection)
                 if now() < grant.valid_until:
                     return grant
                 self.release(grant.leases, silence)
@@ -211,33 +226,63 @@ class Attempt:
                 self._order.waits(event)
             connection.unread(events[1:])
 
-    def release(self, leases: Leases, within: float, rests: bool = False) -> Optional[bool]:
-        """Releases them by their tokens. True: all are released. False: one had ended. None: not confirmed."""
+    def _granted(self, event: Dict[str, Any], since: float, silence: float) -> Leases:
+        """The leases, which are of the keys that were asked for. Closing the connection releases what else it may hold."""
+        order = self._order
+        try:
+            leases = order.leases(event, since)
+        except (KeyError, TypeError, ValueError):
+            leases = ()
+        if sorted(lease.key for lease in leases) == sorted(order.names()):
+            return leases
+        if leases:
+            self.release(leases, silence)
+        message = f"`{order.key}`: the answer grants other keys than were asked for; does the URL name lockside's API?"
+        raise Refused(message, key=order.key)
+
+    def release(self, leases: Leases, within: float, rests: bool = False) -> Released:
+        """Releases them by their tokens."""
         method, path, content = self._order.release(leases, rests)
-        until, was_sent = now() + within, False
+        until, keys = now() + within, [lease.key for lease in leases]
+        was_sent = was_answered = self._is_broken_off
+        lost: Tuple[str, ...] = ()
         while True:
-            connection = Connection(self._sidecar.address)
+            connection, problem = Connection(self._sidecar.address), None
+            was_asked = was_sent
             try:
                 connection.open(until - now())
-                was_asked = was_sent
                 was_sent = True
                 headers = self._sidecar.headers() if content is None else {**self._sidecar.headers(), "Content-Type": "application/json"}
                 connection.send(method, path, headers, content)
                 status, _ = connection.head(until)
+                if status in (410, 504):
+                    problem = _json(connection.rest(until))
             except (ConnectionRefusedError, FileNotFoundError):
-                return None
+                return Released(False, lost)
             except (OSError, ValueError):
                 status = 0
             finally:
                 connection.close()
             if status == 204:
-                return True
+                return Released(True, lost)
+            ended = _ended(keys, status, problem)
+            # What an earlier request of ours did is not a loss. A release without an answer did all that, or nothing.
+            if not was_asked or (status == 410 and not was_answered and len(ended) < len(keys)):
+                lost += ended
             if status == 410:
-                # What a request without an answer did is not a loss.
-                return True if was_asked else False
+                return Released(True, lost)
+            was_answered = was_answered or status != 0
             if 400 <= status < 500 or until - now() < 2 * _PAUSE:
-                return None
+                return Released(False, lost)
             time.sleep(_PAUSE)
+
+
+def _ended(keys: List[str], status: int, problem: Any) -> Tuple[str, ...]:
+    """The keys that an answer to a release says had ended: of one key without saying its name."""
+    said = problem.get("lost") if isinstance(problem, dict) else None
+    if isinstance(said, list):
+        return tuple(key for key in keys if key in said)
+    return tuple(keys) if status == 410 else ()
 
 
 def lease_of(key: str, view: Dict[str, Any], valid_for_ms: float, since: float) -> Lease:

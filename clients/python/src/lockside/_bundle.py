@@ -51,6 +51,9 @@ class BundleOrder(Order):
         content = {"leases": [{"key": lease.key, "token": lease.token} for lease in leases]}
         return "POST", f"{self.path}/release", content
 
+    def names(self) -> Tuple[str, ...]:
+        return tuple(each.key for each in self.keys)
+
     def shares(self, key: str) -> bool:
         return any(each.sharing.is_shared for each in self.keys if each.key == key)
 

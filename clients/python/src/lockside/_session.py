@@ -7,7 +7,7 @@ from typing import Any, Dict, Optional, Protocol
 
 from . import _fork
 from ._address import Sidecar
-from ._attempt import Attempt, GivenUp, Grant, Leases, Order
+from ._attempt import Attempt, GivenUp, Grant, Leases, Order, Released
 from ._clock import now
 from ._wire import Connection
 from .errors import LockHeld, LockLost, LocksideError, Refused
@@ -55,6 +55,8 @@ class Session:
         # A validity that ends later is the last one.
         self._cap = math.inf
         self._is_in_child = self._is_done = False
+        # Whether the hold of this connection was repeated, which may have superseded it.
+        self._is_repeated = False
         _fork.enter(self)
 
     def start(self) -> None:
@@ -100,7 +102,7 @@ class Session:
         # A hold that is just being taken up again would be a new lease after the release.
         self._attempt.give_up()
         self._wake.set()
-        released = None
+        released = Released(False)
         try:
             released = self._attempt.release(self.leases, min(_RELEASE, self._timeout), rests=True)
         finally:
@@ -116,11 +118,13 @@ class Session:
         with self._change:
             self._state = "over"
             if self.reason is None:
-                self.reason = "expired" if released is False else "released"
+                self.reason = "expired" if released.lost else "released"
+                if 0 < len(released.lost) < len(self.leases):
+                    self.lost_key = released.lost[0]
         if self.reason != "released" or was == "over":
             raise self._loss()
         self._is_done = True
-        return bool(released)
+        return released.is_confirmed
 
     def _run(self) -> None:
         try:
@@ -197,18 +201,20 @@ class Session:
             grace = event["graceMs"] / 1000
             self._leave_by = since + grace - min(grace / 10, 1.0)
         elif kind == "lost":
-            self._lose(event["reason"], event.get("key"))
+            self._hear_loss(event["reason"], event.get("key"))
         elif kind == "released":
             self._lose("released", event.get("key"))
 
     def _take(self, grant: Grant) -> None:
         self._connection, self._valid_until, self._leave_by = grant.connection, grant.valid_until, math.inf
         self._heard_at = self._renewed_at = now()
+        self._is_repeated = False
 
     def _take_up_again(self) -> None:
         """Repeats the hold under its Idempotency-Key, at the same or at the next sidecar. An answer is waited for as long as
         there is time: a repetition that was told of the lease and is then broken off would release it."""
         deadline = self.deadline
+        self._is_repeated = True
         try:
             grant = self._attempt.send(0, max(deadline - now(), 0), deadline)
         except LockHeld as held:
@@ -216,10 +222,10 @@ class Session:
             # Of those who share a key its holder is any, which says nothing of our lease. That would have been told again.
             is_among_others = self._order.shares(held.key) and held.mode == "shared"
             if not is_among_others and not is_ours:
-                self._lose("superseded", held.key)
+                self._lose_with("superseded", held.key)
             elif self._connection is None and (is_among_others or self._order.terms.outlast):
                 # The sidecar met the end of the connection first, and the key stays taken for no longer than the terms say.
-                self._lose("expired", held.key)
+                self._lose_with("expired", held.key)
         except Refused as refused:
             if refused.status in (401, 403) and self._connection is None:
                 self._lose("unauthorized")
@@ -257,14 +263,29 @@ class Session:
             return "sidecar"
         return "redis" if self._heard_at > self._renewed_at else "expired"
 
-    def _lose(self, reason: str, key: Optional[str] = None) -> None:
+    def _hear_loss(self, reason: str, key: Optional[str]) -> None:
+        """The sidecar tells of a loss. Where it comes during a release that says why, unless a repetition of ours superseded
+        it: then the answer to the release decides."""
         with self._change:
-            if self._state == "releasing" and self.reason is None and reason != "released":
+            is_by_us = reason == "superseded" and self._is_repeated
+            if self._state == "releasing" and self.reason is None and not is_by_us:
                 self.reason, self.lost_key = reason, key
+        self._lose(reason, key)
+
+    def _lose_with(self, reason: str, key: str) -> None:
+        """A repetition found that this key is lost: no sidecar releases the others at once."""
+        others = tuple(lease for lease in self.leases if lease.key != key)
+        if self._lose(reason, key) and others:
+            self._attempt.release(others, min(_RELEASE, self._timeout))
+
+    def _lose(self, reason: str, key: Optional[str] = None) -> bool:
+        """Whether it was held."""
+        with self._change:
             if self._state != "held":
-                return
+                return False
             self._state, self.reason, self.lost_key = "over", reason, key
         self._listener.lost(reason)
+        return True
 
     def _loss(self) -> LockLost:
         return LockLost(self.lost_key or self._order.key, self.reason or "released")

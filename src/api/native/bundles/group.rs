@@ -2,7 +2,7 @@
 //! them as of one.
 
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, join_all};
 use prometheus::{IntCounterVec, IntGauge};
@@ -16,10 +16,18 @@ use crate::api::native::view::BundleView;
 use crate::api::wire::rfc3339;
 use crate::bundle::Leg;
 use crate::hold::{Client, Granted, Keeper, Told};
-use crate::lock::held::SIGN_OF_LIFE;
+use crate::lock::held::{End, SIGN_OF_LIFE};
 use crate::lock::{Key, Lease, LockFailure, Owner, Ttl};
 use crate::quota::HoldSeat;
 use crate::redis::RedisFailure;
+
+/// After one lease was released by its token the others are left alone for so long: a request that releases all of them is
+/// about to release these, too, perhaps through another sidecar, and is to find them.
+const OTHERS_RELEASE: Duration = Duration::from_millis(300);
+
+/// After the connection has closed, the leases that another sending is taking over are left to it for so long: a client that
+/// repeats its hold may close this connection as soon as it hears of the first.
+const TAKE_OVER: Duration = Duration::from_secs(2);
 
 /// What keeps the leases of one connection.
 pub struct GroupKeeper {
@@ -51,7 +59,7 @@ impl GroupKeeper {
         legs.sort_by_key(|leg| order.iter().position(|key| *key == leg.lease.key));
         let held = legs.iter().map(|_| HeldLeg { lease: None, until: Instant::now(), is_renewed: false }).collect();
         let state = State { legs: held, said: Instant::now(), is_told: false, is_draining: false, is_over: false };
-        let (over, _) = watch::channel(false);
+        let (over, _) = watch::channel(None);
         let group = Arc::new(Group { lines, permit, lost, over, state: Mutex::new(state), _seat: seat });
         let locks = i64::try_from(legs.len()).unwrap_or(i64::MAX);
         let kept: Vec<_> = legs
@@ -78,11 +86,21 @@ struct Group {
     lines: Lines,
     permit: Arc<Permit>,
     lost: IntCounterVec,
-    /// Whether one of the leases has ended.
-    over: watch::Sender<bool>,
+    /// When the leases that are left are to be released; `None` while all are held.
+    over: watch::Sender<Option<Others>>,
     state: Mutex<State>,
     /// Its place among the holds of its caller.
     _seat: Option<HoldSeat>,
+}
+
+/// What happens to the other leases when one has ended.
+#[derive(Clone, Copy)]
+enum Others {
+    /// They are released then, whatever the client does meanwhile.
+    ReleasedAt(Instant),
+    /// A repetition of the attempt, at another sidecar, has taken over one lease and is about to take over these with their
+    /// tokens: released, they would be granted again with new ones. They are left to it for as long as they are guaranteed.
+    LeftToRepetition,
 }
 
 struct State {
@@ -138,9 +156,14 @@ impl Group {
             }
             Told::Lost(reason) => {
                 self.lost.with_label_values(&[reason]).inc();
-                self.end(&mut state, &Event::Lost { reason, key: Some(key.as_str()) });
+                let is_superseded = Some(*reason) == End::Superseded.loss();
+                let others = if is_superseded { Others::LeftToRepetition } else { Others::ReleasedAt(now) };
+                self.end(&mut state, &Event::Lost { reason, key: Some(key.as_str()) }, others);
             }
-            Told::Released => self.end(&mut state, &Event::Released { key: Some(key.as_str()) }),
+            Told::Released => {
+                let others = Others::ReleasedAt(now + OTHERS_RELEASE);
+                self.end(&mut state, &Event::Released { key: Some(key.as_str()) }, others);
+            }
         }
     }
 
@@ -161,14 +184,33 @@ impl Group {
     }
 
     /// With one of them all end.
-    fn end(&self, state: &mut State, event: &Event<'_>) {
+    fn end(&self, state: &mut State, event: &Event<'_>, others: Others) {
         state.is_over = true;
         self.lines.say(event);
-        self.over.send_replace(true);
+        self.over.send_replace(Some(others));
     }
 
-    async fn ended(&self) {
-        let _ = self.over.subscribe().wait_for(|is_over| *is_over).await;
+    /// Ends when the lease at this place is no longer to be kept.
+    async fn gone(&self, at: usize) {
+        let mut over = self.over.subscribe();
+        let others = tokio::select! {
+            // First: a client may close its connection because one lease has ended.
+            biased;
+            others = over.wait_for(Option::is_some) => others.ok().and_then(|others| *others),
+            () = self.lines.closed() => return,
+        };
+        match others {
+            Some(Others::ReleasedAt(when)) => tokio::time::sleep_until(when.into()).await,
+            Some(Others::LeftToRepetition) => {
+                let until = self.state().legs[at].until;
+                let taken_over = async {
+                    self.lines.closed().await;
+                    tokio::time::sleep(TAKE_OVER).await;
+                };
+                let _ = tokio::time::timeout_at(until.into(), taken_over).await;
+            }
+            None => {}
+        }
     }
 }
 
@@ -226,12 +268,7 @@ impl Client for Member {
     }
 
     fn gone(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async {
-            tokio::select! {
-                () = self.group.lines.closed() => {}
-                () = self.group.ended() => {}
-            }
-        })
+        Box::pin(self.group.gone(self.at))
     }
 
     fn rights_end(&self) -> Option<Instant> {

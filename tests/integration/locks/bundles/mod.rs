@@ -4,6 +4,7 @@ mod at_once;
 mod calls;
 mod hold;
 mod losses;
+mod moves;
 mod orders;
 
 use std::sync::Arc;

@@ -1,7 +1,6 @@
 package lockside;
 
 import java.io.IOException;
-import java.net.ConnectException;
 import java.net.SocketTimeoutException;
 import java.util.HashMap;
 import java.util.LinkedHashMap;
@@ -19,11 +18,13 @@ final class Attempt {
         }
     }
 
-    /** What a request to release came to. */
-    enum Released {
-        YES,
-        ENDED_BEFORE,
-        NOT_CONFIRMED
+    /**
+     * What a release came to.
+     *
+     * @param lost the keys whose leases had ended before
+     */
+    record Released(boolean isConfirmed, List<String> lost) {
+        static final Released NOT = new Released(false, List.of());
     }
 
     /** The caller no longer wants the lock. */
@@ -43,6 +44,8 @@ final class Attempt {
     private final Claim claim;
     private volatile Exchange sending;
     private volatile boolean isGivenUp;
+    /** Whether a sending was broken off: the sidecar rolls back what it told of. */
+    private volatile boolean isBrokenOff;
 
     Attempt(Sidecar sidecar, Order order) {
         this.sidecar = sidecar;
@@ -59,6 +62,7 @@ final class Attempt {
         isGivenUp = true;
         Exchange broken = sending;
         if (broken != null) {
+            isBrokenOff = true;
             broken.shut();
         }
     }
@@ -194,7 +198,7 @@ final class Attempt {
             quiet = soon(silence, until);
             switch (line.kind()) {
                 case "acquired" -> {
-                    Grant grant = new Grant(claim.leases(line), exchange);
+                    Grant grant = new Grant(granted(line, silence), exchange);
                     if (Clock.now() < grant.validUntil()) {
                         return grant;
                     }
@@ -218,57 +222,37 @@ final class Attempt {
         return Math.min(Clock.now() + silence, until);
     }
 
+    /** The leases, which are of the keys that were asked for. Closing the connection releases what else it may hold. */
+    private List<Lease> granted(Exchange.Line line, long silence) {
+        List<Lease> leases = List.of();
+        try {
+            leases = claim.leases(line);
+        } catch (IOException noLease) {
+            // It grants nothing that is known.
+        }
+        if (sorted(Claim.keysOf(leases)).equals(sorted(claim.keys()))) {
+            return leases;
+        }
+        if (!leases.isEmpty()) {
+            release(leases, silence, false);
+        }
+        String message = "`" + order.key() + "`: the answer grants other keys than were asked for; does the URL name lockside's API?";
+        throw new RefusedException(message, null, Problem.of(order.key(), null, Outcome.NOT_APPLIED));
+    }
+
+    private static List<String> sorted(List<String> keys) {
+        return keys.stream().sorted().toList();
+    }
+
     /** Releases leases by their tokens, and leaves the rest that the terms say if it rests. */
     Released release(List<Lease> leases, long within, boolean rests) {
-        Claim.Request request = claim.release(leases, rests);
-        long until = Clock.now() + within;
-        boolean wasSent = false;
-        while (true) {
-            boolean wasAsked = wasSent;
-            Exchange exchange = new Exchange(sidecar.address());
-            int status = 0;
-            try {
-                exchange.open(until);
-                wasSent = true;
-                Map<String, String> headers = new HashMap<>(sidecar.headers());
-                if (request.content() != null) {
-                    headers.put("Content-Type", "application/json");
-                }
-                exchange.send(request.method(), request.path(), headers, request.content(), until);
-                status = exchange.head(until).status();
-            } catch (ConnectException nothingListens) {
-                return Released.NOT_CONFIRMED;
-            } catch (IOException noAnswer) {
-                // Asked for again.
-            } finally {
-                exchange.close();
-            }
-            if (status == 204) {
-                return Released.YES;
-            }
-            if (status == 410) {
-                // What a request without an answer did is not a loss.
-                return wasAsked ? Released.YES : Released.ENDED_BEFORE;
-            }
-            if (status >= 400 && status < 500 || until - Clock.now() < 2 * PAUSE) {
-                return Released.NOT_CONFIRMED;
-            }
-            sleep(PAUSE);
-        }
+        return new Release(sidecar, claim.release(leases, rests), Claim.keysOf(leases)).send(within, isBrokenOff);
     }
 
     /** Releases what was granted, and is not wanted. */
     void giveBack(Grant grant, long within) {
         release(grant.leases(), within, false);
         grant.exchange().close();
-    }
-
-    private static void sleep(long nanos) {
-        try {
-            Thread.sleep(nanos / MILLISECOND);
-        } catch (InterruptedException ignored) {
-            // The session's thread is the client's own.
-        }
     }
 
     private static Object json(String text) {

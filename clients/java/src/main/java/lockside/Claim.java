@@ -18,6 +18,9 @@ interface Claim {
     /** What an acquire says beside the owner and the times. */
     void addTo(Map<String, Object> body);
 
+    /** The keys that are asked for. */
+    List<String> keys();
+
     /** What a line grants. */
     List<Lease> leases(Exchange.Line line) throws IOException;
 
@@ -31,6 +34,10 @@ interface Claim {
 
     static Claim of(Order order) {
         return order.legs() == null ? new OneKey(order) : new SeveralKeys(order.legs());
+    }
+
+    static List<String> keysOf(List<Lease> leases) {
+        return leases.stream().map(Lease::key).toList();
     }
 
     /** The lease that has this key; null: none. */
@@ -50,6 +57,11 @@ interface Claim {
         public void addTo(Map<String, Object> body) {
             order.sharing().addTo(body);
             order.terms().addTo(body);
+        }
+
+        @Override
+        public List<String> keys() {
+            return List.of(order.key());
         }
 
         @Override
@@ -96,6 +108,11 @@ interface Claim {
         }
 
         @Override
+        public List<String> keys() {
+            return legs.keys().stream().map(Legs.Leg::key).toList();
+        }
+
+        @Override
         public List<Lease> leases(Exchange.Line line) throws IOException {
             // The least validity is that of all: they end together.
             long validUntil = line.since() + line.nanos("validForMs");
@@ -105,9 +122,6 @@ interface Claim {
                     Map<?, ?> members = view instanceof Map<?, ?> map ? map : Map.of();
                     leases.add(lease(members.get("key"), members, validUntil));
                 }
-            }
-            if (leases.size() != legs.keys().size()) {
-                throw new ProtocolException("the answer grants other keys than were asked for");
             }
             return List.copyOf(leases);
         }

@@ -144,11 +144,11 @@ final class SidecarSession implements Session {
         if (loss != null) {
             throw loss.exception(order);
         }
-        return released == Released.YES;
+        return released.isConfirmed();
     }
 
     private void run() {
-        Released released = Released.NOT_CONFIRMED;
+        Released released = Released.NOT;
         try {
             if (acquire()) {
                 while (state == State.HELD) {
@@ -252,9 +252,11 @@ final class SidecarSession implements Session {
         Repetition repetition = Repetition.of(attempt, order, leases, validity.deadline(), old != null);
         Grant grant = repetition.grant();
         if (repetition.loss() != null) {
-            lose(repetition.loss().reason(), repetition.loss().key());
+            boolean wasHeld = lose(repetition.loss().reason(), repetition.loss().key());
             if (grant != null) {
                 attempt.giveBack(grant, releaseWithin);
+            } else if (wasHeld) {
+                releaseWithout(repetition.loss().key());
             }
         } else if (grant != null && take(grant, State.HELD)) {
             if (old != null) {
@@ -263,6 +265,14 @@ final class SidecarSession implements Session {
         } else if (grant != null) {
             // It is being released.
             grant.exchange().close();
+        }
+    }
+
+    /** A repetition found that this key is lost: no sidecar releases the others at once. */
+    private void releaseWithout(String key) {
+        List<Lease> others = leases.stream().filter(lease -> !lease.key().equals(key)).toList();
+        if (key != null && !others.isEmpty()) {
+            attempt.release(others, releaseWithin, false);
         }
     }
 
@@ -277,24 +287,26 @@ final class SidecarSession implements Session {
             pause(order.terms().delay());
         }
         if (!isReleaseAsked) {
-            return Released.NOT_CONFIRMED;
+            return Released.NOT;
         }
         Released released = attempt.release(leases, releaseWithin, true);
         // Nothing else loses it any more.
-        if (loss == null && released == Released.ENDED_BEFORE) {
-            loss = new Loss("expired", null);
+        if (loss == null && !released.lost().isEmpty()) {
+            loss = new Loss("expired", released.lost().size() < leases.size() ? released.lost().get(0) : null);
         }
         return released;
     }
 
-    private void lose(String reason, String key) {
+    /** Whether it was held. */
+    private boolean lose(String reason, String key) {
         synchronized (this) {
             if (state != State.HELD) {
-                return;
+                return false;
             }
             loss = new Loss(reason, key);
             state = State.OVER;
         }
         loss.tell(listener, order);
+        return true;
     }
 }
