@@ -28,7 +28,7 @@ pub struct AclFlags {
 }
 
 pub const HELP: &str = "\
-Prints the line for an ACL file or for the configuration of Redis: a user that may do what the sidecars with this key \
+Prints the line for an ACL file, the configuration of Redis or ACL SETUSER, where it replaces all that the user had: a user that may do what the sidecars with this key \
 prefix need, and nothing else. Exit code 64 where a value is invalid, or the prefix has spaces or quotes, which no pattern of \
 Redis can contain.
 
