@@ -113,6 +113,7 @@ async fn a_user_without_a_password_is_off_and_what_is_invalid_is_told() {
             vec!["--key-prefix", "team'red", "--user", "red"],
             "--key-prefix: `team'red`; expected a prefix without spaces",
         ),
+        (vec!["--key-prefix", "a:push:b"], "--key-prefix: `a:push:b`; expected a prefix without `:push:`"),
         (vec!["--key-prefix", "a", "--user", "a b"], "--user: `a b`; expected a name without spaces"),
         (vec!["--key-prefix", "default"], "--user: the line of the user `default` restricts all clients"),
         (vec!["--key-prefix", "{a}"], "--key-prefix: expected 1 to 64 bytes without `{`, `}`"),
