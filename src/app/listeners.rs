@@ -2,16 +2,34 @@
 
 use std::io;
 
+use rustix::io::Errno;
+
 use crate::config::{Address, ListenConfig, SocketAccess};
 use crate::server::{self, Bound};
 
 /// A listener that could not be had.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen on `{address}`: {error}; free it, or choose another address with {flag}")]
+#[error("cannot listen on `{address}`: {error}; {}, or choose another address with {flag}", self.advice())]
 pub struct BindError {
     address: Address,
     flag: &'static str,
     pub error: io::Error,
+}
+
+impl BindError {
+    fn advice(&self) -> &'static str {
+        match (Errno::from_io_error(&self.error), &self.address) {
+            (Some(Errno::ACCESS | Errno::PERM), Address::Tcp(_)) => {
+                "give the process CAP_NET_BIND_SERVICE for a port below 1024"
+            }
+            (Some(Errno::ACCESS | Errno::PERM), Address::Unix(_)) => {
+                "give its user the right to write to the directory"
+            }
+            (Some(Errno::NOENT | Errno::NOTDIR), _) => "create its directory",
+            (Some(Errno::ADDRNOTAVAIL | Errno::AFNOSUPPORT), _) => "give this machine that address",
+            _ => "free it",
+        }
+    }
 }
 
 /// Whether a listener may be missing whose address family this machine lacks.
@@ -60,16 +78,19 @@ pub struct Tried {
     pub outcome: Result<(), BindError>,
 }
 
-/// Binds each listener, and closes it again. One that may be missing, because this machine lacks its address family, is
+/// Binds each listener beside those before it, and closes all of them at the end. One that may be missing, because this machine lacks its address family, is
 /// left out.
 pub fn try_listeners(listen: &ListenConfig) -> Vec<Tried> {
     let of = [("--listen", &listen.api), ("--dapr-grpc-listen", &listen.dapr_grpc), ("--ops-listen", &listen.ops)];
-    let mut tried = Vec::new();
+    let (mut tried, mut kept) = (Vec::new(), Vec::new());
     for (flag, addresses) in of {
         for address in addresses {
             let may_be_missing = flag == "--ops-listen" && !listen.ops_is_set;
             let outcome = match server::bind(address, addresses, listen.sockets, 1) {
-                Ok(_) => Ok(()),
+                Ok(bound) => {
+                    kept.push(bound);
+                    Ok(())
+                }
                 Err(error) if may_be_missing && server::lacks_family(&error) => continue,
                 Err(error) => Err(BindError { address: address.clone(), flag, error }),
             };

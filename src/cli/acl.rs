@@ -28,9 +28,9 @@ pub struct AclFlags {
 }
 
 pub const HELP: &str = "\
-Prints the line for an ACL file or for the configuration of Redis: a user that may do what the sidecars with this key \
+Prints the line for an ACL file, the configuration of Redis or ACL SETUSER, where it replaces all that the user had: a user that may do what the sidecars with this key \
 prefix need, and nothing else. Exit code 64 where a value is invalid, or the prefix has spaces or quotes, which no pattern of \
-Redis can contain.
+Redis can contain, or `:push:`.
 
 Example: lockside acl --key-prefix team-red --password-file password";
 
@@ -69,6 +69,9 @@ fn line(flags: &AclFlags) -> Result<(String, Vec<String>), Vec<String>> {
 /// A prefix for which there are patterns that match its namespace alone.
 fn prefix(prefix: &str) -> Result<(), String> {
     check_prefix(prefix)?;
+    if prefix.contains(":push:") {
+        return Err(format!("`{prefix}`; expected a prefix without `:push:`, which channels of another prefix have"));
+    }
     if prefix.contains(|c: char| c.is_ascii_whitespace() || matches!(c, '"' | '\'')) {
         return Err(format!(
             "`{prefix}`; expected a prefix without spaces and quotes: a pattern of Redis cannot contain them, and one with \

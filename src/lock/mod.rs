@@ -55,7 +55,7 @@ pub use index::{Counted, ListFailure, Listed, Listing, Overlong, Place, Walk};
 pub use key::{Key, KeyError};
 pub use keys::KeySpace;
 pub use lease::{Claim, Lease, Mode, Owner, OwnerKind, Ttl};
-pub use probe::{Checks, ProbeFailure, Probed, Prober, Rights};
+pub use probe::{Checks, Leftover, ProbeFailure, Probed, Prober, Rights};
 pub use queue::{News, Watch};
 pub use read::{Looked, Waiter};
 pub use request::{

@@ -6,7 +6,13 @@
 //! The key is this process's alone, lies in the slots of the locks, under their prefix, and is in none of their indexes:
 //! no list, count or metric of locks shows it. It ends with the call, or two seconds later.
 
+use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::task::yield_now;
+use tokio::time::sleep;
 
 use super::keys::KeySpace;
 use super::record;
@@ -19,6 +25,10 @@ use crate::redis::{Purpose, RedisFailure, Server, Slot};
 /// How long what a probe acquires lasts where its release does not come to pass, milliseconds.
 const TTL_MS: u64 = 1_000;
 const RENEWED_TTL_MS: u64 = 2_000;
+/// How long the index of a tidy probe lasts where it cannot be deleted.
+const INDEX_TTL_MS: i64 = 10_000;
+/// Between two attempts to give that index an end, before it is there.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// Probes the masters of one Redis.
 pub struct Prober {
@@ -43,6 +53,24 @@ pub enum Checks {
 pub struct ProbeFailure {
     pub of: &'static str,
     pub failure: RedisFailure,
+}
+
+/// Keys of a tidy probe that could not be deleted.
+#[derive(Debug, thiserror::Error)]
+#[error("the keys of this check could not be deleted, and {} ({failure})", self.outlook())]
+pub struct Leftover {
+    tokens: String,
+    expires: bool,
+    failure: RedisFailure,
+}
+
+impl Leftover {
+    fn outlook(&self) -> String {
+        match self.expires {
+            true => format!("expire within {} s", INDEX_TTL_MS / 1_000),
+            false => format!("`{}` may stay in Redis", self.tokens),
+        }
+    }
 }
 
 /// What a probe found that succeeded.
@@ -120,11 +148,37 @@ impl Prober {
         Ok(Probed { rights: rights.map(|refused| Rights { refused }) })
     }
 
-    /// Deletes what probes of a shard left behind: of a [`Locks::tidy_prober`], whose keys are no other's.
-    pub async fn tidy(&self, shard: usize) -> Result<(), RedisFailure> {
+    /// Runs probes of a shard, and deletes what they leave behind: of a [`Locks::tidy_prober`], whose keys are no other's.
+    /// Where that fails they end by themselves.
+    pub async fn tidily<T>(&self, shard: usize, probe: impl Future<Output = T>) -> (T, Result<(), Leftover>) {
         let (Scripts { redis, space, .. }, key) = (&self.scripts, &self.keys[shard]);
-        redis.delete(&space.lock(key).into()).await?;
-        redis.delete(space.tokens(key.shard())).await
+        let (lock, tokens) = (Bytes::from(space.lock(key)), space.tokens(key.shard()).clone());
+        let mut expires = Ok(false);
+        let probed = tokio::select! {
+            biased;
+            probed = probe => probed,
+            never = self.expire(&tokens, &mut expires) => match never {},
+        };
+        let slot = space.slot(key.shard());
+        let Err(failure) = redis.delete(slot, &[lock, tokens.clone()]).await else { return (probed, Ok(())) };
+        // What was refused once is refused again.
+        let expires = match expires {
+            Ok(false) => redis.expire(&tokens, INDEX_TTL_MS).await.is_ok(),
+            expires => expires.is_ok(),
+        };
+        let tokens = String::from_utf8_lossy(&tokens).into_owned();
+        (probed, Err(Leftover { tokens, expires, failure }))
+    }
+
+    /// Gives the index an end, in the same go as the probe that makes it: with the probe's call, which goes out when this
+    /// turn has ended, and again until it is there.
+    async fn expire(&self, tokens: &Bytes, expires: &mut Result<bool, RedisFailure>) -> Infallible {
+        yield_now().await;
+        while matches!(expires, Ok(false)) {
+            *expires = self.scripts.redis.expire(tokens, INDEX_TTL_MS).await;
+            sleep(LOOK_AGAIN).await;
+        }
+        std::future::pending().await
     }
 
     async fn acquire(&self, key: &Key, ttl_ms: u64) -> Result<(), RedisFailure> {

@@ -1,8 +1,8 @@
 //! All that is probed at a master: a lock, the rights that locks need, and the user directory where there is one.
 
 use crate::directory::Directory;
-use crate::lock::{Checks, ProbeFailure, Probed, Prober};
-use crate::redis::{RedisFailure, Server};
+use crate::lock::{Checks, Leftover, ProbeFailure, Probed, Prober};
+use crate::redis::Server;
 
 /// Probes masters.
 pub struct Probe {
@@ -33,8 +33,12 @@ impl Probe {
         probed.and_then(|probed| users.map(|()| probed))
     }
 
-    /// See [`Prober::tidy`].
-    pub async fn tidy(&self, shard: usize) -> Result<(), RedisFailure> {
-        self.prober.tidy(shard).await
+    /// See [`Prober::tidily`].
+    pub async fn run_tidily(
+        &self,
+        shard: usize,
+        checks: Checks,
+    ) -> (Result<Probed, ProbeFailure>, Result<(), Leftover>) {
+        self.prober.tidily(shard, self.run(shard, checks)).await
     }
 }

@@ -71,6 +71,8 @@ pub enum Step {
     Tls,
     /// It lets us in.
     Login,
+    /// It serves us, in the database that is named.
+    Service,
 }
 
 /// What an error means that came of connecting to `target`, as `setup` says.
@@ -96,7 +98,7 @@ pub(super) async fn diagnose(problem: &Problem, target: &Target, setup: &Setup) 
         let is_nameless = text.contains("Failed to set client name");
         let said = if is_nameless { of_the_name(setup).await } else { unasked(target).await };
         return match said {
-            Some(said) => (Step::Login, refused(target, &said)),
+            Some(said) => (step_of(&said), refused(target, &said)),
             None if is_nameless => {
                 let lacks = format!("{target} does not let lockside name its connection");
                 let advice = "allow its ACL user the command +client|setname, or, while a script of another client runs \
@@ -134,9 +136,20 @@ pub(super) async fn diagnose(problem: &Problem, target: &Target, setup: &Setup) 
             (Step::Login, format!("{target} asks for a password; {advice} ({text})"))
         }
         Some(word) if word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase()) => {
-            (Step::Login, refused(target, text))
+            (step_of(text), refused(target, text))
         }
         _ => (Step::Connection, format!("cannot connect to {target}: {}", plain(problem))),
+    }
+}
+
+/// The step at which a server refuses a connection so.
+fn step_of(said: &str) -> Step {
+    match said.split(' ').next() {
+        Some("ERR") if said.contains("max number of clients") => Step::Connection,
+        Some("ERR") if !said.contains("DB index") => Step::Login,
+        Some("NOPERM" | "NOAUTH" | "WRONGPASS" | "DENIED") => Step::Login,
+        // It is busy, loads its data, or has no such database.
+        _ => Step::Service,
     }
 }
 

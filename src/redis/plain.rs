@@ -52,9 +52,15 @@ impl Node {
         self.call(&[RedisOperation::Count], self.connection.count_existing(keys)).await?.number()
     }
 
-    /// Deletes a key of a probe.
-    pub async fn delete(&self, key: &Bytes) -> Result<(), RedisFailure> {
-        self.call(&[RedisOperation::Probe], self.connection.delete(key.clone())).await.map(|_| ())
+    /// Deletes keys of a probe.
+    pub async fn delete(&self, keys: Vec<Bytes>) -> Result<(), RedisFailure> {
+        self.call(&[RedisOperation::Probe], self.connection.delete(keys)).await.map(|_| ())
+    }
+
+    /// Has a key of a probe end so long from now, milliseconds. Whether it is there.
+    pub async fn expire(&self, key: &Bytes, keep_ms: i64) -> Result<bool, RedisFailure> {
+        let command = self.connection.expire(key.clone(), keep_ms);
+        Ok(self.call(&[RedisOperation::Probe], command).await?.number::<u64>()? > 0)
     }
 
     /// What Redis says of itself.

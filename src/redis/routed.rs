@@ -107,9 +107,14 @@ impl Redis {
         on!(self, slot, node => node.count_existing(keys.to_vec()))
     }
 
-    /// Deletes a key of a probe.
-    pub async fn delete(&self, key: &Bytes) -> Result<(), RedisFailure> {
-        on!(self, Slot::of(key), node => node.delete(key))
+    /// Deletes keys of a probe, which are all of `slot`.
+    pub async fn delete(&self, slot: Slot, keys: &[Bytes]) -> Result<(), RedisFailure> {
+        on!(self, slot, node => node.delete(keys.to_vec()))
+    }
+
+    /// Has a key of a probe end so long from now, milliseconds. Whether it is there.
+    pub async fn expire(&self, key: &Bytes, keep_ms: i64) -> Result<bool, RedisFailure> {
+        on!(self, Slot::of(key), node => node.expire(key, keep_ms))
     }
 
     /// A field of a hash, where there is one.

@@ -1,27 +1,31 @@
 //! Whether the listeners can be had, or a lockside has them already, as where the check runs beside one.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
+use std::io::{self, Read, Write};
+use std::time::{Duration, Instant};
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::report::{Check, Name, Status, joined};
 use crate::app::{BindError, Tried, try_listeners};
 use crate::cli::place;
 use crate::config::{Address, ListenConfig};
 
-/// Longest time for an answer.
+/// Longest time for an answer, and for those of all listeners together.
 const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE_IN_ALL: Duration = Duration::from_secs(5);
 /// How much of an answer is looked at.
-const LOOKED_AT: u64 = 16 * 1024;
+const LOOKED_AT: usize = 16 * 1024;
 
 pub fn listeners(listen: &ListenConfig) -> Check {
     let tried = try_listeners(listen);
     let taken: Vec<(&Tried, &BindError)> =
         tried.iter().filter_map(|one| one.outcome.as_ref().err().map(|error| (one, error))).collect();
-    let (ours, others): (Vec<_>, Vec<_>) = taken.into_iter().partition(|(one, _)| is_lockside(&one.address, one.flag));
-    // What speaks gRPC alone says nothing of itself: it is taken for a part of the lockside that has the others.
-    let is_strange = |(one, _): &&(&Tried, &BindError)| ours.is_empty() || one.flag != "--dapr-grpc-listen";
+    let deadline = Instant::now() + PATIENCE_IN_ALL;
+    let (ours, others): (Vec<_>, Vec<_>) =
+        taken.into_iter().partition(|(one, _)| is_lockside(&one.address, one.flag, deadline));
+    // What speaks gRPC alone, or TLS, says nothing of itself: it is taken for a part of the lockside that has the others.
+    let is_silent = |one: &Tried| one.flag == "--dapr-grpc-listen" || matches!(one.address, Address::Tls(_));
+    let is_strange = |(one, _): &&(&Tried, &BindError)| ours.is_empty() || !is_silent(one);
     if let Some((_, error)) = others.iter().find(is_strange) {
         return Check::said(Name::Listeners, Status::Fail, &error.to_string(), "free it");
     }
@@ -37,11 +41,13 @@ pub fn listeners(listen: &ListenConfig) -> Check {
     )
 }
 
-/// Whether what listens there answers as a lockside does.
-fn is_lockside(address: &Address, flag: &str) -> bool {
+/// Whether what listens there answers as a lockside does, before the deadline.
+fn is_lockside(address: &Address, flag: &str, deadline: Instant) -> bool {
+    let deadline = deadline.min(Instant::now() + PATIENCE);
+    let answers = |path, is_ours: fn(&str) -> bool| ask(address, path, deadline).is_ok_and(|answer| is_ours(&answer));
     match flag {
-        "--listen" => ask(address, "/openapi.json").is_ok_and(|answer| is_of_the_api(&answer)),
-        "--ops-listen" => ask(address, "/").is_ok_and(|answer| answer.contains("here are /metrics, /healthz, /readyz")),
+        "--listen" => answers("/openapi.json", is_of_the_api),
+        "--ops-listen" => answers("/", |answer| answer.contains("here are /metrics, /healthz, /readyz")),
         _ => false,
     }
 }
@@ -51,27 +57,43 @@ fn is_of_the_api(answer: &str) -> bool {
     answer.contains("\"title\": \"lockside\"") || answer.to_ascii_lowercase().contains("\nlockside-reason:")
 }
 
-fn ask(address: &Address, path: &str) -> std::io::Result<String> {
+fn ask(address: &Address, path: &str, deadline: Instant) -> io::Result<String> {
     match address {
         Address::Tcp(address) => {
             let address = place::connectable(*address);
-            let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            converse(stream, &address.to_string(), path)
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+            socket.connect_timeout(&address.into(), left(deadline)?)?;
+            converse(socket, &address.to_string(), path, deadline)
         }
-        // Only a client whom it trusts could tell what listens there.
-        Address::Tls(_) => Err(std::io::ErrorKind::Unsupported.into()),
-        Address::Unix(socket) => {
-            let stream = UnixStream::connect(socket)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
-            converse(stream, "localhost", path)
+        // Only a client that it trusts could tell what listens there.
+        Address::Tls(_) => Err(io::ErrorKind::Unsupported.into()),
+        Address::Unix(path_of_socket) => {
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            // Never waits: a process that accepts nothing is no lockside.
+            socket.set_nonblocking(true)?;
+            socket.connect(&SockAddr::unix(path_of_socket)?)?;
+            socket.set_nonblocking(false)?;
+            converse(socket, "localhost", path, deadline)
         }
     }
 }
 
-fn converse(mut stream: impl Read + Write, host: &str, path: &str) -> std::io::Result<String> {
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
-    let mut answer = Vec::new();
-    stream.take(LOOKED_AT).read_to_end(&mut answer)?;
+/// What is answered until the deadline, at whatever pace.
+fn converse(mut socket: Socket, host: &str, path: &str, deadline: Instant) -> io::Result<String> {
+    socket.set_write_timeout(Some(left(deadline)?))?;
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")?;
+    let (mut answer, mut part) = (Vec::new(), [0; 4096]);
+    while answer.len() < LOOKED_AT {
+        socket.set_read_timeout(Some(left(deadline)?))?;
+        match socket.read(&mut part)? {
+            0 => break,
+            count => answer.extend_from_slice(&part[..count]),
+        }
+    }
     Ok(String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn left(deadline: Instant) -> io::Result<Duration> {
+    let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero());
+    left.ok_or_else(|| io::ErrorKind::TimedOut.into())
 }

@@ -49,26 +49,42 @@ pub fn proxies(listeners: &[Address], variable: impl Fn(&str) -> Option<String>)
         );
     }
     let exceptions: Vec<String> = EXCEPTIONS.iter().filter_map(set).collect();
-    match ips.iter().find(|ip| !exceptions.iter().any(|list| excepts(list, **ip))) {
-        Some(ip) => Check::warn(
-            Name::Proxies,
-            format!(
-                "{proxy} is set, and NO_PROXY does not name {ip}: in an app with this environment, HTTP clients that follow \
-                 it, such as Python's requests and urllib, send calls to lockside to that proxy (lockside itself uses none)"
-            ),
-            format!("add {ip} to NO_PROXY and no_proxy in the environment of the app"),
+    // Some clients read the one variable, some the other.
+    let excepted = |ip: &IpAddr| exceptions.iter().map(|list| excepts(list, *ip)).min().unwrap_or(Excepts::Nothing);
+    let Some((ip, excepted)) = ips.iter().map(|ip| (ip, excepted(ip))).min_by_key(|(_, excepted)| *excepted) else {
+        return Check::skipped(Name::Proxies, "no address is listened on");
+    };
+    let why = match excepted {
+        Excepts::Address => return Check::ok(Name::Proxies, format!("{proxy} is set, and NO_PROXY excepts lockside")),
+        Excepts::Network => format!("has {ip} as a part of a network alone, which many clients do not understand"),
+        Excepts::Nothing if exceptions.len() > 1 => format!("does not name {ip}, or no_proxy does not"),
+        Excepts::Nothing => format!("does not name {ip}"),
+    };
+    Check::warn(
+        Name::Proxies,
+        format!(
+            "{proxy} is set, and NO_PROXY {why}: in an app with this environment, HTTP clients that follow it, such as \
+             Python's requests and urllib, send calls to lockside to that proxy (lockside itself uses none)"
         ),
-        None => Check::ok(Name::Proxies, format!("{proxy} is set, and NO_PROXY excepts lockside")),
-    }
+        format!("add {ip} to NO_PROXY and no_proxy in the environment of the app"),
+    )
 }
 
-/// Whether a list of exceptions names an address: by itself, as a network, or with all.
-fn excepts(list: &str, ip: IpAddr) -> bool {
-    list.split(',').map(str::trim).any(|entry| {
-        entry == "*"
-            || entry.trim_matches(['[', ']']).parse() == Ok(ip)
-            || entry.split_once('/').is_some_and(|(network, bits)| contains(network, bits, ip).unwrap_or(false))
-    })
+/// What a list of exceptions has of an address, from the least.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Excepts {
+    Nothing,
+    Network,
+    Address,
+}
+
+fn excepts(list: &str, ip: IpAddr) -> Excepts {
+    let of_an_entry = |entry: &str| match entry.split_once('/') {
+        Some((network, bits)) if contains(network, bits, ip).unwrap_or(false) => Excepts::Network,
+        None if entry == "*" || entry.trim_matches(['[', ']']).parse() == Ok(ip) => Excepts::Address,
+        _ => Excepts::Nothing,
+    };
+    list.split(',').map(|entry| of_an_entry(entry.trim())).max().unwrap_or(Excepts::Nothing)
 }
 
 fn contains(network: &str, bits: &str, ip: IpAddr) -> Option<bool> {
@@ -111,8 +127,8 @@ mod tests {
             ("10.0.0.0/8,.svc", Status::Warn),
             ("127.0.0.1", Status::Ok),
             ("localhost, 127.0.0.1", Status::Ok),
-            ("127.0.0.0/8", Status::Ok),
-            ("0.0.0.0/0", Status::Ok),
+            ("127.0.0.0/8", Status::Warn),
+            ("127.0.0.0/8,127.0.0.1", Status::Ok),
             ("127.0.0.0/40", Status::Warn),
             ("*", Status::Ok),
         ] {
@@ -120,6 +136,10 @@ mod tests {
                 assert_eq!(status(&["127.0.0.1:7420"], &[proxy, (name, exceptions)]), expected, "{exceptions}");
             }
         }
+        let both = |capitals, small| status(&["127.0.0.1:7420"], &[proxy, ("NO_PROXY", capitals), ("no_proxy", small)]);
+        assert_eq!(both("127.0.0.1", "*"), Status::Ok);
+        assert_eq!(both("127.0.0.1", "localhost"), Status::Warn, "each client reads one of them");
+        assert_eq!(both("127.0.0.0/8", "127.0.0.1"), Status::Warn);
         assert_eq!(status(&["0.0.0.0:7420"], &[proxy, ("NO_PROXY", "127.0.0.1")]), Status::Ok, "asked on loopback");
         assert_eq!(status(&["[::1]:7420"], &[proxy, ("NO_PROXY", "127.0.0.1")]), Status::Warn);
         assert_eq!(status(&["[::1]:7420"], &[proxy, ("NO_PROXY", "::1")]), Status::Ok);

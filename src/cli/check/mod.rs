@@ -7,6 +7,7 @@ mod reach;
 mod redis;
 mod report;
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -38,7 +39,10 @@ Example: lockside check --redis-url redis://redis:6379
 Example: kubectl exec deployment/app -c lockside -- /lockside check --json";
 
 pub fn run(flags: &CheckFlags) -> ExitCode {
-    let config = match settings(&flags.serve) {
+    let trail = NewFile::at(flags.serve.audit.audit.as_deref());
+    let settings = settings(&flags.serve);
+    trail.remove();
+    let config = match settings {
         Ok(config) => config,
         Err(mistakes) => {
             mistakes.iter().for_each(complain);
@@ -60,6 +64,23 @@ pub fn run(flags: &CheckFlags) -> ExitCode {
     }
     let has_failed = checks.iter().any(|check| check.status == Status::Fail);
     if has_failed { ExitCode::from(exit::FAILURE) } else { ExitCode::SUCCESS }
+}
+
+/// The file of the audit trail where it is not there yet: the settings make it, to see whether that works.
+struct NewFile<'a>(Option<&'a Path>);
+
+impl NewFile<'_> {
+    fn at(path: Option<&str>) -> NewFile<'_> {
+        NewFile(path.map(Path::new).filter(|path| !path.exists()))
+    }
+
+    /// Removes it, unless a sidecar writes to it meanwhile. Of a symbolic link the target.
+    fn remove(&self) {
+        let made = self.0.and_then(|path| path.canonicalize().ok());
+        if let Some(made) = made.filter(|made| made.metadata().is_ok_and(|file| file.is_file() && file.len() == 0)) {
+            let _ = std::fs::remove_file(made);
+        }
+    }
 }
 
 /// All checks in their order, each told as soon as it has ended, unless they are wanted as JSON.

@@ -55,11 +55,11 @@ fn check(step: Step, name: Name, all: &[Reached]) -> Check {
     let is_needed = |(reached, _): &&(&Reached, &str)| !reached.is_one_of_several;
     let is_another_good = all.iter().any(|one| one.is_one_of_several && one.outcome.is_ok());
     if let Some((_, why)) = failed.iter().find(is_needed).or_else(|| failed.first().filter(|_| !is_another_good)) {
-        return Check::said(name, Status::Fail, why, change(step));
+        return Check::said(name, Status::Fail, why, change(step, why));
     }
     if let Some((_, why)) = failed.first() {
         let others = format!("{why}; the other servers in --redis-url answer; bring it back, or leave it out there");
-        return Check::said(name, Status::Warn, &others, change(step));
+        return Check::said(name, Status::Warn, &others, change(step, why));
     }
     good(step, name, &begun)
 }
@@ -79,7 +79,7 @@ fn good(step: Step, name: Name, begun: &[&Reached]) -> Check {
             Check::skipped(name, "--redis-url asks for no TLS: its scheme is not rediss")
         }
         Step::Tls => Check::ok(name, format!("the certificate of {places} is accepted")),
-        Step::Login => Check::ok(name, format!("{places} accepts the user")),
+        Step::Login | Step::Service => Check::ok(name, format!("{places} accepts the user")),
     }
 }
 
@@ -91,13 +91,27 @@ fn resolved(reached: &Reached) -> Option<String> {
     Some(format!("{} is {}", reached.place, addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")))
 }
 
-fn change(step: Step) -> &'static str {
+fn change(step: Step, why: &str) -> &'static str {
     match step {
         Step::Name => "correct the host in --redis-url, or the DNS of this machine",
-        Step::Connection => {
+        Step::Connection => of_the_connection(why),
+        Step::Tls => "give Redis a certificate for this name, or name its CA with --redis-ca-file",
+        Step::Login | Step::Service => "correct --redis-username or --redis-password-file, or the ACL user in Redis",
+    }
+}
+
+/// What the error of the system call says.
+fn of_the_connection(why: &str) -> &'static str {
+    let is = |said: &str| why.contains(said);
+    match () {
+        () if is("no such file") => "start Redis there, or correct the path in --redis-url",
+        () if is("permission denied") => "give the user who runs lockside the right to write to this socket",
+        () if is("refused") => "start Redis there, or correct the host and port in --redis-url",
+        () if is("no answer") || is("unreachable") || is("no route") || is("timed out") => {
+            "let a firewall or NetworkPolicy pass it, correct the host and port in --redis-url, or see whether Redis hangs"
+        }
+        () => {
             "start Redis there, correct the host and port in --redis-url, or let a firewall or NetworkPolicy pass them"
         }
-        Step::Tls => "give Redis a certificate for this name, or name its CA with --redis-ca-file",
-        Step::Login => "correct --redis-username or --redis-password-file, or the ACL user in Redis",
     }
 }

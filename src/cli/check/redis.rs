@@ -82,7 +82,12 @@ impl Seen {
         self.look.findings.iter().filter(|finding| of.contains(&finding.warning)).collect()
     }
 
+    /// What of the check stays in Redis is said here, too.
     fn rights(&self) -> Check {
+        self.look.leftovers.iter().fold(self.grants(), |check, leftover| check.with(leftover))
+    }
+
+    fn grants(&self) -> Check {
         const CHANGE: &str = "look into the log of Redis, and give its user the rights of deploy/redis/lockside.acl";
         let of_rights = Check::found(Name::Rights, &self.findings(&[Warning::Rights]));
         match (&self.unready, of_rights) {
@@ -96,15 +101,20 @@ impl Seen {
         if let Some(found) = Check::found(Name::Rights, &self.findings(&[Warning::Probe])) {
             return found;
         }
-        if self.look.granted.is_empty() {
-            return match self.look.findings.iter().find(|finding| finding.blocks) {
-                Some(Finding { text, .. }) => {
-                    Check::skipped(Name::Rights, format!("no lock can be granted for another reason: {text}"))
-                }
-                None => Check::fail(Name::Rights, "no lock was granted: no master answered", CHANGE),
-            };
-        }
         let places = joined(&self.look.granted);
+        match self.look.findings.iter().find(|finding| finding.blocks) {
+            Some(Finding { text, .. }) if places.is_empty() => {
+                return Check::skipped(Name::Rights, format!("no lock can be granted for another reason: {text}"));
+            }
+            Some(Finding { text, .. }) => {
+                let why = format!("a lock was granted on {places}, and not everywhere for another reason: {text}");
+                return Check::skipped(Name::Rights, why);
+            }
+            None if places.is_empty() => {
+                return Check::fail(Name::Rights, "no lock was granted: no master answered", CHANGE);
+            }
+            None => {}
+        }
         Check::ok(Name::Rights, format!("a lock was acquired, renewed and released on {places}; no right is missing"))
     }
 
@@ -121,8 +131,11 @@ impl Seen {
     }
 
     fn unknown(&self, name: Name, fact: &str) -> Check {
-        let unsaid = || format!("redis does not report {fact}");
-        Check::skipped(name, self.look.silence.clone().unwrap_or_else(unsaid))
+        match &self.look.silence {
+            Some(why) if self.unready.is_some() => Check::skipped(name, why),
+            Some(why) => Check::said(name, Status::Warn, why, "look into the log of Redis: is it too slow?"),
+            None => Check::skipped(name, format!("redis does not report {fact}")),
+        }
     }
 
     /// Where nothing is evicted yet, since there is no maxmemory, the policy is wrong all the same.

@@ -131,11 +131,19 @@ impl Check {
             _ => Status::Warn,
         };
         let worst = findings.iter().rev().max_by_key(|finding| status(finding))?;
-        let mut check = Check::said(name, status(worst), &worst.text, "see the page");
+        let mut check = Check::said(name, status(worst), &worst.text, change(worst.warning));
         for other in findings.iter().filter(|other| other.warning != worst.warning) {
             check.detail.push_str(&format!("; also: {}", other.text));
         }
         Some(Check { page: format!("docs/operations/redis.md#{}", worst.warning.code()), ..check })
+    }
+
+    /// Says, too, that the check left something behind: a warning at least.
+    pub fn with(self, leftover: &str) -> Check {
+        let change = || "look into the log of Redis, and delete the keys there".to_owned();
+        let detail = format!("{}; {leftover}", self.detail);
+        let (status, change) = (self.status.max(Status::Warn), self.change.unwrap_or_else(change));
+        Check { status, detail, change: Some(change), ..self }
     }
 
     /// For machines; its page is absolute where the documents are at `docs_url`.
@@ -158,6 +166,22 @@ impl Check {
             lines.push_str(&format!("\n{:22}change: {}\n{:22}see: {page}", "", printable(change), ""));
         }
         lines
+    }
+}
+
+/// What to change where the sentence of a warning does not say it.
+fn change(warning: Warning) -> &'static str {
+    match warning {
+        Warning::Rights => "give the user of Redis the rights of deploy/redis/lockside.acl",
+        Warning::Version => "install Redis 7.0 or later",
+        Warning::Persistence => "set appendonly to yes",
+        Warning::Eviction => "set maxmemory-policy to noeviction",
+        Warning::Memory => "raise maxmemory, or delete data that is not a lock",
+        Warning::Cluster | Warning::Replica => "correct --redis-url",
+        Warning::NoGoodReplica | Warning::MinReplicas | Warning::NoReplica => {
+            "restore the replicas, or ask for fewer with --min-replicas"
+        }
+        _ => "look into the log of Redis",
     }
 }
 

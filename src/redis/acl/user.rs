@@ -13,13 +13,14 @@ const COMMANDS: &str = "\
     +exists +pexpire +pexpireat +pexpiretime +pttl +zadd +zrem +zremrangebyrank +zrange +zrangebyscore +zmscore +zrank \
     +zcard +zcount +hget +spublish +ssubscribe +pubsub|shardnumsub +cluster|nodes +cluster|info";
 
-/// The line. Without a password the user is off.
+/// The line. Without a password the user is off. It begins with `reset`, so that `ACL SETUSER` of it replaces what the user
+/// had, such as an old password.
 pub fn line(name: &str, password: Option<&Secret>, Patterns { keys, channels }: &Patterns) -> String {
     let state = match password {
         Some(password) => format!("on #{}", hash(password)),
         None => "off".to_owned(),
     };
-    format!("user {name} {state} sanitize-payload resetkeys {keys} resetchannels {channels} -@all {COMMANDS}")
+    format!("user {name} reset {state} sanitize-payload resetkeys {keys} resetchannels {channels} -@all {COMMANDS}")
 }
 
 /// The hash by which Redis knows a password.
@@ -40,11 +41,9 @@ mod tests {
         let patterns = Patterns { keys: "~k".to_owned(), channels: "&c".to_owned() };
         let line = line("app", Some(&Secret::new("abc")), &patterns);
         let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
-        assert!(
-            line.starts_with(&format!(
-                "user app on #{hash} sanitize-payload resetkeys ~k resetchannels &c -@all +info "
-            ))
-        );
-        assert!(super::line("app", None, &patterns).starts_with("user app off sanitize-payload "));
+        assert!(line.starts_with(&format!(
+            "user app reset on #{hash} sanitize-payload resetkeys ~k resetchannels &c -@all +info "
+        )));
+        assert!(super::line("app", None, &patterns).starts_with("user app reset off sanitize-payload "));
     }
 }

@@ -120,9 +120,14 @@ impl Connection {
         command(self.0.exists(keys))
     }
 
-    /// Deletes a key.
-    pub fn delete(&self, key: Bytes) -> Command<'_> {
-        command(self.0.del(key))
+    /// Deletes keys.
+    pub fn delete(&self, keys: Vec<Bytes>) -> Command<'_> {
+        command(self.0.del(keys))
+    }
+
+    /// Has a key end so long from now, milliseconds.
+    pub fn expire(&self, key: Bytes, keep_ms: i64) -> Command<'_> {
+        command(self.0.pexpire(key, keep_ms, None))
     }
 
     /// All sections of `INFO`.

@@ -5,13 +5,14 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use super::{blocks, read, section};
-use crate::harness::{Scratch, Sidecar, TestRedis, eventually, jwt, lockside};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, free_port, jwt, lockside};
 
 pub const PAGE: &str = "docs/operations/teams.md";
 
 /// A directory in which the page's commands run, and its Redis.
 struct Stage {
-    redis: TestRedis,
+    _redis: TestRedis,
+    url: String,
     scratch: Scratch,
     page: String,
 }
@@ -20,20 +21,19 @@ impl Stage {
     fn new() -> Stage {
         let scratch = Scratch::new();
         let acl = scratch.file("redis.acl", "user default on nopass ~* &* +@all\n");
-        let redis = TestRedis::start_with(&["--appendonly", "yes", "--aclfile", &acl], None);
-        Stage { redis, scratch, page: read(PAGE) }
+        let port = free_port();
+        let args = ["--appendonly", "yes", "--aclfile", &acl, "--port", &port];
+        let redis = TestRedis::start_with(&args, None);
+        Stage { _redis: redis, url: format!("redis://127.0.0.1:{port}"), scratch, page: read(PAGE) }
     }
 
     /// A shell in the directory, as an engineer has it.
     fn shell(&self, code: &str) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_lockside")).parent().unwrap();
         let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
-        let script = format!(
-            "set -euo pipefail\nredis-cli() {{ command redis-cli -s {} \"$@\"; }}\n{code}",
-            self.redis.socket()
-        );
+        let script = format!("set -euo pipefail\n{code}");
         let mut shell = Command::new("bash");
-        shell.args(["-c", &script]).env("PATH", path).env("LOCKSIDE_REDIS_URL", self.redis.url());
+        shell.args(["-c", &script]).env("PATH", path).env("LOCKSIDE_REDIS_URL", &self.url);
         for proxy in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
             shell.env_remove(proxy);
         }
@@ -58,6 +58,25 @@ impl Stage {
             .collect();
         assert!(!played.is_empty(), "{heading}");
         played
+    }
+
+    /// What Redis answers the page's administrator.
+    fn redis(&self, command: &str) -> String {
+        let login = "REDISCLI_AUTH=$(cat redis-admin-password)";
+        let output = self.run(&format!("{login} redis-cli -e -u \"$LOCKSIDE_REDIS_URL\" --user admin {command}"));
+        assert!(output.status.success(), "{command}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn users(&self) -> Vec<String> {
+        self.redis("ACL USERS").lines().map(str::to_owned).collect()
+    }
+
+    /// How many passwords the user of a team has.
+    fn passwords(&self, team: &str) -> usize {
+        let list = self.redis("ACL LIST");
+        let line = list.lines().find(|line| line.starts_with(&format!("user {team} "))).unwrap();
+        line.split(' ').filter(|word| word.starts_with('#')).count()
     }
 
     /// Starts a team's sidecar, as the page has it.
@@ -87,9 +106,7 @@ impl Stage {
 #[tokio::test]
 async fn two_teams_share_a_redis_as_the_page_says() {
     let stage = Stage::new();
-    stage.play("## 1. A user in Redis for each team");
-    let users: Vec<String> = stage.redis.ask("ACL", &["USERS"]);
-    assert_eq!(users, ["blue", "default", "red"]);
+    the_users_are_loaded_again_and_again(&stage);
     for team in ["red", "blue"] {
         // Keys of which there are tokens.
         stage.scratch.file(&format!("teams/{team}/jwt-secret"), jwt::SECRET);
@@ -102,8 +119,10 @@ async fn two_teams_share_a_redis_as_the_page_says() {
     assert_eq!(settled[1].lines().filter(|line| line.starts_with("ok       rights")).count(), 2, "{}", settled[1]);
     assert!(!settled[1].contains("FAIL") && !settled[1].contains("warn"), "{}", settled[1]);
     assert!(settled[2].contains("FAIL     rights") && settled[2].contains("~{blue:[0-9]}:*"), "{}", settled[2]);
-    let refused: Vec<redis::Value> = stage.redis.ask("ACL", &["LOG"]);
-    assert!(format!("{refused:?}").contains("red"), "{refused:?}");
+    assert!(settled[3].contains("FAIL     auth"), "{}", settled[3]);
+    let refused = stage.redis("ACL LOG");
+    assert!(refused.contains("red"), "{refused}");
+    a_check_that_fails_is_the_exit_code(&stage);
 
     let (red, _blue) = (stage.start("red").await, stage.start("blue").await);
     let played = stage.play("## 4. Play it");
@@ -138,6 +157,50 @@ async fn two_teams_share_a_redis_as_the_page_says() {
     }
     assert!(!stage.metrics("blue").contains("lockside_denied_total{verb=\"lock\"} 1"), "blue did nothing wrong");
     a_user_has_keys_of_that_name(&stage).await;
+
+    stage.play("## 5. Remove a team");
+    assert_eq!(stage.users(), ["admin", "default", "red"]);
+}
+
+/// The commands of the first section keep the secrets that are there, and a new password replaces the old one.
+fn the_users_are_loaded_again_and_again(stage: &Stage) {
+    const SECTION: &str = "## 1. A user in Redis for each team";
+    let secret = |name: &str| std::fs::read_to_string(stage.scratch.path(name)).unwrap();
+    let secrets = || {
+        let of_red =
+            ["redis-password", "jwt-secret", "tokens/app", "tokens/ops"].map(|name| format!("teams/red/{name}"));
+        of_red.iter().map(|name| secret(name)).collect::<Vec<_>>()
+    };
+    stage.play(SECTION);
+    let before = (secret("redis-admin-password"), secrets());
+    stage.play(SECTION);
+    assert_eq!((secret("redis-admin-password"), secrets()), before);
+    assert_eq!(stage.users(), ["admin", "blue", "default", "red"]);
+    assert!(stage.redis("ACL LIST").contains("user default off "), "{}", stage.redis("ACL LIST"));
+    stage.scratch.file("teams/red/redis-password", "another password of red\n");
+    stage.play(SECTION);
+    assert_eq!((stage.passwords("red"), stage.passwords("blue")), (1, 1));
+    let login = |password: &str| {
+        let code = format!("REDISCLI_AUTH='{password}' redis-cli -e -u \"$LOCKSIDE_REDIS_URL\" --user red INFO server");
+        String::from_utf8(stage.run(&code).stdout).unwrap().contains("redis_version")
+    };
+    assert!(login("another password of red") && !login(before.1[0].trim()), "the old one is no longer accepted");
+    // As they stand after a restart.
+    let saved = std::fs::read_to_string(stage.scratch.path("redis.acl")).unwrap();
+    assert!(saved.contains("user default off ") && saved.matches("user red ").count() == 1, "{saved}");
+}
+
+/// One team of several whose check fails makes the page's command fail, whichever it is.
+fn a_check_that_fails_is_the_exit_code(stage: &Stage) {
+    let commands = blocks(section(&stage.page, "## 3. The settings of each team"), "sh");
+    for team in ["red", "blue"] {
+        let name = format!("teams/{team}/lockside.env");
+        let settings = std::fs::read_to_string(stage.scratch.path(&name)).unwrap();
+        stage.scratch.file(&name, format!("{settings}LOCKSIDE_REDIS_USERNAME=unknown\n"));
+        assert!(!stage.run(commands[1]).status.success(), "{team}");
+        stage.scratch.file(&name, settings);
+    }
+    assert!(stage.run(commands[1]).status.success());
 }
 
 /// A JWT of red's key is none at blue's sidecar, unless blue has the same key; here both do, so the policy is what counts.

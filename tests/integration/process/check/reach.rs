@@ -31,6 +31,7 @@ async fn a_port_where_nothing_listens_is_named() {
     let checked = check(&["--redis-url", &format!("redis+unix://{socket}")]).await;
     checked.assert("dns", "skipped", "no name to look up");
     checked.assert("tcp", "fail", &socket);
+    checked.assert("tcp", "fail", "start Redis there, or correct the path in --redis-url");
 }
 
 #[tokio::test]
@@ -73,6 +74,44 @@ async fn a_wrong_password_and_none_are_told_apart() {
     let right = scratch.file("right", "secret\n");
     let checked = check(&["--redis-url", &redis.url(), "--redis-password-file", &right]).await;
     assert_eq!((checked.status("auth"), checked.status("rights")), ("ok", "ok"));
+}
+
+#[tokio::test]
+async fn a_busy_redis_and_a_database_that_it_does_not_have_are_no_matter_of_the_user() {
+    let redis = TestRedis::start(&[&GOOD[..], &["--busy-reply-threshold", "50"]].concat());
+    let url = redis.url();
+    let unknown = if url.starts_with("redis+unix") { format!("{url}?db=99") } else { format!("{url}/99") };
+    let checked = check(&["--redis-url", &unknown]).await;
+    checked.assert("auth", "ok", "accepts the user");
+    checked.assert("rights", "fail", "name a lower one in --redis-url");
+
+    // On connections of their own: a busy Redis answers nothing else.
+    let command = |args: &[&str]| {
+        let mut command = std::process::Command::new("redis-cli");
+        command.args(["-s", &redis.socket()]).args(args).stdout(std::process::Stdio::piped());
+        command
+    };
+    let mut script = command(&["EVAL", "while true do end", "0"]).spawn().unwrap();
+    until("it is busy", || command(&["PING"]).output().unwrap().stdout.starts_with(b"BUSY"));
+    let checked = check(&["--redis-url", &url]).await;
+    checked.assert("auth", "ok", "accepts the user");
+    checked.assert("rights", "fail", "end it with SCRIPT KILL");
+    assert!(command(&["SCRIPT", "KILL"]).output().unwrap().stdout.starts_with(b"OK"));
+    script.wait().unwrap();
+}
+
+#[tokio::test]
+async fn a_redis_in_a_url_of_sentinels_is_no_sentinel() {
+    let (port, scratch) = (free_port(), Scratch::new());
+    let redis = TestRedis::start(&[&GOOD[..], &["--port", &port]].concat());
+    let url = format!("redis-sentinel://127.0.0.1:{port}?master=mymaster");
+    let checked = check(&["--redis-url", &url]).await;
+    checked.assert("tcp", "fail", "is no sentinel");
+    checked.assert("tcp", "fail", "use redis://");
+    // One with a password, which lockside gives to the master alone.
+    redis.ask::<String>("CONFIG", &["SET", "requirepass", "secret"]);
+    let checked = check(&["--redis-url", &url, "--redis-password-file", &scratch.file("password", "secret")]).await;
+    assert_eq!((checked.status("auth"), checked.code), ("fail", Some(1)), "{:?}", checked.checks);
 }
 
 #[tokio::test]
@@ -123,6 +162,13 @@ async fn each_master_of_a_cluster_is_checked() {
         ["tcp", "auth", "rights"].iter().for_each(|name| checked.assert(name, "ok", &place));
         assert_eq!(cluster.ask::<u64>(master, "DBSIZE", &[]), Ok(0), "nothing is left");
     }
+    let refusing = format!("127.0.0.1:{}", cluster.port(1));
+    assert_eq!(cluster.ask::<String>(1, "CONFIG", &["SET", "maxmemory", "1"]), Ok("OK".to_owned()));
+    let checked = check(&["--redis-url", &url]).await;
+    checked.assert("eviction", "fail", &format!("on {refusing}: "));
+    checked.assert("rights", "skipped", "not everywhere for another reason: ");
+    assert_eq!(cluster.ask::<String>(1, "CONFIG", &["SET", "maxmemory", "0"]), Ok("OK".to_owned()));
+
     let replica = cluster.replica_of(0);
     cluster.kill(replica);
     let lost = format!("`127.0.0.1:{}`", cluster.port(0));

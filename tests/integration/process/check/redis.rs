@@ -45,8 +45,34 @@ async fn the_shipped_user_may_not_read_the_configuration_and_all_is_known_by_inf
 
     redis.ask::<String>("ACL", &["SETUSER", "lockside", "-info"]);
     let checked = check_on(&redis, &login).await;
-    checked.assert_skipped(&["version", "persistence", "eviction", "replicas"], "allow its user +info");
+    for name in ["version", "persistence", "eviction", "replicas"] {
+        checked.assert(name, "warn", "redis refused INFO");
+        assert_eq!(checked.checks[name]["change"], "allow its user +info");
+    }
     checked.assert("rights", "ok", "acquired");
+    assert_eq!(checked.code, Some(0));
+}
+
+#[tokio::test]
+async fn keys_that_may_not_be_deleted_are_told_and_expire() {
+    let scratch = Scratch::new();
+    let (redis, login) = with_user(&["-del"], &scratch);
+    let login: Vec<&str> = login.iter().map(String::as_str).collect();
+    let checked = check(&[&["--redis-url", &redis.url()], &login[..]].concat()).await;
+    checked.assert("rights", "fail", "+del");
+    checked.assert("rights", "fail", "the keys of this check could not be deleted, and expire within 10 s");
+    let left: Vec<String> = redis.ask("KEYS", &["*:check:*"]);
+    assert!(!left.is_empty(), "nothing could be deleted");
+    for key in left {
+        // -2: it has expired meanwhile.
+        let ttl: i64 = redis.ask("PTTL", &[&key]);
+        assert!((-2..=10_000).contains(&ttl) && ttl != -1, "{key}: {ttl}");
+    }
+
+    // Neither delete nor end: the key is named.
+    redis.ask::<String>("ACL", &["SETUSER", "lockside", "-pexpire"]);
+    let checked = check(&[&["--redis-url", &redis.url()], &login[..]].concat()).await;
+    checked.assert("rights", "fail", ":tokens` may stay in Redis");
 }
 
 #[tokio::test]

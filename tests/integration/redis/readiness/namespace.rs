@@ -24,7 +24,7 @@ async fn the_shipped_user_is_the_one_of_the_default_namespace() {
     };
     assert_eq!(words(&printed), words(ACL));
     let hash = "#2d711642b726b04401627ca9fbac32f5c8530fb1903cc4db02258717921a4881";
-    assert!(printed.starts_with(&format!("user lockside on {hash} ")), "{printed}");
+    assert!(printed.starts_with(&format!("user lockside reset on {hash} ")), "{printed}");
 }
 
 #[tokio::test]
@@ -98,9 +98,9 @@ async fn the_user_of_a_namespace_does_everything_there_and_touches_nothing_else(
 #[tokio::test]
 async fn a_user_without_a_password_is_off_and_what_is_invalid_is_told() {
     let printed = line(&["--key-prefix", "red"]).await;
-    assert!(printed.starts_with("user red off ") && !printed.contains('#'), "{printed}");
+    assert!(printed.starts_with("user red reset off ") && !printed.contains('#'), "{printed}");
     let printed = line(&["--key-prefix", "default", "--user", "default"]).await;
-    assert!(printed.starts_with("user default off "), "{printed}");
+    assert!(printed.starts_with("user default reset off "), "{printed}");
     let scratch = Scratch::new();
     for (args, expected) in [
         (vec!["--key-prefix", "a b"], "--user: `a b`; expected a name without spaces"),
@@ -113,6 +113,7 @@ async fn a_user_without_a_password_is_off_and_what_is_invalid_is_told() {
             vec!["--key-prefix", "team'red", "--user", "red"],
             "--key-prefix: `team'red`; expected a prefix without spaces",
         ),
+        (vec!["--key-prefix", "a:push:b"], "--key-prefix: `a:push:b`; expected a prefix without `:push:`"),
         (vec!["--key-prefix", "a", "--user", "a b"], "--user: `a b`; expected a name without spaces"),
         (vec!["--key-prefix", "default"], "--user: the line of the user `default` restricts all clients"),
         (vec!["--key-prefix", "{a}"], "--key-prefix: expected 1 to 64 bytes without `{`, `}`"),
