@@ -61,6 +61,9 @@ func New(config Config) (*Client, error) {
 			key:         given(config.KeyFile, "LOCKSIDE_KEY_FILE"),
 		},
 	}
+	if address.certified != "" && (sidecar.tls.certificate == "") != (sidecar.tls.key == "") {
+		return nil, errors.New("lockside: CertFile and KeyFile: expected both or neither")
+	}
 	open := func(ctx context.Context, order order) (holding, error) {
 		session, err := openSession(ctx, sidecar, order)
 		if err != nil {

@@ -67,7 +67,9 @@ fn header(failure: &Failure, dialect: Dialect, status: StatusCode) -> Option<(He
     match failure {
         Failure::MethodNotAllowed(allow) => Some((ALLOW, HeaderValue::try_from(allow).expect("names of methods"))),
         // RFC 9110, 15.5.2: a 401 names the scheme that would do.
-        Failure::Unauthorized(_) | Failure::Proxied | Failure::NoSuchUser(_) if status == StatusCode::UNAUTHORIZED => {
+        Failure::Unauthorized(_) | Failure::CertificateRefused(_) | Failure::Proxied | Failure::NoSuchUser(_)
+            if status == StatusCode::UNAUTHORIZED =>
+        {
             Some((WWW_AUTHENTICATE, HeaderValue::from_static("Bearer")))
         }
         Failure::TooManyWaiters(_)

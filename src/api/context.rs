@@ -162,6 +162,12 @@ impl Context {
             }
             Principal::System(credential) => {
                 asked_by_service(&credential);
+                if let ServiceCredential::Certificate(_) = credential {
+                    // The connection's, not the request's: a proxy's requests all have it, and so have those that a page
+                    // makes a browser send.
+                    self.gate.admit_direct(request.method(), request.headers())?;
+                    self.gate.admit_page(request.method(), request.headers())?;
+                }
                 Ok(Principal::System(credential))
             }
             Principal::Anonymous => {

@@ -19,6 +19,8 @@ use crate::server::BodyError;
 pub enum Failure {
     BadRequest(String),
     Unauthorized(String),
+    /// The client certificate of the connection has expired, or is not trusted any more.
+    CertificateRefused(String),
     /// The keys that verify JWTs were not fetched yet.
     KeysUnavailable(String),
     /// The request came through a proxy without credentials: its sender is unknown.
@@ -187,6 +189,7 @@ impl Failure {
             //                           code                   status                  English                                   German                                               admin API                                               Dapr API
             Failure::BadRequest(_)       => row("bad-request",         S::BAD_REQUEST,         "Invalid request.",              "Die Anfrage ist ungültig.",                  S::BAD_REQUEST,           "Missing parameters",         S::BAD_REQUEST,            MALFORMED, Grpc::InvalidArgument),
             Failure::Unauthorized(_)     => row("unauthorized",        S::UNAUTHORIZED,        "Authentication required.",                        "Anmeldung erforderlich.",                  S::UNAUTHORIZED,          "Unauthorized",               S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
+            Failure::CertificateRefused(_) => row("unauthorized",      S::UNAUTHORIZED,        "The client certificate has expired or is not trusted any more.", "Das Zertifikat der Verbindung ist abgelaufen oder nicht mehr vertrauenswürdig.", S::UNAUTHORIZED, "Unauthorized", S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
             Failure::KeysUnavailable(_)  => row("keys-unavailable",    S::SERVICE_UNAVAILABLE, "The keys that verify JWTs have not been fetched yet; nothing was changed.", "Die Schlüssel für JWTs sind noch nicht geladen; nichts wurde geändert.", S::SERVICE_UNAVAILABLE, "Service unavailable", S::SERVICE_UNAVAILABLE, Some("ERR_KEYS_UNAVAILABLE"), Grpc::Unavailable),
             Failure::Proxied             => row("unauthorized",        S::UNAUTHORIZED,        "The request came through a proxy and has no credentials.", "Die Anfrage kam über einen Proxy und ohne Anmeldung.", S::UNAUTHORIZED, "Unauthorized",            S::UNAUTHORIZED,           Some("ERR_UNAUTHORIZED"), Grpc::Unauthenticated),
             Failure::Forbidden(_)        => row("forbidden",           S::FORBIDDEN,           "Not allowed.",        "Nicht erlaubt.",                      S::FORBIDDEN,             "Forbidden",                  S::FORBIDDEN,              Some("ERR_FORBIDDEN"), Grpc::PermissionDenied),
@@ -263,6 +266,7 @@ impl Failure {
         match self {
             Failure::BadRequest(reason)
             | Failure::Unauthorized(reason)
+            | Failure::CertificateRefused(reason)
             | Failure::KeysUnavailable(reason)
             | Failure::NoSuchStore(reason)
             | Failure::NoSuchElection(reason)
@@ -294,6 +298,7 @@ impl From<Unauthorized> for Failure {
     fn from(unauthorized: Unauthorized) -> Failure {
         match unauthorized {
             Unauthorized::Refused(reason) | Unauthorized::UnknownKey(reason) => Failure::Unauthorized(reason),
+            Unauthorized::Certificate(_) => Failure::CertificateRefused(unauthorized.to_string()),
             Unauthorized::NoKeys(reason) => Failure::KeysUnavailable(reason),
         }
     }

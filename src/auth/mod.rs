@@ -71,13 +71,17 @@ pub enum Credential {
     Cookie,
 }
 
-/// The credential of a caller, kept to be verified again while a lock is held for them.
-pub enum Shown {
+/// The credentials of a caller, kept to be verified again while a lock is held for them.
+pub struct Shown {
+    request: ShownByRequest,
+    /// Of the connection.
+    certificate: Option<CallerCertificate>,
+}
+
+enum ShownByRequest {
     Bearer(Box<str>),
     /// None of them: nothing was shown.
     Cookies(Box<[Box<str>]>),
-    /// Of the connection, where the request shows nothing.
-    Certificate(CallerCertificate),
 }
 
 /// What becomes of a cookie of an unknown key beside one that verifies.
@@ -110,8 +114,8 @@ impl Authenticator {
         certificate: Option<&CallerCertificate>,
     ) -> Result<Principal, Unauthorized> {
         let cookies = self.cookies(headers)?;
-        let shown = self.with_fresh_keys(|unknown| self.by_headers(headers, &cookies, unknown)).await?;
-        or_by_certificate(shown, certificate)
+        let by_request = self.with_fresh_keys(|unknown| self.by_headers(headers, &cookies, unknown)).await;
+        with_certificate(by_request, certificate)
     }
 
     /// Asks once more, with the keys that there are by then, where a token names a key that is not known. While these were
@@ -136,7 +140,8 @@ impl Authenticator {
         headers: &HeaderMap,
         certificate: Option<&CallerCertificate>,
     ) -> Result<Principal, Unauthorized> {
-        or_by_certificate(self.by_headers(headers, &self.cookies(headers)?, Unknown::Skipped)?, certificate)
+        let by_request = self.cookies(headers).and_then(|cookies| self.by_headers(headers, &cookies, Unknown::Skipped));
+        with_certificate(by_request, certificate)
     }
 
     /// Who is asking, by the `Authorization` header, else by the cookies. All that is shown must be good, and of one user;
@@ -171,10 +176,14 @@ impl Authenticator {
     /// The name of the API token in the header that Dapr's clients send it in; an error where something else stands
     /// there, or where what is shown beside it is no good. Without an API token the header is not for us; of two the
     /// first counts, as with Dapr.
-    pub async fn dapr_system(&self, headers: &HeaderMap) -> Result<Option<TokenName>, Unauthorized> {
+    pub async fn dapr_system(
+        &self,
+        headers: &HeaderMap,
+        certificate: Option<&CallerCertificate>,
+    ) -> Result<Option<TokenName>, Unauthorized> {
         let Some(token) = headers.get(DAPR_API_TOKEN).filter(|_| self.has_api_token()) else { return Ok(None) };
         match token.to_str().ok().and_then(|token| self.api_tokens.name_of(token)) {
-            Some(name) => self.principal(headers, None).await.map(|_| Some(name)),
+            Some(name) => self.principal(headers, certificate).await.map(|_| Some(name)),
             None => Err(refused(format!("the header {DAPR_API_TOKEN} does not hold an API token"))),
         }
     }
@@ -188,36 +197,30 @@ impl Authenticator {
 
     /// What a request shows, kept so that it can be verified again.
     pub fn shown(&self, headers: &HeaderMap, certificate: Option<&CallerCertificate>) -> Shown {
-        let shown = headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
-        let shown = match shown {
-            Some(token) => Shown::Bearer(token.into()),
-            None => Shown::Cookies(self.cookies(headers).unwrap_or_default().into()),
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| bearer(value.to_str().ok()?));
+        let request = match bearer {
+            Some(token) => ShownByRequest::Bearer(token.into()),
+            None => ShownByRequest::Cookies(self.cookies(headers).unwrap_or_default().into()),
         };
-        match (certificate, &shown) {
-            (Some(certificate), Shown::Cookies(cookies)) if self.jwt.is_none() || cookies.is_empty() => {
-                Shown::Certificate(certificate.clone())
-            }
-            _ => shown,
-        }
+        Shown { request, certificate: certificate.cloned() }
     }
 
     /// When a user's token ends, leeway included; `None` where none was shown.
     pub fn good_until(&self, shown: &Shown) -> Option<SystemTime> {
-        let claims = match shown {
-            Shown::Bearer(token) => self.verify(token).ok(),
-            Shown::Cookies(cookies) => self.claims_of(cookies, Unknown::Skipped).ok().flatten(),
-            Shown::Certificate(_) => None,
+        let claims = match &shown.request {
+            ShownByRequest::Bearer(token) => self.verify(token).ok(),
+            ShownByRequest::Cookies(cookies) => self.claims_of(cookies, Unknown::Skipped).ok().flatten(),
         };
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims?.good_until))
     }
 
     /// Who shows this by the keys that are known.
     pub fn principal_of(&self, shown: &Shown) -> Result<Principal, Unauthorized> {
-        match shown {
-            Shown::Bearer(token) => self.by_bearer(token),
-            Shown::Cookies(cookies) => self.by_cookies(cookies, Unknown::Skipped),
-            Shown::Certificate(certificate) => by_certificate(certificate),
-        }
+        let by_request = match &shown.request {
+            ShownByRequest::Bearer(token) => self.by_bearer(token),
+            ShownByRequest::Cookies(cookies) => self.by_cookies(cookies, Unknown::Skipped),
+        };
+        with_certificate(by_request, shown.certificate.as_ref())
     }
 
     /// Whether the keys were fetched since that moment; has them fetched otherwise. Keys of a file are always up to date.
@@ -302,17 +305,17 @@ impl Authenticator {
     }
 }
 
-/// Who asks by the certificate of the connection, where the request itself shows nothing.
-fn or_by_certificate(principal: Principal, certificate: Option<&CallerCertificate>) -> Result<Principal, Unauthorized> {
-    match (principal, certificate) {
-        (Principal::Anonymous, Some(certificate)) => by_certificate(certificate),
-        (principal, _) => Ok(principal),
+/// Who is asking by both: what the request shows goes before the certificate of its connection, which must be valid, too.
+fn with_certificate(
+    by_request: Result<Principal, Unauthorized>,
+    certificate: Option<&CallerCertificate>,
+) -> Result<Principal, Unauthorized> {
+    let Some(certificate) = certificate else { return by_request };
+    certificate.check().map_err(Unauthorized::Certificate)?;
+    match by_request? {
+        Principal::Anonymous => Ok(Principal::System(ServiceCredential::Certificate(Arc::clone(certificate.name())))),
+        principal => Ok(principal),
     }
-}
-
-fn by_certificate(certificate: &CallerCertificate) -> Result<Principal, Unauthorized> {
-    certificate.check().map_err(|problem| refused(format!("the client certificate: {problem}")))?;
-    Ok(Principal::System(ServiceCredential::Certificate(Arc::clone(certificate.name()))))
 }
 
 fn user(claims: Claims, credential: Credential) -> Result<User, Unauthorized> {

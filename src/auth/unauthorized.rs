@@ -9,6 +9,9 @@ pub enum Unauthorized {
     /// A token names a key, and there is none of this name.
     #[error("{0}")]
     UnknownKey(String),
+    /// The client certificate of the connection has expired, or is not trusted any more.
+    #[error("the client certificate: {0}")]
+    Certificate(String),
     /// The keys that would tell were not fetched yet: why.
     #[error("{0}")]
     NoKeys(String),

@@ -6,10 +6,11 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 
-use hyper::Request;
 use hyper::body::{Body as _, Incoming};
+use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use tokio::time::Sleep;
 
@@ -141,13 +142,18 @@ where
             request.extensions_mut().insert(certificate.clone());
         }
         async move {
-            let response = if head::length(&request) > heads.longest {
+            let certificate = request.extensions().get::<CallerCertificate>().cloned();
+            let mut response = if head::length(&request) > heads.longest {
                 named(request.headers(), too_long())
             } else {
                 handler.handle(request, &peer).await
             };
             if response.status().is_success() {
                 peer.is_served();
+            }
+            // Another handshake may show a newer certificate.
+            if response.status() == StatusCode::UNAUTHORIZED && certificate.is_some_and(|it| it.check().is_err()) {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
             if response.body().is_awaited() {
                 peer_check.set();

@@ -26,11 +26,11 @@ struct Inner {
 }
 
 impl CallerCertificate {
-    /// Of a chain that was verified just now; `None` where it names no one.
-    pub(super) fn verified(chain: &[CertificateDer<'_>], tls: ListenerTls) -> Option<CallerCertificate> {
+    /// Of a chain that was verified just now by the CA file of this `trust`; `None` where it names no one.
+    pub(super) fn verified(chain: &[CertificateDer<'_>], trust: u64, tls: ListenerTls) -> Option<CallerCertificate> {
         let name = name_of(chain.first()?)?;
         let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
-        let verified = Mutex::new((tls.trust_id(), Instant::now()));
+        let verified = Mutex::new((trust, Instant::now()));
         Some(CallerCertificate(Arc::new(Inner { name: name.into(), chain, tls, verified })))
     }
 

@@ -79,15 +79,15 @@ impl ListenerTls {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let config = match self.config() {
-            Ok(config) => config,
+        let (trust, config) = match self.config() {
+            Ok(found) => found,
             Err(error) => return Err((io::Error::other(error), stream)),
         };
         let mut stream = TlsAcceptor::from(config).accept(stream).into_fallible().await?;
         let connection = stream.get_mut().1;
         connection.set_buffer_limit(Some(SEND_BUFFER));
         let chain = connection.peer_certificates();
-        let certificate = chain.and_then(|chain| CallerCertificate::verified(chain, self.clone()));
+        let certificate = chain.and_then(|chain| CallerCertificate::verified(chain, trust, self.clone()));
         match certificate {
             None if self.asks_for_certificates() => {
                 Err((io::Error::other("the client certificate names no one"), stream.into_inner().0))
@@ -109,17 +109,19 @@ impl ListenerTls {
         self.0.clients.as_ref().map_or(0, |clients| clients.now().id)
     }
 
-    fn config(&self) -> Result<Arc<ServerConfig>, Error> {
+    /// How the next handshake is made, and the trust that this verifies by, which may be another before it ends.
+    fn config(&self) -> Result<(u64, Arc<ServerConfig>), Error> {
         let Inner { identity, clients, config } = &*self.0;
-        let trust = self.trust_id();
+        let clients = clients.as_ref().map(Reloaded::now);
+        let trust = clients.as_ref().map_or(0, |clients| clients.id);
         let mut config = config.lock().expect("no holder of this lock panics");
         if let Some((_, made)) = config.as_ref().filter(|(of, _)| *of == trust) {
-            return Ok(Arc::clone(made));
+            return Ok((trust, Arc::clone(made)));
         }
         // TLS 1.2 and 1.3; no protocol is offered by ALPN, so that all speak HTTP/1.1.
         let builder = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-        let builder = match clients {
-            Some(clients) => builder.with_client_cert_verifier(Arc::clone(&clients.now().clients) as _),
+        let builder = match &clients {
+            Some(clients) => builder.with_client_cert_verifier(Arc::clone(&clients.clients) as _),
             None => builder.with_no_client_auth(),
         };
         let mut made = builder.with_cert_resolver(Arc::new(identity.clone()));
@@ -130,7 +132,7 @@ impl ListenerTls {
         }
         let made = Arc::new(made);
         *config = Some((trust, Arc::clone(&made)));
-        Ok(made)
+        Ok((trust, made))
     }
 }
 

@@ -39,6 +39,7 @@ export class Address {
     const host = parts.hostname.replace(/^\[|\]$/g, "");
     if (parts.protocol === "http:") return new Address({ host, port: Number(parts.port || 80) }, parts.host);
     const files = tls ?? { ca: undefined, certificate: undefined, key: undefined };
+    if (!files.certificate !== !files.key) throw new TypeError("certFile and keyFile: expected both or neither");
     return new Address({ host, port: Number(parts.port || 443) }, parts.host, files);
   }
 

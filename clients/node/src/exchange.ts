@@ -55,6 +55,8 @@ export class Exchange {
           cert: read(tls.certificate),
           key: read(tls.key),
           minVersion: "TLSv1.2",
+          // Whatever NODE_TLS_REJECT_UNAUTHORIZED says.
+          rejectUnauthorized: true,
           agent: new https.Agent({ keepAlive: false, maxCachedSessions: 0 }),
         })
       : http.request({ ...options, agent: new http.Agent({ keepAlive: false }) });

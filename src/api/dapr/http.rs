@@ -74,7 +74,9 @@ pub fn health() -> Response {
 /// Refuses what leads nowhere: as with Dapr, only to callers with a credential, where there is an API token.
 pub async fn refuse(cx: &Context, request: Request<Incoming>, failure: Failure) -> Result<Response, Failure> {
     match admit(cx, &request).await {
-        Err(unknown @ (Failure::Unauthorized(_) | Failure::Proxied)) if cx.authenticator.has_api_token() => {
+        Err(unknown @ (Failure::Unauthorized(_) | Failure::CertificateRefused(_) | Failure::Proxied))
+            if cx.authenticator.has_api_token() =>
+        {
             Err(unknown)
         }
         _ => Err(failure),

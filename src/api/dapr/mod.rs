@@ -19,7 +19,7 @@ use hyper::body::Incoming;
 
 use super::audit;
 use super::caller::Caller;
-use super::context::{Context, asked_by_service};
+use super::context::{Context, asked_by_service, certificate_of};
 use super::failure::{Denial, Failure};
 use super::owner_names;
 use super::quotas;
@@ -151,7 +151,7 @@ async fn release(cx: &Context, caller: &Caller, key: Key, owner: Owner) -> Resul
 
 /// Admits service callers, as the native API does, and callers with Dapr's API token.
 async fn admit(cx: &Context, request: &Request<Incoming>) -> Result<Caller, Failure> {
-    if let Some(name) = cx.authenticator.dapr_system(request.headers()).await? {
+    if let Some(name) = cx.authenticator.dapr_system(request.headers(), certificate_of(request.extensions())).await? {
         let credential = ServiceCredential::Token(name);
         asked_by_service(&credential);
         return Ok(cx.service(credential));

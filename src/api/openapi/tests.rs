@@ -176,6 +176,7 @@ fn failures() -> Vec<Failure> {
         Failure::NoStores,
         Failure::NoSuchElection("this sidecar takes part in no election `nope`; its elections: jobs".to_owned()),
         Failure::Unauthorized(log()),
+        Failure::CertificateRefused(log()),
         Failure::KeysUnavailable(log()),
         Failure::Proxied,
         Failure::Forbidden(Denial::permission("manage-locks")),

@@ -87,7 +87,7 @@ async fn first(cx: &Context, asked: &Page, rights: &Rights) -> Result<(Vec<Liste
 /// What a caller sees who may not list.
 fn refused(cx: &Context, request: &Request<Incoming>, failure: Failure) -> Content {
     match failure {
-        Failure::Unauthorized(_) | Failure::Proxied => {
+        Failure::Unauthorized(_) | Failure::CertificateRefused(_) | Failure::Proxied => {
             Content::SignedOut { is_refused: cx.principal_is_refused(request) }
         }
         Failure::Forbidden(_) | Failure::NoSuchUser(_) => Content::NotAllowed(failure),

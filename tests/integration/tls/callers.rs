@@ -142,3 +142,41 @@ async fn a_policy_can_be_tried_out_for_a_certificate() {
         assert_eq!(run.code, Some(code), "{who} {verb} {key}: {}", run.output());
     }
 }
+
+#[tokio::test]
+async fn a_request_that_a_gateway_passes_on_needs_credentials_of_its_own() {
+    let scratch = Scratch::new();
+    let token = scratch.file("token", API_TOKEN);
+    let stand = Stand::with_clients(&["--api-token-file", &token]).await;
+    let mut gateway = stand.named(WEB).connect().await.expect("connected");
+    let path = format!("/v1/locks/{}?force=true", unique("passed"));
+    for proxied in [("forwarded", "for=192.0.2.1"), ("via", "1.1 gateway"), ("x-forwarded-for", "192.0.2.1")] {
+        let answer = gateway.ask_with("DELETE", &path, None, &[proxied]).await.expect("answered");
+        assert_eq!(answer.status, 401, "{proxied:?}: {}", answer.text());
+        assert_eq!(answer.headers["lockside-reason"], "proxied-anonymous", "{proxied:?}");
+        let bearer = format!("Bearer {API_TOKEN}");
+        let answer = gateway.ask_with("DELETE", &path, None, &[proxied, ("authorization", &bearer)]).await;
+        assert_ne!(answer.expect("answered").status, 401, "{proxied:?}");
+    }
+    let answer = gateway.ask("DELETE", &path, None).await.expect("answered");
+    assert_ne!(answer.status, 401, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_cross_origin_page_changes_nothing_by_the_certificate_of_its_browser() {
+    let stand = Stand::with_clients(&["--dapr-stores", "store"]).await;
+    let mut browser = stand.named(WEB).connect().await.expect("connected");
+    let lock = format!("/v1/locks/{}", unique("page"));
+    let dapr = json!({"resourceId": unique("page"), "lockOwner": "page", "expiryInSeconds": 5});
+    for (path, body) in [(lock.as_str(), None), ("/v1.0-alpha1/lock/store", Some(&dapr))] {
+        for from in [("origin", "https://other.example.com"), ("sec-fetch-site", "cross-site")] {
+            let answer = browser.ask_with("POST", path, body, &[from]).await.expect("answered");
+            assert_eq!(answer.status, 403, "{path} {from:?}: {}", answer.text());
+        }
+        let own = [("origin", "https://localhost"), ("sec-fetch-site", "same-origin")];
+        let answer = browser.ask_with("POST", path, body, &own).await.expect("answered");
+        assert!(matches!(answer.status, 200 | 201), "{path}: {}", answer.text());
+    }
+    let seen = browser.ask_with("GET", "/v1/locks", None, &[("origin", "https://other.example.com")]).await;
+    assert_eq!(seen.expect("answered").status, 200);
+}

@@ -7,6 +7,7 @@ mod handshake;
 mod redis;
 mod renewal;
 mod settings;
+mod trust;
 
 use std::time::Duration;
 

@@ -38,6 +38,8 @@ class Address:
         if parts.scheme == "http":
             return Address(socket.AF_INET, (parts.hostname, parts.port or 80), parts.netloc)
         tls = tls or Tls.of(None, None, None)
+        if (tls.cert_file is None) != (tls.key_file is None):
+            raise ValueError("cert_file and key_file: expected both or neither")
         return Address(socket.AF_INET, (parts.hostname, parts.port or 443), parts.netloc, tls)
 
     @property

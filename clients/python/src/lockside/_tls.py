@@ -29,5 +29,10 @@ class Tls:
         context = ssl.create_default_context(cafile=self.ca_file)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.cert_file is not None:
-            context.load_cert_chain(self.cert_file, self.key_file)
+            context.load_cert_chain(self.cert_file, self.key_file, _no_password)
         return context
+
+
+def _no_password() -> str:
+    # Without it OpenSSL asks the terminal, and the call blocks.
+    raise ValueError("key_file: the key is encrypted; expected one without a password")

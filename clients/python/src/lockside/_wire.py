@@ -213,7 +213,8 @@ class Connection:
         live = self._socket
         if live is not None:
             try:
-                live.shutdown(socket.SHUT_RDWR)
+                # Not that of an SSLSocket, which drops TLS first: another thread would then send in plain text.
+                socket.socket.shutdown(live, socket.SHUT_RDWR)
             except OSError:
                 pass
 

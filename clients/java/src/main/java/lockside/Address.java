@@ -48,6 +48,9 @@ record Address(Path path, String host, int port, String authority, Tls tls) {
         if (port < 1 || port > 65535) {
             throw new IllegalArgumentException(EXPECTED);
         }
+        if (isTls && (tls.certificate() == null) != (tls.key() == null)) {
+            throw new IllegalArgumentException("lockside: a client certificate and its key: expected both or neither");
+        }
         return new Address(null, parts.group(3), port, parts.group(2), isTls ? tls : null);
     }
 
