@@ -84,6 +84,13 @@ enum ShownByRequest {
     Cookies(Box<[Box<str>]>),
 }
 
+impl Shown {
+    /// The client certificate of the connection.
+    pub fn certificate(&self) -> Option<&CallerCertificate> {
+        self.certificate.as_ref()
+    }
+}
+
 /// What becomes of a cookie of an unknown key beside one that verifies.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Unknown {
@@ -205,13 +212,17 @@ impl Authenticator {
         Shown { request, certificate: certificate.cloned() }
     }
 
-    /// When a user's token ends, leeway included; `None` where none was shown.
+    /// When a user's token ends, leeway included, or the certificate of the connection, whichever is sooner; `None` where neither
+    /// was shown.
     pub fn good_until(&self, shown: &Shown) -> Option<SystemTime> {
         let claims = match &shown.request {
             ShownByRequest::Bearer(token) => self.verify(token).ok(),
             ShownByRequest::Cookies(cookies) => self.claims_of(cookies, Unknown::Skipped).ok().flatten(),
         };
-        SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims?.good_until))
+        let of_token =
+            claims.and_then(|claims| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claims.good_until)));
+        let of_certificate = shown.certificate.as_ref().and_then(CallerCertificate::ends);
+        [of_token, of_certificate].into_iter().flatten().min()
     }
 
     /// Who shows this by the keys that are known.

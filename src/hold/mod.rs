@@ -28,6 +28,10 @@ pub trait Client: Send + Sync {
     fn gone(&self) -> BoxFuture<'_, ()>;
     /// When it loses its right to the lock, whatever it says by then.
     fn rights_end(&self) -> Option<Instant>;
+    /// Resolves when its right to the lock ends before that, between two renewals.
+    fn refused(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
     /// Whether `owner` may still hold; asked before each renewal.
     fn may_hold<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<bool, RedisFailure>>;
     /// Whether the next in the queue is to know that neither this client nor one before it counts on the lock any more; asked
@@ -121,7 +125,7 @@ impl Hold {
         let (client, mut renewal) = (Arc::clone(&self.client), None);
         let entry = self.keeper.holds.enter(&self.lease);
         // Each future is made once, so that 2,000 sleeping holds cost only their wake-ups.
-        let (mut gone, mut released) = (client.gone(), pin!(entry.released()));
+        let (mut gone, mut refused, mut released) = (client.gone(), client.refused(), pin!(entry.released()));
         let (mut begun, mut is_draining) = (pin!(self.keeper.drain.begun()), false);
         let mut timer = pin!(tokio::time::sleep_until(self.held.next_due().into()));
         let end = 'ended: loop {
@@ -132,6 +136,7 @@ impl Hold {
             let input = tokio::select! {
                 biased;
                 () = &mut gone => Input::Closed,
+                () = &mut refused => Input::Over(End::Unauthorized),
                 () = &mut released => Input::Released,
                 () = &mut begun, if !is_draining => {
                     is_draining = true;

@@ -1,7 +1,7 @@
 //! The certificate by which a caller authenticated its connection: its name, and whether it is still trusted.
 
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::pki_types::CertificateDer;
 use webpki::EndEntityCert;
@@ -20,6 +20,7 @@ pub struct CallerCertificate(Arc<Inner>);
 struct Inner {
     name: Arc<str>,
     chain: Vec<CertificateDer<'static>>,
+    ends: Option<SystemTime>,
     tls: ListenerTls,
     /// By which trust, and when it was last verified.
     verified: Mutex<(u64, Instant)>,
@@ -28,10 +29,10 @@ struct Inner {
 impl CallerCertificate {
     /// Of a chain that was verified just now by the CA file of this `trust`; `None` where it names no one.
     pub(super) fn verified(chain: &[CertificateDer<'_>], trust: u64, tls: ListenerTls) -> Option<CallerCertificate> {
-        let name = name_of(chain.first()?)?;
+        let (name, ends) = (name_of(chain.first()?)?, tls.end_of(chain.first()?));
         let chain = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
         let verified = Mutex::new((trust, Instant::now()));
-        Some(CallerCertificate(Arc::new(Inner { name: name.into(), chain, tls, verified })))
+        Some(CallerCertificate(Arc::new(Inner { name: name.into(), chain, ends, tls, verified })))
     }
 
     /// Its first URI or DNS name.
@@ -39,12 +40,18 @@ impl CallerCertificate {
         &self.0.name
     }
 
+    /// When it expires.
+    pub fn ends(&self) -> Option<SystemTime> {
+        self.0.ends
+    }
+
     /// Whether the CA file still verifies it now. An error says why not.
     pub fn check(&self) -> Result<(), String> {
-        let Inner { chain, tls, verified, .. } = &*self.0;
+        let Inner { chain, ends, tls, verified, .. } = &*self.0;
         let mut verified = verified.lock().expect("no holder of this lock panics");
         let trust = tls.trust_id();
-        if verified.0 != trust || verified.1.elapsed() >= FRESH {
+        let has_ended = ends.is_some_and(|end| SystemTime::now() >= end);
+        if has_ended || verified.0 != trust || verified.1.elapsed() >= FRESH {
             tls.verify(chain)?;
             *verified = (trust, Instant::now());
         }

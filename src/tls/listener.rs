@@ -4,6 +4,7 @@
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
 
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -102,6 +103,19 @@ impl ListenerTls {
         let Some((certificate, intermediates)) = chain.split_first() else { return Err("no certificate".to_owned()) };
         let verified = clients.now().clients.verify_client_cert(certificate, intermediates, UnixTime::now());
         verified.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// When a client certificate expires.
+    pub(super) fn end_of(&self, certificate: &CertificateDer<'_>) -> Option<SystemTime> {
+        let clients = self.0.clients.as_ref()?.now();
+        // By the end of time it has expired, and the error says when.
+        let end_of_time = UnixTime::since_unix_epoch(Duration::MAX);
+        match clients.clients.verify_client_cert(certificate, &[], end_of_time) {
+            Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+                SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(not_after.as_secs()))
+            }
+            _ => None,
+        }
     }
 
     /// Another one whenever the CA file was reloaded.

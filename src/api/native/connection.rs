@@ -84,6 +84,10 @@ impl Client for Connection {
         self.permit.ends()
     }
 
+    fn refused(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.permit.certificate_refused())
+    }
+
     fn may_hold<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<bool, RedisFailure>> {
         Box::pin(self.permit.is_valid(owner))
     }

@@ -7,6 +7,7 @@ use std::time::{Instant, SystemTime};
 use crate::api::context::Context;
 use crate::auth::{Authenticator, Principal, Shown, Unauthorized};
 use crate::directory::Directory;
+use crate::lock::held::SIGN_OF_LIFE;
 use crate::lock::{Owner, OwnerKind};
 use crate::redis::RedisFailure;
 
@@ -29,9 +30,17 @@ impl Permit {
         Permit { authenticator, directory, shown, ends, doubted: Mutex::default() }
     }
 
-    /// When its token expires, leeway included. `None` where none was sent.
+    /// When its token expires, leeway included, or its client certificate. `None` where neither was sent.
     pub fn ends(&self) -> Option<Instant> {
         self.ends
+    }
+
+    /// Resolves when the client certificate of the connection is refused; never where there is none.
+    pub async fn certificate_refused(&self) {
+        let Some(certificate) = self.shown.certificate() else { return std::future::pending().await };
+        while certificate.check().is_ok() {
+            tokio::time::sleep(SIGN_OF_LIFE).await;
+        }
     }
 
     /// Whether the credential is still valid for `owner`. An error if the user directory cannot be read.

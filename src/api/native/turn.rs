@@ -36,10 +36,17 @@ pub async fn turn<T, P: Borrow<Permit>>(
     }
     let permit = permit();
     let permit = permit.borrow();
-    let content = match permit.ends() {
-        Some(end) => timeout_at(end.into(), acquiring).await.map_err(|_| ended())??,
-        None => acquiring.await?,
+    let acquiring = async {
+        tokio::select! {
+            content = acquiring => Some(content),
+            () = permit.certificate_refused() => None,
+        }
     };
+    let content = match permit.ends() {
+        Some(end) => timeout_at(end.into(), acquiring).await.unwrap_or_default(),
+        None => acquiring.await,
+    };
+    let content = content.ok_or_else(ended)??;
     let granted = Instant::now();
     permit.settle().await?;
     match permit.is_valid(owner).await? {

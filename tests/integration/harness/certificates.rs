@@ -1,6 +1,7 @@
 //! Certificates of the tests' own: an authority, and what it vouches for.
 
 use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 
@@ -42,6 +43,14 @@ impl Authority {
     pub fn issue_expired(&self, uri: &str) -> (String, String) {
         let mut params = named(uri);
         (params.not_before, params.not_after) = (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1));
+        self.issue_for(&params)
+    }
+
+    /// One that expires in so long.
+    pub fn issue_for_a_while(&self, uri: &str, lasts: Duration) -> (String, String) {
+        let mut params = named(uri);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("after 1970");
+        params.not_after = date_time_ymd(1970, 1, 1) + now + lasts;
         self.issue_for(&params)
     }
 

@@ -3,10 +3,11 @@
 use std::io::Write;
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConnection, Stream};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{SOON, Stand};
 use crate::harness::certificates::Authority;
@@ -76,4 +77,54 @@ async fn a_jwt_does_not_stand_in_for_a_certificate_that_is_refused() {
     remove_ca(&stand, &own).await;
     let refused = kept.ask_with("POST", &path, Some(&json!({})), &headers).await.expect("answered");
     assert_eq!(refused.status, 401, "{}", refused.text());
+}
+
+/// The last line of a hold.
+async fn last(lines: &mut crate::harness::http::Lines) -> Value {
+    loop {
+        let line = tokio::time::timeout(SOON, lines.news()).await.expect("a line in time").expect("a last line");
+        if !matches!(line["event"].as_str(), Some("acquired" | "renewed" | "ping")) {
+            return line;
+        }
+    }
+}
+
+#[tokio::test]
+async fn long_holds_and_waiters_end_soon_when_their_ca_is_removed() {
+    let (stand, own) = two_cas(&[]).await;
+    let client = stand.client(Some(&own));
+    let (held, taken) = (unique("held"), unique("taken"));
+    let mut holder = client.connect().await.expect("connected");
+    // Its next renewal is minutes away.
+    let mut lines = holder.open("POST", &format!("/v1/locks/{held}/hold"), &json!({"ttlMs": 600_000})).await;
+    let path = format!("/v1/locks/{taken}");
+    assert_eq!(stand.named(JOB).ask("POST", &path, Some(&json!({}))).await.expect("answered").status, 201);
+    let queue = format!("{path}/queue");
+    let queued = async |count: usize| {
+        let queue = stand.named(JOB).ask("GET", &queue, None).await.expect("answered");
+        queue.json()["queue"].as_array().map(Vec::len) == Some(count)
+    };
+    let waiting = tokio::spawn({
+        let (client, path) = (client.clone(), path.clone());
+        async move { client.ask("POST", &path, Some(&json!({"waitMs": 60_000}))).await }
+    });
+    eventually("it waits", SOON, async || queued(1).await).await;
+    remove_ca(&stand, &own).await;
+    let lost = last(&mut lines).await;
+    assert_eq!((&lost["event"], &lost["reason"]), (&json!("lost"), &json!("unauthorized")), "{lost}");
+    let refused = tokio::time::timeout(SOON, waiting).await.expect("in time").expect("no panic").expect("answered");
+    assert_eq!(refused.status, 401, "{}", refused.text());
+    eventually("none waits", SOON, async || queued(0).await).await;
+}
+
+#[tokio::test]
+async fn a_hold_ends_when_its_certificate_expires() {
+    let stand = Stand::with_clients(&[]).await;
+    let own = Authority::shared().issue_for_a_while(JOB, Duration::from_secs(4));
+    let mut connection = stand.client(Some(&own)).connect().await.expect("connected");
+    let path = format!("/v1/locks/{}/hold", unique("held"));
+    let mut lines = connection.open("POST", &path, &json!({"ttlMs": 600_000})).await;
+    assert_eq!(lines.news().await.expect("a line")["event"], "acquired");
+    let lost = last(&mut lines).await;
+    assert_eq!((&lost["event"], &lost["reason"]), (&json!("lost"), &json!("unauthorized")), "{lost}");
 }

@@ -275,6 +275,10 @@ impl Client for Member {
         self.group.permit.ends()
     }
 
+    fn refused(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.group.permit.certificate_refused())
+    }
+
     fn may_hold<'a>(&'a self, owner: &'a Owner) -> BoxFuture<'a, Result<bool, RedisFailure>> {
         Box::pin(self.group.permit.is_valid(owner))
     }
