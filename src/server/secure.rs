@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
+use tokio::runtime::Runtime;
+
 use super::Handler;
 use super::connection::{self, Rules};
 use super::listener::Stream;
@@ -12,6 +14,14 @@ use super::timeouts::{Activity, Timeout};
 use crate::drain::Drain;
 use crate::log::{LogThrottle, Suppressed};
 use crate::tls::ListenerTls;
+
+/// Handshakes have a thread of their own: each costs milliseconds of a processor, whoever asks for it, and renewals of locks
+/// are not to wait for them.
+static HANDSHAKES: LazyLock<Runtime> = LazyLock::new(|| {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(1).thread_name("handshakes").enable_time();
+    runtime.build().expect("a thread can be started")
+});
 
 /// Serves one connection to its end; why it was cut, if it was.
 pub async fn converse<H: Handler>(
@@ -22,12 +32,17 @@ pub async fn converse<H: Handler>(
     rules: Rules,
     activity: Arc<Activity>,
 ) -> Option<Timeout> {
-    let peer_check = stream.peer_check();
+    let (peer_check, tls) = (stream.peer_check(), tls.clone());
+    let within = rules.heads.timeout;
+    let mut handshake = HANDSHAKES.spawn(async move { tokio::time::timeout(within, tls.accept(stream)).await });
     let accepted = tokio::select! {
-        accepted = tokio::time::timeout(rules.heads.timeout, tls.accept(stream)) => accepted,
-        () = drain.begun() => return None,
+        accepted = &mut handshake => accepted,
+        () = drain.begun() => {
+            handshake.abort();
+            return None;
+        }
     };
-    match accepted {
+    match accepted.expect("a handshake does not panic") {
         Ok(Ok((stream, certificate))) => {
             let rules = Rules { certificate, ..rules };
             connection::converse(stream, peer_check, handler, drain, rules, activity).await

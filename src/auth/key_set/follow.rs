@@ -96,7 +96,7 @@ impl KeySet {
         let mut latest = self.latest();
         (latest.is_under_way, latest.next) = (false, Some(Instant::now() + pause));
         if outcome.is_ok() {
-            latest.success = Some(Instant::now());
+            latest.success = latest.began;
         }
         let before = std::mem::replace(&mut latest.problem, outcome.err());
         if let Some(problem) = &latest.problem {

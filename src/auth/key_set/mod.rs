@@ -42,7 +42,7 @@ struct Latest {
     is_under_way: bool,
     /// When the next one is due at the latest.
     next: Option<Instant>,
-    /// When the latest one that succeeded ended.
+    /// When the latest one that succeeded began: what was published later may not be in it.
     success: Option<Instant>,
     /// Why it failed, if it did.
     problem: Option<String>,

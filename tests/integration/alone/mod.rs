@@ -2,5 +2,6 @@
 
 mod confined;
 mod connections;
+mod handshakes;
 mod holds;
 mod lists;

@@ -18,8 +18,8 @@ use crate::harness::{Pair, Scratch, Secure, Sidecar, TestRedis};
 const SOON: Duration = Duration::from_secs(10);
 
 /// A sidecar with a listener over TLS, whose certificate the shared authority issued for `localhost`, and its files.
-struct Stand {
-    sidecar: Sidecar,
+pub struct Stand {
+    pub sidecar: Sidecar,
     scratch: Scratch,
 }
 
@@ -30,7 +30,7 @@ impl Stand {
     }
 
     /// Asks for none.
-    async fn without_clients(flags: &[&str]) -> Stand {
+    pub async fn without_clients(flags: &[&str]) -> Stand {
         Stand::start(&[], flags).await
     }
 
@@ -53,7 +53,7 @@ impl Stand {
     }
 
     /// A client that shows this certificate.
-    fn client(&self, own: Option<&Pair>) -> Secure {
+    pub fn client(&self, own: Option<&Pair>) -> Secure {
         Secure::new(self.sidecar.api_address(), own)
     }
 
