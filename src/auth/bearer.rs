@@ -1,4 +1,4 @@
-//! The file of an API token: what it may hold, and what is unwise about it.
+//! A bearer token in a header; and the file of an API token: what it may hold, and what is unwise about it.
 
 use std::path::Path;
 
@@ -14,6 +14,12 @@ pub fn bearer_token(content: &[u8]) -> Result<Secret, String> {
     });
     text.map(Secret::new)
         .ok_or("holds no token that a header can carry; expected printable ASCII without spaces at its ends".to_owned())
+}
+
+/// The token in an `Authorization` header.
+pub fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 /// What is unwise about a token's file.
@@ -35,4 +41,17 @@ pub fn warnings(flag: &str, path: &Path, token: &Secret) -> Vec<String> {
 
 fn is_short(token: &Secret) -> bool {
     token.expose().len() < TOKEN_BYTES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_bearer_tokens_are_read() {
+        assert_eq!(bearer("Bearer x.y"), Some("x.y"));
+        assert_eq!(bearer("bearer  x.y "), Some("x.y"));
+        assert_eq!(bearer("Basic eDp5"), None);
+        assert_eq!(bearer("Bearer"), None);
+    }
 }

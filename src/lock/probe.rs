@@ -93,7 +93,7 @@ impl Locks {
         self.prober_in(self.0.scripts.space.probing(&sidecar), sidecar)
     }
 
-    /// For a process that probes once, see [`Prober::tidy`].
+    /// For a process that probes once, see [`Prober::tidily`].
     pub fn tidy_prober(&self) -> Prober {
         let process = self.0.shared.nonces.next();
         self.prober_in(self.0.scripts.space.checking(&process), process)

@@ -12,7 +12,7 @@ pub fn promised(mut lease: Lease, ttl_ms: u64, sent: Instant) -> Result<Lease, u
 }
 
 impl Lease {
-    /// [`promised`], in place: its end is known also where nothing is left.
+    /// Counts down to what its owner can count on, as for a new promise: its end is known also where nothing is left.
     pub fn promise(&mut self, ttl_ms: u64, sent: Instant) -> Result<(), u64> {
         self.promise_at(ttl_ms, sent, Instant::now())
     }
