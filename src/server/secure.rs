@@ -15,7 +15,7 @@ use crate::drain::Drain;
 use crate::log::{LogThrottle, Suppressed};
 use crate::tls::ListenerTls;
 
-/// Handshakes have a thread of their own: each costs milliseconds of a processor, whoever asks for it, and renewals of locks
+/// Handshakes have a thread of their own: each costs milliseconds of a processor, before any credential, and renewals of locks
 /// are not to wait for them.
 static HANDSHAKES: LazyLock<Runtime> = LazyLock::new(|| {
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
