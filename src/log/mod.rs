@@ -20,7 +20,7 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 26] = [
+const TARGETS: [(&str, &str); 27] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("audit", "lockside.audit"),
@@ -47,6 +47,7 @@ const TARGETS: [(&str, &str); 26] = [
     ("secret", "lockside.config"),
     ("server", "lockside.server"),
     ("timer", "lockside.server"),
+    ("tls", "lockside.server"),
 ];
 
 #[derive(Clone, Copy, Debug)]

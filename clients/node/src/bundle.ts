@@ -4,7 +4,7 @@ import type { Leg } from "./claim.js";
 import type { LockOptions } from "./client.js";
 import type { Holder } from "./errors.js";
 import { Held } from "./lock.js";
-import type { SessionLike } from "./session.js";
+import type { SessionLike } from "./session-like.js";
 import { sharingOf, type Mode, type SharingOptions } from "./sharing.js";
 
 /** A key of a bundle that is shared, beside others that may not be. */

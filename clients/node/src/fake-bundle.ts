@@ -5,7 +5,7 @@ import type { Leg, Legs } from "./claim.js";
 import { now } from "./clock.js";
 import { LockLost, Refused } from "./errors.js";
 import { FakeSession, refusal } from "./fake-session.js";
-import type { SessionLike } from "./session.js";
+import type { SessionLike } from "./session-like.js";
 import type { FakeLockside } from "./testing.js";
 
 const MOST_KEYS = 16;

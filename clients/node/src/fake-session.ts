@@ -3,7 +3,7 @@
 import type { Lease, Order } from "./attempt.js";
 import { LockHeld, LockLost, heldBy, type Holder } from "./errors.js";
 import type { EndedEvent } from "./event.js";
-import type { SessionLike } from "./session.js";
+import type { SessionLike } from "./session-like.js";
 import { leaveARest } from "./terms.js";
 import type { FakeLockside } from "./testing.js";
 

@@ -3,7 +3,7 @@
 
 import type { Lease } from "./attempt.js";
 import { LockLost } from "./errors.js";
-import type { SessionLike } from "./session.js";
+import type { SessionLike } from "./session-like.js";
 import type { Mode } from "./sharing.js";
 import type { Watch, WatchOptions } from "./watch.js";
 

@@ -6,6 +6,7 @@ import { Attempt, GivenUp, type Grant, type Lease, type Order } from "./attempt.
 import { now } from "./clock.js";
 import { LockHeld, LockLost, LocksideError, Refused } from "./errors.js";
 import type { Exchange, Line } from "./exchange.js";
+import type { SessionLike } from "./session-like.js";
 import { capOf, outlast } from "./terms.js";
 
 // A sidecar writes at least every two seconds.
@@ -14,21 +15,6 @@ const SILENT = 2500;
 const PAUSE = 100;
 // The longest that a release is asked for.
 const RELEASE = 3000;
-
-/** What a lock needs of its session, the real one or the fake's. */
-export interface SessionLike {
-  /** In the order in which they were asked for; none before the grant. */
-  readonly leases: readonly Lease[];
-  readonly reason: string | undefined;
-  /** Which key of several was lost first, where that is known. */
-  readonly lostKey: string | undefined;
-  readonly isHeld: boolean;
-  /** Aborted when the lock is lost, with a LockLost. */
-  readonly signal: AbortSignal;
-  acquire(signal: AbortSignal | undefined): Promise<void>;
-  check(): void;
-  release(): Promise<boolean>;
-}
 
 export class Session implements SessionLike {
   leases: readonly Lease[] = [];

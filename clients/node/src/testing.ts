@@ -13,7 +13,7 @@ import { LocksideError, Refused, Unavailable, type Holder } from "./errors.js";
 import type { StateEvent } from "./event.js";
 import { FakeBundleSession } from "./fake-bundle.js";
 import { FakeSession, refusal } from "./fake-session.js";
-import type { SessionLike } from "./session.js";
+import type { SessionLike } from "./session-like.js";
 import { MOST, sharingOf, type Sharing, type SharingOptions } from "./sharing.js";
 import { termsOf } from "./terms.js";
 import type { Feed } from "./watch.js";

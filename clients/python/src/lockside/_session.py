@@ -264,8 +264,7 @@ class Session:
         return "redis" if self._heard_at > self._renewed_at else "expired"
 
     def _hear_loss(self, reason: str, key: Optional[str]) -> None:
-        """The sidecar tells of a loss. Where it comes during a release that says why, unless a repetition of ours superseded
-        it: then the answer to the release decides."""
+        """During a release it says why, unless a repetition of ours superseded it: then the answer to the release decides."""
         with self._change:
             is_by_us = reason == "superseded" and self._is_repeated
             if self._state == "releasing" and self.reason is None and not is_by_us:

@@ -255,6 +255,14 @@ final class Attempt {
         grant.exchange().close();
     }
 
+    /** Releases those that are left of a bundle that lost this key. */
+    void releaseWithout(String lost, List<Lease> leases, long within) {
+        List<Lease> others = leases.stream().filter(lease -> !lease.key().equals(lost)).toList();
+        if (lost != null && !others.isEmpty()) {
+            release(others, within, false);
+        }
+    }
+
     private static Object json(String text) {
         try {
             return Json.read(text);

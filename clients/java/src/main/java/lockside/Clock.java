@@ -4,6 +4,8 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.concurrent.CountDownLatch;
+import java.util.concurrent.TimeUnit;
 
 /** The clock that leases are counted by: nanoseconds that never step, and that go on while the machine sleeps. */
 final class Clock {
@@ -57,6 +59,15 @@ final class Clock {
             }
         } catch (IOException | RuntimeException missing) {
             return 0;
+        }
+    }
+
+    /** Waits for so long, or until it is counted down; for threads of the client's own, which nothing interrupts. */
+    static void await(CountDownLatch latch, long nanos) {
+        try {
+            latch.await(Math.max(nanos, 0), TimeUnit.NANOSECONDS);
+        } catch (InterruptedException ignored) {
+            // As if it were over.
         }
     }
 

@@ -6,7 +6,6 @@ import java.net.ProtocolException;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CountDownLatch;
-import java.util.concurrent.TimeUnit;
 
 import lockside.Attempt.Grant;
 import lockside.Attempt.Released;
@@ -193,11 +192,7 @@ final class SidecarSession implements Session {
     }
 
     private void pause(long nanos) {
-        try {
-            unwanted.await(Math.max(nanos, 0), TimeUnit.NANOSECONDS);
-        } catch (InterruptedException ignored) {
-            // This thread is the client's own.
-        }
+        Clock.await(unwanted, nanos);
     }
 
     /** Hears or does one thing. */
@@ -256,7 +251,8 @@ final class SidecarSession implements Session {
             if (grant != null) {
                 attempt.giveBack(grant, releaseWithin);
             } else if (wasHeld) {
-                releaseWithout(repetition.loss().key());
+                // No sidecar releases the others at once.
+                attempt.releaseWithout(repetition.loss().key(), leases, releaseWithin);
             }
         } else if (grant != null && take(grant, State.HELD)) {
             if (old != null) {
@@ -265,14 +261,6 @@ final class SidecarSession implements Session {
         } else if (grant != null) {
             // It is being released.
             grant.exchange().close();
-        }
-    }
-
-    /** A repetition found that this key is lost: no sidecar releases the others at once. */
-    private void releaseWithout(String key) {
-        List<Lease> others = leases.stream().filter(lease -> !lease.key().equals(key)).toList();
-        if (key != null && !others.isEmpty()) {
-            attempt.release(others, releaseWithin, false);
         }
     }
 
