@@ -67,6 +67,9 @@ async fn every_code_in_the_documents_table_of_failures_is_given_when_it_says_so(
     let frugal = Sidecar::start(&redis, &["--caller-locks=1"]).await;
     assert_eq!(frugal.call("POST", "/v1/locks/first").json(&json!({})).send().await.status, 201);
     seen.insert(code(&frugal.call("POST", "/v1/locks/second").json(&json!({})).send().await));
+    let keyless = Sidecar::start(&redis, &["--jwks-url", "http://127.0.0.1:1/keys"]).await;
+    let user = jwt::editor("alice");
+    seen.insert(code(&keyless.call("POST", "/v1/locks/third").bearer(&user).json(&json!({})).send().await));
     elsewhere.signal("TERM");
     seen.insert(code(&waiting.await.unwrap()));
 
