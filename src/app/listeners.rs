@@ -19,7 +19,7 @@ pub struct BindError {
 impl BindError {
     fn advice(&self) -> &'static str {
         match (Errno::from_io_error(&self.error), &self.address) {
-            (Some(Errno::ACCESS | Errno::PERM), Address::Tcp(_)) => {
+            (Some(Errno::ACCESS | Errno::PERM), Address::Tcp(_) | Address::Tls(_)) => {
                 "give the process CAP_NET_BIND_SERVICE for a port below 1024"
             }
             (Some(Errno::ACCESS | Errno::PERM), Address::Unix(_)) => {
@@ -78,8 +78,8 @@ pub struct Tried {
     pub outcome: Result<(), BindError>,
 }
 
-/// Binds each listener beside those before it, and closes all of them at the end. One that may be missing, because this machine lacks its address family, is
-/// left out.
+/// Binds each listener beside those before it, and closes all of them at the end. One that may be missing, because this
+/// machine lacks its address family, is left out.
 pub fn try_listeners(listen: &ListenConfig) -> Vec<Tried> {
     let of = [("--listen", &listen.api), ("--dapr-grpc-listen", &listen.dapr_grpc), ("--ops-listen", &listen.ops)];
     let (mut tried, mut kept) = (Vec::new(), Vec::new());
