@@ -2,7 +2,7 @@
 
 import time
 
-from certificates import Authority
+from certificates import KEY_FORMS, Authority
 from wire import Wire
 from world import eventually, free_port
 
@@ -66,7 +66,15 @@ def tls_of_others(world):
         assert refusal.type in ("unavailable", "unknown"), refusal
 
 
-def _with_tls(world):
+@behaviour
+def tls_keys(world):
+    """The key of the client's certificate may be PKCS#8, PKCS#1 or SEC 1, as different tools write it."""
+    for form in KEY_FORMS:
+        _, url, env = _with_tls(world, form)
+        assert world.driver(url=url, env=env).acquire("a")["token"], form
+
+
+def _with_tls(world, form="BEGIN PRIVATE KEY"):
     """A sidecar that asks for client certificates, its URL, and what finds it there."""
     authority, port = Authority(world.directory), free_port()
     certificate, key = authority.issue("sidecar", "DNS:localhost")
@@ -74,7 +82,7 @@ def _with_tls(world):
         "--listen", f"tls:127.0.0.1:{port}", "--tls-cert-file", str(certificate), "--tls-key-file", str(key),
         "--tls-client-ca-file", str(authority.file),
     )
-    certificate, key = authority.issue("client", "URI:spiffe://test/job")
+    certificate, key = authority.issue("client", "URI:spiffe://test/job", form)
     env = {
         "LOCKSIDE_CA_FILE": str(authority.file), "LOCKSIDE_CERT_FILE": str(certificate), "LOCKSIDE_KEY_FILE": str(key)
     }
