@@ -29,7 +29,11 @@ final class PrivateKeys {
             return null;
         }
         byte[] content = Base64.getMimeDecoder().decode(pem.group(2));
-        byte[] key = pem.group(1).isEmpty() ? content : inPkcs8(certified, content);
+        byte[] key = switch (pem.group(1)) {
+            case "RSA " -> inPkcs8(certified, content);
+            case "EC " -> inPkcs8(certified, withoutCurve(content));
+            default -> content;
+        };
         return KeyFactory.getInstance(certified.getAlgorithm()).generatePrivate(new PKCS8EncodedKeySpec(key));
     }
 
@@ -37,11 +41,22 @@ final class PrivateKeys {
     private static byte[] inPkcs8(PublicKey certified, byte[] key) {
         ByteBuffer info = ByteBuffer.wrap(certified.getEncoded());
         enter(info);
-        int begin = info.position();
-        int length = enter(info);
-        int end = info.position() + length;
-        byte[] algorithm = Arrays.copyOfRange(info.array(), begin, end);
-        return der(SEQUENCE, VERSION_0, algorithm, der(OCTET_STRING, key));
+        return der(SEQUENCE, VERSION_0, value(info), der(OCTET_STRING, key));
+    }
+
+    /** The version and the number of a SEC 1 key (RFC 5915). The JDK refuses the curve behind them, which PKCS#8 names, too. */
+    private static byte[] withoutCurve(byte[] key) {
+        ByteBuffer parts = ByteBuffer.wrap(key);
+        enter(parts);
+        return der(SEQUENCE, value(parts), value(parts));
+    }
+
+    /** The next DER value, whole. */
+    private static byte[] value(ByteBuffer der) {
+        int begin = der.position();
+        int length = enter(der);
+        der.position(der.position() + length);
+        return Arrays.copyOfRange(der.array(), begin, der.position());
     }
 
     /** Goes to what a DER value holds; its length. */
