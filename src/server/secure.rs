@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::runtime::Runtime;
-use tokio_rustls::server::TlsStream;
 
 use super::Handler;
 use super::connection::{self, Rules};
-use super::listener::{PeerCheck, Stream};
+use super::encrypted::Encrypted;
+use super::head::Share;
+use super::listener::Stream;
 use super::peer::Transport;
 use super::refusal::refuse;
 use super::timeouts::{Activity, Timeout};
@@ -39,6 +40,7 @@ pub async fn converse<H: Handler>(
 ) -> Option<Timeout> {
     let (peer_check, tls) = (stream.peer_check(), tls.clone());
     let within = rules.heads.timeout;
+    let stream = Handshaking::new(stream, Share::new(Arc::clone(&rules.unfinished)));
     let mut handshake = HANDSHAKES.spawn(async move { tokio::time::timeout(within, tls.accept(stream)).await });
     let accepted = tokio::select! {
         accepted = &mut handshake => accepted,
@@ -48,7 +50,8 @@ pub async fn converse<H: Handler>(
         }
     };
     match accepted.expect("a handshake does not panic") {
-        Ok(Ok((stream, certificate))) => {
+        Ok(Ok((mut stream, certificate))) => {
+            stream.get_mut().0.end();
             let rules = Rules { certificate, ..rules };
             let stream = Encrypted::new(stream, peer_check.clone());
             connection::converse(stream, peer_check, handler, drain, rules, activity).await
@@ -68,56 +71,50 @@ pub async fn converse<H: Handler>(
     }
 }
 
-/// A stream that encrypts. What it has written counts as written once the stream below has taken it: until then it is in
-/// a buffer of ours, and whoever is to be told that an answer was sent would be told too early.
-struct Encrypted<S> {
+/// A stream below a handshake: what a client sends before its end is kept, so it counts as an unfinished head does.
+struct Handshaking<S> {
     stream: S,
-    peer_check: PeerCheck,
-    /// Bytes that are encrypted, and not yet taken.
-    encrypted: Option<usize>,
+    /// Until the handshake ends: its bytes so far.
+    share: Option<(Share, usize)>,
 }
 
-impl<S: AsyncWrite + Unpin> Encrypted<S> {
-    fn new(stream: S, peer_check: PeerCheck) -> Encrypted<S> {
-        Encrypted { stream, peer_check, encrypted: None }
+impl<S> Handshaking<S> {
+    fn new(stream: S, share: Share) -> Handshaking<S> {
+        Handshaking { stream, share: Some((share, 0)) }
     }
 
-    /// Writes by `write`, unless bytes of the last call are still to be taken.
-    fn poll_through(
-        &mut self,
-        cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
-        let count = match self.encrypted {
-            Some(count) => count,
-            None => *self.encrypted.insert(ready!(write(Pin::new(&mut self.stream), cx))?),
-        };
-        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
-        self.encrypted = None;
-        Poll::Ready(Ok(count))
+    fn end(&mut self) {
+        self.share = None;
     }
 }
 
-impl Transport for Encrypted<TlsStream<Stream>> {
+impl<S: Transport> Transport for Handshaking<S> {
     fn bound_silence(&self, limit: Duration) {
-        self.stream.get_ref().0.bound_silence(limit);
+        self.stream.bound_silence(limit);
     }
 
-    /// The kernel knows nothing of a close_notify.
     fn reads_before_a_write(&self) -> bool {
-        self.peer_check.is_set()
+        self.stream.reads_before_a_write()
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Encrypted<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for Handshaking<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buf)
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        if let Some((share, bytes)) = &mut self.share {
+            *bytes += buf.filled().len() - before;
+            if !share.count(*bytes) {
+                return Poll::Ready(Err(io::Error::other("the unfinished handshakes take all the room")));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Handshaking<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.poll_through(cx, |stream, cx| stream.poll_write(cx, buf))
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -125,7 +122,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_through(cx, |stream, cx| stream.poll_write_vectored(cx, bufs))
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -143,31 +140,26 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Encrypted<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, duplex};
+    use std::sync::atomic::Ordering;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 
     use super::*;
+    use crate::server::head::{ALL_HEADS, Unfinished};
 
     #[tokio::test]
-    async fn what_is_still_in_our_buffer_is_not_written() {
-        let (mut client, server) = duplex(16);
-        let mut stream = Encrypted::new(BufWriter::with_capacity(64, server), PeerCheck::default());
-        let write = tokio::spawn(async move { stream.write(&[7; 40]).await });
-        let mut taken = [0; 16];
-        client.read_exact(&mut taken).await.expect("bytes");
-        assert!(!write.is_finished(), "24 of 40 bytes are on their way");
-        let mut rest = [0; 24];
-        client.read_exact(&mut rest).await.expect("bytes");
-        assert_eq!(write.await.expect("no panic").expect("written"), 40);
-        assert!(taken.iter().chain(&rest).all(|byte| *byte == 7), "each byte once");
-    }
-
-    #[tokio::test]
-    async fn what_no_one_takes_is_an_error() {
-        let (client, server) = duplex(16);
-        let mut stream = Encrypted::new(BufWriter::with_capacity(64, server), PeerCheck::default());
-        let write = tokio::spawn(async move { stream.write(&[7; 40]).await });
-        tokio::task::yield_now().await;
-        drop(client);
-        assert!(write.await.expect("no panic").is_err());
+    async fn what_is_sent_of_a_handshake_counts_until_it_ends() {
+        let all = Unfinished::default();
+        all.store(ALL_HEADS - 10, Ordering::Relaxed);
+        let (mut client, server) = duplex(64);
+        let mut stream = Handshaking::new(server, Share::new(Arc::clone(&all)));
+        client.write_all(&[0; 8]).await.expect("sent");
+        stream.read_exact(&mut [0; 8]).await.expect("there is room for 10 bytes");
+        client.write_all(&[0; 3]).await.expect("sent");
+        stream.read_exact(&mut [0; 3]).await.expect_err("there is no room for 11");
+        stream.end();
+        assert_eq!(all.load(Ordering::Relaxed), ALL_HEADS - 10);
+        client.write_all(&[0; 20]).await.expect("sent");
+        stream.read_exact(&mut [0; 20]).await.expect("it has ended");
     }
 }
