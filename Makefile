@@ -285,8 +285,9 @@ target/e2e/venv: tests/e2e/requirements.txt
 	@touch $@
 
 .PHONY: generate
-generate: ## Make what in deploy/ is made of something else: the operator's rules, the dashboard
+generate: ## Make what in deploy/ is made of something else: the operator's rules, the dashboard, the patch for CronJobs
 	deploy/prometheus/generate.sh
+	deploy/kubernetes/sidecar/generate.sh
 	python3 deploy/grafana/lockside.py >deploy/grafana/lockside.json
 
 .PHONY: docs

@@ -1,7 +1,10 @@
 """What the kustomizations in deploy/kubernetes make."""
 
+import contextlib
 import pathlib
 import subprocess
+import tempfile
+import textwrap
 
 import yaml
 
@@ -15,6 +18,17 @@ def render(directory):
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return list(yaml.safe_load_all(done.stdout))
+
+
+@contextlib.contextmanager
+def kustomization(text, **files):
+    """The directory of a user's own kustomization, which takes ours by relative paths."""
+    (ROOT / "target").mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=ROOT / "target") as directory:
+        for name, content in files.items():
+            pathlib.Path(directory, f"{name}.yaml").write_text(content)
+        pathlib.Path(directory, "kustomization.yaml").write_text(textwrap.dedent(text))
+        yield directory
 
 
 def only(documents, kind, name=None):

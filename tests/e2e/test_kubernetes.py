@@ -2,17 +2,14 @@
 
 import copy
 import json
-import pathlib
 import subprocess
 import sys
-import tempfile
-import textwrap
 import unittest
 
 import kubernetes_validate
 import yaml
 
-from manifests import KUBERNETES, ROOT, only, render
+from manifests import KUBERNETES, ROOT, kustomization, only, render
 
 # The first that has native sidecars without a switch, one between, the newest that the schemas know.
 VERSIONS = ["1.29", "1.33", "1.37"]
@@ -39,21 +36,39 @@ spec:
 """
 
 
+CRON_JOB = """
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: nightly
+  labels: {lockside: sidecar}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        metadata:
+          labels: {app: nightly}
+        spec:
+          restartPolicy: Never
+          initContainers:
+            - {name: migrate, image: app}
+          containers:
+            - {name: app, image: app}
+"""
+
+
 def validate(document, version):
     kubernetes_validate.validate(document, version, strict=True)
 
 
 def pod_template(document):
-    return document["spec"]["template"]
+    spec = document["spec"]
+    return spec.get("jobTemplate", {"spec": spec})["spec"]["template"]
 
 
-def rendered(kustomization, **files):
-    """A user's own kustomization, which takes ours by relative paths."""
-    (ROOT / "target").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOT / "target") as directory:
-        for name, text in files.items():
-            pathlib.Path(directory, f"{name}.yaml").write_text(text)
-        pathlib.Path(directory, "kustomization.yaml").write_text(textwrap.dedent(kustomization))
+def rendered(text, **files):
+    with kustomization(text, **files) as directory:
         return render(directory)
 
 
@@ -141,12 +156,13 @@ class Example(unittest.TestCase):
 
 class Component(unittest.TestCase):
     def test_it_goes_into_any_workload_that_asks_and_stands_before_its_other_init_containers(self):
-        kinds = {"Deployment": "one", "StatefulSet": "two", "DaemonSet": "three"}
+        kinds = {"Deployment": "one", "StatefulSet": "two", "DaemonSet": "three", "Job": "job"}
         apps = {name: APP.format(kind=kind, name=name, label="lockside: sidecar") for kind, name in kinds.items()}
+        kinds["CronJob"], apps["nightly"] = "nightly", CRON_JOB
         apps["four"] = APP.format(kind="Deployment", name="four", label="app: four")
         documents = rendered(
             """
-            resources: [one.yaml, two.yaml, three.yaml, four.yaml]
+            resources: [one.yaml, two.yaml, three.yaml, job.yaml, nightly.yaml, four.yaml]
             components: [../../deploy/kubernetes/sidecar]
             images:
               - {name: lockside, newName: registry.example.com/lockside, newTag: 9.9.9}
@@ -160,8 +176,14 @@ class Component(unittest.TestCase):
             self.assertEqual(first["restartPolicy"], "Always")
             self.assertEqual(first["image"], "registry.example.com/lockside:9.9.9")
             self.assertEqual(template["metadata"]["labels"], {"app": name, "lockside": "sidecar"})
+            self.assertEqual(template["spec"]["volumes"][0]["secret"]["secretName"], "lockside")
         untouched = pod_template(only(documents, "Deployment", "four"))
         self.assertEqual([container["name"] for container in untouched["spec"]["initContainers"]], ["migrate"])
+
+    def test_the_patch_for_cron_jobs_is_the_one_for_all_others(self):
+        patches = [KUBERNETES / "sidecar" / name for name in ("container.yaml", "cronjob.yaml")]
+        others, cron_job = (yaml.safe_load(patch.read_text()) for patch in patches)
+        self.assertEqual(pod_template(cron_job), pod_template(others), "run `make generate`")
 
     def test_a_change_of_a_setting_rolls_the_pods(self):
         before, after = (
