@@ -154,6 +154,19 @@ class Example(unittest.TestCase):
         self.assertEqual(lockside["egress"][0]["ports"][0]["port"], of_server)
 
 
+    def test_the_documented_patch_lets_lockside_reach_a_redis_in_another_namespace(self):
+        page = (ROOT / "docs/operations/kubernetes.md").read_text()
+        (patch,) = [block for block in page.split("```")[1::2] if "namespaceSelector" in block]
+        documents = rendered(
+            "components: [../../deploy/kubernetes/network-policy]\n" + patch.removeprefix("yaml\n")
+        )
+        (redis,) = only(documents, "NetworkPolicy")["spec"]["egress"][0]["to"]
+        self.assertEqual(redis["namespaceSelector"], {"matchLabels": {"kubernetes.io/metadata.name": "shared"}})
+        self.assertEqual(redis["podSelector"], {"matchLabels": {"app": "redis"}})
+        for version in VERSIONS:
+            validate(only(documents, "NetworkPolicy"), version)
+
+
 class Component(unittest.TestCase):
     def test_it_goes_into_any_workload_that_asks_and_stands_before_its_other_init_containers(self):
         kinds = {"Deployment": "one", "StatefulSet": "two", "DaemonSet": "three", "Job": "job"}
@@ -179,6 +192,23 @@ class Component(unittest.TestCase):
             self.assertEqual(template["spec"]["volumes"][0]["secret"]["secretName"], "lockside")
         untouched = pod_template(only(documents, "Deployment", "four"))
         self.assertEqual([container["name"] for container in untouched["spec"]["initContainers"]], ["migrate"])
+
+    def test_readiness_depends_on_redis_only_for_a_workload_that_asks_for_it(self):
+        asking = "lockside: sidecar, lockside/readiness: \"true\""
+        apps = {
+            "one": APP.format(kind="Deployment", name="one", label="lockside: sidecar"),
+            "two": APP.format(kind="Deployment", name="two", label=asking),
+            "three": CRON_JOB.replace("nightly", "three"),
+            "four": CRON_JOB.replace("nightly", "four").replace("lockside: sidecar", asking),
+        }
+        resources = ", ".join(f"{name}.yaml" for name in apps)
+        text = f"resources: [{resources}]\ncomponents: [../../deploy/kubernetes/sidecar]\n"
+        documents = {document["metadata"]["name"]: document for document in rendered(text, **apps)}
+        for name, is_asking in [("one", False), ("two", True), ("three", False), ("four", True)]:
+            sidecar, migrate = pod_template(documents[name])["spec"]["initContainers"]
+            self.assertEqual((sidecar["name"], migrate["name"]), ("lockside", "migrate"))
+            self.assertEqual("readinessProbe" in sidecar, is_asking, name)
+            self.assertLessEqual({"startupProbe", "livenessProbe"}, set(sidecar))
 
     def test_the_patch_for_cron_jobs_is_the_one_for_all_others(self):
         patches = [KUBERNETES / "sidecar" / name for name in ("container.yaml", "cronjob.yaml")]
