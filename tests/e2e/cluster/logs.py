@@ -3,7 +3,9 @@
 A thread keeps each file open, so that what a pod said is known although the kubelet removes its files with it.
 """
 
+import contextlib
 import datetime
+import glob
 import threading
 import time
 import typing
@@ -22,7 +24,7 @@ class Logs:
     """The logs of all pods of a namespace whose names begin so, from now on."""
 
     def __init__(self, node, namespace, pods=""):
-        self.directory, self.pattern = node.directory / "logs", f"{namespace}_{pods}*/*/*.log"
+        self.pattern = f"{node.directory}/logs/{namespace}_{pods}*/*/*.log"
         self.open, self.found = {}, []
         self.lock = threading.Lock()
         threading.Thread(target=self._follow, daemon=True).start()
@@ -34,10 +36,13 @@ class Logs:
 
     def _look(self):
         with self.lock:
-            for path in set(self.directory.glob(self.pattern)) - set(self.open):
-                self.open[path] = path.open()
+            for path in set(glob.glob(self.pattern)) - set(self.open):
+                # It may have gone since, with a pod whose file was never seen to have a line.
+                with contextlib.suppress(FileNotFoundError):
+                    self.open[path] = open(path)
             for path, file in self.open.items():
-                pod, container = path.parts[-3].split("_")[1], path.parts[-2]
+                *_, directory, container, _ = path.split("/")
+                pod = directory.split("_")[1]
                 for line in _whole_lines(file):
                     when, _, _, text = line.split(" ", 3)
                     self.found.append(Line(_seconds(when), pod, container, text))

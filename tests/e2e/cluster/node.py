@@ -46,8 +46,11 @@ class Node:
             raise
 
     def _start_first(self):
-        log = (self.directory / "first.log").open("w")
-        return subprocess.Popen([*UNSHARE, "--kill-child", PROGRAMS / "pause"], stdout=log, stderr=log)
+        return self._popen("first", *UNSHARE, "--kill-child", PROGRAMS / "pause")
+
+    def _popen(self, name, *command):
+        with (self.directory / f"{name}.log").open("w") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
     def _first_pid(self):
         children = pathlib.Path(f"/proc/{self.first.pid}/task/{self.first.pid}/children")
@@ -106,9 +109,7 @@ class Node:
         self.kubectl("apply", "--filename", at / "volume.yaml")
 
     def _start(self, name, *command):
-        log = (self.directory / f"{name}.log").open("w")
-        process = subprocess.Popen([*self.enter, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
-        self.processes.append((name, process))
+        self.processes.append((name, self._popen(name, *self.enter, *command)))
 
     def _eventually(self, what, condition):
         """As `eventually`, but a program of the node that has ended says why at once."""

@@ -2,7 +2,7 @@
 
 import unittest
 
-from cluster.example import AT_ONCE, TTL, Example
+from cluster.example import AT_ONCE, NAMESPACE, TTL, Example
 from cluster.work import longest_gap
 from patience import eventually
 
@@ -16,6 +16,15 @@ class Handover(Example):
     def test_the_list_names_the_pod_that_has_the_lock(self):
         listed = self.lockside(self.other, "ls")
         self.assertRegex(listed, rf"nightly-report +{self.holder}-[0-9a-f]+ ")
+
+    def test_the_api_is_the_pods_own_and_the_other_port_is_the_clusters(self):
+        pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
+        get = ["get", "--raw"]
+        refused = self.node.try_kubectl(*get, f"{pods}/{self.holder}:7420/proxy/v1/locks")
+        self.assertIn("connection refused", refused.stderr)
+        absent = self.node.try_kubectl(*get, f"{pods}/{self.holder}:9420/proxy/v1/locks")
+        self.assertIn("the server could not find the requested resource", absent.stderr)
+        self.assertIn("\nlockside_redis_up 1\n", self.node.kubectl(*get, f"{pods}/{self.holder}:9420/proxy/metrics"))
 
     def test_a_rolling_restart_hands_over_without_a_gap_of_a_second(self):
         begun, before = self.work.last().when, set(self.pods())
@@ -37,9 +46,13 @@ class Handover(Example):
         self.takes_over("drained", 1)
 
     def test_a_lock_that_is_force_released_goes_to_the_other_at_once(self):
-        token = ["--token-file", "/run/secrets/lockside/api-token"]
-        self.lockside(self.other, "release", "nightly-report", "--force", *token)
+        self.force_release(self.other)
         self.takes_over("force-released", AT_ONCE)
+
+    def test_an_app_that_is_terminated_alone_hands_over_at_once(self):
+        self.restart_pods()
+        self.signal(self.holder, "report", "TERM")
+        self.takes_over("the app terminated", 1)
 
     def test_a_sidecar_that_is_terminated_alone_hands_over_and_is_back(self):
         self.restart_pods()

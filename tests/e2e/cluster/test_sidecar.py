@@ -1,5 +1,6 @@
 """lockside as a native sidecar beside apps of several kinds: when it starts and ends, and what it outlives."""
 
+import json
 import unittest
 
 from cluster.apps import Apps, containers
@@ -32,15 +33,21 @@ MIGRATED = f"echo start; {ACQUIRE}/migration && echo; sleep 0.2"
 # Its end takes a while, and needs a lock.
 ENDING = f"""
 echo start
-trap 'sleep 2; {ACQUIRE}/ending && echo; echo end; exit 0' TERM
+ending() {{
+    sleep 2
+    {ACQUIRE}/ending && echo
+    echo end
+    exit
+}}
+trap ending TERM
 while :; do sleep 0.1; done
 """
 ONE_LOCK = f"{ACQUIRE}/nightly && echo && echo done"
 # The first time it eats more than its limit while it holds the lock.
 HUNGRY = """
+rm -f /tmp/lines
 wget -q -O /tmp/lines --post-data '{"ttlMs":60000,"waitMs":60000}' http://127.0.0.1:7420/v1/locks/hungry/hold &
-until grep -q acquired /tmp/lines; do sleep 0.1; done
-cat /tmp/lines
+until grep -s acquired /tmp/lines; do sleep 0.1; done
 [ -e /data/ate ] || { touch /data/ate; exec tail /dev/zero; }
 wait
 """
@@ -105,9 +112,11 @@ class Sidecar(Apps):
         logs = Logs(self.node, self.namespace, "app-")
         self.run_app(DEPLOYMENT + pod(HUNGRY))
         acquired = eventually("it has the lock again", 90, lambda: len(logs.lines("app")) >= 2 and logs.lines("app"))
+        self.assertNotEqual(*(json.loads(line.text)["token"] for line in acquired))
+        # The kubelet reports it a moment later.
+        eventually("its restart", 30, lambda: containers(self.pod("app=app"))["app"]["restartCount"] == 1)
         found = containers(self.pod("app=app"))
         self.assertEqual(found["app"]["lastState"]["terminated"]["reason"], "OOMKilled")
-        self.assertEqual(found["app"]["restartCount"], 1)
         self.assertEqual(found["lockside"]["restartCount"], 0)
         # The lease of a minute did not keep it: it ended with the app's connection.
         self.assertLess(acquired[1].when - acquired[0].when, 30)
