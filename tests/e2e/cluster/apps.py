@@ -1,4 +1,4 @@
-"""Apps of other people on the node: each test's in a namespace of its own, with lockside from deploy/kubernetes/sidecar."""
+"""Apps of other people on the node, each test's in a namespace of its own, with the component of deploy/kubernetes."""
 
 import itertools
 import unittest

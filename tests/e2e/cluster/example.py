@@ -54,7 +54,7 @@ class Example(unittest.TestCase):
         self.check_that_they_exclude_each_other()
 
     def restart_pods(self):
-        """Replaces the pods: the kubelet waits longer and longer before it starts a container that ends again and again."""
+        """Replaces the pods, since the kubelet waits longer each time before it starts a container again."""
         self.kubectl("rollout", "restart", "deployment/report")
         self.kubectl("rollout", "status", "deployment/report", "--timeout=120s", seconds=130)
         self.find_pods()

@@ -1,6 +1,6 @@
 // Kubernetes in one binary, for one node of the tests: each part is the program of that name, with its own flags.
 //
-//	kubernetes apiserver DIR            serves https on 127.0.0.1:6443, with etcd inside; the bearer token "admin" may do all
+//	kubernetes apiserver DIR     serves https on 127.0.0.1:6443, with etcd inside; the token "admin" may do all
 //	kubernetes controllers|scheduler|kubelet|proxy|kubectl FLAGS…
 package main
 

@@ -37,7 +37,8 @@ class Node:
         self.processes = []
         self.first = self._start_first()
         # Not with `ip netns exec`, which mounts a /sys without the cgroups.
-        self.enter = ["nsenter", "--target", str(self._first_pid()), "--net", "--mount", "--pid"]
+        self.reach = ["nsenter", "--target", str(self._first_pid()), "--net"]
+        self.enter = [*self.reach, "--mount", "--pid"]
         try:
             self._prepare()
             self._start_all()
@@ -68,8 +69,8 @@ class Node:
         # Any user of a pod may write there: nothing gives the volume to its group.
         (self.directory / "volume").chmod(0o777)
         (self.directory / "resolv.conf").write_text("")
-        self._write_command("kubectl", *self._kubectl(), '"$@"')
-        self._write_command("load", *self._ctr("images", "import", "-"))
+        self._write_command("kubectl", *self.reach, *self._kubectl(), '"$@"')
+        self._write_command("load", *self.enter, *self._ctr("images", "import", "-"))
         for file in CONFIGURATION.rglob("*"):
             if file.is_file():
                 text = string.Template(file.read_text()).substitute(directory=self.directory)
@@ -84,7 +85,7 @@ class Node:
     def _write_command(self, name, *command):
         """A command for people, in the node's directory."""
         file = self.directory / name
-        file.write_text(f"#!/bin/sh\nexec {' '.join(map(str, [*self.enter, *command]))}\n")
+        file.write_text(f"#!/bin/sh\nexec {' '.join(map(str, command))}\n")
         file.chmod(0o755)
 
     def _start_all(self):
@@ -126,17 +127,16 @@ class Node:
         """The last lines that a program of the node has written."""
         return "\n".join((self.directory / f"{name}.log").read_text().splitlines()[-20:])
 
-    def try_run(self, *command, seconds=60, stdin=None):
+    def try_run(self, *command, **options):
         """Runs a command inside to its end, at most `seconds`, and returns the finished process."""
-        whole = ["timeout", "--kill-after=5", str(seconds), *self.enter, *map(str, command)]
-        return subprocess.run(whole, capture_output=True, text=True, input=stdin)
+        return _try(*self.enter, *command, **options)
 
     def run(self, *command, **options):
         """As `try_run`, for a command that must succeed; returns what it printed."""
         return _successful(self.try_run(*command, **options))
 
     def try_kubectl(self, *arguments, **options):
-        return self.try_run(*self._kubectl(), *arguments, **options)
+        return _try(*self.reach, *self._kubectl(), *arguments, **options)
 
     def kubectl(self, *arguments, **options):
         """Runs kubectl, which must succeed; returns what it printed."""
@@ -171,6 +171,11 @@ class Node:
             process.wait()
         cgroups.remove()
         shutil.rmtree(self.directory)
+
+
+def _try(*command, seconds=60, stdin=None):
+    whole = ["timeout", "--kill-after=5", str(seconds), *map(str, command)]
+    return subprocess.run(whole, capture_output=True, text=True, input=stdin)
 
 
 def _successful(done):

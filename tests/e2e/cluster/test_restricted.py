@@ -1,4 +1,4 @@
-"""Namespaces of the standard `restricted`: what the component adds is admitted there, in pods of every kind of workload."""
+"""Namespaces of the standard `restricted`: the component's pods are admitted there, of every kind of workload."""
 
 import unittest
 
