@@ -121,8 +121,9 @@ class Example(unittest.TestCase):
             volumes = {volume["name"] for volume in pod["volumes"]}
             volumes |= {claim["metadata"]["name"] for claim in document["spec"].get("volumeClaimTemplates", [])}
             for volume in pod["volumes"]:
-                if "configMap" in volume:
-                    self.assertIn(("ConfigMap", volume["configMap"]["name"]), there)
+                for source in volume.get("projected", {"sources": [volume]})["sources"]:
+                    if "configMap" in source:
+                        self.assertIn(("ConfigMap", source["configMap"]["name"]), there)
                 if "secret" in volume:
                     self.assertIn(("Secret", volume["secret"]["secretName"]), there)
             for container in pod["containers"] + pod.get("initContainers", []):
