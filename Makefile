@@ -286,6 +286,7 @@ node: $(NODE_PROGRAMS)/kubernetes $(NODE_PROGRAMS)/dns $(NODE_PROGRAMS)/pause $(
 	@$(call need,containerd,containerd)
 	@[ -x /usr/lib/cni/bridge ] || $(call install,containernetworking-plugins)
 	@$(call need,conntrack,conntrack)
+	@$(call need,openssl,openssl)
 
 # The machine's own Go where it is new enough, and PyPI's elsewhere.
 NEW_GO = $(if $(shell go version 2>/dev/null | grep -E 'go1\.(2[6-9]|[3-9])'),go,$(GO)/go)

@@ -2,6 +2,10 @@
 
 import functools
 import json
+import os
+import shutil
+import subprocess
+import tempfile
 import time
 import unittest
 
@@ -16,25 +20,31 @@ TTL = 5
 SLACK = 4
 # Well below the ttl: it did not run out.
 AT_ONCE = 2.5
-SECRETS = ["redis-password=swordfish", "jwt-secret=0123456789abcdef0123456789abcdef", "api-token=correct horse battery"]
+
+
+# The commands of the page's first section: the image, the example, a look at it, a force-release.
+PAGE = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
+_, ROLL_OUT, LOOK, FORCE_RELEASE = [block.removeprefix("sh\n") for block in PAGE.split("\n## ")[1].split("```")[1::2]]
+
+
+def play(commands, directory=ROOT):
+    """Runs a block of the page as it is printed, with the node's kubectl and kustomize, and returns what it says."""
+    environment = {**os.environ, "PATH": f"{shared.node().directory}:{os.environ['PATH']}"}
+    shell = ["timeout", "240", "bash", "-euo", "pipefail", "-c", commands]
+    done = subprocess.run(shell, cwd=directory, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
 
 
 @functools.cache
 def bring_up():
-    """Applies the example unchanged, waits until all its pods are ready, and returns the work of its apps.
-
-    It stays for all tests of this run.
-    """
-    node = shared.node()
-    work = Work(node, NAMESPACE, "report")
-    example = ROOT / "deploy" / "kubernetes" / "example"
-    node.kubectl("apply", "--filename", example / "namespace.yaml")
-    literals = [f"--from-literal={secret}" for secret in SECRETS]
-    node.kubectl("--namespace", NAMESPACE, "create", "secret", "generic", "lockside", *literals)
+    """Rolls the example out by the quick start, and returns the work of its apps. It stays for all tests of this run."""
+    work = Work(shared.node(), NAMESPACE, "report")
     begun = time.monotonic()
-    node.kubectl("apply", "--kustomize", example)
-    for workload in ("statefulset/redis", "deployment/report"):
-        node.kubectl("--namespace", NAMESPACE, "rollout", "status", workload, "--timeout=120s", seconds=130)
+    # A copy, since the quick start writes the image's name into it.
+    with tempfile.TemporaryDirectory() as directory:
+        shutil.copytree(ROOT / "deploy", f"{directory}/deploy")
+        play(ROLL_OUT, directory)
     print(f"the example is rolled out after {time.monotonic() - begun:.1f} s", flush=True)
     return work
 

@@ -1,7 +1,7 @@
 // Kubernetes in one binary, for one node of the tests: each part is the program of that name, with its own flags.
 //
 //	kubernetes apiserver DIR     serves https on 127.0.0.1:6443, with etcd inside; the token "admin" may do all
-//	kubernetes controllers|scheduler|kubelet|proxy|kubectl FLAGS…
+//	kubernetes controllers|scheduler|kubelet|proxy|kubectl|kustomize FLAGS…
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
 	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+	kustomize "sigs.k8s.io/kustomize/kustomize/v5/commands"
 )
 
 var parts = map[string]func() *cobra.Command{
@@ -25,11 +26,12 @@ var parts = map[string]func() *cobra.Command{
 	"kubelet":     func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
 	"proxy":       proxy.NewProxyCommand,
 	"kubectl":     kubectl.NewDefaultKubectlCommand,
+	"kustomize":   kustomize.NewDefaultCommand,
 }
 
 func main() {
 	if len(os.Args) < 2 || parts[os.Args[1]] == nil {
-		log.Fatal("usage: kubernetes apiserver|controllers|scheduler|kubelet|proxy|kubectl …")
+		log.Fatal("usage: kubernetes apiserver|controllers|scheduler|kubelet|proxy|kubectl|kustomize …")
 	}
 	part := parts[os.Args[1]]
 	// Each of them reads its own arguments, as if it were alone.

@@ -70,6 +70,7 @@ class Node:
         (self.directory / "volume").chmod(0o777)
         (self.directory / "resolv.conf").write_text("")
         self._write_command("kubectl", *self.reach, *self._kubectl(), '"$@"')
+        self._write_command("kustomize", PROGRAMS / "kubernetes", "kustomize", '"$@"')
         self._write_command("load", *self.enter, *self._ctr("images", "import", "-"))
         for file in CONFIGURATION.rglob("*"):
             if file.is_file():

@@ -45,10 +45,6 @@ class Handover(Example):
         self.assertIn(f"pod/{self.holder} evicted", self.node.kubectl(*drain, seconds=70))
         self.takes_over("drained", 1)
 
-    def test_a_lock_that_is_force_released_goes_to_the_other_at_once(self):
-        self.force_release(self.other)
-        self.takes_over("force-released", AT_ONCE)
-
     def test_an_app_that_is_terminated_alone_hands_over_at_once(self):
         self.restart_pods()
         self.signal(self.holder, "report", "TERM")
