@@ -54,6 +54,11 @@ class Apps(unittest.TestCase):
         with kustomization(text, app=app) as directory:
             self.kubectl("apply", "--kustomize", directory)
 
+    def becomes_available(self, seconds):
+        """Whether the app's Deployment does within that time."""
+        wait = ["wait", "--for=condition=Available", "deployment/app", f"--timeout={seconds}s"]
+        return self.node.try_kubectl("--namespace", self.namespace, *wait).returncode == 0
+
     def pod(self, selector):
         """The one pod with these labels."""
         (pod,) = eventually("a pod", 60, lambda: self.pods(selector))

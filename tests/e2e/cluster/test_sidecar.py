@@ -3,7 +3,7 @@
 import json
 import unittest
 
-from cluster.apps import Apps, containers
+from cluster.apps import SETTINGS, Apps, containers
 from cluster.images import BUSYBOX
 from cluster.logs import Logs
 from patience import eventually
@@ -43,6 +43,13 @@ trap ending TERM
 while :; do sleep 0.1; done
 """
 ONE_LOCK = f"{ACQUIRE}/nightly && echo && echo done"
+# What it is answered, again and again.
+ASKING = """
+while :; do
+    wget -q -O - --post-data '{"ttlMs":1000}' http://127.0.0.1:7420/v1/locks/a 2>&1
+    sleep 1
+done
+"""
 # The first time it eats more than its limit while it holds the lock.
 HUNGRY = """
 rm -f /tmp/lines
@@ -69,7 +76,7 @@ def pod(app, migrate=None, more="", indent=4):
 
     text = f"""metadata: {{labels: {{app: app}}}}
 spec:
-  terminationGracePeriodSeconds: 20{more}
+  terminationGracePeriodSeconds: 10{more}
   volumes: [{{name: data, emptyDir: {{}}}}, {{name: tmp, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}]
   containers:{container("app", app)}
 """
@@ -107,6 +114,22 @@ class Sidecar(Apps):
         name = job["metadata"]["name"]
         self.kubectl("wait", "--for=condition=complete", f"job/{name}", "--timeout=60s", seconds=70)
         self.assertIn("done", self.kubectl("logs", f"job/{name}", "--container=app"))
+
+    def test_without_redis_the_app_starts_and_is_ready_but_where_readiness_was_asked_for(self):
+        logs = Logs(self.node, self.namespace, "app-")
+        settings = SETTINGS.replace("redis://redis:6379", "redis://127.0.0.1:1")
+        self.run_app(DEPLOYMENT + pod(ASKING), settings)
+        self.kubectl("rollout", "status", "deployment/app", "--timeout=60s", seconds=70)
+        eventually("its app is told", 30, lambda: any(" 503 " in line.text for line in logs.lines("app")))
+        self.kubectl("delete", "deployment", "app", "--timeout=60s", seconds=70)
+        eventually("the pod has ended", 60, lambda: not self.pods("app=app"))
+        asking = DEPLOYMENT.replace("lockside: sidecar", 'lockside: sidecar, lockside/readiness: "true"')
+        self.run_app(asking + pod(ASKING), settings)
+        eventually("its app runs", 60, lambda: "running" in containers(self.pod("app=app"))["app"]["state"])
+        # Three probes may have failed by then.
+        self.assertFalse(self.becomes_available(seconds=6))
+        found = containers(self.pod("app=app"))
+        self.assertEqual((found["lockside"]["ready"], found["app"]["ready"]), (False, True))
 
     def test_it_survives_an_app_that_reaches_its_memory_limit_and_frees_its_lock(self):
         logs = Logs(self.node, self.namespace, "app-")
