@@ -265,8 +265,47 @@ failover: redis ## Eight failovers of each kind under load, with what a checker 
 	FAILOVERS=8 $(CARGO) test --locked --test integration -- failover:: --nocapture --test-threads=1
 
 .PHONY: e2e
-e2e: redis containers static target/e2e/venv ## As root: build the image and run it, and everything else in deploy/, for real
+e2e: redis containers node static target/e2e/venv ## As root: build the image and run it, and everything else in deploy/, for real
 	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m unittest $(or $(TEST),discover) --verbose
+
+.PHONY: cluster
+cluster: redis containers node static target/e2e/venv ## As root: a Kubernetes node with the image, to play with until Ctrl-C
+	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m cluster
+
+# Kubernetes of its own sources: five to ten minutes the first time, and 4 GB in target/e2e/go.
+NODE_PROGRAMS := target/e2e/cluster
+NODE_SOURCES := tests/e2e/cluster
+KUBERNETES_VERSION = $(shell sed -n 's|^\tk8s.io/kubernetes v||p' $(NODE_SOURCES)/go.mod)
+KUBERNETES_FLAGS = $(addprefix -X k8s.io/component-base/version.,gitVersion=v$(KUBERNETES_VERSION) \
+	gitMajor=$(word 1,$(subst ., ,$(KUBERNETES_VERSION))) gitMinor=$(word 2,$(subst ., ,$(KUBERNETES_VERSION))))
+# Of the Prometheus Operator: what checks its resources in deploy/prometheus.
+OPERATOR := github.com/prometheus-operator/prometheus-operator@v0.85.0
+
+.PHONY: node
+node: $(NODE_PROGRAMS)/kubernetes $(NODE_PROGRAMS)/dns $(NODE_PROGRAMS)/pause $(NODE_PROGRAMS)/operator
+	@$(call need,containerd,containerd)
+	@[ -x /usr/lib/cni/bridge ] || $(call install,containernetworking-plugins)
+	@$(call need,conntrack,conntrack)
+	@$(call need,openssl,openssl)
+
+# The machine's own Go where it is new enough, and PyPI's elsewhere.
+NEW_GO = $(if $(shell go version 2>/dev/null | grep -E 'go1\.(2[6-9]|[3-9])'),go,$(GO)/go)
+BUILD_NODE = GOTOOLCHAIN=local GOCACHE=$(CURDIR)/target/e2e/go/cache GOMODCACHE=$(CURDIR)/target/e2e/go/modules \
+	GOFLAGS=-modcacherw $(NEW_GO)
+
+$(NODE_PROGRAMS)/kubernetes: $(wildcard $(NODE_SOURCES)/*.go $(NODE_SOURCES)/go.*) | $(if $(filter go,$(NEW_GO)),,$(CLIENT)/go/bin/gofmt)
+	cd $(NODE_SOURCES) && $(BUILD_NODE) build -ldflags '-s -w $(KUBERNETES_FLAGS)' -o $(CURDIR)/$@ .
+
+$(NODE_PROGRAMS)/pause: $(NODE_SOURCES)/pause/main.go | $(NODE_PROGRAMS)/kubernetes
+	cd $(NODE_SOURCES) && CGO_ENABLED=0 $(BUILD_NODE) build -ldflags '-s -w' -o $(CURDIR)/$@ ./pause
+
+$(NODE_PROGRAMS)/dns: $(wildcard $(NODE_SOURCES)/dns/*) | $(NODE_PROGRAMS)/kubernetes
+	cd $(NODE_SOURCES)/dns && $(BUILD_NODE) build -ldflags '-s -w' -o $(CURDIR)/$@ .
+
+$(NODE_PROGRAMS)/operator: Makefile | $(NODE_PROGRAMS)/kubernetes
+	@rm -rf $@ && mkdir -p $@
+	module=$$(cd $(NODE_SOURCES) && $(BUILD_NODE) mod download -json $(OPERATOR) | sed -n 's/^\t"Dir": "\(.*\)",$$/\1/p') && \
+	  cp "$$module"/example/prometheus-operator-crd/monitoring.coreos.com_{podmonitors,prometheusrules}.yaml $@
 
 .PHONY: schemathesis
 schemathesis: redis $(SCHEMATHESIS) ## Ask all that the OpenAPI document allows, and what it does not; ARGS="--seed 7"
@@ -285,8 +324,9 @@ target/e2e/venv: tests/e2e/requirements.txt
 	@touch $@
 
 .PHONY: generate
-generate: ## Make what in deploy/ is made of something else: the operator's rules, the dashboard
+generate: ## Make what in deploy/ is made of something else: the operator's rules, the dashboard, the patch for CronJobs
 	deploy/prometheus/generate.sh
+	deploy/kubernetes/sidecar/generate.sh
 	python3 deploy/grafana/lockside.py >deploy/grafana/lockside.json
 
 .PHONY: docs

@@ -42,6 +42,11 @@ class Composition(unittest.TestCase):
         log = self.podman.log("lockside_report_1")
         eventually("the app works", 20, lambda: "working with token" in log.read_text())
         self.assertIn("nightly-report", self.podman.run("exec", "lockside_lockside_1", "/lockside", "ls"))
+        started = [
+            self.podman.run("inspect", "--format", "{{.State.StartedAt.UnixNano}}", f"lockside_{name}_1")
+            for name in ("redis", "lockside", "report")
+        ]
+        self.assertEqual(sorted(started, key=int), started, "the app comes last")
         for container, capabilities in [("lockside_lockside_1", "0" * 16), ("lockside_report_1", "0" * 16)]:
             status = pathlib.Path(f"/proc/{self.podman.pid(container)}/status").read_text()
             self.assertIn(f"CapBnd:\t{capabilities}", status)

@@ -2,17 +2,14 @@
 
 import copy
 import json
-import pathlib
 import subprocess
 import sys
-import tempfile
-import textwrap
 import unittest
 
 import kubernetes_validate
 import yaml
 
-from manifests import KUBERNETES, ROOT, only, render
+from manifests import KUBERNETES, ROOT, kustomization, only, render
 
 # The first that has native sidecars without a switch, one between, the newest that the schemas know.
 VERSIONS = ["1.29", "1.33", "1.37"]
@@ -39,21 +36,39 @@ spec:
 """
 
 
+CRON_JOB = """
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: nightly
+  labels: {lockside: sidecar}
+spec:
+  schedule: "0 3 * * *"
+  jobTemplate:
+    spec:
+      template:
+        metadata:
+          labels: {app: nightly}
+        spec:
+          restartPolicy: Never
+          initContainers:
+            - {name: migrate, image: app}
+          containers:
+            - {name: app, image: app}
+"""
+
+
 def validate(document, version):
     kubernetes_validate.validate(document, version, strict=True)
 
 
 def pod_template(document):
-    return document["spec"]["template"]
+    spec = document["spec"]
+    return spec.get("jobTemplate", {"spec": spec})["spec"]["template"]
 
 
-def rendered(kustomization, **files):
-    """A user's own kustomization, which takes ours by relative paths."""
-    (ROOT / "target").mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=ROOT / "target") as directory:
-        for name, text in files.items():
-            pathlib.Path(directory, f"{name}.yaml").write_text(text)
-        pathlib.Path(directory, "kustomization.yaml").write_text(textwrap.dedent(kustomization))
+def rendered(text, **files):
+    with kustomization(text, **files) as directory:
         return render(directory)
 
 
@@ -106,8 +121,9 @@ class Example(unittest.TestCase):
             volumes = {volume["name"] for volume in pod["volumes"]}
             volumes |= {claim["metadata"]["name"] for claim in document["spec"].get("volumeClaimTemplates", [])}
             for volume in pod["volumes"]:
-                if "configMap" in volume:
-                    self.assertIn(("ConfigMap", volume["configMap"]["name"]), there)
+                for source in volume.get("projected", {"sources": [volume]})["sources"]:
+                    if "configMap" in source:
+                        self.assertIn(("ConfigMap", source["configMap"]["name"]), there)
                 if "secret" in volume:
                     self.assertIn(("Secret", volume["secret"]["secretName"]), there)
             for container in pod["containers"] + pod.get("initContainers", []):
@@ -139,14 +155,28 @@ class Example(unittest.TestCase):
         self.assertEqual(lockside["egress"][0]["ports"][0]["port"], of_server)
 
 
+    def test_the_documented_patch_lets_lockside_reach_a_redis_in_another_namespace(self):
+        page = (ROOT / "docs/operations/kubernetes.md").read_text()
+        (patch,) = [block for block in page.split("```")[1::2] if "namespaceSelector" in block]
+        documents = rendered(
+            "components: [../../deploy/kubernetes/network-policy]\n" + patch.removeprefix("yaml\n")
+        )
+        (redis,) = only(documents, "NetworkPolicy")["spec"]["egress"][0]["to"]
+        self.assertEqual(redis["namespaceSelector"], {"matchLabels": {"kubernetes.io/metadata.name": "shared"}})
+        self.assertEqual(redis["podSelector"], {"matchLabels": {"app": "redis"}})
+        for version in VERSIONS:
+            validate(only(documents, "NetworkPolicy"), version)
+
+
 class Component(unittest.TestCase):
     def test_it_goes_into_any_workload_that_asks_and_stands_before_its_other_init_containers(self):
-        kinds = {"Deployment": "one", "StatefulSet": "two", "DaemonSet": "three"}
+        kinds = {"Deployment": "one", "StatefulSet": "two", "DaemonSet": "three", "Job": "job"}
         apps = {name: APP.format(kind=kind, name=name, label="lockside: sidecar") for kind, name in kinds.items()}
+        kinds["CronJob"], apps["nightly"] = "nightly", CRON_JOB
         apps["four"] = APP.format(kind="Deployment", name="four", label="app: four")
         documents = rendered(
             """
-            resources: [one.yaml, two.yaml, three.yaml, four.yaml]
+            resources: [one.yaml, two.yaml, three.yaml, job.yaml, nightly.yaml, four.yaml]
             components: [../../deploy/kubernetes/sidecar]
             images:
               - {name: lockside, newName: registry.example.com/lockside, newTag: 9.9.9}
@@ -160,8 +190,31 @@ class Component(unittest.TestCase):
             self.assertEqual(first["restartPolicy"], "Always")
             self.assertEqual(first["image"], "registry.example.com/lockside:9.9.9")
             self.assertEqual(template["metadata"]["labels"], {"app": name, "lockside": "sidecar"})
+            self.assertEqual(template["spec"]["volumes"][0]["secret"]["secretName"], "lockside")
         untouched = pod_template(only(documents, "Deployment", "four"))
         self.assertEqual([container["name"] for container in untouched["spec"]["initContainers"]], ["migrate"])
+
+    def test_readiness_depends_on_redis_only_for_a_workload_that_asks_for_it(self):
+        asking = "lockside: sidecar, lockside/readiness: \"true\""
+        apps = {
+            "one": APP.format(kind="Deployment", name="one", label="lockside: sidecar"),
+            "two": APP.format(kind="Deployment", name="two", label=asking),
+            "three": CRON_JOB.replace("nightly", "three"),
+            "four": CRON_JOB.replace("nightly", "four").replace("lockside: sidecar", asking),
+        }
+        resources = ", ".join(f"{name}.yaml" for name in apps)
+        text = f"resources: [{resources}]\ncomponents: [../../deploy/kubernetes/sidecar]\n"
+        documents = {document["metadata"]["name"]: document for document in rendered(text, **apps)}
+        for name, is_asking in [("one", False), ("two", True), ("three", False), ("four", True)]:
+            sidecar, migrate = pod_template(documents[name])["spec"]["initContainers"]
+            self.assertEqual((sidecar["name"], migrate["name"]), ("lockside", "migrate"))
+            self.assertEqual("readinessProbe" in sidecar, is_asking, name)
+            self.assertLessEqual({"startupProbe", "livenessProbe"}, set(sidecar))
+
+    def test_the_patch_for_cron_jobs_is_the_one_for_all_others(self):
+        patches = [KUBERNETES / "sidecar" / name for name in ("container.yaml", "cronjob.yaml")]
+        others, cron_job = (yaml.safe_load(patch.read_text()) for patch in patches)
+        self.assertEqual(pod_template(cron_job), pod_template(others), "run `make generate`")
 
     def test_a_change_of_a_setting_rolls_the_pods(self):
         before, after = (
