@@ -31,10 +31,19 @@ pub struct Engine {
 #[derive(PartialEq, Eq, Hash)]
 struct Run {
     keys: Rc<Keyspace>,
-    now_ms: i64,
+    moment: Moment,
     script: &'static str,
     args: Rc<[String]>,
     listeners: Vec<Vec<u8>>,
+}
+
+/// How it is with Redis when a script runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub clock_ms: i64,
+    /// Whether no memory is left.
+    pub is_full: bool,
 }
 
 /// What came of it.
@@ -77,7 +86,7 @@ impl Engine {
     }
 
     /// The names of the Redis keys that a script is given, as `lock/scripts.rs` has them.
-    fn keys_of(&self, script: &str) -> Vec<Vec<u8>> {
+    pub fn keys_of(&self, script: &str) -> Vec<Vec<u8>> {
         let (space, key) = (&self.space, &self.key);
         let shard = key.shard();
         let [lock, queue, forced] = [space.lock(key), space.queue(key), space.forced(key)].map(String::into_bytes);
@@ -93,20 +102,25 @@ impl Engine {
     pub fn run(
         &self,
         keys: &Rc<Keyspace>,
-        now_ms: i64,
+        moment: Moment,
         script: &'static str,
         args: &Rc<[String]>,
         listeners: Vec<Vec<u8>>,
     ) -> Rc<Ran> {
-        let run = Run { keys: Rc::clone(keys), now_ms, script, args: Rc::clone(args), listeners };
+        let run = Run { keys: Rc::clone(keys), moment, script, args: Rc::clone(args), listeners };
         if let Some(ran) = self.runs.borrow().get(&run) {
             return Rc::clone(ran);
         }
-        let mut server = Server::new((BEGIN_MS + now_ms) * 1000);
+        let mut server = Server::new(moment.clock_ms * 1000);
+        server.is_full = moment.is_full;
         server.keys = (**keys).clone();
         server.listeners = run.listeners.iter().map(|channel| (channel.clone(), 1)).collect();
         let args: Vec<Arg> = run.args.iter().map(|arg| Arg::from(arg.as_str())).collect();
-        let reply = self.interpreter.run(&self.texts[script], &self.keys_of(script), &args, &mut server);
+        let keys = match script {
+            "batch" => super::batch::scripts(&run.args).flat_map(|script| self.keys_of(script)).collect(),
+            _ => self.keys_of(script),
+        };
+        let reply = self.interpreter.run(&self.texts[script], &keys, &args, &mut server);
         server.keys.purge(server.now_ms());
         let ran = Rc::new(Ran { reply, keys: Rc::new(server.keys), published: server.published });
         self.runs.borrow_mut().insert(run, Rc::clone(&ran));

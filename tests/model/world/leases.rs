@@ -15,6 +15,8 @@ pub struct Held {
     pub until_ms: i64,
     /// The attempt that it was granted to, as the lease spells it.
     pub attempt: String,
+    /// The sendings that were told of it.
+    pub by: String,
 }
 
 impl World {
@@ -31,7 +33,7 @@ impl World {
 
     fn shares(&self, engine: &Engine, zset: &Zset) -> Vec<Held> {
         let token = |member: &[u8]| std::str::from_utf8(member).ok()?.parse::<i64>().ok();
-        let lasts = |until_ms: &i64| *until_ms > BEGIN_MS + self.now_ms;
+        let lasts = |until_ms: &i64| *until_ms > self.clock_ms();
         let ends = zset.iter().filter_map(|(member, score)| Some((token(member)?, score)));
         let mut leases: Vec<_> = ends
             .filter(|(_, until_ms)| lasts(until_ms))
@@ -49,9 +51,11 @@ impl World {
         let spelled = String::from_utf8_lossy(&text);
         let attempt = spelled.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?;
         let attempt = attempt.replacen("\"rest\":true,", "", 1);
-        let found = Stored { text: text.into(), valid_until_ms: until_ms, left_ms: until_ms - BEGIN_MS - self.now_ms };
+        let told = |field: &str| Some(spelled.split_once(field)?.1.split('"').next()?.to_owned());
+        let by = told("\"by\":\"").or_else(|| told("\"nonce\":\"")).unwrap_or_default();
+        let found = Stored { text: text.into(), valid_until_ms: until_ms, left_ms: until_ms - self.clock_ms() };
         let lease = record::read(&engine.key, &found)?;
-        Some(Held { token: lease.token, mode: lease.mode, until_ms: until_ms - BEGIN_MS, attempt })
+        Some(Held { token: lease.token, mode: lease.mode, until_ms: until_ms - BEGIN_MS + self.behind_ms, attempt, by })
     }
 
     /// Whether Redis has nothing under the key.
