@@ -13,19 +13,20 @@ pub const SCRIPTS: [&str; 6] = ["acquire", "share", "renew", "release", "queue_j
 pub fn args<'a>(engine: &Engine, requests: impl Iterator<Item = &'a Request>) -> Rc<[String]> {
     requests
         .flat_map(|Request { script, args, .. }| {
-            let counts = [engine.keys_of(script).len(), args.len()].map(|count| count.to_string());
+            let counts = [engine.keys_of(script, args).len(), args.len()].map(|count| count.to_string());
             [(*script).to_owned()].into_iter().chain(counts).chain(args.iter().cloned())
         })
         .collect()
 }
 
-/// The scripts that these are arguments of.
-pub fn scripts(args: &[String]) -> impl Iterator<Item = &str> {
-    let mut at = 0;
+/// The scripts that these are arguments of, and the arguments of each.
+pub fn operations(args: &[String]) -> impl Iterator<Item = (&str, &[String])> {
+    let mut rest = args;
     std::iter::from_fn(move || {
-        let script = args.get(at)?;
-        at += 3 + args.get(at + 2)?.parse::<usize>().ok()?;
-        Some(script.as_str())
+        let [script, _, count, further @ ..] = rest else { return None };
+        let (its, behind) = further.split_at(count.parse().ok()?);
+        rest = behind;
+        Some((script.as_str(), its))
     })
 }
 

@@ -20,16 +20,16 @@ use std::rc::Rc;
 
 pub use actions::Action;
 pub use client::{Client, Promise, Wish};
-use engine::Moment;
-pub use engine::{BEGIN_MS, Engine};
-pub use leases::Held;
+pub use engine::{BEGIN_MS, Engine, Moment, TIMEOUT_MS};
+pub use leases::{Held, Place};
 use network::{Origin, Request};
 pub use plant::{Fault, Plant};
-pub use sidecar::Sidecar;
+pub use sidecar::{Sidecar, row, stored, text};
 pub use troubles::{Lost, Troubles};
 
-use crate::properties::Violation;
+use crate::properties::{self, Violation};
 use crate::redis::{Keyspace, Reply};
+use crate::search::State;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
@@ -185,5 +185,21 @@ impl World {
             Origin::Release(_) | Origin::Renew(_) | Origin::None => {}
             origin => self.answer_sidecar(engine, sidecar, origin, reply),
         }
+    }
+}
+
+impl State for World {
+    type Action = Action;
+
+    fn actions(&self, engine: &Engine) -> Vec<Action> {
+        World::actions(self, engine)
+    }
+
+    fn apply(&mut self, engine: &Engine, action: Action) {
+        World::apply(self, engine, action);
+    }
+
+    fn broken(&self, engine: &Engine) -> Option<Violation> {
+        properties::broken(self, engine)
     }
 }

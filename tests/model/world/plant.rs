@@ -20,6 +20,8 @@ pub enum Fault {
     KeepsWhatIsTooLate,
     /// What too few replicas have is taken for refused.
     KeepsWhatReplicasLack,
+    /// Of several keys that may have been granted the first alone is undone.
+    UndoesOneLeg,
     /// An attempt goes on under its old name.
     KeepsNames,
     /// No command is refused for being late.
