@@ -29,6 +29,8 @@ VALKEY := target/valkey/valkey-server
 
 # On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
 TOPOLOGIES := tls sentinel cluster
+# What locks do, on any server.
+BEHAVIOUR := admin:: leases:: native:: locks:: elections::
 SMOKE := admin:: native::acquire leases::create waiting::fairness::a_release hold::a_client hold::closing
 
 # Most tests wait most of the time, so that many run at once.
@@ -51,6 +53,8 @@ test: cc redis curl promtool clients $(SCHEMATHESIS) $(VALKEY) release ## Run ev
 	$(CARGO) test --locked --quiet --test integration -- --test-threads=1 alone::
 	@for topology in $(TOPOLOGIES); do echo "on $$topology:"; \
 	TOPOLOGY=$$topology $(CARGO) test --locked --quiet --test integration -- $(SMOKE) || exit 1; done
+	@echo "on Valkey:"
+	@REDIS_SERVER=$(VALKEY) $(CARGO) test --locked --quiet --test integration -- $(BEHAVIOUR)
 
 # What is measured, and what one test confines to the memory that deploy/ gives it.
 .PHONY: release
@@ -257,9 +261,9 @@ $(CLIENT)/python/bin/mypy: clients/python/tests/requirements.txt
 	@touch $@
 
 .PHONY: test-all
-test-all: redis ## Run every test of what locks do on every kind of Redis: a unix socket, TLS, sentinels, a cluster
+test-all: redis ## Run every test of what locks do on every kind of Redis: a unix socket, TLS, sentinels, a cluster; REDIS_SERVER=PATH
 	@set -e; for topology in single $(TOPOLOGIES); do echo "on $$topology:"; \
-	TOPOLOGY=$$topology $(CARGO) test --locked --test integration -- admin:: leases:: native:: tokens:: waiting:: hold::; done
+	TOPOLOGY=$$topology $(CARGO) test --locked --test integration -- $(BEHAVIOUR); done
 
 .PHONY: failover
 failover: redis ## Eight failovers of each kind under load, with what a checker finds: about twelve minutes

@@ -35,7 +35,7 @@ pub use http::{Answer, Call};
 pub use idle_proxy::IdleProxy;
 pub use lens::Lens;
 pub use proxy::{Fault, Proxy};
-pub use redis::TestRedis;
+pub use redis::{TestRedis, server};
 pub use redundant::Redundant;
 pub use screen::Screen;
 pub use secure::{Pair, Secure};

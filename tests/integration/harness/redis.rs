@@ -11,6 +11,11 @@ use redis::{Client, Connection, FromRedisValue};
 use super::topology::tls_args;
 use super::{Cluster, Redundant, Scratch, Topology, Trio, free_port};
 
+/// The program that serves: redis-server, or what REDIS_SERVER names.
+pub fn server() -> String {
+    std::env::var("REDIS_SERVER").unwrap_or_else(|_| "redis-server".to_owned())
+}
+
 /// A redis-server of the tests' own.
 pub struct TestRedis {
     child: Option<Child>,
@@ -116,7 +121,7 @@ impl TestRedis {
     pub fn launch(&mut self) {
         // Tied to our life by the kernel, so that nothing is left running whatever becomes of the tests.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server", "--port", "0", "--save", "", "--loglevel", "warning"]);
+        command.args(["--pdeathsig", "KILL", &server(), "--port", "0", "--save", "", "--loglevel", "warning"]);
         command.args(["--unixsocket", &self.socket(), "--dir", &self.scratch.path("")]).args(&self.args);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server starts");
         self.child = Some(child);

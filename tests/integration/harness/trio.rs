@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::{Redundant, Scratch, TestRedis, TimedRedis, free_port, until};
+use super::{Redundant, Scratch, TestRedis, TimedRedis, free_port, server, until};
 
 /// What the sentinels call the master.
 pub const MASTER: &str = "main";
@@ -146,7 +146,7 @@ impl Sentinel {
             ),
         );
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server", &config, "--sentinel", "--loglevel", "warning"]);
+        command.args(["--pdeathsig", "KILL", &server(), &config, "--sentinel", "--loglevel", "warning"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("a sentinel starts");
         Sentinel { child, port, _scratch: scratch }
     }

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::SOON;
 use crate::harness::certificates::Authority;
-use crate::harness::{Scratch, Sidecar, TestRedis, eventually, free_port, unique};
+use crate::harness::{Scratch, Sidecar, TestRedis, eventually, free_port, server, unique};
 
 async fn grants(sidecar: &Sidecar) {
     let path = format!("/v1/locks/{}", unique("mutual"));
@@ -81,7 +81,7 @@ impl Sentinel {
         );
         let config = scratch.file("sentinel.conf", format!("{tls}{own}{watched}dir {}\n", scratch.path("")));
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "redis-server", &config, "--sentinel"]);
+        command.args(["--pdeathsig", "KILL", &server(), &config, "--sentinel"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server starts");
         Sentinel { child, port, _scratch: scratch }
     }
