@@ -137,14 +137,12 @@ impl Sidecar {
     }
 }
 
-/// A key that a lease's row tells of.
+/// A key that a lease's row tells of. A batch writes some numbers as texts.
 pub fn stored(rows: &[Reply]) -> Option<Stored> {
-    match rows {
-        [Reply::Bulk(text), Reply::Integer(valid_until_ms), Reply::Integer(left_ms), ..] => {
-            Some(Stored { text: text.clone().into(), valid_until_ms: *valid_until_ms, left_ms: *left_ms })
-        }
-        _ => None,
-    }
+    let number = |reply: &Reply| text(reply).parse().ok();
+    let [Reply::Bulk(lease), valid_until_ms, left_ms, ..] = rows else { return None };
+    let (valid_until_ms, left_ms) = (number(valid_until_ms)?, number(left_ms)?);
+    Some(Stored { text: lease.clone().into(), valid_until_ms, left_ms })
 }
 
 /// The word that a row begins with, and the rest.

@@ -13,7 +13,7 @@ use crate::world::{Engine, Plant};
 use named::worlds;
 
 /// States of each world that `make test` looks at; `make model` sets more.
-const STATES: usize = 4_000;
+const STATES: usize = 2_500;
 
 /// Walks that `make test` takes; `make model` sets more.
 const WALKS: usize = 500;
