@@ -145,6 +145,11 @@ pub fn stored(rows: &[Reply]) -> Option<Stored> {
     Some(Stored { text: lease.clone().into(), valid_until_ms, left_ms })
 }
 
+/// Whether Redis refused a script because its keys are moving to another server.
+pub fn is_elsewhere(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(text) if text.starts_with("TRYAGAIN"))
+}
+
 /// The word that a row begins with, and the rest.
 pub fn row(reply: &Reply) -> (&str, &[Reply]) {
     match reply {
@@ -251,7 +256,7 @@ impl World {
                         }
                         Input::Looked { key, ids: ids.clone(), row }
                     }
-                    None => Input::NotLooked { key, is_of_this_key: reply.is_some() },
+                    None => Input::NotLooked { key, is_of_this_key: reply.is_some_and(|reply| !is_elsewhere(reply)) },
                 };
                 self.tell_queues(engine, sidecar, input);
             }

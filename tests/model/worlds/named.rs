@@ -171,7 +171,8 @@ pub fn large() -> Vec<Named> {
     const ALL: Troubles = Troubles { breaks: 2, stalls: 1, deafness: 1, losses: 1, ..NONE };
     const OF_SIDECARS: Troubles =
         Troubles { breaks: 1, crashes: 1, freezes: 1, drains: 1, forces: 1, batches: 2, shortages: 1, ..NONE };
-    const OF_REDIS: Troubles = Troubles { failovers: 1, losses: 1, fills: 1, forces: 1, batches: 2, ..NONE };
+    const OF_REDIS: Troubles =
+        Troubles { refusals: 1, failovers: 1, losses: 1, fills: 1, forces: 1, batches: 2, ..NONE };
     const TWICE: Troubles = Troubles { breaks: 2, stalls: 2, deafness: 1, ..NONE };
     let shy_holder = Wish { may_hang_up: true, renewals: 1, ..HOLDER };
     let shy_share = Wish { may_hang_up: true, ..WAITS_TO_SHARE };

@@ -12,6 +12,7 @@ const FAILOVER: Troubles = Troubles { failovers: 1, ..NONE };
 const SET_BACK: Troubles = Troubles { setbacks: 1, ..NONE };
 const SHORT: Troubles = Troubles { shortages: 1, ..NONE };
 const LOSS: Troubles = Troubles { losses: 1, ..NONE };
+const REFUSED: Troubles = Troubles { refusals: 2, ..NONE };
 const DRAIN: Troubles = Troubles { drains: 1, ..NONE };
 const BATCH: Troubles = Troubles { batches: 2, ..NONE };
 
@@ -104,6 +105,11 @@ fn of_redis() -> Vec<Named> {
         world("a holder and two waiters, the clock is set back", three, SET_BACK, 0),
         world("one who shares, one alone who waits, the clock is set back", shares, SET_BACK, 0),
         world("a renewal, the clock is set back", renews, SET_BACK, 1_100),
+        world("a holder and a waiter, what they send is refused", two, REFUSED, 0),
+        world("clients that hang up, what they send is refused", both, REFUSED, 0),
+        world("a holder and two waiters, what they send is refused", three, REFUSED, 0),
+        world("one who shares, one alone who waits, what they send is refused", shares, REFUSED, 0),
+        world("a renewal, what it sends is refused", renews, REFUSED, 1_100),
         world("a holder and a waiter, too few replicas", two, SHORT, 0),
         world("a renewal, too few replicas", renews, SHORT, 1_100),
         world("one who shares, one alone who waits, too few replicas", shares, SHORT, 0),

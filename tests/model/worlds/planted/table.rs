@@ -112,6 +112,12 @@ pub const PLANTED: &[Planted] = &[
         property: FREE,
     },
     Planted {
+        name: "leaving the queue is tried once, and refused",
+        plant: code(&[Fault::ForgetsUndo]),
+        world: "clients that hang up, what they send is refused",
+        property: PLACES,
+    },
+    Planted {
         name: "tokens are by the clock alone",
         plant: lua(&[
             (
