@@ -51,6 +51,7 @@ fn step(world: &World, action: Action) -> String {
         Action::RunShort(at) => {
             format!("Redis runs {} of {}, too few replicas have it", world.sent_first(at), sidecar(at))
         }
+        Action::Refuse(at) => format!("Redis refuses {} of {}", world.sent_first(at), sidecar(at)),
         Action::RunBatch(at) => {
             format!("Redis runs {} of {}, and what follows it, in one call", world.sent_first(at), sidecar(at))
         }

@@ -10,7 +10,7 @@ use crate::search::{self, Explored};
 use crate::world::{Engine, Plant};
 
 /// States of each that `make test` looks at; `make model` sets more.
-const STATES: usize = 4_000;
+const STATES: usize = 1_500;
 
 const fn alone(key: &'static str) -> Leg {
     Leg { key, mode: Mode::Exclusive }

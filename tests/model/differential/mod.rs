@@ -47,18 +47,21 @@ struct Pair {
     real: RealRedis,
     digests: Vec<(String, String)>,
     interpreter: Interpreter,
+    is_valkey: bool,
 }
 
 impl Pair {
     fn new(program: &str) -> Pair {
         let mut real = RealRedis::start(program, &CHANNELS);
         let digests = sequence::texts().map(|text| (text.clone(), real.load(&text))).collect();
-        Pair { real, digests, interpreter: Interpreter::new() }
+        let is_valkey = real.version().starts_with("Valkey");
+        Pair { real, digests, interpreter: Interpreter::new(), is_valkey }
     }
 
     fn play(&mut self, seed: u64) {
         let mut steps = Steps::new(Dice::new(seed));
         let mut server = Server::new(steps.now_us);
+        server.is_valkey = self.is_valkey;
         server.listeners = CHANNELS.iter().map(|channel| (channel.as_bytes().to_vec(), 1)).collect();
         self.real.flush();
         let (mut trace, mut is_full) = (Vec::new(), false);

@@ -85,8 +85,19 @@ impl RealRedis {
         load(&mut self.wire, text)
     }
 
-    pub fn set_clock(&self, now_us: i64) {
+    /// Sets its clock, and waits until it goes by it: Valkey reads its clocks one after the other, and the clock may be set
+    /// between the two.
+    pub fn set_clock(&mut self, now_us: i64) {
         self.clock.write_all_at(&now_us.to_ne_bytes(), 0).expect("eight bytes");
+        let parts = [now_us / 1_000_000, now_us % 1_000_000].map(|part| Reply::bulk(part.to_string()));
+        let (wanted, deadline) = (Reply::Array(parts.to_vec()), Instant::now() + Duration::from_secs(10));
+        loop {
+            let told = self.wire.ask(&["TIME"]);
+            if told == wanted {
+                return;
+            }
+            assert!(Instant::now() < deadline, "the clock is {told:?}, not {wanted:?}");
+        }
     }
 
     pub fn flush(&mut self) {

@@ -49,6 +49,8 @@ pub struct Server {
     pub published: Vec<(Vec<u8>, Vec<u8>)>,
     /// Whether no memory is left for what takes some.
     pub is_full: bool,
+    /// Whether a key that is set to end in this very millisecond is gone at once, as in Valkey 9.
+    pub is_valkey: bool,
     /// Whether the script that runs has written already: then it may take memory.
     has_written: bool,
 }

@@ -45,8 +45,12 @@ impl Server {
         if only_new && self.keys.find(key, now_ms).is_some() {
             return Ok(Reply::Nil);
         }
-        // Redis 7.0 sets it also where that time has come: a key that ends in this millisecond is there for the rest of it.
-        self.keys.put(key, Value::Text(value.into()), expires_ms);
+        if self.is_valkey && expires_ms.is_some_and(|expires_ms| expires_ms <= now_ms) {
+            self.keys.remove(key);
+        } else {
+            // Redis 7.0 sets it also where that time has come: a key that ends in this millisecond is there for the rest of it.
+            self.keys.put(key, Value::Text(value.into()), expires_ms);
+        }
         Ok(Reply::Status("OK".to_owned()))
     }
 }

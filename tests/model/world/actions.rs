@@ -13,6 +13,8 @@ pub enum Action {
     Run(usize),
     /// Redis runs what a sidecar sent first, and too few replicas acknowledge it.
     RunShort(usize),
+    /// Redis refuses what a sidecar sent first.
+    Refuse(usize),
     /// Redis runs the first two that a sidecar sent, in one call.
     RunBatch(usize),
     /// A sidecar gets an answer.
@@ -77,6 +79,7 @@ impl World {
         [
             (is_sent && !is_stalled, Action::Run(at)),
             (!is_stalled && troubles.shortages > 0 && connection.first_promises(), Action::RunShort(at)),
+            (is_sent && !is_stalled && troubles.refusals > 0, Action::Refuse(at)),
             (!is_stalled && troubles.batches > 0 && connection.has_a_batch(), Action::RunBatch(at)),
             (!connection.answers.is_empty() && !is_stalled && !is_frozen, Action::Answer(at)),
             (!connection.messages.is_empty() && !is_frozen, Action::Hear(at)),
@@ -100,6 +103,7 @@ impl World {
             Action::HangUp(client) => self.hang_up(engine, client),
             Action::Run(sidecar) => self.run_next(engine, sidecar),
             Action::RunShort(sidecar) => self.run_short(engine, sidecar),
+            Action::Refuse(sidecar) => self.refuse(sidecar),
             Action::RunBatch(sidecar) => self.run_batch(engine, sidecar),
             Action::Answer(sidecar) => {
                 if let Some((request, reply)) = self.sidecars[sidecar].connection.answers.pop_front() {
@@ -145,6 +149,7 @@ impl Action {
                 | Action::Crash(_)
                 | Action::Freeze(_)
                 | Action::Fill
+                | Action::Refuse(_)
         )
     }
 }

@@ -11,7 +11,7 @@ use super::attempt::Named;
 use super::client::{Promise, Wish};
 use super::engine::Engine;
 use super::plant::Fault;
-use super::sidecar::{row, stored, text};
+use super::sidecar::{is_elsewhere, row, stored, text};
 use crate::redis::Reply;
 
 impl World {
@@ -94,7 +94,7 @@ impl World {
         self.course(client).answered = None;
         let Some(reply) = reply else { return Taken::Failed { is_passing: true, leaves_a_grant: true } };
         if let Reply::Error(_) = reply {
-            return Taken::Failed { is_passing: false, leaves_a_grant: true };
+            return Taken::Failed { is_passing: false, leaves_a_grant: !is_elsewhere(reply) };
         }
         let ("renewed", rest) = row(reply) else { return Taken::Lapsed };
         let (lease, ttl_ms) = (stored(rest).expect("a lease"), self.clients[client].wish().ttl_ms);

@@ -23,6 +23,8 @@ pub struct Engine {
     runs: RefCell<HashMap<Run, Rc<Ran>>>,
     epoch: Instant,
     pub plant: Plant,
+    /// Whether it runs the scripts as Valkey does.
+    is_valkey: bool,
     pub key: Key,
     pub space: KeySpace,
 }
@@ -64,9 +66,15 @@ impl Engine {
             runs: RefCell::default(),
             epoch: Instant::now(),
             plant,
+            is_valkey: false,
             key: Key::parse("k").expect("a key"),
             space: KeySpace::new("lockside"),
         }
+    }
+
+    /// What ships, on Valkey.
+    pub fn on_valkey() -> Engine {
+        Engine { is_valkey: true, ..Engine::new(Plant::default()) }
     }
 
     /// Forgets all runs, for a world with other ones.
@@ -123,7 +131,7 @@ impl Engine {
             return Rc::clone(ran);
         }
         let mut server = Server::new(moment.clock_ms * 1000);
-        server.is_full = moment.is_full;
+        (server.is_full, server.is_valkey) = (moment.is_full, self.is_valkey);
         server.keys = (**keys).clone();
         server.listeners = run.listeners.iter().map(|channel| (channel.clone(), 1)).collect();
         let args: Vec<Arg> = run.args.iter().map(|arg| Arg::from(arg.as_str())).collect();

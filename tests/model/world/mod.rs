@@ -154,6 +154,16 @@ impl World {
         }
     }
 
+    /// Refuses the first script: nothing is done.
+    fn refuse(&mut self, sidecar: usize) {
+        self.troubles.refusals -= 1;
+        let connection = &mut self.sidecars[sidecar].connection;
+        if let Some((request, true)) = connection.sent.pop_front() {
+            let refusal = "TRYAGAIN Multiple keys request during rehashing of slot";
+            connection.answers.push_back((request, Reply::error(refusal)));
+        }
+    }
+
     /// Runs the first two scripts in one call.
     fn run_batch(&mut self, engine: &Engine, sidecar: usize) {
         self.troubles.batches -= 1;

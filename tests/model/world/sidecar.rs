@@ -137,14 +137,17 @@ impl Sidecar {
     }
 }
 
-/// A key that a lease's row tells of.
+/// A key that a lease's row tells of. A batch writes some numbers as texts.
 pub fn stored(rows: &[Reply]) -> Option<Stored> {
-    match rows {
-        [Reply::Bulk(text), Reply::Integer(valid_until_ms), Reply::Integer(left_ms), ..] => {
-            Some(Stored { text: text.clone().into(), valid_until_ms: *valid_until_ms, left_ms: *left_ms })
-        }
-        _ => None,
-    }
+    let number = |reply: &Reply| text(reply).parse().ok();
+    let [Reply::Bulk(lease), valid_until_ms, left_ms, ..] = rows else { return None };
+    let (valid_until_ms, left_ms) = (number(valid_until_ms)?, number(left_ms)?);
+    Some(Stored { text: lease.clone().into(), valid_until_ms, left_ms })
+}
+
+/// Whether Redis refused a script because its keys are moving to another server.
+pub fn is_elsewhere(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(text) if text.starts_with("TRYAGAIN"))
 }
 
 /// The word that a row begins with, and the rest.
@@ -253,7 +256,7 @@ impl World {
                         }
                         Input::Looked { key, ids: ids.clone(), row }
                     }
-                    None => Input::NotLooked { key, is_of_this_key: reply.is_some() },
+                    None => Input::NotLooked { key, is_of_this_key: reply.is_some_and(|reply| !is_elsewhere(reply)) },
                 };
                 self.tell_queues(engine, sidecar, input);
             }

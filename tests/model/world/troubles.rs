@@ -30,6 +30,8 @@ pub struct Troubles {
     pub setbacks: u8,
     /// Redis has no memory left for a while.
     pub fills: u8,
+    /// Redis refuses a script whole, as while the slot of its keys moves to another server.
+    pub refusals: u8,
     /// Too few replicas acknowledge what a script wrote.
     pub shortages: u8,
     /// Whatever lies under the key is force-released.
@@ -53,6 +55,7 @@ impl Troubles {
         failovers: 0,
         setbacks: 0,
         fills: 0,
+        refusals: 0,
         shortages: 0,
         forces: 0,
         crashes: 0,

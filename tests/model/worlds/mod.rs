@@ -13,7 +13,7 @@ use crate::world::{Engine, Plant};
 use named::worlds;
 
 /// States of each world that `make test` looks at; `make model` sets more.
-const STATES: usize = 4_000;
+const STATES: usize = 2_500;
 
 /// Walks that `make test` takes; `make model` sets more.
 const WALKS: usize = 500;
@@ -47,19 +47,20 @@ fn every_property_holds_in_every_world() {
 
 #[test]
 fn every_property_holds_on_walks_at_random() {
-    let engine = Engine::new(Plant::default());
+    let engines = [Engine::new(Plant::default()), Engine::on_valkey()];
     let worlds = named::large();
     for at in 0..set("MODEL_WALKS", WALKS) {
         let named = &worlds[at % worlds.len()];
-        let (name, world) = (named.name, &named.begin(&engine));
+        let engine = &engines[at / worlds.len() % 2];
+        let (name, world) = (named.name, &named.begin(engine));
         let seed = u64::try_from(at).expect("a count");
-        if let Some((violation, way)) = walk::walk(&engine, world, seed) {
-            let way = walk::shrunk(&engine, world, violation.property, way);
-            let (story, _) = story::tell(&engine, world, &way);
+        if let Some((violation, way)) = walk::walk(engine, world, seed) {
+            let way = walk::shrunk(engine, world, violation.property, way);
+            let (story, _) = story::tell(engine, world, &way);
             panic!("{name}, seed {seed}:\n{story}");
         }
         if at % WALKS_REMEMBERED == 0 {
-            engine.forget();
+            engines.iter().for_each(Engine::forget);
         }
     }
 }

@@ -169,6 +169,10 @@ fn exclusive() -> Vec<Named> {
 /// Too large to be explored: for walks at random.
 pub fn large() -> Vec<Named> {
     const ALL: Troubles = Troubles { breaks: 2, stalls: 1, deafness: 1, losses: 1, ..NONE };
+    const OF_SIDECARS: Troubles =
+        Troubles { breaks: 1, crashes: 1, freezes: 1, drains: 1, forces: 1, batches: 2, shortages: 1, ..NONE };
+    const OF_REDIS: Troubles =
+        Troubles { refusals: 1, failovers: 1, losses: 1, fills: 1, forces: 1, batches: 2, ..NONE };
     const TWICE: Troubles = Troubles { breaks: 2, stalls: 2, deafness: 1, ..NONE };
     let shy_holder = Wish { may_hang_up: true, renewals: 1, ..HOLDER };
     let shy_share = Wish { may_hang_up: true, ..WAITS_TO_SHARE };
@@ -197,6 +201,27 @@ pub fn large() -> Vec<Named> {
                 (2, "x", &[REPEATS, named.clone()]),
             ],
             TWICE,
+            6_000,
+        ),
+        world(
+            "clients whose sidecars crash, freeze and are stopped",
+            &[
+                (0, "x", &[HOLDER, WAITS_TO_SHARE, short.clone()]),
+                (1, "y", &[SHY, shy_share.clone(), HOLDER]),
+                (0, "z", &[shy_share.clone(), WAITER, ONE_OF_TWO]),
+                (2, "w", &[SHARES, WAITER, shy_share.clone()]),
+            ],
+            OF_SIDECARS,
+            6_000,
+        ),
+        world(
+            "clients whose Redis fails over, forgets and fills up",
+            &[
+                (0, "x", &[HOLDER, WAITS_TO_SHARE, short.clone()]),
+                (1, "y", &[SHY, shy_share.clone(), HOLDER]),
+                (2, "z", &[shy_share.clone(), WAITER, ONE_OF_TWO]),
+            ],
+            OF_REDIS,
             6_000,
         ),
         world(

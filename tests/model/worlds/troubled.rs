@@ -12,6 +12,7 @@ const FAILOVER: Troubles = Troubles { failovers: 1, ..NONE };
 const SET_BACK: Troubles = Troubles { setbacks: 1, ..NONE };
 const SHORT: Troubles = Troubles { shortages: 1, ..NONE };
 const LOSS: Troubles = Troubles { losses: 1, ..NONE };
+const REFUSED: Troubles = Troubles { refusals: 2, ..NONE };
 const DRAIN: Troubles = Troubles { drains: 1, ..NONE };
 const BATCH: Troubles = Troubles { batches: 2, ..NONE };
 
@@ -43,7 +44,9 @@ fn begun() -> Vec<Named> {
     let lost: Clients = &[(0, "x", &[stays.clone(), HOLDER]), (1, "y", &[WAITER]), (0, "z", &[WAITER])];
     let behind: Clients =
         &[(0, "x", &[HOLDER]), (1, "w", &[WAITER]), (1, "y", &[WAITER]), (1, "z", &[WAITER]), (2, "v", &[WAITER])];
+    let apart: Clients = &[(0, "x", &[HOLDER]), (1, "y", &[WAITER]), (2, "z", &[WAITER])];
     let tries: Clients = &[(0, "x", &[stays]), (1, "y", &[WAITER]), (0, "z", &[HOLDER]), (0, "w", &[HOLDER])];
+    let frozen = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 2), &[Action::Freeze(1)]].concat();
     let three = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 0), &[Action::Lose]].concat();
     let two = [granted(0, 0).as_slice(), &queued(1, 1)].concat();
     let crashed =
@@ -52,6 +55,7 @@ fn begun() -> Vec<Named> {
     vec![
         world("two waiters whose queue was lost, and one who does not wait", lost, LOSS, 1_100).after(&three),
         world("three who wait at a sidecar that crashed, and one behind them", behind, CRASH, 0).after(&crashed),
+        world("one who waits at a sidecar that froze, and one behind it", apart, FREEZE, 0).after(&frozen),
         world("two who do not wait, in one call, and one who waits", tries, BATCH, 1_100).after(&two),
     ]
 }
@@ -71,6 +75,7 @@ fn of_sidecars() -> Vec<Named> {
         world("a holder and a waiter, a sidecar freezes", two, FREEZE, 0),
         world("a holder and two waiters, a sidecar freezes", apart, FREEZE, 0),
         world("one who shares, one alone who waits, a sidecar freezes", shares, FREEZE, 0),
+        world("a holder and a waiter, a sidecar is stopped", two, DRAIN, 0),
         world("a holder and two waiters, a sidecar is stopped", apart, DRAIN, 0),
         world("a holder and two who wait to share, a sidecar is stopped", readers, DRAIN, 0),
         world("a holder and a waiter of one sidecar, in one call", together, BATCH, 0),
@@ -104,6 +109,11 @@ fn of_redis() -> Vec<Named> {
         world("a holder and two waiters, the clock is set back", three, SET_BACK, 0),
         world("one who shares, one alone who waits, the clock is set back", shares, SET_BACK, 0),
         world("a renewal, the clock is set back", renews, SET_BACK, 1_100),
+        world("a holder and a waiter, what they send is refused", two, REFUSED, 0),
+        world("clients that hang up, what they send is refused", both, REFUSED, 0),
+        world("a holder and two waiters, what they send is refused", three, REFUSED, 0),
+        world("one who shares, one alone who waits, what they send is refused", shares, REFUSED, 0),
+        world("a renewal, what it sends is refused", renews, REFUSED, 1_100),
         world("a holder and a waiter, too few replicas", two, SHORT, 0),
         world("a renewal, too few replicas", renews, SHORT, 1_100),
         world("one who shares, one alone who waits, too few replicas", shares, SHORT, 0),

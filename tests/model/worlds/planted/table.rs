@@ -94,6 +94,18 @@ pub const PLANTED: &[Planted] = &[
         property: FREE,
     },
     Planted {
+        name: "an offer to a sidecar that froze lasts for three seconds",
+        plant: lua(&[("local OFFER_MS = 1500", "local OFFER_MS = 3000")]),
+        world: "one who waits at a sidecar that froze, and one behind it",
+        property: FREE,
+    },
+    Planted {
+        name: "a waiter that is told of the stopping stays in the list of its sidecar",
+        plant: code(&[Fault::NeverLeaves]),
+        world: "a holder and a waiter, a sidecar is stopped",
+        property: PLACES,
+    },
+    Planted {
         name: "a key that is force-released is offered to none",
         plant: lua(&[("pass_on(KEYS, ARGV, found, 'forced')", "")]),
         world: "a holder and a waiter, the key is force-released",
@@ -110,6 +122,12 @@ pub const PLANTED: &[Planted] = &[
         plant: lua(&[("if type(redis.pcall('ZREMRANGEBYRANK', queue, 1, 0)) == 'table' then", "if false then")]),
         world: "a holder and a waiter, Redis has no memory",
         property: FREE,
+    },
+    Planted {
+        name: "leaving the queue is tried once, and refused",
+        plant: code(&[Fault::ForgetsUndo]),
+        world: "clients that hang up, what they send is refused",
+        property: PLACES,
     },
     Planted {
         name: "tokens are by the clock alone",
