@@ -94,6 +94,7 @@ class Sidecar(Apps):
         eventually("the pod has ended", 60, lambda: not self.pods("app=app"))
         lockside, migrate, app = (logs.lines(name) for name in ("lockside", "migrate", "app"))
         self.assertLess(lockside[0].when, migrate[0].when, "it is there for init containers")
+        print(f"the sidecar delays its pod's start by {migrate[0].when - lockside[0].when:.1f} s", flush=True)
         self.assertIn("token", migrate[1].text)
         self.assertLess(migrate[-1].when, app[0].when)
         self.assertIn("token", app[1].text, "it still serves the app that is being stopped")
