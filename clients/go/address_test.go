@@ -18,6 +18,16 @@ func TestWhatIsNoAddressIsRefusedAndNotRepeated(t *testing.T) {
 	}
 }
 
+func TestFilesOfTLSBesideAURLWithoutItAreAMistake(t *testing.T) {
+	for _, url := range []string{"", "http://127.0.0.1:7420", "unix:/x"} {
+		for _, config := range []Config{{URL: url, CAFile: "/x"}, {URL: url, CertFile: "/x"}, {URL: url, KeyFile: "/x"}} {
+			if _, err := New(config); err == nil || !strings.Contains(err.Error(), "https://") {
+				t.Errorf("%+v: %v", config, err)
+			}
+		}
+	}
+}
+
 func TestTheFormsThatTheCommandLineTakesAreTaken(t *testing.T) {
 	for url, expected := range map[string]address{
 		"":                       {"tcp", "127.0.0.1:7420", "127.0.0.1:7420", ""},

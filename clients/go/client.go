@@ -64,6 +64,9 @@ func New(config Config) (*Client, error) {
 	if address.certified != "" && (sidecar.tls.certificate == "") != (sidecar.tls.key == "") {
 		return nil, errors.New("lockside: CertFile and KeyFile: expected both or neither")
 	}
+	if address.certified == "" && config.CAFile+config.CertFile+config.KeyFile != "" {
+		return nil, errors.New("lockside: CAFile, CertFile and KeyFile: expected a URL https://host:port with them")
+	}
 	open := func(ctx context.Context, order order) (holding, error) {
 		session, err := openSession(ctx, sidecar, order)
 		if err != nil {

@@ -12,6 +12,7 @@ use super::{complain, exit, say};
 use crate::lock::Key;
 use crate::policy::{Permissions, Policy, Subject, UserFacts, Verb, is_token_name};
 use crate::secret::{Reloaded, Unwise};
+use crate::tls;
 
 #[derive(Args, Debug)]
 pub struct PolicyFlags {
@@ -114,7 +115,7 @@ fn subject(said: &[String], listed: &str) -> Result<Subject, String> {
             None if one == "anonymous" && said.len() == 1 => return Ok(Subject::Anonymous),
             Some(("token", name)) if is_token_name(name) && said.len() == 1 => return Ok(Subject::Token(name.into())),
             Some(("cert", name)) if !name.is_empty() && said.len() == 1 => {
-                return Ok(Subject::Certificate(name.into()));
+                return Ok(Subject::Certificate(tls::one_spelling(name).into()));
             }
             Some(("token" | "cert", _)) | None if said.len() > 1 => {
                 return bad(one, "a token, a certificate and an anonymous caller stand alone");

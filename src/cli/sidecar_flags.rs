@@ -15,8 +15,8 @@ use crate::tls::{Identity, Tls};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sidecar")]
 pub struct SidecarFlags {
-    /// Where the sidecar's API is: http://host:port, https://host:port, or unix:/path [default: LOCKSIDE_LISTEN, as in the sidecar's container, or
-    /// http://127.0.0.1:7420]
+    /// Where the sidecar's API is: http://host:port, https://host:port, or unix:/path [default: LOCKSIDE_LISTEN, as in
+    /// the sidecar's container, or http://127.0.0.1:7420]
     #[arg(long, env = "LOCKSIDE_URL", value_name = "URL")]
     url: Option<Place>,
 
@@ -55,8 +55,30 @@ impl SidecarFlags {
             (None, None) => None,
         };
         let credential = credential.transpose().map_err(Failure::Usage)?;
-        let tls = matches!(place, Place::Tls { .. }).then(|| self.tls()).transpose().map_err(Failure::Usage)?;
-        Ok(Sidecar::new(place, credential, tls))
+        let tls = match place {
+            Place::Tls { .. } => self.tls().map(Some),
+            _ => self.without_tls().map(|()| None),
+        };
+        Ok(Sidecar::new(place, credential, tls.map_err(Failure::Usage)?))
+    }
+
+    /// A file that was asked for by its flag, and would not be used. A variable may be set for the other sidecars of a
+    /// container.
+    fn without_tls(&self) -> Result<(), String> {
+        for (flag, variable, file) in [
+            ("--ca-file", "LOCKSIDE_CA_FILE", &self.ca_file),
+            ("--cert-file", "LOCKSIDE_CERT_FILE", &self.cert_file),
+            ("--key-file", "LOCKSIDE_KEY_FILE", &self.key_file),
+        ] {
+            if let Some(file) = given(file.as_ref())
+                && std::env::var_os(variable).as_deref() != Some(file.as_os_str())
+            {
+                return Err(format!(
+                    "{flag}: given, but the sidecar is not asked over TLS; expected --url https://host:port"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn tls(&self) -> Result<Tls, String> {

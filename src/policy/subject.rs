@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::permissions::{Permissions, lists};
 use super::words::{self, Char};
+use crate::tls;
 
 /// Longest name of an API token, bytes.
 const LONGEST_TOKEN_NAME: usize = 63;
@@ -110,7 +111,7 @@ impl Who {
             "token" if is_token_name(&value) => Ok(Who::Token(value)),
             "token" => Err(format!("`{said}`: expected the name of a token, 1 to 63 of A-Z a-z 0-9 . _ -")),
             "cert" if is_any => Ok(Who::AnyCertificate),
-            "cert" => Ok(Who::Certificate(value)),
+            "cert" => Ok(Who::Certificate(tls::one_spelling(&value))),
             "permission" | "claim" if is_any => {
                 Err(format!("`{said}`: a {kind} has no `*`; write \\* for the character"))
             }

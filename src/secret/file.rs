@@ -15,8 +15,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
-/// Longest content of a file with a secret, bytes.
-const LONGEST: usize = 64 * 1024;
+/// Longest content of a file, bytes: the CA certificates that a system trusts are 220 KB.
+const LONGEST: usize = 1024 * 1024;
 /// Bits of a file's mode.
 pub const OPEN_TO_OTHERS: u32 = 0o006;
 pub const WRITABLE_BY_OTHERS: u32 = 0o002;
@@ -224,7 +224,7 @@ fn read(path: &Path) -> Content {
         ),
     })?;
     if content.len() > LONGEST {
-        return Err(format!("`{}` is longer than {LONGEST} bytes, too long for a secret", path.display()));
+        return Err(format!("`{}` is longer than {LONGEST} bytes", path.display()));
     }
     if content.ends_with(b"\n") {
         let newline = if content.ends_with(b"\r\n") { 2 } else { 1 };

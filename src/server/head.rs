@@ -31,8 +31,9 @@ impl Heads {
     pub const OPS: Heads = Heads { longest: 4 * 1024, timeout: Duration::from_secs(5), give_way: true };
 }
 
-/// Most bytes of unfinished heads over all connections of a listener; a connection that needs more is turned away.
-const ALL_HEADS: usize = 32 * 1024 * 1024;
+/// Most bytes of unfinished heads and handshakes over all connections of a listener; a connection that needs more is
+/// turned away.
+pub const ALL_HEADS: usize = 32 * 1024 * 1024;
 
 /// Bytes that are read from a socket at a time.
 const PIECE: usize = 1024;
@@ -50,8 +51,36 @@ pub enum Gathered {
     Closed,
 }
 
-/// Bytes of unfinished heads.
+/// Bytes of unfinished heads and handshakes.
 pub type Unfinished = Arc<AtomicUsize>;
+
+/// One connection's part of them.
+pub struct Share {
+    all: Unfinished,
+    counted: usize,
+}
+
+impl Share {
+    pub fn new(all: Unfinished) -> Share {
+        Share { all, counted: 0 }
+    }
+
+    /// Counts so many bytes for this connection; whether there is room for those of all.
+    pub fn count(&mut self, bytes: usize) -> bool {
+        let before = std::mem::replace(&mut self.counted, bytes);
+        if bytes == before {
+            return true;
+        }
+        let more = bytes.wrapping_sub(before);
+        self.all.fetch_add(more, Ordering::Relaxed).wrapping_add(more) <= ALL_HEADS
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.count(0);
+    }
+}
 
 /// A connection's stream, from which hyper first reads the gathered head.
 pub struct Gathering<S> {
@@ -59,33 +88,12 @@ pub struct Gathering<S> {
     held: Vec<u8>,
     /// How much of `held` hyper has read.
     given: usize,
-    unfinished: Unfinished,
-    /// This connection's part of `unfinished`.
-    counted: usize,
-}
-
-impl<S> Drop for Gathering<S> {
-    fn drop(&mut self) {
-        self.count(0);
-    }
-}
-
-impl<S> Gathering<S> {
-    /// Counts so many bytes for this connection; returns the bytes of all.
-    fn count(&mut self, bytes: usize) -> usize {
-        let before = std::mem::replace(&mut self.counted, bytes);
-        if bytes == before {
-            return self.unfinished.load(Ordering::Relaxed);
-        }
-        self.unfinished
-            .fetch_add(bytes.wrapping_sub(before), Ordering::Relaxed)
-            .wrapping_add(bytes.wrapping_sub(before))
-    }
+    share: Share,
 }
 
 impl<S: AsyncRead + Unpin> Gathering<S> {
     pub fn new(stream: S, unfinished: Unfinished) -> Gathering<S> {
-        Gathering { stream, held: Vec::new(), given: 0, unfinished, counted: 0 }
+        Gathering { stream, held: Vec::new(), given: 0, share: Share::new(unfinished) }
     }
 
     /// Ready once the first head is whole, or cannot become whole.
@@ -105,10 +113,10 @@ impl<S: AsyncRead + Unpin> Gathering<S> {
                 return Poll::Ready(Ok(Gathered::TooLong));
             }
             if end.is_some() || !may_be_a_head(&self.held) {
-                self.count(0);
+                self.share.count(0);
                 return Poll::Ready(Ok(Gathered::Whole));
             }
-            if self.count(self.held.capacity()) > ALL_HEADS {
+            if !self.share.count(self.held.capacity()) {
                 return Poll::Ready(Ok(Gathered::NoRoom));
             }
         }

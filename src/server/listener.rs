@@ -12,7 +12,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio_rustls::server::TlsStream;
 
 use super::peer::Transport;
 use super::unix::{self, SocketFile};
@@ -141,6 +140,10 @@ impl PeerCheck {
     pub fn set(&self) {
         self.0.store(true, Ordering::Relaxed);
     }
+
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Stream {
@@ -173,18 +176,17 @@ impl Stream {
     }
 }
 
-impl Transport for TlsStream<Stream> {
-    fn bound_silence(&self, limit: Duration) {
-        self.get_ref().0.bound_silence(limit);
-    }
-}
-
 impl Transport for Stream {
     fn bound_silence(&self, limit: Duration) {
         let Socket::Tcp(socket) = &self.socket else { return };
         let again = if limit < Duration::from_secs(10) { Duration::from_secs(1) } else { NEXT_LINE };
         // Fails only for a client that has gone, as the next read shows.
         let _ = bound_silence(&SockRef::from(socket), limit / 3, again, limit - NEXT_LINE - limit / 20);
+    }
+
+    /// The kernel is asked, and knows.
+    fn reads_before_a_write(&self) -> bool {
+        false
     }
 }
 

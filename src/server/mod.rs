@@ -3,6 +3,7 @@
 mod address;
 mod body;
 mod connection;
+mod encrypted;
 mod fd_limit;
 mod head;
 mod http2;

@@ -7,7 +7,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
@@ -61,6 +61,9 @@ impl Peer {
 pub trait Transport: AsyncRead + AsyncWrite + Unpin {
     /// Has the connection end once the peer has not answered for so long.
     fn bound_silence(&self, limit: Duration);
+
+    /// Whether the next write is to be an error if the client has closed, and only what it has sent tells.
+    fn reads_before_a_write(&self) -> bool;
 }
 
 /// A connection's stream, shared by hyper and by the watch for a close, both in one task.
@@ -109,19 +112,8 @@ impl<S: Transport> Shared<S> {
     /// Ready when the client has closed or reset the connection.
     pub fn poll_hang_up(&self, cx: &mut Context<'_>) -> Poll<()> {
         let wire = &mut *self.wire();
-        loop {
-            let mut chunk = [MaybeUninit::uninit(); CHUNK];
-            let mut chunk = ReadBuf::uninit(&mut chunk);
-            let outcome = Pin::new(&mut wire.stream).poll_read(cx, &mut chunk);
-            match outcome {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) if !chunk.filled().is_empty() => wire.keep(chunk.filled()),
-                Poll::Ready(_) => {
-                    wire.has_ended = true;
-                    return Poll::Ready(());
-                }
-            }
-        }
+        while let Ok(()) = ready!(wire.poll_ahead(cx)) {}
+        Poll::Ready(())
     }
 
     /// Reads what the client still sends, until it closes: a socket that is closed over unread bytes is reset, and the
@@ -133,6 +125,39 @@ impl<S: Transport> Shared<S> {
             std::future::poll_fn(|cx| self.poll_hang_up(cx)).await;
         };
         let _ = tokio::time::timeout(LINGER, closed).await;
+    }
+}
+
+/// The client has closed.
+struct Closed;
+
+impl<S: Transport> Wire<S> {
+    /// Reads on behind what hyper has asked for.
+    fn poll_ahead(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Closed>> {
+        let mut chunk = [MaybeUninit::uninit(); CHUNK];
+        let mut chunk = ReadBuf::uninit(&mut chunk);
+        match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut chunk)) {
+            Ok(()) if !chunk.filled().is_empty() => {
+                self.keep(chunk.filled());
+                Poll::Ready(Ok(()))
+            }
+            _ => {
+                self.has_ended = true;
+                Poll::Ready(Err(Closed))
+            }
+        }
+    }
+
+    /// An error if the client has closed, where only what it has sent tells. No more is read than can be kept.
+    fn look(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while self.stream.reads_before_a_write() && self.ahead.len() + CHUNK <= MOST_AHEAD {
+            match self.poll_ahead(cx) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(Closed)) => return Err(io::ErrorKind::BrokenPipe.into()),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
     }
 }
 
@@ -169,9 +194,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Shared<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
+impl<S: Transport> AsyncWrite for Shared<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire().stream).poll_write(cx, buf)
+        let wire = &mut *self.wire();
+        wire.look(cx)?;
+        Pin::new(&mut wire.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -179,7 +206,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Shared<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.wire().stream).poll_write_vectored(cx, bufs)
+        let wire = &mut *self.wire();
+        wire.look(cx)?;
+        Pin::new(&mut wire.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {

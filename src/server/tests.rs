@@ -33,6 +33,10 @@ impl Handler for Paths {
 
 impl Transport for DuplexStream {
     fn bound_silence(&self, _limit: Duration) {}
+
+    fn reads_before_a_write(&self) -> bool {
+        false
+    }
 }
 
 /// 1 KB, again and again.

@@ -35,7 +35,7 @@ impl CallerCertificate {
         Some(CallerCertificate(Arc::new(Inner { name: name.into(), chain, ends, tls, verified })))
     }
 
-    /// Its first URI or DNS name.
+    /// Its first URI, or else its first DNS name, in lower case.
     pub fn name(&self) -> &Arc<str> {
         &self.0.name
     }
@@ -66,10 +66,41 @@ impl std::fmt::Debug for CallerCertificate {
 }
 
 /// The name by which a certificate's holder is known: the first URI among its subject alternative names, such as a
-/// SPIFFE ID, or else the first DNS name.
+/// SPIFFE ID, or else the first DNS name, in lower case, as its letters' case means nothing.
 pub(super) fn name_of(certificate: &CertificateDer<'_>) -> Option<String> {
     let certificate = EndEntityCert::try_from(certificate).ok()?;
-    let name = certificate.valid_uri_names().next().or_else(|| certificate.valid_dns_names().next())?;
+    let uri = certificate.valid_uri_names().find(|name| has_scheme(name));
+    let name = uri.or_else(|| certificate.valid_dns_names().next())?;
     let is_fit = (1..=LONGEST_NAME).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic());
-    is_fit.then(|| name.to_owned())
+    is_fit.then(|| one_spelling(name))
+}
+
+/// The one spelling of a URI or DNS name that may be written in several, so that names may be compared.
+pub fn one_spelling(name: &str) -> String {
+    if has_scheme(name) { name.to_owned() } else { name.to_ascii_lowercase() }
+}
+
+/// Whether a name is a URI (RFC 3986, 3.1), which no DNS name is: the two kinds are told apart by their text alone.
+fn has_scheme(name: &str) -> bool {
+    let scheme = name.split_once(':').map_or("", |(scheme, _)| scheme);
+    scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.chars().all(|letter| letter.is_ascii_alphanumeric() || matches!(letter, '+' | '-' | '.'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dns_name_is_in_lower_case_and_a_uri_is_as_it_is() {
+        for (name, spelled) in [
+            ("Importer.Example", "importer.example"),
+            ("*.Example", "*.example"),
+            ("spiffe://Cluster.test/NS", "spiffe://Cluster.test/NS"),
+            ("urn:Job", "urn:Job"),
+            ("4a:B", "4a:b"),
+        ] {
+            assert_eq!(one_spelling(name), spelled);
+        }
+    }
 }

@@ -12,7 +12,7 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-pub use caller::CallerCertificate;
+pub use caller::{CallerCertificate, one_spelling};
 pub use client::Tls;
 pub use identity::Identity;
 pub use listener::{ClientTrust, ListenerTls};

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "a test may say what it measured")]
 
+mod bundles;
 mod dice;
 mod differential;
 mod lua;

@@ -3,22 +3,33 @@
 use std::collections::{HashMap, VecDeque};
 use std::hash::{Hash, Hasher};
 
-use crate::properties::{self, Violation};
-use crate::world::{Action, Engine, World};
+use crate::properties::Violation;
+use crate::world::Engine;
+
+/// What is explored.
+pub trait State: Clone + Hash {
+    type Action: Copy;
+
+    /// All that can happen next.
+    fn actions(&self, engine: &Engine) -> Vec<Self::Action>;
+    fn apply(&mut self, engine: &Engine, action: Self::Action);
+    /// The first property that does not hold, if any.
+    fn broken(&self, engine: &Engine) -> Option<Violation>;
+}
 
 /// How an exploration ended.
-pub struct Explored {
+pub struct Explored<A> {
     pub states: usize,
     pub depth: usize,
     /// Whether no state is left that was not looked at.
     pub is_finished: bool,
-    pub found: Option<(Violation, Vec<Action>)>,
+    pub found: Option<(Violation, Vec<A>)>,
 }
 
 /// Explores a world until a property is broken, or so many states are known.
-pub fn explore(engine: &Engine, begin: &World, most: usize) -> Explored {
+pub fn explore<S: State>(engine: &Engine, begin: &S, most: usize) -> Explored<S::Action> {
     let first = fingerprint(begin);
-    let mut parents: HashMap<u128, (u128, Action)> = HashMap::from([(first, (first, Action::Pass))]);
+    let mut parents: HashMap<u128, Option<(u128, S::Action)>> = HashMap::from([(first, None)]);
     let mut next = VecDeque::from([(begin.clone(), first, 0)]);
     let mut explored = Explored { states: 1, depth: 0, is_finished: true, found: None };
     while let Some((world, print, depth)) = next.pop_front() {
@@ -30,10 +41,10 @@ pub fn explore(engine: &Engine, begin: &World, most: usize) -> Explored {
             if parents.contains_key(&child) {
                 continue;
             }
-            parents.insert(child, (print, action));
-            if let Some(violation) = properties::broken(&world, engine) {
+            parents.insert(child, Some((print, action)));
+            if let Some(violation) = world.broken(engine) {
                 explored.states = parents.len();
-                explored.found = Some((violation, trace(&parents, first, child)));
+                explored.found = Some((violation, trace(&parents, child)));
                 return explored;
             }
             next.push_back((world, child, depth + 1));
@@ -47,10 +58,9 @@ pub fn explore(engine: &Engine, begin: &World, most: usize) -> Explored {
     explored
 }
 
-fn trace(parents: &HashMap<u128, (u128, Action)>, first: u128, mut at: u128) -> Vec<Action> {
+fn trace<A: Copy>(parents: &HashMap<u128, Option<(u128, A)>>, mut at: u128) -> Vec<A> {
     let mut actions = Vec::new();
-    while at != first {
-        let (parent, action) = parents[&at];
+    while let Some((parent, action)) = parents[&at] {
         actions.push(action);
         at = parent;
     }
@@ -59,7 +69,7 @@ fn trace(parents: &HashMap<u128, (u128, Action)>, first: u128, mut at: u128) -> 
 }
 
 /// A state in 128 bits: two states of one world have the same ones with a probability that can be forgotten.
-fn fingerprint(world: &World) -> u128 {
+fn fingerprint(world: &impl Hash) -> u128 {
     let mut print = Fingerprint(0x6C62_272E_07BB_0142_62B8_2175_6295_C58D);
     world.hash(&mut print);
     print.0 ^ (print.0 >> 61)

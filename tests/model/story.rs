@@ -48,6 +48,21 @@ fn step(world: &World, action: Action) -> String {
         Action::Deafen(at) => format!("{} loses its subscription", sidecar(at)),
         Action::Listen(at) => format!("{} listens again", sidecar(at)),
         Action::Lose => "Redis loses its data".to_owned(),
+        Action::RunShort(at) => {
+            format!("Redis runs {} of {}, too few replicas have it", world.sent_first(at), sidecar(at))
+        }
+        Action::RunBatch(at) => {
+            format!("Redis runs {} of {}, and what follows it, in one call", world.sent_first(at), sidecar(at))
+        }
+        Action::FailOver(lacking) => format!("Redis fails over to a replica without the last {lacking} writes"),
+        Action::SetBack => "Redis's clock is set back".to_owned(),
+        Action::Fill => "Redis has no memory left".to_owned(),
+        Action::Empty => "Redis has memory again".to_owned(),
+        Action::Force => "the key is force-released".to_owned(),
+        Action::Crash(at) => format!("{} crashes", sidecar(at)),
+        Action::Freeze(at) => format!("{} freezes", sidecar(at)),
+        Action::Thaw(at) => format!("{} goes on", sidecar(at)),
+        Action::Drain(at) => format!("{} is being stopped", sidecar(at)),
         Action::Pass => "time passes".to_owned(),
     }
 }

@@ -2,7 +2,7 @@
 
 import time
 
-from certificates import Authority
+from certificates import KEY_FORMS, Authority
 from wire import Wire
 from world import eventually, free_port
 
@@ -30,7 +30,7 @@ def unix_socket(world):
 def tls(world):
     """LOCKSIDE_URL may be https: LOCKSIDE_CA_FILE verifies the sidecar, LOCKSIDE_CERT_FILE and LOCKSIDE_KEY_FILE are the client's
     certificate. A hold there is renewed, survives a restart, and is told of a force-release; so is a watch of it."""
-    sidecar, url, env = _with_tls(world)
+    sidecar, url, env, _ = _with_tls(world)
     driver = world.driver(url=url, env=env)
     lease = driver.acquire("a", ttl_ms=6000)
     driver.acquire("b", ttl_ms=30_000)
@@ -54,7 +54,7 @@ def tls(world):
 @behaviour
 def tls_of_others(world):
     """A sidecar that another CA verifies, or under another name, is not spoken to; a client without a certificate is refused."""
-    _, url, env = _with_tls(world)
+    _, url, env, _ = _with_tls(world)
     strange = Authority(world.directory, "strange")
     without = {"LOCKSIDE_CA_FILE": env["LOCKSIDE_CA_FILE"]}
     for url, env in [
@@ -66,8 +66,18 @@ def tls_of_others(world):
         assert refusal.type in ("unavailable", "unknown"), refusal
 
 
+@behaviour
+def tls_keys(world):
+    """The key of the client's certificate may be PKCS#8, PKCS#1 or SEC 1, as different tools write it."""
+    _, url, env, authority = _with_tls(world)
+    for form in KEY_FORMS:
+        certificate, key = authority.issue(form.replace(" ", "-"), "URI:spiffe://test/job", form)
+        own = {"LOCKSIDE_CERT_FILE": str(certificate), "LOCKSIDE_KEY_FILE": str(key)}
+        assert world.driver(url=url, env={**env, **own}).acquire(form)["token"], form
+
+
 def _with_tls(world):
-    """A sidecar that asks for client certificates, its URL, and what finds it there."""
+    """A sidecar that asks for client certificates, its URL, what finds it there, and the CA."""
     authority, port = Authority(world.directory), free_port()
     certificate, key = authority.issue("sidecar", "DNS:localhost")
     sidecar = world.sidecar(
@@ -78,7 +88,7 @@ def _with_tls(world):
     env = {
         "LOCKSIDE_CA_FILE": str(authority.file), "LOCKSIDE_CERT_FILE": str(certificate), "LOCKSIDE_KEY_FILE": str(key)
     }
-    return sidecar, f"https://localhost:{port}", env
+    return sidecar, f"https://localhost:{port}", env, authority
 
 
 @behaviour

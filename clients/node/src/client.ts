@@ -78,6 +78,9 @@ export class Lockside {
         key: (options.keyFile ?? LOCKSIDE_KEY_FILE) || undefined,
       },
     );
+    if (!this.#sidecar.address.tls && (options.caFile || options.certFile || options.keyFile)) {
+      throw new TypeError("caFile, certFile and keyFile: expected a URL https://host:port with them");
+    }
   }
 
   /** Acquires a lock. Rejects with LockHeld, Unavailable, OutcomeUnknown or Refused. */

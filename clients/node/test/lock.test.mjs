@@ -151,6 +151,14 @@ test("what is no time is refused before anything is sent", async () => {
   await assert.rejects(lock(""), TypeError);
 });
 
+test("files of TLS beside a URL without it are a mistake", () => {
+  for (const url of [undefined, "http://127.0.0.1:7420", "unix:/x"]) {
+    for (const option of ["caFile", "certFile", "keyFile"]) {
+      assert.throws(() => new Lockside({ url, [option]: "/x" }), /https:/, option);
+    }
+  }
+});
+
 test("what is no address is refused, and not repeated", () => {
   for (const url of ["ftp://x", "http://user:secret@x", "unix:relative", "http://x/path", "http://x?a=b", "127.0.0.1:7420"]) {
     assert.throws(() => new Lockside({ url }), (error) => error instanceof TypeError && !error.message.includes("secret"), url);

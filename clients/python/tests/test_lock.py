@@ -76,6 +76,12 @@ class WithStatement(SidecarTest):
         self.assertRaises(TypeError, lock, "x", ttl="10")
         self.assertRaises(ValueError, lock, "")
 
+    def test_files_of_tls_beside_a_url_without_it_are_a_mistake(self):
+        for url in (None, "http://127.0.0.1:7420", "unix:/x"):
+            for option in ("ca_file", "cert_file", "key_file"):
+                with self.subTest(option, url=url), self.assertRaisesRegex(ValueError, "https://"):
+                    Lockside(url, **{option: "/x"})
+
     def test_wait_none_waits_as_long_as_it_takes(self):
         token = self.sidecar.take("x")
         threading.Timer(1, self.sidecar.release, ["x", token]).start()

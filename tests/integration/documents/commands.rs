@@ -5,6 +5,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use tokio::sync::Semaphore;
 
 use super::{Document, blocks, documents, read, root};
 use crate::harness::{Scratch, Sidecar, TestRedis, eventually, jwt, lockside, topology, unique};
@@ -97,12 +98,15 @@ fn assert_ran(output: &Output, of: &Document, code: &str) {
 async fn every_sh_block_works() {
     // Those of the teams run in a test of their own, on a Redis and sidecars of their own.
     let pages = documents().into_iter().filter(|document| document.path != super::teams::PAGE);
+    // To start forty sidecars at once would keep this thread from its connections for longer than a head may take.
+    let turns = Semaphore::new(6);
     let ran = join_all(pages.map(async |document| {
         let runnable: Vec<_> =
             blocks(&document.text, "sh").into_iter().filter(|code| !is_for_elsewhere(code)).collect();
         if runnable.is_empty() {
             return 0;
         }
+        let _turn = turns.acquire().await.expect("never closed");
         let desk = Desk::new().await;
         for code in &runnable {
             let script = format!("set -euo pipefail\ncurl() {{ command curl --fail-with-body \"$@\"; }}\n{code}");

@@ -29,7 +29,7 @@ async fn the_certificate_is_the_credential_of_a_service_caller() {
 async fn a_dns_name_stands_where_there_is_no_uri() {
     let trail = Trail::new();
     let stand = Stand::with_clients(&["--audit", &trail.path]).await;
-    let own = crate::harness::certificates::Authority::shared().issue(&["jobs.example.com", "other.example.com"]);
+    let own = crate::harness::certificates::Authority::shared().issue(&["Jobs.Example.com", "other.example.com"]);
     let path = format!("/v1/locks/{}", unique("own"));
     let granted = stand.client(Some(&own)).ask("POST", &path, Some(&json!({}))).await.expect("answered");
     assert_eq!(granted.status, 201, "{}", granted.text());
@@ -41,10 +41,13 @@ async fn a_dns_name_stands_where_there_is_no_uri() {
 async fn the_policy_knows_callers_by_their_certificates() {
     let scratch = Scratch::new();
     let prefix = unique("jobs");
-    let rules = format!("cert:{JOB} lock {prefix}/*\ncert:* read *\n");
+    let rules = format!("cert:{JOB} lock {prefix}/*\ncert:* read *\ncert:Shop.example lock {prefix}/shop\n");
     let policy = scratch.file("policy", rules);
     let stand = Stand::with_clients(&["--policy-file", &policy]).await;
     let (job, web) = (stand.named(JOB), stand.named(WEB));
+    let shop = stand.client(Some(&crate::harness::certificates::Authority::shared().issue(&["sHop.example"])));
+    let granted = shop.ask("POST", &format!("/v1/locks/{prefix}%2Fshop"), Some(&json!({}))).await.expect("answered");
+    assert_eq!(granted.status, 201, "letters' case means nothing in a DNS name: {}", granted.text());
     let path = format!("/v1/locks/{prefix}%2Fa");
     let lease = job.ask("POST", &path, Some(&json!({"owner": "one"}))).await.expect("answered");
     assert_eq!(lease.status, 201, "{}", lease.text());

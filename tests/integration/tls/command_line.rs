@@ -60,6 +60,21 @@ async fn what_is_wrong_with_tls_is_said_with_what_to_check() {
 }
 
 #[tokio::test]
+async fn files_that_would_not_be_used_are_a_mistake_as_flags_and_none_as_variables() {
+    let stand = Stand::with_clients(&["--listen", "127.0.0.1:0,tls:127.0.0.1:0"]).await;
+    let plain = format!("http://{}", stand.sidecar.api_address().split(',').next().expect("an address"));
+    let files = files(&stand, JOB);
+    let variables: Vec<(&str, &str)> = files.iter().map(|(name, file)| (*name, file.as_str())).collect();
+    let run = lockside_with(&["ls", "--url", &plain], &variables).await;
+    assert_eq!(run.code, Some(0), "{}", run.output());
+    for (flag, at) in [("--ca-file", 0), ("--cert-file", 1), ("--key-file", 2)] {
+        let run = lockside_with(&["ls", "--url", &plain, flag, &files[at].1], &[]).await;
+        assert_eq!(run.code, Some(64), "{flag}: {}", run.output());
+        assert!(run.stderr.contains(flag) && run.stderr.contains("https://"), "{flag}: {}", run.stderr);
+    }
+}
+
+#[tokio::test]
 async fn a_command_in_the_container_asks_where_no_certificate_is_needed() {
     let stand = Stand::with_clients(&["--listen", "127.0.0.1:0,tls:127.0.0.1:0"]).await;
     let listen = stand.sidecar.api_address().to_owned();

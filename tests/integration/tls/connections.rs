@@ -48,6 +48,25 @@ async fn a_hold_ends_with_a_close_notify_although_the_socket_stays_open() {
 }
 
 #[tokio::test]
+async fn a_grant_to_a_client_that_said_close_notify_is_rolled_back_although_the_socket_stays_open() {
+    let stand = Stand::with_clients(&[]).await;
+    for behind in ["", "G", "GET /v1/locks HTTP/1.1\r\nhost: localhost\r\n\r\n"] {
+        let key = unique("gone");
+        let mut stream = stand.named(JOB).shake().await.expect("a handshake");
+        let head = format!("POST /v1/locks/{key} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
+        let request = format!("{head}content-length: 15\r\n\r\n{{\"ttlMs\":60000}}{behind}");
+        // With what stands behind the request in one flight.
+        tokio::io::AsyncWriteExt::write_all(&mut stream, request.as_bytes()).await.expect("sent");
+        stream.get_mut().1.send_close_notify();
+        stream.flush().await.expect("sent");
+        let mut answer = String::new();
+        let ended = stream.read_to_string(&mut answer).await;
+        assert!(!answer.contains("201"), "behind `{behind}`: {ended:?}: {answer}");
+        eventually("it is free", SOON, async || is_free(&stand, &key).await).await;
+    }
+}
+
+#[tokio::test]
 async fn a_waiter_that_hangs_up_gives_its_place_to_the_next() {
     let stand = Stand::with_clients(&[]).await;
     let key = unique("queued");

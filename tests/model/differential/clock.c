@@ -19,9 +19,9 @@ __attribute__((constructor)) static void open_clock(void) {
 }
 
 int clock_gettime(clockid_t clock, struct timespec *time) {
-  // Only the time of day stands still: timeouts of the server go on.
-  if (!now_us || (clock != CLOCK_REALTIME && clock != CLOCK_REALTIME_COARSE))
-    return syscall(SYS_clock_gettime, clock, time);
+  // The steady clock, too: Valkey adds what it measures by that to a time of day that it has read before.
+  int is_set = clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE || clock == CLOCK_MONOTONIC;
+  if (!now_us || !is_set) return syscall(SYS_clock_gettime, clock, time);
   int64_t now = *now_us;
   time->tv_sec = now / 1000000;
   time->tv_nsec = now % 1000000 * 1000;

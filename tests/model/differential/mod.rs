@@ -1,5 +1,5 @@
 //! The model's Redis is Redis: random sequences of commands and of whole scripts, run on it and on a real server, with the
-//! same replies, messages and keys after each step.
+//! same replies, messages and keys after each step: on redis-server, and on Valkey.
 //!
 //! The real server's clock stands still between two steps: a preloaded library answers from a file that the test writes.
 //! Its active expiry is off, so that a key is gone when it is asked for, and not at a moment of its own.
@@ -8,6 +8,8 @@ mod commands;
 mod real;
 mod sequence;
 mod wire;
+
+use std::path::Path;
 
 use crate::dice::Dice;
 use crate::lua::Interpreter;
@@ -22,12 +24,23 @@ const STEPS: usize = 12;
 /// What the server of `MODEL_REDIS` does, or the redis-server of this machine.
 #[test]
 fn the_models_redis_is_redis() {
-    let program = std::env::var("MODEL_REDIS").unwrap_or_else(|_| "redis-server".to_owned());
+    play_on(&std::env::var("MODEL_REDIS").unwrap_or_else(|_| "redis-server".to_owned()));
+}
+
+#[test]
+fn the_models_redis_is_valkey() {
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/target/valkey/valkey-server");
+    assert!(Path::new(program).exists(), "{program} is missing: `make target/valkey/valkey-server` installs it");
+    play_on(program);
+}
+
+fn play_on(program: &str) {
     let sequences = std::env::var("MODEL_SEQUENCES").ok().map_or(SEQUENCES, |text| text.parse().expect("a number"));
-    let mut pair = Pair::new(&program);
+    let mut pair = Pair::new(program);
     for seed in 0..sequences {
         pair.play(seed);
     }
+    println!("{}: {sequences} sequences", pair.real.version());
 }
 
 struct Pair {
@@ -75,10 +88,10 @@ impl Pair {
     }
 }
 
-/// Without where in a script an error was raised.
+/// Without where in a script an error was raised, and whose command it was: Valkey does not say "Redis".
 fn plain(reply: &Reply) -> Reply {
     match reply {
-        Reply::Error(text) => Reply::error(text.split(" script: ").next().unwrap_or_default()),
+        Reply::Error(text) => Reply::error(&text.split(" script: ").next().unwrap_or_default().replace("Redis ", "")),
         Reply::Array(rows) => Reply::Array(rows.iter().map(plain).collect()),
         other => other.clone(),
     }

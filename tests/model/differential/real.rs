@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -33,7 +33,8 @@ pub struct RealRedis {
 impl RealRedis {
     /// Starts `program`, a redis-server or a server that is like one, whose listener hears these channels.
     pub fn start(program: &str, channels: &[&str]) -> RealRedis {
-        let folder = std::env::temp_dir().join(format!("lockside-model-{}", std::process::id()));
+        let name = Path::new(program).file_name().expect("a program").to_string_lossy();
+        let folder = std::env::temp_dir().join(format!("lockside-model-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         let (shim, clock, socket) = (folder.join("clock.so"), folder.join("clock"), folder.join("socket"));
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/model/differential/clock.c");
@@ -68,6 +69,15 @@ impl RealRedis {
         }
         let dump = load(&mut wire, DUMP);
         RealRedis { server, folder, clock: file, wire, listener, dump }
+    }
+
+    /// What it is, as it says itself.
+    pub fn version(&mut self) -> String {
+        let Reply::Bulk(info) = self.wire.ask(&["INFO", "server"]) else { panic!("no answer to INFO") };
+        let info = String::from_utf8_lossy(&info).into_owned();
+        let told = |field: &str| info.lines().find_map(|line| line.strip_prefix(field)).map(str::to_owned);
+        let valkey = told("valkey_version:").map(|version| format!("Valkey {version}"));
+        valkey.or_else(|| told("redis_version:").map(|version| format!("Redis {version}"))).unwrap_or_default()
     }
 
     /// Loads a script: its digest.

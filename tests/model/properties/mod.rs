@@ -2,7 +2,7 @@
 
 use lockside::lock::{Mode, Token};
 
-use crate::world::{Client, Engine, Held, World};
+use crate::world::{Client, Engine, Held, Promise, World};
 
 /// A property that does not hold, and how.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -26,6 +26,11 @@ pub const FREE: &str = "a key is never free for longer than the bound while a cl
 /// No place in the queue without a waiter.
 pub const PLACES: &str = "no place in the queue without a waiter";
 
+/// An offer to a waiter that has gone ends at once.
+pub const OFFERS: &str = "no key is on offer to a waiter that has gone";
+
+/// How long an offer lasts whose sidecar does not listen (`UNHEARD_OFFER_MS` in queue.lua): only one that listens declines it.
+const UNHEARD_OFFER_MS: i64 = 700;
 /// How long a key may be free while a client waits for it, in quiet times: until a look after a lease has expired, or, where
 /// a waiter comes back to a queue that is empty, for as long as others may come back to it, too (`REJOIN_MS` in queue.lua).
 const FREE_MS: i64 = 310;
@@ -51,7 +56,7 @@ fn promises(world: &World, engine: &Engine) -> Option<Violation> {
     for client in &world.clients {
         let Some(promise) = &client.promise else { continue };
         let is_of_it = |held: &Held| held.token == promise.token && held.until_ms >= promise.until_ms;
-        if !leases.iter().any(is_of_it) && world.has_its_data {
+        if !leases.iter().any(is_of_it) && promise.token.get() > world.lost.up_to {
             let Client { owner, .. } = client;
             return violation(
                 PROMISES,
@@ -63,9 +68,10 @@ fn promises(world: &World, engine: &Engine) -> Option<Violation> {
 }
 
 fn exclusive(world: &World) -> Option<Violation> {
-    let promises = || world.clients.iter().filter_map(|client| client.promise.as_ref());
+    let is_looked_at = |promise: &&Promise| promise.token.get() > world.lost.up_to;
+    let promises = || world.clients.iter().filter_map(|client| client.promise.as_ref()).filter(is_looked_at);
     let alone = promises().find(|promise| promise.mode == Mode::Exclusive)?;
-    let other = promises().find(|promise| promise.token != alone.token).filter(|_| world.has_its_data)?;
+    let other = promises().find(|promise| promise.token != alone.token)?;
     violation(EXCLUSIVE, format!("{} and {} are counted on at once", alone.token, other.token))
 }
 
@@ -75,17 +81,32 @@ fn free(world: &World) -> Option<Violation> {
     (free_ms > most_ms).then(|| Violation { property: FREE, how: format!("free for {free_ms} ms") })
 }
 
-/// What must hold once nothing is under way.
+/// What must hold once nothing is under way, but for what a sidecar left that crashed, and for what a replica brought back.
 fn at_rest(world: &World, engine: &Engine) -> Option<Violation> {
     if !world.is_at_rest() {
         return None;
     }
-    if let Some(entry) = world.entries(engine).first() {
+    let is_of_a_crash = |entry: &str| world.ended.iter().any(|name| entry.starts_with(&format!("{name}\n")));
+    let is_left = |entry: &&String| !is_of_a_crash(entry) && !world.lost.places.contains(*entry);
+    if let Some(entry) = world.entries(engine).iter().find(is_left) {
         return violation(PLACES, format!("{entry:?} stands in the queue"));
     }
+    let mut leases = world.leases(engine);
+    leases.retain(|held| held.token.get() > world.lost.up_to);
+    offers(world, engine, &leases).or_else(|| untold(world, engine, &leases))
+}
+
+fn offers(world: &World, engine: &Engine, leases: &[Held]) -> Option<Violation> {
+    let lasts = |held: &&Held| held.until_ms - world.now_ms > UNHEARD_OFFER_MS;
+    let offered = leases.iter().filter(|held| world.is_on_offer(engine, held.token) && !world.was_in_trouble);
+    let Held { token, until_ms, .. } = offered.clone().find(lasts)?;
+    violation(OFFERS, format!("the lease {token} is on offer until {until_ms} ms, and no client waits"))
+}
+
+fn untold(world: &World, engine: &Engine, leases: &[Held]) -> Option<Violation> {
     let is_told = |token: Token| world.clients.iter().any(|client| client.told == Some(token.get()));
-    let leases = world.leases(engine);
-    let Held { token, until_ms, .. } =
-        leases.iter().find(|held| !is_told(held.token) && !world.is_on_offer(engine, held.token))?;
+    let is_of_a_crash = |held: &&Held| world.ended.iter().any(|name| held.attempt.contains(&format!("\"{name}")));
+    let mut untold = leases.iter().filter(|held| !is_told(held.token) && !world.is_on_offer(engine, held.token));
+    let Held { token, until_ms, .. } = untold.find(|held| !is_of_a_crash(held))?;
     violation(UNTOLD, format!("the lease {token} lies there until {until_ms} ms, and no client was told of it"))
 }

@@ -1,17 +1,16 @@
 //! One attempt around its shipped life: what `lock/attempt/mod.rs` does, without a runtime.
 
-use lockside::lock::model::attempt::{Answer, End, Input, Life, Next, Over, Step, Taken, Tidy};
+use lockside::lock::model::attempt::{End, Input, Life, Next, Over, Step, Tidy};
 use lockside::lock::model::queue::{Entry, Input as QueueInput, Turn};
-use lockside::lock::model::{Sending, Stored, record};
-use lockside::lock::{Attempt, Lease, Mode, Owner, Reentry, Token, Ttl, Wait};
+use lockside::lock::model::{Sending, record};
+use lockside::lock::{Attempt, Mode, Owner, Reentry, Ttl, Wait};
 
 use super::World;
 use super::client::{Promise, Wish};
 use super::engine::Engine;
 use super::network::Origin;
 use super::plant::Fault;
-use super::sidecar::{Undo, row, stored, text};
-use crate::redis::Reply;
+use super::sidecar::Undo;
 
 /// How long a sending is undone at most that may have been told of an older lease.
 const OLDER_LEASE_MS: i64 = 24 * 60 * 60 * 1000;
@@ -23,13 +22,13 @@ pub struct Course {
     pub next: Next,
     pub sending: Named,
     /// What its caller is told if it ends now.
-    answered: Option<Promise>,
+    pub(super) answered: Option<Promise>,
     /// Whether it is among the waiters of its sidecar, and what it was told there.
     is_queued: bool,
     called: Option<Turn>,
     pub entry: String,
     pub position: Option<String>,
-    sent_ms: i64,
+    pub(super) sent_ms: i64,
     /// Until when it waits at most.
     until_ms: i64,
 }
@@ -41,7 +40,7 @@ pub struct Named {
     pub nonce: String,
     pub request: String,
     pub id: String,
-    further: String,
+    pub(super) further: String,
 }
 
 impl Course {
@@ -73,7 +72,7 @@ impl Wish {
         }
     }
 
-    fn key_ms(&self) -> u64 {
+    pub(super) fn key_ms(&self) -> u64 {
         self.terms.key_ms(self.ttl_ms)
     }
 }
@@ -114,7 +113,7 @@ impl World {
         self.follow(engine, client, Step { tidy: Tidy::Nothing, next: Next::Ask });
     }
 
-    fn course(&mut self, client: usize) -> &mut Course {
+    pub(super) fn course(&mut self, client: usize) -> &mut Course {
         self.clients[client].course.as_mut().expect("an attempt is under way")
     }
 
@@ -163,7 +162,7 @@ impl World {
         }
     }
 
-    fn tidy(&mut self, engine: &Engine, client: usize, tidy: Tidy) {
+    pub(super) fn tidy(&mut self, engine: &Engine, client: usize, tidy: Tidy) {
         if matches!(tidy, Tidy::Undo | Tidy::Replace) {
             let entry = std::mem::take(&mut self.course(client).entry);
             self.undo_sending(engine, client, entry);
@@ -190,7 +189,7 @@ impl World {
     }
 
     /// Leaves the sidecar's list of waiters, as a ticket does that is dropped.
-    fn leave(&mut self, engine: &Engine, client: usize) {
+    pub(super) fn leave(&mut self, engine: &Engine, client: usize) {
         let course = self.course(client);
         course.called = None;
         if std::mem::take(&mut course.is_queued) && !engine.plant.has(Fault::NeverLeaves) {
@@ -240,12 +239,15 @@ impl World {
     /// Goes on where nothing is to be waited for in the queue.
     pub fn wait_is_over(&mut self, engine: &Engine, client: usize) {
         let (now, is_gone) = (engine.instant(self.now_ms), self.clients[client].is_gone);
+        let is_draining = self.sidecars[self.clients[client].sidecar].is_draining;
         let Some(course) = self.clients[client].course.as_deref_mut() else { return };
         let Next::Wait(until) = course.next else { return };
         if let Some(turn) = course.called.take() {
             self.input(engine, client, Input::Turn(turn));
         } else if is_gone || now >= until {
             self.input(engine, client, Input::Over(Over::Timeout));
+        } else if is_draining {
+            self.input(engine, client, Input::Over(Over::Draining));
         }
     }
 
@@ -270,124 +272,6 @@ impl World {
                 self.promise(engine, client, promise, course.position.as_deref())
             }
             _ => self.clients[client].next_wish(),
-        }
-    }
-
-    /// An answer to what was sent for an attempt; `None`: there is none, and it may be done or not.
-    pub fn answer_attempt(&mut self, engine: &Engine, client: usize, reply: Option<&Reply>) {
-        let input = match self.course(client).next {
-            Next::Ask => Input::Answered(self.asked(engine, client, reply)),
-            Next::Join => self.joined(engine, client, reply),
-            Next::Take(_) => Input::Taken(self.taken(engine, client, reply)),
-            Next::Undo => {
-                if reply.is_none() && !engine.plant.has(Fault::ForgetsUndo) {
-                    self.tidy(engine, client, Tidy::Undo);
-                }
-                self.course(client).entry.clear();
-                Input::Undone
-            }
-            next => unreachable!("an answer while {next:?}"),
-        };
-        self.input(engine, client, input);
-    }
-
-    fn asked(&mut self, engine: &Engine, client: usize, reply: Option<&Reply>) -> Answer {
-        self.course(client).answered = None;
-        let Some(reply) = reply else { return Answer::Failed { is_passing: true, leaves_a_grant: true } };
-        let wish = self.clients[client].wish().clone();
-        let lease = match row(reply) {
-            ("granted", [token, since, valid_until]) => {
-                let found = self.granted(client, &wish, [text(token), text(since), text(valid_until)]);
-                self.lease_told(engine, client, &found)
-            }
-            ("replayed" | "renewed", rest) => {
-                let found = stored(rest).expect("a lease");
-                self.lease_told(engine, client, &found)
-            }
-            ("held" | "own" | "shared" | "rejoining" | "stranger", rest) => {
-                if let Some(found) = stored(rest) {
-                    self.saw(engine, self.clients[client].sidecar, &found);
-                }
-                return Answer::Held;
-            }
-            _ => return Answer::Failed { is_passing: false, leaves_a_grant: false },
-        };
-        let ttl_ms = if row(reply).0 == "granted" { wish.ttl_ms } else { wish.ttl_ms.max(lease.ttl_ms) };
-        let ttl_ms = if row(reply).0 == "replayed" { lease.ttl_ms } else { ttl_ms };
-        if self.keep(engine, client, lease, ttl_ms) {
-            Answer::Acquired
-        } else {
-            Answer::Failed { is_passing: false, leaves_a_grant: !engine.plant.has(Fault::KeepsWhatIsTooLate) }
-        }
-    }
-
-    fn joined(&mut self, engine: &Engine, client: usize, reply: Option<&Reply>) -> Input {
-        let (sidecar, key) = (self.clients[client].sidecar, engine.key.clone());
-        let id = self.course(client).sending.id.clone();
-        let input = match reply.map(row) {
-            Some(("waiting", [position, Reply::Integer(left_ms)])) => {
-                let position = text(position);
-                self.course(client).position = Some(position.clone());
-                QueueInput::Joined { key, id, position, left_ms: *left_ms }
-            }
-            Some(("turn", [token])) => {
-                let token = text(token).parse().ok().and_then(Token::new).expect("a token");
-                QueueInput::Called { key, id, turn: Turn::Offered(token) }
-            }
-            Some(("own", _)) => QueueInput::Called { key, id, turn: Turn::AskAgain },
-            _ => {
-                self.leave(engine, client);
-                return Input::NotJoined { is_passing: reply.is_none(), may_be_there: true };
-            }
-        };
-        self.tell_queues(engine, sidecar, input);
-        Input::Joined
-    }
-
-    fn taken(&mut self, engine: &Engine, client: usize, reply: Option<&Reply>) -> Taken {
-        self.course(client).answered = None;
-        let Some(reply) = reply else { return Taken::Failed { is_passing: true, leaves_a_grant: true } };
-        let ("renewed", rest) = row(reply) else { return Taken::Lapsed };
-        let (lease, ttl_ms) = (stored(rest).expect("a lease"), self.clients[client].wish().ttl_ms);
-        let lease = self.lease_told(engine, client, &lease);
-        if self.keep(engine, client, lease, ttl_ms) {
-            Taken::Lease
-        } else {
-            Taken::Failed { is_passing: false, leaves_a_grant: true }
-        }
-    }
-
-    /// The lease of a grant, as Redis would tell it.
-    fn granted(&mut self, client: usize, wish: &Wish, [token, since, valid_until]: [String; 3]) -> Stored {
-        let Named { identity, nonce, further, .. } = &self.course(client).sending;
-        let key_ms = wish.key_ms();
-        let shared = if wish.mode == Mode::Exclusive { "" } else { "\"shared\":true," };
-        let text =
-            format!("{{{shared}\"token\":\"{token}\",{identity}{nonce}\"since\":{since},\"ttl\":{key_ms}{further}}}");
-        let left_ms = i64::try_from(key_ms).expect("a short ttl");
-        Stored { text: text.into_bytes().into(), valid_until_ms: valid_until.parse().expect("a time"), left_ms }
-    }
-
-    fn lease_told(&mut self, engine: &Engine, client: usize, found: &Stored) -> Lease {
-        self.saw(engine, self.clients[client].sidecar, found);
-        record::read(&engine.key, found).expect("a lease of ours")
-    }
-
-    /// Keeps a lease for when its caller is answered; whether anything is left of it.
-    fn keep(&mut self, engine: &Engine, client: usize, mut lease: Lease, ttl_ms: u64) -> bool {
-        let (now_ms, sending) = (self.now_ms, self.course(client).sending.id.clone());
-        let is_late = engine.plant.has(Fault::CountsFromTheAnswer);
-        let sent = engine.instant(if is_late { now_ms } else { self.course(client).sent_ms });
-        let promise = lease.promise_at(ttl_ms, sent, engine.instant(now_ms));
-        self.course(client).answered = promise.ok().map(|()| Promise::of(&lease, now_ms, sending));
-        self.course(client).answered.is_some()
-    }
-
-    /// A sidecar remembers each token that it is shown.
-    pub fn saw(&mut self, engine: &Engine, sidecar: usize, found: &Stored) {
-        if let Some(lease) = record::read(&engine.key, found) {
-            let floor = &mut self.sidecars[sidecar].floor;
-            *floor = (*floor).max(lease.token.sequence());
         }
     }
 }

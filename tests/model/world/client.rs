@@ -126,19 +126,21 @@ impl World {
     }
 
     pub fn release(&mut self, engine: &Engine, client: usize) {
-        let Some(promise) = self.clients[client].promise.take() else { return };
-        // All that its owner counts on ends with it, also what it is yet to be told of.
-        self.released.insert(promise.token.get());
-        for other in &mut self.clients {
-            if other.promise.as_ref().is_some_and(|other| other.token == promise.token) {
-                other.promise = None;
-                other.next_wish();
-            }
-        }
-        self.clients[client].next_wish();
+        let Some(promise) = self.clients[client].promise.clone() else { return };
+        self.end_promises(promise.token);
         let (now_ms, sidecar) = (self.now_ms, self.clients[client].sidecar);
         let args = [&promise.token.to_string(), &record::claim(Claim::System), "", "", ""];
         self.sidecars[sidecar].send_in_time(engine, now_ms, "release", &args, Origin::Release(client));
+    }
+
+    /// All that is counted on by this token ends, also what its owner is yet to be told of.
+    pub fn end_promises(&mut self, token: Token) {
+        self.released.insert(token.get());
+        for client in 0..self.clients.len() {
+            if self.clients[client].promise.as_ref().is_some_and(|promise| promise.token == token) {
+                self.lapse(client);
+            }
+        }
     }
 
     pub fn renew(&mut self, engine: &Engine, client: usize) {
@@ -157,7 +159,10 @@ impl World {
     pub fn renewed(&mut self, engine: &Engine, client: usize, sent_ms: i64, reply: Option<&Reply>) {
         let (Some(reply), Some(promise)) = (reply, self.clients[client].promise.clone()) else { return };
         let ("renewed", rest) = row(reply) else {
-            self.lapse(client);
+            // Refused by Redis, or by too few replicas, it says nothing of the lease.
+            if !matches!(reply, Reply::Error(_)) {
+                self.lapse(client);
+            }
             return;
         };
         let found = stored(rest).expect("a lease");

@@ -31,10 +31,19 @@ pub struct Engine {
 #[derive(PartialEq, Eq, Hash)]
 struct Run {
     keys: Rc<Keyspace>,
-    now_ms: i64,
+    moment: Moment,
     script: &'static str,
     args: Rc<[String]>,
     listeners: Vec<Vec<u8>>,
+}
+
+/// How it is with Redis when a script runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Moment {
+    /// Milliseconds since 1970.
+    pub clock_ms: i64,
+    /// Whether no memory is left.
+    pub is_full: bool,
 }
 
 /// What came of it.
@@ -76,9 +85,9 @@ impl Engine {
         i64::try_from(since.div_ceil(1000)).expect("soon after the beginning")
     }
 
-    /// The names of the Redis keys that a script is given, as `lock/scripts.rs` has them.
-    fn keys_of(&self, script: &str) -> Vec<Vec<u8>> {
-        let (space, key) = (&self.space, &self.key);
+    /// The names of the Redis keys that a script is given for one key, as `lock/scripts.rs` has them.
+    fn keys_of_one(&self, script: &str, key: &str) -> Vec<Vec<u8>> {
+        let (space, key) = (&self.space, &Key::parse(key).expect("a key"));
         let shard = key.shard();
         let [lock, queue, forced] = [space.lock(key), space.queue(key), space.forced(key)].map(String::into_bytes);
         let (tokens, watch) = (space.tokens(shard).to_vec(), space.watch(shard).to_vec());
@@ -89,28 +98,46 @@ impl Engine {
         }
     }
 
+    /// Those that a script is given with these arguments, of which each key's first is its name.
+    pub fn keys_of(&self, script: &str, args: &[String]) -> Vec<Vec<u8>> {
+        let (args, one, of_each) = match script {
+            "acquire_all" => (&args[..args.len() - 1], "acquire", 10),
+            "renew_all" => (&args[..args.len() - 1], "renew", 6),
+            "batch" => return super::batch::operations(args).flat_map(|(one, args)| self.keys_of(one, args)).collect(),
+            _ => (args, script, args.len()),
+        };
+        args.chunks(of_each).flat_map(|of_one| self.keys_of_one(one, &of_one[0])).collect()
+    }
+
     /// Runs a script on what lies in Redis.
     pub fn run(
         &self,
         keys: &Rc<Keyspace>,
-        now_ms: i64,
+        moment: Moment,
         script: &'static str,
         args: &Rc<[String]>,
         listeners: Vec<Vec<u8>>,
     ) -> Rc<Ran> {
-        let run = Run { keys: Rc::clone(keys), now_ms, script, args: Rc::clone(args), listeners };
+        let run = Run { keys: Rc::clone(keys), moment, script, args: Rc::clone(args), listeners };
         if let Some(ran) = self.runs.borrow().get(&run) {
             return Rc::clone(ran);
         }
-        let mut server = Server::new((BEGIN_MS + now_ms) * 1000);
+        let mut server = Server::new(moment.clock_ms * 1000);
+        server.is_full = moment.is_full;
         server.keys = (**keys).clone();
         server.listeners = run.listeners.iter().map(|channel| (channel.clone(), 1)).collect();
         let args: Vec<Arg> = run.args.iter().map(|arg| Arg::from(arg.as_str())).collect();
-        let reply = self.interpreter.run(&self.texts[script], &self.keys_of(script), &args, &mut server);
+        let keys = self.keys_of(script, &run.args);
+        let reply = self.interpreter.run(&self.texts[script], &keys, &args, &mut server);
         server.keys.purge(server.now_ms());
         let ran = Rc::new(Ran { reply, keys: Rc::new(server.keys), published: server.published });
         self.runs.borrow_mut().insert(run, Rc::clone(&ran));
         ran
+    }
+
+    /// The channel on which the sidecar of this name is told of a key.
+    pub fn channel_of(&self, key: &str, name: &str) -> Vec<u8> {
+        [self.space.push(Key::parse(key).expect("a key").shard()), name].concat().into_bytes()
     }
 
     /// The channel on which all sidecars, or the one of this name, are told.

@@ -1,11 +1,11 @@
 //! The leases that lie in Redis.
 
 use lockside::lock::model::{Stored, record};
-use lockside::lock::{Mode, Token};
+use lockside::lock::{Key, Mode, Token};
 
 use super::World;
 use super::engine::{BEGIN_MS, Engine};
-use crate::redis::{Value, Zset};
+use crate::redis::{Keyspace, Value, Zset};
 
 /// A lease that lasts.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -15,43 +15,64 @@ pub struct Held {
     pub until_ms: i64,
     /// The attempt that it was granted to, as the lease spells it.
     pub attempt: String,
+    /// The sendings that were told of it.
+    pub by: String,
 }
 
-impl World {
-    /// All of them: one, or those that share the key, by their tokens.
-    pub fn leases(&self, engine: &Engine) -> Vec<Held> {
-        let Some(stored) = self.redis.peek(engine.space.lock(&engine.key).as_bytes()) else { return Vec::new() };
+/// Where leases are looked for: what lies in Redis, and its clock.
+pub struct Place<'a> {
+    pub engine: &'a Engine,
+    pub redis: &'a Keyspace,
+    pub clock_ms: i64,
+    /// How far the clock was set back.
+    pub behind_ms: i64,
+}
+
+impl Place<'_> {
+    /// All of a key: one, or those that share it, by their tokens.
+    pub fn leases(&self, key: &Key) -> Vec<Held> {
+        let Some(stored) = self.redis.peek(self.engine.space.lock(key).as_bytes()) else { return Vec::new() };
         match &stored.value {
             Value::Text(text) => {
-                stored.expires_ms.and_then(|until_ms| self.held(engine, text.to_vec(), until_ms)).into_iter().collect()
+                stored.expires_ms.and_then(|until_ms| self.held(key, text.to_vec(), until_ms)).into_iter().collect()
             }
-            Value::Zset(zset) => self.shares(engine, zset),
+            Value::Zset(zset) => self.shares(key, zset),
         }
     }
 
-    fn shares(&self, engine: &Engine, zset: &Zset) -> Vec<Held> {
+    fn shares(&self, key: &Key, zset: &Zset) -> Vec<Held> {
         let token = |member: &[u8]| std::str::from_utf8(member).ok()?.parse::<i64>().ok();
-        let lasts = |until_ms: &i64| *until_ms > BEGIN_MS + self.now_ms;
+        let lasts = |until_ms: &i64| *until_ms > self.clock_ms;
         let ends = zset.iter().filter_map(|(member, score)| Some((token(member)?, score)));
         let mut leases: Vec<_> = ends
             .filter(|(_, until_ms)| lasts(until_ms))
             .filter_map(|(token, until_ms)| {
                 let is_text = |member: &[u8]| member.starts_with(b"{");
                 let (text, _) = zset.iter().find(|(member, score)| *score == -token && is_text(member))?;
-                self.held(engine, [b"{\"shared\":true,", &text[1..]].concat(), until_ms)
+                self.held(key, [b"{\"shared\":true,", &text[1..]].concat(), until_ms)
             })
             .collect();
         leases.sort_by_key(|held| held.token);
         leases
     }
 
-    fn held(&self, engine: &Engine, text: Vec<u8>, until_ms: i64) -> Option<Held> {
+    fn held(&self, key: &Key, text: Vec<u8>, until_ms: i64) -> Option<Held> {
         let spelled = String::from_utf8_lossy(&text);
         let attempt = spelled.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?;
         let attempt = attempt.replacen("\"rest\":true,", "", 1);
-        let found = Stored { text: text.into(), valid_until_ms: until_ms, left_ms: until_ms - BEGIN_MS - self.now_ms };
-        let lease = record::read(&engine.key, &found)?;
-        Some(Held { token: lease.token, mode: lease.mode, until_ms: until_ms - BEGIN_MS, attempt })
+        let told = |field: &str| Some(spelled.split_once(field)?.1.split('"').next()?.to_owned());
+        let by = told("\"by\":\"").or_else(|| told("\"nonce\":\"")).unwrap_or_default();
+        let found = Stored { text: text.into(), valid_until_ms: until_ms, left_ms: until_ms - self.clock_ms };
+        let lease = record::read(key, &found)?;
+        Some(Held { token: lease.token, mode: lease.mode, until_ms: until_ms - BEGIN_MS + self.behind_ms, attempt, by })
+    }
+}
+
+impl World {
+    /// All leases of its key.
+    pub fn leases(&self, engine: &Engine) -> Vec<Held> {
+        let (clock_ms, behind_ms) = (self.clock_ms(), self.behind_ms);
+        Place { engine, redis: &self.redis, clock_ms, behind_ms }.leases(&engine.key)
     }
 
     /// Whether Redis has nothing under the key.

@@ -1,6 +1,9 @@
 //! A small world: clients, their sidecars, what is on its way, and Redis. What can happen next is an [`Action`].
 
+mod actions;
+mod answers;
 mod attempt;
+mod batch;
 mod client;
 mod engine;
 mod leases;
@@ -9,57 +12,24 @@ mod notes;
 mod plant;
 mod sidecar;
 mod telling;
+mod time;
+mod troubles;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
-pub use client::{Client, Wish};
-pub use engine::{BEGIN_MS, Engine};
-pub use leases::Held;
+pub use actions::Action;
+pub use client::{Client, Promise, Wish};
+pub use engine::{BEGIN_MS, Engine, Moment, TIMEOUT_MS};
+pub use leases::{Held, Place};
 use network::{Origin, Request};
 pub use plant::{Fault, Plant};
-pub use sidecar::Sidecar;
+pub use sidecar::{Sidecar, row, stored, text};
+pub use troubles::{Lost, Troubles};
 
-use crate::properties::Violation;
+use crate::properties::{self, Violation};
 use crate::redis::{Keyspace, Reply};
-
-/// How often each trouble may happen yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Troubles {
-    /// A connection breaks: what was sent is run later or never, and no answer comes.
-    pub breaks: u8,
-    /// What was sent waits for a while.
-    pub stalls: u8,
-    /// A sidecar hears no messages for a while.
-    pub deafness: u8,
-    /// Redis loses all its data.
-    pub losses: u8,
-}
-
-/// One thing that can happen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    Begin(usize),
-    Release(usize),
-    Renew(usize),
-    HangUp(usize),
-    /// Redis runs what a sidecar sent first.
-    Run(usize),
-    /// A sidecar gets an answer.
-    Answer(usize),
-    /// A sidecar hears a message.
-    Hear(usize),
-    Break(usize),
-    /// Redis runs what was sent first on a connection that broke.
-    RunLate(usize),
-    Stall(usize),
-    Resume(usize),
-    Deafen(usize),
-    Listen(usize),
-    Lose,
-    /// Time passes until something is due.
-    Pass,
-}
+use crate::search::State;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct World {
@@ -71,12 +41,21 @@ pub struct World {
     /// What was sent on connections that broke, and may be run yet.
     late: Vec<VecDeque<Rc<Request>>>,
     pub troubles: Troubles,
+    /// How far Redis's clock was set back.
+    pub behind_ms: i64,
+    /// Whether Redis has no memory left.
+    pub is_full: bool,
+    /// What lay in Redis before each of the last writes, where it may fail over to a replica.
+    earlier: Vec<Rc<Keyspace>>,
+    /// The names of the sidecars that crashed.
+    pub ended: BTreeSet<&'static str>,
     /// Since when the key has room for the client that waits for it first.
     pub free_since: Option<i64>,
     /// Whether Redis lost nothing yet: no promise outlasts its data.
     pub has_its_data: bool,
     /// The last position that a client had when Redis lost its data: who came later cannot know of those before.
     pub last_known: u64,
+    pub lost: Lost,
     /// Whether any trouble happened yet: a sidecar that is taken for dead is overtaken.
     pub was_in_trouble: bool,
     /// The highest token that was granted, and the leases that there were last.
@@ -101,9 +80,14 @@ impl World {
             clients,
             late: Vec::new(),
             troubles,
+            behind_ms: 0,
+            is_full: false,
+            earlier: Vec::new(),
+            ended: BTreeSet::new(),
             free_since: None,
             has_its_data: true,
             last_known: u64::MAX,
+            lost: Lost::default(),
             was_in_trouble: false,
             highest: 0,
             held: Vec::new(),
@@ -113,97 +97,11 @@ impl World {
         }
     }
 
-    /// All that can happen next.
-    pub fn actions(&self, engine: &Engine) -> Vec<Action> {
-        let mut actions = Vec::new();
-        for (at, Sidecar { connection, .. }) in self.sidecars.iter().enumerate() {
-            let (is_sent, is_stalled) = (!connection.sent.is_empty(), connection.is_stalled);
-            let is_under_way = is_sent || !connection.answers.is_empty();
-            for (can, action) in [
-                (is_sent && !is_stalled, Action::Run(at)),
-                (!connection.answers.is_empty() && !is_stalled, Action::Answer(at)),
-                (!connection.messages.is_empty(), Action::Hear(at)),
-                (is_under_way && self.troubles.breaks > 0, Action::Break(at)),
-                (is_under_way && !is_stalled && self.troubles.stalls > 0, Action::Stall(at)),
-                (is_stalled, Action::Resume(at)),
-                (!connection.is_deaf && self.troubles.deafness > 0, Action::Deafen(at)),
-                (connection.is_deaf, Action::Listen(at)),
-            ] {
-                actions.extend(can.then_some(action));
-            }
-        }
-        for (at, client) in self.clients.iter().enumerate() {
-            let is_promised = client.promise.is_some();
-            for (can, action) in [
-                (client.may_begin() && self.now_ms <= self.ends_ms, Action::Begin(at)),
-                (is_promised && client.wish().may_release, Action::Release(at)),
-                (client.may_renew(), Action::Renew(at)),
-                (client.course.is_some() && client.wish().may_hang_up && !client.is_gone, Action::HangUp(at)),
-            ] {
-                actions.extend(can.then_some(action));
-            }
-        }
-        actions.extend((0..self.late.len()).map(Action::RunLate));
-        actions.extend((self.troubles.losses > 0 && self.redis.iter().next().is_some()).then_some(Action::Lose));
-        let is_busy = self.sidecars.iter().any(|sidecar| sidecar.connection.is_busy());
-        actions.extend((!is_busy && self.next_due(engine).is_some()).then_some(Action::Pass));
-        actions
-    }
-
     /// Whether nothing is under way, and no client does anything any more.
     pub fn is_at_rest(&self) -> bool {
         self.late.is_empty()
             && self.sidecars.iter().all(|sidecar| sidecar.connection.is_idle() && sidecar.undos.is_empty())
             && self.clients.iter().all(|client| client.course.is_none())
-    }
-
-    pub fn apply(&mut self, engine: &Engine, action: Action) {
-        self.was_in_trouble |=
-            matches!(action, Action::Break(_) | Action::Stall(_) | Action::Deafen(_) | Action::RunLate(_));
-        match action {
-            Action::Begin(client) => self.begin(engine, client),
-            Action::Release(client) => self.release(engine, client),
-            Action::Renew(client) => self.renew(engine, client),
-            Action::HangUp(client) => self.hang_up(engine, client),
-            Action::Run(sidecar) => self.run_next(engine, sidecar),
-            Action::Answer(sidecar) => {
-                if let Some((request, reply)) = self.sidecars[sidecar].connection.answers.pop_front() {
-                    self.answer(engine, sidecar, &request, Some(&reply));
-                }
-            }
-            Action::Hear(sidecar) => self.hear(engine, sidecar),
-            Action::Break(sidecar) => self.break_connection(engine, sidecar),
-            Action::RunLate(at) => {
-                if let Some(request) = self.late[at].pop_front() {
-                    self.run(engine, &request);
-                }
-                self.late.retain(|requests| !requests.is_empty());
-            }
-            Action::Stall(sidecar) => {
-                self.troubles.stalls -= 1;
-                self.sidecars[sidecar].connection.is_stalled = true;
-            }
-            Action::Resume(sidecar) => self.sidecars[sidecar].connection.is_stalled = false,
-            Action::Deafen(sidecar) => {
-                self.troubles.deafness -= 1;
-                let connection = &mut self.sidecars[sidecar].connection;
-                connection.is_deaf = true;
-                connection.messages.clear();
-            }
-            Action::Listen(sidecar) => {
-                self.sidecars[sidecar].connection.is_deaf = false;
-                self.tell_queues(engine, sidecar, lockside::lock::model::queue::Input::Gap);
-            }
-            Action::Lose => {
-                self.troubles.losses -= 1;
-                self.has_its_data = false;
-                let positions = self.clients.iter().filter_map(|client| client.course.as_deref()?.position.as_deref());
-                self.last_known = positions.filter_map(|position| position.parse().ok()).max().unwrap_or(0);
-                self.redis = Rc::default();
-            }
-            Action::Pass => self.pass(engine),
-        }
-        self.note(engine);
     }
 
     fn run_next(&mut self, engine: &Engine, sidecar: usize) {
@@ -216,12 +114,23 @@ impl World {
 
     /// Redis runs a script, and tells those who listen.
     fn run(&mut self, engine: &Engine, request: &Request) -> Reply {
+        let before = if request.script == "force" { self.leases(engine) } else { Vec::new() };
+        let reply = self.run_script(engine, request.script, &request.args);
+        self.check_grant(engine, &reply);
+        if sidecar::row(&reply).0 == "forced" {
+            before.iter().for_each(|held| self.end_promises(held.token));
+        }
+        reply
+    }
+
+    fn run_script(&mut self, engine: &Engine, script: &'static str, args: &Rc<[String]>) -> Reply {
         let listening = self.sidecars.iter().filter(|sidecar| !sidecar.connection.is_deaf);
         let mut listeners: Vec<Vec<u8>> = listening.map(|sidecar| engine.channel(sidecar.name)).collect();
         listeners.push(engine.channel("all"));
-        let ran = engine.run(&self.redis, self.now_ms, request.script, &request.args, listeners);
-        self.redis = Rc::clone(&ran.keys);
-        self.check_grant(engine, &ran.reply);
+        let moment = Moment { clock_ms: self.clock_ms(), is_full: self.is_full };
+        let ran = engine.run(&self.redis, moment, script, args, listeners);
+        let before = std::mem::replace(&mut self.redis, Rc::clone(&ran.keys));
+        self.replicate(&before);
         for (channel, message) in &ran.published {
             for sidecar in &mut self.sidecars {
                 let is_heard = *channel == engine.channel(sidecar.name) || *channel == engine.channel("all");
@@ -231,6 +140,35 @@ impl World {
             }
         }
         ran.reply.clone()
+    }
+
+    /// Runs the first script, and withholds what it promises, as `redis/replicas.rs` does.
+    fn run_short(&mut self, engine: &Engine, sidecar: usize) {
+        self.troubles.shortages -= 1;
+        self.run_next(engine, sidecar);
+        if let Some((_, reply)) = self.sidecars[sidecar].connection.answers.back_mut() {
+            let word = sidecar::row(reply).0;
+            if ["granted", "replayed", "renewed"].contains(&word) {
+                *reply = Reply::Error(format!("UNREPLICATED {word} 0 of 1 replicas acknowledged"));
+            }
+        }
+    }
+
+    /// Runs the first two scripts in one call.
+    fn run_batch(&mut self, engine: &Engine, sidecar: usize) {
+        self.troubles.batches -= 1;
+        let sent: Vec<_> = self.sidecars[sidecar].connection.sent.drain(..2).collect();
+        let args = batch::args(engine, sent.iter().map(|(request, _)| request.as_ref()));
+        let reply = self.run_script(engine, "batch", &args);
+        let joins = sent.iter().any(|(request, _)| request.script == "queue_join");
+        for ((request, is_awaited), row) in sent.into_iter().zip(batch::rows(reply)) {
+            if !joins {
+                self.check_grant(engine, &row);
+            }
+            if is_awaited {
+                self.sidecars[sidecar].connection.answers.push_back((request, row));
+            }
+        }
     }
 
     fn answer(&mut self, engine: &Engine, sidecar: usize, request: &Request, reply: Option<&Reply>) {
@@ -248,65 +186,20 @@ impl World {
             origin => self.answer_sidecar(engine, sidecar, origin, reply),
         }
     }
+}
 
-    /// What was sent may be run until its deadline, which the sidecar waits for where there is one.
-    fn break_connection(&mut self, engine: &Engine, sidecar: usize) {
-        self.troubles.breaks -= 1;
-        let connection = &mut self.sidecars[sidecar].connection;
-        connection.is_stalled = false;
-        let sent = std::mem::take(&mut connection.sent);
-        let answers = std::mem::take(&mut connection.answers);
-        let late: VecDeque<_> = sent.iter().map(|(request, _)| Rc::clone(request)).collect();
-        let awaited = answers.into_iter().map(|(request, _)| request);
-        let sent = sent.into_iter().filter_map(|(request, is_awaited)| is_awaited.then_some(request));
-        let (mut overdue, at_once): (Vec<_>, Vec<_>) = awaited
-            .chain(sent)
-            .partition(|request| request.not_after_ms.is_some() && !engine.plant.has(Fault::GivesUpAtOnce));
-        connection.overdue.append(&mut overdue);
-        if !late.is_empty() {
-            self.late.push(late);
-        }
-        for request in at_once {
-            self.answered(engine, sidecar, &request.origin, None);
-        }
+impl State for World {
+    type Action = Action;
+
+    fn actions(&self, engine: &Engine) -> Vec<Action> {
+        World::actions(self, engine)
     }
 
-    /// When something is due next.
-    fn next_due(&self, engine: &Engine) -> Option<i64> {
-        let keys = self.redis.iter().filter_map(|(_, stored)| stored.expires_ms).map(|ends| ends - BEGIN_MS + 1);
-        // A queue is kept for a minute more than any waiter waits, and a mark is none of the world's.
-        let keys = keys.filter(|ends| *ends < self.ends_ms + 10_000);
-        let sidecars = self.sidecars.iter().filter_map(|sidecar| sidecar.next_due(engine));
-        let courses = self.clients.iter().filter_map(|client| client.course.as_ref()?.next_due(engine));
-        let promises = self.clients.iter().filter_map(|client| Some(client.promise.as_ref()?.until_ms));
-        keys.chain(sidecars).chain(courses).chain(promises).min().map(|due| due.max(self.now_ms))
+    fn apply(&mut self, engine: &Engine, action: Action) {
+        World::apply(self, engine, action);
     }
 
-    fn pass(&mut self, engine: &Engine) {
-        self.now_ms = self.next_due(engine).unwrap_or(self.now_ms);
-        let mut redis = (*self.redis).clone();
-        redis.purge(BEGIN_MS + self.now_ms);
-        self.redis = Rc::new(redis);
-        let now_ms = self.now_ms;
-        for client in 0..self.clients.len() {
-            if self.clients[client].promise.as_ref().is_some_and(|promise| now_ms >= promise.until_ms) {
-                self.lapse(client);
-            }
-        }
-        for sidecar in 0..self.sidecars.len() {
-            self.sidecar_due(engine, sidecar);
-        }
-        for client in 0..self.clients.len() {
-            self.attempt_due(engine, client);
-        }
-        // What may be run no more does nothing.
-        let may_run = |request: &Rc<Request>| {
-            engine.plant.has(Fault::HasNoDeadlines) || request.not_after_ms.is_none_or(|end| BEGIN_MS + now_ms <= end)
-        };
-        let ends_ms = self.ends_ms;
-        for requests in &mut self.late {
-            requests.retain(|request| may_run(request) && now_ms <= ends_ms);
-        }
-        self.late.retain(|requests| !requests.is_empty());
+    fn broken(&self, engine: &Engine) -> Option<Violation> {
+        properties::broken(self, engine)
     }
 }

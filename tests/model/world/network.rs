@@ -54,6 +54,18 @@ pub struct Connection {
 }
 
 impl Connection {
+    /// Whether what was sent first may promise something.
+    pub fn first_promises(&self) -> bool {
+        let is_of_those = |script| ["acquire", "share", "renew"].contains(&script);
+        self.sent.front().is_some_and(|(request, _)| is_of_those(request.script))
+    }
+
+    /// Whether the first two that were sent may run in one call.
+    pub fn has_a_batch(&self) -> bool {
+        let first = self.sent.iter().take(2).filter(|(request, _)| super::batch::SCRIPTS.contains(&request.script));
+        first.count() == 2
+    }
+
     /// Whether something happens here before time passes.
     pub fn is_busy(&self) -> bool {
         !self.messages.is_empty() || !(self.is_stalled || self.sent.is_empty() && self.answers.is_empty())

@@ -2,8 +2,9 @@
 
 use lockside::lock::{Mode, Token};
 
+use super::attempt::Course;
 use super::sidecar::row;
-use super::{Engine, Held, World};
+use super::{Client, Engine, Held, World};
 use crate::properties::{EXCLUSIVE, ORDER, TOKENS, Violation};
 use crate::redis::{Reply, Value};
 
@@ -12,12 +13,18 @@ impl World {
     pub(super) fn note(&mut self, engine: &Engine) {
         self.note_grants(engine);
         let has_room = self.has_room(engine);
-        let waits = |client: &super::Client| client.course.as_deref().is_some_and(|course| course.is_waiting());
-        let is_waited_for = self.clients.iter().any(|client| !client.is_gone && waits(client));
+        let is_waited_for = self.clients.iter().any(|client| self.is_live(client, Course::is_waiting));
         // What is stalled takes as long as that.
         let is_slow = self.sidecars.iter().any(|sidecar| sidecar.connection.is_stalled);
         self.free_since =
             if has_room && is_waited_for && !is_slow { self.free_since.or(Some(self.now_ms)) } else { None };
+    }
+
+    /// Whether a client is there that has an attempt of this kind under way, at a sidecar that does something.
+    fn is_live(&self, client: &Client, is_of_this_kind: impl Fn(&Course) -> bool) -> bool {
+        !client.is_gone
+            && !self.sidecars[client.sidecar].is_frozen
+            && client.course.as_deref().is_some_and(is_of_this_kind)
     }
 
     /// A client was promised the key from this position in the queue: none that waits stands before it.
@@ -27,13 +34,15 @@ impl World {
         let Some(own) = own else { return };
         // Who may share the key, too, is perhaps told of it later.
         let entries = self.entries(engine);
+        // Who stood in a queue that was lost comes back before any of them is served.
+        let came_back = |one, other| [one, other].iter().all(|client| self.lost.waiting.contains(client));
         for (at, other) in self.clients.iter().enumerate() {
             let Some(course) = other.course.as_deref().filter(|course| at != client && course.is_waiting()) else {
                 continue;
             };
             if let Some(before) = course.position.as_deref().and_then(number).filter(|before| *before < own)
                 && !other.is_gone
-                && entries.contains(&course.entry)
+                && (entries.contains(&course.entry) || came_back(client, at))
             {
                 let how =
                     format!("{} had the position {before}, and {} has {own}", other.owner, self.clients[client].owner);
@@ -65,6 +74,7 @@ impl World {
             self.highest = self.highest.max(token.get());
             let mut promised: Vec<_> = self.clients.iter().filter_map(|client| client.promise.as_ref()).collect();
             promised.retain(|promise| promise.token != *token && promise.until_ms > self.now_ms);
+            promised.retain(|promise| promise.token.get() > self.lost.up_to);
             promised.sort_unstable_by_key(|promise| promise.token);
             promised.dedup_by_key(|promise| promise.token);
             let most = mode.limit().map_or(usize::MAX, usize::from);
@@ -74,7 +84,7 @@ impl World {
                     promised.len() < most && promised.iter().all(|promise| promise.mode != Mode::Exclusive)
                 }
             };
-            if !is_right && self.has_its_data && self.broken.is_none() {
+            if !is_right && self.broken.is_none() {
                 let how = format!("the lease {token}, {mode:?}, is granted beside {} promises", promised.len());
                 self.broken = Some(Violation { property: EXCLUSIVE, how });
             }
@@ -88,10 +98,20 @@ impl World {
             return true;
         }
         let entries = self.entries(engine);
+        let mut held = self.leases(engine);
+        held.retain(|held| !self.is_offered_to_none(engine, held));
+        if held.is_empty() {
+            return true;
+        }
         let Some(limit) = entries.first().and_then(|entry| limit_of(entry)) else { return false };
-        let held = self.leases(engine);
-        let is_shared = !held.is_empty() && held.iter().all(|held| held.mode != Mode::Exclusive);
+        let is_shared = held.iter().all(|held| held.mode != Mode::Exclusive);
         is_shared && held.len() < limit
+    }
+
+    /// Whether a lease is on offer to a waiter that has gone, or that does nothing.
+    fn is_offered_to_none(&self, engine: &Engine, held: &Held) -> bool {
+        let is_told = |course: &Course| held.by.split([' ', '+']).any(|sending| sending == course.sending.id);
+        self.is_on_offer(engine, held.token) && !self.clients.iter().any(|client| self.is_live(client, is_told))
     }
 
     fn queue(&self, engine: &Engine) -> Vec<String> {

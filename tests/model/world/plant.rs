@@ -18,10 +18,18 @@ pub enum Fault {
     ForgetsUndo,
     /// What came too late to be of use is not undone.
     KeepsWhatIsTooLate,
+    /// What too few replicas have is taken for refused.
+    KeepsWhatReplicasLack,
+    /// Of several keys that may have been granted the first alone is undone.
+    UndoesOneLeg,
     /// An attempt goes on under its old name.
     KeepsNames,
     /// No command is refused for being late.
     HasNoDeadlines,
+    /// Joining the queue is not refused for being late.
+    JoinsWithoutDeadline,
+    /// An offer to a waiter that has gone is not declined.
+    NeverDeclines,
     /// A command whose connection broke is taken for failed at once, though it may be run yet.
     GivesUpAtOnce,
     /// A waiter that has gone stays in its sidecar's list.

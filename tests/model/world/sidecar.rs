@@ -29,6 +29,12 @@ pub struct Sidecar {
     pub undo_at: Option<i64>,
     /// How many sendings it named.
     pub names: u32,
+    /// It does nothing for a while.
+    pub is_frozen: bool,
+    /// It is being stopped.
+    pub is_draining: bool,
+    /// It did not crash yet.
+    pub is_new: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -50,6 +56,9 @@ impl Sidecar {
             is_undoing: false,
             undo_at: None,
             names: 0,
+            is_frozen: false,
+            is_draining: false,
+            is_new: true,
         }
     }
 
@@ -62,7 +71,9 @@ impl Sidecar {
         // A moment that Redis's clock does not pass before the deadline.
         let not_after_ms = super::engine::BEGIN_MS + now_ms + TIMEOUT_MS - 1;
         let not_after = not_after_ms.to_string();
-        let not_after = if engine.plant.has(Fault::HasNoDeadlines) { "" } else { not_after.as_str() };
+        let is_planted = engine.plant.has(Fault::JoinsWithoutDeadline) && script == "queue_join";
+        let is_endless = is_planted || engine.plant.has(Fault::HasNoDeadlines);
+        let not_after = if is_endless { "" } else { not_after.as_str() };
         let further: Vec<&str> = args.iter().copied().chain([not_after]).collect();
         self.send(engine, now_ms, script, &further, Some(not_after_ms), origin);
     }
@@ -110,6 +121,14 @@ impl Sidecar {
             self.undo_at = Some(now_ms + UNDO_PAUSE_MS);
         }
         self.undo_next(engine, now_ms);
+    }
+
+    /// Whether something happens here before time passes.
+    pub fn is_busy(&self) -> bool {
+        if self.is_frozen {
+            return !self.connection.sent.is_empty() && !self.connection.is_stalled;
+        }
+        self.connection.is_busy()
     }
 
     pub fn next_due(&self, engine: &Engine) -> Option<i64> {
@@ -196,6 +215,7 @@ impl World {
                     let args = [text.as_str(), &id, &wait_ms, &position, own];
                     one.send_in_time(engine, now_ms, "queue_join", &args, Origin::Rejoin { entry });
                 }
+                Effect::Decline { .. } if engine.plant.has(Fault::NeverDeclines) => {}
                 Effect::Decline { token, .. } => {
                     let name = one.name;
                     one.send(engine, now_ms, "queue_decline", &[&token.to_string(), name], None, Origin::None);
@@ -222,7 +242,8 @@ impl World {
         match origin {
             Origin::Undo => {
                 let now_ms = self.now_ms;
-                self.sidecars[sidecar].undone(engine, now_ms, reply.is_some());
+                let is_done = reply.is_some_and(|reply| !matches!(reply, Reply::Error(_)));
+                self.sidecars[sidecar].undone(engine, now_ms, is_done);
             }
             Origin::Look { ids } => {
                 let input = match reply.and_then(advance_row) {

@@ -4,39 +4,64 @@ use std::slice;
 
 use lockside::lock::{Mode, Terms};
 
-use crate::world::{Client, Troubles, Wish, World};
+use crate::world::{Action, Client, Engine, Troubles, Wish, World};
 
-const NONE: Troubles = Troubles { breaks: 0, stalls: 0, deafness: 0, losses: 0 };
+const NONE: Troubles = Troubles::NONE;
 const BREAK: Troubles = Troubles { breaks: 1, ..NONE };
 const STALL: Troubles = Troubles { stalls: 1, ..NONE };
 const DEAF: Troubles = Troubles { deafness: 1, ..NONE };
 const LOSS: Troubles = Troubles { losses: 1, ..NONE };
 
-const HOLDER: Wish = Wish { ttl_ms: 1_000, ..Wish::PLAIN };
-const WAITER: Wish = Wish { ttl_ms: 700, ..Wish::WAITS };
-const SHY: Wish = Wish { may_hang_up: true, ..WAITER };
-const REPEATS: Wish = Wish { name: Some("c"), ttl_ms: 700, ..Wish::PLAIN };
+pub const HOLDER: Wish = Wish { ttl_ms: 1_000, ..Wish::PLAIN };
+pub const WAITER: Wish = Wish { ttl_ms: 700, ..Wish::WAITS };
+pub const SHY: Wish = Wish { may_hang_up: true, ..WAITER };
+pub const REPEATS: Wish = Wish { name: Some("c"), ttl_ms: 700, ..Wish::PLAIN };
 const EXTENDS: Wish = Wish { extends: true, ttl_ms: 3_000, ..Wish::PLAIN };
 
-const SHARES: Wish = Wish { mode: Mode::Shared { limit: None }, ttl_ms: 700, ..Wish::PLAIN };
-const WAITS_TO_SHARE: Wish = Wish { mode: Mode::Shared { limit: None }, ..WAITER };
+pub const SHARES: Wish = Wish { mode: Mode::Shared { limit: None }, ttl_ms: 700, ..Wish::PLAIN };
+pub const WAITS_TO_SHARE: Wish = Wish { mode: Mode::Shared { limit: None }, ..WAITER };
 const ONE_OF_ONE: Wish = Wish { mode: Mode::Shared { limit: Some(1) }, ttl_ms: 700, ..Wish::WAITS };
 const ONE_OF_TWO: Wish = Wish { mode: Mode::Shared { limit: Some(2) }, ttl_ms: 700, ..Wish::WAITS };
 
 /// A world: its clients, what troubles there are, and when the last attempt begins.
 pub struct Named {
     pub name: &'static str,
-    pub world: World,
+    world: World,
+    /// What has happened already where it begins.
+    before: Vec<Action>,
 }
 
-fn world(name: &'static str, clients: &[(usize, &'static str, &[Wish])], troubles: Troubles, ends_ms: i64) -> Named {
+impl Named {
+    /// The same world, in which this has happened already.
+    pub fn after(self, before: &[Action]) -> Named {
+        Named { before: before.to_vec(), ..self }
+    }
+
+    /// Where it begins.
+    pub fn begin(&self, engine: &Engine) -> World {
+        let mut world = self.world.clone();
+        for action in &self.before {
+            assert!(world.actions(engine).contains(action), "{}: {action:?} cannot happen", self.name);
+            world.apply(engine, *action);
+        }
+        world
+    }
+}
+
+pub fn world(
+    name: &'static str,
+    clients: &[(usize, &'static str, &[Wish])],
+    troubles: Troubles,
+    ends_ms: i64,
+) -> Named {
     let clients = clients.iter().map(|(sidecar, owner, wishes)| Client::new(*sidecar, owner, wishes)).collect();
-    Named { name, world: World::new(clients, troubles, ends_ms) }
+    Named { name, world: World::new(clients, troubles, ends_ms), before: Vec::new() }
 }
 
 pub fn worlds() -> Vec<Named> {
     let mut worlds = exclusive();
     worlds.extend(shared());
+    worlds.extend(super::troubled::worlds());
     worlds
 }
 
@@ -143,8 +168,8 @@ fn exclusive() -> Vec<Named> {
 
 /// Too large to be explored: for walks at random.
 pub fn large() -> Vec<Named> {
-    const ALL: Troubles = Troubles { breaks: 2, stalls: 1, deafness: 1, losses: 1 };
-    const TWICE: Troubles = Troubles { breaks: 2, stalls: 2, deafness: 1, losses: 0 };
+    const ALL: Troubles = Troubles { breaks: 2, stalls: 1, deafness: 1, losses: 1, ..NONE };
+    const TWICE: Troubles = Troubles { breaks: 2, stalls: 2, deafness: 1, ..NONE };
     let shy_holder = Wish { may_hang_up: true, renewals: 1, ..HOLDER };
     let shy_share = Wish { may_hang_up: true, ..WAITS_TO_SHARE };
     let named = Wish { name: Some("c"), ..SHY };
@@ -189,6 +214,6 @@ pub fn large() -> Vec<Named> {
 }
 
 /// The world of this name.
-pub fn of_name(name: &str) -> World {
-    worlds().into_iter().find(|named| named.name == name).unwrap_or_else(|| panic!("no world {name}")).world
+pub fn of_name(name: &str) -> Named {
+    worlds().into_iter().find(|named| named.name == name).unwrap_or_else(|| panic!("no world {name}"))
 }

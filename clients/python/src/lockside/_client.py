@@ -47,6 +47,8 @@ class Lockside:
     ) -> None:
         self._owner = owner
         self._sidecar = Sidecar.of(url, token_file, timeout, Tls.of(ca_file, cert_file, key_file))
+        if self._sidecar.address.tls is None and (ca_file or cert_file or key_file):
+            raise ValueError("ca_file, cert_file and key_file: expected a URL https://host:port with them")
 
     def _open(self, order: Order, listener: Listener) -> SessionLike:
         return Session(self._sidecar, order, listener)

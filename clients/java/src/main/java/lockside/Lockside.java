@@ -102,6 +102,7 @@ public interface Lockside {
         private Path tokenFile;
         private String owner;
         private Tls tls = Tls.ofEnvironment();
+        private boolean namesFiles;
         private Duration timeout = Duration.ofSeconds(5);
 
         private Builder() {
@@ -139,6 +140,7 @@ public interface Lockside {
          */
         public Builder caFile(Path caFile) {
             tls = new Tls(caFile, tls.certificate(), tls.key());
+            namesFiles |= caFile != null;
             return this;
         }
 
@@ -147,11 +149,12 @@ public interface Lockside {
          * read again for each connection.
          *
          * @param certFile a PEM file with the certificate; null: none
-         * @param keyFile a PEM file with its key, PKCS#8 ({@code BEGIN PRIVATE KEY}); null: none
+         * @param keyFile a PEM file with its key; null: none
          * @return this
          */
         public Builder certificate(Path certFile, Path keyFile) {
             tls = new Tls(tls.ca(), certFile, keyFile);
+            namesFiles |= certFile != null || keyFile != null;
             return this;
         }
 
@@ -184,10 +187,15 @@ public interface Lockside {
          * Makes the client. Nothing is sent.
          *
          * @return the client
-         * @throws IllegalArgumentException if the URL is not one of a sidecar
+         * @throws IllegalArgumentException if the URL is not one of a sidecar, or is not https although files for it are named
          */
         public Lockside build() {
-            return new SidecarLockside(new Sidecar(Address.parse(url, tls), tokenFile, Clock.nanos(timeout)), owner);
+            Address address = Address.parse(url, tls);
+            if (address.tls() == null && namesFiles) {
+                throw new IllegalArgumentException(
+                        "caFile and certificate: expected a URL https://host:port with them");
+            }
+            return new SidecarLockside(new Sidecar(address, tokenFile, Clock.nanos(timeout)), owner);
         }
     }
 }

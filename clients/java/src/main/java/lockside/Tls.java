@@ -6,17 +6,13 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.GeneralSecurityException;
-import java.security.KeyFactory;
 import java.security.KeyStore;
 import java.security.PrivateKey;
+import java.security.PublicKey;
 import java.security.cert.Certificate;
 import java.security.cert.CertificateFactory;
 import java.security.spec.InvalidKeySpecException;
-import java.security.spec.PKCS8EncodedKeySpec;
-import java.util.Base64;
 import java.util.Collection;
-import java.util.regex.Matcher;
-import java.util.regex.Pattern;
 import javax.net.ssl.KeyManager;
 import javax.net.ssl.KeyManagerFactory;
 import javax.net.ssl.SSLContext;
@@ -30,12 +26,10 @@ import javax.net.ssl.TrustManagerFactory;
  *
  * @param ca certificates of CAs; null: those of the JVM
  * @param certificate of the client; null: none
- * @param key of the certificate, PKCS#8
+ * @param key of the certificate
  */
 record Tls(Path ca, Path certificate, Path key) {
     private static final char[] NO_PASSWORD = new char[0];
-    private static final Pattern KEY =
-            Pattern.compile("-----BEGIN PRIVATE KEY-----([A-Za-z0-9+/=\\s]+)-----END PRIVATE KEY-----");
 
     static Tls ofEnvironment() {
         return new Tls(file("LOCKSIDE_CA_FILE"), file("LOCKSIDE_CERT_FILE"), file("LOCKSIDE_KEY_FILE"));
@@ -87,7 +81,7 @@ record Tls(Path ca, Path certificate, Path key) {
         KeyStore store = KeyStore.getInstance(KeyStore.getDefaultType());
         store.load(null, NO_PASSWORD);
         Certificate[] chain = certificates(certificate).toArray(Certificate[]::new);
-        store.setKeyEntry("client", privateKey(chain[0].getPublicKey().getAlgorithm()), NO_PASSWORD, chain);
+        store.setKeyEntry("client", privateKey(chain[0].getPublicKey()), NO_PASSWORD, chain);
         KeyManagerFactory factory = KeyManagerFactory.getInstance(KeyManagerFactory.getDefaultAlgorithm());
         factory.init(store, NO_PASSWORD);
         return factory.getKeyManagers();
@@ -104,14 +98,13 @@ record Tls(Path ca, Path certificate, Path key) {
         return found;
     }
 
-    private PrivateKey privateKey(String algorithm) throws IOException, GeneralSecurityException {
-        Matcher pem = KEY.matcher(Files.readString(key, StandardCharsets.US_ASCII));
-        if (!pem.find()) {
-            throw new IOException("`" + key + "` holds no key in PKCS#8; expected -----BEGIN PRIVATE KEY-----");
-        }
-        byte[] content = Base64.getMimeDecoder().decode(pem.group(1));
+    private PrivateKey privateKey(PublicKey certified) throws IOException, GeneralSecurityException {
         try {
-            return KeyFactory.getInstance(algorithm).generatePrivate(new PKCS8EncodedKeySpec(content));
+            PrivateKey found = PrivateKeys.of(certified, Files.readString(key, StandardCharsets.US_ASCII));
+            if (found == null) {
+                throw new IOException("`" + key + "` holds no private key; expected -----BEGIN PRIVATE KEY-----");
+            }
+            return found;
         } catch (InvalidKeySpecException error) {
             throw new IOException("`" + key + "` is not the key of the certificate", error);
         }

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.ByteArrayOutputStream;
 import java.net.ProtocolException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.List;
@@ -38,6 +39,18 @@ class WireTest {
             var error = assertThrows(IllegalArgumentException.class, () -> Lockside.builder().url(url).build(), url);
             assertFalse(error.getMessage().contains("secret"), url);
             assertNull(error.getCause());
+        }
+    }
+
+    @Test
+    void filesOfTlsBesideAUrlWithoutItAreAMistake() {
+        Path file = Path.of("/x");
+        for (String url : List.of("", "http://127.0.0.1:7420", "unix:/x")) {
+            for (Lockside.Builder made : List.of(Lockside.builder().caFile(file),
+                    Lockside.builder().certificate(file, null), Lockside.builder().certificate(null, file))) {
+                var error = assertThrows(IllegalArgumentException.class, () -> made.url(url).build(), url);
+                assertTrue(error.getMessage().contains("https://"), error.getMessage());
+            }
         }
     }
 

@@ -1,0 +1,115 @@
+//! What must hold of bundles.
+
+use lockside::lock::{Mode, Token};
+
+use super::party::{Promise, Request};
+use super::{Bundles, Party};
+use crate::properties::{EXCLUSIVE, ORDER, PROMISES, TOKENS, UNTOLD, Violation};
+use crate::redis::Reply;
+use crate::world::{Engine, row};
+
+/// Several keys are granted together or not at all, and renewed together or not at all.
+pub const WHOLE: &str = "several keys are granted, or renewed, together or not at all";
+
+fn violation(property: &'static str, how: String) -> Option<Violation> {
+    Some(Violation { property, how })
+}
+
+pub fn broken(world: &Bundles, engine: &Engine) -> Option<Violation> {
+    let broken = world.broken.clone();
+    broken.or_else(|| promises(world, engine)).or_else(|| exclusive(world)).or_else(|| untold(world, engine))
+}
+
+/// The keys that are promised, how, and by which tokens.
+fn promised(party: &Party) -> impl Iterator<Item = (&'static str, Mode, Token, i64)> {
+    let promise = party.promise.iter();
+    promise.flat_map(|Promise { tokens, until_ms }| {
+        party.wants.legs.iter().zip(tokens).map(|(leg, token)| (leg.key, leg.mode, *token, *until_ms))
+    })
+}
+
+fn promises(world: &Bundles, engine: &Engine) -> Option<Violation> {
+    for (key, _, token, until_ms) in world.parties.iter().flat_map(promised) {
+        let leases = world.leases(engine, key);
+        if !leases.iter().any(|held| held.token == token && held.until_ms >= until_ms) {
+            return violation(PROMISES, format!("{key} by {token} until {until_ms} ms, and there is {leases:?}"));
+        }
+    }
+    None
+}
+
+fn exclusive(world: &Bundles) -> Option<Violation> {
+    let all: Vec<_> = world.parties.iter().flat_map(promised).collect();
+    let (key, _, token, _) = all.iter().find(|(key, mode, token, _)| {
+        *mode == Mode::Exclusive && all.iter().any(|other| other.0 == *key && other.2 != *token)
+    })?;
+    violation(EXCLUSIVE, format!("{key} is promised by {token}, and to another party"))
+}
+
+fn untold(world: &Bundles, engine: &Engine) -> Option<Violation> {
+    let leases = || world.keys().into_iter().flat_map(|key| world.leases(engine, key));
+    let untold = leases().find(|held| world.is_at_rest() && !world.told.contains(&held.token))?;
+    violation(UNTOLD, format!("the lease {} lies there until {} ms", untold.token, untold.until_ms))
+}
+
+impl Bundles {
+    /// What a run of a script has done, where that is to be whole.
+    pub(super) fn check(&mut self, engine: &Engine, before: &Bundles, request: &Request, reply: &Reply) {
+        let (word, _) = row(reply);
+        let found = match request.script {
+            "acquire" | "share" | "acquire_all" => self.check_grant(engine, before, request, word == "granted"),
+            "renew_all" => self.check_renewal(engine, before, request, word == "renewed"),
+            _ => None,
+        };
+        if self.broken.is_none() {
+            self.broken = found;
+        }
+    }
+
+    fn check_grant(&self, engine: &Engine, before: &Bundles, request: &Request, is_granted: bool) -> Option<Violation> {
+        let is_told = |key: &str, id: &String| self.leases(engine, key).iter().any(|held| held.by == *id);
+        let party = self.parties.iter().find(|party| request.sendings[0].starts_with(party.wants.owner))?;
+        let mut legs = party.wants.legs.iter().zip(&request.sendings);
+        if let Some((leg, _)) = legs.clone().find(|(leg, id)| is_told(leg.key, id) != is_granted) {
+            return violation(WHOLE, format!("is granted: {is_granted}, but not so {}", leg.key));
+        }
+        let (leg, _) = legs.find(|(leg, _)| is_granted && before.waiters(engine, leg.key) > 0)?;
+        violation(ORDER, format!("{} is granted while others wait for it", leg.key))
+    }
+
+    fn check_renewal(
+        &self,
+        engine: &Engine,
+        before: &Bundles,
+        request: &Request,
+        is_renewed: bool,
+    ) -> Option<Violation> {
+        let ttl_ms = request.args[3].parse::<i64>().expect("a ttl");
+        let legs = request.args[..request.args.len() - 1].chunks(6);
+        let ends = |world: &Bundles, leg: &[String]| {
+            let leases = world.leases(engine, &leg[0]);
+            leases.iter().find(|held| held.token.to_string() == leg[1]).map(|held| held.until_ms)
+        };
+        let is_right = |leg: &&[String]| {
+            let (was, is) = (ends(before, leg), ends(self, leg));
+            if is_renewed { is >= Some(self.now_ms + ttl_ms) } else { is == was }
+        };
+        let wrong = legs.clone().find(|leg| !is_right(leg))?;
+        violation(WHOLE, format!("is renewed: {is_renewed}, but not so {}", wrong[0]))
+    }
+
+    /// Tokens rise.
+    pub(super) fn note_tokens(&mut self, engine: &Engine) {
+        for key in self.keys() {
+            for held in self.leases(engine, key) {
+                let highest = self.highest.get(key).copied();
+                let is_old = highest.is_some_and(|highest| held.token < highest);
+                if is_old && !self.seen.contains(&held.token) && self.broken.is_none() {
+                    self.broken = violation(TOKENS, format!("{} of {key} came after {highest:?}", held.token));
+                }
+                self.seen.insert(held.token);
+                self.highest.insert(key, highest.map_or(held.token, |highest| highest.max(held.token)));
+            }
+        }
+    }
+}
