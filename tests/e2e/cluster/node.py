@@ -5,8 +5,8 @@ removes them. Images are brought in with `load`, since nothing is pulled; pods h
 """
 
 import json
-import os
 import pathlib
+import shlex
 import shutil
 import string
 import subprocess
@@ -69,8 +69,8 @@ class Node:
         # Any user of a pod may write there: nothing gives the volume to its group.
         (self.directory / "volume").chmod(0o777)
         (self.directory / "resolv.conf").write_text("")
-        self._write_command("kubectl", *self.reach, *self._kubectl(), '"$@"')
-        self._write_command("kustomize", PROGRAMS / "kubernetes", "kustomize", '"$@"')
+        self._write_command("kubectl", *self.reach, *self._kubectl())
+        self._write_command("kustomize", PROGRAMS / "kubernetes", "kustomize")
         self._write_command("load", *self.enter, *self._ctr("images", "import", "-"))
         for file in CONFIGURATION.rglob("*"):
             if file.is_file():
@@ -86,7 +86,7 @@ class Node:
     def _write_command(self, name, *command):
         """A command for people, in the node's directory."""
         file = self.directory / name
-        file.write_text(f"#!/bin/sh\nexec {' '.join(map(str, command))}\n")
+        file.write_text(f'#!/bin/sh\nexec {shlex.join(map(str, command))} "$@"\n')
         file.chmod(0o755)
 
     def _start_all(self):

@@ -6,6 +6,7 @@ import yaml
 
 from cluster import shared
 from cluster.images import BUSYBOX
+from cluster.workloads import KINDS, workload
 from manifests import kustomization, render
 
 NAMESPACE = "restricted"
@@ -17,29 +18,9 @@ configMapGenerator:
   - name: lockside
     literals: ["LOCKSIDE_REDIS_URL=redis://redis:6379"]
 """
-POD = {
-    "metadata": {"labels": {"app": "app"}},
-    "spec": {
-        "restartPolicy": "Never",
-        "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
-        "containers": [
-            {
-                "name": "app",
-                "image": BUSYBOX,
-                "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-            }
-        ],
-    },
-}
-KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
-
-
-def workload(kind):
-    """A workload that is admitted without lockside, with the label of the component."""
-    spec = {"jobTemplate": {"spec": {"template": POD}}} if kind == "CronJob" else {"template": POD}
-    metadata = {"name": "app", "labels": {"lockside": "sidecar"}}
-    version = "batch/v1" if kind.endswith("Job") else "apps/v1"
-    return yaml.safe_dump({"apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec})
+# What the standard asks of an app.
+POD = {"securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}}
+OWN = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
 
 
 class Restricted(unittest.TestCase):
@@ -58,7 +39,8 @@ class Restricted(unittest.TestCase):
 
     def test_pods_of_every_kind_of_workload_are_admitted_with_the_sidecar(self):
         for kind in KINDS:
-            with self.subTest(kind=kind), kustomization(COMPONENT, app=workload(kind)) as directory:
+            app = workload(kind, "true", pod=POD, own=OWN)
+            with self.subTest(kind=kind), kustomization(COMPONENT, app=app) as directory:
                 (made,) = [document for document in render(directory) if document["kind"] == kind]
                 spec = made["spec"]
                 template = spec.get("jobTemplate", {"spec": spec})["spec"]["template"]

@@ -4,29 +4,10 @@ import json
 import unittest
 
 from cluster.apps import SETTINGS, Apps, containers
-from cluster.images import BUSYBOX
 from cluster.logs import Logs
+from cluster.workloads import workload
 from patience import eventually
 
-WORKLOAD = """
-apiVersion: {version}
-kind: {kind}
-metadata: {{name: app, labels: {{lockside: sidecar}}}}
-spec:
-"""
-DEPLOYMENT = WORKLOAD.format(version="apps/v1", kind="Deployment") + """
-  selector: {matchLabels: {app: app}}
-  template:
-"""
-JOB = WORKLOAD.format(version="batch/v1", kind="Job") + """
-  template:
-"""
-CRON_JOB = WORKLOAD.format(version="batch/v1", kind="CronJob") + """
-  schedule: "* * * * *"
-  jobTemplate:
-    spec:
-      template:
-"""
 ACQUIRE = "wget -q -O - --post-data '{\"ttlMs\":60000}' http://127.0.0.1:7420/v1/locks"
 
 MIGRATED = f"echo start; {ACQUIRE}/migration && echo; sleep 0.2"
@@ -52,48 +33,24 @@ done
 """
 # The first time it eats more than its limit while it holds the lock.
 HUNGRY = """
-rm -f /tmp/lines
-wget -q -O /tmp/lines --post-data '{"ttlMs":60000,"waitMs":60000}' http://127.0.0.1:7420/v1/locks/hungry/hold &
-until grep -s acquired /tmp/lines; do sleep 0.1; done
+rm -f /data/lines
+wget -q -O /data/lines --post-data '{"ttlMs":60000,"waitMs":60000}' http://127.0.0.1:7420/v1/locks/hungry/hold &
+until grep -s acquired /data/lines; do sleep 0.1; done
 [ -e /data/ate ] || { touch /data/ate; exec tail /dev/zero; }
 wait
 """
 
 
-def pod(app, migrate=None, more="", indent=4):
-    """The template of a pod with a script as its app, and one as its init container."""
-
-    def container(name, script):
-        lines = "".join(f"\n          {line}" for line in script.strip().splitlines())
-        return f"""
-    - name: {name}
-      image: "{BUSYBOX}"
-      command: [sh, -c]
-      args:
-        - |{lines}
-      volumeMounts: [{{name: data, mountPath: /data}}, {{name: tmp, mountPath: /tmp}}]
-      resources: {{limits: {{memory: 32Mi}}}}"""
-
-    text = f"""metadata: {{labels: {{app: app}}}}
-spec:
-  terminationGracePeriodSeconds: 10{more}
-  volumes: [{{name: data, emptyDir: {{}}}}, {{name: tmp, emptyDir: {{medium: Memory, sizeLimit: 1Mi}}}}]
-  containers:{container("app", app)}
-"""
-    if migrate:
-        text += f"  initContainers:{container('migrate', migrate)}\n"
-    return "".join(" " * indent + line + "\n" for line in text.splitlines())
-
-
 class Sidecar(Apps):
     def test_it_starts_before_init_containers_and_the_app_and_ends_after_the_app(self):
         logs = Logs(self.node, self.namespace, "app-")
-        self.run_app(DEPLOYMENT + pod(ENDING, migrate=MIGRATED))
+        self.run_app(workload("Deployment", ENDING, migrate=MIGRATED))
         self.kubectl("rollout", "status", "deployment/app", "--timeout=60s", seconds=70)
         self.kubectl("delete", "deployment", "app", "--timeout=60s", seconds=70)
         eventually("the pod has ended", 60, lambda: not self.pods("app=app"))
         lockside, migrate, app = (logs.lines(name) for name in ("lockside", "migrate", "app"))
         self.assertLess(lockside[0].when, migrate[0].when, "it is there for init containers")
+        print(f"the sidecar delays its pod's start by {migrate[0].when - lockside[0].when:.1f} s", flush=True)
         self.assertIn("token", migrate[1].text)
         self.assertLess(migrate[-1].when, app[0].when)
         self.assertIn("token", app[1].text, "it still serves the app that is being stopped")
@@ -101,14 +58,14 @@ class Sidecar(Apps):
         self.assertLess(app[-1].when, lockside[-1].when, "it ends last")
 
     def test_a_job_completes(self):
-        self.run_app(JOB + pod(ONE_LOCK, more="\n  restartPolicy: Never"))
+        self.run_app(workload("Job", ONE_LOCK))
         self.kubectl("wait", "--for=condition=complete", "job/app", "--timeout=60s", seconds=70)
         ended = containers(self.pod("app=app"))
         self.assertEqual(ended["lockside"]["state"]["terminated"]["exitCode"], 0)
         self.assertIn("done", self.kubectl("logs", "job/app", "--container=app"))
 
     def test_a_cron_job_completes(self):
-        self.run_app(CRON_JOB + pod(ONE_LOCK, more="\n  restartPolicy: Never", indent=8))
+        self.run_app(workload("CronJob", ONE_LOCK))
         jobs = ["jobs", "--namespace", self.namespace]
         (job,) = eventually("the next minute's job", 70, lambda: self.node.get(*jobs)["items"])
         name = job["metadata"]["name"]
@@ -118,13 +75,12 @@ class Sidecar(Apps):
     def test_without_redis_the_app_starts_and_is_ready_but_where_readiness_was_asked_for(self):
         logs = Logs(self.node, self.namespace, "app-")
         settings = SETTINGS.replace("redis://redis:6379", "redis://127.0.0.1:1")
-        self.run_app(DEPLOYMENT + pod(ASKING), settings)
+        self.run_app(workload("Deployment", ASKING), settings)
         self.kubectl("rollout", "status", "deployment/app", "--timeout=60s", seconds=70)
         eventually("its app is told", 30, lambda: any(" 503 " in line.text for line in logs.lines("app")))
         self.kubectl("delete", "deployment", "app", "--timeout=60s", seconds=70)
         eventually("the pod has ended", 60, lambda: not self.pods("app=app"))
-        asking = DEPLOYMENT.replace("lockside: sidecar", 'lockside: sidecar, lockside/readiness: "true"')
-        self.run_app(asking + pod(ASKING), settings)
+        self.run_app(workload("Deployment", ASKING, labels={"lockside/readiness": "true"}), settings)
         eventually("its app runs", 60, lambda: "running" in containers(self.pod("app=app"))["app"]["state"])
         # Three probes may have failed by then.
         self.assertFalse(self.becomes_available(seconds=6))
@@ -133,7 +89,7 @@ class Sidecar(Apps):
 
     def test_it_survives_an_app_that_reaches_its_memory_limit_and_frees_its_lock(self):
         logs = Logs(self.node, self.namespace, "app-")
-        self.run_app(DEPLOYMENT + pod(HUNGRY))
+        self.run_app(workload("Deployment", HUNGRY))
         acquired = eventually("it has the lock again", 90, lambda: len(logs.lines("app")) >= 2 and logs.lines("app"))
         self.assertNotEqual(*(json.loads(line.text)["token"] for line in acquired))
         # The kubelet reports it a moment later.
