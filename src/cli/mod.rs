@@ -129,7 +129,7 @@ enum Command {
     #[command(after_help = inject::HELP)]
     Inject(inject::InjectFlags),
     /// Put the sidecar into labelled pods of a cluster, as an admission webhook
-    #[command(after_help = webhook::HELP)]
+    #[command(after_help = webhook::HELP, override_usage = webhook::USAGE)]
     Webhook(webhook::WebhookFlags),
     /// Copy this binary into a directory, for `exec` in the containers of an app
     #[command(after_help = install::HELP)]

@@ -50,6 +50,9 @@ enum LogFormat {
     Json,
 }
 
+/// On one line of a terminal.
+pub const USAGE: &str = "lockside webhook --listen ADDRESS --tls-cert-file FILE --tls-key-file FILE";
+
 pub const HELP: &str = "\
 Answers POST /mutate, admission reviews of admission.k8s.io/v1, with what `lockside inject` would change, and GET \
 /healthz. A pod with an invalid label or annotation is refused. SIGTERM answers what has begun and exits 0. deploy/helm \

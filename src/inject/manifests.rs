@@ -15,8 +15,8 @@ impl Injector {
     pub fn manifests(&self, text: &str) -> Result<Injected, Vec<String>> {
         let documents = yaml::read(text).map_err(|fault| vec![format!("no YAML: {fault}")])?;
         let (mut out, mut copied, mut report) = (String::with_capacity(text.len()), 0, Report::default());
-        for (at, document) in documents.into_iter().enumerate() {
-            let Some(root) = document.root.filter(Node::is_map) else { continue };
+        for (at, document) in documents.iter().enumerate() {
+            let Some(root) = document.root.as_ref().filter(|root| root.is_map()) else { continue };
             let mut changed = root.clone();
             let said = self.inject(&mut changed);
             let place = |line: String| format!("document {}: {line}", at + 1);
@@ -27,7 +27,13 @@ impl Injector {
             });
             if is_sound && changed.to_json() != root.to_json() {
                 out.push_str(&text[copied..document.range.start]);
-                copied = write(&mut out, &changed, text, document.range.end);
+                copied = match yaml::splice(text, document, &changed) {
+                    Some((made, end)) => {
+                        out.push_str(&made);
+                        end
+                    }
+                    None => write(&mut out, &changed, text, document.range.end),
+                };
             }
         }
         out.push_str(&text[copied..]);
@@ -36,7 +42,7 @@ impl Injector {
     }
 }
 
-/// Writes a document in the place of the one that ends at `end`; returns where the text goes on.
+/// Writes a document from scratch in the place of the one that ends at `end`; returns where the text goes on.
 fn write(out: &mut String, root: &Node, text: &str, end: usize) -> usize {
     // Behind a `---` of the same line.
     if !out.is_empty() && !out.ends_with(['\n', '\u{feff}']) {

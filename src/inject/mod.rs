@@ -4,6 +4,9 @@
 mod admission;
 mod annotations;
 mod cli;
+#[cfg(any(test, fuzzing))]
+#[path = "../fuzz/inject.rs"]
+pub mod fuzz;
 mod manifests;
 mod patch;
 mod pod;

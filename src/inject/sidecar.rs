@@ -1,12 +1,18 @@
 //! The containers and the volumes that a pod gets, made of `container.yaml`.
 
+use std::sync::LazyLock;
+
 use super::annotations::Wanted;
 use super::quantity::billionths;
 use super::{Injector, SIDECAR};
 use crate::yaml::{self, Node};
 
 /// What the kustomize component adds to a workload.
-const COMPONENT: &str = include_str!("../../deploy/kubernetes/sidecar/container.yaml");
+static COMPONENT: LazyLock<Node> = LazyLock::new(|| {
+    let text = include_str!("../../deploy/kubernetes/sidecar/container.yaml");
+    let documents = yaml::read(text).expect("the component is YAML");
+    documents.into_iter().find_map(|document| document.root).expect("the component is not empty")
+});
 
 /// Name of the port of `/metrics`, `/healthz` and `/readyz`.
 const OPS: &str = "lockside-ops";
@@ -22,13 +28,10 @@ pub struct Sidecar {
 impl Sidecar {
     /// Error: what is wrong with the resources together.
     pub fn of(injector: &Injector, wanted: &Wanted) -> Result<Sidecar, Vec<String>> {
-        let component = yaml::read(COMPONENT).expect("the component is YAML");
-        let component =
-            component.into_iter().next().and_then(|document| document.root).expect("the component is not empty");
-        let spec = component.within(&["spec", "template", "spec"]).expect("it patches a template");
+        let spec = COMPONENT.within(&["spec", "template", "spec"]).expect("it patches a template");
         let mut container = spec.at("initContainers").expect("it has a sidecar").items()[0].clone();
         let mut volumes = spec.at("volumes").expect("it has volumes").items().to_vec();
-        let label = component.within(&["spec", "template", "metadata", "labels", SIDECAR]).and_then(Node::as_str);
+        let label = COMPONENT.within(&["spec", "template", "metadata", "labels", SIDECAR]).and_then(Node::as_str);
         let label = (SIDECAR.to_owned(), label.expect("it labels its pods").to_owned());
         if let Some(image) = wanted.image.as_ref().or(injector.image.as_ref()) {
             container.set("image", Node::string(image));

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use serde_json::Value;
+
 use super::json::plain;
 use super::{Node, Quoting, Scalar, Style};
 
@@ -18,6 +20,13 @@ impl Node {
         }
         out.trim_start_matches('\n').to_owned()
     }
+}
+
+/// The text of a value on one line, as a part of a document with lines.
+pub fn in_brackets(node: &Node) -> String {
+    let mut out = String::new();
+    flow(&mut out, node, Brackets::Yaml);
+    out
 }
 
 /// What a text in brackets is to be.
@@ -53,10 +62,10 @@ fn block(out: &mut String, node: &Node, column: usize) {
             for (at, item) in items.iter().enumerate() {
                 begin_line(out, column, at == 0);
                 out.push('-');
-                if !(matches!(item, Node::Scalar(scalar) if scalar.is_nothing())) {
+                if !matches!(item, Node::Scalar(scalar) if scalar.is_nothing()) {
                     out.push(' ');
+                    block(out, item, column + 2);
                 }
-                block(out, item, column + 2);
             }
         }
         Node::Scalar(scalar) if scalar.quoting == Quoting::Lines => lines(out, scalar, column),
@@ -134,7 +143,10 @@ fn flow(out: &mut String, node: &Node, brackets: Brackets) {
             out.push('{');
             for (at, (key, value)) in entries.iter().enumerate() {
                 out.push_str(if at == 0 { "" } else { ", " });
-                flow(out, key, brackets);
+                match key {
+                    Node::Scalar(key) if brackets == Brackets::Json => double_quoted(out, &key.text),
+                    key => flow(out, key, brackets),
+                }
                 out.push_str(": ");
                 flow(out, value, brackets);
             }
@@ -145,8 +157,13 @@ fn flow(out: &mut String, node: &Node, brackets: Brackets) {
 
 fn one_line(out: &mut String, scalar: &Scalar, brackets: Brackets) {
     let text = &scalar.text;
-    if brackets == Brackets::Json && scalar.is_string() {
-        return double_quoted(out, text);
+    if brackets == Brackets::Json {
+        return match scalar.to_json() {
+            Value::String(text) => double_quoted(out, &text),
+            // A number of JSON keeps its text; `0444` is none.
+            _ if serde_json::from_str::<Value>(text).is_ok() => out.push_str(text),
+            other => out.push_str(&other.to_string()),
+        };
     }
     tag(out, scalar);
     match scalar.quoting {

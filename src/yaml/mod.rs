@@ -4,10 +4,13 @@
 mod emit;
 mod json;
 mod read;
+mod splice;
 
 use std::ops::Range;
 
 pub use read::read;
+use splice::Outline;
+pub use splice::splice;
 
 /// A document of a stream.
 #[derive(Debug)]
@@ -16,6 +19,7 @@ pub struct Document {
     pub root: Option<Node>,
     /// Where the root stands in the text: from the beginning of its first line to the end of its last one.
     pub range: Range<usize>,
+    outline: Outline,
 }
 
 #[derive(Clone, Debug)]
@@ -154,6 +158,10 @@ impl Node {
 
     pub fn is_list(&self) -> bool {
         matches!(self, Node::List(..))
+    }
+
+    fn is_in_brackets(&self) -> bool {
+        matches!(self, Node::List(_, Style::Flow) | Node::Map(_, Style::Flow))
     }
 
     pub fn is_null(&self) -> bool {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, StructureStyle};
 
-use super::{Document, Node, Quoting, Scalar, Style};
+use super::{Document, Node, Outline, Quoting, Scalar, Style};
 
 /// Most nodes that the aliases of a stream may repeat, so that a few of them cannot become millions.
 const MOST_REPEATED: usize = 1_000_000;
@@ -48,7 +48,7 @@ fn bytes(span: &Span) -> std::ops::Range<usize> {
 /// A document that is being read.
 #[derive(Default)]
 struct Building {
-    root: Option<Node>,
+    root: Option<(Node, Outline)>,
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     repeated: usize,
@@ -61,6 +61,7 @@ struct Building {
 /// A collection whose end has not come.
 struct Open {
     node: Node,
+    outline: Outline,
     anchor: usize,
     /// The key that waits for its value.
     key: Option<Node>,
@@ -69,6 +70,7 @@ struct Open {
 impl Building {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), String> {
         let range = bytes(span);
+        let outline = Outline { begin: range.start, end: range.end, children: Vec::new() };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.stands_at(&range);
@@ -76,21 +78,24 @@ impl Building {
                 let text =
                     if range.is_empty() && style == ScalarStyle::Plain { String::new() } else { text.into_owned() };
                 let tag = tag.map(|tag| tag.original());
-                self.complete(Node::Scalar(Scalar { text, quoting: quoting(style), tag }), anchor);
+                self.complete(Node::Scalar(Scalar { text, quoting: quoting(style), tag }), outline, anchor);
             }
             Event::SequenceStart(style, anchor, _) => {
                 self.stands_at(&range);
-                self.open.push(Open { node: Node::List(Vec::new(), of(style)), anchor, key: None });
+                self.open.push(Open { node: Node::List(Vec::new(), of(style)), outline, anchor, key: None });
             }
             Event::MappingStart(style, anchor, _) => {
                 self.stands_at(&range);
-                self.open.push(Open { node: Node::Map(Vec::new(), of(style)), anchor, key: None });
+                self.open.push(Open { node: Node::Map(Vec::new(), of(style)), outline, anchor, key: None });
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.stands_at(&range);
-                let Open { mut node, anchor, .. } = self.open.pop().ok_or("an end without a beginning")?;
+                let Open { mut node, mut outline, anchor, .. } = self.open.pop().ok_or("an end without a beginning")?;
+                if !range.is_empty() {
+                    outline.end = range.end;
+                }
                 merge(&mut node);
-                self.complete(node, anchor);
+                self.complete(node, outline, anchor);
             }
             Event::Alias(anchor) => {
                 self.stands_at(&range);
@@ -99,7 +104,7 @@ impl Building {
                 if self.repeated > MOST_REPEATED {
                     return Err(format!("the aliases repeat more than {MOST_REPEATED} nodes"));
                 }
-                self.complete(node, 0);
+                self.complete(node, outline, 0);
             }
             _ => {}
         }
@@ -113,18 +118,23 @@ impl Building {
         }
     }
 
-    fn complete(&mut self, node: Node, anchor: usize) {
+    fn complete(&mut self, node: Node, outline: Outline, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
-        match self.open.last_mut() {
-            None => self.root = Some(node),
-            Some(Open { node: Node::List(items, _), .. }) => items.push(node),
-            Some(Open { node: Node::Map(entries, _), key, .. }) => match key.take() {
+        let Some(parent) = self.open.last_mut() else {
+            self.root = Some((node, outline));
+            return;
+        };
+        parent.outline.end = parent.outline.end.max(outline.end);
+        parent.outline.children.push(outline);
+        match parent {
+            Open { node: Node::List(items, _), .. } => items.push(node),
+            Open { node: Node::Map(entries, _), key, .. } => match key.take() {
                 None => *key = Some(node),
                 Some(name) => entries.push((name, node)),
             },
-            Some(Open { node: Node::Scalar(_), .. }) => {}
+            Open { node: Node::Scalar(_), .. } => {}
         }
     }
 
@@ -143,8 +153,9 @@ impl Building {
         }
         let line = text[..begin].rfind('\n').map_or(0, |newline| newline + 1);
         let is_indented = text[line..begin].chars().all(|c| c == ' ');
-        let root = self.root.filter(|root| !root.is_null());
-        Document { root, range: if is_indented { line } else { begin }..end }
+        let (root, outline) = self.root.unzip();
+        let range = if is_indented { line } else { begin }..end;
+        Document { root: root.filter(|root| !root.is_null()), range, outline: outline.unwrap_or_default() }
     }
 }
 

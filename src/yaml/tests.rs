@@ -57,13 +57,16 @@ fn what_is_written_is_read_as_the_same_and_written_the_same() {
         "\"quoted key\": 1\n'0': 2\n",
         "a: !!str 5\nb: !custom x\n",
         "- |\n  text\n-\n  |\n  other\n",
-        "plain\n",
+        "plain text\n",
         "[1, {\"a\": \"b\"}]\n",
+        "{a: 0444, b: yes, c: 1.50, d: , e: 'f', 1: 2}\n",
     ] {
         let (first, value) = (one(text), one(text).to_json());
         let written = first.to_yaml();
         assert_eq!(one(&written).to_json(), value, "{text}\n{written}");
         assert_eq!(one(&written).to_yaml(), written, "{text}");
+        let is_bracketed = text.starts_with(['{', '[']);
+        assert_eq!(serde_json::from_str::<Value>(&written).is_ok(), is_bracketed, "{written}");
     }
 }
 

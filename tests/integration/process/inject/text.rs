@@ -46,6 +46,33 @@ async fn around_an_injected_document_every_byte_stays() {
     assert_eq!(written(&out).await, out, "a second time changes nothing");
 }
 
+/// Whether all lines of the one text are among those of the other, in their order.
+fn assert_keeps_its_lines(before: &str, after: &str) {
+    let mut lines = after.lines();
+    for line in before.lines() {
+        assert!(lines.any(|other| other == line), "`{line}` of\n{before}\nin\n{after}");
+    }
+}
+
+#[tokio::test]
+async fn comments_and_layout_within_an_injected_document_stay() {
+    let text = "# first\nkind: CronJob\nspec:\n  schedule:   '* * * * *' # often\n  jobTemplate:\n    spec:\n      template:\n        \
+                metadata:\n          labels:\n            # asks for it\n            lockside/inject: \"true\"   # yes\n          \
+                annotations: # none\n            lockside/cli: \"true\"\n        spec:\n          # two of them\n          \
+                initContainers:\n            # before\n            -   name: migrate # m\n                image: busybox\n          \
+                containers:\n          - # the app\n            name: app\n            command: [a,  b]   # c\n            \
+                args:\n            - |\n              text\n\n          volumes: # all\n          - name: tmp\n            \
+                emptyDir: {}\n\n          # last\n  suspend: no\n# end";
+    let out = written(text).await;
+    assert_keeps_its_lines(text, &out);
+    let position = |part: &str| out.find(part).unwrap_or_else(|| panic!("{part} in {out}"));
+    assert!(
+        position("# before") < position("- name: lockside\n")
+            && position("- name: lockside-install") < position("-   name: migrate")
+    );
+    assert_eq!(written(&out).await, out, "a second time changes nothing");
+}
+
 #[tokio::test]
 async fn lines_end_as_those_of_the_input_do() {
     let out = written(&POD.replace('\n', "\r\n")).await;
@@ -74,17 +101,27 @@ async fn a_document_in_one_line_or_behind_its_dashes_is_injected_too() {
 }
 
 #[tokio::test]
-async fn aliases_and_merge_keys_are_resolved_where_a_document_changes() {
-    let text = "x: &labels {lockside/inject: \"true\"}\nkind: Pod\nmetadata:\n  name: web\n  labels:\n    <<: *labels\n    \
-                app: web\nspec:\n  containers:\n  - name: app\n";
-    let out = written(text).await;
-    assert!(out.contains("  labels:\n    lockside/inject: \"true\"\n    app: web\n    lockside: sidecar\n"), "{out}");
+async fn labels_that_are_merged_count_and_what_cannot_be_changed_in_place_is_written_from_scratch() {
+    let text = |labels: &str| {
+        format!(
+            "x: &labels {{lockside/inject: \"true\"{labels}}}\nkind: Pod # the pod\nmetadata:\n  name: web\n  labels:\n    \
+             <<: *labels\n    app: web\nspec:\n  containers:\n  - name: app\n"
+        )
+    };
+    let one = written(&text("")).await;
+    assert!(one.contains("  labels:\n    <<: *labels\n    app: web\n    lockside: sidecar\n"), "{one}");
+    let two = written(&text(", team: red")).await;
+    let labels = "    lockside/inject: \"true\"\n    team: red\n    app: web\n    lockside: sidecar\n";
+    assert!(two.contains(&format!("  labels:\n{labels}")) && !two.contains("# the pod"), "{two}");
+    for out in [one, two] {
+        assert_eq!(written(&out).await, out);
+    }
 }
 
 #[tokio::test]
 async fn what_is_no_yaml_is_refused_by_its_document_and_nothing_is_written() {
     for (text, said) in [
-        ("kind: ConfigMap\n---\na: [1\n", "no YAML: document 2, line 2: "),
+        ("kind: ConfigMap\n---\na: [1\n", "no YAML: document 2, line 3: "),
         ("a: b\n\tc: d\n", "no YAML: document 1, line "),
         ("a: *x\n", "no YAML: document 1, line 1: "),
         ("a: {b: c\n---\nd: e\n", "no YAML: document 1, line "),
