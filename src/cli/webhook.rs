@@ -51,7 +51,7 @@ enum LogFormat {
 }
 
 /// On one line of a terminal.
-pub const USAGE: &str = "lockside webhook --listen ADDRESS --tls-cert-file FILE --tls-key-file FILE";
+pub const USAGE: &str = "lockside webhook --listen ADDRESS --tls-cert-file F --tls-key-file F";
 
 pub const HELP: &str = "\
 Answers POST /mutate, admission reviews of admission.k8s.io/v1, with what `lockside inject` would change, and GET \
@@ -113,7 +113,9 @@ fn settings(flags: &WebhookFlags) -> Result<(Injector, ListenerTls, Vec<String>)
 
 async fn serve(listen: SocketAddr, injector: Injector, tls: ListenerTls) -> Result<(), String> {
     let address = Address::Tls(listen);
-    let failed = |error: std::io::Error| format!("cannot listen on `{listen}`: {error}");
+    let failed = |error: std::io::Error| {
+        format!("cannot listen on `{listen}`: {error}; free it, or choose another address with --listen")
+    };
     // Of a unix socket, which this is none.
     let access = SocketAccess { mode: 0o600, group: None };
     let mut bound = server::bind(&address, &[], access, 1).map_err(failed)?;
