@@ -25,6 +25,8 @@ pub mod cli;
 pub mod app;
 pub mod config;
 
+pub mod inject;
+
 pub mod api;
 pub mod ops;
 
@@ -56,6 +58,7 @@ mod request;
 pub mod secret;
 mod timer;
 mod tls;
+mod yaml;
 
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;

@@ -9,6 +9,8 @@ mod elect;
 mod exec;
 mod failure;
 mod health;
+mod inject;
+mod install;
 mod ls;
 mod man;
 mod parse;
@@ -21,6 +23,7 @@ mod sidecar_flags;
 mod version;
 mod view;
 mod watch;
+mod webhook;
 
 use std::process::ExitCode;
 
@@ -122,6 +125,15 @@ enum Command {
     /// Print the ACL user that a namespace needs in Redis
     #[command(after_help = acl::HELP)]
     Acl(acl::AclFlags),
+    /// Put the sidecar into Kubernetes manifests: YAML in, YAML out
+    #[command(after_help = inject::HELP)]
+    Inject(inject::InjectFlags),
+    /// Put the sidecar into labelled pods of a cluster, as an admission webhook
+    #[command(after_help = webhook::HELP, override_usage = webhook::USAGE)]
+    Webhook(webhook::WebhookFlags),
+    /// Copy this binary into a directory, for `exec` in the containers of an app
+    #[command(after_help = install::HELP)]
+    Install(install::InstallFlags),
     /// Show the version and commit of this binary, and the version of the sidecar
     #[command(after_help = version::HELP)]
     Version(version::VersionFlags),
@@ -163,6 +175,9 @@ pub fn main() -> ExitCode {
         Command::Elect(flags) => elect::run(&flags),
         Command::Policy(flags) => policy::run(&flags),
         Command::Acl(flags) => acl::run(&flags),
+        Command::Inject(flags) => inject::run(&flags),
+        Command::Webhook(flags) => webhook::run(&flags),
+        Command::Install(flags) => install::run(&flags),
         Command::Version(flags) => version::run(&flags),
         Command::Completions(flags) => completions::run(&flags),
         Command::Man(flags) => man::run(&flags),

@@ -98,14 +98,14 @@ fn all(addresses: &[Address]) -> String {
     addresses.iter().map(Address::to_string).collect::<Vec<_>>().join(",")
 }
 
-struct Signals {
+pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hang_up: Signal,
 }
 
 impl Signals {
-    fn listen() -> io::Result<Signals> {
+    pub fn listen() -> io::Result<Signals> {
         // By default they end a process. One that is listened for does not, even when the listener has gone.
         for ignored in [SignalKind::user_defined1(), SignalKind::user_defined2()] {
             drop(signal(ignored)?);
@@ -118,7 +118,8 @@ impl Signals {
     }
 }
 
-async fn heed_signals(mut signals: Signals, hang_up: HangUp, stop: watch::Sender<bool>, look: watch::Sender<()>) {
+/// Begins the drain at the first signal that ends, and ends the process at the second.
+pub async fn heed_signals(mut signals: Signals, hang_up: HangUp, stop: watch::Sender<bool>, look: watch::Sender<()>) {
     let mut has_begun = false;
     loop {
         let name = tokio::select! {

@@ -4,6 +4,7 @@
 pub use crate::api::fuzz::{admin, dapr, dapr_grpc, leases, native, path, query};
 pub use crate::auth::fuzz::{credentials, key_set};
 pub use crate::config::fuzz::{environment, redis_url};
+pub use crate::inject::fuzz::{manifests, review};
 pub use crate::lock::fuzz::{record, rows};
 pub use crate::policy::fuzz::policy;
 
@@ -25,7 +26,7 @@ mod tests {
     type Property = fn(&[u8]);
 
     /// Each property, by the name of its target.
-    const TABLE: [(&str, Property); 14] = [
+    const TABLE: [(&str, Property); 16] = [
         ("admin", admin),
         ("credentials", credentials),
         ("dapr", dapr),
@@ -33,12 +34,14 @@ mod tests {
         ("environment", environment),
         ("key_set", key_set),
         ("leases", leases),
+        ("manifests", manifests),
         ("native", native),
         ("path", path),
         ("policy", policy),
         ("query", query),
         ("record", record),
         ("redis_url", redis_url),
+        ("review", review),
         ("rows", rows),
     ];
 

@@ -20,7 +20,7 @@ pub(crate) use throttle::{LogThrottle, Reminders, Suppressed};
 use crate::request;
 
 /// Each module of the crate, and the target of its lines.
-const TARGETS: [(&str, &str); 27] = [
+const TARGETS: [(&str, &str); 29] = [
     ("api", "lockside.api"),
     ("app", "lockside.server"),
     ("audit", "lockside.audit"),
@@ -34,6 +34,7 @@ const TARGETS: [(&str, &str); 27] = [
     ("hold", "lockside.api"),
     ("headers", "lockside.api"),
     ("http_client", "lockside.server"),
+    ("inject", "lockside.inject"),
     ("json", "lockside.api"),
     ("lock", "lockside.lock"),
     ("log", "lockside.server"),
@@ -48,6 +49,7 @@ const TARGETS: [(&str, &str); 27] = [
     ("server", "lockside.server"),
     ("timer", "lockside.server"),
     ("tls", "lockside.server"),
+    ("yaml", "lockside.inject"),
 ];
 
 #[derive(Clone, Copy, Debug)]

@@ -15,6 +15,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
+use rustix::fs::{StatVfsMountFlags, statvfs};
+
 /// Longest content of a file, bytes: the CA certificates that a system trusts are 220 KB.
 const LONGEST: usize = 1024 * 1024;
 /// Bits of a file's mode.
@@ -171,7 +173,8 @@ impl<T> Unwise<T> {
     }
 
     fn of_the_mode(&self, flag: &str, path: &Path, mode: Option<u32>) -> Option<String> {
-        mode.filter(|mode| mode & self.mode != 0).map(|mode| {
+        let unwise = mode.filter(|mode| mode & self.mode != 0 && !is_on_read_only_mount(path));
+        unwise.map(|mode| {
             let may = if mode & WRITABLE_BY_OTHERS != 0 { "change" } else { "read" };
             format!(
                 "every user of this machine may {may} `{}` of {flag} (mode {mode:04o}); 0600 or 0440 is enough, in a \
@@ -202,6 +205,12 @@ impl<T> std::fmt::Debug for Reloaded<T> {
 /// The mode of a file, or of what a link leads to.
 fn mode_of(path: &Path) -> Option<u32> {
     path.metadata().ok().filter(std::fs::Metadata::is_file).map(|metadata| metadata.mode() & 0o7777)
+}
+
+/// Whether a file is on a mount such as that of a Secret, which only its own container has: there the mode is often 0444,
+/// so that the user of the container can read it.
+fn is_on_read_only_mount(path: &Path) -> bool {
+    statvfs(path).is_ok_and(|found| found.f_flag.contains(StatVfsMountFlags::RDONLY))
 }
 
 /// What a file holds, once it was one.

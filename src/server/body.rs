@@ -39,15 +39,20 @@ pub async fn read(request: hyper::Request<Incoming>) -> Result<Bytes, BodyError>
 
 /// Reads a body whole, for a caller who keeps the headers before it.
 pub async fn read_behind(headers: &HeaderMap, body: Incoming) -> Result<Bytes, BodyError> {
+    read_up_to(headers, body, MAX_BODY_BYTES).await
+}
+
+/// Reads a body whole, for a handler with a limit of its own.
+pub async fn read_up_to(headers: &HeaderMap, body: Incoming, longest: usize) -> Result<Bytes, BodyError> {
     let is_plain = |coding: &HeaderValue| coding.as_bytes().eq_ignore_ascii_case(b"identity");
     if !values(headers, CONTENT_ENCODING).all(is_plain) {
         return Err(BodyError::Encoded);
     }
     let announced = headers.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > MAX_BODY_BYTES as u64) {
+    if announced.is_some_and(|length| length > longest as u64) {
         return Err(BodyError::TooLarge);
     }
-    let mut body = pin!(Limited::new(body, MAX_BODY_BYTES).collect());
+    let mut body = pin!(Limited::new(body, longest).collect());
     // Most bodies come together with their head, and need no timer.
     let collected = match body.as_mut().now_or_never() {
         Some(collected) => Ok(collected),

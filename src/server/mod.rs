@@ -27,7 +27,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::Instant;
 
 pub use address::{Address, SocketAccess};
-pub use body::{Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body, read_behind as read_body_behind};
+pub use body::{
+    Body, BodyError, Broken, MAX_BODY_BYTES, read as read_body, read_behind as read_body_behind,
+    read_up_to as read_body_up_to,
+};
 use connection::{Rules, converse};
 pub use fd_limit::{Shares, raise_limit, share};
 pub use head::{Heads, Unfinished};

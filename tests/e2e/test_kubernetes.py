@@ -216,6 +216,29 @@ class Component(unittest.TestCase):
         others, cron_job = (yaml.safe_load(patch.read_text()) for patch in patches)
         self.assertEqual(pod_template(cron_job), pod_template(others), "run `make generate`")
 
+    def test_with_the_command_line_every_container_can_mount_it(self):
+        documents = rendered(
+            """
+            resources: [one.yaml]
+            components: [../../deploy/kubernetes/sidecar, ../../deploy/kubernetes/cli]
+            images:
+              - {name: lockside, newName: registry.example.com/lockside, newTag: 9.9.9}
+            configMapGenerator:
+              - {name: lockside, literals: [LOCKSIDE_ANONYMOUS=lock]}
+            """,
+            one=APP.format(kind="Deployment", name="one", label="lockside: sidecar"),
+        )
+        workload = only(documents, "Deployment")
+        containers = pod_template(workload)["spec"]["initContainers"]
+        self.assertEqual([container["name"] for container in containers], ["lockside-install", "lockside", "migrate"])
+        install, sidecar, _ = containers
+        self.assertEqual(install["image"], sidecar["image"])
+        self.assertEqual(install["securityContext"], sidecar["securityContext"])
+        self.assertEqual(install["args"], ["install", install["volumeMounts"][0]["mountPath"]])
+        self.assertIn("lockside-cli", [volume["name"] for volume in pod_template(workload)["spec"]["volumes"]])
+        for version in VERSIONS:
+            validate(workload, version)
+
     def test_a_change_of_a_setting_rolls_the_pods(self):
         before, after = (
             rendered(

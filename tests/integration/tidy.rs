@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{self, PathBuf};
 
 /// The parts of the program, from the ground up: each may name those before it, and none that comes after.
-const FLOORS: [&[&str]; 17] = [
-    &["drain", "headers", "json", "metrics", "timer"],
+const FLOORS: [&[&str]; 18] = [
+    &["drain", "headers", "json", "metrics", "timer", "yaml"],
     &["request", "secret"],
     &["log"],
     &["audit", "tls"],
@@ -21,6 +21,7 @@ const FLOORS: [&[&str]; 17] = [
     &["readiness"],
     &["api", "ops"],
     &["config"],
+    &["inject"],
     &["app", "cli", "main", "lib"],
 ];
 

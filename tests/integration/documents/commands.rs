@@ -11,11 +11,12 @@ use super::{Document, blocks, documents, read, root};
 use crate::harness::{Scratch, Sidecar, TestRedis, eventually, jwt, lockside, topology, unique};
 
 /// What a block calls that needs more than a sidecar: a cluster, containers, root, a whole build, a generator.
-const ELSEWHERE: [&str; 16] = [
+const ELSEWHERE: [&str; 17] = [
     ".ci/run",
     "cd",
     "docker",
     "go",
+    "helm",
     "install",
     "kubectl",
     "kustomize",

@@ -252,7 +252,11 @@ fn one_version_is_named_everywhere() {
     let pages = documents().into_iter().map(|document| document.path).filter(|path| path != "CHANGELOG.md");
     for path in shipped.chain(pages).collect::<BTreeSet<_>>() {
         let text = read(&path);
-        let named = text.split("lockside:").skip(1).chain(text.split("newTag: ").skip(1));
+        let named = text
+            .split("lockside:")
+            .skip(1)
+            .chain(text.split("newTag: ").skip(1))
+            .chain(text.split("ersion: ").skip(1).filter(|_| path.ends_with("Chart.yaml")));
         for named in named.filter(|rest| rest.starts_with(|c: char| c.is_ascii_digit())) {
             let named: String = named.chars().take_while(|c| c.is_ascii_alphanumeric() || ".-".contains(*c)).collect();
             if named.contains('.') {

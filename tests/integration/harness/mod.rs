@@ -28,8 +28,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+pub use certificates::Authority;
 pub use cluster::Cluster;
-pub use command::{lockside, lockside_with, subcommands};
+pub use command::{Finished, lockside, lockside_fed, lockside_with, subcommands};
 pub use grpc::{Fields, Grpc};
 pub use http::{Answer, Call};
 pub use idle_proxy::IdleProxy;

@@ -1,6 +1,7 @@
 //! What `deploy/` ships for those who watch and run lockside, as far as it needs neither containers nor Kubernetes;
 //! `make e2e` has the rest.
 
+mod helm;
 mod monitoring;
 mod prometheus;
 

@@ -1,0 +1,177 @@
+//! YAML as people and tools write Kubernetes objects in it: a stream of documents, each a tree in its order, whose scalars
+//! keep their text, so that `0444` is not turned into another number. Knows no Kubernetes.
+
+mod emit;
+mod json;
+mod read;
+mod splice;
+
+use std::ops::Range;
+
+pub use read::read;
+use splice::Outline;
+pub use splice::splice;
+
+/// A document of a stream.
+#[derive(Debug)]
+pub struct Document {
+    /// `None` where it is empty.
+    pub root: Option<Node>,
+    /// Where the root stands in the text: from the beginning of its first line to the end of its last one.
+    pub range: Range<usize>,
+    outline: Outline,
+}
+
+#[derive(Clone, Debug)]
+pub enum Node {
+    Scalar(Scalar),
+    List(Vec<Node>, Style),
+    Map(Vec<(Node, Node)>, Style),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// An entry a line.
+    Block,
+    /// In brackets.
+    Flow,
+}
+
+#[derive(Clone, Debug)]
+pub struct Scalar {
+    /// Without its quotes; empty and plain where nothing is written.
+    pub text: String,
+    pub quoting: Quoting,
+    /// As it is written, such as `!!str`.
+    pub tag: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quoting {
+    /// What it is depends on its text.
+    Plain,
+    Single,
+    Double,
+    /// Lines behind a `|`.
+    Lines,
+}
+
+impl Node {
+    pub fn map() -> Node {
+        Node::Map(Vec::new(), Style::Block)
+    }
+
+    pub fn list() -> Node {
+        Node::List(Vec::new(), Style::Block)
+    }
+
+    /// A string, quoted where its text alone would be something else.
+    pub fn string(text: impl Into<String>) -> Node {
+        let text = text.into();
+        let quoting = if emit::may_be_plain(&text) { Quoting::Plain } else { Quoting::Double };
+        Node::Scalar(Scalar { text, quoting, tag: None })
+    }
+
+    pub fn number(number: u32) -> Node {
+        Node::Scalar(Scalar { text: number.to_string(), quoting: Quoting::Plain, tag: None })
+    }
+
+    /// A mapping of strings.
+    pub fn strings<const N: usize>(entries: [(&str, &str); N]) -> Node {
+        let entries = entries.map(|(key, value)| (Node::string(key), Node::string(value)));
+        Node::Map(entries.into(), Style::Block)
+    }
+
+    /// What stands under a key.
+    pub fn at(&self, key: &str) -> Option<&Node> {
+        let Node::Map(entries, _) = self else { return None };
+        entries.iter().find(|(name, _)| name.is_key(key)).map(|(_, value)| value)
+    }
+
+    /// What stands under one key after the other.
+    pub fn within(&self, path: &[&str]) -> Option<&Node> {
+        path.iter().try_fold(self, |node, key| node.at(key))
+    }
+
+    pub fn at_mut(&mut self, key: &str) -> Option<&mut Node> {
+        let Node::Map(entries, _) = self else { return None };
+        entries.iter_mut().find(|(name, _)| name.is_key(key)).map(|(_, value)| value)
+    }
+
+    pub fn within_mut(&mut self, path: &[&str]) -> Option<&mut Node> {
+        path.iter().try_fold(self, |node, key| node.at_mut(key))
+    }
+
+    /// What stands under a key, which has `otherwise` if it has nothing yet. `self` is a mapping.
+    pub fn entry(&mut self, key: &str, otherwise: Node) -> &mut Node {
+        if self.at(key).is_none_or(Node::is_null) {
+            self.set(key, otherwise);
+        }
+        self.at_mut(key).expect("it has just been set")
+    }
+
+    /// Puts a value under a key, at the end where the key is new. Nothing where `self` is no mapping.
+    pub fn set(&mut self, key: &str, value: Node) {
+        match self.at_mut(key) {
+            Some(old) => *old = value,
+            None => {
+                if let Node::Map(entries, _) = self {
+                    entries.push((Node::string(key), value));
+                }
+            }
+        }
+    }
+
+    pub fn remove(&mut self, key: &str) {
+        if let Node::Map(entries, _) = self {
+            entries.retain(|(name, _)| !name.is_key(key));
+        }
+    }
+
+    /// Has a collection written an entry a line.
+    pub fn lay_out(&mut self) {
+        if let Node::List(_, style) | Node::Map(_, style) = self {
+            *style = Style::Block;
+        }
+    }
+
+    /// The entries of a list; none where it is something else.
+    pub fn items(&self) -> &[Node] {
+        if let Node::List(items, _) = self { items } else { &[] }
+    }
+
+    pub fn items_mut(&mut self) -> Option<&mut Vec<Node>> {
+        if let Node::List(items, _) = self { Some(items) } else { None }
+    }
+
+    /// The text of a string.
+    pub fn as_str(&self) -> Option<&str> {
+        match self {
+            Node::Scalar(scalar) if scalar.is_string() => Some(&scalar.text),
+            _ => None,
+        }
+    }
+
+    pub fn is_map(&self) -> bool {
+        matches!(self, Node::Map(..))
+    }
+
+    pub fn is_list(&self) -> bool {
+        matches!(self, Node::List(..))
+    }
+
+    fn is_in_brackets(&self) -> bool {
+        matches!(self, Node::List(_, Style::Flow) | Node::Map(_, Style::Flow))
+    }
+
+    pub fn is_null(&self) -> bool {
+        matches!(self, Node::Scalar(_)) && self.to_json().is_null()
+    }
+
+    fn is_key(&self, key: &str) -> bool {
+        matches!(self, Node::Scalar(Scalar { text, .. }) if text == key)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Changes a document in its text, so that comments and the layout of all that stays are kept.
+
+use std::ops::Range;
+
+use super::emit::in_brackets;
+use super::{Document, Node, Quoting, Style, read};
+
+/// Where a node and those within it stand in a text; of a mapping, each key before its value.
+#[derive(Debug, Default)]
+pub struct Outline {
+    pub begin: usize,
+    /// Behind the last token.
+    pub end: usize,
+    pub children: Vec<Outline>,
+}
+
+/// The text of a document that is to have another root, from the beginning of its range, and where the old text goes on
+/// behind it. `None` where that needs more than lines that are added and values that are replaced.
+pub fn splice(text: &str, document: &Document, new: &Node) -> Option<(String, usize)> {
+    let old = document.root.as_ref().filter(|root| !root.is_in_brackets())?;
+    let mut splicing = Splicing { text, edits: Vec::new() };
+    splicing.compare(old, &document.outline, new)?;
+    let mut edits = splicing.edits;
+    // What is added at one place is added from the inside to the outside.
+    edits.sort_by_key(|(range, _)| range.start);
+    let (mut out, mut copied) = (String::new(), document.range.start);
+    for (range, changed) in edits {
+        out.push_str(text.get(copied..range.start)?);
+        out.push_str(&changed);
+        copied = range.end;
+    }
+    let end = copied.max(document.range.end);
+    out.push_str(&text[copied..end]);
+    // Whatever the old text looks like, the new one says what it should.
+    let mut again = read(&out).ok()?;
+    let root = again.pop()?.root?;
+    (again.is_empty() && root.to_json() == new.to_json()).then_some((out, end))
+}
+
+/// Whether an item of a list is another state of an item: by its name, as Kubernetes has it, or else by all of it.
+fn is_the_same(old: &Node, new: &Node) -> bool {
+    match (old.at("name"), new.at("name")) {
+        (Some(old), Some(new)) => old.to_json() == new.to_json(),
+        _ => old.to_json() == new.to_json(),
+    }
+}
+
+struct Splicing<'a> {
+    text: &'a str,
+    edits: Vec<(Range<usize>, String)>,
+}
+
+impl Splicing<'_> {
+    fn compare(&mut self, old: &Node, at: &Outline, new: &Node) -> Option<()> {
+        if old.to_json() == new.to_json() {
+            return Some(());
+        }
+        match (old, new) {
+            (Node::Map(old, Style::Block), Node::Map(new, _)) => self.entries(old, at, new),
+            (Node::List(old, Style::Block), Node::List(new, _)) => self.items(old, at, new),
+            (Node::Map(_, Style::Flow), Node::Map(_, Style::Flow))
+            | (Node::List(_, Style::Flow), Node::List(_, Style::Flow)) => self.replace(at, new),
+            (Node::Scalar(old), Node::Scalar(_)) if old.quoting != Quoting::Lines => self.replace(at, new),
+            _ => None,
+        }
+    }
+
+    fn replace(&mut self, at: &Outline, new: &Node) -> Option<()> {
+        self.edits.push((at.begin..at.end, in_brackets(new)));
+        (at.begin < at.end).then_some(())
+    }
+
+    /// Old entries stay in their order, and new ones come behind them.
+    fn entries(&mut self, old: &[(Node, Node)], at: &Outline, new: &[(Node, Node)]) -> Option<()> {
+        if at.children.len() != old.len() * 2 || new.len() < old.len() {
+            return None;
+        }
+        for (((key, value), (new_key, new_value)), at) in old.iter().zip(new).zip(at.children.chunks(2)) {
+            if key.to_json() != new_key.to_json() {
+                return None;
+            }
+            self.compare(value, &at[1], new_value)?;
+        }
+        for entry in &new[old.len()..] {
+            let lines = Node::Map(vec![entry.clone()], Style::Block);
+            self.write(self.behind(at.end), self.column(at.begin)?, &lines);
+        }
+        Some(())
+    }
+
+    /// Old items stay in their order, and new ones come between them.
+    fn items(&mut self, old: &[Node], at: &Outline, new: &[Node]) -> Option<()> {
+        if at.children.len() != old.len() || new.len() < old.len() {
+            return None;
+        }
+        if old.len() == new.len() {
+            return old.iter().zip(&at.children).zip(new).try_for_each(|((old, at), new)| self.compare(old, at, new));
+        }
+        let column = self.dash(at.begin)?;
+        let (mut place, mut taken) = (self.line(at.begin), 0);
+        for (old, at) in old.iter().zip(&at.children) {
+            let before = new[taken..].iter().position(|new| is_the_same(old, new))?;
+            self.add(place, column, &new[taken..taken + before]);
+            self.compare(old, at, &new[taken + before])?;
+            (place, taken) = (self.behind(at.end), taken + before + 1);
+        }
+        self.add(place, column, &new[taken..]);
+        Some(())
+    }
+
+    fn add(&mut self, place: usize, column: usize, items: &[Node]) {
+        if !items.is_empty() {
+            self.write(place, column, &Node::List(items.to_vec(), Style::Block));
+        }
+    }
+
+    /// Adds lines at the beginning of a line, or behind a text that does not end its last one.
+    fn write(&mut self, place: usize, column: usize, lines: &Node) {
+        let newline = if self.text.contains("\r\n") { "\r\n" } else { "\n" };
+        let mut added = String::new();
+        if !self.text[..place].ends_with('\n') {
+            added.push_str(newline);
+        }
+        for line in lines.to_yaml().lines() {
+            if !line.is_empty() {
+                added.push_str(&" ".repeat(column));
+                added.push_str(line);
+            }
+            added.push_str(newline);
+        }
+        self.edits.push((place..place, added));
+    }
+
+    /// Where the line begins that a place is in.
+    fn line(&self, place: usize) -> usize {
+        self.text[..place].rfind('\n').map_or(0, |newline| newline + 1)
+    }
+
+    /// Where the line begins that comes behind a place. The lines behind a `|` end in the indentation of the next one.
+    fn behind(&self, place: usize) -> usize {
+        let line = self.line(place);
+        if line > 0 && self.text[line..place].bytes().all(|byte| byte == b' ') {
+            return line;
+        }
+        self.text[place..].find('\n').map_or(self.text.len(), |newline| place + newline + 1)
+    }
+
+    /// The column of a place that has only dashes before it.
+    fn column(&self, place: usize) -> Option<usize> {
+        let before = &self.text[self.line(place)..place];
+        before.bytes().all(|byte| matches!(byte, b' ' | b'-')).then_some(before.len())
+    }
+
+    /// The column of the dashes of a list, which begins at its first one, or behind it where it is in the column of its key.
+    fn dash(&self, place: usize) -> Option<usize> {
+        let column = self.column(place)?;
+        if ["- ", "-\n", "-\r"].iter().any(|dash| self.text[place..].starts_with(dash)) {
+            return Some(column);
+        }
+        self.text[self.line(place)..place].rfind('-')
+    }
+}

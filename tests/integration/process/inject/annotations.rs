@@ -1,0 +1,137 @@
+//! What each annotation changes, and what becomes of a wrong one.
+
+use serde_json::{Value, json};
+
+use super::{inject, injected, named, pod};
+
+async fn sidecar(annotations: Value) -> Value {
+    injected(&pod(annotations)).await["spec"]["initContainers"][0].clone()
+}
+
+#[tokio::test]
+async fn each_annotation_sets_its_parameter_and_nothing_else() {
+    let plain = sidecar(json!({})).await;
+    for (name, value, pointer, expected) in [
+        ("image", "r.example.com/l:1@sha256:0a", "/image", json!("r.example.com/l:1@sha256:0a")),
+        ("cpu-request", "100m", "/resources/requests/cpu", json!("100m")),
+        ("cpu-limit", "1.5", "/resources/limits/cpu", json!("1.5")),
+        ("memory-request", "32Mi", "/resources/requests/memory", json!("32Mi")),
+        ("memory-limit", "1Gi", "/resources/limits/memory", json!("1Gi")),
+        ("config-map", "locks.team", "/envFrom/0/configMapRef/name", json!("locks.team")),
+        ("listen", "127.0.0.1:7500", "/env", json!([{"name": "LOCKSIDE_LISTEN", "value": "127.0.0.1:7500"}])),
+    ] {
+        let mut expected_whole = plain.clone();
+        match pointer.rsplit_once('/') {
+            Some((parent, key)) if expected_whole.pointer(pointer).is_none() => {
+                expected_whole.pointer_mut(parent).expect("its parent")[key] = expected;
+            }
+            _ => *expected_whole.pointer_mut(pointer).unwrap() = expected,
+        }
+        assert_eq!(sidecar(json!({format!("lockside/{name}"): value})).await, expected_whole, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn the_secret_is_that_of_the_annotation() {
+    let made = injected(&pod(json!({"lockside/secret": "locks"}))).await;
+    assert_eq!(named(&made["spec"]["volumes"], "lockside-secrets")["secret"]["secretName"], "locks");
+}
+
+#[tokio::test]
+async fn the_port_of_the_probes_follows_the_annotation() {
+    let sidecar = sidecar(json!({"lockside/ops-port": "9500"})).await;
+    assert_eq!(sidecar["ports"], json!([{"name": "lockside-ops", "containerPort": 9500}]));
+    assert_eq!(sidecar["env"], json!([{"name": "LOCKSIDE_OPS_LISTEN", "value": "0.0.0.0:9500"}]));
+    assert_eq!(sidecar["livenessProbe"]["httpGet"]["port"], "lockside-ops");
+}
+
+#[tokio::test]
+async fn readiness_is_opt_in() {
+    let probe = json!({"path": "/readyz", "port": "lockside-ops"});
+    assert_eq!(sidecar(json!({"lockside/readiness": "true"})).await["readinessProbe"]["httpGet"], probe);
+    assert_eq!(sidecar(json!({"lockside/readiness": "false"})).await["readinessProbe"], Value::Null);
+}
+
+#[tokio::test]
+async fn the_command_line_is_mounted_in_every_container_with_its_address() {
+    let mut object = pod(json!({"lockside/cli": "true", "lockside/listen": "unix:/run/l.sock,0.0.0.0:7500"}));
+    object["spec"]["initContainers"] = json!([{"name": "migrate", "image": "busybox"}]);
+    object["spec"]["containers"] = json!([
+        {"name": "app", "image": "busybox", "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]},
+        {"name": "own", "image": "busybox", "env": [{"name": "LOCKSIDE_URL", "value": "https://locks.example.com"}]},
+    ]);
+    let made = injected(&object).await;
+    let spec = &made["spec"];
+    let install = &spec["initContainers"][1];
+    assert_eq!(install["name"], "lockside-install", "behind the sidecar, before all that may use it");
+    assert_eq!(install["image"], spec["initContainers"][0]["image"]);
+    assert_eq!(install["args"], json!(["install", "/cli"]));
+    assert_eq!(install["volumeMounts"], json!([{"name": "lockside-cli", "mountPath": "/cli"}]));
+    assert_eq!(install["securityContext"], spec["initContainers"][0]["securityContext"]);
+    assert_eq!(named(&spec["volumes"], "lockside-cli")["emptyDir"]["sizeLimit"], "64Mi");
+    let mount = json!({"name": "lockside-cli", "mountPath": "/lockside/bin", "readOnly": true});
+    for container in [&spec["initContainers"][2], &spec["containers"][0], &spec["containers"][1]] {
+        let mounts = container["volumeMounts"].as_array().unwrap();
+        assert_eq!(mounts.last(), Some(&mount), "{container}");
+    }
+    let url = json!([{"name": "LOCKSIDE_URL", "value": "http://127.0.0.1:7500"}]);
+    assert_eq!(spec["containers"][0]["env"], url);
+    assert_eq!(spec["initContainers"][2]["env"], url);
+    assert_eq!(spec["containers"][1]["env"], object["spec"]["containers"][1]["env"], "a container's own stays");
+    assert_eq!(
+        spec["initContainers"][0].get("volumeMounts").unwrap().as_array().unwrap().len(),
+        1,
+        "the sidecar has none"
+    );
+    assert_eq!(injected(&made).await, made);
+}
+
+#[tokio::test]
+async fn a_wrong_value_is_refused_by_its_name_and_its_workload() {
+    for (name, value, said) in [
+        ("image", json!("two words"), "expected an image"),
+        ("image", json!(""), "expected an image"),
+        ("cpu-request", json!("fast"), "expected a quantity above zero, such as 50m"),
+        ("cpu-limit", json!("0"), "expected a quantity above zero"),
+        ("cpu-limit", json!("10m"), "the limit 10m is below the request 50m"),
+        ("memory-request", json!("1 Gi"), "expected a quantity above zero"),
+        ("memory-limit", json!("64MB"), "expected a quantity above zero"),
+        ("memory-limit", json!("8Mi"), "the limit 8Mi is below the request 16Mi"),
+        ("config-map", json!("Locks"), "expected the name of a ConfigMap"),
+        ("secret", json!("-x"), "expected the name of a Secret"),
+        ("readiness", json!("yes"), "expected \"true\" or \"false\""),
+        ("cli", json!("1"), "expected \"true\" or \"false\""),
+        ("cli", json!(true), "put the value in quotes"),
+        ("ops-port", json!("0"), "expected a port, 1 to 65535"),
+        ("ops-port", json!("+80"), "expected a port, 1 to 65535"),
+        ("ops-port", json!(9421), "put the value in quotes"),
+        ("listen", json!("7420"), "expected ip:port"),
+        ("listen", json!("127.0.0.1:0"), "expected a port other than 0"),
+        ("clii", json!("true"), "did you mean `lockside/cli`?"),
+        ("replicas", json!("2"), "there is none of this name"),
+        ("inject", json!("true"), "a label of the pod, not an annotation"),
+    ] {
+        let finished = inject(pod(json!({format!("lockside/{name}"): value})).to_string()).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{name}: {value}");
+        let begin = format!("document 1: Pod `web`: annotation `lockside/{name}`: ");
+        assert!(finished.stderr.contains(&begin) && finished.stderr.contains(said), "{}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn every_mistake_is_told_in_one_run() {
+    let first = pod(json!({"lockside/cli": "1", "lockside/ops-port": "x"}));
+    let finished = inject(format!("{first}\n---\n{}\n", pod(json!({"lockside/what": "1"})))).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""));
+    for said in ["document 1: Pod `web`: annotation `lockside/cli`", "`lockside/ops-port`", "document 2: Pod `web`"] {
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    }
+}
+
+#[tokio::test]
+async fn the_command_line_needs_an_address_that_it_can_reach() {
+    let annotations = json!({"lockside/cli": "true", "lockside/listen": "unix:/run/l.sock"});
+    let finished = inject(pod(annotations).to_string()).await;
+    assert_eq!(finished.code, Some(1));
+    assert!(finished.stderr.contains("no address in `lockside/listen`"), "{}", finished.stderr);
+}

@@ -1,0 +1,149 @@
+//! What passes byte for byte, and how the rest is written.
+
+use super::inject;
+use crate::harness::{Scratch, lockside};
+
+const OTHERS: &str = "# a chart\n---\n# Source: x.yaml\nkind: ConfigMap   # kept\nmetadata: {name: x}\ndata:\n  \
+                      mode: 0644\n  text: |\n     two  \n    \n---\n---\n# only a comment\n---\n";
+const POD: &str = "kind: Pod\nmetadata:\n  name: web\n  labels:\n    lockside/inject: \"true\"\nspec:\n  containers:\n  - \
+                   name: app\n    image: busybox\n";
+
+async fn written(text: &str) -> String {
+    let finished = inject(text).await;
+    assert_eq!((finished.code, finished.stderr.as_str()), (Some(0), ""), "{text}");
+    finished.stdout
+}
+
+#[tokio::test]
+async fn documents_that_do_not_change_pass_byte_for_byte() {
+    for text in [
+        "",
+        "\n",
+        "# only a comment",
+        "---\n",
+        "---\n---\n...\n",
+        "kind: ConfigMap",
+        "just a text\n",
+        "- 1\n- 2\n",
+        "%YAML 1.2\n---\nkind: ConfigMap\n...\n# end\n",
+        "\u{feff}kind: ConfigMap\n",
+        "kind: ConfigMap\r\ndata: {a: b}\r\n---\r\n\r\n",
+        "a: &x {b: 1}\nc: *x\nd:\n  <<: *x\n",
+        "kind: Pod\nmetadata: {labels: {lockside/inject: \"false\"}}\n",
+        OTHERS,
+    ] {
+        assert_eq!(written(text).await, text);
+    }
+}
+
+#[tokio::test]
+async fn around_an_injected_document_every_byte_stays() {
+    let behind = "# end of the pod\n\n---\nkind: Secret # kept\nstringData: {a: 'b'}\n...\n# end";
+    let out = written(&format!("{OTHERS}{POD}{behind}")).await;
+    let made = out.strip_prefix(OTHERS).and_then(|out| out.strip_suffix(behind)).unwrap_or_else(|| panic!("{out}"));
+    assert!(made.contains("\n  initContainers:\n  - name: lockside\n    image: lockside:"), "{made}");
+    assert!(made.ends_with("      defaultMode: 0444\n"), "{made}");
+    assert_eq!(written(&out).await, out, "a second time changes nothing");
+}
+
+/// Whether all lines of the one text are among those of the other, in their order.
+fn assert_keeps_its_lines(before: &str, after: &str) {
+    let mut lines = after.lines();
+    for line in before.lines() {
+        assert!(lines.any(|other| other == line), "`{line}` of\n{before}\nin\n{after}");
+    }
+}
+
+#[tokio::test]
+async fn comments_and_layout_within_an_injected_document_stay() {
+    let text = "# first\nkind: CronJob\nspec:\n  schedule:   '* * * * *' # often\n  jobTemplate:\n    spec:\n      template:\n        \
+                metadata:\n          labels:\n            # asks for it\n            lockside/inject: \"true\"   # yes\n          \
+                annotations: # none\n            lockside/cli: \"true\"\n        spec:\n          # two of them\n          \
+                initContainers:\n            # before\n            -   name: migrate # m\n                image: busybox\n          \
+                containers:\n          - # the app\n            name: app\n            command: [a,  b]   # c\n            \
+                args:\n            - |\n              text\n\n          volumes: # all\n          - name: tmp\n            \
+                emptyDir: {}\n\n          # last\n  suspend: no\n# end";
+    let out = written(text).await;
+    assert_keeps_its_lines(text, &out);
+    let position = |part: &str| out.find(part).unwrap_or_else(|| panic!("{part} in {out}"));
+    assert!(
+        position("# before") < position("- name: lockside\n")
+            && position("- name: lockside-install") < position("-   name: migrate")
+    );
+    assert_eq!(written(&out).await, out, "a second time changes nothing");
+}
+
+#[tokio::test]
+async fn lines_end_as_those_of_the_input_do() {
+    let out = written(&POD.replace('\n', "\r\n")).await;
+    assert_eq!(out.matches('\n').count(), out.matches("\r\n").count());
+    assert!(out.contains("lockside/injected"));
+    assert_eq!(written(&out).await, out);
+}
+
+#[tokio::test]
+async fn values_are_written_as_they_were() {
+    let spec = "  containers:\n  - name: app\n    image: \"busybox\"\n    args: ['it''s', \"yes\", 0444, on, ~, 1e3]\n    command:\n    \
+                - sh\n    - -c\n    - |\n      set -e\n\n      echo \"hi\"\n    - |-\n      last\n    - \"a\\nb \\u0007\"\n  \
+                nodeSelector: {disk: ssd}\n  enableServiceLinks: no\n  tolerations: []\n  affinity:\n";
+    let out = written(&POD.replace("  containers:\n  - name: app\n    image: busybox\n", spec)).await;
+    assert!(out.contains(spec), "{out}");
+}
+
+#[tokio::test]
+async fn a_document_in_one_line_or_behind_its_dashes_is_injected_too() {
+    let bare = "{kind: Pod, metadata: {name: web, labels: {lockside/inject: 'true'}}, spec: {containers: [{name: a}]}}";
+    for text in [format!("--- {bare}"), format!("  {bare}\n"), format!("# a\n--- # b\n{bare} # c\n--- {bare}\n")] {
+        let out = written(&text).await;
+        assert_eq!(out.matches("lockside/injected").count(), text.matches("kind: Pod").count(), "{out}");
+        assert_eq!(written(&out).await, out);
+    }
+}
+
+#[tokio::test]
+async fn labels_that_are_merged_count_and_what_cannot_be_changed_in_place_is_written_from_scratch() {
+    let text = |labels: &str| {
+        format!(
+            "x: &labels {{lockside/inject: \"true\"{labels}}}\nkind: Pod # the pod\nmetadata:\n  name: web\n  labels:\n    \
+             <<: *labels\n    app: web\nspec:\n  containers:\n  - name: app\n"
+        )
+    };
+    let one = written(&text("")).await;
+    assert!(one.contains("  labels:\n    <<: *labels\n    app: web\n    lockside: sidecar\n"), "{one}");
+    let two = written(&text(", team: red")).await;
+    let labels = "    lockside/inject: \"true\"\n    team: red\n    app: web\n    lockside: sidecar\n";
+    assert!(two.contains(&format!("  labels:\n{labels}")) && !two.contains("# the pod"), "{two}");
+    for out in [one, two] {
+        assert_eq!(written(&out).await, out);
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_yaml_is_refused_by_its_document_and_nothing_is_written() {
+    for (text, said) in [
+        ("kind: ConfigMap\n---\na: [1\n", "no YAML: document 2, line 3: "),
+        ("a: b\n\tc: d\n", "no YAML: document 1, line "),
+        ("a: *x\n", "no YAML: document 1, line 1: "),
+        ("a: {b: c\n---\nd: e\n", "no YAML: document 1, line "),
+    ] {
+        let finished = inject(text).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{text}");
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
+    }
+    let finished = inject(b"a: \xff\n").await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""));
+    assert!(finished.stderr.contains("no YAML: the input is not UTF-8 text"), "{}", finished.stderr);
+}
+
+#[tokio::test]
+async fn a_file_is_read_as_standard_input_is() {
+    let scratch = Scratch::new();
+    let file = scratch.file("web.yaml", POD);
+    let finished = lockside(&["inject", &file]).await;
+    assert_eq!((finished.code, finished.stdout), (Some(0), written(POD).await));
+    let missing = lockside(&["inject", &scratch.path("missing.yaml")]).await;
+    assert_eq!((missing.code, missing.stdout.as_str()), (Some(1), ""));
+    assert!(missing.stderr.contains("cannot read"), "{}", missing.stderr);
+    let wrong = lockside(&["inject", "--image", "two words", &file]).await;
+    assert_eq!((wrong.code, wrong.stdout.as_str()), (Some(64), ""));
+}
