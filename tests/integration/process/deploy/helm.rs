@@ -26,7 +26,8 @@ async fn the_flags_of_the_deployment_are_those_of_the_webhook() {
 fn only_labelled_pods_depend_on_the_webhook() {
     let webhook = template("webhook.yaml");
     for rule in [
-        "    objectSelector:\n      matchLabels:\n        lockside/inject: \"true\"\n",
+        "objectSelector:\n      matchExpressions:\n        - {key: lockside/inject, operator: Exists}\n        - {key: \
+         lockside/inject, operator: NotIn, values: [\"false\"]}\n",
         "(list \"kube-system\" .Release.Namespace)",
         "operations: [CREATE]",
         "resources: [pods]",
