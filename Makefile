@@ -29,8 +29,8 @@ VALKEY := target/valkey/valkey-server
 
 # On which kinds of Redis the tests run beside the one on a unix socket, and which of them `make test` runs there.
 TOPOLOGIES := tls sentinel cluster
-# What locks do, on any server.
-BEHAVIOUR := admin:: leases:: native:: locks:: elections::
+# What locks do, on any server; what loads or breaks it runs on one.
+BEHAVIOUR := admin:: leases:: native:: locks:: elections:: --skip engine::load --skip elections::chaos
 SMOKE := admin:: native::acquire leases::create waiting::fairness::a_release hold::a_client hold::closing
 
 # Most tests wait most of the time, so that many run at once.
