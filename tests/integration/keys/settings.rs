@@ -29,8 +29,8 @@ async fn keys_come_from_one_place() {
     )
     .await;
     refused(&["--jwks-file", &set, "--jwks-url", url], &["--jwks-file: given together with --jwks-url"]).await;
-    let long = scratch.file("long", format!("{{\"keys\":[]{}}}", " ".repeat(64 * 1024)));
-    refused(&["--jwks-file", &long], &["is longer than 65536 bytes"]).await;
+    let long = scratch.file("long", format!("{{\"keys\":[]{}}}", " ".repeat(1024 * 1024)));
+    refused(&["--jwks-file", &long], &["is longer than 1048576 bytes"]).await;
     let private = scratch.file(
         "private",
         "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\
