@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.CountDownLatch;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicInteger;
 
@@ -47,6 +48,7 @@ class SharingTest extends SidecarTest {
         var template = new LockTemplate(client, request -> request.limit(3).waitFor(Duration.ofSeconds(30)));
         var running = new AtomicInteger();
         var most = new AtomicInteger();
+        var refused = new CountDownLatch(1);
         List<CompletableFuture<Integer>> work = new ArrayList<>();
         for (int i = 0; i < 7; i++) {
             var done = new CompletableFuture<Integer>();
@@ -56,10 +58,12 @@ class SharingTest extends SidecarTest {
                     done.complete(template.execute(key, lock -> {
                         int now = running.incrementAndGet();
                         most.accumulateAndGet(now, Math::max);
-                        if (now == 3) {
+                        if (now == 3 && refused.getCount() > 0) {
                             assertEquals(3, assertThrows(LockHeldException.class, client.lock(key).limit(3)::acquire).holder().limit());
+                            refused.countDown();
                         }
-                        Thread.sleep(50);
+                        // Until then the first three stay.
+                        assertTrue(refused.await(20, TimeUnit.SECONDS));
                         running.decrementAndGet();
                         return lock.limit();
                     }));
