@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -13,6 +13,7 @@ use socket2::{Domain, Protocol, SockRef, TcpKeepalive, Type};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
+use super::head::Share;
 use super::peer::Transport;
 use super::unix::{self, SocketFile};
 use crate::request::Remote;
@@ -125,6 +126,8 @@ pub struct Stream {
     socket: Socket,
     remote: Remote,
     peer_check: PeerCheck,
+    /// While a handshake goes on: the bytes of it so far.
+    handshake: Option<(Share, usize)>,
 }
 
 enum Socket {
@@ -148,7 +151,16 @@ impl PeerCheck {
 
 impl Stream {
     fn new(socket: Socket, remote: Remote) -> Stream {
-        Stream { socket, remote, peer_check: PeerCheck::default() }
+        Stream { socket, remote, peer_check: PeerCheck::default(), handshake: None }
+    }
+
+    /// What the client sends until the end of its handshake is kept, so it counts as an unfinished head does.
+    pub fn begin_handshake(&mut self, share: Share) {
+        self.handshake = Some((share, 0));
+    }
+
+    pub fn end_handshake(&mut self) {
+        self.handshake = None;
     }
 
     /// Where it comes from.
@@ -198,7 +210,7 @@ fn bound_silence(socket: &SockRef<'_>, after: Duration, again: Duration, silence
 }
 
 macro_rules! delegate {
-    ($self:ident, $stream:ident => $call:expr) => {
+    ($self:expr, $stream:ident => $call:expr) => {
         match &mut $self.get_mut().socket {
             Socket::Tcp($stream) => $call,
             Socket::Unix($stream) => $call,
@@ -207,8 +219,16 @@ macro_rules! delegate {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        delegate!(self, stream => Pin::new(stream).poll_read(cx, buf))
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(delegate!(self.as_mut(), stream => Pin::new(stream).poll_read(cx, buf)))?;
+        if let Some((share, bytes)) = &mut self.handshake {
+            *bytes += buf.filled().len() - before;
+            if !share.count(*bytes) {
+                return Poll::Ready(Err(io::Error::other("the unfinished handshakes take all the room")));
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -237,5 +257,30 @@ impl AsyncWrite for Stream {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         delegate!(self, stream => Pin::new(stream).poll_shutdown(cx))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::server::head::{ALL_HEADS, Unfinished};
+
+    #[tokio::test]
+    async fn what_is_sent_of_a_handshake_counts_until_it_ends() {
+        let all = Unfinished::default();
+        all.store(ALL_HEADS - 10, Ordering::Relaxed);
+        let (mut client, server) = UnixStream::pair().expect("a pair");
+        let mut stream = Stream::new(Socket::Unix(server), Remote::Unix);
+        stream.begin_handshake(Share::new(Arc::clone(&all)));
+        client.write_all(&[0; 8]).await.expect("sent");
+        stream.read_exact(&mut [0; 8]).await.expect("there is room for 10 bytes");
+        client.write_all(&[0; 3]).await.expect("sent");
+        stream.read_exact(&mut [0; 3]).await.expect_err("there is no room for 11");
+        stream.end_handshake();
+        assert_eq!(all.load(Ordering::Relaxed), ALL_HEADS - 10);
+        client.write_all(&[0; 20]).await.expect("sent");
+        stream.read_exact(&mut [0; 20]).await.expect("it has ended");
     }
 }
