@@ -10,6 +10,7 @@ import time
 import unittest
 
 from cluster import shared
+from cluster.apps import containers
 from cluster.work import Work
 from manifests import ROOT
 from patience import eventually
@@ -132,6 +133,4 @@ class Example(unittest.TestCase):
 
 def restarts(pod):
     """How often each container of a pod has been started again."""
-    status = pod["status"]
-    containers = status.get("initContainerStatuses", []) + status["containerStatuses"]
-    return {container["name"]: container["restartCount"] for container in containers}
+    return {name: container["restartCount"] for name, container in containers(pod).items()}

@@ -5,19 +5,14 @@ import unittest
 import yaml
 
 from cluster import shared
+from cluster.apps import SETTINGS
 from cluster.images import BUSYBOX
 from cluster.workloads import KINDS, workload
 from manifests import kustomization, render
 
 NAMESPACE = "restricted"
 LABEL = "pod-security.kubernetes.io/enforce=restricted"
-COMPONENT = """
-resources: [app.yaml]
-components: [../../deploy/kubernetes/sidecar]
-configMapGenerator:
-  - name: lockside
-    literals: ["LOCKSIDE_REDIS_URL=redis://redis:6379"]
-"""
+COMPONENT = f"resources: [app.yaml]\n{SETTINGS}"
 # What the standard asks of an app.
 POD = {"securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}}}
 OWN = {"securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
