@@ -248,10 +248,11 @@ func (s *session) why() Reason {
 	return Expired
 }
 
-// hearLoss hears the sidecar tell of a loss. Where it comes during a release that says why, unless a repetition of ours
-// superseded it: then the answer to the release decides.
+// hearLoss hears the sidecar tell of a loss. Where it comes during a release that says why, unless it may be our own doing: the
+// lease has ended by the release, which another sidecar got, or a repetition superseded it. Then the answer to the release
+// decides.
 func (s *session) hearLoss(reason Reason, key string) {
-	isByUs := reason == Superseded && s.isRepeated
+	isByUs := reason == Expired || reason == Superseded && s.isRepeated
 	if s.state == releasing && s.reason == "" && !isByUs {
 		s.reason, s.lostKey = reason, key
 	}

@@ -252,10 +252,10 @@ export class Session implements SessionLike {
     return new LockLost(this.lostKey ?? this.order.key, this.reason ?? "released");
   }
 
-  /** The sidecar tells of a loss. Where it comes during a release that says why, unless a repetition of ours superseded it: then
-   * the answer to the release decides. */
+  /** The sidecar tells of a loss. Where it comes during a release that says why, unless it may be our own doing: the lease has
+   * ended by the release, which another sidecar got, or a repetition superseded it. Then the answer to the release decides. */
   #hearLoss(reason: string, key?: string): void {
-    const isByUs = reason === "superseded" && this.#isRepeated;
+    const isByUs = reason === "expired" || (reason === "superseded" && this.#isRepeated);
     if (this.#state === "releasing" && this.reason === undefined && !isByUs) [this.reason, this.lostKey] = [reason, key];
     this.#lose(reason, key);
   }

@@ -264,9 +264,9 @@ class Session:
         return "redis" if self._heard_at > self._renewed_at else "expired"
 
     def _hear_loss(self, reason: str, key: Optional[str]) -> None:
-        """During a release it says why, unless a repetition of ours superseded it: then the answer to the release decides."""
+        """Says why during a release, unless our release, at another sidecar, or a repetition may be why: its answer decides."""
         with self._change:
-            is_by_us = reason == "superseded" and self._is_repeated
+            is_by_us = reason == "expired" or (reason == "superseded" and self._is_repeated)
             if self._state == "releasing" and self.reason is None and not is_by_us:
                 self.reason, self.lost_key = reason, key
         self._lose(reason, key)
