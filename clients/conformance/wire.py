@@ -9,8 +9,8 @@ LATE = 1.5
 
 
 class Wire:
-    """`fault(number, request)` says for each connection what becomes of it: None, "drop", "swallow", "late" or "dribble". `edit`
-    changes what the sidecar says, to as many bytes; `port` may change: later connections go there."""
+    """`fault(number, request)` says for each connection what becomes of it: None, "drop", "stuck", "swallow", "late" or
+    "dribble". `edit` changes what the sidecar says, to as many bytes; `port` may change: later connections go there."""
 
     def __init__(self, port: int, fault=lambda number, head: None, edit=None):
         self.port, self.fault, self.edit = port, fault, edit
@@ -44,6 +44,9 @@ class Wire:
             # The request is lost on its way.
             reset(client)
             return
+        if fault == "stuck":
+            # The request lies on its way.
+            time.sleep(LATE)
         try:
             server = socket.create_connection(("127.0.0.1", self.port))
         except OSError:

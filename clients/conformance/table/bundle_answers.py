@@ -1,5 +1,6 @@
 """What a client makes of answers about several keys: each key that one names counts, and no other."""
 
+import itertools
 import re
 
 from wire import Wire
@@ -112,10 +113,17 @@ def others_are_free_after_a_loss_that_the_client_found(world):
 def released_while_it_is_taken_up_again(world):
     """A release in the moment in which the hold moves to the next sidecar is no loss: neither of a lock nor of a bundle."""
     sidecar, other = world.sidecar("--shutdown-grace", "5s"), world.other()
-    # The sidecar that it leaves tells of the end of the lease before the next one's answer to the release comes.
-    wire = wired(world, sidecar.port, lambda number, head: "late" if wire.port == other.port else None)
+    # What becomes of the repetition. The answer to the release is late: the sidecar that is left tells of the end before.
+    repetition = None
+
+    def fault(number, head):
+        if wire.port != other.port:
+            return None
+        return repetition if "/hold" in head else "late"
+
+    wire = wired(world, sidecar.port, fault)
     driver = world.driver(url=wire.url)
-    for keys in (["a"], ["b", "c"]):
+    for repetition, keys in itertools.product(("late", "stuck"), (["a"], ["b", "c"])):
         wire.port = sidecar.port
         if len(keys) == 1:
             driver.acquire(keys[0], ttl_ms=60_000, lock="x")
