@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Injector, Report, patch};
+use super::{Injector, Present, Report, patch};
 use crate::yaml::Node;
 
 const VERSION: &str = "admission.k8s.io/v1";
@@ -30,14 +30,18 @@ struct Request {
     #[serde(default)]
     namespace: String,
     #[serde(default)]
-    object: Value,
+    object: Option<Node>,
 }
 
+/// Most mistakes or warnings that an answer has.
+const MOST_TOLD: usize = 20;
+
 impl Injector {
-    /// The review that answers a review; an error where it is none.
-    pub fn review(&self, body: &[u8]) -> Result<Value, String> {
+    /// The review that answers a review; an error where it is none. The body is dropped once it has been read.
+    pub fn review(&self, body: impl AsRef<[u8]>) -> Result<Value, String> {
         let Review { api_version, kind, request } =
-            serde_json::from_slice(body).map_err(|error| format!("no {KIND}: {error}"))?;
+            serde_json::from_slice(body.as_ref()).map_err(|error| format!("no {KIND}: {error}"))?;
+        drop(body);
         if api_version != VERSION || kind != KIND || request.uid.is_empty() {
             return Err(format!("expected an {KIND} of {VERSION} with a uid"));
         }
@@ -48,12 +52,14 @@ impl Injector {
     fn answer(&self, request: &Request) -> Value {
         let mut response = json!({"uid": request.uid, "allowed": true});
         // The containers of a pod that is there cannot be changed.
-        if request.operation != "CREATE" || !request.sub_resource.is_empty() || !request.object.is_object() {
+        if request.operation != "CREATE" || !request.sub_resource.is_empty() {
             return response;
         }
-        let before = &request.object;
-        let mut pod = Node::from(before);
-        let Report { warnings, mistakes } = self.inject(&mut pod);
+        let Some(before) = request.object.as_ref().filter(|object| object.is_map()) else { return response };
+        let mut pod = before.clone();
+        let Report { mut warnings, mut mistakes } = self.inject(&mut pod, Present::Kept);
+        warnings.truncate(MOST_TOLD);
+        mistakes.truncate(MOST_TOLD);
         let namespace = &request.namespace;
         if !mistakes.is_empty() {
             let message = mistakes.join("; ");
@@ -64,12 +70,12 @@ impl Injector {
             return response;
         }
         for warning in &warnings {
-            tracing::warn!(namespace, warning, "pod left without a sidecar");
+            tracing::warn!(namespace, warning, "pod allowed with a warning");
         }
         if !warnings.is_empty() {
             response["warnings"] = warnings.iter().map(|warning| format!("lockside: {warning}")).collect();
         }
-        let operations = patch::between(before, &pod.to_json());
+        let operations = patch::between(before, &pod);
         if !operations.is_empty() {
             response["patchType"] = Value::from("JSONPatch");
             response["patch"] = Value::from(BASE64_STANDARD.encode(Value::from(operations).to_string()));

@@ -27,13 +27,15 @@ pub struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Listen {
     pub text: String,
-    /// For the containers of the pod; `None` where they cannot reach it over TCP without TLS.
+    /// For the containers of the pod; `None` where they can reach it over TLS only.
     pub url: Option<String>,
 }
 
 /// Where the sidecar listens by default.
 pub const URL: &str = "http://127.0.0.1:7420";
-const PREFIX: &str = "lockside/";
+/// Of every label and annotation.
+pub const PREFIX: &str = "lockside/";
+/// The names behind the prefix.
 const NAMES: [&str; 11] = [
     "image",
     "cpu-request",
@@ -59,7 +61,7 @@ impl Wanted {
             let taken = match value.as_str() {
                 _ if key == INJECTED => Ok(()),
                 _ if key == INJECT => Err("a label of the pod, not an annotation".to_owned()),
-                _ if !NAMES.contains(&name) => Err(unknown(name)),
+                _ if !is_known(name) => Err(unknown(name)),
                 None => Err("expected a string; put the value in quotes".to_owned()),
                 Some(value) => wanted.take(name, value),
             };
@@ -96,7 +98,12 @@ impl Wanted {
     }
 }
 
-fn unknown(name: &str) -> String {
+/// Whether a parameter is set by an annotation of this name, which is the one behind the prefix.
+pub fn is_known(name: &str) -> bool {
+    NAMES.contains(&name)
+}
+
+pub fn unknown(name: &str) -> String {
     let near = NAMES.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
     match near {
         Some((distance, near)) if distance <= 3 => {
@@ -145,15 +152,36 @@ fn port(text: &str) -> Result<u16, String> {
 }
 
 fn listen(text: &str) -> Result<Listen, String> {
-    let addresses: Vec<Address> = text.split(',').map(|one| one.trim().parse()).collect::<Result<_, _>>()?;
-    let url = addresses.iter().find_map(|address| match address {
+    let addresses = addresses(text)?;
+    for address in &addresses {
+        match address {
+            Address::Unix(_) => {
+                return Err(format!(
+                    "`{address}`: a unix socket of the sidecar is out of reach for the other containers; expected ip:port"
+                ));
+            }
+            Address::Tcp(of) | Address::Tls(of) if of.port() == 0 => {
+                return Err(format!("`{text}`; expected a port other than 0"));
+            }
+            _ => {}
+        }
+    }
+    Ok(Listen { text: text.to_owned(), url: reachable(&addresses) })
+}
+
+/// The URL of a sidecar for the containers of its pod, by what it listens on.
+pub fn url_of(listen: &str) -> Option<String> {
+    addresses(listen).ok().and_then(|addresses| reachable(&addresses))
+}
+
+fn addresses(text: &str) -> Result<Vec<Address>, String> {
+    text.split(',').map(|one| one.trim().parse()).collect()
+}
+
+fn reachable(addresses: &[Address]) -> Option<String> {
+    addresses.iter().find_map(|address| match address {
         Address::Tcp(of) if of.ip().is_unspecified() => Some(format!("http://127.0.0.1:{}", of.port())),
         Address::Tcp(of) => Some(format!("http://{of}")),
         _ => None,
-    });
-    let is_any_port = |address: &Address| address.socket().is_some_and(|of| of.port() == 0);
-    if addresses.iter().any(is_any_port) {
-        return Err(format!("`{text}`; expected a port other than 0"));
-    }
-    Ok(Listen { text: text.to_owned(), url })
+    })
 }

@@ -1,8 +1,9 @@
 //! The command line in the containers of a pod: an init container copies the binary of the sidecar's image, and each
 //! container mounts it.
 
-use super::SIDECAR;
+use super::annotations::{self, URL};
 use super::pod::{named, put_volume};
+use super::{Present, SIDECAR};
 use crate::yaml::Node;
 
 /// Name of the init container that copies the binary.
@@ -13,74 +14,141 @@ pub const VOLUME: &str = "lockside-cli";
 const FOLDER: &str = "/lockside/bin";
 const FOLDER_OF_INSTALL: &str = "/cli";
 const VARIABLE: &str = "LOCKSIDE_URL";
+/// Last part of the name of the sidecar's image, in whichever registry.
+const IMAGE: &str = "lockside";
 /// Several times the binary.
 const LARGEST: &str = "64Mi";
 
-/// Gives the command line to each container of a pod, where they find the sidecar at `url`.
-pub fn add(spec: &mut Node, sidecar: &Node, url: &str) {
-    let install = install(sidecar);
+/// Where the containers of a pod find its sidecar.
+pub struct Place {
+    pub url: String,
+    /// Where they found the one that the pod already had.
+    pub was_at: Option<String>,
+}
+
+/// Gives the command line to each container of a pod. Returns what containers do not get, and why.
+pub fn add(spec: &mut Node, sidecar: &Node, place: &Place, present: Present) -> Vec<String> {
     let containers = spec.entry("initContainers", Node::list()).items_mut().expect("the caller has checked it");
     match named(containers, INSTALL) {
-        Some(at) => containers[at] = install,
+        Some(_) if present == Present::Kept => {}
+        Some(at) => containers[at] = install(sidecar),
         None => {
             let behind = named(containers, SIDECAR).map_or(0, |at| at + 1);
-            containers.insert(behind, install);
+            containers.insert(behind, install(sidecar));
         }
     }
     let mut volume = Node::strings([("name", VOLUME)]);
     volume.set("emptyDir", Node::strings([("sizeLimit", LARGEST)]));
-    put_volume(spec, volume);
+    put_volume(spec, volume, present);
+    let mut notes = Vec::new();
     for container in containers_of_the_app(spec) {
-        let mounts = container.entry("volumeMounts", Node::list());
-        let has_folder = |mount: &Node| mount.at("mountPath").and_then(Node::as_str) == Some(FOLDER);
-        if !mounts.items().iter().any(has_folder)
-            && let Some(mounts) = mounts.items_mut()
-        {
-            let mut mount = Node::strings([("name", VOLUME), ("mountPath", FOLDER)]);
-            mount.set("readOnly", Node::from(&true.into()));
-            mounts.push(mount);
+        let name = container.at("name").and_then(Node::as_str).unwrap_or_default().to_owned();
+        if is_locksides_own(container, sidecar) {
+            notes.push(format!(
+                "container `{name}` has lockside's own image, in which the command line is `/lockside`; nothing is mounted \
+                 at {FOLDER}"
+            ));
+            if present == Present::Updated {
+                unmount(container, is_at_our_folder);
+            }
+        } else {
+            mount(container);
         }
-        let Some(variables) = container.entry("env", Node::list()).items_mut() else { continue };
-        match named(variables, VARIABLE) {
-            Some(at) if is_ours(&variables[at]) => variables[at].set("value", Node::string(url)),
-            // The container asks another one.
-            Some(_) => {}
-            None => variables.push(Node::strings([("name", VARIABLE), ("value", url)])),
+        if !set_variable(container, place) {
+            notes.push(format!("container `{name}` keeps its own {VARIABLE}; the sidecar is at {}", place.url));
         }
+    }
+    notes
+}
+
+/// A mount below the binary of that image, which is a file, would keep its container from starting.
+fn is_locksides_own(container: &Node, sidecar: &Node) -> bool {
+    let repository = |container: &Node| {
+        let image = container.at("image").and_then(Node::as_str)?;
+        let image = image.split('@').next().unwrap_or_default();
+        let name = image.rfind('/').map_or(0, |slash| slash + 1);
+        let end = image[name..].find(':').map_or(image.len(), |colon| name + colon);
+        Some((image[..end].to_owned(), image[name..end].to_owned()))
+    };
+    repository(container).is_some_and(|(whole, name)| {
+        name == IMAGE || repository(sidecar).is_some_and(|(sidecars, _)| sidecars == whole)
+    })
+}
+
+fn is_at_our_folder(mount: &Node) -> bool {
+    mount.at("mountPath").and_then(Node::as_str) == Some(FOLDER)
+}
+
+fn mount(container: &mut Node) {
+    let mounts = container.entry("volumeMounts", Node::list());
+    if mounts.items().iter().any(is_at_our_folder) {
+        return;
+    }
+    if let Some(mounts) = mounts.items_mut() {
+        let mut mount = Node::strings([("name", VOLUME), ("mountPath", FOLDER)]);
+        mount.set("readOnly", Node::boolean(true));
+        mounts.push(mount);
     }
 }
 
-/// Takes away what [`add`] has given.
-pub fn remove(spec: &mut Node) {
+/// Takes the mounts of our volume of which `is_gone` holds. Whether there were any.
+fn unmount(container: &mut Node, is_gone: impl Fn(&Node) -> bool) -> bool {
+    let Some(mounts) = container.at_mut("volumeMounts").and_then(Node::items_mut) else { return false };
+    let before = mounts.len();
+    mounts.retain(|mount| mount.at("name").and_then(Node::as_str) != Some(VOLUME) || !is_gone(mount));
+    let was_there = mounts.len() < before;
+    if was_there && mounts.is_empty() {
+        container.remove("volumeMounts");
+    }
+    was_there
+}
+
+/// Whether the variable has been set: not where the app's own one names something else.
+fn set_variable(container: &mut Node, Place { url, was_at }: &Place) -> bool {
+    let Some(variables) = container.entry("env", Node::list()).items_mut() else { return true };
+    let Some(at) = named(variables, VARIABLE) else {
+        variables.push(Node::strings([("name", VARIABLE), ("value", url)]));
+        return true;
+    };
+    let value = variables[at].at("value").and_then(Node::as_str);
+    let is_ours = value.is_some() && (value == was_at.as_deref() || value == Some(url));
+    if is_ours {
+        variables[at].set("value", Node::string(url));
+    }
+    is_ours
+}
+
+/// Takes away what [`add`] has given to a pod whose sidecar was at this URL.
+pub fn remove(spec: &mut Node, was_at: Option<&str>) {
+    let is_named = |item: &Node, name: &str| item.at("name").and_then(Node::as_str) == Some(name);
     for part in ["initContainers", "volumes"] {
-        let is_ours =
-            |item: &Node| [INSTALL, VOLUME].iter().any(|name| item.at("name").and_then(Node::as_str) == Some(*name));
         if let Some(items) = spec.at_mut(part).and_then(Node::items_mut) {
-            items.retain(|item| !is_ours(item));
+            items.retain(|item| !is_named(item, INSTALL) && !is_named(item, VOLUME));
         }
     }
     for container in containers_of_the_app(spec) {
-        let Some(mounts) = container.at_mut("volumeMounts").and_then(Node::items_mut) else { continue };
-        let before = mounts.len();
-        mounts.retain(|mount| mount.at("name").and_then(Node::as_str) != Some(VOLUME));
-        if mounts.len() == before {
+        if !unmount(container, |_| true) {
             continue;
         }
-        if let Some(variables) = container.at_mut("env").and_then(Node::items_mut) {
-            variables
-                .retain(|variable| variable.at("name").and_then(Node::as_str) != Some(VARIABLE) || !is_ours(variable));
-        }
-        for part in ["volumeMounts", "env"] {
-            if container.at(part).is_some_and(|list| list.is_list() && list.items().is_empty()) {
-                container.remove(part);
-            }
+        let Some(variables) = container.at_mut("env").and_then(Node::items_mut) else { continue };
+        let is_ours = |variable: &Node| {
+            let value = variable.at("value").and_then(Node::as_str);
+            is_named(variable, VARIABLE) && value.is_some() && value == was_at
+        };
+        variables.retain(|variable| !is_ours(variable));
+        if variables.is_empty() {
+            container.remove("env");
         }
     }
 }
 
-/// Whether a variable names a sidecar of the pod itself.
-fn is_ours(variable: &Node) -> bool {
-    variable.at("value").and_then(Node::as_str).is_some_and(|url| url.starts_with("http://127.0.0.1:"))
+/// Where the other containers of its pod find a sidecar, by its own settings.
+pub fn url_of(sidecar: &Node) -> Option<String> {
+    let variables = sidecar.at("env").map(Node::items).unwrap_or_default();
+    match named(variables, "LOCKSIDE_LISTEN") {
+        Some(at) => variables[at].at("value").and_then(Node::as_str).and_then(annotations::url_of),
+        None => Some(URL.to_owned()),
+    }
 }
 
 /// The container that copies the binary: by the sidecar's own image, as its user, with its resources.

@@ -1,6 +1,6 @@
 //! YAML in, YAML out: every document that does not change passes byte for byte.
 
-use super::{Injector, Report};
+use super::{Injector, Present, Report};
 use crate::yaml::{self, Node};
 
 /// What became of a text.
@@ -18,7 +18,7 @@ impl Injector {
         for (at, document) in documents.iter().enumerate() {
             let Some(root) = document.root.as_ref().filter(|root| root.is_map()) else { continue };
             let mut changed = root.clone();
-            let said = self.inject(&mut changed);
+            let said = self.inject(&mut changed, Present::Updated);
             let place = |line: String| format!("document {}: {line}", at + 1);
             let is_sound = said.mistakes.is_empty();
             report.add(Report {

@@ -34,10 +34,19 @@ pub struct Injector {
     pub image: Option<String>,
 }
 
+/// What becomes of the parts of a sidecar that a pod has already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Present {
+    /// Brought up to date, as in a file that is injected again.
+    Updated,
+    /// Kept as they are: since the webhook added them, others may have set resources, variables or another image.
+    Kept,
+}
+
 /// What is said of an object.
 #[derive(Debug, Default)]
 pub struct Report {
-    /// What has been left as it was, or does nothing.
+    /// What has been left as it was, or has no effect.
     pub warnings: Vec<String>,
     /// What has to be corrected first.
     pub mistakes: Vec<String>,
@@ -52,9 +61,9 @@ impl Report {
 
 impl Injector {
     /// Puts the sidecar into each pod of an object that asks for it. With a mistake the object is of no use any more.
-    fn inject(&self, object: &mut Node) -> Report {
+    fn inject(&self, object: &mut Node, present: Present) -> Report {
         let mut report = Report::default();
-        workload::each_pod(object, &mut report, &mut |pod, report| self.put_into(pod, report));
+        workload::each_pod(object, &mut report, &mut |pod, report| self.put_into(pod, present, report));
         report
     }
 }

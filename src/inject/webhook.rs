@@ -1,24 +1,36 @@
 //! What `lockside webhook` answers: `POST /mutate` to the API server, `GET /healthz` to probes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use hyper::body::Incoming;
-use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue};
+use hyper::body::{Body as _, Incoming};
+use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 use super::Injector;
 use crate::server::{Body, BodyError, Handler, Peer, Response, named, read_body_up_to};
 
 /// Longest review, bytes: etcd keeps no object above 1.5 MiB, and a review may hold two.
 const LONGEST_REVIEW: usize = 3 * 1024 * 1024;
+/// Longest review of which there may be any number, bytes. Most pods have a tenth of it.
+const LONGEST_SMALL: u64 = 64 * 1024;
+/// Most reviews above that at once, so that their bodies fit into the memory limit of the chart.
+const LARGE_AT_ONCE: usize = 4;
+/// Longest wait of another large review: the API server waits 10 s for the answer.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// Answers on the listener of the webhook. Cheap to clone.
 #[derive(Clone)]
-pub struct Webhook(Arc<Injector>);
+pub struct Webhook {
+    injector: Arc<Injector>,
+    large: Arc<Semaphore>,
+}
 
 impl Webhook {
     pub fn new(injector: Injector) -> Webhook {
-        Webhook(Arc::new(injector))
+        Webhook { injector: Arc::new(injector), large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
@@ -34,11 +46,20 @@ impl Webhook {
 
     async fn mutate(&self, request: Request<Incoming>) -> Response {
         let (parts, body) = request.into_parts();
+        // One that is refused for its length waits for nothing.
+        let is_large = body.size_hint().upper().is_none_or(|length| length > LONGEST_SMALL)
+            && body.size_hint().lower() <= LONGEST_REVIEW as u64;
+        let permit = match is_large {
+            true => timeout(LONGEST_WAIT, self.large.acquire()).await.map(Some),
+            false => Ok(None),
+        };
+        // Held until the answer has been made.
+        let Ok(_permit) = permit else { return busy() };
         let body = match read_body_up_to(&parts.headers, body, LONGEST_REVIEW).await {
             Ok(body) => body,
             Err(error) => return unread(error),
         };
-        match self.0.review(&body) {
+        match self.injector.review(body) {
             Ok(review) => {
                 let mut response = Response::new(Body::whole(review.to_string()));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -68,6 +89,13 @@ fn unread(error: BodyError) -> Response {
         error => error.to_string(),
     };
     text(status, &problem)
+}
+
+fn busy() -> Response {
+    let problem = format!("{LARGE_AT_ONCE} reviews of more than {LONGEST_SMALL} bytes are in progress; retry later");
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, &problem);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 fn not_allowed(allow: &'static str) -> Response {

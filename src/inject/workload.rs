@@ -1,6 +1,7 @@
 //! Where the pods of an object are: the object itself, its template, or the objects of a list.
 
-use super::{INJECT, Report};
+use super::annotations::PREFIX;
+use super::{INJECT, Report, SIDECAR};
 use crate::yaml::Node;
 
 /// A pod or the template of pods, and what to call it.
@@ -29,8 +30,13 @@ pub fn each_pod(object: &mut Node, report: &mut Report, each: &mut dyn FnMut(Pod
         // Deployments and the like, also of other parties.
         _ => &["spec", "template"],
     };
-    if !path.is_empty() {
-        warn_of_the_workload(object, path, &name, report);
+    match kind.as_str() {
+        "Pod" => {}
+        "CronJob" => {
+            warn_of_the_workload(object, &[], path, &name, report);
+            warn_of_the_workload(object, &["spec", "jobTemplate"], path, &name, report);
+        }
+        _ => warn_of_the_workload(object, &[], path, &name, report),
     }
     if let Some(node) = object.within_mut(path)
         && (kind == "Pod" || node.at("spec").is_some())
@@ -39,25 +45,34 @@ pub fn each_pod(object: &mut Node, report: &mut Report, each: &mut dyn FnMut(Pod
     }
 }
 
-/// What stands on a workload is not read: only its pods have it by the time they are injected.
-fn warn_of_the_workload(object: &Node, path: &[&str], name: &str, report: &mut Report) {
+/// What stands on a workload, or on the job that a CronJob makes, is not read: only its pods have it by the time they are
+/// injected.
+fn warn_of_the_workload(object: &Node, place: &[&str], path: &[&str], name: &str, report: &mut Report) {
+    let Some(workload) = object.within(place) else { return };
+    let pod = object.within(path).filter(|pod| pod.at("spec").is_some());
+    // The kustomize component reads this label of a workload.
+    let has_component =
+        workload.within(&["metadata", "labels", SIDECAR]).is_some_and(|label| label.to_json() == "sidecar");
     for (part, what) in [("labels", "label"), ("annotations", "annotation")] {
-        let here = keys(object.within(&["metadata", part]));
-        let on_pod = keys(object.within(path).and_then(|pod| pod.within(&["metadata", part])));
-        for key in here.iter().filter(|key| key.starts_with("lockside/") && !on_pod.contains(key)) {
-            report.warnings.push(format!(
-                "{name}: the {what} `{key}` does nothing on a workload; put it into {}.metadata.{part}",
-                path.join(".")
-            ));
+        let here = keys(workload.within(&["metadata", part]));
+        let on_pod = keys(pod.and_then(|pod| pod.within(&["metadata", part])));
+        for key in here.iter().filter(|key| key.starts_with(PREFIX) && !on_pod.contains(key)) {
+            if has_component && *key == "lockside/readiness" && what == "label" {
+                continue;
+            }
+            let right = if *key == INJECT { "labels" } else { "annotations" };
+            let whereto = match pod {
+                Some(_) => format!("on a workload; put it into {}.metadata.{right}", path.join(".")),
+                None => format!("here; put it into the {right} of a pod or of the template of a workload's pods"),
+            };
+            let at = if place.is_empty() { String::new() } else { format!(" in {}", place.join(".")) };
+            report.warnings.push(format!("{name}: the {what} `{key}`{at} does nothing {whereto}"));
         }
-    }
-    let on_pod = keys(object.within(path).and_then(|pod| pod.within(&["metadata", "annotations"])));
-    if on_pod.contains(&INJECT) {
-        report.warnings.push(format!("{name}: `{INJECT}` does nothing as an annotation; it is a label of the pod"));
     }
 }
 
-fn keys(map: Option<&Node>) -> Vec<&str> {
+/// The keys of a mapping.
+pub fn keys(map: Option<&Node>) -> Vec<&str> {
     match map {
         Some(Node::Map(entries, _)) => entries.iter().filter_map(|(key, _)| key.as_str()).collect(),
         _ => Vec::new(),

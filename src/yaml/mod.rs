@@ -37,7 +37,7 @@ pub enum Style {
     Flow,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scalar {
     /// Without its quotes; empty and plain where nothing is written.
     pub text: String,
@@ -74,6 +74,10 @@ impl Node {
 
     pub fn number(number: u32) -> Node {
         Node::Scalar(Scalar { text: number.to_string(), quoting: Quoting::Plain, tag: None })
+    }
+
+    pub fn boolean(is_true: bool) -> Node {
+        Node::Scalar(Scalar { text: is_true.to_string(), quoting: Quoting::Plain, tag: None })
     }
 
     /// A mapping of strings.
@@ -160,6 +164,31 @@ impl Node {
         matches!(self, Node::List(..))
     }
 
+    /// Whether an item of a list is another state of an item: by its name, as Kubernetes has it, or else by all of it.
+    pub fn is_state_of(&self, other: &Node) -> bool {
+        match (self.at("name"), other.at("name")) {
+            (Some(own), Some(other)) => own.is_same(other),
+            _ => self.is_same(other),
+        }
+    }
+
+    /// Whether both say the same in JSON, with keys in the same order.
+    pub fn is_same(&self, other: &Node) -> bool {
+        match (self, other) {
+            (Node::Scalar(own), Node::Scalar(other)) => own == other || own.to_json() == other.to_json(),
+            (Node::List(own, _), Node::List(other, _)) => {
+                own.len() == other.len() && own.iter().zip(other).all(|(own, other)| own.is_same(other))
+            }
+            (Node::Map(own, _), Node::Map(other, _)) => {
+                let is_same = |(own, other): (&(Node, Node), &(Node, Node))| {
+                    own.0.as_key() == other.0.as_key() && own.1.is_same(&other.1)
+                };
+                own.len() == other.len() && own.iter().zip(other).all(is_same)
+            }
+            _ => false,
+        }
+    }
+
     fn is_in_brackets(&self) -> bool {
         matches!(self, Node::List(_, Style::Flow) | Node::Map(_, Style::Flow))
     }
@@ -168,8 +197,13 @@ impl Node {
         matches!(self, Node::Scalar(_)) && self.to_json().is_null()
     }
 
+    /// The text of a key, whatever it would be as a value.
+    pub fn as_key(&self) -> Option<&str> {
+        if let Node::Scalar(Scalar { text, .. }) = self { Some(text) } else { None }
+    }
+
     fn is_key(&self, key: &str) -> bool {
-        matches!(self, Node::Scalar(Scalar { text, .. }) if text == key)
+        self.as_key() == Some(key)
     }
 }
 

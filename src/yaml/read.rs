@@ -65,11 +65,31 @@ struct Open {
     anchor: usize,
     /// The key that waits for its value.
     key: Option<Node>,
+    /// On which line each key of a mapping is.
+    lines: HashMap<String, usize>,
+}
+
+impl Open {
+    fn new(node: Node, outline: Outline, anchor: usize) -> Open {
+        Open { node, outline, anchor, key: None, lines: HashMap::new() }
+    }
+
+    /// Notes the line of a key, of which a mapping has one. Merge keys are resolved, all of them.
+    fn note(&mut self, key: &Node, line: usize) -> Result<(), String> {
+        let Node::Scalar(Scalar { text, .. }) = key else { return Ok(()) };
+        if is_merge(key) {
+            return Ok(());
+        }
+        match self.lines.insert(text.clone(), line) {
+            Some(first) => Err(format!("duplicate key `{text}`, first on line {first}")),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Building {
     fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), String> {
-        let range = bytes(span);
+        let (range, line) = (bytes(span), span.start.line());
         let outline = Outline { begin: range.start, end: range.end, children: Vec::new() };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
@@ -78,15 +98,17 @@ impl Building {
                 let text =
                     if range.is_empty() && style == ScalarStyle::Plain { String::new() } else { text.into_owned() };
                 let tag = tag.map(|tag| tag.original());
-                self.complete(Node::Scalar(Scalar { text, quoting: quoting(style), tag }), outline, anchor);
+                self.complete(Node::Scalar(Scalar { text, quoting: quoting(style), tag }), outline, anchor, line)
             }
             Event::SequenceStart(style, anchor, _) => {
                 self.stands_at(&range);
-                self.open.push(Open { node: Node::List(Vec::new(), of(style)), outline, anchor, key: None });
+                self.open.push(Open::new(Node::List(Vec::new(), of(style)), outline, anchor));
+                Ok(())
             }
             Event::MappingStart(style, anchor, _) => {
                 self.stands_at(&range);
-                self.open.push(Open { node: Node::Map(Vec::new(), of(style)), outline, anchor, key: None });
+                self.open.push(Open::new(Node::Map(Vec::new(), of(style)), outline, anchor));
+                Ok(())
             }
             Event::SequenceEnd | Event::MappingEnd => {
                 self.stands_at(&range);
@@ -95,7 +117,7 @@ impl Building {
                     outline.end = range.end;
                 }
                 merge(&mut node);
-                self.complete(node, outline, anchor);
+                self.complete(node, outline, anchor, line)
             }
             Event::Alias(anchor) => {
                 self.stands_at(&range);
@@ -104,11 +126,10 @@ impl Building {
                 if self.repeated > MOST_REPEATED {
                     return Err(format!("the aliases repeat more than {MOST_REPEATED} nodes"));
                 }
-                self.complete(node, outline, 0);
+                self.complete(node, outline, 0, line)
             }
-            _ => {}
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn stands_at(&mut self, range: &std::ops::Range<usize>) {
@@ -118,24 +139,28 @@ impl Building {
         }
     }
 
-    fn complete(&mut self, node: Node, outline: Outline, anchor: usize) {
+    fn complete(&mut self, node: Node, outline: Outline, anchor: usize, line: usize) -> Result<(), String> {
         if anchor != 0 {
             self.anchors.insert(anchor, node.clone());
         }
         let Some(parent) = self.open.last_mut() else {
             self.root = Some((node, outline));
-            return;
+            return Ok(());
         };
         parent.outline.end = parent.outline.end.max(outline.end);
         parent.outline.children.push(outline);
-        match parent {
-            Open { node: Node::List(items, _), .. } => items.push(node),
-            Open { node: Node::Map(entries, _), key, .. } => match key.take() {
-                None => *key = Some(node),
+        match &mut parent.node {
+            Node::List(items, _) => items.push(node),
+            Node::Map(entries, _) => match parent.key.take() {
+                None => {
+                    parent.note(&node, line)?;
+                    parent.key = Some(node);
+                }
                 Some(name) => entries.push((name, node)),
             },
-            Open { node: Node::Scalar(_), .. } => {}
+            Node::Scalar(_) => {}
         }
+        Ok(())
     }
 
     /// The document, of which `limit` is behind all.
@@ -183,11 +208,14 @@ fn size(node: &Node) -> usize {
     }
 }
 
+fn is_merge(key: &Node) -> bool {
+    matches!(key, Node::Scalar(Scalar { text, quoting: Quoting::Plain, .. }) if text == "<<")
+}
+
 /// Puts in the place of a `<<` what it merges: the keys that the mapping has not got itself.
 fn merge(node: &mut Node) {
     let Node::Map(entries, _) = node else { return };
-    let is_merge = |(key, _): &(Node, Node)| matches!(key, Node::Scalar(Scalar { text, quoting: Quoting::Plain, .. }) if text == "<<");
-    while let Some(at) = entries.iter().position(is_merge) {
+    while let Some(at) = entries.iter().position(|(key, _)| is_merge(key)) {
         let (_, merged) = entries.remove(at);
         let sources = match merged {
             Node::List(items, _) => items,

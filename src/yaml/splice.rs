@@ -37,14 +37,6 @@ pub fn splice(text: &str, document: &Document, new: &Node) -> Option<(String, us
     (again.is_empty() && root.to_json() == new.to_json()).then_some((out, end))
 }
 
-/// Whether an item of a list is another state of an item: by its name, as Kubernetes has it, or else by all of it.
-fn is_the_same(old: &Node, new: &Node) -> bool {
-    match (old.at("name"), new.at("name")) {
-        (Some(old), Some(new)) => old.to_json() == new.to_json(),
-        _ => old.to_json() == new.to_json(),
-    }
-}
-
 struct Splicing<'a> {
     text: &'a str,
     edits: Vec<(Range<usize>, String)>,
@@ -99,7 +91,7 @@ impl Splicing<'_> {
         let column = self.dash(at.begin)?;
         let (mut place, mut taken) = (self.line(at.begin), 0);
         for (old, at) in old.iter().zip(&at.children) {
-            let before = new[taken..].iter().position(|new| is_the_same(old, new))?;
+            let before = new[taken..].iter().position(|new| old.is_state_of(new))?;
             self.add(place, column, &new[taken..taken + before]);
             self.compare(old, at, &new[taken + before])?;
             (place, taken) = (self.behind(at.end), taken + before + 1);

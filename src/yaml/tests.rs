@@ -87,7 +87,35 @@ fn strings_are_quoted_where_they_would_be_something_else() {
 #[test]
 fn json_becomes_nodes_and_is_the_same_again() {
     let value = json!({"a": [1, -2, 1.5, true, null, "yes", {"b": []}], "c/d": u64::MAX, "e": i64::MIN});
-    assert_eq!(Node::from(&value).to_json(), value);
+    let node: Node = serde_json::from_str(&value.to_string()).expect("JSON");
+    assert_eq!(node.to_json(), value);
+}
+
+#[test]
+fn a_key_that_a_mapping_has_twice_is_a_fault_and_names_its_line() {
+    for (text, place, key, first) in [
+        ("a: 1\nb: 2\na: 3\n", (1, 3), "a", 1),
+        ("x: {}\n---\ns:\n  - k: 1\n    l: [1]\n    k: [2]\n", (2, 6), "k", 4),
+        ("a: {b: 1, c: 2, \"b\": 3}\n", (1, 1), "b", 1),
+        ("1: a\n'1': b\n", (1, 2), "1", 1),
+        ("a: &k key\nkey: 1\n*k : 2\n", (1, 3), "key", 2),
+        ("? a\n: 1\n? a\n", (1, 3), "a", 1),
+    ] {
+        let fault = read(text).expect_err(text);
+        assert_eq!((fault.document, fault.line), place, "{text}");
+        assert_eq!(fault.problem, format!("duplicate key `{key}`, first on line {first}"), "{text}");
+    }
+    let merged = "a: &a {x: 1}\nb: &b {y: 2}\nc:\n  <<: *a\n  <<: *b\n  x: 3\nd: {x: 1, <<: *a}\n";
+    assert_eq!(one(merged).to_json()["c"], json!({"x": 3, "y": 2}), "merge keys may be several");
+}
+
+#[test]
+fn a_key_that_an_object_of_json_has_twice_is_an_error() {
+    let many: String = (0..100).map(|at| format!("\"k{at}\": 0, ")).collect();
+    for (text, key) in [("{\"a\": [{\"b\": 1, \"b\": 1}]}", "b"), (&format!("{{{many}\"k50\": 0}}"), "k50")] {
+        let error = serde_json::from_str::<Node>(text).expect_err(text);
+        assert!(error.to_string().contains(&format!("duplicate key `{key}` at line 1 column ")), "{error}");
+    }
 }
 
 #[test]
@@ -125,4 +153,14 @@ fn a_document_stands_where_its_root_does() {
     let roots: Vec<Value> =
         documents.iter().map(|document| document.root.as_ref().expect("a root").to_json()).collect();
     assert_eq!(roots, [json!({"a": 1, "b": null}), json!({"d": "e"})]);
+}
+
+#[test]
+fn json_of_more_nodes_than_an_object_has_is_an_error() {
+    for (item, most) in [("1", 499_999), ("{\"\":1}", 166_666)] {
+        let of = |count: usize| serde_json::from_str::<Node>(&format!("[{}]", vec![item; count].join(",")));
+        assert_eq!(of(most).expect("as many as may be").items().len(), most, "{item}");
+        let error = of(most + 1).expect_err(item).to_string();
+        assert!(error.contains("more than 500000 keys and values"), "{error}");
+    }
 }

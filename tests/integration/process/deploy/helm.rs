@@ -40,3 +40,24 @@ fn only_labelled_pods_depend_on_the_webhook() {
     let values = std::fs::read_to_string(deploy("helm/values.yaml")).unwrap();
     assert!(values.contains("\nfailurePolicy: Fail\n") && values.contains("\nreplicas: 2\n"));
 }
+
+/// Helm itself renders it; here is what the renewal depends on.
+#[test]
+fn an_upgrade_renews_the_certificate_in_time_and_keeps_the_previous_ca_trusted() {
+    let webhook = template("webhook.yaml");
+    for rule in [
+        "dig \"metadata\" \"annotations\" \"lockside/certificate-expires\" \"\" $found",
+        "(lt $left (mul 86400 (int64 .Values.certificate.renewBeforeDays)))",
+        "\"ca.crt\" (print $authority.Cert $previous | b64enc)",
+        "\n  annotations:\n    lockside/certificate-expires: {{ $expires | quote }}\n",
+        "{{- if not .Values.certificate.secretName }}",
+    ] {
+        assert!(webhook.contains(rule), "{rule}");
+    }
+    let values = std::fs::read_to_string(deploy("helm/values.yaml")).unwrap();
+    let days = |name: &str| {
+        let line = values.lines().find_map(|line| line.strip_prefix(&format!("  {name}: ")));
+        line.unwrap_or_else(|| panic!("{name}")).parse::<u32>().unwrap()
+    };
+    assert!(days("renewBeforeDays") < days("days"), "else each upgrade renews it");
+}

@@ -54,11 +54,10 @@ async fn readiness_is_opt_in() {
 
 #[tokio::test]
 async fn the_command_line_is_mounted_in_every_container_with_its_address() {
-    let mut object = pod(json!({"lockside/cli": "true", "lockside/listen": "unix:/run/l.sock,0.0.0.0:7500"}));
+    let mut object = pod(json!({"lockside/cli": "true", "lockside/listen": "tls:0.0.0.0:7443,0.0.0.0:7500"}));
     object["spec"]["initContainers"] = json!([{"name": "migrate", "image": "busybox"}]);
     object["spec"]["containers"] = json!([
         {"name": "app", "image": "busybox", "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}]},
-        {"name": "own", "image": "busybox", "env": [{"name": "LOCKSIDE_URL", "value": "https://locks.example.com"}]},
     ]);
     let made = injected(&object).await;
     let spec = &made["spec"];
@@ -70,20 +69,108 @@ async fn the_command_line_is_mounted_in_every_container_with_its_address() {
     assert_eq!(install["securityContext"], spec["initContainers"][0]["securityContext"]);
     assert_eq!(named(&spec["volumes"], "lockside-cli")["emptyDir"]["sizeLimit"], "64Mi");
     let mount = json!({"name": "lockside-cli", "mountPath": "/lockside/bin", "readOnly": true});
-    for container in [&spec["initContainers"][2], &spec["containers"][0], &spec["containers"][1]] {
+    for container in [&spec["initContainers"][2], &spec["containers"][0]] {
         let mounts = container["volumeMounts"].as_array().unwrap();
         assert_eq!(mounts.last(), Some(&mount), "{container}");
     }
     let url = json!([{"name": "LOCKSIDE_URL", "value": "http://127.0.0.1:7500"}]);
     assert_eq!(spec["containers"][0]["env"], url);
     assert_eq!(spec["initContainers"][2]["env"], url);
-    assert_eq!(spec["containers"][1]["env"], object["spec"]["containers"][1]["env"], "a container's own stays");
     assert_eq!(
         spec["initContainers"][0].get("volumeMounts").unwrap().as_array().unwrap().len(),
         1,
         "the sidecar has none"
     );
     assert_eq!(injected(&made).await, made);
+}
+
+/// What becomes of one object, and what is said of it.
+async fn told(object: &Value) -> (Value, String) {
+    let finished = inject(object.to_string()).await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    (serde_json::from_str(&finished.stdout).expect("JSON"), finished.stderr)
+}
+
+#[tokio::test]
+async fn the_address_that_a_container_has_already_is_kept_and_told() {
+    let from_a_map =
+        json!({"name": "LOCKSIDE_URL", "valueFrom": {"configMapKeyRef": {"name": "urls", "key": "locks"}}});
+    for own in [
+        json!({"name": "LOCKSIDE_URL", "value": "https://locks.example.com"}),
+        // Of a proxy in the pod.
+        json!({"name": "LOCKSIDE_URL", "value": "http://127.0.0.1:8080"}),
+        json!({"name": "LOCKSIDE_URL", "value": ""}),
+        from_a_map,
+    ] {
+        let mut object = pod(json!({"lockside/cli": "true", "lockside/listen": "127.0.0.1:7500"}));
+        object["spec"]["containers"][0]["env"] = json!([own]);
+        let (mut made, said) = told(&object).await;
+        let expected = "document 1: Pod `web`: container `app` keeps its own LOCKSIDE_URL; the sidecar is at http://127.0.0.1:7500";
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(made["spec"]["containers"][0]["env"], json!([own]));
+        assert_eq!(told(&made).await, (made.clone(), said), "also of a pod that has been injected");
+        let annotations = made["metadata"]["annotations"].as_object_mut().unwrap();
+        annotations.remove("lockside/cli");
+        assert_eq!(
+            injected(&made).await["spec"]["containers"],
+            object["spec"]["containers"],
+            "nor does it go with ours"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_address_of_a_container_follows_that_of_its_sidecar() {
+    let mut made = injected(&pod(json!({"lockside/cli": "true", "lockside/listen": "127.0.0.1:7500"}))).await;
+    for (listen, url) in [("0.0.0.0:7600", "http://127.0.0.1:7600"), ("127.0.0.1:7420", "http://127.0.0.1:7420")] {
+        made["metadata"]["annotations"]["lockside/listen"] = json!(listen);
+        made = injected(&made).await;
+        assert_eq!(made["spec"]["containers"][0]["env"], json!([{"name": "LOCKSIDE_URL", "value": url}]));
+    }
+    made["metadata"]["annotations"].as_object_mut().unwrap().remove("lockside/cli");
+    assert_eq!(injected(&made).await["spec"]["containers"], json!([{"name": "app", "image": "busybox"}]));
+}
+
+#[tokio::test]
+async fn a_container_of_locksides_own_image_gets_no_mount_below_its_binary() {
+    const OWN: &str = "r.example.com:5000/team/sidecar";
+    let is_mounted = async |image: &str| {
+        let mut object = pod(json!({"lockside/cli": "true", "lockside/image": format!("{OWN}:2")}));
+        object["spec"]["containers"][0]["image"] = json!(image);
+        let (made, said) = told(&object).await;
+        let container = &made["spec"]["containers"][0];
+        assert_eq!(container["env"][0]["value"], "http://127.0.0.1:7420", "{container}");
+        let is_told = said
+            .contains("Pod `web`: container `app` has lockside's own image, in which the command line is `/lockside`");
+        let mounts = container.get("volumeMounts").and_then(Value::as_array).map_or(0, Vec::len);
+        assert_eq!((mounts, is_told), (usize::from(!is_told), is_told), "{image}: {said}\n{container}");
+        !is_told
+    };
+    for image in [
+        format!("{OWN}:1"),
+        format!("{OWN}@sha256:0a"),
+        format!("{OWN}:1@sha256:0a"),
+        OWN.to_owned(),
+        "lockside".to_owned(),
+        "mirror.example.com:5000/lockside:0.1.0".to_owned(),
+    ] {
+        assert!(!is_mounted(&image).await, "{image}");
+    }
+    for image in
+        ["busybox", "r.example.com:5000/team/app:2", "team/sidecar:2", "locksides:1", "r.example.com/lockside/app"]
+    {
+        assert!(is_mounted(image).await, "{image}");
+    }
+}
+
+#[tokio::test]
+async fn the_mount_below_the_binary_that_an_earlier_version_made_goes() {
+    let mut made = injected(&pod(json!({"lockside/cli": "true"}))).await;
+    made["spec"]["containers"][0]["image"] = json!("lockside:1");
+    let own = json!({"name": "lockside-cli", "mountPath": "/tools"});
+    made["spec"]["containers"][0]["volumeMounts"].as_array_mut().unwrap().push(own.clone());
+    let (made, _) = told(&made).await;
+    assert_eq!(made["spec"]["containers"][0]["volumeMounts"], json!([own]));
 }
 
 #[tokio::test]
@@ -106,6 +193,8 @@ async fn a_wrong_value_is_refused_by_its_name_and_its_workload() {
         ("ops-port", json!("+80"), "expected a port, 1 to 65535"),
         ("ops-port", json!(9421), "put the value in quotes"),
         ("listen", json!("7420"), "expected ip:port"),
+        ("listen", json!("unix:/run/l.sock"), "`unix:/run/l.sock`: a unix socket of the sidecar is out of reach"),
+        ("listen", json!("127.0.0.1:7420,unix:/run/l.sock"), "a unix socket of the sidecar is out of reach"),
         ("listen", json!("127.0.0.1:0"), "expected a port other than 0"),
         ("clii", json!("true"), "did you mean `lockside/cli`?"),
         ("replicas", json!("2"), "there is none of this name"),
@@ -130,7 +219,7 @@ async fn every_mistake_is_told_in_one_run() {
 
 #[tokio::test]
 async fn the_command_line_needs_an_address_that_it_can_reach() {
-    let annotations = json!({"lockside/cli": "true", "lockside/listen": "unix:/run/l.sock"});
+    let annotations = json!({"lockside/cli": "true", "lockside/listen": "tls:127.0.0.1:7443"});
     let finished = inject(pod(annotations).to_string()).await;
     assert_eq!(finished.code, Some(1));
     assert!(finished.stderr.contains("no address in `lockside/listen`"), "{}", finished.stderr);

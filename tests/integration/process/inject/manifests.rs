@@ -156,6 +156,91 @@ async fn on_the_workload_itself_label_and_annotations_do_nothing_and_are_warned_
 }
 
 #[tokio::test]
+async fn what_is_in_the_wrong_place_is_warned_of_with_its_document_and_workload() {
+    let labels = json!({"lockside/inject": "true"});
+    let without = |kind: &str, labels: Value, annotations: Value| {
+        let mut object = around(kind, &pod(annotations));
+        let pod = match kind {
+            "Pod" => &mut object["metadata"],
+            "CronJob" => &mut object["spec"]["jobTemplate"]["spec"]["template"]["metadata"],
+            _ => &mut object["spec"]["template"]["metadata"],
+        };
+        pod["labels"] = labels;
+        object
+    };
+    let mut as_annotation = without("Deployment", json!({}), json!({}));
+    as_annotation["metadata"]["annotations"] = labels.clone();
+    let mut as_label = without("Deployment", json!({}), json!({}));
+    as_label["metadata"]["labels"] = json!({"lockside/cli": "true"});
+    let mut on_the_job = without("CronJob", json!({}), json!({}));
+    on_the_job["spec"]["jobTemplate"]["metadata"] = json!({"labels": labels});
+    let of_no_workload = json!({"kind": "Namespace", "metadata": {"name": "web", "labels": labels}});
+    for (object, said) in [
+        (without("Pod", json!({}), labels.clone()), "Pod `web`: `lockside/inject` does nothing as an annotation"),
+        (without("Job", json!({}), labels.clone()), "Job `web`: `lockside/inject` does nothing as an annotation"),
+        (
+            as_annotation,
+            "Deployment `web`: the annotation `lockside/inject` does nothing on a workload; put it into \
+             spec.template.metadata.labels",
+        ),
+        (
+            as_label,
+            "Deployment `web`: the label `lockside/cli` does nothing on a workload; put it into \
+             spec.template.metadata.annotations",
+        ),
+        (
+            on_the_job,
+            "CronJob `web`: the label `lockside/inject` in spec.jobTemplate does nothing on a workload; put it into \
+             spec.jobTemplate.spec.template.metadata.labels",
+        ),
+        (
+            of_no_workload,
+            "Namespace `web`: the label `lockside/inject` does nothing here; put it into the labels of a pod or of the \
+             template of a workload's pods",
+        ),
+        (
+            without("Pod", json!({"lockside/cli": "true"}), json!({})),
+            "Pod `web`: the label `lockside/cli` does nothing; it is an annotation of the pod",
+        ),
+        (
+            without("Pod", json!({"lockside/inejct": "true"}), json!({})),
+            "Pod `web`: the label `lockside/inejct` does nothing; did you mean `lockside/inject`?",
+        ),
+        (
+            without("Pod", json!({"lockside/wat": "true"}), json!({})),
+            "Pod `web`: the label `lockside/wat` does nothing; there is none of this name",
+        ),
+    ] {
+        let told = left_alone(&object).await;
+        assert_eq!(told.matches("document 1: ").count(), 1, "{told}");
+        assert!(told.contains(&format!("document 1: {said}")), "{said}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_parameter_as_a_label_is_warned_of_in_a_pod_that_is_injected_too() {
+    let mut object = pod(json!({}));
+    object["metadata"]["labels"]["lockside/cli"] = json!("true");
+    let finished = inject(object.to_string()).await;
+    assert_eq!(finished.code, Some(0));
+    assert!(finished.stderr.contains("Pod `web`: the label `lockside/cli` does nothing"), "{}", finished.stderr);
+    assert_has_the_sidecar(&serde_json::from_str(&finished.stdout).unwrap());
+}
+
+#[tokio::test]
+async fn the_label_that_the_kustomize_component_reads_is_not_warned_of() {
+    let mut object = around("Deployment", &pod(json!({})));
+    let labels = json!({"lockside": "sidecar", "lockside/readiness": "true"});
+    object["metadata"]["labels"] = labels.clone();
+    object["spec"]["template"]["metadata"] = json!({"labels": labels});
+    assert_eq!(left_alone(&object).await, "");
+    object["spec"]["template"]["metadata"] = json!({});
+    assert_eq!(left_alone(&object).await, "");
+    object["metadata"]["labels"] = json!({"lockside/readiness": "true"});
+    assert!(left_alone(&object).await.contains("the label `lockside/readiness` does nothing on a workload"));
+}
+
+#[tokio::test]
 async fn a_pod_that_cannot_have_a_sidecar_is_left_alone_and_told() {
     let with = |part: &str, value: Value| {
         let mut object = pod(json!({}));
@@ -176,6 +261,7 @@ async fn a_pod_that_cannot_have_a_sidecar_is_left_alone_and_told() {
         (in_the_way, "its containers have a `lockside` of another origin"),
         (labelled, "its label `lockside` is `other`"),
         (with("hostNetwork", json!(true)), "lockside/ops-port and lockside/listen"),
+        (with("initContainers", json!(vec![json!({"name": "x"}); 1000])), "it has more than 1000 containers"),
         (with("containers", json!("none")), "its containers are no list of mappings"),
         (with("containers", json!(["app"])), "its containers are no list of mappings"),
         (with("initContainers", json!({})), "its initContainers are no list of mappings"),

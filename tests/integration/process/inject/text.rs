@@ -136,6 +136,23 @@ async fn what_is_no_yaml_is_refused_by_its_document_and_nothing_is_written() {
 }
 
 #[tokio::test]
+async fn a_key_that_a_mapping_has_twice_is_refused_with_both_lines_and_nothing_is_written() {
+    let twice =
+        format!("{OTHERS}{POD}  initContainers:\n  - name: one\n  volumes: []\n  initContainers:\n  - name: two\n");
+    let begins = |(_, line): &(usize, &str)| line.starts_with("  initContainers:");
+    let lines: Vec<usize> = twice.lines().enumerate().filter(begins).map(|(at, _)| at + 1).collect();
+    let finished = inject(&twice).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""));
+    let said = format!("line {}: duplicate key `initContainers`, first on line {}", lines[1], lines[0]);
+    assert!(finished.stderr.contains(&said), "{said}: {}", finished.stderr);
+    for text in ["kind: ConfigMap\ndata:\n  a: 1\n  a: 2\n", "{\"kind\": \"Pod\",\n\"a\": {\"b\": 1},\n\"a\": {}}"] {
+        let finished = inject(text).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{text}");
+        assert!(finished.stderr.contains("document 1, line ") && finished.stderr.contains(": duplicate key `a`"));
+    }
+}
+
+#[tokio::test]
 async fn a_file_is_read_as_standard_input_is() {
     let scratch = Scratch::new();
     let file = scratch.file("web.yaml", POD);

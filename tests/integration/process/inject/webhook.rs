@@ -107,6 +107,55 @@ async fn asked_again_it_completes_what_another_webhook_has_added() {
 }
 
 #[tokio::test]
+async fn asked_again_it_keeps_what_others_have_changed_in_its_containers() {
+    let webhook = Webhook::start().await;
+    let mut made = webhook.created(&pod(json!({"lockside/cli": "true"}))).await;
+    let annotations = made["metadata"]["annotations"].as_object_mut().unwrap();
+    annotations.insert("lockside/injected".to_owned(), json!("0.1.0"));
+    for container in made["spec"]["initContainers"].as_array_mut().unwrap() {
+        container["image"] = json!("mirror.example.com/lockside:1");
+        container["resources"] = json!({"requests": {"cpu": "20m", "memory": "40Mi"}});
+        container["env"] =
+            json!([{"name": "MESH", "value": "1"}, {"name": "LOCKSIDE_LISTEN", "value": "127.0.0.1:7500"}]);
+        container.as_object_mut().unwrap().remove("securityContext");
+    }
+    for volume in made["spec"]["volumes"].as_array_mut().unwrap() {
+        volume["added"] = json!(true);
+    }
+    made["spec"]["containers"][0]["env"][0]["value"] = json!("http://127.0.0.1:15001");
+    let response = webhook.create(&made).await;
+    assert_eq!((&response["allowed"], response.get("patch")), (&json!(true), None), "{response}");
+    let warning = response["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("container `app` keeps its own LOCKSIDE_URL"), "{warning}");
+    // What is missing of ours comes back, and a container that is new is served by the sidecar that there is.
+    made["spec"]["containers"][0]["env"] = json!([]);
+    made["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "mesh", "image": "mesh"}));
+    let (sidecar, install) = (made["spec"]["initContainers"][0].clone(), made["spec"]["initContainers"][1].clone());
+    made["spec"]["initContainers"] = json!([{"name": "mesh-init"}, sidecar]);
+    made["spec"]["volumes"].as_array_mut().unwrap().pop();
+    made["metadata"]["labels"].as_object_mut().unwrap().remove("lockside");
+    let again = webhook.created(&made).await;
+    let containers = &again["spec"]["initContainers"];
+    assert_eq!((&containers[1], &containers[2]["name"]), (&sidecar, &install["name"]));
+    assert_eq!(containers[2]["image"], sidecar["image"], "of the image that the sidecar has now");
+    let url = json!([{"name": "LOCKSIDE_URL", "value": "http://127.0.0.1:7500"}]);
+    for container in [&containers[0], &again["spec"]["containers"][0], &again["spec"]["containers"][1]] {
+        assert_eq!((&container["env"], &container["volumeMounts"][0]["name"]), (&url, &json!("lockside-cli")));
+    }
+    assert_eq!(again["spec"]["volumes"].as_array().unwrap().len(), 2);
+    assert_eq!(again["metadata"]["labels"]["lockside"], "sidecar");
+    assert_eq!(again["metadata"]["annotations"]["lockside/injected"], "0.1.0");
+}
+
+#[tokio::test]
+async fn a_file_that_was_injected_with_a_command_line_keeps_it() {
+    let webhook = Webhook::start().await;
+    let mut made = injected(&pod(json!({"lockside/cli": "true"}))).await;
+    made["metadata"]["annotations"].as_object_mut().unwrap().remove("lockside/cli");
+    assert_eq!(webhook.create(&made).await, json!({"uid": "1", "allowed": true}));
+}
+
+#[tokio::test]
 async fn what_is_not_to_change_is_allowed_without_a_patch() {
     let webhook = Webhook::start().await;
     let allowed = json!({"uid": "1", "allowed": true});
@@ -177,6 +226,125 @@ async fn what_is_no_review_is_refused() {
         let answer = webhook.client.ask(method, path, None).await.unwrap();
         assert_eq!(answer.status, status, "{method} {path}");
     }
+}
+
+#[tokio::test]
+async fn a_key_that_the_pod_has_twice_is_refused_by_its_name() {
+    let webhook = Webhook::start().await;
+    let object = pod(json!({})).to_string();
+    let object = object.replacen("\"spec\":{", "\"spec\":{\"initContainers\":[],\"initContainers\":[],", 1);
+    let body = format!(
+        "{{\"apiVersion\":\"admission.k8s.io/v1\",\"kind\":\"AdmissionReview\",\"request\":{{\"uid\":\"1\",\
+         \"operation\":\"CREATE\",\"object\":{object}}}}}"
+    );
+    let answer = send(&webhook, &body).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.contains("no AdmissionReview: duplicate key `initContainers` at line 1 column "), "{answer}");
+}
+
+/// One of the longest reviews: `part` of the spec of its pod has as many of these items as fit.
+fn large(part: &str, item: &str, around: [&str; 2]) -> String {
+    const LONGEST: usize = 3 * 1024 * 1024;
+    let mut object = pod(json!({"lockside/cli": "true"}));
+    object["spec"][part] = json!("HERE");
+    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
+                        "request": {"uid": "1", "operation": "CREATE", "object": object}});
+    let [begin, end] = around;
+    let text = review.to_string().replacen("\"HERE\"", &format!("{begin}HERE{end}"), 1);
+    let items = vec![item; (LONGEST - text.len()) / (item.len() + 1)].join(",");
+    text.replacen("HERE", &items, 1)
+}
+
+/// Sends a body as it is, and returns the answer with its head.
+async fn send(webhook: &Webhook, body: &str) -> String {
+    let mut stream = webhook.client.shake().await.unwrap();
+    let length = body.len();
+    let head =
+        format!("POST /mutate HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stream.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    answer
+}
+
+/// The most memory that a process has had, MiB.
+fn peak_memory(child: &Child) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+}
+
+#[tokio::test]
+async fn four_of_the_longest_reviews_at_once_stay_well_below_the_memory_limit_of_the_chart() {
+    let (app, list) = (["[{\"name\":\"app\",\"env\":[", "]}]"], ["[", "]"]);
+    for (part, item, around, status) in [
+        // As many values as are read, in parts that change.
+        ("containers", "{\"name\":\"abcdefgh\",\"v\":\"abcdefg\"}", app, 200),
+        ("initContainers", "{\"name\":\"abcdefgh\",\"v\":\"abcdefg\"}", app, 200),
+        ("containers", "{\"name\":\"abcdefgh\",\"resources\":{}}", list, 200),
+        ("volumes", "{\"name\":\"abcdefgh\",\"emptyDir\":{}}", list, 200),
+        // More.
+        ("containers", "{\"\":1}", app, 400),
+        ("nodeSelector", "1", list, 400),
+    ] {
+        let webhook = Webhook::start().await;
+        let body = large(part, item, around);
+        assert!(body.len() > 3_000_000);
+        let answers = futures_util::future::join_all((0..4).map(|_| send(&webhook, &body))).await;
+        for answer in answers {
+            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{part} of {item}: {answer}");
+        }
+        let peak = peak_memory(&webhook.child);
+        assert!(peak < 160, "{part} of {item}: {peak} MiB");
+    }
+}
+
+#[tokio::test]
+async fn a_fifth_large_review_waits_and_is_told_to_retry_while_small_ones_are_answered() {
+    let webhook = Webhook::start().await;
+    let body = large("volumes", "{\"name\":\"abcdefgh\",\"emptyDir\":{}}", ["[", "]"]);
+    let begin = async || {
+        let mut stream = webhook.client.shake().await.unwrap();
+        let head = format!(
+            "POST /mutate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut begun = Vec::new();
+    for _ in 0..4 {
+        let mut stream = begin().await;
+        let mut answer = vec![0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
+        stream.read_exact(&mut answer).await.unwrap();
+        begun.push(stream);
+    }
+    let since = std::time::Instant::now();
+    let mut waiting = begin().await;
+    webhook.created(&pod(json!({}))).await;
+    let mut too_long = webhook.client.shake().await.unwrap();
+    let head = "POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n";
+    too_long.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    too_long.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 413", "what is refused anyway waits for nothing");
+    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
+    let mut answer = vec![0; 1024];
+    let length = waiting.read(&mut answer).await.unwrap();
+    let answer = String::from_utf8_lossy(&answer[..length]).to_lowercase();
+    assert!(answer.starts_with("http/1.1 503 ") && answer.contains("retry-after: 1\r\n"), "{answer}");
+    assert!(since.elapsed() > Duration::from_secs(4), "{:?}", since.elapsed());
+    // One that ends makes room for the next.
+    let mut next = begin().await;
+    let mut first = begun.swap_remove(0);
+    first.write_all(body.as_bytes()).await.unwrap();
+    let mut answer = vec![0; 12];
+    first.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 200");
+    let mut answer = vec![0; 12];
+    next.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, b"HTTP/1.1 100");
 }
 
 #[tokio::test]
