@@ -147,7 +147,7 @@ impl Locks {
     pub fn new(redis: Redis, space: KeySpace, shared: Arc<Shared>) -> Locks {
         let scripts = Scripts { redis, space, high_water: Arc::clone(&shared.high_water) };
         let undoer = Undoer::new(scripts.clone());
-        let queue = Queue::new(shared.nonces.next(), scripts.clone());
+        let queue = Queue::new(shared.nonces.next(), scripts.clone(), undoer.clone());
         scripts.know_rights(queue.sidecar());
         let watcher = Watcher::new(&scripts, Arc::clone(&shared.metrics));
         Locks(Arc::new(Engine { scripts, shared, undoer, queue, watcher }))

@@ -17,6 +17,7 @@ use crate::lock::holder::Holder;
 use crate::lock::record;
 use crate::lock::request::{Progress, Reentry, Succession};
 use crate::lock::scripts::{JoinArgs, JoinRow, KeyState, Precision, Scripts, Stored};
+use crate::lock::undo::{Undo, Undoer};
 use crate::redis::{Attention, Heard, Purpose, RedisFailure};
 use crate::timer::sleep_until;
 
@@ -30,6 +31,7 @@ pub struct Driver {
     state: Queues,
     waiters: HashMap<String, Waiter>,
     holds: Holds,
+    undoer: Undoer,
     work: FuturesUnordered<BoxFuture<'static, Option<Input>>>,
     /// While a caller waits, it is made sure every moment that all is heard.
     attention: Option<Attention>,
@@ -42,7 +44,7 @@ struct Waiter {
 }
 
 impl Driver {
-    pub fn new(door: &Door) -> Driver {
+    pub fn new(door: &Door, undoer: Undoer) -> Driver {
         let Door { sidecar, scripts, .. } = door;
         Driver {
             sidecar: sidecar.clone(),
@@ -50,6 +52,7 @@ impl Driver {
             state: Queues::new(sidecar.clone(), scripts.redis.is_cluster()),
             waiters: HashMap::new(),
             holds: Holds::default(),
+            undoer,
             work: FuturesUnordered::new(),
             attention: None,
         }
@@ -157,12 +160,7 @@ impl Driver {
                 }));
             }
             Effect::Remove { key, entry: Entry { text, identity, .. } } => {
-                self.work.push(Box::pin(async move {
-                    if let Err(failure) = scripts.undo(&key, &identity, "", &text).await {
-                        tracing::debug!(%key, %failure, "the queue entry of a waiter that left is not removed yet; retrying");
-                    }
-                    None
-                }));
+                self.undoer.push(Undo::new(key, identity, String::new(), Duration::ZERO).with_entry(text));
             }
         }
     }
@@ -202,7 +200,7 @@ async fn rejoin(scripts: Scripts, key: Key, entry: Entry, position: String) -> I
         Ok(JoinRow::Owned) => Input::Called { key, id: entry.id, turn: Turn::AskAgain },
         Err(failure) => {
             tracing::debug!(%key, %failure, "re-queueing a waiter failed; retrying");
-            Input::NotRejoined { key }
+            Input::NotRejoined { key, entry }
         }
     }
 }

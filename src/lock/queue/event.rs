@@ -72,9 +72,10 @@ pub enum Input {
         id: String,
         turn: Turn,
     },
-    /// It could not.
+    /// It could not, or no answer came in time.
     NotRejoined {
         key: Key,
+        entry: Entry,
     },
 }
 

@@ -25,6 +25,7 @@ use super::LockFailure;
 use super::record;
 use super::request::{Progress, Reentry, Succession};
 use super::scripts::{JoinArgs, JoinRow, Scripts};
+use super::undo::Undoer;
 use super::{Key, Token};
 use crate::redis::Push;
 
@@ -107,12 +108,13 @@ impl Drop for Ticket {
 }
 
 impl Queue {
-    /// `sidecar` names this thread's waiters among all others. Must be called inside the runtime that owns the scripts.
-    pub fn new(sidecar: String, scripts: Scripts) -> Queue {
+    /// `sidecar` names this thread's waiters among all others; `undoer` removes their places that are left. Must be called inside
+    /// the runtime that owns the scripts.
+    pub fn new(sidecar: String, scripts: Scripts, undoer: Undoer) -> Queue {
         let (push, heard) = scripts.redis.listen();
         let (commands, told) = mpsc::unbounded_channel();
         let door = Arc::new(Door { sidecar, scripts, push, commands });
-        let driver = Driver::new(&door);
+        let driver = Driver::new(&door, undoer);
         tokio::spawn(driver.run(Arc::downgrade(&door), told, heard));
         Queue(door)
     }

@@ -90,11 +90,16 @@ impl Queues {
                     turn => self.call(&key, &id, turn, &mut effects),
                 }
             }
-            Input::NotRejoined { key } => {
-                self.change(&key, |queue| {
+            Input::NotRejoined { key, entry } => {
+                let is_there = self.change(&key, |queue| {
                     queue.is_in_doubt = true;
                     queue.bring_forward(now + ASK_AGAIN, now);
+                    queue.waiter(&entry.id).is_some()
                 });
+                // It may have been put there all the same, behind the answer that was lost.
+                if is_there != Some(true) {
+                    effects.push(Effect::Remove { key, entry });
+                }
             }
         }
         effects

@@ -188,9 +188,12 @@ fn an_entry_whose_waiter_left_while_it_joined_again_is_removed() {
     let waiter = entry("w-1", "x", false);
     fixture.waits("k", waiter.clone(), 800);
     fixture.told("k", Word::Dropped);
+    let unanswered = Input::NotRejoined { key: key("k"), entry: waiter.clone() };
+    assert_eq!(fixture.handle(unanswered.clone()), [], "it waits yet");
     fixture.handle(Input::Leave(key("k"), "w-1".to_owned()));
-    let effects = fixture.handle(Input::Rejoined { key: key("k"), entry: waiter.clone(), left_ms: 5 });
-    assert_eq!(effects, [Effect::Remove { key: key("k"), entry: waiter }]);
+    for end in [Input::Rejoined { key: key("k"), entry: waiter.clone(), left_ms: 5 }, unanswered] {
+        assert_eq!(fixture.handle(end), [Effect::Remove { key: key("k"), entry: waiter.clone() }]);
+    }
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn offers(world: &World, engine: &Engine, leases: &[Held]) -> Option<Violation> 
 }
 
 fn untold(world: &World, engine: &Engine, leases: &[Held]) -> Option<Violation> {
-    let is_told = |token: Token| world.clients.iter().any(|client| client.told == Some(token.get()));
+    let is_told = |token: Token| world.clients.iter().any(|client| client.told.contains(&token.get()));
     let is_of_a_crash = |held: &&Held| world.ended.iter().any(|name| held.attempt.contains(&format!("\"{name}")));
     let mut untold = leases.iter().filter(|held| !is_told(held.token) && !world.is_on_offer(engine, held.token));
     let Held { token, until_ms, .. } = untold.find(|held| !is_of_a_crash(held))?;

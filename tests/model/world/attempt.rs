@@ -10,7 +10,7 @@ use super::client::{Promise, Wish};
 use super::engine::Engine;
 use super::network::Origin;
 use super::plant::Fault;
-use super::sidecar::Undo;
+use super::sidecar::{KEPT_ENTRY_MS, Undo};
 
 /// How long a sending is undone at most that may have been told of an older lease.
 const OLDER_LEASE_MS: i64 = 24 * 60 * 60 * 1000;
@@ -28,6 +28,8 @@ pub struct Course {
     called: Option<Turn>,
     pub entry: String,
     pub position: Option<String>,
+    /// What was on offer to it was force-released, so that who was offered the key then is served before it.
+    pub was_forced: bool,
     pub(super) sent_ms: i64,
     /// Until when it waits at most.
     until_ms: i64,
@@ -107,6 +109,7 @@ impl World {
             called: None,
             entry: String::new(),
             position: None,
+            was_forced: false,
             sent_ms: self.now_ms,
             until_ms: until.map_or(0, |until| engine.ms(until)),
         }));
@@ -182,7 +185,7 @@ impl World {
             i64::try_from(wish.key_ms()).expect("a short ttl")
         };
         let (now_ms, sidecar) = (self.now_ms, self.clients[client].sidecar);
-        let kept_ms = if entry.is_empty() { 0 } else { 60_000 };
+        let kept_ms = if entry.is_empty() { 0 } else { KEPT_ENTRY_MS };
         let Named { identity, id: sending, .. } = self.course(client).sending.clone();
         let undo = Undo { identity, sending, entry, retry_until_ms: now_ms + longest.max(kept_ms) + 1_000 };
         self.sidecars[sidecar].undo(engine, now_ms, undo);

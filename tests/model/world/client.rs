@@ -56,8 +56,8 @@ pub struct Client {
     /// It closed its connection.
     pub is_gone: bool,
     pub promise: Option<Promise>,
-    /// The token that it was told last.
-    pub told: Option<u64>,
+    /// The tokens that it was told: the last one, and those whose leases were there yet when it was told another.
+    pub told: Vec<u64>,
     renewed: u8,
 }
 
@@ -88,7 +88,7 @@ impl Client {
             course: None,
             is_gone: false,
             promise: None,
-            told: None,
+            told: Vec::new(),
             renewed: 0,
         }
     }
@@ -116,8 +116,10 @@ impl World {
     pub fn promise(&mut self, engine: &Engine, client: usize, promise: Promise, position: Option<&str>) {
         self.check_order(engine, client, position);
         let is_released = self.released.contains(&promise.token.get());
+        let leases = self.leases(engine);
         let one = &mut self.clients[client];
-        one.told = Some(promise.token.get());
+        one.told.retain(|told| *told != promise.token.get() && leases.iter().any(|held| held.token.get() == *told));
+        one.told.push(promise.token.get());
         if is_released {
             one.next_wish();
         } else {

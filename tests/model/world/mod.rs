@@ -118,7 +118,10 @@ impl World {
         let reply = self.run_script(engine, request.script, &request.args);
         self.check_grant(engine, &reply);
         if sidecar::row(&reply).0 == "forced" {
-            before.iter().for_each(|held| self.end_promises(held.token));
+            for held in &before {
+                self.end_promises(held.token);
+                self.note_forced(held);
+            }
         }
         reply
     }

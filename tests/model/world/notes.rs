@@ -42,12 +42,20 @@ impl World {
             };
             if let Some(before) = course.position.as_deref().and_then(number).filter(|before| *before < own)
                 && !other.is_gone
+                && !course.was_forced
                 && (entries.contains(&course.entry) || came_back(client, at))
             {
                 let how =
                     format!("{} had the position {before}, and {} has {own}", other.owner, self.clients[client].owner);
                 self.broken = Some(Violation { property: ORDER, how });
             }
+        }
+    }
+
+    /// What was on offer to a client, or granted and not told yet, is force-released.
+    pub(super) fn note_forced(&mut self, held: &Held) {
+        for course in self.clients.iter_mut().filter_map(|client| client.course.as_deref_mut()) {
+            course.was_forced |= held.by.split([' ', '+']).any(|sending| sending == course.sending.id);
         }
     }
 

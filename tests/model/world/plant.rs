@@ -32,6 +32,8 @@ pub enum Fault {
     NeverDeclines,
     /// A command whose connection broke is taken for failed at once, though it may be run yet.
     GivesUpAtOnce,
+    /// A place that a waiter took again after it had left stays.
+    KeepsLatePlaces,
     /// A waiter that has gone stays in its sidecar's list.
     NeverLeaves,
     /// An undo does not remove the entry in the queue.

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use lockside::lock::model::queue::{Effect, Input, Message, Queues, Turn};
+use lockside::lock::model::queue::{Effect, Entry, Input, Message, Queues, Turn};
 use lockside::lock::model::{AdvanceRow, KeyState, Precision, Stored};
 
 use super::World;
@@ -14,6 +14,8 @@ use crate::redis::Reply;
 
 /// Pause before an undo is tried again.
 const UNDO_PAUSE_MS: i64 = 100;
+/// How long an entry is tried to be removed from the queue.
+pub const KEPT_ENTRY_MS: i64 = 60_000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Sidecar {
@@ -223,8 +225,10 @@ impl World {
                     let name = one.name;
                     one.send(engine, now_ms, "queue_decline", &[&token.to_string(), name], None, Origin::None);
                 }
-                Effect::Remove { entry, .. } => {
-                    one.send_in_time(engine, now_ms, "undo", &[&entry.identity, "", &entry.text], Origin::None);
+                Effect::Remove { .. } if engine.plant.has(Fault::KeepsLatePlaces) => {}
+                Effect::Remove { entry: Entry { identity, text, .. }, .. } => {
+                    let retry_until_ms = now_ms + KEPT_ENTRY_MS + 1_000;
+                    one.undo(engine, now_ms, Undo { identity, sending: String::new(), entry: text, retry_until_ms });
                 }
             }
         }
@@ -270,7 +274,7 @@ impl World {
                         Input::Called { key, id: entry.id.clone(), turn: Turn::Offered(token) }
                     }
                     Some(("own", _)) => Input::Called { key, id: entry.id.clone(), turn: Turn::AskAgain },
-                    _ => Input::NotRejoined { key },
+                    _ => Input::NotRejoined { key, entry: entry.clone() },
                 };
                 self.tell_queues(engine, sidecar, input);
             }

@@ -64,6 +64,12 @@ pub const PLANTED: &[Planted] = &[
         property: PLACES,
     },
     Planted {
+        name: "a place that a waiter took again, behind an answer that was lost, stays",
+        plant: code(&[Fault::KeepsLatePlaces]),
+        world: "limits of two and of one, a connection breaks",
+        property: PLACES,
+    },
+    Planted {
         name: "J.22b: leaving is tried once",
         plant: code(&[Fault::ForgetsUndo]),
         world: "clients that hang up, a connection breaks",
