@@ -75,6 +75,28 @@ class NotAllowed(PageTest):
         self.assertNotIn("No locks", page.text("body"))
 
 
+class Busy(PageTest):
+    options = {"flags": ("--caller-waiters", "1")}
+
+    def test_without_a_seat_for_its_stream_it_asks_for_the_list_until_there_is_one(self):
+        stream = self.scene.sidecar.open("GET", "/v1/events")
+        self.addCleanup(stream.close)
+        token = self.scene.acquire("orders", owner="importer-7")["token"]
+        page = self.page().waits_for("#freshness", "Not live, since too many others watch: as of")
+        page.waits_for_row("orders", owner="importer-7")
+        self.assertEqual(page.style("#locks tbody", "filter"), "none")
+        self.scene.acquire("import", owner="batch-1")
+        page.waits_for_row("import", owner="batch-1")
+        self.scene.sidecar.release("orders", token)
+        page.waits_for_no_row("orders")
+        page.waits_for("#freshness", "Not live, since too many others watch: as of")
+        stream.close()
+        page.waits_for("#freshness", "Live", within=BACK_WITHIN)
+        page.waits_for_row("import", owner="batch-1")
+        self.scene.acquire("after")
+        page.waits_for_row("after")
+
+
 class Interrupted(PageTest):
     def shown(self) -> Page:
         self.scene.acquire("orders", owner="importer-7")
