@@ -201,11 +201,11 @@ async fn a_caller_that_watches_all_it_can_leaves_the_seats_of_others() {
             }
         }
         stage.until_place(&CI, true).await;
-        let is_none = |line: &str| line.ends_with(" 0");
+        let is_of_places = |line: &str| line.starts_with("lockside_waiters ") || line.starts_with("lockside_watchers{");
         eventually("all have gone", SOON, async || {
             let metrics = stage.guarded.sidecar.ops("/metrics").await;
             let mut lines = metrics.text().lines();
-            lines.all(|line| !line.starts_with("lockside_wait") && !line.starts_with("lockside_watchers") || is_none(line))
+            lines.all(|line| !is_of_places(line) || line.ends_with(" 0"))
         })
         .await;
     }
