@@ -58,8 +58,7 @@ is invalid; every mistake of the file is told.
 Example: lockside policy test --policy-file policy --as token:ci lock deploy/web
 Example: lockside policy test --policy-file policy --as user:alice \\
            --as claim:team=red read red/import
-Example: lockside policy test --policy-file policy --as cert:batch.internal \
-           lock import";
+Example: lockside policy test --policy-file policy --as cert:batch lock import";
 
 pub fn run(flags: &PolicyFlags) -> ExitCode {
     let Action::Test = flags.action;
