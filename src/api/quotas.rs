@@ -1,8 +1,9 @@
-//! What a caller's limits mean for its attempts: the places that they need, and how long they may ask for.
+//! What a caller's limits mean for its attempts and for what it watches: the places that they need, and how long they may
+//! ask for.
 
 use super::failure::Failure;
 use crate::lock::{Attempt, Key, Lease, Reentry, Ttl};
-use crate::quota::{Again, HoldSeat, Quota, Seat, Waits};
+use crate::quota::{Again, HoldSeat, Quota, Seat, Waits, WatchSeat};
 
 /// A place for an attempt; none is needed without a limit.
 pub fn reserve(quota: Option<&Quota>, key: &Key, attempt: &Attempt) -> Result<Option<Seat>, Failure> {
@@ -11,6 +12,11 @@ pub fn reserve(quota: Option<&Quota>, key: &Key, attempt: &Attempt) -> Result<Op
     let may_have_it = attempt.reentry == Reentry::Extend || attempt.name.is_some();
     let again = if may_have_it { Again::Perhaps } else { Again::Never };
     Ok(Some(quota.reserve(key, waits, again)?))
+}
+
+/// A place for one that watches, until it is dropped.
+pub fn watch(quota: Option<&Quota>) -> Result<Option<WatchSeat>, Failure> {
+    Ok(quota.map(Quota::watch).transpose()?)
 }
 
 /// Places for the keys of one attempt, which waits for one of them at a time.

@@ -62,7 +62,21 @@ impl Anonymous {
         }
     }
 
-    /// What is said of it at start.
+    /// What is said of it at start where there is a policy: it alone says what those who are served may do.
+    pub fn sentence_under_a_policy(self) -> &'static str {
+        match self {
+            Anonymous::None => self.sentence(),
+            Anonymous::Lock => {
+                "callers without credentials are served by the native and the Dapr API, with what the policy's `anonymous` \
+                 lines allow (--anonymous lock)"
+            }
+            Anonymous::Full => {
+                "callers without credentials are served, with what the policy's `anonymous` lines allow (--anonymous full)"
+            }
+        }
+    }
+
+    /// What is said of it at start where there is none.
     pub fn sentence(self) -> &'static str {
         match self {
             Anonymous::None => "callers without credentials are refused (--anonymous none)",

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use super::view::{Holder, printable};
 use super::{complain, exit};
+use crate::policy::Verb;
 
 /// Why a request did not do what it should.
 #[derive(Debug)]
@@ -120,6 +121,12 @@ impl Problem {
         }
     }
 
+    /// The verb that the sidecar's policy does not allow.
+    fn denied_verb(&self) -> Option<&'static str> {
+        let verb = self.detail.trim_end_matches('.').rsplit_once("the policy does not allow ")?.1;
+        Verb::parse(verb).ok().map(Verb::label)
+    }
+
     fn next_step(&self) -> &'static str {
         match self.code.as_str() {
             "unauthorized" => "; send credentials with --token-file",
@@ -136,6 +143,14 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let detail = self.detail.trim_end_matches('.');
-        write!(f, "the sidecar answered {} {}: {detail}{}", self.status, self.code, self.next_step())
+        write!(f, "the sidecar answered {} {}: {detail}", self.status, self.code)?;
+        match self.denied_verb() {
+            Some(verb) if self.code == "forbidden" => write!(
+                f,
+                "; ask for the verb `{verb}` on this key: docs/operations/teams.md; `lockside policy test` says which line \
+                 allows it"
+            ),
+            _ => f.write_str(self.next_step()),
+        }
     }
 }

@@ -29,7 +29,7 @@ pub struct PolicyFlags {
     key: String,
 
     /// Who asks: user:NAME, permission:WORD and claim:NAME=VALUE, which together are one user, or token:NAME, or
-    /// anonymous; may be repeated [default: anonymous]
+    /// cert:NAME, the first URI or DNS name of a client certificate, or anonymous; may be repeated [default: anonymous]
     #[arg(long = "as", value_name = "SUBJECT")]
     subjects: Vec<String>,
 
@@ -57,7 +57,8 @@ is invalid; every mistake of the file is told.
 
 Example: lockside policy test --policy-file policy --as token:ci lock deploy/web
 Example: lockside policy test --policy-file policy --as user:alice \\
-           --as claim:team=red read red/import";
+           --as claim:team=red read red/import
+Example: lockside policy test --policy-file policy --as cert:batch lock import";
 
 pub fn run(flags: &PolicyFlags) -> ExitCode {
     let Action::Test = flags.action;

@@ -72,7 +72,7 @@ async fn force(sidecar: &Sidecar, flags: &ReleaseFlags, path: &str) -> Result<()
             return Ok(());
         };
         let place = holder.place().map(|place| format!(" ({place})")).unwrap_or_default();
-        if !is_confirmed(&format!("`{key}` is held by `{}`{place}. Force-release it?", holder.name())) {
+        if !is_confirmed(&format!("`{key}` is held by {}{place}. Force-release it?", holder.quoted())) {
             return Err(Failure::Declined(format!("`{key}` was not released")));
         }
     }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use super::client::path_of;
 use super::failure::{Failure, not_ours};
 use super::sidecar_flags::SidecarFlags;
-use super::view::{Holder, one_line, printable, span, table};
+use super::view::{Holder, UNKNOWN_OWNER, one_line, printable, span, table};
 use super::{run_client, say};
 
 #[derive(Args, Debug)]
@@ -80,7 +80,7 @@ fn for_people(key: &str, shown: &Shown) -> String {
             let kind = holder.kind.as_ref().map(|kind| format!(" ({kind})")).unwrap_or_default();
             match &holder.owner {
                 Some(owner) => line("owner", format!("{owner}{kind}")),
-                None => line("owner", "another program: the key in Redis is not lockside's".to_owned()),
+                None => line("owner", UNKNOWN_OWNER.to_owned()),
             }
             let left = holder.valid_for_ms.map(|ms| format!(" ({})", span(ms))).unwrap_or_default();
             let known = [

@@ -6,7 +6,12 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-/// Who holds a lock. Of another program's lock only its expiry is known, if it has one.
+/// What is said of a holder without a name: a sidecar tells no more of what another program wrote than of an owner that its
+/// caller may not read.
+pub const UNKNOWN_OWNER: &str = "another program, or an owner that you may not read";
+
+/// Who holds a lock. Of another program's lock, and of an owner that the caller may not read, only the expiry is known, if
+/// it has one.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Holder {
@@ -35,8 +40,12 @@ pub struct Holder {
 impl Holder {
     /// The owner's name, without what a terminal would obey.
     pub fn name(&self) -> String {
-        let stranger = || "another program (lockside did not write this key)".to_owned();
-        self.owner.as_deref().map_or_else(stranger, printable)
+        self.owner.as_deref().map_or_else(|| UNKNOWN_OWNER.to_owned(), printable)
+    }
+
+    /// The owner's name in backticks, or why there is none.
+    pub fn quoted(&self) -> String {
+        if self.owner.is_some() { format!("`{}`", self.name()) } else { self.name() }
     }
 
     /// Whether it has the lock alone, and how many its request would share it with; without what a terminal would obey.
@@ -78,11 +87,9 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.owner {
-            Some(_) => write!(f, "`{}`", self.name())?,
-            None => write!(f, "{}", self.name())?,
-        }
+        write!(f, "{}", self.quoted())?;
         match self.valid_for_ms {
+            Some(ms) if self.owner.is_none() => write!(f, ", for another {}", span(ms)),
             Some(ms) => write!(f, " for another {}", span(ms)),
             None => Ok(()),
         }

@@ -329,7 +329,7 @@ pub struct QuotaFlags {
     #[arg(long, env = "LOCKSIDE_CALLER_LOCKS", value_name = "N")]
     pub caller_locks: Option<String>,
 
-    /// Requests of one caller that may wait for locks at once [default: no limit]
+    /// Requests of one caller that may wait or watch at once, for locks, changes or events [default: no limit]
     #[arg(long, env = "LOCKSIDE_CALLER_WAITERS", value_name = "N")]
     pub caller_waiters: Option<String>,
 

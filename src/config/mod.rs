@@ -67,10 +67,14 @@ impl AuthConfig {
             }
         }
         let is_one = levels.windows(2).all(|pair| pair[0].1 == pair[1].1);
+        let sentence = |level: Anonymous| match self.policy {
+            Some(_) => level.sentence_under_a_policy(),
+            None => level.sentence(),
+        };
         match levels.first() {
             _ if !problems.is_empty() => Err(problems),
-            Some((_, level)) if is_one => Ok(vec![level.sentence().to_owned()]),
-            _ => Ok(levels.iter().map(|(listener, level)| format!("on `{listener}` {}", level.sentence())).collect()),
+            Some((_, level)) if is_one => Ok(vec![sentence(*level).to_owned()]),
+            _ => Ok(levels.iter().map(|(listener, level)| format!("on `{listener}` {}", sentence(*level))).collect()),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Limits {
     /// Locks that it has or waits for.
     pub locks: Option<u64>,
-    /// Requests that wait for a lock.
+    /// Requests that wait for a lock or for a change, and streams of events.
     pub waiters: Option<u64>,
     /// Locks that its connections hold.
     pub holds: Option<u64>,

@@ -14,6 +14,7 @@ pub struct Account {
     pub leases: HashMap<u64, Lived>,
     /// Attempts under way, waiters among them, each of which may become a lease.
     pub reserved: u64,
+    /// Requests that wait for a lock or for a change, and streams of events.
     pub waiting: u64,
     pub holds: u64,
     bucket: Option<Bucket>,

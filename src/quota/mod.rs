@@ -6,25 +6,22 @@
 //! counted.
 
 mod account;
+mod ledger;
 mod seat;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::fmt::{self, Display, Formatter};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-pub use seat::{HoldSeat, Seat};
+pub use seat::{HoldSeat, Seat, WatchSeat};
 
 use crate::lock::{Key, Lease, Token};
 use crate::metrics::Metrics;
 use crate::policy::{Limits, Policy, Subject};
 use crate::secret::Reloaded;
-use account::{Account, Lived};
-
-/// Accounts above which those are looked for that count nothing any more.
-const FEW_ACCOUNTS: usize = 64;
+use ledger::Ledger;
 
 /// What a caller has too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +59,7 @@ impl Display for Exceeded {
         let Exceeded { limit, max } = self;
         let what = match limit {
             Limit::Locks => "locks at once, with those that it waits for",
-            Limit::Waiters => "waiting requests at once",
+            Limit::Waiters => "requests that wait or watch at once",
             Limit::Holds => "holds at once",
             Limit::Requests => "requests a second",
         };
@@ -86,15 +83,6 @@ pub struct Quotas {
     policy: Option<Reloaded<Policy>>,
     metrics: Arc<Metrics>,
     ledger: Mutex<Ledger>,
-}
-
-#[derive(Default)]
-struct Ledger {
-    accounts: HashMap<Arc<Name>, Account>,
-    /// Whose lease a token is.
-    owners: HashMap<u64, Arc<Name>>,
-    /// At so many accounts those that count nothing are dropped.
-    sweep_at: usize,
 }
 
 impl Quotas {
@@ -206,6 +194,20 @@ impl Quota {
         Ok(HoldSeat::of(self.clone()))
     }
 
+    /// Room for one that watches: it takes a place among those that wait.
+    pub fn watch(&self) -> Result<WatchSeat, Exceeded> {
+        let mut ledger = self.quotas.ledger();
+        let account = ledger.account(&self.name);
+        if let Some(max) = self.limits.waiters
+            && account.waiting >= max
+        {
+            return Err(self.exceeded(Limit::Waiters, max));
+        }
+        account.waiting += 1;
+        drop(ledger);
+        Ok(WatchSeat::of(self.clone()))
+    }
+
     /// The caller released its lease of a key.
     pub fn released_key(&self, key: &Key) {
         let (mut ledger, now) = (self.quotas.ledger(), Instant::now());
@@ -236,64 +238,4 @@ pub enum Waits {
 pub enum Again {
     Perhaps,
     Never,
-}
-
-impl Ledger {
-    fn account(&mut self, name: &Arc<Name>) -> &mut Account {
-        if self.accounts.len() >= self.sweep_at.max(FEW_ACCOUNTS) && !self.accounts.contains_key(name) {
-            let now = Instant::now();
-            let names: Vec<Arc<Name>> = self.accounts.keys().cloned().collect();
-            names.iter().for_each(|name| self.expire(name, now));
-            self.accounts.retain(|_, account| account.counts_anything(now));
-            self.sweep_at = self.accounts.len() * 2;
-        }
-        self.accounts.entry(Arc::clone(name)).or_default()
-    }
-
-    /// How many locks a caller has or waits for. Expired ones are only looked for where they decide.
-    fn locks(&mut self, name: &Arc<Name>, max: u64, now: Instant) -> u64 {
-        if self.account(name).locks() >= max {
-            self.expire(name, now);
-        }
-        self.account(name).locks()
-    }
-
-    fn expire(&mut self, name: &Arc<Name>, now: Instant) {
-        let Some(account) = self.accounts.get_mut(name) else { return };
-        for token in account.expired(now) {
-            self.owners.remove(&token);
-        }
-    }
-
-    fn enter(&mut self, name: &Arc<Name>, token: Token, lived: Lived) {
-        self.owners.insert(token.get(), Arc::clone(name));
-        self.account(name).leases.insert(token.get(), lived);
-    }
-
-    fn alter(&mut self, token: Token, change: impl FnOnce(&mut Lived)) {
-        let lived =
-            self.owners.get(&token.get()).and_then(|name| self.accounts.get_mut(name)?.leases.get_mut(&token.get()));
-        if let Some(lived) = lived {
-            change(lived);
-        }
-    }
-
-    fn release(&mut self, token: Token, until: Instant, now: Instant) {
-        let mut is_over = false;
-        self.alter(token, |lived| {
-            lived.until = lived.rests_until.max(until);
-            is_over = lived.until <= now;
-        });
-        if is_over {
-            self.forget(token);
-        }
-    }
-
-    fn forget(&mut self, token: Token) {
-        if let Some(name) = self.owners.remove(&token.get())
-            && let Some(account) = self.accounts.get_mut(&name)
-        {
-            account.leases.remove(&token.get());
-        }
-    }
 }

@@ -110,3 +110,22 @@ impl Drop for HoldSeat {
         }
     }
 }
+
+/// The place of one that watches among its caller's waiters, until it is dropped.
+pub struct WatchSeat {
+    quota: Quota,
+}
+
+impl WatchSeat {
+    pub(super) fn of(quota: Quota) -> WatchSeat {
+        WatchSeat { quota }
+    }
+}
+
+impl Drop for WatchSeat {
+    fn drop(&mut self) {
+        let mut ledger = self.quota.quotas.ledger();
+        let account = ledger.account(&self.quota.name);
+        account.waiting = account.waiting.saturating_sub(1);
+    }
+}

@@ -1,5 +1,7 @@
 //! What is counted, and what is given back.
 
+use super::account::Account;
+use super::ledger::FEW_ACCOUNTS;
 use super::*;
 use crate::lock::{Mode, Owner, Terms};
 
@@ -125,6 +127,23 @@ fn waiters_and_holds_have_places_of_their_own() {
     assert!(rest.iter().all(Result::is_ok) && !has_room(&ci), "a hold counts as long as its connection lasts");
     drop(hold);
     assert!(has_room(&ci) && ci.hold().is_ok());
+}
+
+#[test]
+fn one_that_watches_takes_a_place_among_those_that_wait() {
+    let all = quotas(Limits { waiters: Some(2), ..Limits::default() });
+    let (ci, web) = (of(&all, "ci"), of(&all, "web"));
+    let watching = ci.watch().expect("room");
+    let waiting = ci.reserve(&key("a"), Waits::Yes, Again::Never).expect("room");
+    let exceeded = Some(Exceeded { limit: Limit::Waiters, max: 2 });
+    assert_eq!(ci.watch().err(), exceeded);
+    assert_eq!(ci.reserve(&key("b"), Waits::Yes, Again::Never).err(), exceeded);
+    assert!(has_room(&ci) && web.watch().is_ok());
+    drop(watching);
+    let watching = ci.watch().expect("room");
+    assert_eq!(ci.watch().err(), exceeded);
+    drop((waiting, watching));
+    assert!(ci.watch().is_ok());
 }
 
 #[test]

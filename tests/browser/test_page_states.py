@@ -1,5 +1,6 @@
 """The page at /ui/ without rows, and with rows that are out of date: each state says what it is."""
 
+import http.client
 import shlex
 import subprocess
 import unittest
@@ -73,6 +74,33 @@ class NotAllowed(PageTest):
         page.waits_for("#message", "Your account is unknown or inactive.")
         self.assertEqual(page.rows(), {})
         self.assertNotIn("No locks", page.text("body"))
+
+
+class Busy(PageTest):
+    options = {"flags": ("--caller-waiters", "1")}
+
+    def test_without_a_seat_for_its_stream_it_asks_for_the_list_until_there_is_one(self):
+        stream = http.client.HTTPConnection("127.0.0.1", self.scene.sidecar.port)
+        self.addCleanup(stream.close)
+        stream.request("GET", "/v1/events")
+        answer = stream.getresponse()
+        self.addCleanup(answer.close)
+        self.assertEqual(answer.status, 200)
+        token = self.scene.acquire("orders", owner="importer-7")["token"]
+        page = self.page().waits_for("#freshness", "Not live, since too many others watch: as of")
+        page.waits_for_row("orders", owner="importer-7")
+        self.assertEqual(page.style("#locks tbody", "filter"), "none")
+        self.scene.acquire("import", owner="batch-1")
+        page.waits_for_row("import", owner="batch-1")
+        self.scene.sidecar.release("orders", token)
+        page.waits_for_no_row("orders")
+        page.waits_for("#freshness", "Not live, since too many others watch: as of")
+        answer.close()
+        stream.close()
+        page.waits_for("#freshness", "Live", within=BACK_WITHIN)
+        page.waits_for_row("import", owner="batch-1")
+        self.scene.acquire("after")
+        page.waits_for_row("after")
 
 
 class Interrupted(PageTest):

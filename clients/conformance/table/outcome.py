@@ -93,6 +93,21 @@ def redis_comes_back(world):
 
 
 @behaviour
+def beyond_a_quota(world):
+    """A caller at a limit of its own: unavailable at once, not-applied, with the sidecar's code; what it holds, it keeps."""
+    world.sidecar("--caller-holds", "1")
+    driver = world.driver()
+    driver.acquire("a")
+    start = time.monotonic()
+    refusal = driver.start_acquire("b").refusal()
+    assert (refusal.type, refusal.code, refusal.outcome) == ("unavailable", "quota-exceeded", "not-applied"), refusal
+    assert time.monotonic() - start < 5
+    driver.check("a")
+    driver.release("a")
+    driver.acquire("b", wait_ms=5000)
+
+
+@behaviour
 def sidecar_silent(world):
     """A sidecar that stands still: an error in time, outcome unknown; and no lock is left behind when it goes on."""
     driver, sidecar, other = world.driver(), world.sidecar(), world.other()

@@ -210,6 +210,26 @@ def too_many_watchers(world):
 
 
 @behaviour
+def beyond_a_quota(world):
+    """A sidecar at which the caller may watch no more is asked again after its Retry-After."""
+    sidecar = world.sidecar("--caller-waiters", "1")
+    wire = Wire(sidecar.port)
+    world.closers.append(wire.close)
+    driver = world.driver(url=wire.url)
+    seat = http.client.HTTPConnection("127.0.0.1", sidecar.port, timeout=5)
+    seat.request("GET", "/v1/locks/other/events")
+    response = seat.getresponse()
+    assert response.status == 200
+    driver.watch("w", key="a")
+    eventually(5, "it was refused and asks again", lambda: len(wire.heads) >= 2)
+    assert driver.told("w") == []
+    assert sidecar.metric("lockside_quota_exceeded_total") >= 2
+    response.close()
+    seat.close()
+    sees(driver, "state", "synced", within=15)
+
+
+@behaviour
 def a_slow_reader(world):
     """A program that stops reading costs no memory in the client: what it cannot take stays at the sidecar, as a gap; then the
     last state is right."""

@@ -19,6 +19,7 @@ use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
 use crate::api::origin::is_of_another_site;
+use crate::api::quotas;
 use crate::api::rights::Rights;
 use crate::api::wire::{json, no_content, parameter, rfc3339, segment};
 use crate::auth::Anonymous;
@@ -54,12 +55,14 @@ pub async fn election_events(
 ) -> Result<Response, Failure> {
     let credential = cx.shown(&request);
     let Asked { election, caller, by } = asked(cx, request, |cx| named(cx, &name)).await?;
+    let seat = quotas::watch(caller.quota.as_ref())?;
     let (owner, permit) = (caller.claimant(), Permit::of(cx, credential));
     peer.watch(SILENCE);
     let (events, response) = sse::open(1);
     let (listener, election, rights) = (election.listen(by), Arc::clone(election), caller.rights);
     let telling = tell(listener, move |answer| shown(&election, &rights, answer), events, cx.drain.clone());
     tokio::spawn(continued(async move {
+        let _seat = seat;
         tokio::select! {
             () = ended(&permit, &owner) => {}
             () = telling => {}

@@ -15,10 +15,12 @@ use crate::api::caller::Caller;
 use crate::api::context::Context;
 use crate::api::failure::Failure;
 use crate::api::known;
+use crate::api::quotas;
 use crate::api::wire::parameter;
 use crate::auth::Anonymous;
 use crate::drain::Drain;
 use crate::lock::{Events, Interest, Look, MOST_STATES, Owner, WatchNews};
+use crate::quota::WatchSeat;
 use crate::request::continued;
 use crate::server::{Peer, Response};
 use crate::timer::sleep_until;
@@ -64,13 +66,14 @@ async fn stream(
     if is_head {
         return Ok(sse::head_alone());
     }
+    let seat = quotas::watch(caller.quota.as_ref())?;
     let (permit, owner) = (Permit::of(cx, credential), caller.claimant());
     let sight = Sight::of(caller.rights, &interest);
     let mut events = cx.locks.events(interest)?;
     peer.watch(SILENCE);
     let states = begin(&mut events, cx.drain.begun()).await?;
     let (sender, response) = Sender::open(sight);
-    let watched = Stream { events, sender, permit, owner, drain: cx.drain.clone() };
+    let watched = Stream { events, sender, permit, owner, drain: cx.drain.clone(), seat };
     tokio::spawn(continued(watched.run(states)));
     Ok(response)
 }
@@ -103,12 +106,14 @@ struct Stream {
     permit: Permit,
     owner: Owner,
     drain: Drain,
+    /// Its place among its caller's, where there is a limit.
+    seat: Option<WatchSeat>,
 }
 
 impl Stream {
     /// Tells until the reader closes, its credential ends, or the process is stopped.
     async fn run(self, states: Arc<Vec<Arc<Look>>>) {
-        let Stream { events, sender, permit, owner, drain } = self;
+        let Stream { events, sender, permit, owner, drain, seat: _seat } = self;
         tokio::select! {
             () = sender.closed() => {}
             () = drain.begun() => {}

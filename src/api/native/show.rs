@@ -15,6 +15,7 @@ use crate::api::context::{Context, certificate_of};
 use crate::api::etag::is_known;
 use crate::api::failure::Failure;
 use crate::api::known;
+use crate::api::quotas;
 use crate::api::rights::Rights;
 use crate::api::wire::json;
 use crate::auth::Anonymous;
@@ -44,6 +45,7 @@ pub async fn show(cx: &Context, request: Request<Incoming>, key: String, peer: &
         return Ok(answer(&key, shown, rights));
     };
     let Some(wait) = wait.filter(|wait| !wait.is_zero()) else { return Ok(not_modified(rights, &shown.state)) };
+    let _seat = quotas::watch(caller.quota.as_ref())?;
     peer.watch(SILENCE);
     let credential = cx.authenticator.shown(&asked, certificate.as_ref());
     let changing = Box::pin(changed(cx, &key, &asked, rights, Instant::now() + wait));

@@ -61,6 +61,11 @@ const TEXTS: &[Row] = &[
     // How fresh it is.
     ("live", "Live", "Live"),
     ("connecting", "Connecting …", "Verbindung wird aufgebaut …"),
+    (
+        "polled-busy",
+        "Not live, since too many others watch: as of {time}, every 5 s",
+        "Nicht live, weil zu viele andere zusehen: Stand {time}, alle 5 s",
+    ),
     ("polled", "More than 10,000 locks: as of {time}, every 5 s", "Mehr als 10.000 Sperren: Stand {time}, alle 5 s"),
     (
         "interrupted",

@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::lines::start;
-use super::{SOON, Trail};
+use super::{SOON, Trail, lines};
 use crate::harness::{Sidecar, eventually};
 
 fn now() -> String {
@@ -23,17 +23,38 @@ async fn later(trail: &Trail, sidecar: &Sidecar) -> String {
     time
 }
 
-/// The line that the command of the page prints, asked for this time.
-fn holder(trail: &Trail, time: &str) -> Option<Value> {
+/// The commands of the page, in its order, run where the trail is.
+fn printed(trail: &Trail, at: usize, adapt: impl Fn(&str) -> String) -> String {
     let page = include_str!("../../../docs/operations/audit.md");
-    let block = page.split("```sh\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
-    let command = &block[block.find("grep").unwrap()..];
-    assert!(command.contains("2026-11-28T02:47"), "{command}");
-    let command = format!("set -euo pipefail\n{}", command.replace("2026-11-28T02:47", time));
+    let section = page.split("\n## Who held `import` at 02:47?\n").nth(1).unwrap();
+    let block = section.split("```sh\n").nth(at + 1).and_then(|rest| rest.split("```").next()).unwrap();
+    let command = format!("set -euo pipefail\n{}", adapt(&block[block.find("grep").unwrap()..]));
     let folder = Path::new(&trail.path).parent().unwrap();
     let output = Command::new("bash").args(["-c", &command]).current_dir(folder).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{command}: {output:?}");
-    (!output.stdout.is_empty()).then(|| serde_json::from_slice(&output.stdout).unwrap())
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Who held the lock at this time, read from what the one grep of the page prints, as the page says.
+fn read_from_the_grep(trail: &Trail, time: &str) -> Option<String> {
+    let told = printed(trail, 0, |command| {
+        assert_eq!(command.lines().count(), 1, "{command}");
+        assert!(command.starts_with("grep ") && !command.contains("' |"), "one grep: {command}");
+        command.to_owned()
+    });
+    let before: Vec<Value> = lines(&told).into_iter().filter(|line| line["time"].as_str().unwrap() < time).collect();
+    let granted = before.iter().rfind(|line| line["event"] == "granted")?;
+    let is_over = before.iter().any(|line| line["event"] != "granted" && line["token"] == granted["token"]);
+    (!is_over).then(|| granted["who"].as_str().unwrap().to_owned())
+}
+
+/// The line that the command for scripts prints, asked for this time.
+fn holder(trail: &Trail, time: &str) -> Option<Value> {
+    let told = printed(trail, 1, |command| {
+        assert!(command.contains("2026-11-28T02:47"), "{command}");
+        command.replace("2026-11-28T02:47", time)
+    });
+    (!told.is_empty()).then(|| serde_json::from_str(&told).unwrap())
 }
 
 #[tokio::test]
@@ -77,5 +98,6 @@ async fn the_page_says_who_held_a_lock_at_a_time() {
         let found = holder(&trail, &time);
         let who = found.as_ref().map(|line| (line["event"].as_str().unwrap(), line["who"].as_str().unwrap()));
         assert_eq!(who, expected.map(|owner| ("granted", owner)), "{time}: {:?}", trail.lines());
+        assert_eq!(read_from_the_grep(&trail, &time).as_deref(), expected, "{time}: {:?}", trail.lines());
     }
 }

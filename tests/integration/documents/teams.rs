@@ -8,17 +8,18 @@ use super::{blocks, read, section};
 use crate::harness::{Scratch, Sidecar, TestRedis, eventually, free_port, jwt, lockside};
 
 pub const PAGE: &str = "docs/operations/teams.md";
+pub const USERS: &str = "## 1. A user in Redis for each team";
 
 /// A directory in which the page's commands run, and its Redis.
-struct Stage {
+pub struct Stage {
     _redis: TestRedis,
     url: String,
-    scratch: Scratch,
-    page: String,
+    pub scratch: Scratch,
+    pub page: String,
 }
 
 impl Stage {
-    fn new() -> Stage {
+    pub fn new() -> Stage {
         let scratch = Scratch::new();
         let acl = scratch.file("redis.acl", "user default on nopass ~* &* +@all\n");
         let port = free_port();
@@ -28,7 +29,7 @@ impl Stage {
     }
 
     /// A shell in the directory, as an engineer has it.
-    fn shell(&self, code: &str) -> Command {
+    pub fn shell(&self, code: &str) -> Command {
         let binary = Path::new(env!("CARGO_BIN_EXE_lockside")).parent().unwrap();
         let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap());
         let script = format!("set -euo pipefail\n{code}");
@@ -41,12 +42,12 @@ impl Stage {
         shell
     }
 
-    fn run(&self, code: &str) -> Output {
+    pub fn run(&self, code: &str) -> Output {
         self.shell(code).output().unwrap()
     }
 
     /// Plays each command of a section; what each says.
-    fn play(&self, heading: &str) -> Vec<String> {
+    pub fn play(&self, heading: &str) -> Vec<String> {
         let played: Vec<String> = blocks(section(&self.page, heading), "sh")
             .into_iter()
             .map(|code| {
@@ -61,7 +62,7 @@ impl Stage {
     }
 
     /// What Redis answers the page's administrator.
-    fn redis(&self, command: &str) -> String {
+    pub fn redis(&self, command: &str) -> String {
         let login = "REDISCLI_AUTH=$(cat redis-admin-password)";
         let output = self.run(&format!("{login} redis-cli -e -u \"$LOCKSIDE_REDIS_URL\" --user admin {command}"));
         assert!(output.status.success(), "{command}: {output:?}");
@@ -97,7 +98,7 @@ impl Stage {
         String::from_utf8(self.run(commands[commands.len() - 1]).stdout).unwrap()
     }
 
-    fn metrics(&self, team: &str) -> String {
+    pub fn metrics(&self, team: &str) -> String {
         let code = format!("curl -sS --unix-socket teams/{team}/ops.sock http://localhost/metrics");
         String::from_utf8(self.run(&code).stdout).unwrap()
     }
@@ -160,25 +161,81 @@ async fn two_teams_share_a_redis_as_the_page_says() {
 
     stage.play("## 5. Remove a team");
     assert_eq!(stage.users(), ["admin", "default", "red"]);
+    let code = "curl -sS -o /dev/null -w '%{http_code}' --unix-socket teams/blue/api.sock -X POST \
+                -H \"Authorization: Bearer $(cat teams/blue/tokens/app)\" http://localhost/v1/locks/app%2Fx";
+    let is_cut_off = async || stage.run(code).stdout == b"503";
+    eventually("blue has no Redis any more", Duration::from_secs(10), is_cut_off).await;
+    // As it stands after a restart.
+    let saved = std::fs::read_to_string(stage.scratch.path("redis.acl")).unwrap();
+    assert!(!saved.contains("user blue "), "{saved}");
+}
+
+#[test]
+fn each_redis_server_of_the_list_gets_the_users() {
+    let (stage, other) = (Stage::new(), Stage::new());
+    let commands = blocks(section(&stage.page, USERS), "sh");
+    let listed =
+        commands[1].replace("in \"$LOCKSIDE_REDIS_URL\"", &format!("in \"$LOCKSIDE_REDIS_URL\" {}", other.url));
+    assert_ne!(listed, commands[1]);
+    // Again, for a server that was added later.
+    for code in [commands[0], commands[1], &listed, &listed] {
+        let output = stage.run(code);
+        assert!(output.status.success(), "{code}: {output:?}");
+    }
+    std::fs::copy(stage.scratch.path("redis-admin-password"), other.scratch.path("redis-admin-password")).unwrap();
+    for of in [&stage, &other] {
+        assert_eq!(of.users(), ["admin", "blue", "default", "red"]);
+        assert!(of.redis("ACL LIST").contains("user default off "));
+    }
+    assert!(stage.page.contains("write the URL of every\n  Redis server into the list behind `for server in`"));
+}
+
+#[test]
+fn a_redis_that_cannot_save_its_users_makes_the_commands_of_the_page_fail() {
+    let (stage, port) = (Stage::new(), free_port());
+    let _without_a_file = TestRedis::start_with(&["--port", &port], None);
+    let commands = blocks(section(&stage.page, USERS), "sh");
+    assert!(stage.run(commands[0]).status.success());
+    let output = stage.run(&format!("LOCKSIDE_REDIS_URL=redis://127.0.0.1:{port}\n{}", commands[1]));
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success() && told.contains("not configured to use an ACL file"), "{output:?}");
+    assert!(stage.page.contains("`ACL SAVE` needs an `aclfile` in the configuration of Redis"));
+}
+
+#[test]
+fn a_password_of_the_user_default_is_sent_the_first_time_where_it_is_in_the_environment() {
+    let stage = Stage::new();
+    let commands = blocks(section(&stage.page, USERS), "sh");
+    assert!(
+        stage
+            .run("redis-cli -e -u \"$LOCKSIDE_REDIS_URL\" ACL SETUSER default resetpass '>the first one'")
+            .status
+            .success()
+    );
+    assert!(stage.run(commands[0]).status.success());
+    assert!(!stage.run(commands[1]).status.success(), "without the password");
+    assert!(stage.page.contains("put it into `REDISCLI_AUTH` for the first time"));
+    let output = stage.run(&format!("export REDISCLI_AUTH='the first one'\n{}", commands[1]));
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(stage.users(), ["admin", "blue", "default", "red"]);
 }
 
 /// The commands of the first section keep the secrets that are there, and a new password replaces the old one.
 fn the_users_are_loaded_again_and_again(stage: &Stage) {
-    const SECTION: &str = "## 1. A user in Redis for each team";
     let secret = |name: &str| std::fs::read_to_string(stage.scratch.path(name)).unwrap();
     let secrets = || {
         let of_red =
             ["redis-password", "jwt-secret", "tokens/app", "tokens/ops"].map(|name| format!("teams/red/{name}"));
         of_red.iter().map(|name| secret(name)).collect::<Vec<_>>()
     };
-    stage.play(SECTION);
+    stage.play(USERS);
     let before = (secret("redis-admin-password"), secrets());
-    stage.play(SECTION);
+    stage.play(USERS);
     assert_eq!((secret("redis-admin-password"), secrets()), before);
     assert_eq!(stage.users(), ["admin", "blue", "default", "red"]);
     assert!(stage.redis("ACL LIST").contains("user default off "), "{}", stage.redis("ACL LIST"));
     stage.scratch.file("teams/red/redis-password", "another password of red\n");
-    stage.play(SECTION);
+    stage.play(USERS);
     assert_eq!((stage.passwords("red"), stage.passwords("blue")), (1, 1));
     let login = |password: &str| {
         let code = format!("REDISCLI_AUTH='{password}' redis-cli -e -u \"$LOCKSIDE_REDIS_URL\" --user red INFO server");
@@ -218,7 +275,7 @@ async fn a_user_has_keys_of_that_name(stage: &Stage) {
 fn the_table_of_failures_names_codes_that_there_are() {
     let page = read(PAGE);
     let (errors, mut count) = (read("docs/reference/errors.md"), 0);
-    for row in super::rows(section(&page, "## What each failure looks like")).iter().skip(2) {
+    for row in super::rows(section(&page, "## What each failure looks like")).iter().skip(1) {
         let answer = row[1].split(';').next().unwrap();
         if let Some(code) = super::quoted(answer).next().filter(|_| answer.starts_with(|c: char| c.is_ascii_digit())) {
             assert!(errors.contains(&format!("\n## {code}\n")), "{code}");

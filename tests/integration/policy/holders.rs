@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{As, Guarded, path};
-use crate::harness::{eventually, unique};
+use crate::harness::{eventually, lockside, unique};
 
 const POLICY: &str = "\
 token:owner  lock,read *
@@ -189,4 +189,46 @@ async fn of_those_who_share_a_key_a_caller_without_read_sees_its_own_alone() {
     let list = guarded.ask(&locker, "GET", &listed).send().await.json();
     assert_eq!(list["locks"], json!([]));
     assert_eq!(guarded.ask(&owner, "GET", &listed).send().await.json()["locks"].as_array().unwrap().len(), 3);
+}
+
+#[tokio::test]
+async fn the_command_line_does_not_take_an_owner_that_may_not_be_read_for_another_program() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    let key = unique("hidden");
+    held(&guarded, &key).await;
+    let url = format!("http://{}", guarded.sidecar.api_address());
+    let token = guarded.scratch.file("locker.token", super::token("locker"));
+    let run = async |args: &[&str]| lockside(&[args, &["--url", &url, "--token-file", &token]].concat()).await;
+    const UNKNOWN: &str = "another program, or an owner that you may not read";
+    let shown = run(&["show", &key]).await;
+    assert!(shown.stdout.contains(&format!("owner      {UNKNOWN}\n")), "{}", shown.output());
+    let url_and_token = ["--url", &url, "--token-file", &token];
+    let tried = lockside(&[&["exec", "--try", &key][..], &url_and_token, &["--", "true"]].concat()).await;
+    assert_eq!(tried.code, Some(75), "{}", tried.output());
+    assert!(tried.stderr.contains(&format!("`{key}` is held by {UNKNOWN}, for another ")), "{}", tried.stderr);
+    assert!(!shown.output().contains("hidden-owner") && !tried.output().contains("hidden-owner"));
+}
+
+#[tokio::test]
+async fn the_command_line_says_which_verb_a_denied_caller_needs_and_where_to_ask_for_it() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    let key = unique("denied");
+    let url = format!("http://{}", guarded.sidecar.api_address());
+    for (who, verb, command) in [
+        ("forcer", "lock", ["exec", "--try", &key]),
+        ("forcer", "read", ["show", &key, "--json"]),
+        ("locker", "force-release", ["release", &key, "--force"]),
+    ] {
+        let token = guarded.scratch.file(&format!("{who}.token"), super::token(who));
+        let sidecar = ["--url", &url, "--token-file", &token];
+        let behind: &[&str] = if command[0] == "exec" { &["--", "true"] } else { &[] };
+        let ended = lockside(&[&command[..], &sidecar, behind].concat()).await;
+        assert_eq!(ended.code, Some(77), "{}", ended.output());
+        let told = format!(
+            "the policy does not allow {verb}; ask for the verb `{verb}` on this key: docs/operations/teams.md; \
+             `lockside policy test` says which line allows it"
+        );
+        assert!(ended.stderr.contains(&told), "{}", ended.stderr);
+        assert!(!ended.stderr.contains("needs other permissions"), "{}", ended.stderr);
+    }
 }

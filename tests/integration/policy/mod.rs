@@ -10,6 +10,7 @@ mod quotas;
 pub mod routes;
 mod settings;
 mod streams;
+mod watchers;
 
 use std::time::Duration;
 

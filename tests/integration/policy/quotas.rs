@@ -9,14 +9,14 @@ use super::{As, Guarded, SOON, path, token};
 use crate::harness::{Answer, Fields, Grpc, eventually, unique};
 
 /// Everything is allowed, so that only the limits are in the way.
-const OPEN: &str = "token:* lock,read,force-release *\nuser:* lock,read *\n";
-const TOKENS: [&str; 2] = ["ci", "web"];
+pub const OPEN: &str = "token:* lock,read,force-release *\nuser:* lock,read *\n";
+pub const TOKENS: [&str; 2] = ["ci", "web"];
 
 async fn start(limits: &str, flags: &[&str]) -> Guarded {
     Guarded::start(&format!("{OPEN}{limits}"), &TOKENS, flags).await
 }
 
-fn assert_exceeded(answer: &Answer, limit: &str, max: u64) {
+pub fn assert_exceeded(answer: &Answer, limit: &str, max: u64) {
     assert_eq!(answer.status, 429, "{}", answer.text());
     let problem = answer.json();
     let told = (&problem["code"], &problem["limit"], &problem["max"], &problem["outcome"]);

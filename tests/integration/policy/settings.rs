@@ -1,6 +1,7 @@
 //! What is wrong with a policy or a folder of tokens is told at start, all of it; and `lockside policy test`.
 
-use crate::harness::{Scratch, lockside, lockside_with};
+use super::{As, Guarded, path};
+use crate::harness::{Scratch, lockside, lockside_with, unique};
 
 #[tokio::test]
 async fn every_mistake_of_both_is_told_in_one_run() {
@@ -64,4 +65,37 @@ async fn a_decision_is_explained() {
     assert!(ended.stderr.contains("line 1: `a`"), "{}", ended.stderr);
     assert!(ended.stderr.contains("line 2: `d`"), "{}", ended.stderr);
     assert_eq!(lockside(&["policy", "test", "lock", "k"]).await.code, Some(64), "no file");
+}
+
+#[tokio::test]
+async fn the_help_of_a_decision_explains_each_subject_and_a_certificate_is_one() {
+    let help = lockside(&["policy", "--help"]).await.stdout;
+    let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(words.contains("cert:NAME, the first URI or DNS name of a client certificate"), "{help}");
+    let scratch = Scratch::new();
+    let policy = scratch.file("policy", "cert:batch.internal lock import\n");
+    let args = ["policy", "test", "--policy-file", &policy, "--as", "cert:batch.internal", "lock", "import"];
+    let ended = lockside(&args).await;
+    assert_eq!((ended.code, ended.stdout.trim()), (Some(0), "allowed: line 1, cert:batch.internal, pattern import"));
+}
+
+#[tokio::test]
+async fn what_is_said_at_start_of_callers_without_credentials_is_what_the_policy_lets_them_do() {
+    for (level, said) in [
+        ("full", "are served, with what the policy's `anonymous` lines allow (--anonymous full)"),
+        ("lock", "by the native and the Dapr API, with what the policy's `anonymous` lines allow (--anonymous lock)"),
+        ("none", "are refused (--anonymous none)"),
+    ] {
+        let guarded = Guarded::start("anonymous lock,force-release pod/*\n", &[], &["--anonymous", level]).await;
+        let log = guarded.sidecar.log();
+        assert!(log.contains(said) && !log.contains("every permission"), "{level}: {log}");
+        assert!(!log.contains("without force-release"), "{level}: {log}");
+        let key = format!("pod/{}", unique("k"));
+        let statuses = if level == "none" { [401, 401, 401] } else { [201, 204, 403] };
+        let force = format!("{}?force=true", path(&key));
+        let (granted, forced) =
+            (guarded.acquire(&As::Nobody, &key).await, guarded.ask(&As::Nobody, "DELETE", &force).send().await);
+        let denied = guarded.acquire(&As::Nobody, &unique("other")).await;
+        assert_eq!([granted.status, forced.status, denied.status], statuses, "{level}");
+    }
 }

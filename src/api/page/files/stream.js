@@ -11,7 +11,7 @@ const FINAL = [400, 401, 403, 404];
 /**
  * Connects again and again until `signal` is aborted, or the answer is final. Tells `hear`:
  *   event(name, data)   each event, from the first state on
- *   broken()            the connection has ended, or there is none
+ *   broken(status)      the connection has ended, or there is none; the status where the answer was a refusal
  *   refused(status)     the answer is final
  */
 export async function follow(prefix, signal, hear) {
@@ -19,10 +19,13 @@ export async function follow(prefix, signal, hear) {
     const silent = new AbortController();
     const either = AbortSignal.any([signal, silent.signal]);
     const alive = watchdog(() => silent.abort());
+    let status = 0;
     try {
       const response = await request("GET", `v1/events?prefix=${encodeURIComponent(prefix)}`, either);
       if (FINAL.includes(response.status)) return hear.refused(response.status);
-      if (response.ok) {
+      if (!response.ok) {
+        status = response.status;
+      } else {
         for await (const [name, data] of events(response.body, alive.bark)) {
           if (signal.aborted) return;
           failures = 0;
@@ -36,7 +39,7 @@ export async function follow(prefix, signal, hear) {
       silent.abort();
     }
     if (signal.aborted) return;
-    hear.broken();
+    hear.broken(status);
     const pause = Math.min(1000 * 2 ** failures, LONGEST_PAUSE_MS) * (0.5 + Math.random() / 2);
     await new Promise((resume) => setTimeout(resume, pause));
   }

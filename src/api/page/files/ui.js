@@ -25,6 +25,8 @@ let status = null;
 let asOf = Date.now();
 /** The list beyond what a stream tells of: its rows are those of one page. */
 let polled = null;
+/** Whether that is because there is no seat for a stream. */
+let isBusy = false;
 let changed = 0;
 let stream = new AbortController();
 let isDrawn = true;
@@ -126,7 +128,7 @@ function drawFreshness() {
   const texts = {
     live: say("live"),
     connecting: say("connecting"),
-    polled: say("polled", { time: moment(asOf) }),
+    polled: say(isBusy ? "polled-busy" : "polled", { time: moment(asOf) }),
     interrupted: say(isRedisAway ? "interrupted-redis" : "interrupted", { time: moment(asOf) }),
   };
   setText(freshness, texts[state] ?? "");
@@ -183,15 +185,19 @@ function watch() {
   state = "connecting";
   follow(asked("prefix"), signal, {
     event(name, data) {
+      // From here on the stream tells of all.
+      polled = null;
       if (locks.hear(name, data)) changed += 1;
       if (name === "gap") state = "interrupted";
       if (name === "synced") state = "live";
       if (state === "live") asOf = Date.now();
       if (name !== "state") draw();
     },
-    broken() {
+    broken(code) {
       if (signal.aborted) return;
-      state = "interrupted";
+      // No seat for a stream: the list is asked for until there is one.
+      if (code === 429) [polled, isBusy] = [polled ?? { next: null }, true];
+      if (!polled) state = "interrupted";
       locks.coming = null;
       draw();
       refresh();
@@ -199,7 +205,7 @@ function watch() {
     refused(code) {
       if (signal.aborted) return;
       // More locks than a stream tells of.
-      if (code === 400) polled = { next: null };
+      if (code === 400) [polled, isBusy] = [{ next: null }, false];
       refresh();
     },
   });
