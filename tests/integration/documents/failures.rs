@@ -184,7 +184,7 @@ async fn a_team_whose_redis_refuses_it_sees_what_the_table_says() {
     let _sidecar = stage.ready_red_with("").await;
     let granted = stage.acquire("app/1");
     assert_eq!((granted.status, stage.release(&granted)), (201, 204));
-    stage.redis("ACL SETUSER red resetkeys");
+    stage.redis_says("ACL SETUSER red resetkeys");
     assert_eq!(stage.acquire("app/1").body["code"], "redis-refused");
     row.says("load the team's line again");
     stage.play(USERS);
@@ -215,7 +215,7 @@ async fn a_team_without_the_password_sees_what_the_table_says_and_a_new_one_need
     stage.scratch.file("teams/red/redis-password", "another password of red\n");
     stage.play(USERS);
     assert!(section(&stage.page, USERS).contains("the sidecars read the new one without a restart"));
-    stage.redis("CLIENT KILL USER red");
+    stage.redis_says("CLIENT KILL USER red");
     eventually("it has the new one", SOON, async || {
         let granted = stage.acquire("app/1");
         granted.status == 201 && stage.release(&granted) == 204

@@ -6,6 +6,7 @@ mod failures;
 mod links;
 mod reference;
 mod teams;
+mod teams_failover;
 mod words;
 
 use std::path::{Path, PathBuf};

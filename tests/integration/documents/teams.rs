@@ -12,8 +12,8 @@ pub const USERS: &str = "## 1. A user in Redis for each team";
 
 /// A directory in which the page's commands run, and its Redis.
 pub struct Stage {
-    _redis: TestRedis,
-    url: String,
+    pub redis: TestRedis,
+    pub url: String,
     pub scratch: Scratch,
     pub page: String,
 }
@@ -25,7 +25,7 @@ impl Stage {
         let port = free_port();
         let args = ["--appendonly", "yes", "--aclfile", &acl, "--port", &port];
         let redis = TestRedis::start_with(&args, None);
-        Stage { _redis: redis, url: format!("redis://127.0.0.1:{port}"), scratch, page: read(PAGE) }
+        Stage { redis, url: format!("redis://127.0.0.1:{port}"), scratch, page: read(PAGE) }
     }
 
     /// A shell in the directory, as an engineer has it.
@@ -62,7 +62,7 @@ impl Stage {
     }
 
     /// What Redis answers the page's administrator.
-    pub fn redis(&self, command: &str) -> String {
+    pub fn redis_says(&self, command: &str) -> String {
         let login = "REDISCLI_AUTH=$(cat redis-admin-password)";
         let output = self.run(&format!("{login} redis-cli -e -u \"$LOCKSIDE_REDIS_URL\" --user admin {command}"));
         assert!(output.status.success(), "{command}: {output:?}");
@@ -70,12 +70,12 @@ impl Stage {
     }
 
     fn users(&self) -> Vec<String> {
-        self.redis("ACL USERS").lines().map(str::to_owned).collect()
+        self.redis_says("ACL USERS").lines().map(str::to_owned).collect()
     }
 
     /// How many passwords the user of a team has.
     fn passwords(&self, team: &str) -> usize {
-        let list = self.redis("ACL LIST");
+        let list = self.redis_says("ACL LIST");
         let line = list.lines().find(|line| line.starts_with(&format!("user {team} "))).unwrap();
         line.split(' ').filter(|word| word.starts_with('#')).count()
     }
@@ -121,7 +121,7 @@ async fn two_teams_share_a_redis_as_the_page_says() {
     assert!(!settled[1].contains("FAIL") && !settled[1].contains("warn"), "{}", settled[1]);
     assert!(settled[2].contains("FAIL     rights") && settled[2].contains("~{blue:[0-9]}:*"), "{}", settled[2]);
     assert!(settled[3].contains("FAIL     auth"), "{}", settled[3]);
-    let refused = stage.redis("ACL LOG");
+    let refused = stage.redis_says("ACL LOG");
     assert!(refused.contains("red"), "{refused}");
     a_check_that_fails_is_the_exit_code(&stage);
 
@@ -185,7 +185,7 @@ fn each_redis_server_of_the_list_gets_the_users() {
     std::fs::copy(stage.scratch.path("redis-admin-password"), other.scratch.path("redis-admin-password")).unwrap();
     for of in [&stage, &other] {
         assert_eq!(of.users(), ["admin", "blue", "default", "red"]);
-        assert!(of.redis("ACL LIST").contains("user default off "));
+        assert!(of.redis_says("ACL LIST").contains("user default off "));
     }
     assert!(stage.page.contains("write the URL of every\n  Redis server into the list behind `for server in`"));
 }
@@ -233,7 +233,7 @@ fn the_users_are_loaded_again_and_again(stage: &Stage) {
     stage.play(USERS);
     assert_eq!((secret("redis-admin-password"), secrets()), before);
     assert_eq!(stage.users(), ["admin", "blue", "default", "red"]);
-    assert!(stage.redis("ACL LIST").contains("user default off "), "{}", stage.redis("ACL LIST"));
+    assert!(stage.redis_says("ACL LIST").contains("user default off "), "{}", stage.redis_says("ACL LIST"));
     stage.scratch.file("teams/red/redis-password", "another password of red\n");
     stage.play(USERS);
     assert_eq!((stage.passwords("red"), stage.passwords("blue")), (1, 1));
