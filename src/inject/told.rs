@@ -14,7 +14,8 @@ pub fn shown(text: &str) -> String {
     if text.len() <= LONGEST_SHOWN {
         return text.to_owned();
     }
-    format!("{}…", &text[..text.floor_char_boundary(LONGEST_SHOWN)])
+    let end = (0..=LONGEST_SHOWN).rfind(|at| text.is_char_boundary(*at)).unwrap_or_default();
+    format!("{}…", &text[..end])
 }
 
 /// The name that was meant by one that there is not.

@@ -98,7 +98,9 @@ impl Building {
                 // What is missing comes as `~`.
                 let mut text =
                     if range.is_empty() && style == ScalarStyle::Plain { String::new() } else { text.into_owned() };
-                if quoting(style) == Quoting::Lines && ends_unfinished(&whole[range.clone()], &whole[range.end..]) {
+                if quoting(style) == Quoting::Lines
+                    && ends_unfinished(&text, &whole[range.clone()], &whole[range.end..])
+                {
                     text.truncate(text.strip_suffix('\n').unwrap_or(&text).len());
                 }
                 let tag = tag.map(|tag| tag.original());
@@ -208,8 +210,11 @@ fn quoting(style: ScalarStyle) -> Quoting {
 
 /// Whether the last line of a text behind a `|` ends with the input. Then its value has no newline there, as other parsers
 /// read it.
-fn ends_unfinished(lines: &str, rest: &str) -> bool {
-    rest.is_empty() && lines.rsplit('\n').next().is_some_and(|last| !last.trim().is_empty())
+fn ends_unfinished(value: &str, lines: &str, rest: &str) -> bool {
+    let last_of = |text: &str| text.rsplit('\n').next().unwrap_or_default().to_owned();
+    let (value, last) = (last_of(value.trim_end_matches('\n')), last_of(lines));
+    // Spaces alone are a line of it only beyond its column.
+    rest.is_empty() && (!last.trim().is_empty() || (!value.is_empty() && last.ends_with(&value)))
 }
 
 fn size(node: &Node) -> usize {

@@ -251,6 +251,7 @@ fn a_text_that_the_input_ends_in_has_a_newline_only_where_it_is_written() {
         (">\n  two\n  lines", "two lines"),
         (">\n  two\n  lines\n", "two lines\n"),
         ("|\n  text\n  ", "text\n"),
+        ("|\n  text\n\n   ", "text\n\n "),
         ("|\n  text\n\n  # more", "text\n\n# more"),
     ] {
         assert_eq!(one(&format!("a: {text}")).to_json(), json!({"a": value}), "{text:?}");
