@@ -26,8 +26,8 @@ use crate::readiness::{self, Readiness};
 use crate::redis::InFlight;
 use crate::secret;
 use crate::server::{self, Bound, Listener, Protocol, Shares, Unfinished};
+use listeners::bind;
 pub use listeners::{BindError, Tried, try_listeners};
-use listeners::{Missing, bind};
 use worker::{Parts, Worker, start_threads};
 
 /// A process with its sockets bound, ready to run.
@@ -47,12 +47,11 @@ impl App {
             (&mut listen.api, "--listen", Protocol::Http1),
             (&mut listen.dapr_grpc, "--dapr-grpc-listen", Protocol::Http2),
         ] {
-            for bound in bind(addresses, flag, listen.sockets, threads, Missing::Refused)? {
+            for bound in bind(addresses, flag, listen.sockets, threads, &[])? {
                 api.iter_mut().zip(bound).for_each(|(thread, bound)| thread.push((bound, protocol)));
             }
         }
-        let missing = if listen.ops_is_set { Missing::Refused } else { Missing::Skipped };
-        let ops = bind(&mut listen.ops, "--ops-listen", listen.sockets, 1, missing)?;
+        let ops = bind(&mut listen.ops, "--ops-listen", listen.sockets, 1, &listen.ops_of_any_family)?;
         Ok(App { config, api, ops: ops.into_iter().flatten().collect() })
     }
 

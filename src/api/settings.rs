@@ -27,8 +27,8 @@ pub struct ListenConfig {
     pub dapr_grpc: Vec<Address>,
     /// At least one; the first is the one to show.
     pub ops: Vec<Address>,
-    /// Whether `--ops-listen` was set; one of its default addresses may be missing.
-    pub ops_is_set: bool,
+    /// Those of `ops` that stand for each address family that this machine has, and may be missing.
+    pub ops_of_any_family: Vec<Address>,
     pub sockets: SocketAccess,
     /// In lower case, an IPv6 address in brackets. Empty: not set.
     pub allowed_hosts: Vec<String>,

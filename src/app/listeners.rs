@@ -32,20 +32,14 @@ impl BindError {
     }
 }
 
-/// Whether a listener may be missing whose address family this machine lacks.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Missing {
-    Refused,
-    Skipped,
-}
-
-/// Binds all of `addresses`, which become those that the sockets really have: an entry each, with a socket a thread.
+/// Binds all of `addresses`, which become those that the sockets really have: an entry each, with a socket a thread. One of
+/// `may_be_missing` is left out if this machine lacks its address family, unless nothing would be left.
 pub fn bind(
     addresses: &mut Vec<Address>,
     flag: &'static str,
     access: SocketAccess,
     threads: usize,
-    missing: Missing,
+    may_be_missing: &[Address],
 ) -> Result<Vec<Vec<Bound>>, BindError> {
     let (mut all, mut real, mut skipped) = (Vec::new(), Vec::new(), None);
     for address in addresses.iter() {
@@ -55,7 +49,7 @@ pub fn bind(
                 real.push(address);
                 all.push(bound);
             }
-            Err(error) if missing == Missing::Skipped && server::lacks_family(&error) => {
+            Err(error) if may_be_missing.contains(address) && server::lacks_family(&error) => {
                 tracing::info!(%address, %error, "this machine lacks the address family; {flag} continues without it");
                 skipped = Some(BindError { address: address.clone(), flag, error });
             }
@@ -85,7 +79,7 @@ pub fn try_listeners(listen: &ListenConfig) -> Vec<Tried> {
     let (mut tried, mut kept) = (Vec::new(), Vec::new());
     for (flag, addresses) in of {
         for address in addresses {
-            let may_be_missing = flag == "--ops-listen" && !listen.ops_is_set;
+            let may_be_missing = flag == "--ops-listen" && listen.ops_of_any_family.contains(address);
             let outcome = match server::bind(address, addresses, listen.sockets, 1) {
                 Ok(bound) => {
                     kept.push(bound);

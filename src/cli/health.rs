@@ -44,7 +44,9 @@ pub fn run(flags: &HealthFlags) -> ExitCode {
 }
 
 fn address(text: &str) -> Result<Address, String> {
-    match place::first(text).parse()? {
+    let first = place::first(text);
+    let first = first.strip_prefix("*:").map_or_else(|| first.to_owned(), |port| format!("127.0.0.1:{port}"));
+    match first.parse()? {
         Address::Tls(_) => Err(format!("`{text}`: the metrics and health listener speaks no TLS; expected ip:port")),
         address => Ok(address),
     }

@@ -23,9 +23,9 @@ pub struct InjectFlags {
 pub const HELP: &str = "\
 Reads YAML and writes it with a sidecar in each pod (template) that has the label lockside/inject: \"true\". Annotations \
 of the pod set parameters: see docs/operations/injection.md. Documents without such a pod pass byte for byte, and what \
-has been injected before is updated. Exit code 1 where the input is no YAML, a mapping has a key twice, or a label or an annotation is \
-invalid; nothing is written then. A pod that cannot have a sidecar is left as it is and told on standard error, and so is a label or an \
-annotation in the wrong place.
+has been injected before is updated. Exit code 1 where the input is no YAML, a document with the label has a key twice, or a label or an \
+annotation is invalid; nothing is written then. A pod that cannot have a sidecar is left as it is and told on standard error, and so is a \
+label or an annotation in the wrong place, and a document that had to be written without its comments.
 
 Example: helm template web ./chart | lockside inject | kubectl apply -f -
 Example: lockside inject --image registry.example.com/lockside:1.0 web.yaml";

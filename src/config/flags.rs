@@ -99,8 +99,8 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_DAPR_GRPC_LISTEN", value_name = "ADDRESS")]
     pub dapr_grpc_listen: Vec<String>,
 
-    /// Metrics and health listener: /metrics, /healthz, /readyz and /leader/NAME, nothing else; may be repeated or comma-separated
-    /// [default: 0.0.0.0:9420 and `[::]:9420`, those that this machine has]
+    /// Metrics and health listener: /metrics, /healthz, /readyz and /leader/NAME, nothing else; may be repeated or comma-separated.
+    /// *:PORT is 0.0.0.0 and `[::]`, those that this machine has [default: *:9420]
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS")]
     pub ops_listen: Vec<String>,
 

@@ -4,15 +4,28 @@ use serde_json::Value;
 
 use super::Injector;
 use crate::fuzz::text;
+use crate::yaml::{self, Node, Style};
+
+/// Longest text of which every key may be written in one line before its `:`.
+const LONGEST_KEY: usize = 500;
 
 /// A text is refused, or comes out such that a second time changes nothing; without the label it comes out as it is.
 pub fn manifests(data: &[u8]) {
     let text = text(data);
+    for root in yaml::read(&text).into_iter().flatten().filter_map(|document| document.root) {
+        for style in [Style::Block, Style::Flow] {
+            assert_is_read_back(&text, &root.styled(style), &root);
+            let part = Node::List(vec![root.styled(style)], Style::Block);
+            assert_is_read_back(&text, &part, &Node::List(vec![root.clone()], Style::Block));
+        }
+    }
     let injector = Injector::default();
     let injected = match injector.manifests(&text) {
         Ok(injected) => injected.text,
         Err(mistakes) => {
             assert!(!mistakes.is_empty());
+            let is_unwritable = mistakes.iter().any(|mistake| mistake.contains("cannot write this layout"));
+            assert!(!is_unwritable || text.len() > LONGEST_KEY, "{text:?}: {mistakes:?}");
             return;
         }
     };
@@ -21,6 +34,19 @@ pub fn manifests(data: &[u8]) {
     match injector.manifests(&injected) {
         Ok(again) => assert_eq!(again.text, injected, "{text:?}"),
         Err(mistakes) => panic!("{text:?}\n{injected:?}\n{mistakes:?}"),
+    }
+}
+
+/// What is written, in whichever style, is read back with the same values. Too long for a key, it may not be read at all.
+fn assert_is_read_back(text: &str, written: &Node, expected: &Node) {
+    let yaml = written.to_yaml();
+    match yaml::read(&yaml) {
+        Ok(again) => {
+            let roots: Vec<Value> =
+                again.iter().filter_map(|document| document.root.as_ref()).map(Node::to_json).collect();
+            assert_eq!(roots, [expected.to_json()], "{text:?}\n{yaml}");
+        }
+        Err(fault) => assert!(text.len() > LONGEST_KEY, "{text:?}\n{yaml}\n{fault}"),
     }
 }
 

@@ -5,7 +5,7 @@ use base64::prelude::BASE64_STANDARD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Injector, Present, Report, patch};
+use super::{Injector, Present, Report, patch, told};
 use crate::yaml::Node;
 
 const VERSION: &str = "admission.k8s.io/v1";
@@ -33,9 +33,6 @@ struct Request {
     object: Option<Node>,
 }
 
-/// Most mistakes or warnings that an answer has.
-const MOST_TOLD: usize = 20;
-
 impl Injector {
     /// The review that answers a review; an error where it is none. The body is dropped once it has been read.
     pub fn review(&self, body: impl AsRef<[u8]>) -> Result<Value, String> {
@@ -58,8 +55,8 @@ impl Injector {
         let Some(before) = request.object.as_ref().filter(|object| object.is_map()) else { return response };
         let mut pod = before.clone();
         let Report { mut warnings, mut mistakes } = self.inject(&mut pod, Present::Kept);
-        warnings.truncate(MOST_TOLD);
-        mistakes.truncate(MOST_TOLD);
+        warnings.truncate(told::MOST);
+        mistakes.truncate(told::MOST);
         let namespace = &request.namespace;
         if !mistakes.is_empty() {
             let message = mistakes.join("; ");

@@ -1,7 +1,10 @@
 //! The annotations that a pod sets parameters by. Each wrong value is told, and each name that there is not.
 
+use std::net::SocketAddr;
+
 use super::quantity::billionths;
-use super::{INJECT, INJECTED};
+use super::told::{self, nearest, shown};
+use super::{INJECT, INJECTED, image};
 use crate::config::Address;
 use crate::yaml::Node;
 
@@ -27,12 +30,18 @@ pub struct Wanted {
 #[derive(Clone, Debug)]
 pub struct Listen {
     pub text: String,
+    ports: Vec<u16>,
     /// For the containers of the pod; `None` where they can reach it over TLS only.
     pub url: Option<String>,
 }
 
 /// Where the sidecar listens by default.
 pub const URL: &str = "http://127.0.0.1:7420";
+const PORT: u16 = 7420;
+/// Of metrics and probes, by default.
+const OPS_PORT: u16 = 9420;
+/// Longest list of addresses, bytes: each is compared with each.
+const LONGEST_LISTEN: usize = 1000;
 /// Of every label and annotation.
 pub const PREFIX: &str = "lockside/";
 /// The names behind the prefix.
@@ -66,23 +75,46 @@ impl Wanted {
                 Some(value) => wanted.take(name, value),
             };
             if let Err(problem) = taken {
-                mistakes.push(format!("annotation `{key}`: {problem}"));
+                mistakes.push(format!("annotation `{}`: {problem}", shown(key)));
+            }
+            if mistakes.len() == told::MOST {
+                return Err(mistakes);
             }
         }
-        if wanted.has_cli && wanted.listen.as_ref().is_some_and(|listen| listen.url.is_none()) {
+        mistakes.extend(wanted.contradictions());
+        if mistakes.is_empty() { Ok(wanted) } else { Err(mistakes) }
+    }
+
+    /// What is wrong with the annotations together.
+    fn contradictions(&self) -> Vec<String> {
+        let mut mistakes = Vec::new();
+        if self.has_cli && self.listen.as_ref().is_some_and(|listen| listen.url.is_none()) {
             mistakes.push(
                 "annotation `lockside/cli`: no address in `lockside/listen` that the containers reach without TLS; add \
                  one such as 127.0.0.1:7420"
                     .to_owned(),
             );
         }
-        if mistakes.is_empty() { Ok(wanted) } else { Err(mistakes) }
+        let ops = self.ops_port.unwrap_or(OPS_PORT);
+        let ports = self.listen.as_ref().map_or(vec![PORT], |listen| listen.ports.clone());
+        if ports.contains(&ops) {
+            let (wrong, others) = match (&self.listen, self.ops_port) {
+                (Some(_), Some(_)) => ("annotations `lockside/listen` and `lockside/ops-port`", "choose two ports"),
+                (Some(_), None) => ("annotation `lockside/listen`", "choose another one, or set `lockside/ops-port`"),
+                (None, _) => ("annotation `lockside/ops-port`", "choose another one, or set `lockside/listen`"),
+            };
+            mistakes.push(format!(
+                "{wrong}: {ops} would be the port of the API (`lockside/listen`) and of the probes (`lockside/ops-port`); \
+                 {others}"
+            ));
+        }
+        mistakes
     }
 
     fn take(&mut self, name: &str, value: &str) -> Result<(), String> {
         let some = |checked: Result<String, String>| checked.map(Some);
         match name {
-            "image" => self.image = some(image(value))?,
+            "image" => self.image = some(image::check(value))?,
             "cpu-request" => self.cpu_request = some(quantity(value, "50m"))?,
             "cpu-limit" => self.cpu_limit = some(quantity(value, "500m"))?,
             "memory-request" => self.memory_request = some(quantity(value, "16Mi"))?,
@@ -104,28 +136,16 @@ pub fn is_known(name: &str) -> bool {
 }
 
 pub fn unknown(name: &str) -> String {
-    let near = NAMES.iter().map(|known| (strsim::damerau_levenshtein(name, known), known)).min();
-    match near {
-        Some((distance, near)) if distance <= 3 => {
-            format!("there is none of this name; did you mean `{PREFIX}{near}`?")
-        }
-        _ => format!("there is none of this name; expected {PREFIX} and one of {}", NAMES.join(", ")),
+    match nearest(name, &NAMES) {
+        Some(near) => format!("there is none of this name; did you mean `{PREFIX}{near}`?"),
+        None => format!("there is none of this name; expected {PREFIX} and one of {}", NAMES.join(", ")),
     }
-}
-
-/// An image's name, as far as it can be told without a registry.
-pub fn image(text: &str) -> Result<String, String> {
-    let is_fit = |c: char| c.is_ascii_alphanumeric() || "._-/:@".contains(c);
-    if text.chars().all(is_fit) && text.starts_with(|c: char| c.is_ascii_alphanumeric()) {
-        return Ok(text.to_owned());
-    }
-    Err(format!("`{text}`; expected an image such as registry.example.com/lockside:1.0"))
 }
 
 fn quantity(text: &str, example: &str) -> Result<String, String> {
     billionths(text)
         .map(|_| text.to_owned())
-        .ok_or_else(|| format!("`{text}`; expected a quantity above zero, such as {example}"))
+        .ok_or_else(|| format!("`{}`; expected a quantity above zero, such as {example}", shown(text)))
 }
 
 fn object_name(text: &str, kind: &str) -> Result<String, String> {
@@ -138,17 +158,17 @@ fn object_name(text: &str, kind: &str) -> Result<String, String> {
     if text.len() <= 253 && text.split('.').all(is_label) {
         return Ok(text.to_owned());
     }
-    Err(format!("`{text}`; expected the name of a {kind}: lower-case letters, digits, `-` and `.`"))
+    Err(format!("`{}`; expected the name of a {kind}: lower-case letters, digits, `-` and `.`", shown(text)))
 }
 
 fn switch(text: &str) -> Result<bool, String> {
-    text.parse().map_err(|_| format!("`{text}`; expected \"true\" or \"false\""))
+    text.parse().map_err(|_| format!("`{}`; expected \"true\" or \"false\"", shown(text)))
 }
 
 fn port(text: &str) -> Result<u16, String> {
     let is_digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse().ok().filter(|port| is_digits && *port > 0);
-    port.ok_or_else(|| format!("`{text}`; expected a port, 1 to 65535"))
+    port.ok_or_else(|| format!("`{}`; expected a port, 1 to 65535", shown(text)))
 }
 
 fn listen(text: &str) -> Result<Listen, String> {
@@ -157,16 +177,30 @@ fn listen(text: &str) -> Result<Listen, String> {
         match address {
             Address::Unix(_) => {
                 return Err(format!(
-                    "`{address}`: a unix socket of the sidecar is out of reach for the other containers; expected ip:port"
+                    "`{}`: a unix socket of the sidecar is out of reach for the other containers; expected ip:port",
+                    shown(&address.to_string())
                 ));
             }
             Address::Tcp(of) | Address::Tls(of) if of.port() == 0 => {
-                return Err(format!("`{text}`; expected a port other than 0"));
+                return Err(format!("`{address}`; expected a port other than 0"));
             }
             _ => {}
         }
     }
-    Ok(Listen { text: text.to_owned(), url: reachable(&addresses) })
+    let sockets: Vec<SocketAddr> = addresses.iter().filter_map(Address::socket).collect();
+    for (at, socket) in sockets.iter().enumerate() {
+        if let Some(other) = sockets[..at].iter().find(|other| overlap(**other, *socket)) {
+            return Err(format!("`{other}` and `{socket}` are one port twice; expected each once"));
+        }
+    }
+    let ports = sockets.iter().map(SocketAddr::port).collect();
+    Ok(Listen { text: text.to_owned(), ports, url: reachable(&addresses) })
+}
+
+/// Whether only one of two addresses can be listened on.
+fn overlap(one: SocketAddr, other: SocketAddr) -> bool {
+    let is_everywhere = one.ip().is_unspecified() || other.ip().is_unspecified();
+    one.port() == other.port() && one.is_ipv4() == other.is_ipv4() && (one.ip() == other.ip() || is_everywhere)
 }
 
 /// The URL of a sidecar for the containers of its pod, by what it listens on.
@@ -175,7 +209,11 @@ pub fn url_of(listen: &str) -> Option<String> {
 }
 
 fn addresses(text: &str) -> Result<Vec<Address>, String> {
-    text.split(',').map(|one| one.trim().parse()).collect()
+    if text.len() > LONGEST_LISTEN {
+        return Err(format!("`{}`; expected a few addresses, of {LONGEST_LISTEN} bytes at most", shown(text)));
+    }
+    let parse = |one: &str| one.parse().map_err(|problem: String| problem.replace(one, &shown(one)));
+    text.split(',').map(|one| parse(one.trim())).collect()
 }
 
 fn reachable(addresses: &[Address]) -> Option<String> {

@@ -1,8 +1,11 @@
 //! The command line in the containers of a pod: an init container copies the binary of the sidecar's image, and each
 //! container mounts it.
 
+use std::path::Path;
+
 use super::annotations::{self, URL};
 use super::pod::{named, put_volume};
+use super::told::shown;
 use super::{Present, SIDECAR};
 use crate::yaml::Node;
 
@@ -42,7 +45,7 @@ pub fn add(spec: &mut Node, sidecar: &Node, place: &Place, present: Present) -> 
     put_volume(spec, volume, present);
     let mut notes = Vec::new();
     for container in containers_of_the_app(spec) {
-        let name = container.at("name").and_then(Node::as_str).unwrap_or_default().to_owned();
+        let name = shown(container.at("name").and_then(Node::as_str).unwrap_or_default());
         if is_locksides_own(container, sidecar) {
             notes.push(format!(
                 "container `{name}` has lockside's own image, in which the command line is `/lockside`; nothing is mounted \
@@ -51,8 +54,10 @@ pub fn add(spec: &mut Node, sidecar: &Node, place: &Place, present: Present) -> 
             if present == Present::Updated {
                 unmount(container, is_at_our_folder);
             }
-        } else {
-            mount(container);
+        } else if let Some(other) = mount(container) {
+            notes.push(format!(
+                "container `{name}` mounts `{other}` at {FOLDER}, where the command line would be; it gets none"
+            ));
         }
         if !set_variable(container, place) {
             notes.push(format!("container `{name}` keeps its own {VARIABLE}; the sidecar is at {}", place.url));
@@ -76,19 +81,23 @@ fn is_locksides_own(container: &Node, sidecar: &Node) -> bool {
 }
 
 fn is_at_our_folder(mount: &Node) -> bool {
-    mount.at("mountPath").and_then(Node::as_str) == Some(FOLDER)
+    // Whatever slashes it ends in.
+    mount.at("mountPath").and_then(Node::as_str).is_some_and(|path| Path::new(path) == Path::new(FOLDER))
 }
 
-fn mount(container: &mut Node) {
+/// Mounts our volume; returns the volume that is in its place, if there is one.
+fn mount(container: &mut Node) -> Option<String> {
     let mounts = container.entry("volumeMounts", Node::list());
-    if mounts.items().iter().any(is_at_our_folder) {
-        return;
+    if let Some(there) = mounts.items().iter().find(|mount| is_at_our_folder(mount)) {
+        let volume = there.at("name").and_then(Node::as_str).unwrap_or_default();
+        return (volume != VOLUME).then(|| shown(volume));
     }
     if let Some(mounts) = mounts.items_mut() {
         let mut mount = Node::strings([("name", VOLUME), ("mountPath", FOLDER)]);
         mount.set("readOnly", Node::boolean(true));
         mounts.push(mount);
     }
+    None
 }
 
 /// Takes the mounts of our volume of which `is_gone` holds. Whether there were any.

@@ -7,17 +7,19 @@ mod cli;
 #[cfg(any(test, fuzzing))]
 #[path = "../fuzz/inject.rs"]
 pub mod fuzz;
+mod image;
 mod manifests;
 mod patch;
 mod pod;
 mod quantity;
 mod sidecar;
+mod told;
 mod webhook;
 mod workload;
 
 use crate::yaml::Node;
 
-pub use annotations::image as check_image;
+pub use image::check as check_image;
 pub use webhook::Webhook;
 
 /// Label of a pod that is to have the sidecar.

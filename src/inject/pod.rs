@@ -3,6 +3,7 @@
 use super::annotations::{PREFIX, URL, Wanted, is_known, unknown};
 use super::cli;
 use super::sidecar::Sidecar;
+use super::told::{self, nearest, shown};
 use super::workload::{Pod, keys};
 use super::{INJECT, INJECTED, Injector, Present, Report, SIDECAR};
 use crate::yaml::Node;
@@ -21,7 +22,7 @@ impl Injector {
             Some("false") => return,
             _ => {
                 let problem =
-                    format!("label `{INJECT}`: `{}`; expected \"true\" or \"false\", in quotes", bare(&value));
+                    format!("label `{INJECT}`: `{}`; expected \"true\" or \"false\", in quotes", shown(&bare(&value)));
                 report.mistakes.push(format!("{name}: {problem}"));
                 return;
             }
@@ -60,18 +61,19 @@ fn warn_of_misplaced(pod: &Node, name: &str, report: &mut Report) {
     if annotations.contains(&INJECT) && !asks {
         report.warnings.push(format!("{name}: `{INJECT}` does nothing as an annotation; it is a label of the pod"));
     }
-    for label in labels.iter().filter(|label| **label != INJECT) {
-        let Some(parameter) = label.strip_prefix(PREFIX) else { continue };
+    let labels_of_ours = labels.iter().filter(|label| **label != INJECT && label.starts_with(PREFIX));
+    for label in labels_of_ours.take(told::MOST) {
+        let parameter = &label[PREFIX.len()..];
         // The kustomize component has a label of this name, which may be on the pods, too.
         if parameter == "readiness" && !labels.contains(&INJECT) {
             continue;
         }
         let why = match parameter {
             _ if is_known(parameter) => "it is an annotation of the pod".to_owned(),
-            _ if strsim::damerau_levenshtein(label, INJECT) <= 3 => format!("did you mean `{INJECT}`?"),
+            _ if nearest(label, &[INJECT]).is_some() => format!("did you mean `{INJECT}`?"),
             _ => unknown(parameter),
         };
-        report.warnings.push(format!("{name}: the label `{label}` does nothing; {why}"));
+        report.warnings.push(format!("{name}: the label `{}` does nothing; {why}", shown(label)));
     }
 }
 
@@ -109,7 +111,7 @@ fn obstacle(pod: &Node, wanted: &Wanted) -> Option<String> {
     if let Some(other) = pod.within(&["metadata", "labels", SIDECAR]).map(Node::to_json)
         && other != "sidecar"
     {
-        return Some(format!("its label `{SIDECAR}` is `{}` and would have to be `sidecar`", bare(&other)));
+        return Some(format!("its label `{SIDECAR}` is `{}` and would have to be `sidecar`", shown(&bare(&other))));
     }
     let is_on_host = spec.at("hostNetwork").is_some_and(|on| on.to_json() == true);
     (is_on_host && (wanted.ops_port.is_none() || wanted.listen.is_none())).then(|| {

@@ -4,6 +4,7 @@ use std::sync::LazyLock;
 
 use super::annotations::Wanted;
 use super::quantity::billionths;
+use super::told::shown;
 use super::{Injector, SIDECAR};
 use crate::yaml::{self, Node};
 
@@ -73,13 +74,24 @@ fn set_resources(container: &mut Node, wanted: &Wanted) -> Result<(), Vec<String
             }
         }
         let of = |part| resources.within(&[part, resource]).and_then(Node::as_str);
-        if let (Some(request), Some(limit)) = (of("requests"), of("limits"))
-            && billionths(request) > billionths(limit)
+        if let (Some(least), Some(most)) = (of("requests"), of("limits"))
+            && billionths(least) > billionths(most)
         {
-            mistakes.push(format!(
-                "annotation `lockside/{resource}-limit`: the limit {limit} is below the request {request}; set \
-                 `lockside/{resource}-request`, too"
-            ));
+            let (least, most) = (shown(least), shown(most));
+            mistakes.push(match (request, limit) {
+                (Some(_), None) => format!(
+                    "annotation `lockside/{resource}-request`: the request {least} is above the limit {most}; set \
+                     `lockside/{resource}-limit`, too"
+                ),
+                (None, _) => format!(
+                    "annotation `lockside/{resource}-limit`: the limit {most} is below the request {least}; set \
+                     `lockside/{resource}-request`, too"
+                ),
+                (Some(_), Some(_)) => format!(
+                    "annotations `lockside/{resource}-request` and `lockside/{resource}-limit`: the request {least} is \
+                     above the limit {most}"
+                ),
+            });
         }
     }
     if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
@@ -91,7 +103,7 @@ fn set_listeners(container: &mut Node, wanted: &Wanted) {
         variables.push(Node::strings([("name", "LOCKSIDE_LISTEN"), ("value", &listen.text)]));
     }
     if let Some(port) = wanted.ops_port {
-        variables.push(Node::strings([("name", "LOCKSIDE_OPS_LISTEN"), ("value", &format!("0.0.0.0:{port}"))]));
+        variables.push(Node::strings([("name", "LOCKSIDE_OPS_LISTEN"), ("value", &format!("*:{port}"))]));
         let ports = container.at_mut("ports").and_then(Node::items_mut).expect("it has ports");
         let ops = ports.iter_mut().find(|port| port.at("name").and_then(Node::as_str) == Some(OPS));
         ops.expect("it has the port of its probes").set("containerPort", Node::number(port.into()));

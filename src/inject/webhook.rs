@@ -3,10 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::{Body as _, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
 use hyper::{Method, Request, StatusCode};
-use tokio::sync::Semaphore;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
 use super::Injector;
@@ -20,17 +23,23 @@ const LONGEST_SMALL: u64 = 64 * 1024;
 const LARGE_AT_ONCE: usize = 4;
 /// Longest wait of another large review: the API server waits 10 s for the answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Longest time for the body of a large review, which the API server sends at once: shorter than the wait, so that four
+/// senders who do not send keep no other one out.
+const LONGEST_LARGE_BODY: Duration = Duration::from_secs(3);
 
 /// Answers on the listener of the webhook. Cheap to clone.
 #[derive(Clone)]
 pub struct Webhook {
     injector: Arc<Injector>,
     large: Arc<Semaphore>,
+    /// Has one large review made at a time, on a thread beside that of the listener, which goes on reading.
+    turn: Arc<Semaphore>,
 }
 
 impl Webhook {
     pub fn new(injector: Injector) -> Webhook {
-        Webhook { injector: Arc::new(injector), large: Arc::new(Semaphore::new(LARGE_AT_ONCE)) }
+        let of = |permits| Arc::new(Semaphore::new(permits));
+        Webhook { injector: Arc::new(injector), large: of(LARGE_AT_ONCE), turn: of(1) }
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Response {
@@ -50,16 +59,21 @@ impl Webhook {
         let is_large = body.size_hint().upper().is_none_or(|length| length > LONGEST_SMALL)
             && body.size_hint().lower() <= LONGEST_REVIEW as u64;
         let permit = match is_large {
-            true => timeout(LONGEST_WAIT, self.large.acquire()).await.map(Some),
+            true => timeout(LONGEST_WAIT, Arc::clone(&self.large).acquire_owned()).await.map(Result::ok),
             false => Ok(None),
         };
-        // Held until the answer has been made.
-        let Ok(_permit) = permit else { return busy() };
-        let body = match read_body_up_to(&parts.headers, body, LONGEST_REVIEW).await {
-            Ok(body) => body,
-            Err(error) => return unread(error),
+        let Ok(permit) = permit else { return busy() };
+        let reading = read_body_up_to(&parts.headers, body, LONGEST_REVIEW);
+        let read = match permit {
+            Some(_) => timeout(LONGEST_LARGE_BODY, reading).await,
+            None => Ok(reading.await),
         };
-        match self.injector.review(body) {
+        let body = match read {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) => return unread(error),
+            Err(_) => return too_slow(),
+        };
+        match self.review(body, permit).await {
             Ok(review) => {
                 let mut response = Response::new(Body::whole(review.to_string()));
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -67,6 +81,21 @@ impl Webhook {
             }
             Err(problem) => text(StatusCode::BAD_REQUEST, &problem),
         }
+    }
+}
+
+impl Webhook {
+    /// The permit of a large review is held until the answer has been made, also if its sender has gone.
+    async fn review(&self, body: Bytes, permit: Option<OwnedSemaphorePermit>) -> Result<Value, String> {
+        let Some(permit) = permit else { return self.injector.review(body) };
+        let turn = Arc::clone(&self.turn).acquire_owned().await.expect("it is never closed");
+        let injector = Arc::clone(&self.injector);
+        let made = spawn_blocking(move || {
+            let made = injector.review(body);
+            drop((permit, turn));
+            made
+        });
+        made.await.expect("it is not aborted")
     }
 }
 
@@ -89,6 +118,12 @@ fn unread(error: BodyError) -> Response {
         error => error.to_string(),
     };
     text(status, &problem)
+}
+
+fn too_slow() -> Response {
+    let most = LONGEST_LARGE_BODY.as_secs();
+    let problem = format!("the body, of more than {LONGEST_SMALL} bytes, took longer than {most} s");
+    text(StatusCode::REQUEST_TIMEOUT, &problem)
 }
 
 fn busy() -> Response {

@@ -1,6 +1,9 @@
 //! Where the pods of an object are: the object itself, its template, or the objects of a list.
 
+use std::collections::HashSet;
+
 use super::annotations::PREFIX;
+use super::told::{self, shown};
 use super::{INJECT, Report, SIDECAR};
 use crate::yaml::Node;
 
@@ -30,19 +33,87 @@ pub fn each_pod(object: &mut Node, report: &mut Report, each: &mut dyn FnMut(Pod
         // Deployments and the like, also of other parties.
         _ => &["spec", "template"],
     };
-    match kind.as_str() {
-        "Pod" => {}
-        "CronJob" => {
-            warn_of_the_workload(object, &[], path, &name, report);
-            warn_of_the_workload(object, &["spec", "jobTemplate"], path, &name, report);
-        }
-        _ => warn_of_the_workload(object, &[], path, &name, report),
+    let workloads: &[&[&str]] = match kind.as_str() {
+        "Pod" => &[],
+        "CronJob" => &[&[], &["spec", "jobTemplate"]],
+        _ => &[&[]],
+    };
+    for place in workloads {
+        warn_of_the_workload(object, place, path, &name, report);
     }
-    if let Some(node) = object.within_mut(path)
-        && (kind == "Pod" || node.at("spec").is_some())
-    {
+    let has_pod = object.within(path).is_some_and(|node| kind == "Pod" || node.at("spec").is_some());
+    let is_read = |place: &[Step]| {
+        let is_at = |path: &[&str]| {
+            place.len() == path.len() && place.iter().zip(path).all(|(step, key)| *step == Step::Key(key))
+        };
+        (has_pod && is_at(path)) || workloads.iter().any(|path| is_at(path))
+    };
+    let mut places = Vec::new();
+    find_labels(object, &mut Vec::new(), &is_read, &mut places);
+    report.warnings.extend(places.into_iter().map(|place| {
+        format!(
+            "{name}: the label `{INJECT}` in {place} does nothing, because `lockside inject` does not know that place; put \
+             it on what is made of it, or let the webhook inject the pods"
+        )
+    }));
+    if has_pod && let Some(node) = object.within_mut(path) {
         each(Pod { name, node }, report);
     }
+}
+
+/// A step of a path into an object.
+#[derive(PartialEq, Eq)]
+enum Step<'a> {
+    Key(&'a str),
+    Item(usize),
+}
+
+/// Finds the places that have the label of a pod and are not read, as they are told.
+fn find_labels<'a>(
+    node: &'a Node,
+    path: &mut Vec<Step<'a>>,
+    is_read: &dyn Fn(&[Step]) -> bool,
+    places: &mut Vec<String>,
+) {
+    if places.len() == told::MOST {
+        return;
+    }
+    let label = node.within(&["metadata", "labels", INJECT]);
+    if label.is_some_and(|label| label.to_json() != "false") && !is_read(path) {
+        places.push(dotted(path));
+    }
+    match node {
+        Node::Scalar(_) => {}
+        Node::List(items, _) => {
+            for (at, item) in items.iter().enumerate() {
+                path.push(Step::Item(at));
+                find_labels(item, path, is_read, places);
+                path.pop();
+            }
+        }
+        Node::Map(entries, _) => {
+            for (key, value) in entries {
+                path.push(Step::Key(key.as_key().unwrap_or_default()));
+                find_labels(value, path, is_read, places);
+                path.pop();
+            }
+        }
+    }
+}
+
+/// Such as `objects[0].spec.template`.
+fn dotted(path: &[Step]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            Step::Item(at) => text.push_str(&format!("[{at}]")),
+            Step::Key(key) => {
+                text.push_str(if text.is_empty() { "" } else { "." });
+                text.push_str(&shown(key));
+            }
+        }
+    }
+    shown(&text)
 }
 
 /// What stands on a workload, or on the job that a CronJob makes, is not read: only its pods have it by the time they are
@@ -55,8 +126,9 @@ fn warn_of_the_workload(object: &Node, place: &[&str], path: &[&str], name: &str
         workload.within(&["metadata", "labels", SIDECAR]).is_some_and(|label| label.to_json() == "sidecar");
     for (part, what) in [("labels", "label"), ("annotations", "annotation")] {
         let here = keys(workload.within(&["metadata", part]));
-        let on_pod = keys(pod.and_then(|pod| pod.within(&["metadata", part])));
-        for key in here.iter().filter(|key| key.starts_with(PREFIX) && !on_pod.contains(key)) {
+        let on_pod: HashSet<&str> = keys(pod.and_then(|pod| pod.within(&["metadata", part]))).into_iter().collect();
+        let of_ours = here.iter().filter(|key| key.starts_with(PREFIX) && !on_pod.contains(*key));
+        for key in of_ours.take(told::MOST) {
             if has_component && *key == "lockside/readiness" && what == "label" {
                 continue;
             }
@@ -66,7 +138,7 @@ fn warn_of_the_workload(object: &Node, place: &[&str], path: &[&str], name: &str
                 None => format!("here; put it into the {right} of a pod or of the template of a workload's pods"),
             };
             let at = if place.is_empty() { String::new() } else { format!(" in {}", place.join(".")) };
-            report.warnings.push(format!("{name}: the {what} `{key}`{at} does nothing {whereto}"));
+            report.warnings.push(format!("{name}: the {what} `{}`{at} does nothing {whereto}", shown(key)));
         }
     }
 }
@@ -82,13 +154,13 @@ pub fn keys(map: Option<&Node>) -> Vec<&str> {
 fn name(object: &Node, kind: &str) -> String {
     let of = |key| object.within(&["metadata", key]).and_then(Node::as_str);
     let name = match (of("name"), of("generateName")) {
-        (Some(name), _) => name.to_owned(),
-        (None, Some(begin)) => format!("{begin}…"),
+        (Some(name), _) => shown(name),
+        (None, Some(begin)) => format!("{}…", shown(begin).trim_end_matches('…')),
         (None, None) => "without a name".to_owned(),
     };
-    let kind = if kind.is_empty() { "object" } else { kind };
+    let kind = if kind.is_empty() { "object".to_owned() } else { shown(kind) };
     match of("namespace") {
-        Some(namespace) => format!("{kind} `{namespace}/{name}`"),
+        Some(namespace) => format!("{kind} `{}/{name}`", shown(namespace)),
         None => format!("{kind} `{name}`"),
     }
 }

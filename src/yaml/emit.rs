@@ -25,17 +25,26 @@ impl Node {
 /// The text of a value on one line, as a part of a document with lines.
 pub fn in_brackets(node: &Node) -> String {
     let mut out = String::new();
-    flow(&mut out, node, Brackets::Yaml);
+    flow(&mut out, node, Brackets::Line);
     out
 }
 
-/// What a text in brackets is to be.
+/// What a text on one line is to be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Brackets {
-    /// A part of a document with lines.
+    /// A part of a document with lines, which may have brackets of its own.
+    Line,
+    /// A part of a text in brackets.
     Yaml,
     /// JSON, which is YAML, too.
     Json,
+}
+
+impl Brackets {
+    /// That of the parts of a collection.
+    fn within(self) -> Brackets {
+        if self == Brackets::Json { Brackets::Json } else { Brackets::Yaml }
+    }
 }
 
 /// Whether a string may stand without quotes wherever it is.
@@ -47,13 +56,21 @@ pub fn may_be_plain(text: &str) -> bool {
         && plain(text).is_string()
 }
 
+/// Longest text of a key without a `?` before it, bytes: parsers look for its `:` in the next 1024 characters.
+const LONGEST_KEY: usize = 1000;
+
 /// Writes a node behind its key or dash.
 fn block(out: &mut String, node: &Node, column: usize) {
     match node {
         Node::Map(entries, Style::Block) if !entries.is_empty() => {
             for (at, (key, value)) in entries.iter().enumerate() {
                 begin_line(out, column, at == 0);
-                flow(out, key, Brackets::Yaml);
+                let begin = out.len();
+                flow(out, key, Brackets::Line);
+                if out.len() - begin > LONGEST_KEY {
+                    out.insert_str(begin, "? ");
+                    begin_line(out, column, false);
+                }
                 out.push(':');
                 behind_key(out, value, column);
             }
@@ -69,7 +86,7 @@ fn block(out: &mut String, node: &Node, column: usize) {
             }
         }
         Node::Scalar(scalar) if scalar.quoting == Quoting::Lines => lines(out, scalar, column),
-        other => flow(out, other, Brackets::Yaml),
+        other => flow(out, other, Brackets::Line),
     }
 }
 
@@ -95,7 +112,7 @@ fn behind_key(out: &mut String, value: &Node, column: usize) {
         Node::List(items, Style::Block) if !items.is_empty() => block(out, value, column),
         other => {
             out.push(' ');
-            flow(out, other, Brackets::Yaml);
+            flow(out, other, Brackets::Line);
         }
     }
 }
@@ -127,11 +144,20 @@ fn lines(out: &mut String, scalar: &Scalar, column: usize) {
     out.push_str(&text[body.len()..]);
 }
 
+/// Whether a text that was plain may be so on its line: within `[…]` and `{…}` fewer characters may be, and parsers that
+/// know YAML 1.1 alone take fewer still. What is quoted for them is a string either way.
+fn may_stay_plain(text: &str, brackets: Brackets) -> bool {
+    let is_key = || text.starts_with(':') || text.ends_with(':') || text.contains(": ") || text.contains(":\t");
+    let is_fit = || !is_key() && !text.contains([',', '[', ']', '{', '}', '#', '?']);
+    !text.contains('\n') && !matches!(text, "?" | "-" | ":") && (brackets != Brackets::Yaml || is_fit())
+}
+
 /// Writes a node on one line.
 fn flow(out: &mut String, node: &Node, brackets: Brackets) {
     match node {
         Node::Scalar(scalar) => one_line(out, scalar, brackets),
         Node::List(items, _) => {
+            let brackets = brackets.within();
             out.push('[');
             for (at, item) in items.iter().enumerate() {
                 out.push_str(if at == 0 { "" } else { ", " });
@@ -140,12 +166,19 @@ fn flow(out: &mut String, node: &Node, brackets: Brackets) {
             out.push(']');
         }
         Node::Map(entries, _) => {
+            let brackets = brackets.within();
             out.push('{');
             for (at, (key, value)) in entries.iter().enumerate() {
                 out.push_str(if at == 0 { "" } else { ", " });
+                let begin = out.len();
                 match key {
-                    Node::Scalar(key) if brackets == Brackets::Json => double_quoted(out, &key.text),
+                    Node::Scalar(key) if brackets == Brackets::Json => {
+                        double_quoted(out, if key.is_nothing() { "null" } else { &key.text });
+                    }
                     key => flow(out, key, brackets),
+                }
+                if out.len() - begin > LONGEST_KEY {
+                    out.insert_str(begin, "? ");
                 }
                 out.push_str(": ");
                 flow(out, value, brackets);
@@ -168,7 +201,7 @@ fn one_line(out: &mut String, scalar: &Scalar, brackets: Brackets) {
     tag(out, scalar);
     match scalar.quoting {
         Quoting::Plain if scalar.is_nothing() => out.push_str("null"),
-        Quoting::Plain if !text.contains('\n') => out.push_str(text),
+        Quoting::Plain if may_stay_plain(text, brackets) => out.push_str(text),
         Quoting::Single if text.chars().all(is_printable) => {
             out.push('\'');
             out.push_str(&text.replace('\'', "''"));
@@ -212,7 +245,7 @@ fn is_printable(c: char) -> bool {
 
 impl Scalar {
     /// Whether nothing is written.
-    fn is_nothing(&self) -> bool {
+    pub fn is_nothing(&self) -> bool {
         self.text.is_empty() && self.quoting == Quoting::Plain && self.tag.is_none()
     }
 }

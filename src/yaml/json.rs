@@ -16,7 +16,11 @@ impl Node {
             Node::Scalar(scalar) => scalar.to_json(),
             Node::List(items, _) => items.iter().map(Node::to_json).collect(),
             Node::Map(entries, _) => {
-                let key = |key: &Node| key.as_key().map_or_else(|| key.to_json().to_string(), str::to_owned);
+                let key = |key: &Node| match key {
+                    // Also of a key that is missing, which is null.
+                    Node::Scalar(scalar) if !scalar.is_nothing() => scalar.text.clone(),
+                    key => key.to_json().to_string(),
+                };
                 entries.iter().map(|(name, value)| (key(name), value.to_json())).collect()
             }
         }

@@ -8,7 +8,7 @@ mod splice;
 
 use std::ops::Range;
 
-pub use read::read;
+pub use read::{Fault, read};
 use splice::Outline;
 pub use splice::splice;
 
@@ -19,6 +19,8 @@ pub struct Document {
     pub root: Option<Node>,
     /// Where the root stands in the text: from the beginning of its first line to the end of its last one.
     pub range: Range<usize>,
+    /// The first key that a mapping of it has twice, of which all values are kept in the root.
+    pub duplicate: Option<Fault>,
     outline: Outline,
 }
 
@@ -139,6 +141,19 @@ impl Node {
         }
     }
 
+    /// The same with all its collections in one style.
+    #[cfg(any(test, fuzzing))]
+    pub fn styled(&self, style: Style) -> Node {
+        match self {
+            Node::Scalar(scalar) => Node::Scalar(scalar.clone()),
+            Node::List(items, _) => Node::List(items.iter().map(|item| item.styled(style)).collect(), style),
+            Node::Map(entries, _) => {
+                let entries = entries.iter().map(|(key, value)| (key.styled(style), value.styled(style)));
+                Node::Map(entries.collect(), style)
+            }
+        }
+    }
+
     /// The entries of a list; none where it is something else.
     pub fn items(&self) -> &[Node] {
         if let Node::List(items, _) = self { items } else { &[] }
@@ -172,6 +187,17 @@ impl Node {
         }
     }
 
+    /// Whether a mapping has this key, at whatever depth.
+    pub fn has_key(&self, key: &str) -> bool {
+        match self {
+            Node::Scalar(_) => false,
+            Node::List(items, _) => items.iter().any(|item| item.has_key(key)),
+            Node::Map(entries, _) => {
+                entries.iter().any(|(name, value)| name.is_key(key) || name.has_key(key) || value.has_key(key))
+            }
+        }
+    }
+
     /// Whether both say the same in JSON, with keys in the same order.
     pub fn is_same(&self, other: &Node) -> bool {
         match (self, other) {
@@ -189,7 +215,7 @@ impl Node {
         }
     }
 
-    fn is_in_brackets(&self) -> bool {
+    pub fn is_in_brackets(&self) -> bool {
         matches!(self, Node::List(_, Style::Flow) | Node::Map(_, Style::Flow))
     }
 

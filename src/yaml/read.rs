@@ -9,8 +9,8 @@ use super::{Document, Node, Outline, Quoting, Scalar, Style};
 /// Most nodes that the aliases of a stream may repeat, so that a few of them cannot become millions.
 const MOST_REPEATED: usize = 1_000_000;
 
-/// Why a text is not YAML.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a text is not YAML, or what is wrong with one of its documents.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("document {document}, line {line}: {problem}")]
 pub struct Fault {
     /// From 1.
@@ -28,10 +28,10 @@ pub fn read(text: &str) -> Result<Vec<Document>, Fault> {
         let document = documents.len() + 1;
         let (event, span) = next.map_err(|error| fault(document, &error))?;
         if matches!(event, Event::DocumentEnd) {
-            documents.push(std::mem::take(&mut building).finished(text, bytes(&span).start));
+            documents.push(std::mem::take(&mut building).finished(text, bytes(&span).start, document));
         } else {
             let line = span.start.line();
-            building.take(event, &span).map_err(|problem| Fault { document, line, problem })?;
+            building.take(event, &span, text).map_err(|problem| Fault { document, line, problem })?;
         }
     }
     Ok(documents)
@@ -52,6 +52,8 @@ struct Building {
     open: Vec<Open>,
     anchors: HashMap<usize, Node>,
     repeated: usize,
+    /// The line of the first duplicate key, and what is told of it.
+    duplicate: Option<(usize, String)>,
     /// Where the first node begins.
     begin: Option<usize>,
     /// Where the last token of a node ends.
@@ -74,29 +76,33 @@ impl Open {
         Open { node, outline, anchor, key: None, lines: HashMap::new() }
     }
 
-    /// Notes the line of a key, of which a mapping has one. Merge keys are resolved, all of them.
-    fn note(&mut self, key: &Node, line: usize) -> Result<(), String> {
-        let Node::Scalar(Scalar { text, .. }) = key else { return Ok(()) };
+    /// Notes the line of a key; returns what is told of one that the mapping has already. Merge keys are resolved, all of
+    /// them.
+    fn note(&mut self, key: &Node, line: usize) -> Option<String> {
+        let Node::Scalar(Scalar { text, .. }) = key else { return None };
         if is_merge(key) {
-            return Ok(());
+            return None;
         }
-        match self.lines.insert(text.clone(), line) {
-            Some(first) => Err(format!("duplicate key `{text}`, first on line {first}")),
-            None => Ok(()),
-        }
+        let first = self.lines.insert(text.clone(), line)?;
+        Some(format!("duplicate key `{text}`, first on line {first}"))
     }
 }
 
 impl Building {
-    fn take(&mut self, event: Event<'_>, span: &Span) -> Result<(), String> {
+    fn take(&mut self, event: Event<'_>, span: &Span, whole: &str) -> Result<(), String> {
         let (range, line) = (bytes(span), span.start.line());
         let outline = Outline { begin: range.start, end: range.end, children: Vec::new() };
         match event {
             Event::Scalar(text, style, anchor, tag) => {
                 self.stands_at(&range);
                 // What is missing comes as `~`.
-                let text =
+                let mut text =
                     if range.is_empty() && style == ScalarStyle::Plain { String::new() } else { text.into_owned() };
+                if quoting(style) == Quoting::Lines
+                    && ends_unfinished(&text, &whole[range.clone()], &whole[range.end..])
+                {
+                    text.truncate(text.strip_suffix('\n').unwrap_or(&text).len());
+                }
                 let tag = tag.map(|tag| tag.original());
                 self.complete(Node::Scalar(Scalar { text, quoting: quoting(style), tag }), outline, anchor, line)
             }
@@ -153,7 +159,8 @@ impl Building {
             Node::List(items, _) => items.push(node),
             Node::Map(entries, _) => match parent.key.take() {
                 None => {
-                    parent.note(&node, line)?;
+                    let problem = parent.note(&node, line);
+                    self.duplicate = self.duplicate.take().or(problem.map(|problem| (line, problem)));
                     parent.key = Some(node);
                 }
                 Some(name) => entries.push((name, node)),
@@ -163,8 +170,8 @@ impl Building {
         Ok(())
     }
 
-    /// The document, of which `limit` is behind all.
-    fn finished(self, text: &str, limit: usize) -> Document {
+    /// The document, of which `limit` is behind all, and which is the `number`th.
+    fn finished(self, text: &str, limit: usize, number: usize) -> Document {
         let begin = self.begin.unwrap_or(limit);
         let mut end = self.end.max(begin);
         // Behind the last token may stand the `:` or the `-` of a node that is missing.
@@ -178,9 +185,10 @@ impl Building {
         }
         let line = text[..begin].rfind('\n').map_or(0, |newline| newline + 1);
         let is_indented = text[line..begin].chars().all(|c| c == ' ');
+        let duplicate = self.duplicate.map(|(line, problem)| Fault { document: number, line, problem });
         let (root, outline) = self.root.unzip();
         let range = if is_indented { line } else { begin }..end;
-        Document { root: root.filter(|root| !root.is_null()), range, outline: outline.unwrap_or_default() }
+        Document { root: root.filter(|root| !root.is_null()), range, duplicate, outline: outline.unwrap_or_default() }
     }
 }
 
@@ -198,6 +206,15 @@ fn quoting(style: ScalarStyle) -> Quoting {
         ScalarStyle::DoubleQuoted => Quoting::Double,
         ScalarStyle::Literal | ScalarStyle::Folded => Quoting::Lines,
     }
+}
+
+/// Whether the last line of a text behind a `|` ends with the input. Then its value has no newline there, as other parsers
+/// read it.
+fn ends_unfinished(value: &str, lines: &str, rest: &str) -> bool {
+    let last_of = |text: &str| text.rsplit('\n').next().unwrap_or_default().to_owned();
+    let (value, last) = (last_of(value.trim_end_matches('\n')), last_of(lines));
+    // Spaces alone are a line of it only beyond its column.
+    rest.is_empty() && (!last.trim().is_empty() || (!value.is_empty() && last.ends_with(&value)))
 }
 
 fn size(node: &Node) -> usize {

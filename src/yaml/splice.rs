@@ -20,6 +20,7 @@ pub fn splice(text: &str, document: &Document, new: &Node) -> Option<(String, us
     let old = document.root.as_ref().filter(|root| !root.is_in_brackets())?;
     let mut splicing = Splicing { text, edits: Vec::new() };
     splicing.compare(old, &document.outline, new)?;
+    splicing.keep_unfinished(&document.outline);
     let mut edits = splicing.edits;
     // What is added at one place is added from the inside to the outside.
     edits.sort_by_key(|(range, _)| range.start);
@@ -33,8 +34,18 @@ pub fn splice(text: &str, document: &Document, new: &Node) -> Option<(String, us
     out.push_str(&text[copied..end]);
     // Whatever the old text looks like, the new one says what it should.
     let mut again = read(&out).ok()?;
-    let root = again.pop()?.root?;
-    (again.is_empty() && root.to_json() == new.to_json()).then_some((out, end))
+    let again_one = again.pop().filter(|document| document.duplicate.is_none())?;
+    (again.is_empty() && again_one.root?.to_json() == new.to_json()).then_some((out, end))
+}
+
+/// Whether a value that is on one line is to have lines of its own.
+fn may_be_laid_out(old: &Node, new: &Node) -> bool {
+    let has_lines = match new {
+        Node::Map(entries, Style::Block) => !entries.is_empty(),
+        Node::List(items, Style::Block) => !items.is_empty(),
+        _ => false,
+    };
+    has_lines && (old.is_in_brackets() || old.is_null())
 }
 
 struct Splicing<'a> {
@@ -50,8 +61,9 @@ impl Splicing<'_> {
         match (old, new) {
             (Node::Map(old, Style::Block), Node::Map(new, _)) => self.entries(old, at, new),
             (Node::List(old, Style::Block), Node::List(new, _)) => self.items(old, at, new),
-            (Node::Map(_, Style::Flow), Node::Map(_, Style::Flow))
-            | (Node::List(_, Style::Flow), Node::List(_, Style::Flow)) => self.replace(at, new),
+            (Node::Map(_, Style::Flow), Node::Map(..)) | (Node::List(_, Style::Flow), Node::List(..)) => {
+                self.replace(at, new)
+            }
             (Node::Scalar(old), Node::Scalar(_)) if old.quoting != Quoting::Lines => self.replace(at, new),
             _ => None,
         }
@@ -60,6 +72,27 @@ impl Splicing<'_> {
     fn replace(&mut self, at: &Outline, new: &Node) -> Option<()> {
         self.edits.push((at.begin..at.end, in_brackets(new)));
         (at.begin < at.end).then_some(())
+    }
+
+    /// A text behind a `|` that ends with the input has no newline there. One that comes with what is added behind it is
+    /// not to be a part of it: then the `|` becomes a `|-`.
+    fn keep_unfinished(&mut self, root: &Outline) {
+        let mut last = root;
+        while let Some(child) = last.children.last() {
+            last = child;
+        }
+        let end = self.text.len();
+        let is_unfinished = last.end == end && !self.text.ends_with('\n');
+        if is_unfinished && self.edits.iter().any(|(range, _)| range.start == end) {
+            let before = self.text[..last.begin].trim_end();
+            let line = self.line(before.len());
+            if let Some(at) = header(&before[line..]) {
+                let is_of_it = |c: char| matches!(c, '|' | '>' | '+' | '-') || c.is_ascii_digit();
+                let header: String = before[line + at..].chars().take_while(|c| is_of_it(*c)).collect();
+                let place = line + at..line + at + header.len();
+                self.edits.push((place, header.replace(['+', '-'], "") + "-"));
+            }
+        }
     }
 
     /// Old entries stay in their order, and new ones come behind them.
@@ -71,12 +104,33 @@ impl Splicing<'_> {
             if key.to_json() != new_key.to_json() {
                 return None;
             }
-            self.compare(value, &at[1], new_value)?;
+            if may_be_laid_out(value, new_value) && value.to_json() != new_value.to_json() {
+                self.lay_out(&at[0], &at[1], new_value)?;
+            } else {
+                self.compare(value, &at[1], new_value)?;
+            }
         }
         for entry in &new[old.len()..] {
             let lines = Node::Map(vec![entry.clone()], Style::Block);
             self.write(self.behind(at.end), self.column(at.begin)?, &lines);
         }
+        Some(())
+    }
+
+    /// Puts lines below a key in the place of the brackets or the null behind it.
+    fn lay_out(&mut self, key: &Outline, at: &Outline, new: &Node) -> Option<()> {
+        let text = &self.text[at.begin..at.end];
+        // A comment within the brackets would be lost.
+        if text.contains('#') {
+            return None;
+        }
+        let column = self.column(key.begin)?;
+        if !text.is_empty() {
+            let before = self.text[..at.begin].trim_end_matches([' ', '\t']).len();
+            self.edits.push((before..at.end, String::new()));
+        }
+        let indent = if new.is_map() { 2 } else { 0 };
+        self.write(self.behind(key.end.max(at.end)), column + indent, new);
         Some(())
     }
 
@@ -151,4 +205,15 @@ impl Splicing<'_> {
         }
         self.text[self.line(place)..place].rfind('-')
     }
+}
+
+/// Where in its line the `|` or the `>` stands that a text of several lines follows.
+fn header(line: &str) -> Option<usize> {
+    let is_header = |at: &usize| {
+        let rest = line[at + 1..].trim_start_matches(['+', '-']).trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest = rest.trim_start_matches(['+', '-']);
+        let is_alone = rest.trim().is_empty() || (rest.starts_with([' ', '\t']) && rest.trim_start().starts_with('#'));
+        is_alone && (*at == 0 || line[..*at].ends_with([' ', '\t']))
+    };
+    line.match_indices(['|', '>']).map(|(at, _)| at).find(is_header)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Node, read};
+use super::{Node, Style, read};
 
 fn one(text: &str) -> Node {
     let mut documents = read(text).unwrap_or_else(|fault| panic!("{text}: {fault}"));
@@ -71,6 +71,79 @@ fn what_is_written_is_read_as_the_same_and_written_the_same() {
 }
 
 #[test]
+fn what_is_written_in_another_style_says_the_same() {
+    for scalar in [
+        "one, two",
+        "a [b] c",
+        "a {b} c",
+        "x]",
+        "}",
+        "a:b",
+        "a::",
+        "-1",
+        "- a",
+        "a#b",
+        "?a",
+        "a?b",
+        "a -b",
+        "-",
+        ":a",
+        "0444",
+        "yes",
+        "~",
+        "!!str 5",
+        "!x a,b",
+        "'a, b'",
+        "\"a, b\"",
+        "http://x/?a=b#c,d",
+        "<<",
+        "a\n   b, c",
+        "*",
+        "&",
+        "%x",
+        "@",
+        "`",
+        "|\n   a, b: c\n",
+        ">-\n   a, b",
+        "?",
+        "a: b",
+        "!!null",
+        "=",
+        "a\t# b",
+        "a:\tb",
+        "!<tag:yaml.org,2002:str> 5",
+    ] {
+        for text in [format!("- k: {scalar}\n- {scalar}\n"), format!("? {scalar}\n: 1\n"), format!("[{scalar}]")] {
+            // Some are no YAML there.
+            let Ok(mut documents) = read(&text) else { continue };
+            let Some(root) = documents.pop().and_then(|document| document.root) else { continue };
+            let value = root.to_json();
+            for style in [Style::Block, Style::Flow] {
+                let part = Node::Map(vec![(Node::string("a"), root.styled(style))], Style::Block);
+                let (whole, part) = (root.styled(style).to_yaml(), part.to_yaml());
+                assert_eq!(one(&whole).to_json(), value, "{text}\n{whole}");
+                assert_eq!(one(&part).to_json(), json!({"a": value}), "{text}\n{part}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_of_any_length_is_read_back() {
+    for key in ["k".repeat(1500), format!("a, {}", "k ".repeat(700)), "é".repeat(1023)] {
+        for value in ["1", "[1, {a: b}]", "|-\n    x\n    y", "\n  - 1\n", "\n    a: 1\n    b:\n    - c\n"] {
+            let root = one(&format!("- ? '{key}'\n  : {value}\n"));
+            let expected = root.to_json();
+            for style in [Style::Block, Style::Flow] {
+                let part = Node::Map(vec![(Node::string("a"), root.styled(style))], Style::Block).to_yaml();
+                assert_eq!(one(&root.styled(style).to_yaml()).to_json(), expected, "{value}");
+                assert_eq!(one(&part).to_json(), json!({"a": expected}), "{part}");
+            }
+        }
+    }
+}
+
+#[test]
 fn strings_are_quoted_where_they_would_be_something_else() {
     for text in
         ["", "yes", "null", "1", "0x1", "a: b", "a #b", "- a", "{a", "*a", "a:", " a", "a ", "\u{85}", "a\nb", "~"]
@@ -92,7 +165,7 @@ fn json_becomes_nodes_and_is_the_same_again() {
 }
 
 #[test]
-fn a_key_that_a_mapping_has_twice_is_a_fault_and_names_its_line() {
+fn a_key_that_a_mapping_has_twice_is_a_fault_of_its_document_and_names_its_line() {
     for (text, place, key, first) in [
         ("a: 1\nb: 2\na: 3\n", (1, 3), "a", 1),
         ("x: {}\n---\ns:\n  - k: 1\n    l: [1]\n    k: [2]\n", (2, 6), "k", 4),
@@ -100,8 +173,11 @@ fn a_key_that_a_mapping_has_twice_is_a_fault_and_names_its_line() {
         ("1: a\n'1': b\n", (1, 2), "1", 1),
         ("a: &k key\nkey: 1\n*k : 2\n", (1, 3), "key", 2),
         ("? a\n: 1\n? a\n", (1, 3), "a", 1),
+        ("a: 1\na: 2\nb: 1\nb: 2\n", (1, 2), "a", 1),
     ] {
-        let fault = read(text).expect_err(text);
+        let documents = read(text).expect(text);
+        assert!(documents[..place.0 - 1].iter().all(|document| document.duplicate.is_none()), "{text}");
+        let fault = documents[place.0 - 1].duplicate.as_ref().expect(text);
         assert_eq!((fault.document, fault.line), place, "{text}");
         assert_eq!(fault.problem, format!("duplicate key `{key}`, first on line {first}"), "{text}");
     }
@@ -163,4 +239,24 @@ fn json_of_more_nodes_than_an_object_has_is_an_error() {
         let error = of(most + 1).expect_err(item).to_string();
         assert!(error.contains("more than 500000 keys and values"), "{error}");
     }
+}
+
+#[test]
+fn a_text_that_the_input_ends_in_has_a_newline_only_where_it_is_written() {
+    for (text, value) in [
+        ("|\n  text", "text"),
+        ("|\n  text\n", "text\n"),
+        ("|+\n  text", "text"),
+        ("|-\n  text", "text"),
+        (">\n  two\n  lines", "two lines"),
+        (">\n  two\n  lines\n", "two lines\n"),
+        ("|\n  text\n  ", "text\n"),
+        ("|\n  text\n\n   ", "text\n\n "),
+        ("|\n  text\n\n  # more", "text\n\n# more"),
+    ] {
+        assert_eq!(one(&format!("a: {text}")).to_json(), json!({"a": value}), "{text:?}");
+    }
+    let texts = read("a: |\n  x\n---\na: |\n  y").expect("YAML");
+    let values: Vec<Value> = texts.iter().filter_map(|one| one.root.as_ref()).map(Node::to_json).collect();
+    assert_eq!(values, [json!({"a": "x\n"}), json!({"a": "y"})]);
 }

@@ -23,13 +23,7 @@ impl Check {
         let has_dapr_grpc = flags.dapr_grpc_listen.iter().any(|text| !text.is_empty());
         let dapr_grpc =
             if has_dapr_grpc { self.addresses("--dapr-grpc-listen", &flags.dapr_grpc_listen) } else { Vec::new() };
-        let ops_is_set = flags.ops_listen.iter().any(|text| !text.is_empty());
-        let ops = if ops_is_set {
-            self.addresses("--ops-listen", &flags.ops_listen)
-        } else {
-            let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-            families.map(|ip| Address::Tcp(SocketAddr::new(ip, OPS_PORT))).to_vec()
-        };
+        let (ops, ops_of_any_family) = self.ops(flags);
         for (flag, addresses) in [("--dapr-grpc-listen", &dapr_grpc), ("--ops-listen", &ops)] {
             for address in addresses.iter().filter(|address| matches!(address, Address::Tls(_))) {
                 self.mistake(flag, format!("`{address}`: TLS is for --listen alone; expected ip:port or unix:/path"));
@@ -64,7 +58,7 @@ impl Check {
             api,
             dapr_grpc,
             ops,
-            ops_is_set,
+            ops_of_any_family,
             sockets,
             tls,
             allowed_hosts,
@@ -75,6 +69,31 @@ impl Check {
             dapr_stores: self.dapr_stores(&flags.dapr_stores),
             docs_url: given(&flags.docs_url).and_then(|text| self.take("--docs-url", docs_url(text))),
         }
+    }
+
+    /// The addresses of `--ops-listen`, and those of them that stand for any family.
+    fn ops(&mut self, flags: &ListenFlags) -> (Vec<Address>, Vec<Address>) {
+        const FLAG: &str = "--ops-listen";
+        if flags.ops_listen.iter().all(String::is_empty) {
+            let both = of_any_family(OPS_PORT);
+            return (both.to_vec(), both.to_vec());
+        }
+        let (mut texts, mut of_any) = (Vec::new(), Vec::new());
+        for text in names(&flags.ops_listen) {
+            match text.strip_prefix("*:") {
+                None => texts.push(text),
+                Some(port) => {
+                    let Some(port) = self.take(FLAG, port_of_any_family(&text, port)) else { continue };
+                    let both = of_any_family(port);
+                    texts.extend(both.iter().map(Address::to_string));
+                    of_any.extend(both);
+                }
+            }
+        }
+        // Of nothing but `*:` that is none, which is told.
+        let is_told = texts.is_empty() && !names(&flags.ops_listen).is_empty();
+        let all = if is_told { Vec::new() } else { self.addresses(FLAG, &texts) };
+        (all, of_any)
     }
 
     /// Every address that was asked for, once.
@@ -133,6 +152,19 @@ impl Check {
         }
         stores
     }
+}
+
+/// What `*:PORT` stands for.
+fn of_any_family(port: u16) -> [Address; 2] {
+    let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
+    families.map(|ip| Address::Tcp(SocketAddr::new(ip, port)))
+}
+
+fn port_of_any_family(text: &str, port: &str) -> Result<u16, String> {
+    let is_digits = port.bytes().all(|byte| byte.is_ascii_digit());
+    // Left to the kernel, each family would have another one.
+    let port = port.parse().ok().filter(|port| is_digits && *port != 0);
+    port.ok_or_else(|| format!("`{text}`; expected *: and a port, 1 to 65535, such as *:{OPS_PORT}"))
 }
 
 /// Without a prefix of its own: the name.

@@ -44,6 +44,16 @@ fn allowed_hosts_are_names_and_addresses_and_nothing_else() {
 }
 
 #[test]
+fn a_star_of_the_ops_listener_is_both_families_of_which_one_may_be_missing() {
+    let shown = |addresses: &[Address]| addresses.iter().map(Address::to_string).collect::<Vec<_>>();
+    let config = Config::resolve(&flags(&["--ops-listen=unix:/s,*:1"])).expect("addresses");
+    assert_eq!(shown(&config.listen.ops), ["unix:/s", "0.0.0.0:1", "[::]:1"]);
+    assert_eq!(shown(&config.listen.ops_of_any_family), ["0.0.0.0:1", "[::]:1"]);
+    let config = Config::resolve(&flags(&["--ops-listen=0.0.0.0:1,[::]:1"])).expect("addresses");
+    assert_eq!(shown(&config.listen.ops_of_any_family), [""; 0], "what is asked for by its address is to be there");
+}
+
+#[test]
 fn a_listener_beyond_loopback_needs_authentication_or_says_insecure() {
     let all = mistakes(&["--listen=0.0.0.0:7420"]);
     assert!(all[0].contains("--insecure"), "{all:?}");

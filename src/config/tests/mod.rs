@@ -28,10 +28,8 @@ fn the_defaults_are_good() {
     let config = Config::resolve(&flags(&[])).expect("the defaults");
     let shown = |addresses: &[Address]| addresses.iter().map(Address::to_string).collect::<Vec<_>>();
     assert_eq!(shown(&config.listen.api), ["127.0.0.1:7420"]);
-    assert_eq!(
-        (shown(&config.listen.ops), config.listen.ops_is_set),
-        (vec!["0.0.0.0:9420".to_owned(), "[::]:9420".to_owned()], false)
-    );
+    assert_eq!(shown(&config.listen.ops), ["0.0.0.0:9420", "[::]:9420"]);
+    assert_eq!(config.listen.ops, config.listen.ops_of_any_family);
     assert_eq!(config.listen.sockets, SocketAccess { mode: 0o660, group: None });
     assert_eq!((config.listen.max_connections, config.listen.max_connections_is_set), (16_384, false));
     assert_eq!(config.redis.server, RedisServer::Tcp { host: "127.0.0.1".to_owned(), port: 6379 });

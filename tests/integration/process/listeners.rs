@@ -86,6 +86,36 @@ async fn both_families_share_a_port_and_an_address_twice_is_a_mistake() {
 }
 
 #[tokio::test]
+async fn a_star_is_both_families_of_the_ops_listener_and_of_no_other() {
+    let port = free_port();
+    let star = format!("*:{port}");
+    let mut by_variable = command(&["--listen=127.0.0.1:0"]);
+    by_variable.env("LOCKSIDE_OPS_LISTEN", &star);
+    for command in [command(&["--listen=127.0.0.1:0", "--ops-listen", &star]), by_variable] {
+        let sidecar = Sidecar::of(command);
+        assert_eq!(all(sidecar.ops_address()), [format!("0.0.0.0:{port}"), format!("[::]:{port}")]);
+        for address in ["127.0.0.1", "[::1]"] {
+            assert_eq!(get(&format!("{address}:{port}"), "/healthz", "x"), 200, "{address}");
+        }
+        let health = lockside_with(&["health"], &[("LOCKSIDE_OPS_LISTEN", &star)]).await;
+        assert_eq!(health.code, Some(0), "{}", health.stderr);
+    }
+    for (args, said) in [
+        (["--ops-listen=*:0", ""], "--ops-listen: `*:0`; expected *: and a port, 1 to 65535, such as *:9420"),
+        (["--ops-listen=*:+80", ""], "--ops-listen: `*:+80`; expected *: and a port"),
+        (["--ops-listen=*:", ""], "--ops-listen: `*:`; expected *: and a port"),
+        (["--ops-listen=*:7,[::]:7", ""], "--ops-listen: `[::]:7` is given twice"),
+        (["--ops-listen=tls:*:7", ""], "--ops-listen: `tls:*:7`; expected ip:port"),
+        (["--listen=*:7", "--ops-listen=127.0.0.1:0"], "--listen: `*:7`; expected ip:port"),
+    ] {
+        let args: Vec<&str> = args.into_iter().filter(|arg| !arg.is_empty()).collect();
+        let run = lockside(&[&["serve"], &args[..]].concat()).await;
+        assert_eq!((run.code, run.stderr.lines().count()), (Some(64), 1), "{}", run.stderr);
+        assert!(run.stderr.contains(said), "{said}: {}", run.stderr);
+    }
+}
+
+#[tokio::test]
 async fn each_listener_has_the_rules_of_its_own_address() {
     let scratch = Scratch::new();
     let secret = scratch.file("secret", jwt::SECRET);

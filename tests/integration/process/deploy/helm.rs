@@ -43,12 +43,19 @@ fn only_labelled_pods_depend_on_the_webhook() {
 
 /// Helm itself renders it; here is what the renewal depends on.
 #[test]
-fn an_upgrade_renews_the_certificate_in_time_and_keeps_the_previous_ca_trusted() {
+fn an_upgrade_renews_the_certificate_in_time_and_keeps_the_earlier_cas_trusted() {
     let webhook = template("webhook.yaml");
     for rule in [
-        "dig \"metadata\" \"annotations\" \"lockside/certificate-expires\" \"\" $found",
+        "$annotations := dig \"metadata\" \"annotations\" dict $found",
+        "$expires := get $annotations \"lockside/certificate-expires\"",
+        "{{- if le $days (int64 .Values.certificate.renewBeforeDays) }}\n{{- fail (printf \"certificate.days",
         "(lt $left (mul 86400 (int64 .Values.certificate.renewBeforeDays)))",
-        "\"ca.crt\" (print $authority.Cert $previous | b64enc)",
+        // All of the bundle, and not only the first.
+        "regexFindAll \"(?s)-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----\" (index $kept \"ca.crt\" | default \"\" | b64dec) -1",
+        "$is_valid := or (not $end) (gt (toDate $format $end | unixEpoch | int64) $now)",
+        "{{- if and $is_valid (lt (len $bundle) 5) }}",
+        "\"ca.crt\" (join \"\" $bundle | b64enc)",
+        "\n    lockside/ca-expires: {{ $expiries | quote }}\n",
         "\n  annotations:\n    lockside/certificate-expires: {{ $expires | quote }}\n",
         "{{- if not .Values.certificate.secretName }}",
     ] {
@@ -60,4 +67,10 @@ fn an_upgrade_renews_the_certificate_in_time_and_keeps_the_previous_ca_trusted()
         line.unwrap_or_else(|| panic!("{name}")).parse::<u32>().unwrap()
     };
     assert!(days("renewBeforeDays") < days("days"), "else each upgrade renews it");
+    // How to renew it at once, whatever `days` is: without the annotation its age is unknown.
+    let page = std::fs::read_to_string(deploy("../docs/operations/injection.md")).unwrap();
+    assert!(page.contains(
+        "\nkubectl annotate secret lockside-tls --namespace lockside lockside/certificate-expires-\nhelm upgrade "
+    ));
+    assert!(webhook.contains("{{- $secret := printf \"%s-tls\" $name }}"));
 }

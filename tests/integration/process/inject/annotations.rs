@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::{inject, injected, named, pod};
 
+const DIGESTED: &str = "r.example.com/l:1@sha256:0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a";
+
 async fn sidecar(annotations: Value) -> Value {
     injected(&pod(annotations)).await["spec"]["initContainers"][0].clone()
 }
@@ -12,7 +14,7 @@ async fn sidecar(annotations: Value) -> Value {
 async fn each_annotation_sets_its_parameter_and_nothing_else() {
     let plain = sidecar(json!({})).await;
     for (name, value, pointer, expected) in [
-        ("image", "r.example.com/l:1@sha256:0a", "/image", json!("r.example.com/l:1@sha256:0a")),
+        ("image", DIGESTED, "/image", json!(DIGESTED)),
         ("cpu-request", "100m", "/resources/requests/cpu", json!("100m")),
         ("cpu-limit", "1.5", "/resources/limits/cpu", json!("1.5")),
         ("memory-request", "32Mi", "/resources/requests/memory", json!("32Mi")),
@@ -41,7 +43,7 @@ async fn the_secret_is_that_of_the_annotation() {
 async fn the_port_of_the_probes_follows_the_annotation() {
     let sidecar = sidecar(json!({"lockside/ops-port": "9500"})).await;
     assert_eq!(sidecar["ports"], json!([{"name": "lockside-ops", "containerPort": 9500}]));
-    assert_eq!(sidecar["env"], json!([{"name": "LOCKSIDE_OPS_LISTEN", "value": "0.0.0.0:9500"}]));
+    assert_eq!(sidecar["env"], json!([{"name": "LOCKSIDE_OPS_LISTEN", "value": "*:9500"}]));
     assert_eq!(sidecar["livenessProbe"]["httpGet"]["port"], "lockside-ops");
 }
 
@@ -178,9 +180,13 @@ async fn a_wrong_value_is_refused_by_its_name_and_its_workload() {
     for (name, value, said) in [
         ("image", json!("two words"), "expected an image"),
         ("image", json!(""), "expected an image"),
+        ("image", json!("https://r.example.com/lockside:1"), "expected an image"),
+        ("image", json!("r.example.com/Lockside:1"), "expected an image"),
+        ("image", json!("lockside:1:2@x"), "expected an image"),
         ("cpu-request", json!("fast"), "expected a quantity above zero, such as 50m"),
         ("cpu-limit", json!("0"), "expected a quantity above zero"),
-        ("cpu-limit", json!("10m"), "the limit 10m is below the request 50m"),
+        ("cpu-limit", json!("10m"), "the limit 10m is below the request 50m; set `lockside/cpu-request`, too"),
+        ("memory-request", json!("1Gi"), "the request 1Gi is above the limit 128Mi; set `lockside/memory-limit`, too"),
         ("memory-request", json!("1 Gi"), "expected a quantity above zero"),
         ("memory-limit", json!("64MB"), "expected a quantity above zero"),
         ("memory-limit", json!("8Mi"), "the limit 8Mi is below the request 16Mi"),
@@ -196,6 +202,19 @@ async fn a_wrong_value_is_refused_by_its_name_and_its_workload() {
         ("listen", json!("unix:/run/l.sock"), "`unix:/run/l.sock`: a unix socket of the sidecar is out of reach"),
         ("listen", json!("127.0.0.1:7420,unix:/run/l.sock"), "a unix socket of the sidecar is out of reach"),
         ("listen", json!("127.0.0.1:0"), "expected a port other than 0"),
+        (
+            "listen",
+            json!("127.0.0.1:9420"),
+            "9420 would be the port of the API (`lockside/listen`) and of the probes (`lockside/ops-port`)",
+        ),
+        (
+            "ops-port",
+            json!("7420"),
+            "7420 would be the port of the API (`lockside/listen`) and of the probes (`lockside/ops-port`)",
+        ),
+        ("listen", json!("0.0.0.0:1,tls:127.0.0.1:1"), "`0.0.0.0:1` and `127.0.0.1:1` are one port twice"),
+        ("listen", json!("[::1]:1,127.0.0.1:1,[::1]:1"), "`[::1]:1` and `[::1]:1` are one port twice"),
+        ("listen", json!(vec!["127.0.0.1:1"; 100].join(",")), "expected a few addresses"),
         ("clii", json!("true"), "did you mean `lockside/cli`?"),
         ("replicas", json!("2"), "there is none of this name"),
         ("inject", json!("true"), "a label of the pod, not an annotation"),
@@ -205,6 +224,47 @@ async fn a_wrong_value_is_refused_by_its_name_and_its_workload() {
         let begin = format!("document 1: Pod `web`: annotation `lockside/{name}`: ");
         assert!(finished.stderr.contains(&begin) && finished.stderr.contains(said), "{}", finished.stderr);
     }
+}
+
+#[tokio::test]
+async fn what_annotations_contradict_together_is_told_by_both_names() {
+    for (annotations, said) in [
+        (
+            json!({"lockside/listen": "127.0.0.1:9500", "lockside/ops-port": "9500"}),
+            "annotations `lockside/listen` and `lockside/ops-port`: 9500 would be the port of the API",
+        ),
+        (
+            json!({"lockside/memory-request": "2Gi", "lockside/memory-limit": "1Gi"}),
+            "annotations `lockside/memory-request` and `lockside/memory-limit`: the request 2Gi is above the limit 1Gi\n",
+        ),
+    ] {
+        let finished = inject(pod(annotations).to_string()).await;
+        assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""));
+        assert!(finished.stderr.contains(said), "{said}: {}", finished.stderr);
+    }
+    for annotations in [
+        json!({"lockside/listen": "0.0.0.0:7420,[::]:7420,127.0.0.2:7421,127.0.0.1:7421"}),
+        json!({"lockside/listen": "127.0.0.1:9420", "lockside/ops-port": "7420"}),
+    ] {
+        injected(&pod(annotations)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_container_that_mounts_something_else_in_the_place_of_the_command_line_is_told() {
+    for path in ["/lockside/bin", "/lockside/bin/", "/lockside//bin"] {
+        let mut object = pod(json!({"lockside/cli": "true"}));
+        let mounts = json!([{"name": "tools", "mountPath": path}]);
+        object["spec"]["containers"][0]["volumeMounts"] = mounts.clone();
+        let (made, said) = told(&object).await;
+        let expected = "document 1: Pod `web`: container `app` mounts `tools` at /lockside/bin, where the command line would be; \
+                        it gets none";
+        assert!(said.contains(expected), "{said}");
+        assert_eq!(made["spec"]["containers"][0]["volumeMounts"], mounts);
+    }
+    let mut own = pod(json!({"lockside/cli": "true"}));
+    own["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "lockside-cli", "mountPath": "/lockside/bin/"}, {"name": "tools", "mountPath": "/lockside/bin2"}]);
+    assert_eq!(injected(&own).await["spec"]["containers"][0]["volumeMounts"].as_array().unwrap().len(), 2);
 }
 
 #[tokio::test]

@@ -218,6 +218,60 @@ async fn what_is_in_the_wrong_place_is_warned_of_with_its_document_and_workload(
 }
 
 #[tokio::test]
+async fn a_label_at_a_place_that_is_not_read_is_warned_of_by_its_path() {
+    let template = json!({"metadata": pod(json!({}))["metadata"], "spec": pod(json!({}))["spec"]});
+    let of = |kind: &str, part: &str, value: Value| {
+        let mut object = json!({"apiVersion": "x/v1", "kind": kind, "metadata": {"name": "web"}});
+        object[part] = value;
+        object
+    };
+    let mut switched_off = template.clone();
+    switched_off["metadata"]["labels"]["lockside/inject"] = json!("false");
+    let claims = json!({"template": {"spec": {}}, "volumeClaimTemplates": [{}, template]});
+    for (object, name, paths) in [
+        (
+            of("ScaledJob", "spec", json!({"jobTargetRef": {"template": template}})),
+            "ScaledJob",
+            vec!["spec.jobTargetRef.template"],
+        ),
+        (
+            of(
+                "Template",
+                "objects",
+                json!([{"kind": "ConfigMap"}, around("Deployment", &pod(json!({}))), pod(json!({}))]),
+            ),
+            "Template",
+            vec!["objects[1].spec.template", "objects[2]"],
+        ),
+        (of("StatefulSet", "spec", claims), "StatefulSet", vec!["spec.volumeClaimTemplates[1]"]),
+        // A template without a pod.
+        (
+            of("Rollout", "spec", json!({"template": {"metadata": template["metadata"]}})),
+            "Rollout",
+            vec!["spec.template"],
+        ),
+        (
+            of("ScaledJob", "spec", json!({"template": switched_off, "jobTargetRef": {"template": switched_off}})),
+            "ScaledJob",
+            vec![],
+        ),
+    ] {
+        let said = left_alone(&object).await;
+        assert_eq!(said.lines().count(), paths.len(), "{said}");
+        for path in paths {
+            let expected =
+                format!("document 1: {name} `web`: the label `lockside/inject` in {path} does nothing, because");
+            assert!(said.contains(&expected), "{expected}: {said}");
+        }
+    }
+    let mut read = around("Deployment", &pod(json!({})));
+    read["spec"]["strategy"] = json!({"canary": {"metadata": template["metadata"]}});
+    let finished = inject(read.to_string()).await;
+    assert!(finished.stdout.contains("lockside/injected"), "what is read beside it is injected");
+    assert!(finished.stderr.contains("in spec.strategy.canary does nothing"), "{}", finished.stderr);
+}
+
+#[tokio::test]
 async fn a_parameter_as_a_label_is_warned_of_in_a_pod_that_is_injected_too() {
     let mut object = pod(json!({}));
     object["metadata"]["labels"]["lockside/cli"] = json!("true");

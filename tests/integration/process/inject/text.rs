@@ -100,6 +100,111 @@ async fn a_document_in_one_line_or_behind_its_dashes_is_injected_too() {
     }
 }
 
+/// What is written, and what is said of it.
+async fn rewritten(text: &str) -> (String, String) {
+    let finished = inject(text).await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    (finished.stdout, finished.stderr)
+}
+
+#[tokio::test]
+async fn texts_with_commas_and_brackets_are_quoted_where_they_come_into_brackets() {
+    let spec = |env: &str, reference: &str| {
+        format!(
+            "kind: Pod\nmetadata: {{name: w, labels: {{lockside/inject: \"true\"}}, annotations: {{lockside/cli: \"true\"}}}}\n\
+             spec:\n  volumes: []\n  containers:\n  - name: a\n    image: b\n    env: {env}\n    - {{name: X, value: \"1\"}}\n    \
+             - name: A\n      value: one, two\n    - name: B\n      value: a [b] {{c}}#d?\n    - name: C\n      value: -n\n  \
+             - {{name: c, image: d, env: {reference}}}\n"
+        )
+    };
+    let out = written(&spec("&e", "*e")).await;
+    for value in ["value: \"one, two\"}", "value: \"a [b] {c}#d?\"}", "value: -n}"] {
+        assert!(out.contains(value), "{value}: {out}");
+    }
+    assert!(out.contains("      value: one, two\n"), "as it was where it is on a line of its own: {out}");
+    assert_eq!(written(&out).await, out);
+    // Within brackets, also of a document that is written from scratch.
+    let merged = "x: &x\n  value: one, two\nkind: Pod\nmetadata:\n  name: w\n  labels:\n    <<: {lockside/inject: \"true\", a: b}\n\
+                  spec:\n  containers:\n  - {name: a, env: [{name: A, <<: *x}]}\n";
+    let (out, _) = rewritten(merged).await;
+    assert!(out.contains("env: [{name: A, value: \"one, two\"}]"), "{out}");
+}
+
+#[tokio::test]
+async fn brackets_and_nulls_become_lines_in_their_place() {
+    for (volumes, init) in [
+        ("volumes: [] # none", "initContainers:"),
+        ("volumes: null # none", "initContainers: []"),
+        ("volumes: # none", "initContainers: ~"),
+    ] {
+        let text = format!(
+            "kind: Pod # the pod\nmetadata:\n  name: web\n  annotations: # none\n  labels:\n    lockside/inject: \"true\" # yes\n\
+             spec: # all\n  {volumes}\n  # one\n  containers:\n  - name: app # it\n  {init}\n  tolerations: [] # kept\n"
+        );
+        let out = written(&text).await;
+        for (part, count) in [
+            ("#", 8),
+            ("  volumes: # none\n  - name: lockside-secrets\n", 1),
+            ("\n  tolerations: [] # kept\n", 1),
+            ("\n  initContainers:\n  - name: lockside\n", 1),
+            ("  annotations: # none\n    lockside/injected: ", 1),
+        ] {
+            assert_eq!(out.matches(part).count(), count, "{part}: {out}");
+        }
+        assert_eq!(written(&out).await, out);
+    }
+    // A spec in brackets, and a container.
+    let text = "kind: Pod # the pod\nmetadata:\n  labels: {lockside/inject: \"true\"} # yes\n  annotations: {}   # none\n\
+                spec: {containers: [{name: app, args: [a, b]}]} # all\n# end\n";
+    let out = written(text).await;
+    for part in [
+        "# the pod",
+        "lockside: sidecar} # yes\n",
+        "}   # none\n",
+        "\nspec: # all\n  containers: [{name: app, args: [a, b]}]\n  initContainers:\n",
+        "# end",
+    ] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+}
+
+#[tokio::test]
+async fn a_document_whose_comments_are_lost_is_told_and_json_is_not() {
+    const TOLD: &str = "document 2: written from scratch, without its comments";
+    let of = |inner: &str| {
+        format!(
+            "kind: ConfigMap\n---\nkind: Pod\nmetadata: {{labels: {{lockside/inject: \"true\"}}}}\nspec:\n  containers:\n  - name: \
+             app\n  volumes: {inner}\n"
+        )
+    };
+    let (out, said) = rewritten(&of("[ # none\n    ]")).await;
+    assert!(said.contains(TOLD) && !out.contains('#'), "{said}: {out}");
+    let (out, said) = rewritten(&of("[\n    ]")).await;
+    assert_eq!(said, "", "{out}");
+    let json = "kind: ConfigMap\n--- \n{\"kind\": \"Pod\", \"metadata\": {\"labels\": {\"lockside/inject\": \"true\"}},COMMENT\n\
+                \"spec\": {\"containers\": [{\"name\": \"app\"}]}}\n";
+    assert_eq!(rewritten(&json.replace("COMMENT", "")).await.1, "");
+    let (out, said) = rewritten(&json.replace("COMMENT", " # lost")).await;
+    assert!(said.contains(TOLD) && !out.contains('#'), "{said}: {out}");
+}
+
+#[tokio::test]
+async fn a_text_that_ends_the_input_gets_no_newline_from_what_is_added_behind_it() {
+    for (header, kept) in [("|", "|-"), ("|+ # c", "|- # c"), (">2", ">2-"), ("|-", "|-")] {
+        let text = format!(
+            "kind: Pod # the pod\nmetadata:\n  name: web\n  labels: {{lockside/inject: \"true\"}}\nspec:\n  containers:\n  - name: app\n    \
+             args:\n    - {header}\n      echo"
+        );
+        let out = written(&text).await;
+        assert!(out.contains(&format!("    - {kept}\n      echo\n  initContainers:\n")), "{out}");
+        assert!(out.contains("# the pod"), "{out}");
+        let closed = written(&format!("{text}\n")).await;
+        assert!(closed.contains(&format!("    - {header}\n      echo\n")), "with a newline it stays: {closed}");
+    }
+    let passed = "kind: ConfigMap\ndata:\n  a: |\n    b";
+    assert_eq!(written(passed).await, passed);
+}
+
 #[tokio::test]
 async fn labels_that_are_merged_count_and_what_cannot_be_changed_in_place_is_written_from_scratch() {
     let text = |labels: &str| {
@@ -110,7 +215,11 @@ async fn labels_that_are_merged_count_and_what_cannot_be_changed_in_place_is_wri
     };
     let one = written(&text("")).await;
     assert!(one.contains("  labels:\n    <<: *labels\n    app: web\n    lockside: sidecar\n"), "{one}");
-    let two = written(&text(", team: red")).await;
+    let (two, said) = rewritten(&text(", team: red")).await;
+    assert_eq!(
+        said,
+        "lockside: document 1: written from scratch, without its comments, since it cannot be changed in its place\n"
+    );
     let labels = "    lockside/inject: \"true\"\n    team: red\n    app: web\n    lockside: sidecar\n";
     assert!(two.contains(&format!("  labels:\n{labels}")) && !two.contains("# the pod"), "{two}");
     for out in [one, two] {
@@ -145,10 +254,37 @@ async fn a_key_that_a_mapping_has_twice_is_refused_with_both_lines_and_nothing_i
     assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""));
     let said = format!("line {}: duplicate key `initContainers`, first on line {}", lines[1], lines[0]);
     assert!(finished.stderr.contains(&said), "{said}: {}", finished.stderr);
-    for text in ["kind: ConfigMap\ndata:\n  a: 1\n  a: 2\n", "{\"kind\": \"Pod\",\n\"a\": {\"b\": 1},\n\"a\": {}}"] {
+    for text in [
+        "kind: Pod\nmetadata: {labels: {lockside/inject: \"false\"}}\ndata:\n  a: 1\n  a: 2\n",
+        "{\"kind\": \"Pod\", \"metadata\": {\"labels\": {\"lockside/inject\": \"true\"}},\n\"a\": {\"b\": 1},\n\"a\": {}}",
+        "items:\n- metadata:\n    labels: {lockside/inject: \"true\"}\n  a: 1\n  a: 2\n",
+    ] {
         let finished = inject(text).await;
         assert_eq!((finished.code, finished.stdout.as_str()), (Some(1), ""), "{text}");
-        assert!(finished.stderr.contains("document 1, line ") && finished.stderr.contains(": duplicate key `a`"));
+        assert!(
+            finished.stderr.starts_with("lockside: document 1, line ")
+                && finished.stderr.contains(": duplicate key `a`"),
+            "{}",
+            finished.stderr
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_document_without_the_label_that_has_a_key_twice_passes_with_a_warning() {
+    let twice = "kind: ConfigMap # kept\ndata:\n  a: 1\n  a: 2\n";
+    let finished = inject(twice).await;
+    assert_eq!((finished.code, finished.stdout.as_str()), (Some(0), twice));
+    assert_eq!(
+        finished.stderr,
+        "lockside: document 1, line 4: duplicate key `a`, first on line 3; the document is left as it is\n"
+    );
+    let finished = inject(format!("{POD}---\n{twice}---\n[{{a: 1, a: 1}}]\n")).await;
+    assert_eq!(finished.code, Some(0), "{}", finished.stderr);
+    assert!(finished.stdout.ends_with(&format!("---\n{twice}---\n[{{a: 1, a: 1}}]\n")), "{}", finished.stdout);
+    assert!(finished.stdout.contains("lockside/injected"));
+    for said in ["document 2, line ", "document 3, line "] {
+        assert!(finished.stderr.contains(said), "{}", finished.stderr);
     }
 }
 

@@ -1,6 +1,9 @@
 //! The webhook as the API server sees it: reviews over TLS, and the end of the process.
 
+mod limits;
+
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
@@ -15,6 +18,7 @@ use crate::harness::{Authority, Scratch, Secure, lockside};
 struct Webhook {
     child: Child,
     client: Secure,
+    log: Arc<Mutex<Vec<String>>>,
     _scratch: Scratch,
 }
 
@@ -33,8 +37,14 @@ impl Webhook {
                 break rest.split_whitespace().next().unwrap().to_owned();
             }
         };
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        Webhook { child, client: Secure::new(&address, None), _scratch: scratch }
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&log);
+        tokio::spawn(async move {
+            while let Ok(Some(line)) = lines.next_line().await {
+                kept.lock().unwrap().push(line);
+            }
+        });
+        Webhook { child, client: Secure::new(&address, None), log, _scratch: scratch }
     }
 
     async fn review(&self, request: Value) -> Value {
@@ -242,19 +252,6 @@ async fn a_key_that_the_pod_has_twice_is_refused_by_its_name() {
     assert!(answer.contains("no AdmissionReview: duplicate key `initContainers` at line 1 column "), "{answer}");
 }
 
-/// One of the longest reviews: `part` of the spec of its pod has as many of these items as fit.
-fn large(part: &str, item: &str, around: [&str; 2]) -> String {
-    const LONGEST: usize = 3 * 1024 * 1024;
-    let mut object = pod(json!({"lockside/cli": "true"}));
-    object["spec"][part] = json!("HERE");
-    let review = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-                        "request": {"uid": "1", "operation": "CREATE", "object": object}});
-    let [begin, end] = around;
-    let text = review.to_string().replacen("\"HERE\"", &format!("{begin}HERE{end}"), 1);
-    let items = vec![item; (LONGEST - text.len()) / (item.len() + 1)].join(",");
-    text.replacen("HERE", &items, 1)
-}
-
 /// Sends a body as it is, and returns the answer with its head.
 async fn send(webhook: &Webhook, body: &str) -> String {
     let mut stream = webhook.client.shake().await.unwrap();
@@ -266,102 +263,6 @@ async fn send(webhook: &Webhook, body: &str) -> String {
     let mut answer = String::new();
     let _ = stream.read_to_string(&mut answer).await;
     answer
-}
-
-/// The most memory that a process has had, MiB.
-fn peak_memory(child: &Child) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", child.id().unwrap())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
-}
-
-#[tokio::test]
-async fn four_of_the_longest_reviews_at_once_stay_well_below_the_memory_limit_of_the_chart() {
-    let (app, list) = (["[{\"name\":\"app\",\"env\":[", "]}]"], ["[", "]"]);
-    for (part, item, around, status) in [
-        // As many values as are read, in parts that change.
-        ("containers", "{\"name\":\"abcdefgh\",\"v\":\"abcdefg\"}", app, 200),
-        ("initContainers", "{\"name\":\"abcdefgh\",\"v\":\"abcdefg\"}", app, 200),
-        ("containers", "{\"name\":\"abcdefgh\",\"resources\":{}}", list, 200),
-        ("volumes", "{\"name\":\"abcdefgh\",\"emptyDir\":{}}", list, 200),
-        // More.
-        ("containers", "{\"\":1}", app, 400),
-        ("nodeSelector", "1", list, 400),
-    ] {
-        let webhook = Webhook::start().await;
-        let body = large(part, item, around);
-        assert!(body.len() > 3_000_000);
-        let answers = futures_util::future::join_all((0..4).map(|_| send(&webhook, &body))).await;
-        for answer in answers {
-            assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{part} of {item}: {answer}");
-        }
-        let peak = peak_memory(&webhook.child);
-        assert!(peak < 160, "{part} of {item}: {peak} MiB");
-    }
-}
-
-#[tokio::test]
-async fn a_fifth_large_review_waits_and_is_told_to_retry_while_small_ones_are_answered() {
-    let webhook = Webhook::start().await;
-    let body = large("volumes", "{\"name\":\"abcdefgh\",\"emptyDir\":{}}", ["[", "]"]);
-    let begin = async || {
-        let mut stream = webhook.client.shake().await.unwrap();
-        let head = format!(
-            "POST /mutate HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream
-    };
-    let mut begun = Vec::new();
-    for _ in 0..4 {
-        let mut stream = begin().await;
-        let mut answer = vec![0; "HTTP/1.1 100 Continue\r\n\r\n".len()];
-        stream.read_exact(&mut answer).await.unwrap();
-        begun.push(stream);
-    }
-    let since = std::time::Instant::now();
-    let mut waiting = begin().await;
-    webhook.created(&pod(json!({}))).await;
-    let mut too_long = webhook.client.shake().await.unwrap();
-    let head = "POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9999999\r\n\r\n";
-    too_long.write_all(head.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 12];
-    too_long.read_exact(&mut answer).await.unwrap();
-    assert_eq!(answer, b"HTTP/1.1 413", "what is refused anyway waits for nothing");
-    assert!(since.elapsed() < Duration::from_secs(4), "{:?}", since.elapsed());
-    let mut answer = vec![0; 1024];
-    let length = waiting.read(&mut answer).await.unwrap();
-    let answer = String::from_utf8_lossy(&answer[..length]).to_lowercase();
-    assert!(answer.starts_with("http/1.1 503 ") && answer.contains("retry-after: 1\r\n"), "{answer}");
-    assert!(since.elapsed() > Duration::from_secs(4), "{:?}", since.elapsed());
-    // One that ends makes room for the next.
-    let mut next = begin().await;
-    let mut first = begun.swap_remove(0);
-    first.write_all(body.as_bytes()).await.unwrap();
-    let mut answer = vec![0; 12];
-    first.read_exact(&mut answer).await.unwrap();
-    assert_eq!(answer, b"HTTP/1.1 200");
-    let mut answer = vec![0; 12];
-    next.read_exact(&mut answer).await.unwrap();
-    assert_eq!(answer, b"HTTP/1.1 100");
-}
-
-#[tokio::test]
-async fn a_review_may_be_of_three_mebibytes_and_no_longer() {
-    const LONGEST: usize = 3 * 1024 * 1024;
-    let webhook = Webhook::start().await;
-    let mut object = pod(json!({"large": ""}));
-    let bare = json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview",
-                      "request": {"uid": "1", "operation": "CREATE", "object": object}});
-    for (length, status) in [(LONGEST, 200), (LONGEST + 1, 413)] {
-        object["metadata"]["annotations"]["large"] = json!("x".repeat(length - bare.to_string().len()));
-        let mut review = bare.clone();
-        review["request"]["object"] = object.clone();
-        assert_eq!(review.to_string().len(), length);
-        let answer = webhook.client.ask("POST", "/mutate", Some(&review)).await.unwrap();
-        assert_eq!(answer.status, status);
-    }
 }
 
 #[tokio::test]
