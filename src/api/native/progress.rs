@@ -17,9 +17,11 @@ use super::problem::Problem;
 use super::view::HolderView;
 use crate::api::audit::refused;
 use crate::api::context::Context;
+use crate::api::errors::Docs;
 use crate::api::failure::Failure;
 use crate::api::quotas::Places;
 use crate::api::rights::Rights;
+use crate::audit::Audit;
 use crate::hold::Granted;
 use crate::lock::held::SIGN_OF_LIFE;
 use crate::lock::{Attempt, Key, Progress};
@@ -72,14 +74,7 @@ pub async fn stream(
                 let seat = places.taken(&granted.lease);
                 keeper.keep(granted, (permit, seat), ttl, lines).await;
             }
-            Err(failure) => {
-                if let (Some(audit), Some(refusal)) = (audit, failure.refusal()) {
-                    refused(&audit, Some(Verb::Lock), refusal);
-                }
-                let failure = rights.shown_failure(failure);
-                tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
-                lines.say(&Event::Refused(Box::new(Problem::of(&failure, &docs))));
-            }
+            Err(failure) => refuse(failure, audit.as_ref(), &rights, &docs, &lines),
         }
     }));
     Ok(response)
@@ -111,6 +106,16 @@ fn say(progress: Option<&Progress>, lines: &Lines, rights: &Rights) {
     let holder = progress.and_then(|progress| progress.holder.clone()).map(|holder| rights.shown(holder));
     let holder = holder.as_ref().map(|holder| Box::new(HolderView::from(holder)));
     lines.say(&Event::Waiting { key: None, position, holder });
+}
+
+/// Tells that a hold was refused whose answer has begun: the audit trail, the log, and the caller as far as it may see.
+pub fn refuse(failure: Failure, audit: Option<&Audit>, rights: &Rights, docs: &Docs, lines: &Lines) {
+    if let (Some(audit), Some(refusal)) = (audit, failure.refusal()) {
+        refused(audit, Some(Verb::Lock), refusal);
+    }
+    let failure = rights.shown_failure(failure);
+    tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
+    lines.say(&Event::Refused(Box::new(Problem::of(&failure, docs))));
 }
 
 /// Ends when the position or the holder has changed; never once the wait is over.

@@ -31,10 +31,26 @@ pub(super) fn members(value: &Value) -> impl Iterator<Item = (&str, &Value)> {
     value.as_object().expect("an object").iter().map(|(name, value)| (name.as_str(), value))
 }
 
+/// The paths of the ops listener.
+const OPS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/leader/{name}"];
+
 /// The paths of the API listener, each with what is at it.
 pub(super) fn paths(document: &Value) -> BTreeMap<&str, &Value> {
-    let is_api = |item: &Value| !item["get"]["tags"].as_array().is_some_and(|tags| tags.contains(&json!("Ops")));
-    members(&document["paths"]).filter(|(_, item)| is_api(item)).collect()
+    members(&document["paths"]).filter(|(path, _)| !OPS.contains(path)).collect()
+}
+
+#[test]
+fn the_operations_of_the_ops_listener_are_tagged_so_and_no_other() {
+    let (document, mut count) = (document(), 0);
+    for (path, item) in members(&document["paths"]) {
+        for (method, operation) in members(item).filter(|(_, it)| it.get("responses").is_some()) {
+            let tags = operation["tags"].as_array().expect("tags");
+            assert_eq!(tags.contains(&json!("Ops")), OPS.contains(&path), "{method} {path}");
+            assert_eq!(tags.len(), 1, "{method} {path}");
+            count += usize::from(OPS.contains(&path));
+        }
+    }
+    assert_eq!(count, OPS.len(), "each has one");
 }
 
 #[test]

@@ -5,14 +5,17 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, SanType, date_time_ymd};
 
+use super::unique;
+
 /// Whoever vouches for certificates.
 pub struct Authority(CertifiedIssuer<'static, KeyPair>);
 
 impl Authority {
     pub fn new() -> Authority {
         let mut params = CertificateParams::default();
-        // A name of its own: OpenSSL takes a certificate whose issuer has its name for a self-signed one.
-        params.distinguished_name.push(DnType::CommonName, "the authority of the tests");
+        // A name of its own: OpenSSL takes a certificate whose issuer has its name for a self-signed one, and looks for an
+        // issuer by its name alone.
+        params.distinguished_name.push(DnType::CommonName, unique("the authority of the tests"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Authority(CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a certificate"))
     }

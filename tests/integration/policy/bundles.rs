@@ -41,9 +41,8 @@ async fn a_bundle_needs_lock_for_each_of_its_keys() {
         (&json!("free"), &json!("free"))
     );
 
-    let all = guarded.ask(&As::Token("all"), "POST", "/v1/bundles").json(&of(&both, json!({}))).send().await.json();
-    let leases: Value =
-        all["leases"].as_array().unwrap().iter().map(|it| json!({"key": it["key"], "token": it["token"]})).collect();
+    let all = guarded.ask(&As::Token("all"), "POST", "/v1/bundles").json(&of(&both, json!({}))).send().await;
+    let leases = named(&all);
     for (method, at) in [("PUT", "/v1/bundles"), ("DELETE", "/v1/bundles"), ("POST", "/v1/bundles/release")] {
         assert_denied(&guarded.ask(&ci, method, at).json(&json!({"leases": leases})).send().await, "lock");
     }
@@ -65,6 +64,84 @@ async fn a_holder_that_the_caller_may_not_read_is_not_shown() {
 }
 
 #[tokio::test]
+async fn a_hold_of_several_keys_shows_no_holder_that_the_caller_may_not_read() {
+    let guarded = Guarded::start("token:all lock,read *\ntoken:ci lock a*\n", &["all", "ci"], &[]).await;
+    let [one, two] = [unique("a1"), unique("a2")];
+    let body = json!({"owner": "a-secret-name", "meta": {"of": "a-secret-place"}, "ttlMs": 60_000});
+    let lease = guarded.granted(&As::Token("all"), &two, body).await;
+    for (name, is_shown) in [("ci", false), ("all", true)] {
+        let who = As::Token(name);
+        let hold = |body: Value| guarded.ask(&who, "POST", "/v1/bundles/hold").json(&of(&[&one, &two], body));
+        let shows = |line: &Value, what: &str| {
+            assert_eq!(line["key"], json!(two), "{what}: {line}");
+            assert!(line["holder"]["validForMs"].as_u64().is_some_and(|left| left <= 60_000), "{what}: {line}");
+            let told = line.to_string();
+            let secrets = ["a-secret-name".to_owned(), "a-secret-place".to_owned(), lease["token"].to_string()];
+            assert!(secrets.iter().all(|secret| told.contains(secret) == is_shown), "{what}: {line}");
+        };
+        let refused = hold(json!({})).send().await;
+        assert_eq!(refused.status, 409, "{}", refused.text());
+        shows(&refused.json(), "409");
+        let mut stream = hold(json!({"progress": true, "waitMs": 500})).open().await;
+        let (mut waiting, mut refused) = (0, None);
+        while let Some(line) = stream.next().await {
+            match line["event"].as_str().unwrap() {
+                "waiting" if line["holder"] != Value::Null => {
+                    shows(&line, "waiting");
+                    waiting += 1;
+                }
+                "refused" => refused = Some(line),
+                _ => assert_eq!(line["event"], "waiting"),
+            }
+        }
+        assert!(waiting > 0, "a line with the holder");
+        shows(&refused.expect("a refusal"), "refused");
+    }
+}
+
+/// Leases as a request names them.
+fn named(bundle: &Answer) -> Value {
+    let bundle = bundle.json();
+    let leases = bundle["leases"].as_array().unwrap().iter();
+    leases.map(|it| json!({"key": it["key"], "token": it["token"]})).collect()
+}
+
+#[tokio::test]
+async fn leases_of_ones_own_are_released_together_although_the_policy_no_longer_allows_their_keys() {
+    let guarded = Guarded::start("token:all lock,read *\ntoken:ci lock a*\n", &["all", "ci"], &[]).await;
+    let (all, ci) = (As::Token("all"), As::Token("ci"));
+    let routes = [("DELETE", "/v1/bundles"), ("POST", "/v1/bundles/release")];
+    let mut bundles = Vec::new();
+    for _ in routes {
+        let keys = [unique("a"), unique("a")];
+        let body = of(&[&keys[0], &keys[1]], json!({"ttlMs": 60_000}));
+        let bundle = guarded.ask(&ci, "POST", "/v1/bundles").json(&body).send().await;
+        assert_eq!(bundle.status, 201, "{}", bundle.text());
+        bundles.push((keys, named(&bundle)));
+    }
+    let others = unique("a");
+    let lease = guarded.granted(&all, &others, json!({"ttlMs": 60_000})).await;
+
+    guarded.rewrite("token:all lock,read *\n", &ci, &unique("a"), 403).await;
+
+    for ((method, at), (keys, leases)) in routes.into_iter().zip(bundles) {
+        assert_denied(&guarded.ask(&ci, "PUT", "/v1/bundles").json(&json!({"leases": leases})).send().await, "lock");
+        // Beside one of another caller none is released.
+        let mut mixed = leases.clone();
+        mixed.as_array_mut().unwrap().push(json!({"key": others, "token": lease["token"]}));
+        assert_denied(&guarded.ask(&ci, method, at).json(&json!({"leases": mixed})).send().await, "lock");
+        for key in keys.iter().chain([&others]) {
+            assert_eq!(state(&guarded, key).await["state"], "held", "{method} {key}");
+        }
+        let released = guarded.ask(&ci, method, at).json(&json!({"leases": leases})).send().await;
+        assert_eq!(released.status, 204, "{method}: {}", released.text());
+        for key in &keys {
+            assert_eq!(state(&guarded, key).await["state"], "free", "{method} {key}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn each_key_counts_as_a_lock_and_a_bundle_as_one_waiter_and_one_hold() {
     let (guarded, ci) = (start().await, As::Token("ci"));
     let names: Vec<_> = (0..5).map(|_| unique("a")).collect();
@@ -77,10 +154,7 @@ async fn each_key_counts_as_a_lock_and_a_bundle_as_one_waiter_and_one_hold() {
     let bundle = acquire(&names[..2], 0).await;
     assert_eq!(bundle.status, 201, "what was reserved for four is given back: {}", bundle.text());
     assert_exceeded(&acquire(&names[2..4], 1000).await, "locks");
-    let leases = &bundle.json()["leases"];
-    let named: Value =
-        leases.as_array().unwrap().iter().map(|it| json!({"key": it["key"], "token": it["token"]})).collect();
-    let body = json!({"leases": named});
+    let body = json!({"leases": named(&bundle)});
     assert_eq!(guarded.ask(&ci, "POST", "/v1/bundles/release").json(&body).send().await.status, 204);
 
     guarded.granted(&As::Token("all"), names[4], json!({"ttlMs": 60_000})).await;

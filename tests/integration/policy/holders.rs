@@ -70,6 +70,39 @@ async fn a_held_answer_names_the_end_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn the_refusal_at_the_end_of_a_stream_of_progress_names_the_end_and_nothing_else() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    let key = unique("hidden");
+    let lease = held(&guarded, &key).await;
+    for (who, is_shown) in [(As::Token("locker"), false), (As::Token("owner"), true)] {
+        for (body, code) in
+            [(json!({"progress": true}), "held"), (json!({"progress": true, "waitMs": 300}), "wait-timeout")]
+        {
+            let hold = guarded.ask(&who, "POST", &format!("{}/hold", path(&key))).json(&body);
+            let refused = last(hold.open().await).await;
+            assert_eq!((&refused["event"], &refused["code"]), (&json!("refused"), &json!(code)), "{refused}");
+            if is_shown {
+                assert_eq!(refused["holder"]["owner"], "hidden-owner", "{refused}");
+                continue;
+            }
+            assert_hidden(&refused["holder"]);
+            for hidden in ["hidden-owner", "\"hidden\"", &lease["token"].to_string()] {
+                assert!(!refused.to_string().contains(hidden), "{hidden}: {refused}");
+            }
+        }
+    }
+}
+
+/// The last line of a stream.
+async fn last(mut lines: crate::harness::http::Lines) -> Value {
+    let mut last = Value::Null;
+    while let Some(line) = lines.next().await {
+        last = line;
+    }
+    last
+}
+
+#[tokio::test]
 async fn the_etag_of_anothers_lease_changes_with_it_and_is_not_its_token() {
     let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
     let (key, locker) = (unique("hidden"), As::Token("locker"));

@@ -1,6 +1,7 @@
 //! Who may do what: named API tokens, and a policy file that is followed while the sidecar runs.
 
 mod bundles;
+mod callers;
 mod dapr;
 mod follow;
 mod holders;

@@ -61,6 +61,9 @@ const TABLE: [(&str, Rule); 34] = [
     ("getErrors", Rule::Open(200)),
 ];
 
+/// The paths of the ops listener, which asks for no verb.
+const OPS: [&str; 4] = ["/metrics", "/healthz", "/readyz", "/leader/{name}"];
+
 /// Each caller, and its verbs.
 const CALLERS: [(&str, &[&str]); 5] =
     [("all", &["lock", "read", "force-release"]), ("locker", LOCK), ("reader", READ), ("forcer", FORCE), ("none", &[])];
@@ -77,12 +80,18 @@ token:forcer force-release *
 user:forcer  force-release *
 ";
 
-/// The method and path of each operation of the API listener, by its id.
+/// The method and path of each operation of the API listener, by its id: all but those at the paths of the ops listener,
+/// whatever their tags are.
 pub fn operations(document: &Value) -> Vec<(String, String, String)> {
     let mut operations = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
+        if OPS.contains(&path.as_str()) {
+            continue;
+        }
         for (method, operation) in item.as_object().unwrap() {
-            if let Some(id) = operation["operationId"].as_str().filter(|_| operation["tags"][0] != "Ops") {
+            if let Some(responses) = operation.get("responses") {
+                let id = operation["operationId"].as_str();
+                let id = id.unwrap_or_else(|| panic!("{method} {path} has no operationId: {responses}"));
                 operations.push((id.to_owned(), method.to_uppercase(), path.clone()));
             }
         }
@@ -116,6 +125,27 @@ pub fn body_of(id: &str, key: &str, token: &Value) -> Option<Value> {
         "tryLock" => Some(json!({"resourceId": key, "lockOwner": "o", "expiryInSeconds": 30})),
         "unlock" => Some(json!({"resourceId": key, "lockOwner": "o"})),
         _ => None,
+    }
+}
+
+/// No tag takes an operation out of the table.
+#[tokio::test]
+async fn an_operation_is_left_out_by_its_path_alone_and_only_where_the_api_listener_does_not_serve_it() {
+    let operation = |tag: &str, id: &str| json!({"tags": [tag], "operationId": id, "responses": {}});
+    let document = json!({"paths": {
+        "/v1/locks": {"servers": [], "get": operation("Native", "list"), "post": operation("Ops", "new")},
+        "/v1/new": {"get": operation("Ops", "other")},
+        "/metrics": {"get": operation("Ops", "metrics")},
+    }});
+    let found = operations(&document).into_iter().map(|(id, method, path)| format!("{id}: {method} {path}"));
+    let expected = ["list: GET /v1/locks", "new: POST /v1/locks", "other: GET /v1/new"];
+    assert_eq!(found.collect::<BTreeSet<_>>(), expected.map(str::to_owned).into());
+    let guarded = Guarded::start("token:all lock,read,force-release *\n", &["all"], &[]).await;
+    for path in OPS {
+        for method in ["GET", "POST", "PUT", "DELETE"] {
+            let answer = guarded.ask(&As::Token("all"), method, &path.replace("{name}", "jobs")).send().await;
+            assert_eq!(answer.status, 404, "{method} {path}: {}", answer.text());
+        }
     }
 }
 

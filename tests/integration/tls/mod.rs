@@ -1,6 +1,7 @@
 //! TLS on the API listener: who gets past the handshake, who they are then, and how files are renewed.
 
 mod callers;
+mod cluster;
 mod command_line;
 mod connections;
 mod handshake;

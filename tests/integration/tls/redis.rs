@@ -104,14 +104,16 @@ async fn a_client_certificate_is_shown_to_sentinels_too() {
     grants(&sidecar).await;
 }
 
+/// A certificate that signed itself, and its key.
+pub fn self_signed(name: &str) -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let key = rcgen::KeyPair::generate().unwrap();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
 #[tokio::test]
 async fn a_certificate_that_signed_itself_is_trusted_where_it_is_the_very_one() {
-    let self_signed = |name: &str| {
-        let mut params = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-        let key = rcgen::KeyPair::generate().unwrap();
-        (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
-    };
     let (port, scratch) = (free_port(), Scratch::new());
     let (own, key) = self_signed("localhost");
     let (own, key) = (scratch.file("own.pem", own), scratch.file("own.key", key));

@@ -17,8 +17,7 @@ use crate::api::failure::Failure;
 use crate::api::native::hold::need_ttl;
 use crate::api::native::lines::{Event, Lines};
 use crate::api::native::permit::Permit;
-use crate::api::native::problem::Problem;
-use crate::api::native::progress::{AT_ONCE, moved};
+use crate::api::native::progress::{AT_ONCE, moved, refuse};
 use crate::api::native::request::idempotency_key;
 use crate::api::native::view::HolderView;
 use crate::api::quotas::BundlePlaces;
@@ -94,7 +93,7 @@ async fn stream(
         return Err(failure.clone());
     }
     let (lines, response) = Lines::open();
-    let docs = cx.docs.clone();
+    let (docs, audit) = (cx.docs.clone(), cx.locks.audit().cloned());
     tokio::spawn(continued(async move {
         let outcome = match outcome {
             Some(outcome) => outcome,
@@ -108,11 +107,7 @@ async fn stream(
                 let seat = places.taken(legs.iter().map(|leg| &leg.lease));
                 keeper.keep(legs, seat, lines).await;
             }
-            Err(failure) => {
-                let failure = rights.shown_failure(failure);
-                tracing::debug!(code = failure.code(), reason = failure.reason(), "hold refused");
-                lines.say(&Event::Refused(Box::new(Problem::of(&failure, &docs))));
-            }
+            Err(failure) => refuse(failure, audit.as_ref(), &rights, &docs, &lines),
         }
     }));
     Ok(response)

@@ -1,6 +1,6 @@
 //! Names, ports, TLS and users: of one Redis, of sentinels and of a cluster.
 
-use super::{GOOD, NAMES, check, check_on};
+use super::{Checked, GOOD, NAMES, check, check_on};
 use crate::harness::certificates::Authority;
 use crate::harness::trio::MASTER;
 use crate::harness::{Cluster, Redundant, Scratch, TestRedis, Trio, free_port, until};
@@ -59,6 +59,76 @@ async fn a_certificate_is_accepted_from_its_ca_for_its_name_alone() {
     checked.assert("tls", "fail", "pass the CA file with --redis-ca-file");
     let checked = check(&["--redis-url", &format!("rediss://127.0.0.1:{}", redis.tls_port())]).await;
     checked.assert("tls", "fail", "is not for this name");
+}
+
+/// The flags of a client certificate that this authority issued.
+fn pair(scratch: &Scratch, name: &str, authority: &Authority) -> [String; 4] {
+    let (certificate, key) = authority.issue(&["lockside"]);
+    let certificate = scratch.file(&format!("{name}.crt"), certificate);
+    let key = scratch.file(&format!("{name}.key"), key);
+    ["--redis-cert-file".to_owned(), certificate, "--redis-key-file".to_owned(), key]
+}
+
+/// Checks again where a handshake took longer than a connection may, as on a busy machine.
+async fn check_in_time(flags: &[&str]) -> Checked {
+    for _ in 0..10 {
+        let checked = check(flags).await;
+        if !checked.checks["tcp"]["detail"].as_str().unwrap().contains("no answer in time") {
+            return checked;
+        }
+    }
+    panic!("no answer in time, ten times");
+}
+
+#[tokio::test]
+async fn a_redis_that_asks_for_a_client_certificate_fails_without_one_that_it_accepts() {
+    let (redis, scratch) = (TestRedis::with_tls(&["localhost"], &GOOD), Scratch::new());
+    redis.ask::<String>("CONFIG", &["SET", "tls-auth-clients", "yes"]);
+    let own = pair(&scratch, "own", Authority::shared());
+    let foreign = pair(&scratch, "foreign", &Authority::new());
+    let url = redis.url();
+    let at = ["--redis-url", &url];
+    for (flags, why, change) in [
+        (&[][..], "requires a client certificate", "set --redis-cert-file and --redis-key-file (CertificateRequired)"),
+        (
+            &foreign,
+            "does not accept the certificate of --redis-cert-file",
+            "is it of the CA in its tls-ca-cert-file, and has it not expired? (UnknownCA)",
+        ),
+    ] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let checked = check_in_time(&[&at[..], &flags].concat()).await;
+        checked.assert("tcp", "ok", "accepts connections");
+        checked.assert("tls", "fail", why);
+        assert_eq!(checked.checks["tls"]["change"], change);
+        checked.assert_skipped(&["auth"], "`tls` failed");
+        checked.assert_skipped(&OF_REDIS, "`tls` failed");
+        assert_eq!(checked.code, Some(1));
+    }
+    let checked = check_in_time(&[&at[..], &own.each_ref().map(String::as_str)].concat()).await;
+    checked.assert("tls", "ok", "the certificate of `localhost:");
+    let wrong = NAMES.iter().filter(|name| matches!(checked.status(name), "warn" | "fail")).collect::<Vec<_>>();
+    assert_eq!((checked.status("auth"), checked.status("rights"), wrong.len()), ("ok", "ok", 0), "{wrong:?}");
+    assert_eq!(checked.code, Some(0));
+}
+
+#[tokio::test]
+async fn each_master_of_a_cluster_is_sent_the_client_certificate() {
+    let (cluster, scratch) = (Cluster::with_tls(&GOOD), Scratch::new());
+    for node in 0..cluster.size() {
+        cluster.ask::<String>(node, "CONFIG", &["SET", "tls-auth-clients", "yes"]).unwrap();
+    }
+    let url = cluster.url();
+    let checked = check_in_time(&["--redis-url", &url]).await;
+    checked.assert("tls", "fail", "requires a client certificate");
+    let own = pair(&scratch, "own", Authority::shared());
+    let flags = [&["--redis-url", &url][..], &own.each_ref().map(String::as_str)].concat();
+    let checked = check_in_time(&flags).await;
+    for master in cluster.masters() {
+        let place = format!("127.0.0.1:{}", cluster.port(master));
+        ["tls", "auth", "rights"].iter().for_each(|name| checked.assert(name, "ok", &place));
+    }
+    assert_eq!(checked.code, Some(0));
 }
 
 #[tokio::test]
