@@ -1,5 +1,6 @@
 //! Who may do what: named API tokens, and a policy file that is followed while the sidecar runs.
 
+mod attempts;
 mod bundles;
 mod dapr;
 mod follow;
