@@ -5,6 +5,7 @@ mod bundles;
 mod dapr;
 mod follow;
 mod holders;
+mod limits;
 mod lists;
 mod owners;
 mod quotas;
