@@ -32,10 +32,10 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
     rights.need(Verb::Lock, &key)?;
     let ttl = quotas::shortened(quota.as_ref(), cx.limits.admin_ttl);
     if let Some(token) = token? {
-        let renewed = renew(cx, key, Token::from_i64(token), user.into(), ttl).await;
+        let renewed = renew(cx, key, Token::from_i64(token), (user.into(), quota), ttl).await;
         return renewed.map_err(|failure| rights.shown_failure(failure));
     }
-    quota.as_ref().map_or(Ok(()), Quota::spend)?;
+    quota.as_ref().map_or(Ok(()), |quota| quota.spend_unless_renewing(&key))?;
     let attempt = Attempt::plain(user.into(), ttl, Reentry::Extend);
     let mut seat = quotas::reserve(quota.as_ref(), &key, &attempt)?;
     let (content, unconfirmed) = cx.locks.acquire(key, attempt).await?;
@@ -52,11 +52,17 @@ pub async fn lock(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 
 /// Renews the lease of a page that has been open since it was granted: if another user had the lock meanwhile, the page
 /// must learn it.
-async fn renew(cx: &Context, key: Key, token: Option<Token>, user: Owner, ttl: Ttl) -> Result<Response, Failure> {
+async fn renew(
+    cx: &Context,
+    key: Key,
+    token: Option<Token>,
+    (user, quota): (Owner, Option<Quota>),
+    ttl: Ttl,
+) -> Result<Response, Failure> {
     if let Some(token) = token {
         let which = LeaseRef::KeyToken(key.clone(), token);
         if let Changed::Done(lease) = cx.locks.renew(which, user, Some(ttl)).await? {
-            cx.renewed(&lease);
+            cx.renewed(&lease, quota.as_ref());
             return Ok(locked(&lease, "renewed"));
         }
     }

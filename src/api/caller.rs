@@ -36,6 +36,14 @@ impl Caller {
         self.quota.as_ref().map_or(Ok(()), |quota| quota.spend().map_err(Failure::from))
     }
 
+    /// [`Caller::spend`], of a request that is a renewal where the caller is a user who has this key.
+    pub fn spend_on(&self, key: Option<&Key>) -> Result<(), Failure> {
+        match (&self.owner, key, &self.quota) {
+            (Some(_), Some(key), Some(quota)) => Ok(quota.spend_unless_renewing(key)?),
+            _ => self.spend(),
+        }
+    }
+
     /// The owner whose leases this caller may change.
     pub fn claimant(&self) -> Owner {
         self.owner.clone().unwrap_or_else(|| self.rights.system(String::new()))

@@ -22,7 +22,7 @@ use crate::hold::{Holds, Keeper};
 use crate::lock::{Lease, LockConfig, Locks, Owner, OwnerKind, Token};
 use crate::log::LogThrottle;
 use crate::metrics::Metrics;
-use crate::quota::Quotas;
+use crate::quota::{Quota, Quotas};
 use crate::readiness::Readiness;
 use crate::request::{self, Caller, Sender};
 use crate::server::Address;
@@ -108,10 +108,10 @@ impl Context {
         Denial::permission(&self.words.manage_locks)
     }
 
-    /// A lease was renewed.
-    pub fn renewed(&self, lease: &Lease) {
+    /// A lease was renewed by the caller with this quota.
+    pub fn renewed(&self, lease: &Lease, by: Option<&Quota>) {
         if let Some(quotas) = &self.quotas {
-            quotas.renewed(lease);
+            quotas.renewed(lease, by);
         }
     }
 

@@ -2,16 +2,12 @@
 //! ask for.
 
 use super::failure::Failure;
-use crate::lock::{Attempt, Key, Lease, Reentry, Ttl};
-use crate::quota::{Again, HoldSeat, Quota, Seat, Waits, WatchSeat};
+use crate::lock::{Attempt, Key, Lease, Mode, Ttl};
+use crate::quota::{HoldSeat, Quota, Seat, WatchSeat};
 
 /// A place for an attempt; none is needed without a limit.
 pub fn reserve(quota: Option<&Quota>, key: &Key, attempt: &Attempt) -> Result<Option<Seat>, Failure> {
-    let Some(quota) = quota else { return Ok(None) };
-    let waits = if attempt.wait.is_some() { Waits::Yes } else { Waits::No };
-    let may_have_it = attempt.reentry == Reentry::Extend || attempt.name.is_some();
-    let again = if may_have_it { Again::Perhaps } else { Again::Never };
-    Ok(Some(quota.reserve(key, waits, again)?))
+    Ok(quota.map(|quota| quota.reserve(key, attempt)).transpose()?)
 }
 
 /// A place for one that watches, until it is dropped.
@@ -20,28 +16,25 @@ pub fn watch(quota: Option<&Quota>) -> Result<Option<WatchSeat>, Failure> {
 }
 
 /// Places for the keys of one attempt, which waits for one of them at a time.
-pub fn reserve_all<'a>(
-    quota: Option<&Quota>,
-    keys: impl Iterator<Item = &'a Key>,
-    attempt: &Attempt,
-) -> Result<Vec<Seat>, Failure> {
-    let without_wait = Attempt { wait: None, ..attempt.clone() };
-    let each = keys.enumerate().map(|(at, key)| reserve(quota, key, if at == 0 { attempt } else { &without_wait }));
-    each.filter_map(Result::transpose).collect()
+pub fn reserve_all(quota: Option<&Quota>, keys: &[(Key, Mode)], attempt: &Attempt) -> Result<Vec<Seat>, Failure> {
+    let Some(quota) = quota else { return Ok(Vec::new()) };
+    let (mut of_key, mut seats) = (attempt.clone(), Vec::with_capacity(keys.len()));
+    for (key, mode) in keys {
+        of_key.mode = *mode;
+        seats.push(quota.reserve(key, &of_key)?);
+        of_key.wait = None;
+    }
+    Ok(seats)
 }
 
 /// The places of a hold of several keys: one for each lock, and one for the hold.
 pub struct BundlePlaces(Option<(Vec<Seat>, HoldSeat)>);
 
 impl BundlePlaces {
-    pub fn reserve<'a>(
-        quota: Option<&Quota>,
-        keys: impl Iterator<Item = &'a Key>,
-        attempt: &Attempt,
-    ) -> Result<BundlePlaces, Failure> {
+    pub fn reserve(quota: Option<&Quota>, keys: &[(Key, Mode)], attempt: &Attempt) -> Result<BundlePlaces, Failure> {
         let Some(of_caller) = quota else { return Ok(BundlePlaces(None)) };
         let seats = reserve_all(quota, keys, attempt)?;
-        Ok(BundlePlaces(Some((seats, of_caller.hold()?))))
+        Ok(BundlePlaces(Some((seats, of_caller.hold(keys.iter().map(|(key, _)| key), attempt)?))))
     }
 
     /// The hold has begun, of these leases, in the order of the keys; its place is kept until the returned one is dropped.
@@ -59,8 +52,8 @@ pub struct Places(Option<(Seat, HoldSeat)>);
 impl Places {
     pub fn reserve(quota: Option<&Quota>, key: &Key, attempt: &Attempt) -> Result<Places, Failure> {
         let Some(of_caller) = quota else { return Ok(Places(None)) };
-        let seat = reserve(quota, key, attempt)?;
-        Ok(Places(seat.map(|seat| of_caller.hold().map(|hold| (seat, hold))).transpose()?))
+        let seat = of_caller.reserve(key, attempt)?;
+        Ok(Places(Some((seat, of_caller.hold(std::iter::once(key), attempt)?))))
     }
 
     /// The hold has begun; its place is kept until the returned one is dropped.

@@ -3,33 +3,34 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use crate::lock::Key;
+use super::place::{Id, Lived, Place};
+use crate::lock::{Key, Token};
 
 /// The time of which the requests are counted together.
 const SECOND: Duration = Duration::from_secs(1);
 
 #[derive(Default)]
 pub struct Account {
-    /// Its leases that live, by their tokens.
-    pub leases: HashMap<u64, Lived>,
-    /// Attempts under way, waiters among them, each of which may become a lease.
-    pub reserved: u64,
-    /// Requests that wait for a lock or for a change, and streams of events.
-    pub waiting: u64,
-    pub holds: u64,
+    /// Its locks, and those that it asks for, by their attempts.
+    pub places: HashMap<Id, Place>,
+    /// Attempts that wait for a lock, requests that wait for a change, and streams of events.
+    pub waiting: Sendings,
+    pub holds: Sendings,
     bucket: Option<Bucket>,
+    /// At so many places the leases that have expired are dropped.
+    pub sweep_at: usize,
 }
 
-/// A lease that lives.
-pub struct Lived {
-    pub key: Key,
-    /// Unless it is renewed. `None`-like for a hold: its connection says when it ends.
-    pub until: Instant,
-    /// Until then its key stays taken, even where it is released.
-    pub rests_until: Instant,
-    /// Whether a connection holds it, so that it is renewed unseen.
-    pub is_held: bool,
+/// Attempts of which a request is open: one place for up to [`SENDINGS`] of the same attempt.
+#[derive(Default)]
+pub struct Sendings {
+    by_attempt: HashMap<Id, u64>,
+    places: u64,
 }
+
+/// Open requests of one attempt that share a place: enough for a client that repeats it while the network has not told of
+/// the end of earlier ones, and no way to open any number of requests within a limit.
+pub const SENDINGS: u64 = 4;
 
 /// Requests that may be made yet.
 struct Bucket {
@@ -39,26 +40,28 @@ struct Bucket {
 
 impl Account {
     pub fn locks(&self) -> u64 {
-        self.leases.len() as u64 + self.reserved
+        self.places.len() as u64
     }
 
-    pub fn has(&self, key: &Key, now: Instant) -> bool {
-        self.leases.values().any(|lived| lived.key == *key && lived.lives(now))
+    /// Whether the attempt has a place already: an earlier sending of it is under way, or it has a lease.
+    pub fn has_place(&self, id: Id, now: Instant) -> bool {
+        self.places.get(&id).is_some_and(|place| place.under_way > 0 || place.is_promised(now))
     }
 
-    pub fn token_of(&self, key: &Key) -> Option<crate::lock::Token> {
-        let found = self.leases.iter().find(|(_, lived)| lived.key == *key);
-        found.and_then(|(token, _)| crate::lock::Token::new(*token))
+    /// Its leases of a key that is taken by them.
+    pub fn leases(&self, key: &Key, now: Instant) -> impl Iterator<Item = &Lived> {
+        let leases = self.places.values().filter_map(|place| place.lease.as_ref());
+        leases.filter(move |lived| lived.key == *key && lived.lives(now))
     }
 
     /// Drops what has expired: its tokens.
-    pub fn expired(&mut self, now: Instant) -> Vec<u64> {
-        let expired = self.leases.iter().filter(|(_, lived)| !lived.lives(now)).map(|(token, _)| *token);
-        let expired: Vec<u64> = expired.collect();
-        for token in &expired {
-            self.leases.remove(token);
-        }
-        expired
+    pub fn expired(&mut self, now: Instant) -> Vec<Token> {
+        let mut tokens = Vec::new();
+        self.places.retain(|_, place| {
+            tokens.extend(place.lease.take_if(|lived| !lived.lives(now)).map(|lived| lived.token));
+            place.counts()
+        });
+        tokens
     }
 
     /// Takes a request out of the bucket, which holds `max`, and gets so many a second; false where it is empty.
@@ -75,12 +78,30 @@ impl Account {
 
     pub fn counts_anything(&self, now: Instant) -> bool {
         let is_fresh = self.bucket.as_ref().is_some_and(|bucket| now.saturating_duration_since(bucket.at) < SECOND);
-        self.locks() + self.waiting + self.holds > 0 || is_fresh
+        self.locks() + self.waiting.places + self.holds.places > 0 || is_fresh
     }
 }
 
-impl Lived {
-    fn lives(&self, now: Instant) -> bool {
-        self.is_held || now < self.until
+impl Sendings {
+    /// Takes a place for a request of this attempt, or shares one; false where it needs one of its own and `max` are taken.
+    pub fn take(&mut self, id: Id, max: Option<u64>) -> bool {
+        let of_attempt = self.by_attempt.get(&id).copied().unwrap_or_default();
+        let needs_place = of_attempt % SENDINGS == 0;
+        if needs_place && max.is_some_and(|max| self.places >= max) {
+            return false;
+        }
+        self.places += u64::from(needs_place);
+        self.by_attempt.insert(id, of_attempt + 1);
+        true
+    }
+
+    /// A request of this attempt has ended.
+    pub fn give_back(&mut self, id: Id) {
+        let Some(of_attempt) = self.by_attempt.get_mut(&id) else { return };
+        *of_attempt -= 1;
+        self.places -= u64::from(*of_attempt % SENDINGS == 0);
+        if *of_attempt == 0 {
+            self.by_attempt.remove(&id);
+        }
     }
 }

@@ -2,11 +2,14 @@
 //! callers, from what it granted and still lives: a counter in Redis would drift, and a caller's locks lie in many
 //! slots. Knows callers and leases; knows no HTTP.
 //!
+//! An attempt has one place, however often it is sent: it has no more than one lease.
+//!
 //! Architecture invariant: what is refused here is never a renewal nor a release. What no caller was told of is not
 //! counted.
 
 mod account;
 mod ledger;
+mod place;
 mod seat;
 #[cfg(test)]
 mod tests;
@@ -17,11 +20,13 @@ use std::time::{Duration, Instant};
 
 pub use seat::{HoldSeat, Seat, WatchSeat};
 
-use crate::lock::{Key, Lease, Token};
+use crate::lock::{Attempt, Key, Lease, Mode, Reentry, Token};
 use crate::metrics::Metrics;
 use crate::policy::{Limits, Policy, Subject};
 use crate::secret::Reloaded;
+use account::{Account, Sendings};
 use ledger::Ledger;
+use place::{Id, Lived};
 
 /// What a caller has too much of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,10 +108,17 @@ impl Quotas {
         (!limits.is_none()).then(|| Quota { quotas: Arc::clone(self), name: Arc::new(name()), limits })
     }
 
-    /// A lease was renewed, of which its owner can count on what is said there.
-    pub fn renewed(&self, lease: &Lease) {
-        let until = until_of(lease, Instant::now());
-        self.ledger().alter(lease.token, |lived| lived.until = lived.until.max(until));
+    /// A lease was renewed by this caller, whose it is from now on where it is not known yet: another sidecar granted it.
+    pub fn renewed(&self, lease: &Lease, by: Option<&Quota>) {
+        let (mut ledger, now) = (self.ledger(), Instant::now());
+        match (ledger.lease(lease.token), by) {
+            (Some(lived), _) => lived.extend(lease, now),
+            (None, Some(quota)) if quota.keeps_leases() => {
+                let id = ledger.unnamed();
+                ledger.enter(&quota.name, id, lease, now);
+            }
+            (None, _) => {}
+        }
     }
 
     /// A lease was released; its key stays taken for so long.
@@ -124,12 +136,6 @@ impl Quotas {
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("no holder of this lock panics")
     }
-}
-
-/// Until when the key of a lease is taken, unless it is renewed.
-fn until_of(lease: &Lease, now: Instant) -> Instant {
-    let taken_ms = lease.valid_for_ms.saturating_add(lease.terms.delay_ms);
-    now + Duration::from_millis(taken_ms.min(Limits::LONGEST_MS))
 }
 
 /// What one caller may have.
@@ -155,63 +161,75 @@ impl Quota {
         }
     }
 
-    /// Room for one more lock, and for a waiter where the attempt waits for it. `is_again`: it may be of a lease that
-    /// the caller has by then, which needs no further room.
-    pub fn reserve(&self, key: &Key, waits: Waits, again: Again) -> Result<Seat, Exceeded> {
+    /// [`Quota::spend`], unless the request renews a lease that the caller has of this key.
+    pub fn spend_unless_renewing(&self, key: &Key) -> Result<(), Exceeded> {
+        if self.limits.requests.is_none() || self.has_lease(key) {
+            return Ok(());
+        }
+        self.spend()
+    }
+
+    fn has_lease(&self, key: &Key) -> bool {
+        self.quotas.ledger().account(&self.name).leases(key, Instant::now()).next().is_some()
+    }
+
+    /// A place for the lock that the attempt asks for, unless it has one already, and one for a waiter where it waits.
+    pub fn reserve(&self, key: &Key, attempt: &Attempt) -> Result<Seat, Exceeded> {
         let (mut ledger, now) = (self.quotas.ledger(), Instant::now());
-        let Limits { locks, waiters, .. } = self.limits;
-        let has_it = again == Again::Perhaps && ledger.account(&self.name).has(key, now);
-        if let Some(max) = locks
-            && !has_it
+        let (id, owner) = (ledger.id_of(std::iter::once(key), attempt), ledger.owner_of(&attempt.owner));
+        let account = ledger.account(&self.name);
+        let has_place = account.has_place(id, now);
+        let needs_none = !has_place && needs_no_place(account, key, attempt, owner, now);
+        if let Some(max) = self.limits.locks
+            && !has_place
+            && !needs_none
             && ledger.locks(&self.name, max, now) >= max
         {
             return Err(self.exceeded(Limit::Locks, max));
         }
+        ledger.part(&self.name, id, now);
         let account = ledger.account(&self.name);
-        if let Some(max) = waiters
-            && waits == Waits::Yes
-            && account.waiting >= max
-        {
-            return Err(self.exceeded(Limit::Waiters, max));
+        let waits = attempt.wait.is_some();
+        if waits {
+            self.take(&mut account.waiting, id, Limit::Waiters, self.limits.waiters)?;
         }
-        account.reserved += u64::from(!has_it);
-        account.waiting += u64::from(waits == Waits::Yes);
+        if !needs_none {
+            account.places.entry(id).or_default().under_way += 1;
+        }
         drop(ledger);
-        Ok(Seat::reserved(self.clone(), !has_it, waits))
+        Ok(Seat::of(self.clone(), id, !needs_none, waits))
     }
 
-    /// Room for one more lock that a connection holds.
-    pub fn hold(&self) -> Result<HoldSeat, Exceeded> {
+    /// A place for a connection that holds what the attempt for these keys asks for.
+    pub fn hold<'a>(&self, keys: impl Iterator<Item = &'a Key>, attempt: &Attempt) -> Result<HoldSeat, Exceeded> {
         let mut ledger = self.quotas.ledger();
-        let account = ledger.account(&self.name);
-        if let Some(max) = self.limits.holds
-            && account.holds >= max
-        {
-            return Err(self.exceeded(Limit::Holds, max));
-        }
-        account.holds += 1;
+        let id = ledger.id_of(keys, attempt);
+        self.take(&mut ledger.account(&self.name).holds, id, Limit::Holds, self.limits.holds)?;
         drop(ledger);
-        Ok(HoldSeat::of(self.clone()))
+        Ok(HoldSeat::of(self.clone(), id))
     }
 
-    /// Room for one that watches: it takes a place among those that wait.
+    /// A place for one that watches: it takes one among those that wait.
     pub fn watch(&self) -> Result<WatchSeat, Exceeded> {
         let mut ledger = self.quotas.ledger();
-        let account = ledger.account(&self.name);
-        if let Some(max) = self.limits.waiters
-            && account.waiting >= max
-        {
-            return Err(self.exceeded(Limit::Waiters, max));
-        }
-        account.waiting += 1;
+        let id = ledger.unnamed();
+        self.take(&mut ledger.account(&self.name).waiting, id, Limit::Waiters, self.limits.waiters)?;
         drop(ledger);
-        Ok(WatchSeat::of(self.clone()))
+        Ok(WatchSeat::of(self.clone(), id))
+    }
+
+    fn take(&self, sendings: &mut Sendings, id: Id, limit: Limit, max: Option<u64>) -> Result<(), Exceeded> {
+        match sendings.take(id, max) {
+            true => Ok(()),
+            false => Err(self.exceeded(limit, max.unwrap_or_default())),
+        }
     }
 
     /// The caller released its lease of a key.
     pub fn released_key(&self, key: &Key) {
         let (mut ledger, now) = (self.quotas.ledger(), Instant::now());
-        if let Some(token) = ledger.account(&self.name).token_of(key) {
+        let token = ledger.account(&self.name).leases(key, now).next().map(|lived| lived.token);
+        if let Some(token) = token {
             ledger.release(token, now, now);
         }
     }
@@ -221,21 +239,21 @@ impl Quota {
         Exceeded { limit, max }
     }
 
-    fn counts_locks(&self) -> bool {
-        self.limits.locks.is_some()
+    /// Whether its leases decide anything: how many they are, or whether a user's POST is a renewal.
+    fn keeps_leases(&self) -> bool {
+        self.limits.locks.is_some() || (self.limits.requests.is_some() && matches!(*self.name, Name::User(_)))
     }
 }
 
-/// Whether an attempt waits in the queue of a key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waits {
-    Yes,
-    No,
-}
-
-/// Whether an attempt may be answered with a lease that its caller has already.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    Perhaps,
-    Never,
+/// Whether no lease can come of the attempt but one that the caller has: its owner has the key and takes that lease on; or
+/// the caller has the key, which is asked for alone and not waited for. Of attempts without a name or a reentry, which may
+/// not be told of a lease again, that is not asked.
+fn needs_no_place(account: &Account, key: &Key, attempt: &Attempt, owner: u64, now: Instant) -> bool {
+    let takes_on = attempt.reentry == Reentry::Extend;
+    if !takes_on && attempt.name.is_none() {
+        return false;
+    }
+    let asks_alone = attempt.mode == Mode::Exclusive && attempt.wait.is_none();
+    let takes_on = |lived: &Lived| takes_on && lived.owner == owner && lived.is_promised(now);
+    account.leases(key, now).any(|lived| asks_alone || takes_on(lived))
 }

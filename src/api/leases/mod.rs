@@ -49,10 +49,10 @@ pub async fn list(cx: &Context, request: Request<Incoming>) -> Result<Response, 
 
 /// `POST /cmn/leasable-locks`: acquires a key, or renews it for the user who has it.
 pub async fn create(cx: &Context, request: Request<Incoming>) -> Result<Response, Failure> {
-    let caller = cx.caller(&request, Anonymous::Full).await?;
-    known::parameters(request.uri().query(), &[], known::fields_of::<CreateBody>)?;
-    let body = read_body(request).await?;
-    let (key, ttl) = body::strict::<CreateBody>(&body, &[])?.asked(&cx.limits)?;
+    let caller = cx.identify(&request, Anonymous::Full).await?;
+    let asked = CreateBody::read(cx, request).await;
+    caller.spend_on(asked.as_ref().ok().map(|(key, _)| key))?;
+    let (key, ttl) = asked?;
     caller.rights.need(Verb::Lock, &key)?;
     let Caller { owner, rights, quota, owner_prefix, .. } = caller;
     let ttl = quotas::within(quota.as_ref(), "leasePeriod", ttl)?;
@@ -90,7 +90,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, token: String) -> R
     }
     match cx.locks.renew(LeaseRef::Token(token), caller.claimant(), Some(ttl)).await? {
         Changed::Done(lease) => {
-            cx.renewed(&lease);
+            cx.renewed(&lease, caller.quota.as_ref());
             Ok(json(StatusCode::OK, &LeaseDto::from(&lease)))
         }
         Changed::Lost(_) => {
@@ -195,6 +195,12 @@ pub(super) struct CreateBody {
 }
 
 impl CreateBody {
+    /// The key and the ttl that a request asks for, which takes nothing in its query.
+    async fn read(cx: &Context, request: Request<Incoming>) -> Result<(Key, Ttl), Failure> {
+        known::parameters(request.uri().query(), &[], known::fields_of::<CreateBody>)?;
+        body::strict::<CreateBody>(&read_body(request).await?, &[])?.asked(&cx.limits)
+    }
+
     pub(super) fn asked(&self, limits: &LockConfig) -> Result<(Key, Ttl), Failure> {
         let key = Key::parse(&self.key).map_err(|error| Failure::BadRequest(error.to_string()))?;
         request::asks_for(|| key.share());

@@ -127,7 +127,7 @@ pub async fn renew(cx: &Context, request: Request<Incoming>, key: String) -> Res
     let token = token.ok_or(Failure::Lost)?;
     match cx.locks.renew(LeaseRef::KeyToken(key, token), caller.claimant(), ttl).await? {
         Changed::Done(lease) => {
-            cx.renewed(&lease);
+            cx.renewed(&lease, caller.quota.as_ref());
             Ok(json(StatusCode::OK, &LeaseView::from(&lease)))
         }
         Changed::Lost(_) => {

@@ -1,10 +1,12 @@
 //! Who may do what: named API tokens, and a policy file that is followed while the sidecar runs.
 
+mod attempts;
 mod bundles;
 mod callers;
 mod dapr;
 mod follow;
 mod holders;
+mod limits;
 mod lists;
 mod owners;
 mod quotas;

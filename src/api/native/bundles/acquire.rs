@@ -28,7 +28,7 @@ pub async fn acquire_all(cx: &Context, request: Request<Incoming>, peer: &Peer) 
     let Asked { order, keys, common } = request::read_acquire(request).await?;
     order.iter().try_for_each(|key| caller.rights.need(Verb::Lock, key))?;
     let (attempt, rights, quota) = common.attempt(cx, caller, name)?;
-    let mut seats = quotas::reserve_all(quota.as_ref(), keys.iter().map(|(key, _)| key), &attempt)?;
+    let mut seats = quotas::reserve_all(quota.as_ref(), &keys, &attempt)?;
     if attempt.wait.is_some() {
         peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
     }

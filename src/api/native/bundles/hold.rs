@@ -40,7 +40,7 @@ pub async fn hold_all(cx: &Context, request: Request<Incoming>, peer: &Peer) -> 
     let (mut attempt, rights, quota) = common.attempt(cx, caller, name)?;
     attempt.is_hold = true;
     need_ttl(cx, attempt.ttl)?;
-    let places = BundlePlaces::reserve(quota.as_ref(), keys.iter().map(|(key, _)| key), &attempt)?;
+    let places = BundlePlaces::reserve(quota.as_ref(), &keys, &attempt)?;
     peer.watch(Duration::from_millis(attempt.ttl.as_ms()));
     let keeper = GroupKeeper::new(cx, Arc::clone(&permit), attempt.ttl, order);
     let wanted = Wanted { keys, attempt, waits_for: None };

@@ -35,7 +35,7 @@ pub async fn renew_all(cx: &Context, request: Request<Incoming>) -> Result<Respo
         },
         RenewedAll::Refused(checked) => return Err(lost_of(sorted(cx, &leases, checked)?.1)),
     };
-    leases.iter().for_each(|lease| cx.renewed(lease));
+    leases.iter().for_each(|lease| cx.renewed(lease, caller.quota.as_ref()));
     Ok(json(StatusCode::OK, &BundleView::of(leases.iter())))
 }
 
