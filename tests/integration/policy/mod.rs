@@ -6,7 +6,6 @@ mod callers;
 mod dapr;
 mod follow;
 mod holders;
-mod limits;
 mod lists;
 mod owners;
 mod quotas;
