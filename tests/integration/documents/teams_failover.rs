@@ -30,12 +30,9 @@ async fn a_replica_and_sentinels_log_in_as_the_page_says_and_a_failover_leaves_e
     for server in [&stage, &other] {
         server.redis.ask::<String>("CONFIG", &["SET", "masteruser", "admin", "masterauth", &password]);
     }
-    for sentinel in &sentinels {
-        let mut connection = sentinel.connection().expect("a sentinel that answers");
-        for (name, value) in [("auth-user", "admin"), ("auth-pass", password.as_str())] {
-            redis::cmd("SENTINEL").arg(&["SET", MASTER, name, value]).query::<()>(&mut connection).expect("set");
-        }
-    }
+    // Their connections end when `default` is off: a master is not to be down for that, as by their own default of 30 s.
+    let patient = [("auth-user", "admin"), ("auth-pass", password.as_str()), ("down-after-milliseconds", "30000")];
+    set(&sentinels, &patient);
     let listed =
         commands[1].replace("in \"$LOCKSIDE_REDIS_URL\"", &format!("in \"$LOCKSIDE_REDIS_URL\" {}", other.url));
     assert_ne!(listed, commands[1]);
@@ -48,6 +45,7 @@ async fn a_replica_and_sentinels_log_in_as_the_page_says_and_a_failover_leaves_e
     assert!(other.redis_says("INFO replication").contains("master_link_status:up"));
     until("the sentinels see both as they are", || know("status=ok") && know("slaves=1,sentinels=3"));
 
+    set(&sentinels, &[("down-after-milliseconds", "1000")]);
     let hosts: Vec<String> = sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
     let url = format!("redis-sentinel://{}?master={MASTER}", hosts.join(","));
     let file = stage.scratch.path("teams/red/redis-password");
@@ -58,8 +56,18 @@ async fn a_replica_and_sentinels_log_in_as_the_page_says_and_a_failover_leaves_e
     };
     eventually("red has locks", Duration::from_secs(10), async || grants("before").await).await;
     stage.redis.kill();
-    eventually("red has locks on the new master", Duration::from_secs(30), async || grants("after").await).await;
+    eventually("red has locks on the new master", Duration::from_secs(90), async || grants("after").await).await;
     assert!(other.redis_says("INFO replication").contains("role:master"));
+}
+
+/// Changes what the sentinels know of the master.
+fn set(sentinels: &[Sentinel], settings: &[(&str, &str)]) {
+    for sentinel in sentinels {
+        let mut connection = sentinel.connection().expect("a sentinel that answers");
+        for (name, value) in settings {
+            redis::cmd("SENTINEL").arg(&["SET", MASTER, name, value]).query::<()>(&mut connection).expect("set");
+        }
+    }
 }
 
 /// What a sentinel says of its master.
