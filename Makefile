@@ -41,11 +41,11 @@ help: ## List the targets
 	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z0-9-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
 
 .PHONY: run
-run: cc redis release ## Build, start a lockside with a private Redis, and print what to try
+run: cc redis binary ## Build, start a lockside with a private Redis, and print what to try
 	target/release/lockside dev
 
 .PHONY: test
-test: cc redis curl promtool clients $(SCHEMATHESIS) $(VALKEY) release ## Run every test against a real redis-server
+test: cc redis curl promtool clients $(SCHEMATHESIS) $(VALKEY) binary ## Run every test against a real redis-server
 	@# Clients whose machine vanishes stand in network namespaces.
 	@$(call need,ip,iproute2)
 	$(CARGO) test --locked -- --skip alone::
@@ -57,14 +57,16 @@ test: cc redis curl promtool clients $(SCHEMATHESIS) $(VALKEY) release ## Run ev
 	@REDIS_SERVER=$(VALKEY) $(CARGO) test --locked --quiet --test integration -- $(BEHAVIOUR)
 
 # What is measured, and what one test confines to the memory that deploy/ gives it.
-.PHONY: release
-release:
+.PHONY: binary
+binary:
 	$(RELEASE)
 
 BINARY ?= target/release/lockside
+# What prints the completions and man pages: the binary itself, unless it is another machine's.
+PRINTER ?= $(BINARY)
 
 .PHONY: install
-install: cc release ## Install the binary, man pages and completions below PREFIX, /usr/local; DESTDIR stands before it
+install: cc binary ## Install the binary, man pages and completions below PREFIX, /usr/local; DESTDIR stands before it
 	@$(MAKE) --no-print-directory install-files
 
 .PHONY: install-files
@@ -72,10 +74,10 @@ install-files:
 	install -D -m 755 $(BINARY) $(INSTALLED)/bin/lockside
 	install -d $(INSTALLED)/share/bash-completion/completions $(INSTALLED)/share/zsh/site-functions \
 	  $(INSTALLED)/share/fish/vendor_completions.d $(INSTALLED)/share/man/man1
-	$(BINARY) completions bash >$(INSTALLED)/share/bash-completion/completions/lockside
-	$(BINARY) completions zsh >$(INSTALLED)/share/zsh/site-functions/_lockside
-	$(BINARY) completions fish >$(INSTALLED)/share/fish/vendor_completions.d/lockside.fish
-	$(BINARY) man $(INSTALLED)/share/man/man1
+	$(PRINTER) completions bash >$(INSTALLED)/share/bash-completion/completions/lockside
+	$(PRINTER) completions zsh >$(INSTALLED)/share/zsh/site-functions/_lockside
+	$(PRINTER) completions fish >$(INSTALLED)/share/fish/vendor_completions.d/lockside.fish
+	$(PRINTER) man $(INSTALLED)/share/man/man1
 
 # The clients in clients/: each is installed as its users install it, its own tests run, and the conformance suite is
 # played against it.
@@ -409,11 +411,15 @@ lint: cc ## Check format, clippy, documentation and dependencies
 	@if $(CARGO) deny fetch db >/dev/null 2>&1; then $(CARGO) deny check advisories; \
 	else echo "advisories: not checked, since the database cannot be fetched from here"; fi
 
+# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
+STATIC = -C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs -C link-arg=-Wl,-T,deploy/static.ld
 # Rust's own linker, the default on x86_64 since Rust 1.90, merges functions that have the same instructions.
 FOLD = $(if $(filter x86_64-%-linux-gnu,$(HOST)),-C link-arg=-Xlinker -C link-arg=--icf=all)
 
+# The programs that come with the toolchain.
+TOOLCHAIN := $(dir $(shell rustc --print target-libdir 2>/dev/null))bin
 # What reads and writes profiles, where `rustup component add llvm-tools` has put it.
-PROFDATA := $(wildcard $(dir $(shell rustc --print target-libdir 2>/dev/null))bin/llvm-profdata)
+PROFDATA := $(wildcard $(TOOLCHAIN)/llvm-profdata)
 PROFILE := target/profile/lockside.profdata
 # Whatever the binary and the load are made of.
 $(PROFILE): Cargo.toml Cargo.lock .cargo/config.toml docs/reference/errors.md $(shell find src lua tests/bench -type f)
@@ -425,10 +431,9 @@ $(PROFILE): Cargo.toml Cargo.lock .cargo/config.toml docs/reference/errors.md $(
 
 .PHONY: static
 static: cc $(if $(PROFDATA),redis $(PROFILE)) ## Build the static binary of the image: target/image/lockside
-	$(if $(PROFDATA),,@echo "WITHOUT A PROFILE: slower by a tenth; for the binary of a release: rustup component add llvm-tools")
-	@# Packed, its relocations are a third of a megabyte less; glibc 2.36 or later can read them.
-	RUSTFLAGS="-C target-feature=+crt-static -C link-arg=-Wl,-z,pack-relative-relocs $(FOLD) \
-	  -C link-arg=-Wl,-T,deploy/static.ld $(if $(PROFDATA),-C profile-use=$(CURDIR)/$(PROFILE))" \
+	$(if $(PROFDATA),,@echo "WITHOUT A PROFILE: slower by a tenth, and larger by a quarter; for the binary of a release: rustup component add llvm-tools")
+	RUSTFLAGS="$(STATIC) $(FOLD) $(if $(PROFDATA),-C profile-use=$(CURDIR)/$(PROFILE))" \
+	  $(if $(PROFDATA),LOCKSIDE_PROFILE=$$(sha256sum $(PROFILE) | cut -c -12)) \
 	  $(RELEASE) --target $(HOST) --target-dir target/static
 	install -D target/static/$(HOST)/release/lockside target/image/lockside
 	@# Removed first, so that no page of a former command stays. `man` reads compressed pages.
@@ -439,6 +444,70 @@ static: cc $(if $(PROFDATA),redis $(PROFILE)) ## Build the static binary of the 
 .PHONY: image
 image: static ## Build the container image lockside:VERSION with podman or docker, whichever works
 	@$(ENGINE); $$engine build $$format --build-context build=target/image -f deploy/Dockerfile -t lockside:$(VERSION) target/image
+
+# Other machines' code is built by Debian's cross compiler, and by the standard library of the toolchain that is in use.
+ARM64 := aarch64-unknown-linux-gnu
+# Rust's own linker, as on x86_64.
+ARM64_FLAGS = $(STATIC) -C linker=aarch64-linux-gnu-gcc -C link-arg=-B$(TOOLCHAIN)/gcc-ld -C link-arg=-fuse-ld=lld \
+	-C link-arg=-Xlinker -C link-arg=--icf=all
+
+.PHONY: arm64
+arm64: cc arm64-target ## Cross-build the static binary of arm64, without a profile: target/arm64/lockside
+	@$(call need,aarch64-linux-gnu-gcc,gcc-aarch64-linux-gnu libc6-dev-arm64-cross)
+	RUSTFLAGS="$(ARM64_FLAGS)" $(RELEASE) --target $(ARM64) --target-dir target/static
+	install -D target/static/$(ARM64)/release/lockside target/arm64/lockside
+
+.PHONY: arm64-target
+arm64-target:
+	@[ -d "$$(rustc --print target-libdir --target $(ARM64))" ] || rustup target add $(ARM64) || \
+	  { echo "The Rust target $(ARM64) cannot be added, so that nothing can be built for arm64. Next step: rustup target add" \
+	  "$(ARM64), where rustup reaches its server; without rustup, install Rust's standard library for $(ARM64), of" \
+	  "$$(rustc --version)" >&2; exit 1; }
+
+DIST := target/dist
+# Of the last commit, so that equal sources give equal files.
+EPOCH = $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct))
+CYCLONEDX := target/cyclonedx-0.5.9/bin/cargo-cyclonedx
+
+.PHONY: release
+release: releasable arm64 static $(CYCLONEDX) ## The files of a release, in target/dist: binaries, image, SBOMs, provenance, checksums
+	@$(call need,python3,python3)
+	@rm -rf target/archives
+	@for binary in amd64=target/image/lockside arm64=target/arm64/lockside; do \
+	$(MAKE) --no-print-directory --silent install-files PRINTER=target/image/lockside BINARY=$${binary#*=} \
+	  PREFIX= DESTDIR=target/archives/$${binary%=*} || exit 1; done
+	SOURCE_DATE_EPOCH=$(EPOCH) python3 -B deploy/release/release.py --version $(VERSION) --commit $(COMMIT) \
+	  --profile '$(if $(PROFDATA),$(PROFILE))' --cyclonedx $(CYCLONEDX) $(DIST)
+	@cat $(DIST)/SHA256SUMS
+
+# ALLOW_DIRTY=1 is for trying it out.
+.PHONY: releasable
+releasable:
+	@[ "$(HOST)" = x86_64-unknown-linux-gnu ] || \
+	  { echo "A release is built on x86_64-unknown-linux-gnu, and its arm64 binary is cross-built there; this is $(HOST)" >&2; exit 1; }
+	@[ -n "$(ALLOW_DIRTY)" ] || [ -z "$$(git status --porcelain)" ] || \
+	  { echo "A release is built of a commit; commit or stash these first:" >&2; git status --short >&2; exit 1; }
+
+$(CYCLONEDX): | cc
+	@# It looks at names and versions alone: unoptimized it is fast enough.
+	$(CARGO) install --locked --quiet --debug --version 0.5.9 --root target/cyclonedx-0.5.9 cargo-cyclonedx
+
+RELEASE_TESTS := target/release-tests
+
+.PHONY: test-release
+test-release: ALLOW_DIRTY = 1
+test-release: release redis containers $(RELEASE_TESTS)/installed ## As root: make a release, and test its files; the arm64 binary under QEMU
+	@$(call need,qemu-aarch64-static,qemu-user-static)
+	@$(call need,skopeo,skopeo)
+	@$(call need,openssl,openssl)
+	cd tests/release && PATH="$(CURDIR)/$(RELEASE_TESTS)/bin:$$PATH" python -B -m unittest $(or $(TEST),discover) --verbose
+
+# What is written last, so that what was broken off is begun again.
+$(RELEASE_TESTS)/installed: tests/release/requirements.txt
+	@python3 -c "import ensurepip" 2>/dev/null || $(call install,python3-venv)
+	python3 -m venv --clear $(RELEASE_TESTS)
+	$(RELEASE_TESTS)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
 
 .PHONY: cc
 cc:

@@ -1,5 +1,6 @@
 //! `lockside version`: which binary this is, and which the sidecar runs.
 
+use std::env::consts::ARCH;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -16,6 +17,11 @@ const VERSION: &str = env!("CARGO_PKG_VERSION");
 const COMMIT: &str = match option_env!("LOCKSIDE_COMMIT") {
     Some(commit) if !commit.is_empty() => commit,
     _ => "unknown",
+};
+/// The profile that the compiler optimized for, as the build names it: the first digits of its SHA-256.
+const PROFILE: Option<&str> = match option_env!("LOCKSIDE_PROFILE") {
+    Some(profile) if !profile.is_empty() => Some(profile),
+    _ => None,
 };
 /// Longest time for the sidecar's answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,6 +46,8 @@ Example: lockside version --json | jq -r .sidecar";
 struct Versions {
     version: &'static str,
     commit: &'static str,
+    architecture: &'static str,
+    profile: Option<&'static str>,
     sidecar: Option<String>,
 }
 
@@ -47,11 +55,14 @@ pub fn run(flags: &VersionFlags) -> ExitCode {
     run_client(async {
         let asked = version(&flags.sidecar).await;
         if flags.json {
-            let versions = Versions { version: VERSION, commit: COMMIT, sidecar: asked.ok() };
+            let (version, commit, architecture) = (VERSION, COMMIT, ARCH);
+            let versions = Versions { version, commit, architecture, profile: PROFILE, sidecar: asked.ok() };
             say(serde_json::to_string(&versions).expect("texts are JSON"));
         } else {
             let sidecar = asked.unwrap_or_else(|failure| format!("unknown: {failure}"));
-            say(format!("version  {VERSION}\ncommit   {COMMIT}\nsidecar  {}", printable(&sidecar)));
+            let profile = PROFILE.map_or("no profile".to_owned(), |digest| format!("profile {digest}"));
+            let build = format!("{ARCH}, {profile}");
+            say(format!("version  {VERSION}\ncommit   {COMMIT}\nbuild    {build}\nsidecar  {}", printable(&sidecar)));
         }
         Ok(())
     })

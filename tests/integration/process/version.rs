@@ -1,5 +1,7 @@
 //! `lockside version`.
 
+use std::env::consts::ARCH;
+
 use serde_json::{Value, json};
 
 use super::cli::{run, sidecar};
@@ -13,15 +15,27 @@ fn commit() -> &'static str {
     option_env!("LOCKSIDE_COMMIT").filter(|commit| !commit.is_empty()).unwrap_or("unknown")
 }
 
+fn profile() -> Option<&'static str> {
+    option_env!("LOCKSIDE_PROFILE").filter(|profile| !profile.is_empty())
+}
+
+/// What `lockside version` prints, up to the sidecar's version.
+fn own_lines() -> String {
+    let profile = profile().map_or("no profile".to_owned(), |digest| format!("profile {digest}"));
+    format!("version  {VERSION}\ncommit   {}\nbuild    {ARCH}, {profile}\n", commit())
+}
+
 #[tokio::test]
 async fn version_names_the_binary_and_the_sidecar() {
     let sidecar = sidecar().await;
     let shown = run(&sidecar, &["version"]).await;
-    let expected = format!("version  {VERSION}\ncommit   {}\nsidecar  {VERSION}\n", commit());
+    let expected = format!("{}sidecar  {VERSION}\n", own_lines());
     assert_eq!((shown.code, shown.stdout), (Some(0), expected), "{}", shown.stderr);
     let shown = run(&sidecar, &["version", "--json"]).await;
     let shown: Value = serde_json::from_str(&shown.stdout).unwrap();
-    assert_eq!(shown, json!({"version": VERSION, "commit": commit(), "sidecar": VERSION}));
+    let build =
+        json!({"version": VERSION, "commit": commit(), "architecture": ARCH, "profile": profile(), "sidecar": VERSION});
+    assert_eq!(shown, build);
     assert_eq!(lockside(&["--version"]).await.stdout, format!("lockside {VERSION}\n"));
 }
 
@@ -31,7 +45,7 @@ async fn version_needs_neither_a_sidecar_nor_a_credential() {
     let nowhere = format!("unix:{}", scratch.path("none.sock"));
     let alone = lockside(&["version", "--url", &nowhere]).await;
     assert_eq!(alone.code, Some(0), "{}", alone.stderr);
-    let expected = format!("version  {VERSION}\ncommit   {}\nsidecar  unknown: cannot connect to lockside", commit());
+    let expected = format!("{}sidecar  unknown: cannot connect to lockside", own_lines());
     assert!(alone.stdout.starts_with(&expected), "{}", alone.stdout);
     let alone = lockside(&["version", "--json", "--url", &nowhere]).await;
     assert_eq!(serde_json::from_str::<Value>(&alone.stdout).unwrap()["sidecar"], Value::Null);
