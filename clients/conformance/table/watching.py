@@ -190,10 +190,8 @@ def closing_frees_the_seat(world):
     assert len(driver.told("w")) == since, driver.told("w")
 
 
-@behaviour
-def too_many_watchers(world):
-    """A sidecar without a seat is asked again after its Retry-After, as one that is not available."""
-    sidecar = world.sidecar("--max-watchers", "1")
+def asks_again(world, sidecar):
+    """Watches a key at a sidecar whose one seat is taken, which is free once it was refused and has asked again."""
     wire = Wire(sidecar.port)
     world.closers.append(wire.close)
     driver = world.driver(url=wire.url)
@@ -207,26 +205,20 @@ def too_many_watchers(world):
     response.close()
     seat.close()
     sees(driver, "state", "synced", within=15)
+
+
+@behaviour
+def too_many_watchers(world):
+    """A sidecar without a seat is asked again after its Retry-After, as one that is not available."""
+    asks_again(world, world.sidecar("--max-watchers", "1"))
 
 
 @behaviour
 def beyond_a_quota(world):
     """A sidecar at which the caller may watch no more is asked again after its Retry-After."""
     sidecar = world.sidecar("--caller-waiters", "1")
-    wire = Wire(sidecar.port)
-    world.closers.append(wire.close)
-    driver = world.driver(url=wire.url)
-    seat = http.client.HTTPConnection("127.0.0.1", sidecar.port, timeout=5)
-    seat.request("GET", "/v1/locks/other/events")
-    response = seat.getresponse()
-    assert response.status == 200
-    driver.watch("w", key="a")
-    eventually(5, "it was refused and asks again", lambda: len(wire.heads) >= 2)
-    assert driver.told("w") == []
+    asks_again(world, sidecar)
     assert sidecar.metric("lockside_quota_exceeded_total") >= 2
-    response.close()
-    seat.close()
-    sees(driver, "state", "synced", within=15)
 
 
 @behaviour
