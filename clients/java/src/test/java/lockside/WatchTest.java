@@ -103,8 +103,9 @@ class WatchTest extends SidecarTest {
             loop.start();
             loop.interrupt();
             assertTrue(wasInterrupted.get(10, TimeUnit.SECONDS));
-            free(take(30_000));
+            long token = take(30_000);
             expect(events, "granted");
+            free(token);
         }
     }
 
