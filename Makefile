@@ -366,7 +366,7 @@ cost: cc redis ## Count what operations cost, in instructions, Redis commands an
 
 .PHONY: faults
 faults: redis ## Play every trouble of Redis and of the way to it, for minutes; one alone: make faults FAULTS=Frozen
-	FAULTS=$(or $(FAULTS),all) $(CARGO) test --locked --test integration -- faults:: --nocapture --test-threads=1
+	FAULTS=$(or $(FAULTS),all) $(CARGO) test --locked --test integration -- faults:: bundles::orders --nocapture --test-threads=1
 
 .PHONY: soak
 soak: redis ## Ten minutes of load and troubles, in which nothing may grow
