@@ -160,6 +160,42 @@ async fn a_limit_that_changes_in_flight_revokes_no_permit_and_never_grants_beyon
 }
 
 #[tokio::test]
+async fn a_share_that_is_refused_is_counted_by_why_and_each_that_is_held_is_a_lock() {
+    let [one, other] = pair(TestRedis::shared(), &[]).await;
+    let (alone, shared) = (unique("alone"), unique("shared"));
+    granted(&one, &alone, &json!({"ttlMs": 60_000})).await;
+    granted(&one, &shared, &json!({"mode": "shared", "ttlMs": 60_000})).await;
+    let last = granted(&one, &shared, &json!({"limit": 2, "ttlMs": 60_000})).await;
+    let waiting = joins(&one, &shared, json!({"waitMs": 20_000}), 1).await;
+    for (key, body) in [
+        (&alone, json!({"mode": "shared"})),
+        (&alone, json!({"limit": 3})),
+        (&shared, json!({"mode": "shared"})),
+        // No refusals of a share: a request for the key alone, and one that waits.
+        (&alone, json!({})),
+        (&alone, json!({"mode": "shared", "waitMs": 1})),
+    ] {
+        assert_eq!(acquire(&other, key, &body).await.status, 409, "{body}");
+    }
+    let refused = |reason, count| format!("\nlockside_shared_refused_total{{reason=\"{reason}\"}} {count}\n");
+    let metrics = other.ops("/metrics").await;
+    for (reason, count) in [("exclusive", 2), ("queue", 1), ("full", 0)] {
+        let line = refused(reason, count);
+        assert!(metrics.text().contains(&line), "{line}: {}", metrics.text());
+    }
+    let held = async |count: u64| {
+        let line = format!("\nlockside_locks_held {count}\n");
+        eventually(&line, Duration::from_secs(5), async || other.ops("/metrics").await.text().contains(&line)).await;
+    };
+    held(3).await;
+    one.call("DELETE", &format!("/v1/locks/{shared}?token={last}")).send().await;
+    held(2).await;
+    one.call("DELETE", &format!("/v1/locks/{shared}?force=true")).send().await;
+    assert_eq!(waiting.await.unwrap().0.status, 201);
+    held(2).await;
+}
+
+#[tokio::test]
 async fn the_permits_of_a_killed_sidecar_are_back_when_their_promises_have_ended_and_within_a_second_then() {
     let [one, other] = pair(TestRedis::shared(), &[]).await;
     let key = unique("killed");
