@@ -5,15 +5,15 @@
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for whichever lease this owner has
 -- ARGV[6] identity  the owner as the lease spells it
--- ARGV[7] sending   of an attempt that releases what it was told of, and nothing that a later sending was told of, too;
---                   or "" for a caller that has the token
+-- ARGV[7] sending   of an attempt that releases what it was told of, and nothing that a later sending, or another attempt of
+--                   its owner, was told of, too; or "" for a caller that has the token
 -- ARGV[8] rest_ms   the key stays taken for so long from now on at least; or "" for no longer than the terms say
 -- ARGV[9] how       "resigns" for a sending whose holder has stopped counting on the lease already, which the next waiter is
 --                   to know; "shows" for a caller that is to be shown what it released; else ""
 -- ARGV[10] not_after see lease.lua
 -- Returns {"released"}         or {"released", lease} where it is shown
 --       | {"lost"}           nothing lies under the key, or of the leases that share it none has this token
---       | {"told"}           another sending was told of the lease later: it stays, without this one
+--       | {"told"}           another sending was told of the lease later, or another attempt: it stays, without this one
 --       | {"other", lease}   not this owner's lease (of this token); the caller tells lost from not yours
 --       | {"stranger"}       something that is no lease lies under the key
 --       | {"late", now_ms}   see lease.lua
@@ -62,7 +62,8 @@ end
 local ttl, delay, min = terms_of(lease)
 if sending ~= '' then
   local by, opens, closes = told(lease)
-  if string.match(by, '[^ ]*$') ~= sending then
+  -- Another attempt of its owner counts on the lease until its own time, whatever was told of it later.
+  if string.match(by, '[^ ]*$') ~= sending or string.find(' ' .. by, ' +', 1, true) then
     local first, last = find_sending(by, sending)
     local expires = first and (ends or redis.call('PEXPIRETIME', lock)) or -1
     if expires > 0 then

@@ -151,7 +151,7 @@ pub enum ReleaseRow {
     /// The lease, where it was to be shown.
     Released(Option<Bytes>),
     Lost,
-    /// Another sending was told of the lease later, and it stays.
+    /// Another sending was told of the lease later, or another attempt of its owner, and it stays.
     Told,
     Other(Bytes),
     Stranger,

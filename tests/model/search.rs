@@ -1,6 +1,6 @@
 //! Every state that a world can reach, the nearest first, so that the first trace to a fault is a shortest one.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{Hash, Hasher};
 
 use crate::properties::Violation;
@@ -15,7 +15,16 @@ pub trait State: Clone + Hash {
     fn apply(&mut self, engine: &Engine, action: Self::Action);
     /// The first property that does not hold, if any.
     fn broken(&self, engine: &Engine) -> Option<Violation>;
+    /// What happens next where nothing goes wrong any more and nothing more is asked for; `None`: nothing.
+    fn next_calm(&self, engine: &Engine) -> Option<Self::Action>;
+    /// Whether nothing is under way.
+    fn is_at_rest(&self) -> bool;
 }
+
+/// What is left alone comes to rest.
+pub const REST: &str = "what is left alone comes to rest";
+/// Most steps until then.
+const CALM_STEPS: usize = 1_000;
 
 /// How an exploration ended.
 pub struct Explored<A> {
@@ -28,6 +37,15 @@ pub struct Explored<A> {
 
 /// Explores a world until a property is broken, or so many states are known.
 pub fn explore<S: State>(engine: &Engine, begin: &S, most: usize) -> Explored<S::Action> {
+    explore_with(engine, begin, most, None)
+}
+
+/// As [`explore`], and leads each new state to a calm end, too.
+pub fn explore_to_rest<S: State>(engine: &Engine, begin: &S, most: usize) -> Explored<S::Action> {
+    explore_with(engine, begin, most, Some(&mut Calm::default()))
+}
+
+fn explore_with<S: State>(engine: &Engine, begin: &S, most: usize, mut calm: Option<&mut Calm>) -> Explored<S::Action> {
     let first = fingerprint(begin);
     let mut parents: HashMap<u128, Option<(u128, S::Action)>> = HashMap::from([(first, None)]);
     let mut next = VecDeque::from([(begin.clone(), first, 0)]);
@@ -42,9 +60,10 @@ pub fn explore<S: State>(engine: &Engine, begin: &S, most: usize) -> Explored<S:
                 continue;
             }
             parents.insert(child, Some((print, action)));
-            if let Some(violation) = world.broken(engine) {
+            let found = world.broken(engine).map(|violation| (violation, Vec::new()));
+            if let Some((violation, further)) = found.or_else(|| calm.as_mut()?.end(engine, &world)) {
                 explored.states = parents.len();
-                explored.found = Some((violation, trace(&parents, child)));
+                explored.found = Some((violation, [trace(&parents, child), further].concat()));
                 return explored;
             }
             next.push_back((world, child, depth + 1));
@@ -56,6 +75,36 @@ pub fn explore<S: State>(engine: &Engine, begin: &S, most: usize) -> Explored<S:
     }
     explored.states = parents.len();
     explored
+}
+
+/// The states whose calm end is known: no property is broken on the way there.
+#[derive(Default)]
+pub struct Calm(HashSet<u128>);
+
+impl Calm {
+    /// Leads a state to its calm end: the property that is broken on the way there, if any, and the way.
+    pub fn end<S: State>(&mut self, engine: &Engine, from: &S) -> Option<(Violation, Vec<S::Action>)> {
+        let (mut world, mut way, mut passed) = (from.clone(), Vec::new(), Vec::new());
+        let never = |how: &str, way| Some((Violation { property: REST, how: how.to_owned() }, way));
+        loop {
+            let print = fingerprint(&world);
+            if !self.0.insert(print) {
+                return if passed.contains(&print) { never("the same happens again and again", way) } else { None };
+            }
+            passed.push(print);
+            let Some(action) = world.next_calm(engine) else {
+                return if world.is_at_rest() { None } else { never("something is under way for ever", way) };
+            };
+            world.apply(engine, action);
+            way.push(action);
+            if let Some(violation) = world.broken(engine) {
+                return Some((violation, way));
+            }
+            if way.len() > CALM_STEPS {
+                return never("not in a thousand steps", way);
+            }
+        }
+    }
 }
 
 fn trace<A: Copy>(parents: &HashMap<u128, Option<(u128, A)>>, mut at: u128) -> Vec<A> {

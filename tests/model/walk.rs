@@ -2,12 +2,14 @@
 
 use crate::dice::Dice;
 use crate::properties::{self, Violation};
+use crate::search::Calm;
 use crate::world::{Action, Engine, World};
 
 /// Most steps of one.
 const STEPS: usize = 400;
 
-/// Walks until nothing can happen any more, or a property is broken: by which, and on what way.
+/// Walks until nothing can happen any more, or so far and then to a calm end, unless a property is broken before: by which,
+/// and on what way.
 pub fn walk(engine: &Engine, begin: &World, seed: u64) -> Option<(Violation, Vec<Action>)> {
     let (mut world, mut dice, mut way) = (begin.clone(), Dice::new(seed), Vec::new());
     for _ in 0..STEPS {
@@ -22,33 +24,45 @@ pub fn walk(engine: &Engine, begin: &World, seed: u64) -> Option<(Violation, Vec
             return Some((violation, way));
         }
     }
-    None
+    let (violation, further) = Calm::default().end(engine, &world)?;
+    way.extend(further);
+    Some((violation, way))
 }
 
-/// A shorter way on which the same property is broken: without each step that it does not need.
+/// A shorter way on which the same property is broken: without the steps, many together and then each by itself, that it does
+/// not need.
 pub fn shrunk(engine: &Engine, begin: &World, property: &str, mut way: Vec<Action>) -> Vec<Action> {
-    let mut at = way.len();
-    while at > 0 {
-        at -= 1;
-        let shorter: Vec<_> = way[..at].iter().chain(&way[at + 1..]).copied().collect();
-        if let Some(shorter) = broken_on(engine, begin, property, &shorter) {
-            way = shorter;
-            at = at.min(way.len());
+    let mut count = way.len().div_ceil(2);
+    loop {
+        let (mut at, before) = (0, way.len());
+        while at < way.len() {
+            let behind = (at + count).min(way.len());
+            let shorter: Vec<_> = way[..at].iter().chain(&way[behind..]).copied().collect();
+            match broken_on(engine, begin, property, &shorter) {
+                Some(shorter) => way = shorter,
+                None => at += count,
+            }
+        }
+        if way.len() == before {
+            if count <= 1 {
+                return way;
+            }
+            count = count.div_ceil(2);
         }
     }
-    way
 }
 
-/// The part of a way up to where the property is broken; `None` where it is not, or where a step cannot be taken.
+/// What of a way is taken up to where the property is broken; `None` where it is not. Steps that cannot be taken are not.
 fn broken_on(engine: &Engine, begin: &World, property: &str, way: &[Action]) -> Option<Vec<Action>> {
-    let mut world = begin.clone();
-    for (at, action) in way.iter().enumerate() {
+    let (mut world, mut taken) = (begin.clone(), Vec::new());
+    for action in way {
         if !world.actions(engine).contains(action) {
-            return None;
+            continue;
         }
+        taken.push(*action);
         world.apply(engine, *action);
         if let Some(violation) = properties::broken(&world, engine) {
-            return (violation.property == property).then(|| way[..=at].to_vec());
+            return (violation.property == property).then_some(taken);
         }
     }
     None

@@ -181,6 +181,23 @@ fn a_hold_renews_beside_a_reentrant_acquire_but_leaves_it_the_lease_at_its_end()
 }
 
 #[test]
+fn a_repeated_hold_leaves_the_lease_to_a_reentrant_acquire_that_came_before_the_repetition() {
+    let mut space = Space::shared();
+    let alice = identity_of("alice");
+    let token = space.granted(&Attempt { ttl_ms: 3_000, ..sending("r-1") });
+    space.acquire(&Attempt { own: "extend", ..Attempt::of("k", "alice", "n-2") }).unwrap();
+    assert_eq!(word(&space.acquire(&sending("r-2")).unwrap()), "replayed");
+    let valid_until = space.valid_until("k");
+
+    for request in ["r-1", "r-2", "r-2"] {
+        assert_eq!(space.release_as(request, "k", token, &alice).unwrap(), ["told"], "{request}");
+    }
+
+    assert_eq!((space.valid_until("k"), space.indexed("k")), (valid_until, Some(token)));
+    assert_eq!(space.undo(&Attempt::of("k", "alice", "n-2")).unwrap(), ["undone"], "it was the last to count on it");
+}
+
+#[test]
 fn no_text_makes_a_repetition_pass_for_another() {
     for hostile in ["\",\"by\":\"*\",", "n\",\"by\":\"r-9\",\"since\":1", "*"] {
         let mut space = Space::shared();

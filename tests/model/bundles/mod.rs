@@ -7,6 +7,7 @@ mod properties;
 mod worlds;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
 use std::rc::Rc;
 
 use lockside::lock::{Key, Token};
@@ -14,7 +15,7 @@ use lockside::lock::{Key, Token};
 use crate::properties::Violation;
 use crate::redis::{Keyspace, Reply};
 use crate::search::State;
-use crate::world::{BEGIN_MS, Engine, Held, Moment, Place};
+use crate::world::{BEGIN_MS, Engine, Held, Moment, Place, TIMEOUT_MS, row};
 use party::{Leg, Party, Request, Wants};
 
 /// One thing that can happen.
@@ -29,6 +30,8 @@ pub enum Action {
     /// A party's connection breaks: what was sent is run later or never, and no answer comes.
     Break(usize),
     RunLate(usize),
+    /// A party's sidecar ends: what was sent is run later or never, and its caller hears of nothing more.
+    Crash(usize),
     Pass,
 }
 
@@ -41,6 +44,7 @@ pub struct Bundles {
     /// What was sent on connections that broke, and may be run yet.
     late: Vec<Rc<Request>>,
     breaks: u8,
+    crashes: u8,
     /// The highest token of each key, all that a party was told of, and all that were seen.
     highest: BTreeMap<&'static str, Token>,
     told: BTreeSet<Token>,
@@ -49,13 +53,14 @@ pub struct Bundles {
 }
 
 impl Bundles {
-    pub fn new(wants: &'static [Wants], breaks: u8) -> Bundles {
+    pub fn new(wants: &'static [Wants], breaks: u8, crashes: u8) -> Bundles {
         Bundles {
             now_ms: 0,
             redis: Rc::default(),
             parties: wants.iter().map(Party::new).collect(),
             late: Vec::new(),
             breaks,
+            crashes,
             highest: BTreeMap::new(),
             told: BTreeSet::new(),
             seen: BTreeSet::new(),
@@ -68,19 +73,23 @@ impl Bundles {
         place.leases(&Key::parse(key).expect("a key"))
     }
 
-    /// How many wait for a key.
-    fn waiters(&self, engine: &Engine, key: &str) -> usize {
+    /// Those who wait for a key, by their entries.
+    fn entries(&self, engine: &Engine, key: &str) -> Vec<String> {
         let queue = engine.space.queue(&Key::parse(key).expect("a key"));
         match self.redis.peek(queue.as_bytes()).map(|stored| &stored.value) {
-            Some(crate::redis::Value::Zset(zset)) => zset.iter().filter(|(_, score)| *score > 0).count(),
-            _ => 0,
+            Some(crate::redis::Value::Zset(zset)) => {
+                let waiting = zset.iter().filter(|(_, score)| *score > 0);
+                waiting.map(|(entry, _)| String::from_utf8_lossy(entry).into_owned()).collect()
+            }
+            _ => Vec::new(),
         }
     }
 
     fn run(&mut self, engine: &Engine, request: &Request) -> Reply {
         let moment = Moment { clock_ms: BEGIN_MS + self.now_ms, is_full: false };
         let before = self.clone();
-        let listeners = self.parties.iter().map(|party| engine.channel_of(party.key(), party.wants.owner)).collect();
+        let listening = self.parties.iter().filter(|party| !party.has_crashed);
+        let listeners = listening.map(|party| engine.channel_of(party.key(), party.wants.owner)).collect();
         let ran = engine.run(&self.redis, moment, request.script, &request.args, listeners);
         self.redis = Rc::clone(&ran.keys);
         self.check(engine, &before, request, &ran.reply);
@@ -97,10 +106,19 @@ impl Bundles {
     fn break_connection(&mut self, at: usize) {
         self.breaks -= 1;
         let party = &mut self.parties[at];
+        let sent = party.sent.iter().chain(party.answers.iter().map(|(request, _)| request));
+        let last_ms = sent.map(|request| request.sent_ms + TIMEOUT_MS).max().unwrap_or_default();
         self.late.extend(party.sent.drain(..));
         party.answers.clear();
         // The outcome is waited for until the deadline.
-        party.overdue = party.under_way.then_some(party.deadline_ms);
+        party.overdue = party.under_way.then_some(party.deadline_ms.max(last_ms));
+        party.look_at = None;
+    }
+
+    fn crash(&mut self, at: usize) {
+        self.crashes -= 1;
+        let late = self.parties[at].crash();
+        self.late.extend(late);
     }
 
     fn next_due(&self) -> Option<i64> {
@@ -116,7 +134,7 @@ impl Bundles {
         self.redis = Rc::new(redis);
         let now_ms = self.now_ms;
         self.parties.iter_mut().for_each(|party| party.due(engine, now_ms));
-        self.late.retain(|request| BEGIN_MS + now_ms <= request.not_after_ms);
+        self.late.retain(|request| BEGIN_MS + now_ms <= request.latest_ms);
     }
 
     fn is_at_rest(&self) -> bool {
@@ -134,10 +152,11 @@ impl State for Bundles {
             for (can, action) in [
                 (party.may_begin(), Action::Begin(at)),
                 (party.may_renew(), Action::Renew(at)),
-                (party.promise.is_some() && !is_under_way, Action::Release(at)),
+                (party.promise.is_some() && !is_under_way && !party.has_crashed, Action::Release(at)),
                 (!party.sent.is_empty(), Action::Run(at)),
                 (!party.answers.is_empty(), Action::Answer(at)),
                 (is_under_way && self.breaks > 0, Action::Break(at)),
+                (self.crashes > 0 && !party.has_crashed, Action::Crash(at)),
             ] {
                 actions.extend(can.then_some(action));
             }
@@ -162,7 +181,7 @@ impl State for Bundles {
             }
             Action::Answer(at) => {
                 if let Some((request, reply)) = self.parties[at].answers.pop_front() {
-                    self.parties[at].answer(&request, &reply);
+                    self.parties[at].answer(engine, now_ms, &request, &reply);
                     let told = self.parties[at].promise.iter().flat_map(|promise| &promise.tokens);
                     self.told.extend(told);
                 }
@@ -172,6 +191,7 @@ impl State for Bundles {
                 let request = self.late.remove(at);
                 self.run(engine, &request);
             }
+            Action::Crash(at) => self.crash(at),
             Action::Pass => self.pass(engine),
         }
         self.note_tokens(engine);
@@ -180,19 +200,70 @@ impl State for Bundles {
     fn broken(&self, engine: &Engine) -> Option<Violation> {
         properties::broken(self, engine)
     }
+
+    fn next_calm(&self, engine: &Engine) -> Option<Action> {
+        let rank = |action: &Action| {
+            Some(match action {
+                Action::Run(_) => 0,
+                Action::Answer(_) => 1,
+                Action::Pass => 2,
+                Action::RunLate(_) => 3,
+                _ => return None,
+            })
+        };
+        let ranked = self.actions(engine).into_iter().filter_map(|action| Some((rank(&action)?, action)));
+        ranked.min_by_key(|(rank, _)| *rank).map(|(_, action)| action)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        Bundles::is_at_rest(self)
+    }
 }
 
-/// A trace, step by step.
+/// A trace, told so that it can be followed.
 fn tell(engine: &Engine, begin: &Bundles, trace: &[Action]) -> String {
     let (mut world, mut story) = (begin.clone(), String::new());
     for action in trace {
-        let first = |at: &usize| world.parties[*at].sent.front().map(|request| request.script);
-        let script = if let Action::Run(at) = action { first(at).unwrap_or_default() } else { "" };
+        let step = step(&world, *action);
         world.apply(engine, *action);
-        let leases: Vec<_> = world.keys().into_iter().map(|key| (key, world.leases(engine, key))).collect();
-        story.push_str(&format!("{:>6} ms  {action:?} {script}: {leases:?}\n", world.now_ms));
+        let leases = world.keys().into_iter().map(|key| {
+            let told = |held: &Held| format!("{} {} until {} ms", held.mode.label(), held.token, held.until_ms);
+            let leases: Vec<_> = world.leases(engine, key).iter().map(told).collect();
+            format!("{key}: {}", if leases.is_empty() { "free".to_owned() } else { leases.join(", ") })
+        });
+        let leases = leases.collect::<Vec<_>>().join("; ");
+        writeln!(story, "{:>6} ms  {step:<60} {leases}", world.now_ms).expect("memory takes all that is written");
     }
-    story + &format!("broken: {:?}", world.broken(engine))
+    if let Some(Violation { property, how }) = world.broken(engine) {
+        writeln!(story, "broken: {property}: {how}").expect("memory takes all that is written");
+    }
+    story
+}
+
+fn step(world: &Bundles, action: Action) -> String {
+    let owner = |at: usize| world.parties[at].wants.owner;
+    match action {
+        Action::Begin(at) => {
+            let Wants { legs, waits, .. } = world.parties[at].wants;
+            let legs: Vec<_> = legs.iter().map(|leg| format!("{} {:?}", leg.key, leg.mode)).collect();
+            format!("{} {} {}", owner(at), if *waits { "waits for" } else { "asks for" }, legs.join(" and "))
+        }
+        Action::Renew(at) => format!("{} renews", owner(at)),
+        Action::Release(at) => format!("{} releases", owner(at)),
+        Action::Run(at) => {
+            let script = world.parties[at].sent.front().map_or("", |request| request.script);
+            format!("Redis runs {script} of {}", owner(at))
+        }
+        Action::Answer(at) => {
+            let answer = world.parties[at].answers.front();
+            let told = answer.map_or((String::new(), ""), |(request, reply)| (row(reply).0.to_owned(), request.script));
+            format!("{} gets an answer to {}: {}", owner(at), told.1, told.0)
+        }
+        Action::Break(at) => format!("the connection of {} breaks", owner(at)),
+        Action::RunLate(at) => format!("Redis runs late: {}", world.late[at].script),
+        Action::Crash(at) => format!("the sidecar of {} crashes", owner(at)),
+        Action::Pass => "time passes".to_owned(),
+    }
 }
 
 impl Bundles {

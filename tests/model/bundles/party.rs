@@ -10,6 +10,11 @@ use lockside::lock::{Attempt, Claim, Key, Mode, Owner, Reentry, Token, Ttl};
 use crate::redis::Reply;
 use crate::world::{BEGIN_MS, Engine, Fault, TIMEOUT_MS, row, stored, text};
 
+/// How long one that waits does so, and how often it looks at most and at a key that is free, as the queues have it.
+const WAIT_MS: i64 = 4_000;
+const LOOK_MS: i64 = 1_600;
+const LOOK_AT_FREE_MS: i64 = 300;
+
 /// One of the keys, and how it is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Leg {
@@ -34,7 +39,8 @@ pub struct Request {
     pub script: &'static str,
     pub args: Rc<[String]>,
     pub sent_ms: i64,
-    pub not_after_ms: i64,
+    /// Until when it may be run: then it does nothing any more, or is on its way no longer.
+    pub latest_ms: i64,
     /// The sendings that it is to grant keys to.
     pub sendings: Vec<String>,
 }
@@ -57,6 +63,12 @@ pub struct Party {
     /// Its connection broke: what was sent may be run until then.
     pub overdue: Option<i64>,
     sendings: Vec<String>,
+    /// Its entry in the queue, until when it waits there, and when it looks at that next.
+    entry: String,
+    until_ms: i64,
+    pub look_at: Option<i64>,
+    /// Its sidecar has crashed.
+    pub has_crashed: bool,
     pub sent: VecDeque<Rc<Request>>,
     pub answers: VecDeque<(Rc<Request>, Reply)>,
     pub promise: Option<Promise>,
@@ -72,6 +84,10 @@ impl Party {
             deadline_ms: 0,
             overdue: None,
             sendings: Vec::new(),
+            entry: String::new(),
+            until_ms: 0,
+            look_at: None,
+            has_crashed: false,
             sent: VecDeque::new(),
             answers: VecDeque::new(),
             promise: None,
@@ -88,17 +104,40 @@ impl Party {
     }
 
     pub fn may_begin(&self) -> bool {
-        self.is_idle() && self.promise.is_none() && self.begun < self.wants.attempts
+        self.is_idle() && !self.has_crashed && self.promise.is_none() && self.begun < self.wants.attempts
     }
 
     pub fn may_renew(&self) -> bool {
-        self.is_idle() && self.promise.is_some() && self.renewed < self.wants.renewals
+        self.is_idle() && !self.has_crashed && self.promise.is_some() && self.renewed < self.wants.renewals
+    }
+
+    /// Whether it was granted this, or offered, by this sending's name.
+    pub fn sent_by(&self, sending: &str) -> bool {
+        self.sendings.iter().any(|own| own == sending)
     }
 
     fn send(&mut self, now_ms: i64, script: &'static str, args: Vec<String>, sendings: Vec<String>) {
         let not_after_ms = BEGIN_MS + now_ms + TIMEOUT_MS - 1;
         let args = args.into_iter().chain([not_after_ms.to_string()]).collect();
-        self.sent.push_back(Rc::new(Request { script, args, sent_ms: now_ms, not_after_ms, sendings }));
+        self.sent.push_back(Rc::new(Request { script, args, sent_ms: now_ms, latest_ms: not_after_ms, sendings }));
+    }
+
+    /// Looks at the queue, as a sidecar does by itself; what it sends for that has no end.
+    fn look(&mut self, engine: &Engine, now_ms: i64) {
+        self.look_at = None;
+        let process = self.wants.owner.split('-').next().unwrap_or_default().to_owned();
+        let further = [process, String::new(), self.entry.clone()];
+        let args = Self::line(engine, self.key()).into_iter().chain(further).collect();
+        let latest_ms = BEGIN_MS + now_ms + TIMEOUT_MS;
+        let request = Request { script: "queue_advance", args, sent_ms: now_ms, latest_ms, sendings: Vec::new() };
+        self.sent.push_back(Rc::new(request));
+    }
+
+    /// Its sidecar ends: what was sent may be run yet.
+    pub fn crash(&mut self) -> Vec<Rc<Request>> {
+        (self.has_crashed, self.under_way, self.overdue, self.look_at) = (true, false, None, None);
+        self.answers.clear();
+        self.sent.drain(..).collect()
     }
 
     /// What every script that may grant a key is given first.
@@ -126,7 +165,8 @@ impl Party {
             let Sending { id, further, .. } = &sendings[0];
             let (identity, nonce) = (sendings[0].identity(), sendings[0].nonce());
             let entry = format!("{owner}\n{id}\n{ttl_ms}\n{identity}\n{nonce}\n{further}");
-            let further = [entry, id.clone(), "4000".to_owned(), String::new(), "refuse".to_owned()];
+            (self.entry, self.until_ms) = (entry.clone(), now_ms + WAIT_MS);
+            let further = [entry, id.clone(), WAIT_MS.to_string(), String::new(), "refuse".to_owned()];
             let args = Self::line(engine, self.key()).into_iter().chain(further).collect();
             return self.send(now_ms, "queue_join", args, Vec::new());
         }
@@ -146,13 +186,14 @@ impl Party {
 
     /// Undoes each leg by itself, as nothing says whether it was granted.
     fn undo(&mut self, engine: &Engine, now_ms: i64) {
-        self.under_way = false;
+        (self.under_way, self.look_at) = (false, None);
+        let entry = std::mem::take(&mut self.entry);
         let identity = record::identity(&Owner::system(self.wants.owner.to_owned()));
         for (leg, id) in self.wants.legs.iter().zip(self.sendings.clone()) {
             if engine.plant.has(Fault::UndoesOneLeg) && leg.key != self.key() {
                 continue;
             }
-            let args = Self::line(engine, leg.key).into_iter().chain([identity.clone(), id, String::new()]).collect();
+            let args = Self::line(engine, leg.key).into_iter().chain([identity.clone(), id, entry.clone()]).collect();
             self.send(now_ms, "undo", args, Vec::new());
         }
     }
@@ -179,19 +220,40 @@ impl Party {
         }
     }
 
-    /// Takes its turn.
+    /// Takes its turn, or looks sooner.
     pub fn hear(&mut self, engine: &Engine, now_ms: i64, message: &str) {
-        let Some(Message { word: Word::Turn { id, token, .. }, .. }) = Message::parse(message) else { return };
-        if self.sendings.contains(&id) && self.under_way {
-            let push = engine.space.push(Key::parse(self.key()).expect("a key").shard());
-            let identity = record::identity(&Owner::system(self.wants.owner.to_owned()));
-            let ttl_ms = self.wants.ttl_ms.to_string();
-            let args = [self.key(), &token.to_string(), &identity, &ttl_ms, push, "take", &id, ""];
-            self.send(now_ms, "renew", args.map(str::to_owned).to_vec(), Vec::new());
+        match Message::parse(message).map(|message| message.word) {
+            Some(Word::Turn { id, token, .. }) if self.sent_by(&id) => self.take(engine, now_ms, token),
+            Some(Word::Offer { left_ms }) => self.look_after(now_ms, left_ms),
+            _ => {}
         }
     }
 
-    pub fn answer(&mut self, request: &Request, reply: &Reply) {
+    fn take(&mut self, engine: &Engine, now_ms: i64, token: Token) {
+        if !self.under_way
+            || self.has_crashed
+            || self.overdue.is_some()
+            || self.sent.iter().any(|request| request.script == "renew")
+        {
+            return;
+        }
+        let push = engine.space.push(Key::parse(self.key()).expect("a key").shard());
+        let identity = record::identity(&Owner::system(self.wants.owner.to_owned()));
+        let (ttl_ms, id) = (self.wants.ttl_ms.to_string(), self.sendings[0].clone());
+        let args = [self.key(), &token.to_string(), &identity, &ttl_ms, push, "take", &id, ""];
+        self.look_at = None;
+        self.send(now_ms, "renew", args.map(str::to_owned).to_vec(), Vec::new());
+    }
+
+    /// Looks when what it waits for has ended, or before.
+    fn look_after(&mut self, now_ms: i64, left_ms: i64) {
+        let pause_ms = if left_ms < 0 { LOOK_AT_FREE_MS } else { (left_ms + 3).min(LOOK_MS) };
+        if self.under_way && !self.has_crashed {
+            self.look_at = Some(self.look_at.map_or(now_ms + pause_ms, |at| at.min(now_ms + pause_ms)));
+        }
+    }
+
+    pub fn answer(&mut self, engine: &Engine, now_ms: i64, request: &Request, reply: &Reply) {
         let (word, rest) = row(reply);
         let until_ms = request.sent_ms + i64::try_from(self.wants.ttl_ms).expect("a short ttl");
         let promised = match (request.script, word) {
@@ -199,28 +261,56 @@ impl Party {
             ("acquire_all", "granted") => Some(rest.iter().map(|leg| token(row(leg).1)).collect()),
             ("renew", "renewed") => Some(vec![stored(rest).map(|found| token_of(&found.text)).expect("a lease")]),
             ("renew_all", "renewed") => self.promise.as_ref().map(|promise| promise.tokens.clone()),
+            ("queue_join" | "queue_advance", _) => return self.waits_on(engine, now_ms, word, rest),
             _ => None,
         };
         if let Some(tokens) = promised {
-            (self.promise, self.under_way) = (Some(Promise { tokens, until_ms }), false);
-        } else if ["acquire", "share", "acquire_all", "renew"].contains(&request.script) {
+            (self.promise, self.under_way, self.look_at) = (Some(Promise { tokens, until_ms }), false, None);
+        } else if ["acquire", "share", "acquire_all"].contains(&request.script) {
             self.under_way = false;
+        } else if request.script == "renew" {
+            // The offer had lapsed: it leaves, and comes back no more.
+            self.undo(engine, now_ms);
         } else if request.script == "renew_all" {
             self.promise = None;
         }
     }
 
+    /// What it was told of the queue that it waits in.
+    fn waits_on(&mut self, engine: &Engine, now_ms: i64, word: &str, rest: &[Reply]) {
+        let number = |reply: &Reply| text(reply).parse().unwrap_or(-1);
+        match (word, rest) {
+            ("turn", [token, ..]) => {
+                self.take(engine, now_ms, text(token).parse().ok().and_then(Token::new).expect("a token"))
+            }
+            ("waiting", [_, left_ms]) | ("free", [left_ms, ..]) => self.look_after(now_ms, number(left_ms)),
+            ("held", [lease, _, left_ms, ..]) => {
+                let is_its = self.sendings.iter().any(|id| text(lease).contains(&format!("\"{id}\"")));
+                match lease {
+                    Reply::Bulk(lease) if is_its => self.take(engine, now_ms, token_of(lease)),
+                    _ => self.look_after(now_ms, number(left_ms)),
+                }
+            }
+            _ => self.look_after(now_ms, LOOK_MS),
+        }
+    }
+
     pub fn next_due(&self) -> Option<i64> {
-        [self.overdue, self.promise.as_ref().map(|promise| promise.until_ms)].into_iter().flatten().min()
+        let waits_until = (self.under_way && self.wants.waits && self.overdue.is_none()).then_some(self.until_ms);
+        let promised = self.promise.as_ref().map(|promise| promise.until_ms);
+        [self.overdue, self.look_at, waits_until, promised].into_iter().flatten().min()
     }
 
     pub fn due(&mut self, engine: &Engine, now_ms: i64) {
         if self.promise.as_ref().is_some_and(|promise| now_ms >= promise.until_ms) {
             self.promise = None;
         }
-        if self.overdue.is_some_and(|overdue| now_ms >= overdue) {
+        let is_over = self.under_way && self.wants.waits && self.overdue.is_none() && now_ms >= self.until_ms;
+        if is_over || self.overdue.is_some_and(|overdue| now_ms >= overdue) {
             self.overdue = None;
             self.undo(engine, now_ms);
+        } else if self.look_at.is_some_and(|at| now_ms >= at) {
+            self.look(engine, now_ms);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::properties::WHOLE;
 use super::{tell, worlds};
-use crate::properties::{ORDER, PROMISES, UNTOLD};
+use crate::properties::{EXCLUSIVE, ORDER, PLACES, PROMISES, UNTOLD};
 use crate::search;
 use crate::world::{Engine, Fault, Plant};
 
@@ -56,6 +56,18 @@ const PLANTED: &[Planted] = &[
         )]),
         world: "bundles that share a key",
         property: WHOLE,
+    },
+    Planted {
+        name: "a leg is granted beyond its limit",
+        plant: lua(&[("count_shares(lock) >= limit then", "false then")]),
+        world: "bundles that share a key, and each as the only one",
+        property: EXCLUSIVE,
+    },
+    Planted {
+        name: "who waits for a key of a bundle leaves, and its place stays",
+        plant: lua(&[("local left = redis.pcall('ZREM', queue, entry)", "local left = 0")]),
+        world: "a bundle, and one who waits for one of its keys, a connection breaks",
+        property: PLACES,
     },
     Planted {
         name: "the second leg is granted for a shorter time",

@@ -2,9 +2,9 @@
 
 use lockside::lock::{Mode, Token};
 
-use super::party::{Promise, Request};
+use super::party::{Leg, Promise, Request};
 use super::{Bundles, Party};
-use crate::properties::{EXCLUSIVE, ORDER, PROMISES, TOKENS, UNTOLD, Violation};
+use crate::properties::{EXCLUSIVE, ORDER, PLACES, PROMISES, TOKENS, UNTOLD, Violation};
 use crate::redis::Reply;
 use crate::world::{Engine, row};
 
@@ -46,10 +46,23 @@ fn exclusive(world: &Bundles) -> Option<Violation> {
     violation(EXCLUSIVE, format!("{key} is promised by {token}, and to another party"))
 }
 
+/// What a sidecar left that crashed ends by its time, or is dropped from the queue when its turn lapses.
 fn untold(world: &Bundles, engine: &Engine) -> Option<Violation> {
-    let leases = || world.keys().into_iter().flat_map(|key| world.leases(engine, key));
-    let untold = leases().find(|held| world.is_at_rest() && !world.told.contains(&held.token))?;
-    violation(UNTOLD, format!("the lease {} lies there until {} ms", untold.token, untold.until_ms))
+    if !world.is_at_rest() {
+        return None;
+    }
+    let of_a_crash = |by: &str| world.parties.iter().any(|party| party.has_crashed && party.sent_by(by));
+    let mut leases = world.keys().into_iter().flat_map(|key| world.leases(engine, key));
+    let untold = leases.find(|held| !world.told.contains(&held.token) && !of_a_crash(&held.by));
+    if let Some(untold) = untold {
+        return violation(UNTOLD, format!("the lease {} lies there until {} ms", untold.token, untold.until_ms));
+    }
+    let is_left = |entry: &String| {
+        let sidecar = entry.lines().next().unwrap_or_default();
+        !world.parties.iter().any(|party| party.has_crashed && party.wants.owner == sidecar)
+    };
+    let entry = world.keys().into_iter().flat_map(|key| world.entries(engine, key)).find(is_left)?;
+    violation(PLACES, format!("{entry:?} stands in the queue"))
 }
 
 impl Bundles {
@@ -73,7 +86,20 @@ impl Bundles {
         if let Some((leg, _)) = legs.clone().find(|(leg, id)| is_told(leg.key, id) != is_granted) {
             return violation(WHOLE, format!("is granted: {is_granted}, but not so {}", leg.key));
         }
-        let (leg, _) = legs.find(|(leg, _)| is_granted && before.waiters(engine, leg.key) > 0)?;
+        if !is_granted {
+            return None;
+        }
+        // Of the others, as many as the leg's limit lets share its key besides.
+        let is_full = |leg: &Leg| {
+            let others = before.parties.iter().filter(|other| other.wants.owner != party.wants.owner);
+            let beside =
+                others.flat_map(promised).filter(|(key, _, _, until_ms)| *key == leg.key && *until_ms > self.now_ms);
+            leg.mode.limit().is_some_and(|limit| beside.count() >= usize::from(limit))
+        };
+        if let Some((leg, _)) = legs.clone().find(|(leg, _)| is_full(leg)) {
+            return violation(EXCLUSIVE, format!("{} is granted beyond its limit", leg.key));
+        }
+        let (leg, _) = legs.find(|(leg, _)| !before.entries(engine, leg.key).is_empty())?;
         violation(ORDER, format!("{} is granted while others wait for it", leg.key))
     }
 

@@ -65,10 +65,22 @@ impl Steps {
     }
 
     pub fn next(&mut self) -> Step {
-        self.now_us += [0, 300, 1_000, 2_000, 299_000, 700_000, 1_500_000, 61_000_000][self.dice.roll(8)];
+        // Now and then Redis's clock is set back.
+        self.now_us += [0, 300, 1_000, 2_000, 299_000, 700_000, 1_500_000, 61_000_000, -400_000][self.dice.roll(9)];
         let is_full = self.dice.roll(12) == 0;
         let name = ["command", "read", "watch", "sweep", "census", "force", "queue_decline"];
-        let often = ["acquire", "share", "renew", "release", "undo", "queue_join", "queue_advance", "batch"];
+        let often = [
+            "acquire",
+            "share",
+            "renew",
+            "release",
+            "undo",
+            "queue_join",
+            "queue_advance",
+            "batch",
+            "acquire_all",
+            "renew_all",
+        ];
         let name = if self.dice.roll(4) == 0 { self.dice.one(&name) } else { self.dice.one(&often) };
         let (now_us, text) = (self.now_us, if name == "command" { COMMAND.to_owned() } else { of_script(name) });
         let (keys, args) = if name == "batch" {
@@ -125,12 +137,11 @@ impl Steps {
         let with = |further: Vec<String>| (line.clone(), [begin.clone(), further].concat());
         match name {
             "acquire" | "share" => {
-                let (attempt, sending) = self.attempt();
-                let limit = self.dice.one(&["", ",\"limit\":\"1\"", ",\"limit\":\"2\""]);
-                let mode = if name == "share" { format!(",\"mode\":\"shared\"{limit}") } else { String::new() };
-                let further = mode + &self.further();
-                with(vec![owner, attempt, sending, self.ttl(), further, self.own(), self.not_after()])
+                let mut further = self.acquire(name == "share", owner);
+                further.push(self.not_after());
+                with(further)
             }
+            "acquire_all" | "renew_all" => self.of_both_keys(name, &owner),
             "release" => {
                 let sending = self.dice.one(&["", "", "r-1", "n-1"]).to_owned();
                 let rest = self.dice.one(&["", "", "", "500"]).to_owned();
@@ -170,6 +181,37 @@ impl Steps {
             "census" => (vec![shard("tokens")], Vec::new()),
             _ => self.command(),
         }
+    }
+
+    /// What an acquire is given behind its key, but for its end.
+    fn acquire(&mut self, is_shared: bool, owner: String) -> Vec<String> {
+        let (attempt, sending) = self.attempt();
+        let limit = self.dice.one(&["", ",\"limit\":\"1\"", ",\"limit\":\"2\""]);
+        let mode = if is_shared { format!(",\"mode\":\"shared\"{limit}") } else { String::new() };
+        let further = mode + &self.further();
+        vec![owner, attempt, sending, self.ttl(), further, self.own()]
+    }
+
+    /// Both keys in one step, in either order.
+    fn of_both_keys(&mut self, script: &str, owner: &str) -> Call {
+        let (mut keys, mut args) = (Vec::new(), Vec::new());
+        let names = if self.dice.roll(2) == 0 { ["k", "l"] } else { ["l", "k"] };
+        for name in names {
+            let (its_keys, its_args) = if script == "renew_all" {
+                let (keys, args) = self.renew(name, owner.to_owned());
+                let [key, token, owner, ttl, push, _, _, longest, _] = args.try_into().expect("nine arguments");
+                (keys, vec![key, token, owner, ttl, push, longest])
+            } else {
+                let keys = vec![key("lock", name), shard("tokens"), key("queue", name), shard("watch")];
+                let is_shared = self.dice.roll(3) == 0;
+                let begin = [name, "17", "0", PUSH].map(str::to_owned).to_vec();
+                (keys, [begin, self.acquire(is_shared, owner.to_owned())].concat())
+            };
+            keys.extend(its_keys);
+            args.extend(its_args);
+        }
+        args.push(self.not_after());
+        (keys, args)
     }
 
     fn renew(&mut self, name: &str, owner: String) -> Call {

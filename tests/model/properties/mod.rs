@@ -105,7 +105,9 @@ fn offers(world: &World, engine: &Engine, leases: &[Held]) -> Option<Violation> 
 
 fn untold(world: &World, engine: &Engine, leases: &[Held]) -> Option<Violation> {
     let is_told = |token: Token| world.clients.iter().any(|client| client.told.contains(&token.get()));
-    let is_of_a_crash = |held: &&Held| world.ended.iter().any(|name| held.attempt.contains(&format!("\"{name}")));
+    // Told to a sidecar that crashed, and to no other.
+    let has_ended = |sending: &str| world.ended.iter().any(|name| sending.starts_with(name));
+    let is_of_a_crash = |held: &&Held| held.by.split([' ', '+']).filter(|by| !by.is_empty()).all(has_ended);
     let mut untold = leases.iter().filter(|held| !is_told(held.token) && !world.is_on_offer(engine, held.token));
     let Held { token, until_ms, .. } = untold.find(|held| !is_of_a_crash(held))?;
     violation(UNTOLD, format!("the lease {token} lies there until {until_ms} ms, and no client was told of it"))

@@ -57,10 +57,14 @@ impl World {
             }
             let is_promised = client.promise.is_some();
             for (can, action) in [
-                (client.may_begin() && self.now_ms <= self.ends_ms && !is_draining, Action::Begin(at)),
+                (
+                    client.may_begin() && !self.holds_one(at) && self.now_ms <= self.ends_ms && !is_draining,
+                    Action::Begin(at),
+                ),
                 (is_promised && client.wish().may_release, Action::Release(at)),
                 (client.may_renew(), Action::Renew(at)),
                 (client.course.is_some() && client.wish().may_hang_up && !client.is_gone, Action::HangUp(at)),
+                (is_promised && client.wish().is_hold && client.wish().may_hang_up, Action::HangUp(at)),
             ] {
                 actions.extend(can.then_some(action));
             }

@@ -122,7 +122,17 @@ impl World {
 
     pub fn input(&mut self, engine: &Engine, client: usize, input: Input) {
         let now = engine.instant(self.now_ms);
-        let step = self.course(client).life.handle(input, now);
+        let mut step = self.course(client).life.handle(input, now);
+        if engine.plant.has(Fault::LifeUndoesNothing) {
+            step.tidy = match step.tidy {
+                Tidy::Undo => Tidy::Nothing,
+                Tidy::Replace => Tidy::Rename,
+                tidy => tidy,
+            };
+        }
+        if engine.plant.has(Fault::LifeStaysInTheQueue) && step.next == Next::Undo {
+            return self.input(engine, client, Input::Undone);
+        }
         self.follow(engine, client, step);
     }
 

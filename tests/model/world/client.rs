@@ -26,7 +26,7 @@ pub struct Wish {
     pub terms: Terms,
     pub may_release: bool,
     pub may_hang_up: bool,
-    /// How often it may renew its lease.
+    /// How often it may renew its lease; of a hold after how many renewals it closes its connection.
     pub renewals: u8,
 }
 
@@ -68,13 +68,16 @@ pub struct Promise {
     pub mode: Mode,
     pub until_ms: i64,
     pub sending: String,
+    /// Whether its terms let no renewal promise more.
+    pub is_capped: bool,
 }
 
 impl Promise {
     /// From when the client hears of it.
     pub fn of(lease: &Lease, now_ms: i64, sending: String) -> Promise {
         let valid_for_ms = i64::try_from(lease.valid_for_ms).expect("a short lease");
-        Promise { token: lease.token, mode: lease.mode, until_ms: now_ms + valid_for_ms, sending }
+        let (until_ms, is_capped) = (now_ms + valid_for_ms, lease.is_capped());
+        Promise { token: lease.token, mode: lease.mode, until_ms, sending, is_capped }
     }
 }
 
@@ -103,7 +106,7 @@ impl Client {
     }
 
     pub fn may_renew(&self) -> bool {
-        self.promise.is_some() && self.renewed < self.wish().renewals
+        self.promise.is_some() && !self.wish().is_hold && self.renewed < self.wish().renewals
     }
 
     pub fn next_wish(&mut self) {
@@ -115,7 +118,12 @@ impl World {
     /// A client is told that it has the key.
     pub fn promise(&mut self, engine: &Engine, client: usize, promise: Promise, position: Option<&str>) {
         self.check_order(engine, client, position);
-        let is_released = self.released.contains(&promise.token.get());
+        if self.clients[client].wish().is_hold {
+            self.hold(engine, client, &promise);
+        }
+        let token = promise.token.get();
+        let is_let_go = |name| self.let_go.contains(&(token, name));
+        let is_released = self.released.contains(&token) || self.clients[client].wish().name.is_some_and(is_let_go);
         let leases = self.leases(engine);
         let one = &mut self.clients[client];
         one.told.retain(|told| *told != promise.token.get() && leases.iter().any(|held| held.token.get() == *told));
@@ -148,12 +156,11 @@ impl World {
     pub fn renew(&mut self, engine: &Engine, client: usize) {
         self.clients[client].renewed += 1;
         let Some(promise) = self.clients[client].promise.clone() else { return };
-        let (now_ms, sidecar, wish) = (self.now_ms, self.clients[client].sidecar, self.clients[client].wish().clone());
-        let (how, sending) = if wish.is_hold { ("extend", promise.sending.as_str()) } else { ("set", "") };
+        let (now_ms, sidecar, wish) = (self.now_ms, self.clients[client].sidecar, self.clients[client].wish());
         let (key, push) = (engine.key.as_str(), engine.space.push(engine.key.shard()));
         let (token, ttl) = (promise.token.to_string(), wish.ttl_ms.to_string());
         let claim = record::claim(Claim::System);
-        let args = [key, &token, &claim, &ttl, push, how, sending, ""];
+        let args = [key, &token, &claim, &ttl, push, "set", "", ""];
         self.sidecars[sidecar].send_in_time(engine, now_ms, "renew", &args, Origin::Renew(client));
     }
 
@@ -185,8 +192,12 @@ impl World {
         self.clients[client].next_wish();
     }
 
-    /// A client closes its connection before it is answered.
+    /// A client closes its connection before it is answered, or the one that holds its lease.
     pub fn hang_up(&mut self, engine: &Engine, client: usize) {
+        if self.clients[client].course.is_none() {
+            self.lapse(client);
+            return self.close_hold(engine, client);
+        }
         self.clients[client].is_gone = true;
         self.wait_is_over(engine, client);
     }

@@ -4,8 +4,10 @@ mod actions;
 mod answers;
 mod attempt;
 mod batch;
+mod calm;
 mod client;
 mod engine;
+mod hold;
 mod leases;
 mod network;
 mod notes;
@@ -21,6 +23,7 @@ use std::rc::Rc;
 pub use actions::Action;
 pub use client::{Client, Promise, Wish};
 pub use engine::{BEGIN_MS, Engine, Moment, TIMEOUT_MS};
+pub use hold::Hold;
 pub use leases::{Held, Place};
 use network::{Origin, Request};
 pub use plant::{Fault, Plant};
@@ -38,6 +41,8 @@ pub struct World {
     pub redis: Rc<Keyspace>,
     pub sidecars: Vec<Sidecar>,
     pub clients: Vec<Client>,
+    /// The leases that connections hold.
+    pub holds: Vec<Hold>,
     /// What was sent on connections that broke, and may be run yet.
     late: Vec<VecDeque<Rc<Request>>>,
     pub troubles: Troubles,
@@ -63,6 +68,8 @@ pub struct World {
     pub held: Vec<Held>,
     /// The tokens that a client has released: its owner counts on them no more, by no attempt.
     pub released: BTreeSet<u64>,
+    /// Those of leases that a hold has released, and the name of its attempt: no sending of that counts on them.
+    pub let_go: BTreeSet<(u64, &'static str)>,
     /// A property that what just happened has broken.
     pub broken: Option<Violation>,
     /// No attempt begins from then on.
@@ -78,6 +85,7 @@ impl World {
             redis: Rc::default(),
             sidecars: names[..sidecars].iter().map(|name| Sidecar::new(name)).collect(),
             clients,
+            holds: Vec::new(),
             late: Vec::new(),
             troubles,
             behind_ms: 0,
@@ -92,6 +100,7 @@ impl World {
             highest: 0,
             held: Vec::new(),
             released: BTreeSet::new(),
+            let_go: BTreeSet::new(),
             broken: None,
             ends_ms,
         }
@@ -100,6 +109,7 @@ impl World {
     /// Whether nothing is under way, and no client does anything any more.
     pub fn is_at_rest(&self) -> bool {
         self.late.is_empty()
+            && self.holds.is_empty()
             && self.sidecars.iter().all(|sidecar| sidecar.connection.is_idle() && sidecar.undos.is_empty())
             && self.clients.iter().all(|client| client.course.is_none())
     }
@@ -114,9 +124,14 @@ impl World {
 
     /// Redis runs a script, and tells those who listen.
     fn run(&mut self, engine: &Engine, request: &Request) -> Reply {
-        let before = if request.script == "force" { self.leases(engine) } else { Vec::new() };
+        let before = if ["force", "release"].contains(&request.script) { self.leases(engine) } else { Vec::new() };
         let reply = self.run_script(engine, request.script, &request.args);
         self.check_grant(engine, &reply);
+        if let Origin::HoldRelease(sending) = &request.origin
+            && sidecar::row(&reply).0 == "released"
+        {
+            self.note_let_go(&before, sending);
+        }
         if sidecar::row(&reply).0 == "forced" {
             for held in &before {
                 self.end_promises(held.token);
@@ -187,6 +202,9 @@ impl World {
     fn answer(&mut self, engine: &Engine, sidecar: usize, request: &Request, reply: Option<&Reply>) {
         match &request.origin {
             Origin::Renew(client) => self.renewed(engine, *client, request.sent_ms, reply),
+            Origin::HoldRenewal { sending, number } => {
+                self.hold_renewed(engine, (sending, *number), request.sent_ms, reply);
+            }
             origin => self.answered(engine, sidecar, origin, reply),
         }
     }
@@ -195,6 +213,8 @@ impl World {
     fn answered(&mut self, engine: &Engine, sidecar: usize, origin: &Origin, reply: Option<&Reply>) {
         match origin {
             Origin::Attempt(client) => self.answer_attempt(engine, *client, reply),
+            Origin::HoldRenewal { sending, number } => self.hold_renewed(engine, (sending, *number), 0, reply),
+            Origin::HoldRelease(sending) => self.hold_released(engine, sending, reply),
             Origin::Release(_) | Origin::Renew(_) | Origin::None => {}
             origin => self.answer_sidecar(engine, sidecar, origin, reply),
         }
@@ -214,5 +234,13 @@ impl State for World {
 
     fn broken(&self, engine: &Engine) -> Option<Violation> {
         properties::broken(self, engine)
+    }
+
+    fn next_calm(&self, engine: &Engine) -> Option<Action> {
+        World::next_calm(self, engine)
+    }
+
+    fn is_at_rest(&self) -> bool {
+        World::is_at_rest(self)
     }
 }

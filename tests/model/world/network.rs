@@ -22,6 +22,13 @@ pub enum Origin {
     },
     Release(usize),
     Renew(usize),
+    /// A hold's renewal, and which.
+    HoldRenewal {
+        sending: String,
+        number: u8,
+    },
+    /// The release after a hold's end.
+    HoldRelease(String),
     /// Whatever comes of it.
     None,
 }

@@ -38,6 +38,20 @@ pub enum Fault {
     NeverLeaves,
     /// An undo does not remove the entry in the queue.
     ForgetsEntries,
+    /// The life of an attempt undoes nothing in the background.
+    LifeUndoesNothing,
+    /// The life of an attempt ends or asks again without leaving the queue before.
+    LifeStaysInTheQueue,
+    /// The queues of a sidecar take no position again.
+    QueuesNeverRejoin,
+    /// The queues of a sidecar hear of no offer, so that no message brings a look forward.
+    QueuesHearOfNoOffer,
+    /// The queues of a sidecar take an answer for newer than a message of the instant in which it was asked for.
+    QueuesPutLooksOff,
+    /// The queues of a sidecar look again as soon as a look is answered.
+    QueuesLookAtOnce,
+    /// A hold that has ended releases its lease by the token, whoever was told of it later.
+    ReleasesByToken,
     /// A promise is counted from the answer, and not from the sending.
     CountsFromTheAnswer,
 }

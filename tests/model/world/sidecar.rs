@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Duration;
 
-use lockside::lock::model::queue::{Effect, Entry, Input, Message, Queues, Turn};
+use lockside::lock::model::queue::{Effect, Entry, Input, Message, Queues, Turn, Word};
 use lockside::lock::model::{AdvanceRow, KeyState, Precision, Stored};
 
 use super::World;
@@ -193,8 +194,22 @@ impl World {
     /// Brings an input to the queues of a sidecar, and does what comes of it.
     pub fn tell_queues(&mut self, engine: &Engine, sidecar: usize, input: Input) {
         let now = engine.instant(self.now_ms);
-        let effects = self.sidecars[sidecar].queues.handle(input, now);
+        let looks_again = matches!(input, Input::Looked { .. }) && engine.plant.has(Fault::QueuesLookAtOnce);
+        let is_offer = matches!(&input, Input::Told(Message { word: Word::Offer { .. }, .. }));
+        if is_offer && engine.plant.has(Fault::QueuesHearOfNoOffer) {
+            return;
+        }
+        // A moment before a look that is asked for in the same instant.
+        let is_put_off = matches!(input, Input::Told(_)) && engine.plant.has(Fault::QueuesPutLooksOff);
+        let heard = now.checked_sub(Duration::from_micros(u64::from(is_put_off))).unwrap_or(now);
+        let mut effects = self.sidecars[sidecar].queues.handle(input, heard);
+        if engine.plant.has(Fault::QueuesNeverRejoin) {
+            effects.retain(|effect| !matches!(effect, Effect::Rejoin { .. }));
+        }
         self.carry_out(engine, sidecar, effects);
+        if looks_again {
+            self.tell_queues(engine, sidecar, Input::Gap);
+        }
     }
 
     pub fn queues_due(&mut self, engine: &Engine, sidecar: usize) {
@@ -239,6 +254,7 @@ impl World {
         if let Some(text) = self.sidecars[sidecar].connection.messages.pop_front()
             && let Some(message) = Message::parse(&String::from_utf8_lossy(&text))
         {
+            self.holds_hear(engine, sidecar, &message);
             self.tell_queues(engine, sidecar, Input::Told(message));
         }
     }
@@ -294,5 +310,6 @@ impl World {
             one.undo_next(engine, now_ms);
         }
         self.queues_due(engine, sidecar);
+        self.holds_due(engine, sidecar);
     }
 }

@@ -20,8 +20,9 @@ impl World {
         let sidecars = sidecars.filter_map(|sidecar| sidecar.next_due(engine));
         let courses = self.clients.iter().filter(|client| is_awake(client.sidecar));
         let courses = courses.filter_map(|client| client.course.as_ref()?.next_due(engine));
+        let holds = self.holds.iter().filter(|hold| is_awake(hold.sidecar)).filter_map(|hold| hold.next_due(engine));
         let promises = self.clients.iter().filter_map(|client| Some(client.promise.as_ref()?.until_ms));
-        keys.chain(sidecars).chain(courses).chain(promises).min().map(|due| due.max(self.now_ms))
+        keys.chain(sidecars).chain(courses).chain(holds).chain(promises).min().map(|due| due.max(self.now_ms))
     }
 
     pub(super) fn pass(&mut self, engine: &Engine) {
@@ -31,6 +32,7 @@ impl World {
         for client in 0..self.clients.len() {
             if self.clients[client].promise.as_ref().is_some_and(|promise| now_ms >= promise.until_ms) {
                 self.lapse(client);
+                self.close_hold(engine, client);
             }
         }
         for sidecar in 0..self.sidecars.len() {

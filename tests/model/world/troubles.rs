@@ -129,6 +129,7 @@ impl World {
             Action::Drain(at) => {
                 self.troubles.drains -= 1;
                 self.sidecars[at].is_draining = true;
+                self.drain_holds(engine, at);
                 for client in 0..self.clients.len() {
                     self.wait_is_over(engine, client);
                 }
@@ -187,6 +188,7 @@ impl World {
         let next = ["d-0", "e-0", "f-0"][at];
         let before = std::mem::replace(&mut self.sidecars[at], Sidecar { is_new: false, ..Sidecar::new(next) });
         self.ended.insert(before.name);
+        self.holds.retain(|hold| hold.sidecar != at);
         let late: VecDeque<_> = before.connection.sent.into_iter().map(|(request, _)| request).collect();
         if !late.is_empty() {
             self.late.push(late);

@@ -61,6 +61,7 @@ pub fn world(
 pub fn worlds() -> Vec<Named> {
     let mut worlds = exclusive();
     worlds.extend(shared());
+    worlds.extend(super::held::worlds());
     worlds.extend(super::troubled::worlds());
     worlds
 }
@@ -180,9 +181,9 @@ pub fn large() -> Vec<Named> {
     let short = Wish { ttl_ms: 300, renewals: 2, ..WAITER };
     let rests = Wish { terms: Terms { delay_ms: 200, min_hold_ms: 900, max_hold_ms: None }, ..SHY };
     let own = [EXTENDS, SHY, named.clone()];
-    vec![
+    let mut worlds = vec![
         world(
-            "clients that share, wait, hang up and renew, in every trouble",
+            "clients that share, wait, hang up and renew, whose connections and messages fail",
             &[
                 (0, "x", &[shy_holder.clone(), WAITS_TO_SHARE, short.clone()]),
                 (1, "y", &[SHY, shy_share.clone(), HOLDER]),
@@ -235,7 +236,9 @@ pub fn large() -> Vec<Named> {
             ALL,
             6_000,
         ),
-    ]
+    ];
+    worlds.extend(super::held::large());
+    worlds
 }
 
 /// The world of this name.

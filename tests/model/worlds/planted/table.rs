@@ -1,6 +1,7 @@
 //! The faults that are planted.
 
 use crate::properties::{EXCLUSIVE, FREE, OFFERS, ORDER, PLACES, PROMISES, TOKENS, UNTOLD};
+use crate::search::REST;
 use crate::world::{Fault, Plant};
 
 pub struct Planted {
@@ -290,6 +291,63 @@ pub const PLANTED: &[Planted] = &[
         plant: code(&[Fault::KeepsWhatIsTooLate]),
         world: "a renewal, a connection stalls",
         property: UNTOLD,
+    },
+    Planted {
+        name: "J.1: a hold that has ended releases its lease by the token",
+        plant: code(&[Fault::ReleasesByToken]),
+        world: "a repeated hold",
+        property: PROMISES,
+    },
+    Planted {
+        name: "J.1: a release of a sending's does not ask who was told of the lease later",
+        plant: lua(&[(
+            "if string.match(by, '[^ ]*$') ~= sending or string.find(' ' .. by, ' +', 1, true) then",
+            "if false then",
+        )]),
+        world: "a repeated hold",
+        property: PROMISES,
+    },
+    Planted {
+        name: "the last of an attempt's sendings ends a lease that another attempt was told of",
+        plant: lua(&[("~= sending or string.find(' ' .. by, ' +', 1, true) then", "~= sending then")]),
+        world: "a repeated hold, and a re-entrant acquire of its owner",
+        property: PROMISES,
+    },
+    Planted {
+        name: "the life of an attempt undoes nothing in the background",
+        plant: code(&[Fault::LifeUndoesNothing]),
+        world: TWO_BREAK,
+        property: UNTOLD,
+    },
+    Planted {
+        name: "the life of an attempt ends in the queue",
+        plant: code(&[Fault::LifeStaysInTheQueue]),
+        world: "clients that hang up",
+        property: PLACES,
+    },
+    Planted {
+        name: "the queues of a sidecar take no position again",
+        plant: code(&[Fault::QueuesNeverRejoin]),
+        world: "a holder and a waiter, data is lost",
+        property: FREE,
+    },
+    Planted {
+        name: "the queues of a sidecar hear of no offer",
+        plant: code(&[Fault::QueuesHearOfNoOffer]),
+        world: LIMITS,
+        property: FREE,
+    },
+    Planted {
+        name: "the queues of a sidecar put a look off that a message brought forward",
+        plant: code(&[Fault::QueuesPutLooksOff]),
+        world: ALONE,
+        property: FREE,
+    },
+    Planted {
+        name: "the queues of a sidecar look again as soon as a look is answered",
+        plant: code(&[Fault::QueuesLookAtOnce]),
+        world: THREE,
+        property: REST,
     },
     Planted {
         name: "a look that finds the key free grants it to none",
