@@ -71,6 +71,9 @@ class Node:
         (self.directory / "resolv.conf").write_text("")
         self._write_command("kubectl", *self.reach, *self._kubectl())
         self._write_command("kustomize", PROGRAMS / "kubernetes", "kustomize")
+        for version in (3, 4):
+            (self.directory / f"helm{version}").mkdir()
+            self._write_command(f"helm{version}/helm", *self.reach, "env", *self._helm(version))
         self._write_command("load", *self.enter, *self._ctr("images", "import", "-"))
         for file in CONFIGURATION.rglob("*"):
             if file.is_file():
@@ -152,6 +155,12 @@ class Node:
 
     def _ctr(self, *arguments):
         return ["ctr", "--address", self.directory / "containerd.sock", "--namespace", "k8s.io", *arguments]
+
+    def _helm(self, version):
+        """Of this node, and with its files there: none of the machine's own Helm."""
+        at = self.directory / f"helm{version}"
+        homes = [f"HELM_{home}_HOME={at}/{home.lower()}" for home in ("CACHE", "CONFIG", "DATA")]
+        return [f"KUBECONFIG={self.directory}/kubeconfig", *homes, PROGRAMS / f"helm{version}" / "helm"]
 
     def signal(self, namespace, pod, container, name):
         """Sends a signal to the first process of a container."""
