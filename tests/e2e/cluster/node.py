@@ -20,6 +20,7 @@ PROGRAMS = ROOT / "target" / "e2e" / "cluster"
 CONFIGURATION = pathlib.Path(__file__).parent / "configuration"
 # The node, and the DNS of its pods.
 ADDRESSES = ["10.89.0.1", "10.90.0.10"]
+SERVICES = "10.90.0.0/24"
 # Where programs would leave files on the machine.
 OWN_DIRECTORIES = ["/run", "/var/log", "/var/lib/cni"]
 # `unshare` starts the node's first process, and neither outlives these tests, even if they are killed.
@@ -85,6 +86,8 @@ class Node:
         self.run("ip", "link", "set", "lo", "up")
         for address in ADDRESSES:
             self.run("ip", "address", "add", f"{address}/32", "dev", "lo")
+        # For the API server, which asks webhooks at the address of their Service: kube-proxy leads it from there.
+        self.run("ip", "route", "add", SERVICES, "dev", "lo", "src", ADDRESSES[0])
 
     def _write_command(self, name, *command):
         """A command for people, in the node's directory."""

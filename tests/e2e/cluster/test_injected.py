@@ -68,7 +68,7 @@ class Injected(Apps):
             made = self.node.get("pod", name, "--namespace", self.namespace)
             self.assertNotIn("initContainers", made["spec"])
             self.assertEqual(made["metadata"].get("labels", {}), labels)
-            self.assertNotIn("lockside/injected", made["metadata"]["annotations"])
+            self.assertNotIn("lockside/injected", made["metadata"].get("annotations", {}))
 
     def test_a_wrong_annotation_is_refused_with_its_name(self):
         done = webhook.ask(self.namespace, webhook.pod(annotations={"lockside/opsport": "9421"}))

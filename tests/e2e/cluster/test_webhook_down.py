@@ -39,7 +39,7 @@ class WebhookDown(Apps):
         self.go_down("Ignore")
         made = self.runs("labelled", {webhook.LABEL: "true"})
         self.assertFalse(webhook.has_sidecar(made))
-        self.assertNotIn("lockside/injected", made["metadata"]["annotations"])
+        self.assertNotIn("lockside/injected", made["metadata"].get("annotations", {}))
         self.runs("plain", {})
 
 
