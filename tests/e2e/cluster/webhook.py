@@ -71,13 +71,20 @@ def secret():
 
 
 def is_presented(certificate):
-    """Whether each replica presents this certificate, PEM."""
+    """Whether each replica presents this certificate, PEM, and the API server would trust it at a new connection."""
+    (configured,) = shared.node().get("mutatingwebhookconfigurations", f"{NAME}.{NAME}")["webhooks"]
+    bundle = shared.node().directory / "webhook.pem"
+    bundle.write_bytes(base64.b64decode(configured["clientConfig"]["caBundle"]))
     expected = ssl.PEM_cert_to_DER_cert(certificate.strip())
-    return all(_presented(pod["status"]["podIP"]) == expected for pod in pods())
+    return all(_presented(pod["status"]["podIP"], bundle, configured["name"]) == expected for pod in pods())
 
 
-def _presented(address):
-    said = shared.node().run("openssl", "s_client", "-connect", f"{address}:8443", stdin="")
+def _presented(address, bundle, name):
+    """The certificate at an address, DER, if it is trusted there."""
+    trust = ["-CAfile", bundle, "-verify_hostname", name]
+    said = shared.node().run("openssl", "s_client", "-connect", f"{address}:8443", *trust, stdin="")
+    if "Verify return code: 0 (ok)" not in said:
+        return None
     begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
     return ssl.PEM_cert_to_DER_cert(begin + said.split(begin, 1)[1].split(end, 1)[0] + end)
 
