@@ -279,7 +279,7 @@ e2e: redis containers node static target/e2e/venv ## As root: build the image an
 cluster: redis containers node static target/e2e/venv ## As root: a Kubernetes node with the image, to play with until Ctrl-C
 	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m cluster
 
-# Kubernetes of its own sources, and Helm: ten to fifteen minutes the first time, and 5 GB in target/e2e/go.
+# Kubernetes of its own sources, and Helm: ten to fifteen minutes the first time, and 6 GB in target/e2e/go.
 NODE_PROGRAMS := target/e2e/cluster
 NODE_SOURCES := tests/e2e/cluster
 KUBERNETES_VERSION = $(shell sed -n 's|^\tk8s.io/kubernetes v||p' $(NODE_SOURCES)/go.mod)

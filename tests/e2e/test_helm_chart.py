@@ -129,7 +129,7 @@ class Helm(unittest.TestCase):
         self.assertEqual({document["kind"] for document in documents}, set(specs))
         for document in documents:
             containers = pod_template(document)["spec"]["initContainers"]
-            self.assertEqual([container["name"] for container in containers], ["lockside-install", "lockside"])
+            self.assertEqual([container["name"] for container in containers], ["lockside", "lockside-install"])
             for version in VERSIONS:
                 with self.subTest(version=version, kind=document["kind"]):
                     validate(document, version)

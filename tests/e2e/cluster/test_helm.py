@@ -24,7 +24,6 @@ class Chart(unittest.TestCase):
     def check(self, asking, what):
         print(f"{what}: {asking.asked} labelled pods, {len(asking.refused)} of them refused", flush=True)
         self.assertEqual(asking.refused, [])
-        self.assertGreater(asking.asked, 3)
 
     def test_an_upgrade_keeps_the_certificate_and_replaces_restricted_replicas_while_pods_are_admitted(self):
         first, _ = webhook.secret()

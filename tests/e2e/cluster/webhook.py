@@ -141,6 +141,9 @@ class Asking:
         return self
 
     def __exit__(self, *_):
+        # However soon what it accompanies was over.
+        until = self.asked + 3
+        eventually("some are asked for", 60, lambda: self.asked >= until)
         self.ended.set()
         self.thread.join()
 
