@@ -279,7 +279,7 @@ e2e: redis containers node static target/e2e/venv ## As root: build the image an
 cluster: redis containers node static target/e2e/venv ## As root: a Kubernetes node with the image, to play with until Ctrl-C
 	cd tests/e2e && ../../target/e2e/venv/bin/python -B -m cluster
 
-# Kubernetes of its own sources: five to ten minutes the first time, and 4 GB in target/e2e/go.
+# Kubernetes of its own sources, and Helm: ten to fifteen minutes the first time, and 6 GB in target/e2e/go.
 NODE_PROGRAMS := target/e2e/cluster
 NODE_SOURCES := tests/e2e/cluster
 KUBERNETES_VERSION = $(shell sed -n 's|^\tk8s.io/kubernetes v||p' $(NODE_SOURCES)/go.mod)
@@ -289,7 +289,8 @@ KUBERNETES_FLAGS = $(addprefix -X k8s.io/component-base/version.,gitVersion=v$(K
 OPERATOR := github.com/prometheus-operator/prometheus-operator@v0.85.0
 
 .PHONY: node
-node: $(NODE_PROGRAMS)/kubernetes $(NODE_PROGRAMS)/dns $(NODE_PROGRAMS)/pause $(NODE_PROGRAMS)/operator
+node: $(NODE_PROGRAMS)/kubernetes $(NODE_PROGRAMS)/dns $(NODE_PROGRAMS)/pause $(NODE_PROGRAMS)/operator \
+	$(NODE_PROGRAMS)/helm3/helm $(NODE_PROGRAMS)/helm4/helm
 	@$(call need,containerd,containerd)
 	@[ -x /usr/lib/cni/bridge ] || $(call install,containernetworking-plugins)
 	@$(call need,conntrack,conntrack)
@@ -308,6 +309,15 @@ $(NODE_PROGRAMS)/pause: $(NODE_SOURCES)/pause/main.go | $(NODE_PROGRAMS)/kuberne
 
 $(NODE_PROGRAMS)/dns: $(wildcard $(NODE_SOURCES)/dns/*) | $(NODE_PROGRAMS)/kubernetes
 	cd $(NODE_SOURCES)/dns && $(BUILD_NODE) build -ldflags '-s -w' -o $(CURDIR)/$@ .
+
+# Helm 3 and 4, of one module, since they use the same libraries of Kubernetes, which are newer than those of the node. A
+# chart's `kubeVersion` is compared to that of the libraries, which Helm 3 is told by its own Makefile; Helm 4 looks itself.
+HELM_KUBERNETES = $(shell sed -n 's|^\tk8s.io/client-go v0\.\([0-9]*\)\..*|\1|p' $(NODE_SOURCES)/helm/go.mod)
+HELM_FLAGS = $(addprefix -X helm.sh/helm/v3/pkg/,$(foreach package,chartutil lint/rules,\
+	$(package).k8sVersionMajor=1 $(package).k8sVersionMinor=$(HELM_KUBERNETES)))
+
+$(NODE_PROGRAMS)/helm%/helm: $(wildcard $(NODE_SOURCES)/helm/*) | $(NODE_PROGRAMS)/kubernetes
+	cd $(NODE_SOURCES)/helm && $(BUILD_NODE) build -ldflags '-s -w $(HELM_FLAGS)' -o $(CURDIR)/$@ helm.sh/helm/v$*/cmd/helm
 
 $(NODE_PROGRAMS)/operator: Makefile | $(NODE_PROGRAMS)/kubernetes
 	@rm -rf $@ && mkdir -p $@
@@ -331,9 +341,9 @@ target/e2e/venv: tests/e2e/requirements.txt
 	@touch $@
 
 .PHONY: generate
-generate: ## Make what in deploy/ is made of something else: the operator's rules, the dashboard, the patch for CronJobs
+generate: ## Make what in deploy/ is made of something else: the operator's rules, the dashboard, the patches for CronJobs
 	deploy/prometheus/generate.sh
-	deploy/kubernetes/sidecar/generate.sh
+	deploy/kubernetes/generate.sh
 	python3 deploy/grafana/lockside.py >deploy/grafana/lockside.json
 
 .PHONY: docs

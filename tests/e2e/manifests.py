@@ -32,6 +32,12 @@ def kustomization(text, **files):
         yield directory
 
 
+def pod_template(workload):
+    """The template of a workload's pods, of whatever kind it is."""
+    spec = workload["spec"]
+    return spec.get("jobTemplate", {"spec": spec})["spec"]["template"]
+
+
 def only(documents, kind, name=None):
     """The one document of a kind; `name` may lack the hash that kustomize adds."""
     found = [

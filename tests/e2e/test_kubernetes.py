@@ -9,10 +9,9 @@ import unittest
 import kubernetes_validate
 import yaml
 
-from manifests import KUBERNETES, ROOT, kustomization, only, render
+from manifests import KUBERNETES, ROOT, kustomization, only, pod_template, render
+from schemas import VERSIONS, validate
 
-# The first that has native sidecars without a switch, one between, the newest that the schemas know.
-VERSIONS = ["1.29", "1.33", "1.37"]
 # Custom resources, whose schemas are not Kubernetes's.
 CUSTOM = {"PodMonitor", "PrometheusRule"}
 
@@ -56,15 +55,6 @@ spec:
           containers:
             - {name: app, image: app}
 """
-
-
-def validate(document, version):
-    kubernetes_validate.validate(document, version, strict=True)
-
-
-def pod_template(document):
-    spec = document["spec"]
-    return spec.get("jobTemplate", {"spec": spec})["spec"]["template"]
 
 
 def rendered(text, **files):
@@ -212,14 +202,15 @@ class Component(unittest.TestCase):
             self.assertLessEqual({"startupProbe", "livenessProbe"}, set(sidecar))
 
     def test_the_patch_for_cron_jobs_is_the_one_for_all_others(self):
-        patches = [KUBERNETES / "sidecar" / name for name in ("container.yaml", "cronjob.yaml")]
-        others, cron_job = (yaml.safe_load(patch.read_text()) for patch in patches)
-        self.assertEqual(pod_template(cron_job), pod_template(others), "run `make generate`")
+        for component, patch in [("sidecar", "container.yaml"), ("cli", "install.yaml")]:
+            patches = [KUBERNETES / component / name for name in (patch, "cronjob.yaml")]
+            others, cron_job = (yaml.safe_load(patch.read_text()) for patch in patches)
+            self.assertEqual(pod_template(cron_job), pod_template(others), "run `make generate`")
 
     def test_with_the_command_line_every_container_can_mount_it(self):
         documents = rendered(
             """
-            resources: [one.yaml]
+            resources: [one.yaml, job.yaml, nightly.yaml]
             components: [../../deploy/kubernetes/sidecar, ../../deploy/kubernetes/cli]
             images:
               - {name: lockside, newName: registry.example.com/lockside, newTag: 9.9.9}
@@ -227,17 +218,21 @@ class Component(unittest.TestCase):
               - {name: lockside, literals: [LOCKSIDE_ANONYMOUS=lock]}
             """,
             one=APP.format(kind="Deployment", name="one", label="lockside: sidecar"),
+            job=APP.format(kind="Job", name="job", label="lockside: sidecar").replace("apps/v1", "batch/v1"),
+            nightly=CRON_JOB,
         )
-        workload = only(documents, "Deployment")
-        containers = pod_template(workload)["spec"]["initContainers"]
-        self.assertEqual([container["name"] for container in containers], ["lockside-install", "lockside", "migrate"])
-        install, sidecar, _ = containers
-        self.assertEqual(install["image"], sidecar["image"])
-        self.assertEqual(install["securityContext"], sidecar["securityContext"])
-        self.assertEqual(install["args"], ["install", install["volumeMounts"][0]["mountPath"]])
-        self.assertIn("lockside-cli", [volume["name"] for volume in pod_template(workload)["spec"]["volumes"]])
-        for version in VERSIONS:
-            validate(workload, version)
+        for kind in ("Deployment", "Job", "CronJob"):
+            workload = only(documents, kind)
+            pod = pod_template(workload)["spec"]
+            names = [container["name"] for container in pod["initContainers"]]
+            self.assertEqual(names, ["lockside-install", "lockside", "migrate"])
+            install, sidecar, _ = pod["initContainers"]
+            self.assertEqual(install["image"], sidecar["image"])
+            self.assertEqual(install["securityContext"], sidecar["securityContext"])
+            self.assertEqual(install["args"], ["install", install["volumeMounts"][0]["mountPath"]])
+            self.assertIn("lockside-cli", [volume["name"] for volume in pod["volumes"]])
+            for version in VERSIONS:
+                validate(workload, version)
 
     def test_a_change_of_a_setting_rolls_the_pods(self):
         before, after = (

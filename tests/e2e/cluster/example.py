@@ -2,15 +2,14 @@
 
 import functools
 import json
-import os
 import shutil
-import subprocess
 import tempfile
 import time
 import unittest
 
 from cluster import shared
 from cluster.apps import containers
+from cluster.pages import blocks, play
 from cluster.work import Work
 from manifests import ROOT
 from patience import eventually
@@ -24,17 +23,7 @@ AT_ONCE = 2.5
 
 
 # The commands of the page's first section: the image, the example, a look at it, a force-release.
-PAGE = (ROOT / "docs" / "operations" / "kubernetes.md").read_text()
-_, ROLL_OUT, LOOK, FORCE_RELEASE = [block.removeprefix("sh\n") for block in PAGE.split("\n## ")[1].split("```")[1::2]]
-
-
-def play(commands, directory=ROOT):
-    """Runs a block of the page as it is printed, with the node's kubectl and kustomize, and returns what it says."""
-    environment = {**os.environ, "PATH": f"{shared.node().directory}:{os.environ['PATH']}"}
-    shell = ["timeout", "240", "bash", "-euo", "pipefail", "-c", commands]
-    done = subprocess.run(shell, cwd=directory, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+_, ROLL_OUT, LOOK, FORCE_RELEASE = blocks("kubernetes.md")[:4]
 
 
 @functools.cache

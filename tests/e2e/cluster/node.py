@@ -20,6 +20,7 @@ PROGRAMS = ROOT / "target" / "e2e" / "cluster"
 CONFIGURATION = pathlib.Path(__file__).parent / "configuration"
 # The node, and the DNS of its pods.
 ADDRESSES = ["10.89.0.1", "10.90.0.10"]
+SERVICES = "10.90.0.0/24"
 # Where programs would leave files on the machine.
 OWN_DIRECTORIES = ["/run", "/var/log", "/var/lib/cni"]
 # `unshare` starts the node's first process, and neither outlives these tests, even if they are killed.
@@ -71,6 +72,9 @@ class Node:
         (self.directory / "resolv.conf").write_text("")
         self._write_command("kubectl", *self.reach, *self._kubectl())
         self._write_command("kustomize", PROGRAMS / "kubernetes", "kustomize")
+        for version in (3, 4):
+            (self.directory / f"helm{version}").mkdir()
+            self._write_command(f"helm{version}/helm", *self.reach, "env", *self._helm(version))
         self._write_command("load", *self.enter, *self._ctr("images", "import", "-"))
         for file in CONFIGURATION.rglob("*"):
             if file.is_file():
@@ -82,6 +86,8 @@ class Node:
         self.run("ip", "link", "set", "lo", "up")
         for address in ADDRESSES:
             self.run("ip", "address", "add", f"{address}/32", "dev", "lo")
+        # For the API server, which asks webhooks at the address of their Service: kube-proxy leads it from there.
+        self.run("ip", "route", "add", SERVICES, "dev", "lo", "src", ADDRESSES[0])
 
     def _write_command(self, name, *command):
         """A command for people, in the node's directory."""
@@ -152,6 +158,12 @@ class Node:
 
     def _ctr(self, *arguments):
         return ["ctr", "--address", self.directory / "containerd.sock", "--namespace", "k8s.io", *arguments]
+
+    def _helm(self, version):
+        """Of this node, and with its files there: none of the machine's own Helm."""
+        at = self.directory / f"helm{version}"
+        homes = [f"HELM_{home}_HOME={at}/{home.lower()}" for home in ("CACHE", "CONFIG", "DATA")]
+        return [f"KUBECONFIG={self.directory}/kubeconfig", *homes, PROGRAMS / f"helm{version}" / "helm"]
 
     def signal(self, namespace, pod, container, name):
         """Sends a signal to the first process of a container."""

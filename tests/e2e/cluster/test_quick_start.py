@@ -2,7 +2,8 @@
 
 import unittest
 
-from cluster.example import AT_ONCE, FORCE_RELEASE, LOOK, Example, play
+from cluster.example import AT_ONCE, FORCE_RELEASE, LOOK, Example
+from cluster.pages import play
 
 
 class QuickStart(Example):

@@ -5,10 +5,8 @@ import unittest
 
 from cluster.apps import SETTINGS, Apps, containers
 from cluster.logs import Logs
-from cluster.workloads import workload
+from cluster.workloads import ACQUIRE, ONE_LOCK, workload
 from patience import eventually
-
-ACQUIRE = "wget -q -O - --post-data '{\"ttlMs\":60000}' http://127.0.0.1:7420/v1/locks"
 
 MIGRATED = f"echo start; {ACQUIRE}/migration && echo; sleep 0.2"
 # Its end takes a while, and needs a lock.
@@ -23,7 +21,6 @@ ending() {{
 trap ending TERM
 while :; do sleep 0.1; done
 """
-ONE_LOCK = f"{ACQUIRE}/nightly && echo && echo done"
 # What it is answered, again and again.
 ASKING = """
 while :; do

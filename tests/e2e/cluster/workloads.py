@@ -6,6 +6,9 @@ from cluster.images import BUSYBOX
 
 KINDS = ("Deployment", "StatefulSet", "DaemonSet", "Job", "CronJob")
 JOBS = ("Job", "CronJob")
+# Scripts: what is followed by the name of a lock, and one that needs a lock, and ends.
+ACQUIRE = "wget -q -O - --post-data '{\"ttlMs\":60000}' http://127.0.0.1:7420/v1/locks"
+ONE_LOCK = f"{ACQUIRE}/nightly && echo && echo done"
 
 
 def container(name, script):

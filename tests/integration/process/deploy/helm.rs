@@ -1,4 +1,4 @@
-//! The chart, as far as it can be told without helm: `helm lint` and `helm template` have the rest.
+//! The chart, as far as it can be told without Helm: `make e2e` renders it, and installs it on a node.
 
 use std::collections::BTreeSet;
 
@@ -58,6 +58,9 @@ fn an_upgrade_renews_the_certificate_in_time_and_keeps_the_earlier_cas_trusted()
         "\n    lockside/ca-expires: {{ $expiries | quote }}\n",
         "\n  annotations:\n    lockside/certificate-expires: {{ $expires | quote }}\n",
         "{{- if not .Values.certificate.secretName }}",
+        // By the same CA while it outlives the certificate, so that a rollback may cross the renewal.
+        "{{- if and (index $kept \"ca.key\") (ge $ca_left (mul 86400 $days)) }}\n{{- $authority = buildCustomCert ",
+        "{{- $ca_days := int (mul 2 $days) }}",
     ] {
         assert!(webhook.contains(rule), "{rule}");
     }
