@@ -1,5 +1,6 @@
 //! Worlds that are explored: as they ship, each property holds; with a planted fault, the property that it names does not.
 
+mod mixed;
 mod named;
 mod planted;
 mod troubled;

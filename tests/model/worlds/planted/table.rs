@@ -1,6 +1,6 @@
 //! The faults that are planted.
 
-use crate::properties::{EXCLUSIVE, FREE, OFFERS, ORDER, PLACES, PROMISES, TOKENS, UNTOLD};
+use crate::properties::{ENDS, EXCLUSIVE, FREE, OFFERS, ONE, ORDER, PLACES, PROMISES, TOKENS, TRUE, UNTOLD};
 use crate::world::{Fault, Plant};
 
 pub struct Planted {
@@ -10,11 +10,11 @@ pub struct Planted {
     pub property: &'static str,
 }
 
-const fn lua(lua: &'static [(&'static str, &'static str)]) -> Plant {
+pub const fn lua(lua: &'static [(&'static str, &'static str)]) -> Plant {
     Plant { lua, code: &[] }
 }
 
-const fn code(code: &'static [Fault]) -> Plant {
+pub const fn code(code: &'static [Fault]) -> Plant {
     Plant { lua: &[], code }
 }
 
@@ -38,12 +38,6 @@ pub const PLANTED: &[Planted] = &[
         plant: lua(&[TAKE_SHORTENS]),
         world: "an owner that is granted again what it waits for",
         property: PROMISES,
-    },
-    Planted {
-        name: "J.20: asked again under the old name, and an undo without a deadline",
-        plant: code(&[Fault::KeepsNames, Fault::HasNoDeadlines, Fault::GivesUpAtOnce]),
-        world: "an attempt that is repeated while it waits, a connection breaks",
-        property: UNTOLD,
     },
     Planted {
         name: "J.21: a repetition is told of an offer and does not take it",
@@ -82,7 +76,7 @@ pub const PLANTED: &[Planted] = &[
         property: OFFERS,
     },
     Planted {
-        name: "J.23: what a caller is told of who has gone is not undone",
+        name: "what a caller is told of who has gone is not undone",
         plant: code(&[Fault::ForgetsReceipts]),
         world: "clients that hang up",
         property: UNTOLD,
@@ -198,7 +192,7 @@ pub const PLANTED: &[Planted] = &[
     Planted {
         name: "an undo frees what others were told of",
         plant: lua(&[("if others ~= '' or renewed(lease) == lease then", "if false then")]),
-        world: "a repeated attempt whose callers hang up",
+        world: "a repeated attempt whose callers hang up, a connection breaks",
         property: PROMISES,
     },
     Planted {
@@ -286,10 +280,70 @@ pub const PLANTED: &[Planted] = &[
         property: PROMISES,
     },
     Planted {
-        name: "J.24: what came too late is not undone",
+        name: "what came too late is not undone",
         plant: code(&[Fault::KeepsWhatIsTooLate]),
         world: "a renewal, a connection stalls",
         property: UNTOLD,
+    },
+    Planted {
+        name: "a release answers, and removes nothing",
+        plant: lua(&[(
+            "local is_shared_still = remove(lock, tokens, key, share)\npass_on(KEYS, ARGV, token_of(lease), 'released', how",
+            "local is_shared_still = true\npass_on(KEYS, ARGV, token_of(lease), 'released', how",
+        )]),
+        world: "a renewal",
+        property: TRUE,
+    },
+    Planted {
+        name: "a grant is answered to last for longer than it does",
+        plant: lua(&[("  return token, since, valid_until\nend", "  return token, since, valid_until + 1\nend")]),
+        world: TWO,
+        property: TRUE,
+    },
+    Planted {
+        name: "a repetition finds no share of its attempt",
+        plant: lua(&[(
+            "local token = token_at(lock, request ~= '' and 'a\\n' .. identity .. nonce or 's\\n' .. sending)",
+            "local token = nil",
+        )]),
+        world: "a repeated attempt to share whose callers hang up, a connection breaks",
+        property: ONE,
+    },
+    Planted {
+        name: "a lease that is told of again has no end",
+        plant: lua(&[(
+            "      redis.call('SET', lock, text, 'PXAT', whole(valid_until))",
+            "      redis.call('SET', lock, text)",
+        )]),
+        world: "an attempt that is repeated while it waits",
+        property: ENDS,
+    },
+    Planted {
+        name: "a queue has no end",
+        plant: lua(&[("redis.call('PEXPIRE', queue, whole(wait_ms + 60000), is_first and 'NX' or 'GT')", "")]),
+        world: TWO,
+        property: ENDS,
+    },
+    Planted {
+        name: "room that the end of a share makes is not seen",
+        plant: lua(&[("if (not lease or is_shared_already) and is_whole then", "if not lease and is_whole then")]),
+        world: "one of two shares ends while a client waits for room",
+        property: FREE,
+    },
+    Planted {
+        name: "waiters behind an offer that lapsed are served last come, first served, after a trouble",
+        plant: lua(&[(
+            "known or redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', '1')[1]",
+            "redis.call('ZRANGE', queue, '+inf', '(0', 'BYSCORE', 'REV', 'LIMIT', '0', '1')[1]",
+        )]),
+        world: "a holder and two waiters, a connection breaks",
+        property: ORDER,
+    },
+    Planted {
+        name: "a mark of an offer stays when it is taken",
+        plant: lua(&[("      redis.call('ZREM', queue, mark)\n      return true", "      return true")]),
+        world: TWO,
+        property: PLACES,
     },
     Planted {
         name: "a look that finds the key free grants it to none",

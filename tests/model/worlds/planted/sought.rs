@@ -1,0 +1,38 @@
+//! A world that is explored for one property alone, whatever else a planted fault breaks on the way there.
+
+use crate::properties::{self, Violation};
+use crate::search::State;
+use crate::world::{Action, Engine, World};
+
+#[derive(Clone, Hash)]
+pub struct Sought {
+    world: World,
+    property: &'static str,
+    /// Whether what must have happened has.
+    has_happened: bool,
+    through: fn(Action) -> bool,
+}
+
+impl Sought {
+    /// The property is to be broken on a way on which an action happens that is `through`.
+    pub fn new(world: World, property: &'static str, through: Option<fn(Action) -> bool>) -> Sought {
+        Sought { world, property, has_happened: through.is_none(), through: through.unwrap_or(|_| true) }
+    }
+}
+
+impl State for Sought {
+    type Action = Action;
+
+    fn actions(&self, engine: &Engine) -> Vec<Action> {
+        self.world.actions(engine)
+    }
+
+    fn apply(&mut self, engine: &Engine, action: Action) {
+        self.has_happened |= (self.through)(action);
+        self.world.apply(engine, action);
+    }
+
+    fn broken(&self, engine: &Engine) -> Option<Violation> {
+        properties::broken_of(&self.world, engine, self.property).filter(|_| self.has_happened)
+    }
+}
