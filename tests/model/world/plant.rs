@@ -32,6 +32,8 @@ pub enum Fault {
     UndoesWithoutDeadline,
     /// Joining the queue is not refused for being late.
     JoinsWithoutDeadline,
+    /// A waiter is not told that its turn has come.
+    IgnoresTurns,
     /// An offer to a waiter that has gone is not declined.
     NeverDeclines,
     /// A command whose connection broke is taken for failed at once, though it may be run yet.

@@ -206,6 +206,7 @@ impl World {
         for effect in effects {
             let (now_ms, one) = (self.now_ms, &mut self.sidecars[sidecar]);
             match effect {
+                Effect::Call { .. } if engine.plant.has(Fault::IgnoresTurns) => {}
                 Effect::Call { id, turn } => self.call(engine, &id, turn),
                 Effect::Progress { .. } => {}
                 Effect::Look { ids, entries, precision, .. } => {

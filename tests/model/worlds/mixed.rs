@@ -2,6 +2,7 @@
 //! millisecond around an end.
 
 use super::named::{HOLDER, Named, REPEATS, SHARES, SHY, WAITER, WAITS_TO_SHARE, world};
+use super::troubled::{granted, queued};
 use crate::world::{Action, Troubles, Wish};
 use lockside::lock::{Mode, Terms};
 
@@ -111,6 +112,7 @@ fn mixed() -> Vec<Named> {
     let renews: Clients = &[(0, "x", &[RENEWS]), (1, "y", &[HOLDER, HOLDER])];
     let repeats: Clients = &[(0, "x", &[REPEATS]), (1, "x", &[Wish { wait_ms: Some(4_000), ..REPEATS }])];
     let shares: Clients = &[(0, "x", &[SHARES]), (1, "y", &[WAITER]), (0, "z", &[ONE_OF_TWO])];
+    let in_queue = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 0)].concat();
     vec![
         world(
             "clients that hang up, a connection breaks and Redis fails over",
@@ -154,7 +156,13 @@ fn mixed() -> Vec<Named> {
             Troubles { fills: 1, deafness: 1, stalls: 1, batches: 1, ..NONE },
             1_100,
         ),
-        world("a holder and two waiters, a connection breaks", three, BREAK, 1_100),
+        world("two waiters in the queue, a connection breaks", three, BREAK, 1_100).after(&in_queue),
+        world("two waiters in the queue, what they send is refused", three, Troubles { refusals: 2, ..NONE }, 1_100)
+            .after(&in_queue),
+        world("two waiters in the queue, Redis fails over", three, Troubles { failovers: 1, ..NONE }, 1_100)
+            .after(&in_queue),
+        world("two waiters in the queue, Redis has no memory", three, Troubles { fills: 1, ..NONE }, 1_100)
+            .after(&in_queue),
     ]
 }
 

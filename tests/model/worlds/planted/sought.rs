@@ -10,13 +10,21 @@ pub struct Sought {
     property: &'static str,
     /// Whether what must have happened has.
     has_happened: bool,
+    /// Whether the property was broken before.
+    is_spoiled: bool,
     through: fn(Action) -> bool,
 }
 
 impl Sought {
     /// The property is to be broken on a way on which an action happens that is `through`.
     pub fn new(world: World, property: &'static str, through: Option<fn(Action) -> bool>) -> Sought {
-        Sought { world, property, has_happened: through.is_none(), through: through.unwrap_or(|_| true) }
+        Sought {
+            world,
+            property,
+            has_happened: through.is_none(),
+            is_spoiled: false,
+            through: through.unwrap_or(|_| true),
+        }
     }
 }
 
@@ -30,9 +38,10 @@ impl State for Sought {
     fn apply(&mut self, engine: &Engine, action: Action) {
         self.has_happened |= (self.through)(action);
         self.world.apply(engine, action);
+        self.is_spoiled |= !self.has_happened && properties::broken_of(&self.world, engine, self.property).is_some();
     }
 
     fn broken(&self, engine: &Engine) -> Option<Violation> {
-        properties::broken_of(&self.world, engine, self.property).filter(|_| self.has_happened)
+        properties::broken_of(&self.world, engine, self.property).filter(|_| self.has_happened && !self.is_spoiled)
     }
 }

@@ -331,13 +331,16 @@ pub const PLANTED: &[Planted] = &[
         property: FREE,
     },
     Planted {
-        name: "waiters behind an offer that lapsed are served last come, first served, after a trouble",
-        plant: lua(&[(
-            "known or redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', '1')[1]",
-            "redis.call('ZRANGE', queue, '+inf', '(0', 'BYSCORE', 'REV', 'LIMIT', '0', '1')[1]",
-        )]),
-        world: "a holder and two waiters, a connection breaks",
-        property: ORDER,
+        name: "a waiter is not told of its turn",
+        plant: code(&[Fault::IgnoresTurns]),
+        world: TWO,
+        property: PLACES,
+    },
+    Planted {
+        name: "tokens are counted, and not drawn by the clock",
+        plant: lua(&[("local sequence = math.max(now_sequence, args[3] + 1)", "local sequence = args[3] + 1")]),
+        world: "a holder and a waiter, Redis fails over",
+        property: TOKENS,
     },
     Planted {
         name: "a mark of an offer stays when it is taken",

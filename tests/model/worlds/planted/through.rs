@@ -1,7 +1,7 @@
 //! Faults that are planted, and that are to be met on a certain way: a shorter one to the same property is another fault's.
 
-use super::table::{Planted, code};
-use crate::properties::{PROMISES, TRUE, UNTOLD};
+use super::table::{Planted, code, lua};
+use crate::properties::{ORDER, PROMISES, TRUE, UNTOLD};
 use crate::world::{Action, Fault, Plant};
 
 pub struct Through {
@@ -12,7 +12,51 @@ pub struct Through {
 
 const TAKES_AN_OFFER: &str = "a repetition that takes the offer to its other sending, which asks again";
 
+const LAST_COME_FIRST_SERVED: Plant = lua(&[(
+    "known or redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', '1')[1]",
+    "redis.call('ZRANGE', queue, '+inf', '(0', 'BYSCORE', 'REV', 'LIMIT', '0', '1')[1]",
+)]);
+
 pub const PLANTED_THROUGH: &[Through] = &[
+    Through {
+        planted: Planted {
+            name: "the last to come is the first to be served, where a connection broke",
+            plant: LAST_COME_FIRST_SERVED,
+            world: "two waiters in the queue, a connection breaks",
+            property: ORDER,
+        },
+        through: |action| matches!(action, Action::Break(_)),
+    },
+    Through {
+        planted: Planted {
+            name: "the last to come is the first to be served, where Redis refused something",
+            plant: LAST_COME_FIRST_SERVED,
+            world: "two waiters in the queue, what they send is refused",
+            property: ORDER,
+        },
+        through: |action| matches!(action, Action::Refuse(_)),
+    },
+    Through {
+        planted: Planted {
+            name: "the last to come is the first to be served, where Redis failed over",
+            plant: LAST_COME_FIRST_SERVED,
+            world: "two waiters in the queue, Redis fails over",
+            property: ORDER,
+        },
+        through: |action| matches!(action, Action::FailOver(_)),
+    },
+    Through {
+        planted: Planted {
+            name: "a renewal is answered to last for longer than it does, where Redis failed over",
+            plant: lua(&[(
+                "return {'renewed', text, valid_until, left_ms}",
+                "return {'renewed', text, valid_until + 500, left_ms + 500}",
+            )]),
+            world: "a renewal, too few replicas, and Redis fails over",
+            property: PROMISES,
+        },
+        through: |action| matches!(action, Action::FailOver(_)),
+    },
     Through {
         planted: Planted {
             name: "J.20: asked again under the old name, and an undo without a deadline",
