@@ -112,6 +112,10 @@ fn mixed() -> Vec<Named> {
     let renews: Clients = &[(0, "x", &[RENEWS]), (1, "y", &[HOLDER, HOLDER])];
     let repeats: Clients = &[(0, "x", &[REPEATS]), (1, "x", &[Wish { wait_ms: Some(4_000), ..REPEATS }])];
     let shares: Clients = &[(0, "x", &[SHARES]), (1, "y", &[WAITER]), (0, "z", &[ONE_OF_TWO])];
+    let exclusive: Clients = &[(0, "x", &[HOLDER]), (1, "y", &[WAITER]), (2, "z", &[WAITER])];
+    let in_queues = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 2)].concat();
+    let (long, long_wait) = (Wish { ttl_ms: 6_000, ..HOLDER }, Wish { wait_ms: Some(8_000), ..WAITER });
+    let patient: Clients = &[(0, "x", &[long]), (1, "y", &[long_wait])];
     let in_queue = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 0)].concat();
     vec![
         world(
@@ -156,6 +160,9 @@ fn mixed() -> Vec<Named> {
             Troubles { fills: 1, deafness: 1, stalls: 1, batches: 1, ..NONE },
             1_100,
         ),
+        world("two who wait at two sidecars, a connection stalls", exclusive, Troubles { stalls: 1, ..NONE }, 0)
+            .after(&in_queues),
+        world("a long lease and a patient waiter, messages are lost", patient, Troubles { deafness: 1, ..NONE }, 0),
         world("two waiters in the queue, a connection breaks", three, BREAK, 1_100).after(&in_queue),
         world("two waiters in the queue, what they send is refused", three, Troubles { refusals: 2, ..NONE }, 1_100)
             .after(&in_queue),

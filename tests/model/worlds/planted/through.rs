@@ -1,7 +1,7 @@
 //! Faults that are planted, and that are to be met on a certain way: a shorter one to the same property is another fault's.
 
 use super::table::{Planted, code, lua};
-use crate::properties::{ORDER, PROMISES, TRUE, UNTOLD};
+use crate::properties::{FREE, ORDER, PROMISES, TRUE, UNTOLD};
 use crate::world::{Action, Fault, Plant};
 
 pub struct Through {
@@ -44,6 +44,24 @@ pub const PLANTED_THROUGH: &[Through] = &[
             property: ORDER,
         },
         through: |action| matches!(action, Action::FailOver(_)),
+    },
+    Through {
+        planted: Planted {
+            name: "an offer to a sidecar whose commands are held up lasts for three seconds",
+            plant: lua(&[("local OFFER_MS = 1500", "local OFFER_MS = 3000")]),
+            world: "two who wait at two sidecars, a connection stalls",
+            property: FREE,
+        },
+        through: |action| matches!(action, Action::Stall(_)),
+    },
+    Through {
+        planted: Planted {
+            name: "a key that is released is offered to none, long after messages were lost",
+            plant: lua(&[("pass_on(KEYS, ARGV, token_of(lease), 'released', how == 'resigns', is_shared_still)", "")]),
+            world: "a long lease and a patient waiter, messages are lost",
+            property: FREE,
+        },
+        through: |action| matches!(action, Action::Deafen(_)),
     },
     Through {
         planted: Planted {
