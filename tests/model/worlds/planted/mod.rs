@@ -1,5 +1,6 @@
 //! Faults that are planted, each with the world and the property that finds it.
 
+mod left;
 mod sought;
 mod table;
 mod through;
@@ -10,6 +11,7 @@ use crate::story;
 use crate::world::{Action, Engine, Plant};
 
 use super::named;
+use left::PLANTED_LEFT;
 use sought::Sought;
 use table::{PLANTED, Planted};
 use through::{PLANTED_THROUGH, Through};
@@ -42,7 +44,7 @@ fn look(Planted { name, plant, world, property }: &Planted, through: Option<fn(A
 #[test]
 fn each_planted_fault_is_found_by_the_property_that_it_names() {
     let wanted = std::env::var("MODEL_PLANTED").unwrap_or_default();
-    let plain = PLANTED.iter().map(|planted| (planted, None));
+    let plain = PLANTED.iter().chain(PLANTED_LEFT).map(|planted| (planted, None));
     let through = PLANTED_THROUGH.iter().map(|Through { planted, through }| (planted, Some(*through)));
     let all = plain.chain(through).filter(|(planted, _)| planted.name.contains(&wanted));
     let missed: Vec<_> = all.filter_map(|(planted, through)| look(planted, through).err()).collect();
@@ -53,7 +55,7 @@ fn each_planted_fault_is_found_by_the_property_that_it_names() {
 #[test]
 fn each_property_is_named_by_a_planted_fault() {
     let through = PLANTED_THROUGH.iter().map(|Through { planted, .. }| planted);
-    let all: Vec<_> = PLANTED.iter().chain(through).collect();
+    let all: Vec<_> = PLANTED.iter().chain(PLANTED_LEFT).chain(through).collect();
     for property in [PROMISES, EXCLUSIVE, TOKENS, UNTOLD, ORDER, FREE, PLACES, OFFERS, ONE, ENDS, TRUE] {
         assert!(all.iter().any(|planted| planted.property == property), "{property}");
     }
