@@ -51,7 +51,7 @@ fn attempts() -> Vec<Named> {
         ),
         world(
             "a repeated attempt, a connection stalls",
-            &[(0, "x", &[REPEATS]), (1, "x", &[repeats_shy.clone()])],
+            &[(0, "x", &[REPEATS]), (1, "x", std::slice::from_ref(&repeats_shy))],
             Troubles { stalls: 1, ..NONE },
             0,
         ),
