@@ -17,6 +17,10 @@ pub struct Held {
     pub attempt: String,
     /// The sendings that were told of it.
     pub by: String,
+    /// Whether it was renewed by its token, so that no undo frees it.
+    pub is_renewed: bool,
+    /// Whether a release left it behind: it takes the key, and no owner has it.
+    pub is_resting: bool,
 }
 
 /// Where leases are looked for: what lies in Redis, and its clock.
@@ -61,10 +65,31 @@ impl Place<'_> {
         let attempt = spelled.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?;
         let attempt = attempt.replacen("\"rest\":true,", "", 1);
         let told = |field: &str| Some(spelled.split_once(field)?.1.split('"').next()?.to_owned());
+        let is_renewed = spelled.ends_with(",\"renewed\":true}");
         let by = told("\"by\":\"").or_else(|| told("\"nonce\":\"")).unwrap_or_default();
         let found = Stored { text: text.into(), valid_until_ms: until_ms, left_ms: until_ms - self.clock_ms };
         let lease = record::read(key, &found)?;
-        Some(Held { token: lease.token, mode: lease.mode, until_ms: until_ms - BEGIN_MS + self.behind_ms, attempt, by })
+        Some(Held {
+            token: lease.token,
+            mode: lease.mode,
+            until_ms: until_ms - BEGIN_MS + self.behind_ms,
+            attempt,
+            by,
+            is_renewed,
+            is_resting: lease.is_resting,
+        })
+    }
+}
+
+impl Held {
+    /// The sendings that were told of it, without what marks them.
+    pub fn sendings(&self) -> impl Iterator<Item = &str> {
+        self.by.split([' ', '+']).filter(|word| !["", "!", "*"].contains(word))
+    }
+
+    /// The attempt that has it, without its token.
+    pub fn attempt(&self) -> &str {
+        self.attempt.split_once("\",").map_or("", |(_, attempt)| attempt)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Worlds that are explored: as they ship, each property holds; with a planted fault, the property that it names does not.
 
 mod held;
+mod mixed;
 mod named;
 mod planted;
 mod traces;

@@ -20,7 +20,8 @@ const TRACES: &[Trace] = &[
         planted: "the queues of a sidecar put a look off that a message brought forward",
         way: &[
             Begin(0), Run(0), Answer(0), Begin(1), Run(1), Answer(1), Run(1), Answer(1), Begin(2), Run(1), Answer(1), Run(1),
-            Answer(1), Pass, Pass, Pass, Run(1), Hear(1), Run(1), Hear(1), Answer(1), Answer(1), Hear(0), Pass, Pass, Pass,
+            Answer(1), Pass, Pass, Pass, Pass, Run(1), Hear(1), Run(1), Hear(1), Answer(1), Answer(1), Hear(0), Pass, Pass,
+            Pass, Pass,
         ],
     },
     Trace {
