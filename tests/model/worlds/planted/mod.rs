@@ -35,7 +35,7 @@ fn look(Planted { name, plant, world, property }: &Planted, through: Option<fn(A
     };
     println!("{name}: {} states, {} steps: {how}", explored.states, trace.len());
     if std::env::var("MODEL_TELL").is_ok() {
-        println!("{}", story::tell(&engine, &begin, &trace).0);
+        println!("{trace:?}\n{}", story::tell(&engine, &begin, &trace).0);
     }
     // Else something other than the plant may have broken it.
     let unplanted = search::explore(&plain, &named.begin(&plain), explored.states);
