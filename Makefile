@@ -352,7 +352,7 @@ MEASURED = BENCH_LOCKSIDE=$(CURDIR)/target/image/lockside
 .PHONY: bench
 bench: static redis peers ## Measure lockside beside the least it could cost and beside its peers; ARGS="--only a,f"
 	$(MEASURED) BENCH_PYTHON=$(PEERS)/python/bin/python BENCH_NODE_MODULES=$(wildcard $(PEERS)/node_modules) \
-	  BENCH_DAPRD=$(wildcard target/sdks/daprd) $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
+	  BENCH_DAPRD=$(wildcard target/sdks/daprd) BENCH_REDISSON=$(wildcard $(PEERS)/redisson) $(CARGO) bench --locked --profile load --bench bench -- $(ARGS)
 
 .PHONY: growth
 growth: static redis ## Measure whether an operation costs more with many locks, connections, sidecars; draw it in docs/bench
@@ -366,7 +366,7 @@ cost: cc redis ## Count what operations cost, in instructions, Redis commands an
 
 .PHONY: faults
 faults: redis ## Play every trouble of Redis and of the way to it, for minutes; one alone: make faults FAULTS=Frozen
-	FAULTS=$(or $(FAULTS),all) $(CARGO) test --locked --test integration -- faults:: --nocapture --test-threads=1
+	FAULTS=$(or $(FAULTS),all) $(CARGO) test --locked --test integration -- faults:: bundles::orders --nocapture --test-threads=1
 
 .PHONY: soak
 soak: redis ## Ten minutes of load and troubles, in which nothing may grow
@@ -561,7 +561,7 @@ $(CLIENTS)/node_modules/.package-lock.json: tests/clients/package.json $(CLIENTS
 	$(CLIENTS)/python/bin/node $(CLIENTS)/python/bin/npm install --silent --ignore-scripts --no-package-lock --prefix $(CLIENTS)
 	@touch $@
 
-# What lockside is compared with: redis-py, node-redlock where there is an npm, etcd.
+# What lockside is compared with: redis-py, node-redlock where there is an npm, Redisson where there is Maven, etcd.
 PEERS := target/peers
 .PHONY: peers
 peers:
@@ -569,3 +569,6 @@ peers:
 	@test -x $(PEERS)/python/bin/python || { python3 -m venv $(PEERS)/python && $(PEERS)/python/bin/pip install -q redis; }
 	@! command -v npm >/dev/null || test -d $(PEERS)/node_modules/redlock \
 	  || npm install --silent --no-save --prefix $(PEERS) redlock@5.0.0-beta.2 ioredis
+	@! command -v mvn >/dev/null || test -d $(PEERS)/redisson \
+	  || mvn --batch-mode --quiet --file tests/bench/peers/redisson/pom.xml dependency:copy-dependencies \
+	    -DoutputDirectory=$(CURDIR)/$(PEERS)/redisson

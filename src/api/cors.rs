@@ -21,8 +21,8 @@ const HEADERS: HeaderValue = HeaderValue::from_static(
 );
 /// The headers of an answer that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "ETag, Link, Lockside-Holder, Lockside-Lock, Lockside-Reason, Lockside-Released-Owner, Lockside-Released-Token, \
-     Lockside-Token, Retry-After, X-Request-Id",
+    "ETag, Link, Lockside-Holder, Lockside-Lock, Lockside-Reason, Lockside-Released-Count, Lockside-Released-Owner, \
+     Lockside-Released-Token, Lockside-Token, Retry-After, X-Request-Id",
 );
 /// For how long a browser need not ask again, seconds: as long as Chromium takes at most.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("7200");

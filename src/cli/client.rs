@@ -14,12 +14,11 @@ use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::failure::{Failure, Problem, not_ours};
 use super::place::Place;
-use super::view::Holder;
+use super::view::{Holder, Shown};
 use crate::tls::Tls;
 
 /// Longest time for a connection, and for an answer that waits for nothing but Redis.
@@ -51,14 +50,15 @@ impl Sidecar {
         self.answer_to(method, path, body).await.map(Response::into_body)
     }
 
-    /// Who holds a lock.
+    /// Who holds a lock, one of them where several do.
     pub async fn holder(&self, key: &str) -> Result<Option<Holder>, Failure> {
-        #[derive(Deserialize)]
-        struct Shown {
-            holder: Option<Holder>,
-        }
+        self.show(key).await.map(|shown| shown.holder)
+    }
+
+    /// What is known of a lock.
+    pub async fn show(&self, key: &str) -> Result<Shown, Failure> {
         let body = self.ask("GET", &path_of(key)).await?;
-        serde_json::from_slice::<Shown>(&body).map(|shown| shown.holder).map_err(|error| not_ours(&error))
+        serde_json::from_slice(&body).map_err(|error| not_ours(&error))
     }
 
     /// Sends a request and reads the whole answer, which is a problem unless its status is a success.

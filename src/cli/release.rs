@@ -10,7 +10,7 @@ use percent_encoding::percent_decode_str;
 use super::client::{Sidecar, encoded, path_of};
 use super::failure::Failure;
 use super::sidecar_flags::SidecarFlags;
-use super::view::printable;
+use super::view::{Holder, Shown, printable};
 use super::{run_client, say};
 
 #[derive(Args, Debug)]
@@ -23,11 +23,11 @@ pub struct ReleaseFlags {
     how: How,
 
     /// Why the lock is force-released, for the sidecar's log; at most 200 bytes
-    #[arg(long, value_name = "TEXT", conflicts_with = "token")]
+    #[arg(long, value_name = "TEXT", requires = "force")]
     reason: Option<String>,
 
     /// Do not ask for confirmation, which happens on a terminal only
-    #[arg(short, long, conflicts_with = "token")]
+    #[arg(short, long, requires = "force")]
     yes: bool,
 
     #[command(flatten)]
@@ -35,13 +35,13 @@ pub struct ReleaseFlags {
 }
 
 #[derive(Args, Debug)]
-#[group(required = true, multiple = false)]
+#[group(required = true, multiple = true)]
 struct How {
-    /// Release only if this token holds the lock
+    /// Release only the lease with this token; with --force also one of another owner
     #[arg(long, value_name = "N")]
     token: Option<u64>,
 
-    /// Force-release the lock; its holder is told. Needs the permission manage-locks
+    /// Force-release the lock, with --token that lease alone; the holders are told. Needs the permission manage-locks
     #[arg(long)]
     force: bool,
 }
@@ -50,13 +50,17 @@ pub const HELP: &str = "\
 Exit code 0 too for a force-release of a lock that was not held.
 
 Example: lockside release orders/1234 --token \"$LOCKSIDE_TOKEN\"
-Example: lockside release orders/1234 --force --reason 'OPS-1234, hangs'";
+Example: lockside release orders/1234 --force --reason 'OPS-1234, hangs'
+Example: lockside release encoder --force --token 3843017113731109";
 
 pub fn run(flags: &ReleaseFlags) -> ExitCode {
     run_client(async {
         let sidecar = flags.sidecar.sidecar()?;
         let path = path_of(&flags.key);
-        let Some(token) = flags.how.token else { return force(&sidecar, flags, &path).await };
+        let token = match flags.how {
+            How { token: Some(token), force: false } => token,
+            _ => return force(&sidecar, flags, &path).await,
+        };
         let released = sidecar.ask("DELETE", &format!("{path}?token={token}")).await;
         released.map_err(|failure| explained(failure, &flags.key))?;
         say(format!("released `{}`, token {token}", printable(&flags.key)));
@@ -67,31 +71,78 @@ pub fn run(flags: &ReleaseFlags) -> ExitCode {
 async fn force(sidecar: &Sidecar, flags: &ReleaseFlags, path: &str) -> Result<(), Failure> {
     let key = printable(&flags.key);
     if !flags.yes && std::io::stdin().is_terminal() && std::io::stderr().is_terminal() {
-        let Some(holder) = sidecar.holder(&flags.key).await? else {
+        let Some(question) = question(sidecar, flags).await? else {
             say(format!("`{key}` is not held"));
             return Ok(());
         };
-        let place = holder.place().map(|place| format!(" ({place})")).unwrap_or_default();
-        if !is_confirmed(&format!("`{key}` is held by {}{place}. Force-release it?", holder.quoted())) {
+        if !is_confirmed(&question) {
             return Err(Failure::Declined(format!("`{key}` was not released")));
         }
     }
+    let one = flags.how.token.map(|token| format!("&token={token}")).unwrap_or_default();
     let reason = flags.reason.as_ref().map(|reason| format!("&reason={}", encoded(reason))).unwrap_or_default();
-    let answer = sidecar.answer("DELETE", &format!("{path}?force=true{reason}")).await;
+    let answer = sidecar.answer("DELETE", &format!("{path}?force=true{one}{reason}")).await;
     let answer = answer.map_err(|failure| explained(failure, &flags.key))?;
-    let Some(owner) = header(answer.headers(), "lockside-released-owner") else {
+    let headers = answer.headers();
+    let Some(had) = had(headers) else {
         say(format!("`{key}` was not held"));
         return Ok(());
     };
-    let token = header(answer.headers(), "lockside-released-token").unwrap_or_default();
-    let now = match header(answer.headers(), "lockside-holder") {
-        Some(next) => format!("; now held by `{next}`"),
-        // The sidecar may have failed to find out.
-        None if matches!(sidecar.holder(&flags.key).await, Ok(None)) => "; now free".to_owned(),
-        None => String::new(),
+    // The sidecar may have failed to find out.
+    let shown = sidecar.show(&flags.key).await.ok();
+    let now = match (shown.as_ref().and_then(Shown::shares), header(headers, "lockside-holder")) {
+        (Some(count), _) => format!("; now shared by {count}"),
+        (None, Some(next)) => format!("; now held by `{next}`"),
+        (None, None) if shown.is_some_and(|shown| shown.holder.is_none()) => "; now free".to_owned(),
+        (None, None) => String::new(),
     };
-    say(format!("force-released `{key}`, held by `{owner}`, token {token}{now}"));
+    say(format!("force-released `{key}`, {had}{now}"));
     Ok(())
+}
+
+/// What to ask before a force-release; `None` of a lock that is not held.
+async fn question(sidecar: &Sidecar, flags: &ReleaseFlags) -> Result<Option<String>, Failure> {
+    let key = printable(&flags.key);
+    let shown = match sidecar.show(&flags.key).await {
+        // A caller may release what it may not read.
+        Err(Failure::Refused(problem)) if problem.status == 403 => None,
+        shown => Some(shown?),
+    };
+    if let Some(token) = flags.how.token {
+        let holder = shown.as_ref().and_then(|shown| shown.holder_with(token));
+        let held = holder.map(|holder| format!(", held by {}", placed(holder))).unwrap_or_default();
+        return Ok(Some(format!("Force-release the lease of `{key}` with token {token}{held}?")));
+    }
+    let Some(shown) = shown else { return Ok(Some(format!("Force-release `{key}`?"))) };
+    let Some(holder) = &shown.holder else { return Ok(None) };
+    Ok(Some(match shown.shares() {
+        Some(count) => format!("`{key}` is shared by {count}. Force-release all of them?"),
+        None => format!("`{key}` is held by {}. Force-release it?", placed(holder)),
+    }))
+}
+
+/// A holder, and where it runs.
+fn placed(holder: &Holder) -> String {
+    let place = holder.place().map(|place| format!(" ({place})")).unwrap_or_default();
+    format!("{}{place}", holder.quoted())
+}
+
+/// Who had the lock that was force-released, as the headers say it; `None` if it was free.
+fn had(headers: &HeaderMap) -> Option<String> {
+    let owner = header(headers, "lockside-released-owner");
+    let count = header(headers, "lockside-released-count").and_then(|count| count.parse().ok());
+    // Sidecars that are too old to count name the owner.
+    match count.unwrap_or(u64::from(owner.is_some())) {
+        0 => None,
+        1 => Some(match owner {
+            Some(owner) => {
+                let token = header(headers, "lockside-released-token").unwrap_or_default();
+                format!("held by `{owner}`, token {token}")
+            }
+            None => "held by an owner that you may not read".to_owned(),
+        }),
+        count => Some(format!("shared by {count}")),
+    }
 }
 
 /// A header's value, without what a terminal would obey.

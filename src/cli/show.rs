@@ -3,12 +3,11 @@
 use std::process::ExitCode;
 
 use clap::Args;
-use serde::Deserialize;
 
 use super::client::path_of;
 use super::failure::{Failure, not_ours};
 use super::sidecar_flags::SidecarFlags;
-use super::view::{Holder, UNKNOWN_OWNER, one_line, printable, span, table};
+use super::view::{Holder, Shown, UNKNOWN_OWNER, one_line, printable, span, table};
 use super::{run_client, say};
 
 #[derive(Args, Debug)]
@@ -30,26 +29,6 @@ Exit code 0 whether the lock is held or free.
 
 Example: lockside show orders/1234
 Example: lockside show --json orders/1234 | jq -r .state";
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Shown {
-    #[serde(default = "held")]
-    state: String,
-    holder: Option<Holder>,
-    /// Of a lock that leases share: how many, and the first hundred.
-    #[serde(default)]
-    shared_by: Option<u64>,
-    #[serde(default)]
-    holders: Vec<Holder>,
-    #[serde(default)]
-    waiters: u64,
-}
-
-/// As sidecars say that are too old to tell a rest from a hold.
-fn held() -> String {
-    "held".to_owned()
-}
 
 pub fn run(flags: &ShowFlags) -> ExitCode {
     run_client(async {

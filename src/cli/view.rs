@@ -37,6 +37,40 @@ pub struct Holder {
     pub meta: Option<Box<RawValue>>,
 }
 
+/// One lock.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shown {
+    #[serde(default = "held")]
+    pub state: String,
+    /// Of a lock that leases share, the first of them.
+    pub holder: Option<Holder>,
+    /// Of a lock that leases share: how many, and the first hundred.
+    #[serde(default)]
+    pub shared_by: Option<u64>,
+    #[serde(default)]
+    pub holders: Vec<Holder>,
+    #[serde(default)]
+    pub waiters: u64,
+}
+
+/// As sidecars say that are too old to tell a rest from a hold.
+fn held() -> String {
+    "held".to_owned()
+}
+
+impl Shown {
+    /// How many leases share the lock, where there is more than one.
+    pub fn shares(&self) -> Option<u64> {
+        self.shared_by.filter(|count| *count > 1)
+    }
+
+    /// The holder with this token, where it is shown.
+    pub fn holder_with(&self, token: u64) -> Option<&Holder> {
+        self.holder.iter().chain(&self.holders).find(|holder| holder.token == Some(token))
+    }
+}
+
 impl Holder {
     /// The owner's name, without what a terminal would obey.
     pub fn name(&self) -> String {

@@ -162,6 +162,7 @@ fn pause(text: &[u8]) -> Option<Duration> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Told {
     key: String,
     #[serde(default)]
@@ -170,6 +171,8 @@ struct Told {
     state: Option<String>,
     #[serde(default)]
     holder: Option<Holder>,
+    #[serde(default)]
+    shared_by: Option<u64>,
     #[serde(default)]
     waiters: Option<u64>,
 }
@@ -194,11 +197,15 @@ fn for_machines(name: &str, data: &str) -> String {
 fn for_people(name: &str, told: &Told) -> String {
     let shown = if name == "state" { told.state.as_deref().unwrap_or("free") } else { name };
     let mut line = format!("{shown:8}  {}", told.key);
-    if let Some(holder) = &told.holder {
-        line += &format!("  {holder}");
-    }
-    if told.token != 0 {
-        line += &format!("  token {}", told.token);
+    if let Some(count) = told.shared_by.filter(|count| *count > 1) {
+        line += &format!("  shared by {count}");
+    } else {
+        if let Some(holder) = &told.holder {
+            line += &format!("  {holder}");
+        }
+        if told.token != 0 {
+            line += &format!("  token {}", told.token);
+        }
     }
     if let Some(waiters) = told.waiters.filter(|waiters| *waiters > 0 || name == "waiting") {
         line += &format!("  {waiters} waiting");

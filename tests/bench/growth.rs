@@ -1,11 +1,12 @@
-//! `make growth`: whether an operation costs the same when there are many locks, many connections, many sidecars. Draws
-//! a picture of each into `docs/bench/`.
+//! `make growth`: whether an operation costs the same when there are many locks, many connections, many sidecars, and many who
+//! share a key. Draws a picture of each into `docs/bench/`.
 
 use std::fs;
 
 use crate::Bench;
 use crate::load::{Load, Shape};
 use crate::process::Cores;
+use crate::rows::shared::{self, Shared};
 use crate::servers::{Lockside, Redis};
 use crate::svg::{Picture, Series};
 use crate::table::Spread;
@@ -30,6 +31,34 @@ pub fn draw(bench: &Bench) {
         &[1, 100, 10_000].map(|open| (open, of(bench, 1, open, 0))),
     );
     picture("sidecars", "sidecars on one Redis", &[1, 4, 16].map(|count| (count, of(bench, count, FEW, 0))));
+    picture_of_shares(bench);
+}
+
+/// What a share costs Redis with few who share the key and many, beside an exclusive lock.
+fn picture_of_shares(bench: &Bench) {
+    let costs = shared::costs(bench).shared;
+    let median = |rounds: &[f64]| Spread::of(rounds.to_vec()).median;
+    let series = |name, of: fn(&Shared) -> &[f64]| Series {
+        name,
+        points: costs.iter().map(|cost| (cost.holders as f64, median(of(cost)))).collect(),
+    };
+    let series = vec![
+        series("shared acquire", |cost| &cost.shared.acquire),
+        series("shared release", |cost| &cost.shared.release),
+        series("exclusive acquire", |cost| &cost.alone.acquire),
+        series("exclusive release", |cost| &cost.alone.release),
+    ];
+    let across = "leases that share the key";
+    for Series { name, points } in &series {
+        for (count, us) in points {
+            println!("{count:>9} {across}: {name} {us:.1} µs in scripts");
+        }
+    }
+    draw_into("shared", Picture { title: "In Redis's scripts", across, upward: "µs", series });
+}
+
+fn draw_into(name: &str, picture: Picture) {
+    fs::write(format!("{DIRECTORY}/{name}.svg"), picture.draw()).expect("a file of the repository");
 }
 
 fn of(bench: &Bench, sidecars: usize, connections: usize, held: usize) -> Cost {
@@ -71,6 +100,5 @@ fn picture(name: &str, across: &'static str, costs: &[(usize, Cost)]) {
         Series { name: "CPU of Redis", points: points(|cost| cost.redis) },
         Series { name: "time in Redis's scripts", points: points(|cost| cost.script) },
     ];
-    let picture = Picture { title: "One request", across, upward: "µs", series };
-    fs::write(format!("{DIRECTORY}/{name}.svg"), picture.draw()).expect("a file of the repository");
+    draw_into(name, Picture { title: "One request", across, upward: "µs", series });
 }

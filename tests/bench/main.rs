@@ -62,6 +62,12 @@ pub struct Settings {
     /// Dapr's sidecar, as `make test-sdks` builds it; without it its lines are left out.
     #[arg(long, env = "BENCH_DAPRD")]
     daprd: Option<String>,
+    /// A directory with the jars of Redisson; without it its lines are left out.
+    #[arg(long, env = "BENCH_REDISSON")]
+    redisson: Option<String>,
+    /// The binary of an earlier commit, whose exclusive acquire a shared one is compared with; without it that line is left out.
+    #[arg(long, env = "BENCH_EARLIER")]
+    earlier: Option<String>,
     /// What `cargo bench` adds.
     #[arg(long, hide = true)]
     bench: bool,

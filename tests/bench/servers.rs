@@ -107,11 +107,15 @@ impl Lockside {
 
     /// Starts it with further flags.
     pub fn with(cores: Cores, tool: &[&str], redis_port: u16, flags: &[&str]) -> Lockside {
+        Lockside::of(&lockside_path(), cores, tool, redis_port, flags)
+    }
+
+    /// Starts another binary than the one that is measured.
+    pub fn of(binary: &str, cores: Cores, tool: &[&str], redis_port: u16, flags: &[&str]) -> Lockside {
         let (api, ops) = (format!("127.0.0.1:{}", free_port()), format!("127.0.0.1:{}", free_port()));
         let url = format!("redis://127.0.0.1:{redis_port}");
         let serve = ["serve", "--redis-url", &url, "--listen", &api, "--ops-listen", &ops];
-        let binary = lockside_path();
-        let words = [tool, &[binary.as_str()], &serve, flags].concat();
+        let words = [tool, &[binary], &serve, flags].concat();
         let process = Process::start(cores, words[0], &words[1..]);
         eventually("lockside is ready", || ask(&ops, "GET", "/readyz", "").filter(|(status, _)| *status == 200));
         Lockside { process, api }

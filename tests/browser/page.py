@@ -65,8 +65,20 @@ class Page:
             time.sleep(0.1)
 
     def rows(self) -> dict[str, dict[str, str]]:
-        """By key, in the order in which they are shown."""
-        return {cells[0]: dict(zip(self.columns, cells)) for cells in self.script(ROWS)}
+        """By key, in the order in which they are shown; of a key that leases share, the last one."""
+        return {row["key"]: row for row in self.all_rows()}
+
+    def all_rows(self) -> list[dict[str, str]]:
+        """In the order in which they are shown."""
+        return [dict(zip(self.columns, cells)) for cells in self.script(ROWS)]
+
+    def rows_of(self, key: str) -> dict[str, dict[str, str]]:
+        """Of those who share a key, by their owners."""
+        return {row["owner"]: row for row in self.all_rows() if row["key"] == key}
+
+    def waits_for_owners(self, key: str, *owners: str):
+        """Until these, and no others, share the key, in this order."""
+        self.until(f"{owners} share {key}", lambda: tuple(self.rows_of(key)) == owners)
 
     def waits_for_row(self, key: str, within: float = CERTAINLY, **cells: str) -> dict[str, str]:
         """Until the key has a row with these cells; `held_for` is the cell `held-for`."""
@@ -77,29 +89,30 @@ class Page:
     def waits_for_no_row(self, key: str, within: float = CERTAINLY):
         self.until(f"{key} has no row", lambda: key not in self.rows(), within)
 
-    def toggle(self, key: str) -> str:
-        """A selector of the button that opens the row."""
+    def toggle(self, key: str, owner: str = "") -> str:
+        """A selector of the button that opens the row, of this owner where leases share the key."""
         code = """
-            const [key] = arguments;
+            const [key, owner] = arguments;
             const toggles = [...document.querySelectorAll("#locks > tbody > tr > th > button")];
-            toggles.forEach((toggle) => toggle.toggleAttribute("data-tested", toggle.textContent === key));
+            const isOf = (toggle) => !owner || toggle.closest("tr").cells[1].textContent === owner;
+            toggles.forEach((toggle) => toggle.toggleAttribute("data-tested", toggle.textContent === key && isOf(toggle)));
         """
-        self.script(code, key)
+        self.script(code, key, owner)
         return "[data-tested]"
 
-    def open_row(self, key: str):
+    def open_row(self, key: str, owner: str = ""):
         self.waits_for_row(key)
-        self.browser.click(self.toggle(key))
+        self.browser.click(self.toggle(key, owner))
         self.waits_for(".details", "Valid until", "Gültig bis")
         return self
 
     def offers_force(self) -> bool:
         return self.script("return document.querySelector('.details .danger')?.checkVisibility() ?? false")
 
-    def begin_to_force(self, key: str):
+    def begin_to_force(self, key: str, owner: str = ""):
         """Opens the row and the dialog."""
         if not self.text(".details"):
-            self.open_row(key)
+            self.open_row(key, owner)
         self.until("the row offers to force-release", self.offers_force)
         self.browser.click(".details .danger")
         self.until("the dialog is open", self.is_asking)

@@ -16,9 +16,10 @@ import urllib.error
 import urllib.request
 
 import servers
-from page import blocks, function
+from page import PAGE, blocks, function
 
 WHOLE = "Several rows, inserts, deletes"
+SHARED = "Shared holders"
 
 
 class Sql:
@@ -27,11 +28,14 @@ class Sql:
     section: str
     server = None
     begin = "BEGIN"
+    # What is read in it is of one moment.
+    begin_to_read = "BEGIN"
 
     def __init__(self):
         self.started = self.server() if self.server else None
         create, self.update = blocks(self.section, "sql")
         fences, self.add_fence, self.raise_fence = blocks(WHOLE, "sql")
+        self.compare, self.compare_to_write = blocks(SHARED, "sql")
         with self.connection() as connection:
             for statement in create, fences:
                 self.execute(connection, statement)
@@ -70,6 +74,25 @@ class Sql:
             self.execute(connection, "COMMIT" if raised == 1 else "ROLLBACK")
             return raised == 1
 
+    def read_shared(self, volume: int, token: int, meanwhile=lambda: None):
+        """By one who shares the lock; None where it is refused. `meanwhile` is called before it reads the text."""
+        with self.connection() as connection:
+            self.execute(connection, self.begin_to_read)
+            found = self.execute(connection, self.compare, resource=f"volume/{volume}", token=token).fetchone()
+            meanwhile()
+            text = self.text(volume, connection) if found else None
+            self.execute(connection, "COMMIT")
+            return text
+
+    def write_shared(self, volume: int, text: str, token: int) -> bool:
+        with self.connection() as connection:
+            self.execute(connection, self.begin)
+            compared = self.execute(connection, self.compare_to_write, resource=f"volume/{volume}", token=token).rowcount
+            if compared == 1:
+                self.execute(connection, "UPDATE volumes SET text = :text WHERE id = :id", id=volume, text=text)
+            self.execute(connection, "COMMIT" if compared == 1 else "ROLLBACK")
+            return compared == 1
+
     def text(self, volume: int, connection=None) -> str:
         with contextlib.nullcontext(connection) if connection else self.connection() as connection:
             return self.execute(connection, "SELECT text FROM volumes WHERE id = :id", id=volume).fetchone()[0]
@@ -78,6 +101,7 @@ class Sql:
 class PostgreSQL(Sql):
     section = "PostgreSQL"
     server = servers.PostgreSQL
+    (begin_to_read,) = re.findall("`(BEGIN ISOLATION LEVEL [A-Z ]+)`", PAGE.read_text())
 
 
 class MariaDB(Sql):

@@ -127,15 +127,71 @@ class Edited:
     raises_first = True
 
 
-class PostgreSQL(Fenced, Edited, unittest.TestCase):
+class Shared:
+    """A storage that has a check for those who share the lock, too."""
+
+    def test_those_who_share_do_not_shut_one_another_out_and_are_refused_once_a_later_writer_has_begun(self):
+        kept, sidecar, volume = self.kept, world.sidecar(), next(Holders.numbers)
+        kept.add(volume)
+        key = f"volume/{volume}"
+        writer = sidecar.take(key, owner="writer")
+        self.assertTrue(kept.edit(volume, lambda _: "first edition", writer))
+        sidecar.release(key, writer)
+
+        one, two = (sidecar.take(key, owner=owner, mode="shared") for owner in ("one", "two"))
+        self.assertTrue(writer < one < two)
+        for reader in (one, two, one):
+            self.assertEqual(kept.read_shared(volume, reader), "first edition")
+        for text, reader in (("by two", two), ("by one", one), ("by one", one)):
+            self.assertTrue(kept.write_shared(volume, text, reader), text)
+        self.assertIsNone(kept.read_shared(volume, writer - 1))
+        sidecar.force(key)
+
+        newer = sidecar.take(key, owner="writer")
+        # Until the writer has begun there, the storage cannot know of it.
+        self.assertEqual(kept.read_shared(volume, one), "by one")
+        self.assertTrue(kept.edit(volume, lambda text: f"{text}, edited", newer))
+        for late in (one, two):
+            self.assertIsNone(kept.read_shared(volume, late))
+            self.assertFalse(kept.write_shared(volume, "late", late))
+        self.assertFalse(kept.edit(volume, lambda _: "late", writer))
+        self.assertEqual(kept.text(volume), "by one, edited")
+        sidecar.release(key, newer)
+        three = sidecar.take(key, owner="three", mode="shared")
+        self.assertEqual(kept.read_shared(volume, three), "by one, edited")
+        self.assertTrue(kept.write_shared(volume, "by three", three))
+        self.assertTrue(kept.edit(volume, lambda text: text, newer), "the token of one who shares is not kept")
+
+
+    def test_what_one_who_shares_reads_is_older_than_a_writer_that_begins_meanwhile(self):
+        kept, sidecar, volume = self.kept, world.sidecar(), next(Holders.numbers)
+        kept.add(volume)
+        key = f"volume/{volume}"
+        reader = sidecar.take(key, owner="reader", mode="shared")
+        sidecar.force(key)
+        writer = sidecar.take(key, owner="writer")
+        writing = threading.Thread(target=kept.edit, args=[volume, lambda _: "edition", writer])
+
+        def write():
+            writing.start()
+            # Where it has to wait for the reader, no longer.
+            writing.join(1)
+
+        self.assertEqual(kept.read_shared(volume, reader, write), "")
+        writing.join()
+        self.assertEqual(kept.text(volume), "edition")
+        self.assertIsNone(kept.read_shared(volume, reader))
+
+
+class PostgreSQL(Fenced, Edited, Shared, unittest.TestCase):
     storage = storages.PostgreSQL
 
 
-class MariaDB(Fenced, Edited, unittest.TestCase):
+class MariaDB(Fenced, Edited, Shared, unittest.TestCase):
     storage = storages.MariaDB
 
 
-class SQLite(Fenced, Edited, unittest.TestCase):
+class SQLite(Fenced, Edited, Shared, unittest.TestCase):
     storage = storages.Sqlite
 
 

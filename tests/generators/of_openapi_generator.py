@@ -12,6 +12,10 @@ def called(call, *args, **kwargs):
         raise Refused(error.status, error.data) from error
 
 
+def named(leases):
+    return [made.NamedLease(key=key, token=token) for key, token in leases]
+
+
 class OpenApiGenerator:
     """The methods of uses.Uses."""
 
@@ -44,6 +48,16 @@ class OpenApiGenerator:
 
     def force_release(self, key):
         called(self.native.release_lock, key, force=True)
+
+    def bundle(self, keys, **fields):
+        body = made.BundleBody(keys=[made.BundleKey(**key) for key in keys], **fields)
+        return called(self.native.acquire_bundle, body)
+
+    def renew_bundle(self, leases, ttl_ms):
+        return called(self.native.renew_bundle, made.RenewBundleBody(leases=named(leases), ttl_ms=ttl_ms))
+
+    def release_bundle(self, leases):
+        called(self.native.release_bundle_by_post, made.NamedLeases(leases=named(leases)))
 
     def show(self, key):
         return called(self.native.show_lock, key)

@@ -12,14 +12,30 @@ from lockside_client.api.leasable_lock import (
     refresh_leasable_lock_3,
     remove_lock,
 )
-from lockside_client.api.native import acquire_lock, fence_lock, list_locks, release_lock, renew_lock, show_lock
+from lockside_client.api.native import (
+    acquire_bundle,
+    acquire_lock,
+    fence_lock,
+    list_locks,
+    release_bundle_by_post,
+    release_lock,
+    renew_bundle,
+    renew_lock,
+    show_lock,
+)
 from lockside_client.models import (
     AcquireBody,
     AdminTarget,
+    BundleBody,
+    BundleKey,
     DaprLockBody,
     DaprUnlockBody,
     LeasableLockCreation,
+    Mode,
+    NamedLease,
+    NamedLeases,
     RenewBody,
+    RenewBundleBody,
     TryLockStore,
     UnlockStore,
 )
@@ -31,6 +47,15 @@ def parsed(response: Response):
     if response.status_code >= HTTPStatus.BAD_REQUEST:
         raise Refused(response.status_code, response.parsed)
     return response.parsed
+
+
+def named(leases):
+    return [NamedLease(key=key, token=token) for key, token in leases]
+
+
+def typed(fields: dict) -> dict:
+    """With the mode as the class that is made for it."""
+    return {name: Mode(value) if name == "mode" else value for name, value in fields.items()}
 
 
 class OpenApiPythonClient:
@@ -50,7 +75,7 @@ class OpenApiPythonClient:
         return Client(base_url=self.url, cookies={"refreshToken": jwt})
 
     def acquire(self, key, **fields):
-        return parsed(acquire_lock.sync_detailed(key, client=self.service, body=AcquireBody(**fields)))
+        return parsed(acquire_lock.sync_detailed(key, client=self.service, body=AcquireBody(**typed(fields))))
 
     def acquire_without_body(self, key):
         return parsed(acquire_lock.sync_detailed(key, client=self.service))
@@ -64,6 +89,17 @@ class OpenApiPythonClient:
 
     def force_release(self, key):
         parsed(release_lock.sync_detailed(key, client=self.service, force=True))
+
+    def bundle(self, keys, **fields):
+        body = BundleBody(keys=[BundleKey(**typed(key)) for key in keys], **fields)
+        return parsed(acquire_bundle.sync_detailed(client=self.service, body=body))
+
+    def renew_bundle(self, leases, ttl_ms):
+        body = RenewBundleBody(leases=named(leases), ttl_ms=ttl_ms)
+        return parsed(renew_bundle.sync_detailed(client=self.service, body=body))
+
+    def release_bundle(self, leases):
+        parsed(release_bundle_by_post.sync_detailed(client=self.service, body=NamedLeases(leases=named(leases))))
 
     def show(self, key):
         return parsed(show_lock.sync_detailed(key, client=self.service))

@@ -97,7 +97,7 @@ class TypeScript(unittest.TestCase):
             LOCKSIDE_URL=url, API_TOKEN=callers.API_TOKEN, ALICE=callers.jwt("alice"), BOB=callers.jwt("bob")
         )
         output = made.run(["node", "--test", "--test-reporter=tap", f"{program}.js"], self.programs)
-        self.assertIn("# pass 9\n", output)
+        self.assertIn("# pass 11\n", output)
         self.assertIn("# fail 0\n", output)
 
     def test_openapi_typescript(self):

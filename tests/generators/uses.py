@@ -72,6 +72,40 @@ class Uses:
         self.client.force_release(key)
         self.assertEqual(self.client.show(key).state, "free")
 
+    def test_a_lock_is_shared_by_as_many_as_its_limit(self):
+        key = self.key("shared")
+        first = self.client.acquire(key, mode="shared", owner="web-3")
+        second = self.client.acquire(key, limit=2, owner="web-4")
+        self.assertEqual([first.mode, second.mode, second.limit], ["shared", "shared", 2])
+        problem = self.refused(409, self.client.acquire, key, limit=2, owner="web-5")
+        self.assertEqual((problem.code, problem.mode, problem.shared_by), ("held", "shared", 2))
+        state = self.client.show(key)
+        self.assertEqual((state.state, state.mode, state.shared_by), ("held", "shared", 2))
+        self.assertEqual([holder.token for holder in state.holders], [first.token, second.token])
+        self.client.release(key, first.token)
+        self.assertEqual(self.client.show(key).shared_by, 1)
+        self.client.force_release(key)
+        self.assertEqual(self.client.show(key).state, "free")
+
+    def test_several_keys_are_acquired_renewed_and_released_as_one(self):
+        one, two = self.key("one"), self.key("two")
+        bundle = self.client.bundle([{"key": one}, {"key": two, "mode": "shared", "limit": 2}], ttl_ms=20_000, owner="a")
+        self.assertEqual([(lease.key, lease.mode) for lease in bundle.leases], [(one, "exclusive"), (two, "shared")])
+        self.assertTrue(0 < bundle.valid_for_ms <= 20_000)
+        leases = [(lease.key, lease.token) for lease in bundle.leases]
+        self.assertGreater(self.client.renew_bundle(leases, 40_000).valid_for_ms, 20_000)
+
+        keys = [{"key": self.key("free")}, {"key": one}]
+        problem = self.refused(409, self.client.bundle, keys, owner="b")
+        self.assertEqual((problem.code, problem.key, problem.holder.token), ("held", one, leases[0][1]))
+        self.assertEqual(self.client.show(keys[0]["key"]).state, "free")
+
+        self.client.release(*leases[0])
+        problem = self.refused(410, self.client.renew_bundle, leases, 1000)
+        self.assertEqual((problem.code, problem.lost), ("lost", [one]))
+        self.client.release_bundle(leases[1:])
+        self.assertEqual(self.client.show(two).state, "free")
+
     def test_an_invalid_request_says_what_is_wrong(self):
         lease = self.client.acquire(self.key("reentrant"))
         problem = self.refused(400, self.client.acquire, lease.key, reentrant=True)

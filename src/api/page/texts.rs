@@ -125,6 +125,35 @@ const TEXTS: &[Row] = &[
         "{owner} arbeitet womöglich noch. Das Token {token} bleibt kleiner als das nächste: Speicher, die Token prüfen, \
          lehnen es ab.",
     ),
+    // Force-release of one of the leases that share a key.
+    ("share-title", "Force-release one lease of {key}?", "Eine Lease von {key} zwangsweise freigeben?"),
+    (
+        "share-loses",
+        "{owner} will lose its shared lease of {key}, which it has held for {duration}. Leases beside it stay.",
+        "{owner} verliert die geteilte Lease von {key}, gehalten seit {duration}. Leases neben ihr bleiben.",
+    ),
+    (
+        "share-rest",
+        "{owner} released its lease of {key}, which is still counted: it ends. Leases beside it stay.",
+        "{owner} hat die Lease von {key} freigegeben, sie zählt aber noch: sie endet. Leases neben ihr bleiben.",
+    ),
+    (
+        "share-next",
+        "{next} is next in the queue and gets {key} as soon as there is room for it: perhaps only when further leases end.",
+        "{next} ist als Nächstes an der Reihe und erhält {key}, sobald Platz ist: womöglich erst, wenn weitere Leases enden.",
+    ),
+    (
+        "share-fence",
+        "{owner} may still be at work. Storage that checks tokens refuses its token {token} only once a later exclusive \
+         holder has written.",
+        "{owner} arbeitet womöglich noch. Speicher, die Token prüfen, lehnen das Token {token} erst ab, wenn ein späterer \
+         exklusiver Inhaber geschrieben hat.",
+    ),
+    (
+        "share-done",
+        "One lease of {key} was force-released. {owner} had it.",
+        "Eine Lease von {key} wurde zwangsweise freigegeben. Inhaber war {owner}.",
+    ),
     ("force-reason", "Reason, for the audit log", "Grund, für das Audit-Protokoll"),
     ("force-do", "Force-release", "Zwangsweise freigeben"),
     ("cancel", "Cancel", "Abbrechen"),

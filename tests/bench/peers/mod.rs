@@ -43,3 +43,12 @@ pub fn node_redlock(bench: &Bench, redis_port: u16, clients: usize) -> Option<Gr
     let (port, clients) = (redis_port.to_string(), clients.to_string());
     Some(run("node", &[&path, &port, &clients, &bench.settings.seconds.to_string()]))
 }
+
+/// Redisson's lock of this kind, `read` or `permit`, so many pairs one after the other; nothing where it is not installed.
+pub fn redisson(bench: &Bench, redis_port: u16, kind: &str, pairs: usize) -> Option<Grants> {
+    let jars = bench.settings.redisson.as_ref().filter(|path| !path.is_empty())?;
+    let path = bench.scratch.path("Pairs.java");
+    std::fs::write(&path, include_str!("redisson/Pairs.java")).expect("a scratch file");
+    let (port, pairs, jars) = (redis_port.to_string(), pairs.to_string(), format!("{jars}/*"));
+    Some(run("java", &["-XX:TieredStopAtLevel=1", "-cp", &jars, &path, &port, kind, &pairs]))
+}

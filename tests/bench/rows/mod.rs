@@ -7,7 +7,7 @@ mod redis;
 mod replicas;
 mod requests;
 mod rivals;
-mod shared;
+pub mod shared;
 
 use crate::Bench;
 use crate::table::Line;

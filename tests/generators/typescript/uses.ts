@@ -17,6 +17,10 @@ export interface ErrorBody {
   type?: string;
   detail?: string;
   holder?: Holder;
+  mode?: string;
+  sharedBy?: number;
+  key?: string;
+  lost?: string[];
   data?: string;
   context?: string;
   errorCode?: string;
@@ -36,6 +40,26 @@ export interface Lease {
   ttlMs: number;
   validForMs: number;
   validUntil: string | Date;
+  mode: Mode;
+  limit?: number;
+}
+
+export type Mode = "exclusive" | "shared";
+
+export interface Bundle {
+  leases: Lease[];
+  validForMs: number;
+}
+
+export interface BundleBody {
+  keys: { key: string; mode?: Mode; limit?: number }[];
+  ttlMs?: number;
+  owner?: string;
+}
+
+export interface NamedLease {
+  key: string;
+  token: number;
 }
 
 export interface Dto {
@@ -52,6 +76,17 @@ export interface AcquireBody {
   owner?: string;
   reentrant?: boolean;
   meta?: unknown;
+  mode?: Mode;
+  limit?: number;
+}
+
+export interface State {
+  state: string;
+  waiters: number;
+  holder?: Holder;
+  mode?: string;
+  sharedBy?: number;
+  holders?: Holder[];
 }
 
 export interface Page {
@@ -70,7 +105,10 @@ export interface Client {
   renew(key: string, token: number, ttlMs: number): Promise<Lease>;
   release(key: string, token: number): Promise<void>;
   forceRelease(key: string): Promise<void>;
-  show(key: string): Promise<{ state: string; waiters: number; holder?: Holder }>;
+  bundle(body: BundleBody): Promise<Bundle>;
+  renewBundle(leases: NamedLease[], ttlMs: number): Promise<Bundle>;
+  releaseBundle(leases: NamedLease[]): Promise<void>;
+  show(key: string): Promise<State>;
   fence(key: string, token: number): Promise<{ token: number }>;
   page(prefix: string, limit: number, cursor?: string): Promise<Page>;
   /** The lines of a hold. */
@@ -169,6 +207,42 @@ export function playUses(name: string, client: Client): void {
     assert.deepEqual([state.state, state.holder?.token, state.waiters], ["held", lease.token, 0]);
     await client.forceRelease(key);
     assert.equal((await client.show(key)).state, "free");
+  });
+
+  test("a lock is shared by as many as its limit", async () => {
+    const key = unique("shared");
+    const first = await client.acquire(key, { mode: "shared", owner: "web-3" });
+    const second = await client.acquire(key, { limit: 2, owner: "web-4" });
+    assert.deepEqual([first.mode, second.mode, second.limit], ["shared", "shared", 2]);
+    const problem = await refused(409, client.acquire(key, { limit: 2, owner: "web-5" }));
+    assert.deepEqual([problem.code, problem.mode, problem.sharedBy], ["held", "shared", 2]);
+    const state = await client.show(key);
+    assert.deepEqual([state.state, state.mode, state.sharedBy], ["held", "shared", 2]);
+    assert.deepEqual(state.holders?.map((holder) => holder.token), [first.token, second.token]);
+    await client.release(key, first.token);
+    assert.equal((await client.show(key)).sharedBy, 1);
+    await client.forceRelease(key);
+    assert.equal((await client.show(key)).state, "free");
+  });
+
+  test("several keys are acquired, renewed and released as one", async () => {
+    const [one, two, free] = [unique("one"), unique("two"), unique("free")];
+    const keys: BundleBody["keys"] = [{ key: one }, { key: two, mode: "shared", limit: 2 }];
+    const bundle = await client.bundle({ keys, ttlMs: 20_000, owner: "a" });
+    assert.deepEqual(bundle.leases.map((lease) => [lease.key, lease.mode]), [[one, "exclusive"], [two, "shared"]]);
+    assert(bundle.validForMs > 0 && bundle.validForMs <= 20_000);
+    const leases = bundle.leases.map(({ key, token }) => ({ key, token }));
+    assert((await client.renewBundle(leases, 40_000)).validForMs > 20_000);
+
+    const problem = await refused(409, client.bundle({ keys: [{ key: free }, { key: one }], owner: "b" }));
+    assert.deepEqual([problem.code, problem.key, problem.holder?.token], ["held", one, leases[0]?.token]);
+    assert.equal((await client.show(free)).state, "free");
+
+    await client.release(one, leases[0]!.token);
+    const lost = await refused(410, client.renewBundle(leases, 1000));
+    assert.deepEqual([lost.code, lost.lost], ["lost", [one]]);
+    await client.releaseBundle(leases.slice(1));
+    assert.equal((await client.show(two)).state, "free");
   });
 
   test("an invalid request says what is wrong", async () => {

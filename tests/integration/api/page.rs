@@ -53,6 +53,22 @@ async fn it_comes_with_rows_in_which_every_text_is_a_text() {
 }
 
 #[tokio::test]
+async fn of_a_shared_key_each_lease_is_a_row_with_its_mode() {
+    let sidecar = start().await;
+    let key = unique("shared");
+    for body in [json!({"mode": "shared"}), json!({"limit": 3}), json!({"limit": 3})] {
+        let answer = sidecar.ask(&Who::System, "POST", &format!("/v1/locks/{key}")).json(&body).send().await;
+        assert_eq!(answer.status, 201, "{}", answer.text());
+    }
+    for (language, modes) in [("en", ["shared", "shared (3)"]), ("de", ["geteilt", "geteilt (3)"])] {
+        let html = page(&sidecar, &Who::System, &format!("?prefix={key}&lang={language}")).await;
+        assert_eq!(html.matches(&format!("<th scope=\"row\">{key}</th>")).count(), 3, "{html}");
+        let counts = modes.map(|mode| html.matches(&format!("<td>{mode}</td>")).count());
+        assert_eq!(counts, [1, 2], "{html}");
+    }
+}
+
+#[tokio::test]
 async fn more_than_the_first_rows_are_behind_a_link() {
     let sidecar = start().await;
     let prefix = unique("pages");

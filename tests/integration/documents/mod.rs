@@ -81,6 +81,18 @@ fn quoted(text: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
+fn every_row_stands_in_a_table() {
+    for Document { path, text } in documents() {
+        let lines: Vec<&str> = text.lines().collect();
+        let is_row = |at: usize| lines.get(at).is_some_and(|line| line.starts_with('|'));
+        for at in (0..lines.len()).filter(|at| is_row(*at) && (*at == 0 || !is_row(at - 1))) {
+            // Behind the head, which may be empty.
+            assert!(lines.get(at + 1).is_some_and(|line| line.starts_with("|---")), "{path}:{}: {}", at + 1, lines[at]);
+        }
+    }
+}
+
+#[test]
 fn the_front_page_is_short() {
     let lines = read("README.md").lines().count();
     assert!(lines <= 130, "README.md has {lines} lines; the rest belongs into docs/");

@@ -6,16 +6,15 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
-use jiff::Timestamp;
 use lockside::lock::Key;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::task::JoinHandle;
 
-use crate::harness::history::{Fault, Held, History, Mode};
+use crate::harness::history::{Fault, Held, History, Mode, promised_until};
 use crate::harness::{Redundant, Sidecar, unique};
 
 /// Keys that all workers fight for.
-const KEYS: usize = 8;
+pub const KEYS: usize = 8;
 const WORKERS_A_SIDECAR: usize = 6;
 
 /// Workers that take locks, hold them for a while, and let go; or do not.
@@ -175,7 +174,8 @@ async fn turn(
     }
     let lease = answer.json();
     let token = lease["token"].as_u64().ok_or_else(|| format!("no token: {lease}"))?;
-    let mut held = Held { key, holder: number.to_string(), token, from: told, until: until(told, &lease)?, mode };
+    let mut held =
+        Held { key, holder: number.to_string(), token, from: told, until: promised_until(told, &lease)?, mode };
     tokio::time::sleep(Duration::from_millis(5 + (round % 7) as u64 * 3)).await;
     let lets_go = !round.is_multiple_of(5);
     if lets_go {
@@ -190,18 +190,7 @@ async fn turn(
     let told = Instant::now();
     history.add(held.clone());
     if renewal.status == 200 {
-        history.add(Held { from: told, until: until(told, &renewal.json())?, ..held });
+        history.add(Held { from: told, until: promised_until(told, &renewal.json())?, ..held });
     }
     Ok(())
-}
-
-/// How long a lease was promised for; but not beyond what Redis says, since on a busy machine an answer may be read long
-/// after it was written.
-fn until(told: Instant, lease: &Value) -> Result<Instant, String> {
-    let promised = lease["validForMs"].as_u64().ok_or_else(|| format!("no validForMs: {lease}"))?;
-    let end: Timestamp = lease["validUntil"].as_str().and_then(|end| end.parse().ok()).ok_or("no validUntil")?;
-    let left = end.as_millisecond() - Timestamp::now().as_millisecond();
-    let ends = Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0));
-    let promised = told + Duration::from_millis(promised);
-    Ok(promised.min(ends))
 }

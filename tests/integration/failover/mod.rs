@@ -8,6 +8,7 @@ mod replicas;
 mod slots;
 mod stale;
 mod steady;
+mod troubled;
 
 use std::time::{Duration, Instant};
 

@@ -39,13 +39,17 @@ async fn a_grant_that_too_few_replicas_have_is_taken_back_and_a_renewal_is_unkno
     let body = json!({"ttlMs": 60_000, "owner": "web-3"});
     let lease = sidecar.call("POST", "/v1/locks/before").json(&body).send().await;
     assert_eq!(lease.status, 201, "{}", lease.text());
-    let before = format!("/v1/locks/before?token={}", lease.json()["token"]);
+    let shared = json!({"ttlMs": 60_000, "owner": "web-3", "mode": "shared"});
+    let share = sidecar.call("POST", "/v1/locks/before-too").json(&shared).send().await;
+    assert_eq!(share.status, 201, "{}", share.text());
+    let before = [("before", lease), ("before-too", share)]
+        .map(|(key, lease)| format!("/v1/locks/{key}?token={}", lease.json()["token"]));
     let locks = |redis: &TestRedis| redis.ask::<Vec<String>>("KEYS", &[&format!("{{{prefix}:*}}:lock:*")]).len();
-    assert_eq!(locks(&replica), 1, "the replica has it by the time of the answer");
+    assert_eq!(locks(&replica), 2, "the replica has them by the time of the answer");
 
     replica.signal("STOP");
-    for name in [None, Some("named")] {
-        let call = sidecar.call("POST", "/v1/locks/during").json(&body);
+    for (body, name) in [(&body, None), (&body, Some("named")), (&shared, None), (&shared, Some("named-share"))] {
+        let call = sidecar.call("POST", "/v1/locks/during").json(body);
         let call = if let Some(name) = name { call.header("idempotency-key", name) } else { call };
         let refused = call.send().await;
         assert_eq!(
@@ -55,14 +59,21 @@ async fn a_grant_that_too_few_replicas_have_is_taken_back_and_a_renewal_is_unkno
             refused.text()
         );
         assert_eq!(refused.json()["code"], "redis-refused", "it was reached");
-        assert_eq!(locks(&master), 1, "taken back before the answer");
+        assert_eq!(locks(&master), 2, "taken back before the answer: {body}");
     }
     let several = json!({"keys": [{"key": "during"}, {"key": "during-too", "mode": "shared"}], "ttlMs": 60_000});
     let refused = sidecar.call("POST", "/v1/bundles").json(&several).send().await;
     assert_eq!((refused.status, refused.json()["outcome"].as_str()), (503, Some("not-applied")), "{}", refused.text());
-    assert_eq!(locks(&master), 1, "each key is rolled back before the answer");
-    let renewal = sidecar.call("PUT", &before).json(&json!({})).send().await;
-    assert_eq!((renewal.status, renewal.json()["outcome"].as_str()), (504, Some("unknown")), "{}", renewal.text());
+    assert_eq!(locks(&master), 2, "each key is rolled back before the answer");
+    // A share that is refused leaves those beside it.
+    let beside = sidecar.call("POST", "/v1/locks/before-too").json(&shared).send().await;
+    assert_eq!((beside.status, beside.json()["outcome"].as_str()), (503, Some("not-applied")), "{}", beside.text());
+    let shown = sidecar.call("GET", "/v1/locks/before-too").send().await.json();
+    assert_eq!(shown["sharedBy"], 1, "{shown}");
+    for lease in &before {
+        let renewal = sidecar.call("PUT", lease).json(&json!({})).send().await;
+        assert_eq!((renewal.status, renewal.json()["outcome"].as_str()), (504, Some("unknown")), "{}", renewal.text());
+    }
     // What promises nothing waits for nobody.
     let held = sidecar.call("POST", "/v1/locks/before").json(&body).send().await;
     assert_eq!(held.status, 409, "{}", held.text());
@@ -72,7 +83,9 @@ async fn a_grant_that_too_few_replicas_have_is_taken_back_and_a_renewal_is_unkno
     replica.signal("CONT");
     let granted = async || sidecar.call("POST", "/v1/locks/during").json(&body).send().await.status == 201;
     eventually("granted again", Duration::from_secs(10), granted).await;
-    assert_eq!(sidecar.call("PUT", &before).json(&json!({})).send().await.status, 200);
+    for lease in &before {
+        assert_eq!(sidecar.call("PUT", lease).json(&json!({})).send().await.status, 200, "{lease}");
+    }
 }
 
 #[tokio::test]

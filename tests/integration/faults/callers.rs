@@ -25,7 +25,8 @@ pub struct Callers {
 
 /// What an answer says of the request.
 enum Said {
-    Lease(Lease),
+    /// One, or those of a bundle in the order of its keys.
+    Leases(Vec<Lease>),
     Done,
     /// Refused by a lock's state or by lockside, surely not done.
     NotApplied(String),
@@ -34,6 +35,7 @@ enum Said {
     Unknown,
 }
 
+#[derive(Clone, Copy)]
 struct Lease {
     token: u64,
     valid_for_ms: u64,
@@ -53,9 +55,10 @@ impl Callers {
                     let callers = Arc::clone(&self);
                     operations.spawn(async move {
                         let mut dice = Dice(count);
-                        match dice.roll(8) {
+                        match dice.roll(9) {
                             0 => callers.hold(dice).await,
-                            1..=2 => callers.contend(dice).await,
+                            1..=3 => callers.contend(dice).await,
+                            4 => callers.bundle(dice).await,
                             _ => callers.probe(dice).await,
                         }
                     });
@@ -75,6 +78,7 @@ impl Callers {
         let key = unique("probe");
         let name = (dice.roll(2) == 0).then(|| unique("attempt"));
         let mut body = json!({"ttlMs": self.lease_ms, "owner": unique("prober")});
+        Mode::roll(&mut dice, &mut body);
         if dice.roll(4) == 0 {
             // Somebody is there, for a moment.
             let asked = json!({"ttlMs": 200});
@@ -82,7 +86,7 @@ impl Callers {
             body["waitMs"] = json!(1500);
         }
         let lease = match (self.acquire(&mut dice, &key, name.as_deref(), &body).await, name) {
-            (Said::Lease(lease), _) => Some(lease),
+            (Said::Leases(leases), _) => Some(leases[0]),
             (Said::Unknown, Some(name)) => self.insist(&mut dice, &key, &name, &body).await,
             _ => None,
         };
@@ -90,44 +94,59 @@ impl Callers {
         let mut fate = Fate::held(&key, lease.token, lease.until_ms);
         let what = dice.roll(4);
         if what >= 2 {
-            self.renew_probe(&mut dice, &mut fate, lease.token).await;
+            let (ttl_ms, sent_ms) = (self.longer_ms(), now_ms());
+            let said = self.renew(&mut dice, &key, lease.token, ttl_ms).await;
+            renewed(std::slice::from_mut(&mut fate), said, sent_ms, ttl_ms);
         }
         if what % 2 == 1 {
-            match self.release(&mut dice, &key, lease.token).await {
-                // Lost: right if Redis has lost its data, and seen to be wrong in the end if it has not.
-                Said::Done => fate.may_be = vec![None],
-                Said::Unknown => fate.may_be.push(None),
-                _ => {}
-            }
+            let said = self.release(&mut dice, &key, lease.token).await;
+            released(std::slice::from_mut(&mut fate), &said);
         }
         self.ledger.fate(fate);
     }
 
+    /// Some keys of its own, together: what lies under each in the end is this caller's doing.
+    async fn bundle(&self, mut dice: Dice) {
+        let keys: Vec<String> = (0..2 + dice.roll(2)).map(|_| unique("leg")).collect();
+        let mut legs: Vec<Value> = keys.iter().map(|key| json!({"key": key})).collect();
+        legs.iter_mut().for_each(|leg| Mode::roll(&mut dice, leg));
+        let wait_ms = dice.roll(2) * 1500;
+        let body = json!({"keys": legs, "ttlMs": self.lease_ms, "owner": unique("bundler"), "waitMs": wait_ms});
+        let Said::Leases(leases) = self.call(&mut dice, "POST", "/v1/bundles", &body).await else {
+            return keys.iter().for_each(|key| self.ledger.fate(Fate::free(key)));
+        };
+        let held = keys.iter().zip(&leases).map(|(key, lease)| Fate::held(key, lease.token, lease.until_ms));
+        let mut fates: Vec<Fate> = held.collect();
+        let named: Vec<Value> =
+            keys.iter().zip(&leases).map(|(key, lease)| json!({"key": key, "token": lease.token})).collect();
+        let what = dice.roll(4);
+        if what >= 2 {
+            let (ttl_ms, sent_ms) = (self.longer_ms(), now_ms());
+            let said = self.call(&mut dice, "PUT", "/v1/bundles", &json!({"leases": named, "ttlMs": ttl_ms})).await;
+            renewed(&mut fates, said, sent_ms, ttl_ms);
+        }
+        if what % 2 == 1 {
+            let said = self.call(&mut dice, "DELETE", "/v1/bundles", &json!({"leases": named})).await;
+            released(&mut fates, &said);
+        }
+        fates.into_iter().for_each(|fate| self.ledger.fate(fate));
+    }
+
     /// A key of its own, held until the caller hangs up: then the lock is gone.
     async fn hold(&self, mut dice: Dice) {
-        let key = unique("hold");
+        let (key, mut body) = (unique("hold"), json!({"ttlMs": self.lease_ms}));
+        Mode::roll(&mut dice, &mut body);
         let call = self.any(&mut dice).call("POST", &format!("/v1/locks/{key}/hold"));
-        let lines = call.json(&json!({"ttlMs": self.lease_ms})).open().await;
+        let lines = call.json(&body).open().await;
         self.ledger.answer(format!("hold {}", lines.status));
         tokio::time::sleep(Duration::from_millis(dice.roll(1000))).await;
         drop(lines);
         self.ledger.fate(Fate::free(&key));
     }
 
-    async fn renew_probe(&self, dice: &mut Dice, fate: &mut Fate, token: u64) {
-        let ttl_ms = self.lease_ms + 30_000;
-        let sent_ms = now_ms();
-        let said = self.renew(dice, &fate.key, token, ttl_ms).await;
-        // Had it run any later than its answer, it would end later.
-        let ttl_ms = i64::try_from(ttl_ms).unwrap();
-        let ran_in_time = sent_ms + ttl_ms..=now_ms() + ttl_ms;
-        match said {
-            Said::Lease(renewed) => fate.may_end = vec![renewed.until_ms..=renewed.until_ms],
-            Said::Applied => fate.may_end = vec![ran_in_time],
-            Said::Unknown => fate.may_end.push(ran_in_time),
-            Said::NotApplied(_) => {}
-            Said::Done => unreachable!("a renewal answers with a lease"),
-        }
+    /// What keys of its own are renewed for.
+    fn longer_ms(&self) -> u64 {
+        self.lease_ms + 30_000
     }
 
     /// A key that others want, too, for a short time.
@@ -140,7 +159,7 @@ impl Callers {
         let name = (dice.roll(2) == 0).then(|| unique("attempt"));
         let asked = Instant::now();
         let lease = match (self.acquire(&mut dice, &key, name.as_deref(), &body).await, name) {
-            (Said::Lease(lease), _) => Some(lease),
+            (Said::Leases(leases), _) => Some(leases[0]),
             (Said::Unknown, Some(name)) => self.insist(&mut dice, &key, &name, &body).await,
             _ => None,
         };
@@ -152,8 +171,9 @@ impl Callers {
         tokio::time::sleep(Duration::from_millis(dice.roll(50))).await;
         if dice.roll(3) == 0 {
             match self.renew(&mut dice, &key, token, ttl_ms).await {
-                Said::Lease(lease) => {
-                    held.until = held_from_now(&key, &holder, token, lease.valid_for_ms, lease.until_ms).until;
+                Said::Leases(leases) => {
+                    let Lease { valid_for_ms, until_ms, .. } = leases[0];
+                    held.until = held_from_now(&key, &holder, token, valid_for_ms, until_ms).until;
                 }
                 Said::NotApplied(code) if code == "lost" && Instant::now() < held.until => {
                     held.until = Instant::now();
@@ -173,8 +193,8 @@ impl Callers {
     async fn insist(&self, dice: &mut Dice, key: &str, name: &str, body: &Value) -> Option<Lease> {
         let end = Instant::now() + INSISTENCE;
         while Instant::now() < end {
-            if let Said::Lease(lease) = self.acquire(dice, key, Some(name), body).await {
-                return Some(lease);
+            if let Said::Leases(leases) = self.acquire(dice, key, Some(name), body).await {
+                return Some(leases[0]);
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
@@ -191,9 +211,13 @@ impl Callers {
     }
 
     async fn renew(&self, dice: &mut Dice, key: &str, token: u64, ttl_ms: u64) -> Said {
-        let call = self.any(dice).call("PUT", &format!("/v1/locks/{key}?token={token}"));
+        self.call(dice, "PUT", &format!("/v1/locks/{key}?token={token}"), &json!({"ttlMs": ttl_ms})).await
+    }
+
+    async fn call(&self, dice: &mut Dice, method: &str, path: &str, body: &Value) -> Said {
+        let call = self.any(dice).call(method, path).json(body);
         let sent_ms = now_ms();
-        self.hear(&call.json(&json!({"ttlMs": ttl_ms})).send().await, sent_ms)
+        self.hear(&call.send().await, sent_ms)
     }
 
     async fn release(&self, dice: &mut Dice, key: &str, token: u64) -> Said {
@@ -216,13 +240,8 @@ impl Callers {
         };
         if matches!(answer.status, 200 | 201) {
             self.ledger.answer(answer.status.to_string());
-            let until_ms = content["validUntil"].as_str().expect("a time").parse::<jiff::Timestamp>();
-            let until_ms = until_ms.expect("RFC 3339").as_millisecond();
-            let valid_for_ms = content["validForMs"].as_u64().expect("milliseconds");
-            if sent_ms + i64::try_from(valid_for_ms).unwrap() > until_ms {
-                self.ledger.wrong(format!("promised for longer than redis keeps it: {content}"));
-            }
-            return Said::Lease(Lease { token: content["token"].as_u64().expect("a token"), valid_for_ms, until_ms });
+            let leases = content["leases"].as_array().map_or(std::slice::from_ref(&content), Vec::as_slice);
+            return Said::Leases(leases.iter().map(|lease| self.lease(lease, sent_ms)).collect());
         }
         let (code, outcome) = (content["code"].as_str().unwrap_or("?"), content["outcome"].as_str().unwrap_or("?"));
         self.ledger.answer(format!("{} {code}", answer.status));
@@ -238,6 +257,45 @@ impl Callers {
                 self.ledger.wrong(format!("{}: {content}", answer.status));
                 Said::Unknown
             }
+        }
+    }
+
+    /// A lease that a request got which was sent at `sent_ms`.
+    fn lease(&self, told: &Value, sent_ms: i64) -> Lease {
+        let until_ms = told["validUntil"].as_str().expect("a time").parse::<jiff::Timestamp>();
+        let until_ms = until_ms.expect("RFC 3339").as_millisecond();
+        let valid_for_ms = told["validForMs"].as_u64().expect("milliseconds");
+        if sent_ms + i64::try_from(valid_for_ms).unwrap() > until_ms {
+            self.ledger.wrong(format!("promised for longer than redis keeps it: {told}"));
+        }
+        Lease { token: told["token"].as_u64().expect("a token"), valid_for_ms, until_ms }
+    }
+}
+
+/// What becomes of leases that were renewed together, by a request that was sent at `sent_ms`.
+fn renewed(fates: &mut [Fate], said: Said, sent_ms: i64, ttl_ms: u64) {
+    // Had it run any later than its answer, they would end later.
+    let ttl_ms = i64::try_from(ttl_ms).unwrap();
+    let ran_in_time = sent_ms + ttl_ms..=now_ms() + ttl_ms;
+    for (number, fate) in fates.iter_mut().enumerate() {
+        match &said {
+            Said::Leases(leases) => fate.may_end = vec![leases[number].until_ms..=leases[number].until_ms],
+            Said::Applied => fate.may_end = vec![ran_in_time.clone()],
+            Said::Unknown => fate.may_end.push(ran_in_time.clone()),
+            Said::NotApplied(_) => {}
+            Said::Done => unreachable!("a renewal answers with its leases"),
+        }
+    }
+}
+
+/// What becomes of leases that were released together.
+fn released(fates: &mut [Fate], said: &Said) {
+    for fate in fates {
+        match said {
+            // Lost: right if Redis has lost its data, and seen to be wrong in the end if it has not.
+            Said::Done => fate.may_be = vec![None],
+            Said::Unknown => fate.may_be.push(None),
+            _ => {}
         }
     }
 }

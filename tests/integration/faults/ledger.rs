@@ -117,23 +117,39 @@ impl Ledger {
     pub fn verdict(&self, redis: &TestRedis, keeps_data: bool) -> Vec<String> {
         let mut wrong = self.wrong_answers(keeps_data);
         let mut connection = redis.connection();
-        let mut ask = |command: &str, key: &str| -> redis::RedisResult<redis::Value> {
-            let shard = crc32fast::hash(key.as_bytes()) % 64;
-            redis::cmd(command).arg(format!("{{lockside:{shard}}}:lock:{key}")).query(&mut connection)
-        };
         for fate in self.fates.lock().expect("no panic while held").iter() {
-            let lease: Option<String> = redis::from_redis_value(ask("GET", &fate.key).unwrap()).unwrap();
-            let until_ms: i64 = redis::from_redis_value(ask("PEXPIRETIME", &fate.key).unwrap()).unwrap();
-            let there = lease.map(|lease| (token(&lease), until_ms));
-            wrong.extend(fate.judge(there, keeps_data));
+            let there = leases(&mut connection, &fate.key);
+            if there.len() > 1 {
+                wrong.push(format!("{}: one caller has it more than once: {there:?}", fate.key));
+            }
+            wrong.extend(fate.judge(there.last().copied(), keeps_data));
         }
         wrong
     }
 }
 
-pub fn token(lease: &str) -> u64 {
-    let digits = lease.split('"').nth(3).expect("a lease begins with its token");
-    digits.parse().expect("a token is a number")
+/// The leases that lie under a key in Redis and last: their tokens, oldest first, and when they end, milliseconds since 1970.
+pub fn leases(connection: &mut redis::Connection, key: &str) -> Vec<(u64, i64)> {
+    let name = format!("{{lockside:{}}}:lock:{key}", crc32fast::hash(key.as_bytes()) % 64);
+    let mut ask = |command: &str, args: &[&str]| -> redis::Value {
+        redis::cmd(command).arg(&name).arg(args).query(connection).expect("an answer from redis")
+    };
+    let of = |value| redis::from_redis_value::<Option<String>>(value).expect("text");
+    match of(ask("TYPE", &[])).as_deref() {
+        Some("zset") => {
+            // A token's score is the end of its lease; those of all other members are below zero.
+            let lasting = ask("ZRANGEBYSCORE", &[&format!("({}", now_ms()), "+inf", "WITHSCORES"]);
+            let mut lasting: Vec<(u64, i64)> = redis::from_redis_value(lasting).expect("tokens and times");
+            lasting.sort_unstable();
+            lasting
+        }
+        _ => {
+            let Some(lease) = of(ask("GET", &[])) else { return Vec::new() };
+            let until_ms = redis::from_redis_value(ask("PEXPIRETIME", &[])).expect("a time");
+            let token = lease.split('"').nth(3).expect("a lease begins with its token");
+            vec![(token.parse().expect("a token is a number"), until_ms)]
+        }
+    }
 }
 
 /// Grants with a token below one that was known before they were asked for.

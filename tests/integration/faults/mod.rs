@@ -6,7 +6,6 @@ mod callers;
 mod ledger;
 mod soak;
 mod table;
-mod trouble;
 mod vanished;
 
 use std::sync::Arc;
@@ -16,10 +15,9 @@ use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::watch;
 
-use crate::harness::{Proxy, Sidecar, eventually, heavy, unique};
+use crate::harness::{Dice, Proxy, Sidecar, Trouble, eventually, heavy, unique};
 use callers::Callers;
 use ledger::Ledger;
-use trouble::Trouble;
 
 /// Service is back, and everything is taken back, so soon after the trouble.
 const RECOVERY: Duration = Duration::from_secs(3);
@@ -200,6 +198,41 @@ async fn in_every_trouble_all_answers_are_true_nothing_is_left_and_service_retur
         at_once = 3;
     }
     play_all(&scenarios, at_once).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn through_one_trouble_after_another_no_promise_overlaps_another_and_tokens_rise() {
+    let _turn = heavy().await;
+    let (lasts, rate) = if asked_for().is_some() { (60, 200.0) } else { (8, 50.0) };
+    // What would lose its data keeps it here: each promise is to be seen until it ends.
+    let mut redis = Trouble::KilledWithAof.redis();
+    let troubles: Vec<Trouble> = ALL.into_iter().filter(|trouble| trouble.keeps_data()).collect();
+    let proxy = Proxy::start(&redis);
+    let sidecars = vec![Sidecar::start_at(&proxy.url(), &[]).await, Sidecar::start(&redis, &[]).await];
+    let callers = Arc::new(Callers { sidecars, ledger: Ledger::default(), lease_ms: LEASE_MS });
+    let (end, ends) = watch::channel(false);
+    let calling = tokio::spawn(Arc::clone(&callers).keep_calling(rate, ends));
+    let (begun, mut dice, mut struck) = (Instant::now(), Dice(u64::from(std::process::id())), Vec::new());
+    while begun.elapsed() < Duration::from_secs(lasts) {
+        let trouble = troubles[dice.roll(troubles.len() as u64) as usize];
+        trouble.strike(&mut redis, &proxy, Duration::from_millis(1000)).await;
+        struck.push(trouble);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    end.send_replace(true);
+    let operations = calling.await.expect("no caller panics");
+    println!("{operations} operations in {:?}, {} stretches", begun.elapsed(), callers.ledger.history.len());
+    println!("{:?}\n{struck:?}", callers.ledger.answers());
+    let mut wrong = Vec::new();
+    let rest = Instant::now();
+    while rest.elapsed() < patience() {
+        wrong = callers.ledger.verdict(&redis, true);
+        if wrong.is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(wrong, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

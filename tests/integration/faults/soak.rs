@@ -10,9 +10,8 @@ use tokio::sync::watch;
 
 use super::callers::Callers;
 use super::ledger::Ledger;
-use super::trouble::Trouble;
 use super::{ALL, asked_for};
-use crate::harness::{Dice, Proxy, Sidecar, TestRedis, heavy};
+use crate::harness::{Dice, Proxy, Sidecar, TestRedis, Trouble, heavy};
 
 const RATE: f64 = 30.0;
 /// Shorter than a minute, so that the keys of one are gone in the next.

@@ -22,8 +22,12 @@ enum Ask {
     Acquire,
     Wait,
     Lease,
+    Share,
+    Bundle,
     Hold,
 }
+
+const ASKS: [Ask; 6] = [Ask::Acquire, Ask::Wait, Ask::Lease, Ask::Share, Ask::Bundle, Ask::Hold];
 
 /// What a caller knows when it has hung up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +50,7 @@ struct Caller {
 
 impl Caller {
     fn call(address: &str, dice: &mut Dice) -> Caller {
-        let ask = [Ask::Acquire, Ask::Wait, Ask::Lease, Ask::Hold][dice.roll(4) as usize];
+        let ask = ASKS[dice.roll(ASKS.len() as u64) as usize];
         let key = unique("vanished");
         if ask == Ask::Wait {
             raw(address, &post(&format!("/v1/locks/{key}"), &format!(r#"{{"ttlMs":{}}}"#, IN_LINE.as_millis()), true));
@@ -72,6 +76,8 @@ fn request(ask: Ask, key: &str) -> String {
         Ask::Acquire => post(&format!("/v1/locks/{key}"), r#"{"ttlMs":60000}"#, false),
         Ask::Wait => post(&format!("/v1/locks/{key}"), r#"{"ttlMs":60000,"waitMs":5000}"#, false),
         Ask::Lease => post("/cmn/leasable-locks", &format!(r#"{{"key":"{key}","leasePeriod":60}}"#), false),
+        Ask::Share => post(&format!("/v1/locks/{key}"), r#"{"ttlMs":60000,"limit":3}"#, false),
+        Ask::Bundle => post("/v1/bundles", &format!(r#"{{"keys":[{{"key":"{key}"}}],"ttlMs":60000}}"#), false),
         Ask::Hold => post(&format!("/v1/locks/{key}/hold"), r#"{"ttlMs":60000}"#, false),
     }
 }
@@ -120,7 +126,10 @@ fn token_of(answer: &[u8]) -> Option<u64> {
     // A hold has no length; what becomes of it does not hang on its answer.
     let length = head.to_lowercase().split_once("content-length: ")?.1.split("\r\n").next()?.parse::<usize>().ok()?;
     let is_whole = is_granted && body.len() == length;
-    is_whole.then(|| serde_json::from_str::<Value>(body).expect("JSON")["token"].as_u64().expect("a token"))
+    is_whole.then(|| {
+        let told: Value = serde_json::from_str(body).expect("JSON");
+        told["token"].as_u64().or_else(|| told["leases"][0]["token"].as_u64()).expect("a token")
+    })
 }
 
 #[tokio::test]
@@ -162,10 +171,6 @@ async fn callers_who_hang_up_at_any_moment_leave_no_lock_that_they_were_not_told
 /// Those under whose keys lies what should not.
 fn wrong<'a>(callers: &'a [Caller], redis: &TestRedis) -> Vec<&'a Caller> {
     let mut connection = redis.connection();
-    let mut token = |key: &str| {
-        let name = format!("{{lockside:{}}}:lock:{key}", crc32fast::hash(key.as_bytes()) % 64);
-        let lease: Option<String> = redis::cmd("GET").arg(name).query(&mut connection).expect("an answer from redis");
-        lease.map(|lease| super::ledger::token(&lease))
-    };
+    let mut token = |key: &str| super::ledger::leases(&mut connection, key).last().map(|(token, _)| *token);
     callers.iter().filter(|caller| !caller.is_right(token(&caller.key))).collect()
 }

@@ -5,6 +5,9 @@ use std::fmt;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use serde_json::Value;
+
 /// One stretch of time in which a holder could count on a key.
 #[derive(Clone, Debug)]
 pub struct Held {
@@ -31,7 +34,7 @@ pub enum Mode {
 
 impl Mode {
     /// What a request for a key asks for.
-    pub fn of(body: &serde_json::Value, asked: Instant) -> Mode {
+    pub fn of(body: &Value, asked: Instant) -> Mode {
         match (body["mode"].as_str(), body["limit"].as_u64()) {
             (None | Some("exclusive"), None) => Mode::Alone,
             (_, limit) => Mode::Shared { limit: limit.unwrap_or(10_000) as usize, asked },
@@ -39,7 +42,7 @@ impl Mode {
     }
 
     /// Adds to the body of a request what it asks for: mostly nothing.
-    pub fn roll(dice: &mut super::Dice, body: &mut serde_json::Value) {
+    pub fn roll(dice: &mut super::Dice, body: &mut Value) {
         match dice.roll(8) {
             0 | 1 => body["mode"] = "shared".into(),
             2 => body["limit"] = (1 + dice.roll(3)).into(),
@@ -102,6 +105,17 @@ impl History {
     }
 }
 
+/// Until when a lease is promised whose answer was read at `told`; but not beyond what Redis says, since on a busy machine an
+/// answer may be read long after it was written.
+pub fn promised_until(told: Instant, lease: &Value) -> Result<Instant, String> {
+    let promised = lease["validForMs"].as_u64().ok_or_else(|| format!("no validForMs: {lease}"))?;
+    let end: Timestamp = lease["validUntil"].as_str().and_then(|end| end.parse().ok()).ok_or("no validUntil")?;
+    let left = end.as_millisecond() - Timestamp::now().as_millisecond();
+    let ends = Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0));
+    let promised = told + Duration::from_millis(promised);
+    Ok(promised.min(ends))
+}
+
 fn faults_of_key(stretches: Vec<Held>) -> Vec<Fault> {
     let (alone, shared): (Vec<Held>, Vec<Held>) = stretches.into_iter().partition(|held| held.mode == Mode::Alone);
     let mut faults = faults_among_shared(&shared);
@@ -131,7 +145,11 @@ fn faults_among_shared(stretches: &[Held]) -> Vec<Fault> {
         let others = stretches.iter().filter(|other| other.from <= asked && other.until >= held.from);
         let others = others.map(|other| other.token).filter(|token| *token != held.token).collect::<BTreeSet<u64>>();
         if others.len() >= limit {
-            faults.push(Fault::Crowded { key, token: held.token, others: others.len(), limit });
+            faults.push(Fault::Crowded { key: key.clone(), token: held.token, others: others.len(), limit });
+        }
+        let known = stretches.iter().filter(|other| other.from <= asked).map(|other| other.token).max();
+        if let Some(known) = known.filter(|known| *known > held.token) {
+            faults.push(Fault::OutOfOrder { key, tokens: (known, held.token) });
         }
     }
     faults
@@ -208,8 +226,10 @@ mod tests {
         let overlap = |tokens| Fault::Overlap { key: key.clone(), tokens, length: Duration::from_millis(1) };
         assert_eq!(faults(&[(1, 1, 20, Some(9)), (2, 19, 30, None)]), [overlap((1, 2))]);
         assert_eq!(faults(&[(1, 1, 20, None), (2, 19, 30, Some(9))]), [overlap((1, 2))]);
-        let order = Fault::OutOfOrder { key, tokens: (2, 1) };
-        assert_eq!(faults(&[(2, 1, 20, None), (1, 20, 30, Some(9))]), [order]);
+        let order = [Fault::OutOfOrder { key, tokens: (2, 1) }];
+        assert_eq!(faults(&[(2, 1, 20, None), (1, 20, 30, Some(9))]), order);
+        assert_eq!(faults(&[(2, 1, 20, Some(9)), (1, 3, 30, Some(9))]), order);
+        assert_eq!(faults(&[(2, 3, 20, Some(9)), (1, 3, 30, Some(9))]), [], "at the same time");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod sidecar;
 pub mod timed;
 pub mod topology;
 pub mod trio;
+pub mod trouble;
 pub mod who;
 pub mod wire;
 
@@ -44,6 +45,7 @@ pub use sidecar::Sidecar;
 pub use timed::{Timed, TimedRedis};
 pub use topology::{Topology, free_port};
 pub use trio::Trio;
+pub use trouble::Trouble;
 pub use who::{API_TOKEN, Who, editor, reader};
 pub use wire::Wire;
 

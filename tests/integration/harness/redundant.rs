@@ -1,5 +1,7 @@
 //! Redis as more than one server, some of which stand ready to take the place of others.
 
+use super::TestRedis;
+
 /// Redis as several servers, where another takes the place of the one that has a key.
 pub trait Redundant {
     /// As metrics name it.
@@ -12,6 +14,7 @@ pub trait Redundant {
     fn start(args: &[&str]) -> Self;
     /// `--redis-url` of it.
     fn url(&self) -> String;
+    fn server(&self, server: usize) -> &TestRedis;
     /// Where a server listens.
     fn port(&self, server: usize) -> u16;
     /// The server that has a Redis key.

@@ -72,6 +72,10 @@ impl Redundant for Trio {
         format!("redis-sentinel://{}?master={MASTER}", hosts.join(","))
     }
 
+    fn server(&self, server: usize) -> &TestRedis {
+        &self.servers[server]
+    }
+
     fn port(&self, server: usize) -> u16 {
         self.ports[server].parse().expect("a port")
     }

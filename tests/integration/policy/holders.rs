@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{As, Guarded, path};
-use crate::harness::{eventually, lockside, unique};
+use crate::harness::{Screen, eventually, lockside, unique};
 
 const POLICY: &str = "\
 token:owner  lock,read *
@@ -171,6 +171,7 @@ async fn a_force_release_without_read_says_not_whose_it_was() {
         for name in ["lockside-released-owner", "lockside-released-token"] {
             assert_eq!(forced.header(name).is_some(), is_told, "{name} {:?}", forced.headers);
         }
+        assert_eq!(forced.header("lockside-released-count"), Some("1"), "that it was held is no secret");
         let next = forced.header("lockside-holder");
         assert!(next.is_none() || (is_told && next == Some("hidden-next")), "{next:?}");
     }
@@ -240,6 +241,34 @@ async fn the_command_line_does_not_take_an_owner_that_may_not_be_read_for_anothe
     assert_eq!(tried.code, Some(75), "{}", tried.output());
     assert!(tried.stderr.contains(&format!("`{key}` is held by {UNKNOWN}, for another ")), "{}", tried.stderr);
     assert!(!shown.output().contains("hidden-owner") && !tried.output().contains("hidden-owner"));
+}
+
+#[tokio::test]
+async fn the_command_line_says_that_it_force_released_what_it_may_not_read() {
+    let guarded = Guarded::start(POLICY, &TOKENS, &[]).await;
+    let (key, url) = (unique("forced"), format!("http://{}", guarded.sidecar.api_address()));
+    let token = guarded.scratch.file("forcer.token", super::token("forcer"));
+    let mut screen = Screen::bash(&guarded.sidecar);
+    held(&guarded, &key).await;
+    screen.press(&format!("$LOCKSIDE release {key} --force --token-file {token}\n"));
+    screen.see(&format!("Force-release `{key}`? [y/N] ")).await;
+    screen.press("y\n");
+    screen.see(&format!("force-released `{key}`, held by an owner that you may not read\r\n")).await;
+    assert_eq!(guarded.acquire(&As::Token("locker"), &key).await.status, 201);
+
+    let command = ["release", &key, "--force", "--url", &url, "--token-file", &token];
+    let forced = lockside(&command).await;
+    let told = format!("force-released `{key}`, held by an owner that you may not read\n");
+    assert_eq!((forced.code, forced.stdout), (Some(0), told), "{}", forced.stderr);
+    let shared = json!({"mode": "shared", "owner": "hidden-owner"});
+    for _ in 0..2 {
+        guarded.granted(&As::Token("owner"), &key, shared.clone()).await;
+    }
+    let forced = lockside(&command).await;
+    let told = format!("force-released `{key}`, shared by 2\n");
+    assert_eq!((forced.code, forced.stdout), (Some(0), told), "{}", forced.stderr);
+    let none = lockside(&command).await;
+    assert_eq!((none.code, none.stdout), (Some(0), format!("`{key}` was not held\n")), "{}", none.stderr);
 }
 
 #[tokio::test]

@@ -109,8 +109,10 @@ async fn release_by_force_asks_on_a_terminal_who_is_there_unless_told_not_to() {
 #[tokio::test]
 async fn a_wrong_command_line_is_64() {
     for args in [
-        &["release", "k"][..],
-        &["release", "k", "--token", "1", "--force"],
+        &["release", "k", "--yes"][..],
+        &["release", "k"],
+        &["release", "k", "--reason", "x"],
+        &["release", "k", "--token", "x", "--force"],
         &["release", "k", "--token", "1", "--reason", "x"],
         &["release", "k", "--token", "1", "--yes"],
         &["release", "k", "--token", "x"],

@@ -19,6 +19,7 @@ mod read_only;
 mod rotation;
 mod secrets;
 mod settings;
+mod shared;
 mod slow;
 mod vanish;
 mod version;

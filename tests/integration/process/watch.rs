@@ -11,13 +11,13 @@ use super::cli::url;
 use crate::harness::{Proxy, Sidecar, TestRedis, free_port, lockside, unique};
 
 /// A `lockside watch` with its output in a pipe.
-struct Watch {
+pub struct Watch {
     _child: Child,
     stdout: Lines<BufReader<ChildStdout>>,
 }
 
 impl Watch {
-    fn start(url: &str, args: &[&str]) -> Watch {
+    pub fn start(url: &str, args: &[&str]) -> Watch {
         let mut command = Command::new(env!("CARGO_BIN_EXE_lockside"));
         command.args(["watch", "--url", url]).args(args).kill_on_drop(true);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
@@ -25,7 +25,7 @@ impl Watch {
         Watch { _child: child, stdout }
     }
 
-    async fn line(&mut self) -> String {
+    pub async fn line(&mut self) -> String {
         let line = tokio::time::timeout(Duration::from_secs(20), self.stdout.next_line()).await;
         line.expect("a line in time").unwrap().expect("it goes on")
     }

@@ -13,8 +13,13 @@ pub struct Subscriber(std::sync::mpsc::Receiver<String>);
 impl Subscriber {
     /// A sidecar that listens.
     pub fn of(space: &Space, sidecar: &str) -> Subscriber {
+        Subscriber::on(TestRedis::alone(), space, sidecar)
+    }
+
+    /// A sidecar that listens at this Redis.
+    pub fn on(redis: &TestRedis, space: &Space, sidecar: &str) -> Subscriber {
         let (give, take) = std::sync::mpsc::channel();
-        let mut connection = TestRedis::alone().connection();
+        let mut connection = redis.connection();
         for channel in [format!("{}{sidecar}", space.push()), format!("{}all", space.push())] {
             redis::cmd("SSUBSCRIBE").arg(channel).query::<Value>(&mut connection).unwrap();
         }

@@ -70,7 +70,11 @@ impl Space {
 
     /// The tokens of those who share the key, oldest first.
     pub fn sharers(&mut self) -> Vec<u64> {
-        let row = self.read(&["k"]).remove(0);
+        self.sharers_of("k")
+    }
+
+    pub fn sharers_of(&mut self, key: &str) -> Vec<u64> {
+        let row = self.read(&[key]).remove(0);
         if row[0] != "shared" {
             return Vec::new();
         }

@@ -3,6 +3,7 @@
 use super::queue::{Subscriber, attempt_of};
 use super::shared::shared;
 use super::{Attempt, DECLINE, JOIN, Space, identity_of, word};
+use crate::harness::TestRedis;
 
 /// A waiter that would share the key, as its sidecar spells it.
 fn sharer(sidecar: &str, id: &str, limit: Option<u64>) -> String {
@@ -252,4 +253,38 @@ fn sixty_four_are_served_at_once_and_the_rest_is_told_to_look() {
     assert_eq!(names(&space.served(&heard, "a-0")).len(), 6);
     assert!(space.line().is_empty());
     space.assert_whole();
+}
+
+#[test]
+fn out_of_memory_no_further_waiter_joins_and_those_who_wait_are_served_in_both_modes() {
+    let redis = TestRedis::start(&[]);
+    let mut space = Space::on(&redis);
+    let heard = Subscriber::on(&redis, &space, "a-0");
+    let token = space.granted(&Attempt::of("k", "alice", "n-1"));
+    for id in ["r1", "r2"] {
+        space.wait(&sharer("a-0", id, None), "");
+    }
+    space.wait_for_all("w1");
+    space.wait(&sharer("a-0", "p1", Some(1)), "");
+    redis.ask::<String>("CONFIG", &["SET", "maxmemory", "1"]);
+    let contents = space.contents();
+    for late in [sharer("a-0", "late", Some(2)), loner("a-0", "late")] {
+        let error = space.run_in_line(JOIN, "k", 0, &[&late, "late", "5000", "", "refuse", ""]).unwrap_err();
+        assert!(error.contains("OOM"), "{error}");
+    }
+    assert_eq!(space.contents(), contents);
+
+    let mut ends = ("alice".to_owned(), token);
+    for (served, others) in [(&["r1", "r2"][..], vec!["w1", "p1"]), (&["w1"], vec!["p1"]), (&["p1"], Vec::new())] {
+        assert_eq!(space.release("k", Some(ends.1), &identity_of(&ends.0)).unwrap(), ["released"]);
+        let mut now = space.served(&heard, "a-0");
+        assert_eq!((names(&now), space.line()), (served.to_vec(), others.iter().map(|id| (*id).to_owned()).collect()));
+        ends = now.pop().unwrap();
+        for (id, token) in now {
+            assert_eq!(space.release("k", Some(token), &identity_of(&id)).unwrap(), ["released"]);
+        }
+    }
+    space.assert_whole();
+    assert_eq!(space.release("k", Some(ends.1), &identity_of("p1")).unwrap(), ["released"]);
+    space.assert_gone();
 }

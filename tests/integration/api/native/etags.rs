@@ -107,6 +107,48 @@ async fn a_wait_ends_when_the_lock_is_granted_released_or_expires() {
     waits_are(&native, 0).await;
 }
 
+/// What a wait is told of a change, and what the change came to.
+async fn told_of<T>(native: &Native, waits: &str, known: &str, change: impl Future<Output = T>) -> (Answer, T) {
+    let change = async {
+        waits_are(native, 1).await;
+        (change.await, Instant::now())
+    };
+    let (answer, (done, at)) = tokio::join!(ask(native, waits, known), change);
+    assert!(answer.status == 200 && at.elapsed() < SOON, "{} after {:?}", answer.text(), at.elapsed());
+    assert_ne!(tag(&answer), known);
+    (answer, done)
+}
+
+#[tokio::test]
+async fn a_wait_for_a_shared_key_ends_with_each_lease_that_begins_or_ends_and_not_with_a_renewal() {
+    let native = Native::start(&[]).await;
+    let key = unique("sharers");
+    let waits = format!("{}?waitMs=60000", path(&key));
+    let share = async |ttl_ms: u64| token_of(&native.shares(&key, json!({"mode": "shared", "ttlMs": ttl_ms})).await);
+    let one = share(60_000).await;
+    let known = tag(&native.ask(&Who::System, "GET", &path(&key)).send().await);
+    let (answer, two) = told_of(&native, &waits, &known, share(60_000)).await;
+    assert_eq!(answer.json()["sharedBy"], 2);
+
+    let known = tag(&answer);
+    let brief = format!("{}?waitMs=500", path(&key));
+    let renewing = async {
+        waits_are(&native, 1).await;
+        native.renew(&Who::System, &key, one, &json!({"ttlMs": 90_000})).await.status
+    };
+    let (answer, renewed) = tokio::join!(ask(&native, &brief, &known), renewing);
+    assert_eq!((answer.status, tag(&answer), renewed), (304, known.clone(), 200), "a renewal is no change");
+
+    let (answer, _) = told_of(&native, &waits, &known, native.release(&Who::System, &key, one)).await;
+    assert_eq!((&answer.json()["sharedBy"], token_of(&answer.json()["holder"])), (&json!(1), two));
+    let (answer, _) = told_of(&native, &waits, &tag(&answer), share(400)).await;
+    assert_eq!(answer.json()["sharedBy"], 2);
+    let (answer, ()) = told_of(&native, &waits, &tag(&answer), tokio::time::sleep(Duration::from_millis(400))).await;
+    assert_eq!((&answer.json()["sharedBy"], token_of(&answer.json()["holder"])), (&json!(1), two), "it expired");
+    let (answer, _) = told_of(&native, &waits, &tag(&answer), native.release(&Who::System, &key, two)).await;
+    assert_eq!((answer.json()["state"].as_str(), tag(&answer)), (Some("free"), "\"0\"".to_owned()));
+}
+
 async fn waits_are(sidecar: &Sidecar, count: u64) {
     let line = format!("\nlockside_waiters {count}\n");
     eventually("so many wait", SOON, async || sidecar.ops("/metrics").await.text().contains(&line)).await;

@@ -9,7 +9,7 @@ use crate::harness::{editor, eventually, unique};
 
 impl Native {
     /// A lease that shares the key.
-    async fn shares(&self, key: &str, body: Value) -> Value {
+    pub async fn shares(&self, key: &str, body: Value) -> Value {
         let answer = self.acquire(&Who::System, key, &body).await;
         assert_eq!(answer.status, 201, "{}", answer.text());
         answer.json()
@@ -159,7 +159,7 @@ async fn force_takes_all_shares_or_one_by_its_token() {
     let force = |token: u64| format!("{}?force=true&token={token}", path(&key));
     let one = native.ask(&Who::System, "DELETE", &force(tokens[1])).send().await;
     assert_done(&one);
-    assert_eq!((one.header("lockside-released-owner"), one.header("lockside-released-count")), (Some("b"), None));
+    assert_eq!((one.header("lockside-released-owner"), one.header("lockside-released-count")), (Some("b"), Some("1")));
     assert_eq!(one.header("lockside-released-token"), Some(&*tokens[1].to_string()));
     assert_problem(&native.ask(&Who::System, "DELETE", &force(tokens[1])).send().await, 410, "lost");
 
@@ -167,6 +167,7 @@ async fn force_takes_all_shares_or_one_by_its_token() {
     assert_done(&all);
     assert_eq!((all.header("lockside-released-owner"), all.header("lockside-released-count")), (None, Some("2")));
     assert!(native.is_free(&key).await);
+    assert_eq!(native.force(&Who::System, &key).await.header("lockside-released-count"), None, "it was free");
 
     let exclusive = token_of(&native.granted(&Who::System, &key).await);
     assert_done(&native.ask(&Who::System, "DELETE", &force(exclusive)).send().await);

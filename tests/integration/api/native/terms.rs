@@ -149,6 +149,41 @@ async fn a_rest_is_taken_is_nobodys_and_goes_by_force() {
 }
 
 #[tokio::test]
+async fn a_share_that_rests_counts_as_one_is_nobodys_and_goes_by_force_alone() {
+    let native = Native::start(&[]).await;
+    let key = unique("shared-rest");
+    let body = json!({"limit": 2, "minHoldMs": 60_000, "owner": "web-3"});
+    let token = token_of(&native.on(&key, body.clone()).await);
+    let other = token_of(&native.on(&key, json!({"limit": 2, "owner": "web-4"})).await);
+    assert_done(&native.release(&Who::System, &key, token).await);
+
+    assert_eq!(native.shown(&key).await["sharedBy"], 2);
+    for body in [body.clone(), json!({}), json!({"owner": "web-3", "limit": 2, "reentrant": true})] {
+        let answer = native.acquire(&Who::System, &key, &body).await;
+        assert_problem(&answer, 409, "held");
+        assert_eq!(answer.json()["sharedBy"], 2, "{}", answer.text());
+    }
+    assert_problem(&native.renew(&Who::System, &key, token, &json!({})).await, 410, "lost");
+    assert_problem(&native.release(&Who::System, &key, token).await, 410, "lost");
+    assert_problem(&native.fence(&Who::System, &key, token).await, 409, "lost");
+    let listed = native.ask(&Who::System, "GET", &format!("/v1/locks?prefix={key}")).send().await.json();
+    let rows: Vec<_> = listed["locks"].as_array().unwrap().iter().map(|row| (&row["token"], &row["state"])).collect();
+    assert_eq!(rows, [(&json!(token), &json!("resting")), (&json!(other), &json!("held"))]);
+
+    // Alone it is what the key rests by.
+    assert_done(&native.release(&Who::System, &key, other).await);
+    let shown = native.shown(&key).await;
+    assert_eq!((&shown["sharedBy"], &shown["holder"]["owner"]), (&json!(1), &json!("web-3")), "{shown}");
+    assert!((50_000..=60_000).contains(&free_in(&shown)), "{shown}");
+    assert_problem(&native.acquire(&Who::System, &key, &json!({})).await, 409, "held");
+    let beside = token_of(&native.on(&key, json!({"limit": 2})).await);
+    assert_done(&native.release(&Who::System, &key, beside).await);
+    let one = format!("{}?force=true&token={token}", path(&key));
+    assert_done(&native.ask(&Who::System, "DELETE", &one).send().await);
+    assert!(native.is_free(&key).await);
+}
+
+#[tokio::test]
 async fn a_waiter_has_the_key_when_the_rest_is_over_and_not_before() {
     let native = Native::start(&[]).await;
     let key = unique("line");

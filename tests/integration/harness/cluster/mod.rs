@@ -157,6 +157,10 @@ impl Redundant for Cluster {
         format!("redis{}-cluster://{hosts}", if self.is_tls { "s" } else { "" })
     }
 
+    fn server(&self, node: usize) -> &TestRedis {
+        &self.nodes[node].server
+    }
+
     fn port(&self, node: usize) -> u16 {
         self.nodes[node].port
     }

@@ -35,6 +35,31 @@ async fn any_number_share_a_lock_but_none_beside_one_that_has_it_alone() {
 }
 
 #[tokio::test]
+async fn a_command_waits_for_a_permit_and_runs_when_one_ends_beside_those_that_last() {
+    let (sidecar, key) = (sidecar().await, unique("waits"));
+    let [mut first, mut second] = [(); 2].map(|()| Exec::script(&sidecar, &["--limit", "2"], &key, TELL));
+    for exec in [&mut first, &mut second] {
+        assert_eq!(exec.line().await, "shared 2");
+    }
+    let brief = Exec::script(&sidecar, &["--limit", "2", "--wait", "500ms"], &key, "echo ran").end().await;
+    assert_eq!((brief.code, brief.stdout.as_str()), (Some(75), ""), "{}", brief.stderr);
+    let mut third = Exec::script(&sidecar, &["--limit", "2", "--wait", "1m"], &key, TELL);
+    until_waiting(&sidecar, &key).await;
+    let stderr = third.child.stderr.take().expect("a pipe");
+    let told = tokio::time::timeout(PATIENCE, BufReader::new(stderr).lines().next_line()).await;
+    let told = told.expect("it says what it waits for").expect("UTF-8").expect("a line");
+    assert!(told.starts_with(&format!("lockside: waiting for `{key}`: held by ")), "{told}");
+
+    signal("TERM", first.id());
+    assert_eq!(first.end().await.code, Some(143));
+
+    assert_eq!(third.line().await, "shared 2");
+    let shown = show(&sidecar, &key).await;
+    assert_eq!((&shown["sharedBy"], &shown["waiters"]), (&json!(2), &json!(0)));
+    drop(second);
+}
+
+#[tokio::test]
 async fn a_limit_outside_its_range_is_wrong_usage() {
     let sidecar = sidecar().await;
     for limit in ["0", "10001", "-1", "x", "1.5"] {

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::harness::{Fault, Proxy, TestRedis, eventually};
+use super::{Fault, Proxy, TestRedis, eventually};
 
 /// Between two blows of a trouble that is many.
 const BLOW: Duration = Duration::from_millis(200);
 /// Redis keeps every write that it has answered.
 const AOF: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+/// Others are told that it is busy while the script that keeps it so still runs.
+pub const SOON_BUSY: [&str; 2] = ["--busy-reply-threshold", "100"];
 
 /// One trouble. Those of the way to Redis befall one sidecar; the other has another way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,8 +53,7 @@ impl Trouble {
     pub fn redis(self) -> TestRedis {
         match self {
             Trouble::StoppedWithAof | Trouble::KilledWithAof => TestRedis::start(&AOF),
-            // So soon others are told that it is busy.
-            Trouble::Busy => TestRedis::start(&["--busy-reply-threshold", "100"]),
+            Trouble::Busy => TestRedis::start(&SOON_BUSY),
             _ => TestRedis::start(&[]),
         }
     }
@@ -75,6 +76,27 @@ impl Trouble {
                 sleep(span).await;
                 come_back(redis).await;
             }
+            Trouble::Delayed => pass(proxy, Fault::DelayReplies(Duration::from_millis(300)), span).await,
+            Trouble::DelayedTooLong => pass(proxy, Fault::DelayReplies(Duration::from_millis(1500)), span).await,
+            Trouble::Cut => blows(span, || proxy.cut()).await,
+            Trouble::RepliesSwallowed => pass(proxy, Fault::SwallowReplies, span).await,
+            Trouble::RepliesHeld => pass(proxy, Fault::HoldReplies, span).await,
+            Trouble::RequestsSwallowed => pass(proxy, Fault::SwallowRequests, span).await,
+            Trouble::RequestsHeld => pass(proxy, Fault::HoldRequests, span).await,
+            // Over as soon as it has begun: new connections work.
+            Trouble::HalfOpen => proxy.half_open(),
+            Trouble::HalfOpenAndLate => {
+                proxy.half_open();
+                sleep(span).await;
+                proxy.deliver_late();
+            }
+            _ => self.befall(redis, span).await,
+        }
+    }
+
+    /// The same, of a trouble that a server runs through by itself: neither the way to it nor its start has a part in that.
+    pub async fn befall(self, redis: &TestRedis, span: Duration) {
+        match self {
             Trouble::Frozen => {
                 redis.signal("STOP");
                 sleep(span).await;
@@ -109,20 +131,7 @@ impl Trouble {
                 })
                 .await;
             }
-            Trouble::Delayed => pass(proxy, Fault::DelayReplies(Duration::from_millis(300)), span).await,
-            Trouble::DelayedTooLong => pass(proxy, Fault::DelayReplies(Duration::from_millis(1500)), span).await,
-            Trouble::Cut => blows(span, || proxy.cut()).await,
-            Trouble::RepliesSwallowed => pass(proxy, Fault::SwallowReplies, span).await,
-            Trouble::RepliesHeld => pass(proxy, Fault::HoldReplies, span).await,
-            Trouble::RequestsSwallowed => pass(proxy, Fault::SwallowRequests, span).await,
-            Trouble::RequestsHeld => pass(proxy, Fault::HoldRequests, span).await,
-            // Over as soon as it has begun: new connections work.
-            Trouble::HalfOpen => proxy.half_open(),
-            Trouble::HalfOpenAndLate => {
-                proxy.half_open();
-                sleep(span).await;
-                proxy.deliver_late();
-            }
+            _ => panic!("{self:?} is not a server's own"),
         }
     }
 }
