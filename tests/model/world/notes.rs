@@ -142,7 +142,7 @@ impl World {
             return true;
         }
         let entries = self.entries(engine);
-        let mut held = self.leases(engine);
+        let mut held = self.held.clone();
         held.retain(|held| !self.is_offered_to_none(engine, held));
         if held.is_empty() {
             return true;
