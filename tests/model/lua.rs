@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use mlua::prelude::{LuaGcIncParams, LuaGcMode};
 use mlua::{Function, Lua, MultiValue, Table, Value};
 
 use crate::redis::{Reply, Server};
@@ -46,6 +47,8 @@ cmsgpack = {unpack = function(list) return list end}
 impl Interpreter {
     pub fn new() -> Interpreter {
         let lua = Lua::new();
+        // A run leaves little behind: it is collected when it has become ten times what there was.
+        lua.gc_set_mode(LuaGcMode::Incremental(LuaGcIncParams::default().pause(1_000)));
         let server = Rc::new(RefCell::new(Server::default()));
         let redis = lua.create_table().expect("a table");
         let of_calls = Rc::clone(&server);

@@ -2,6 +2,10 @@
 
 #![expect(clippy::print_stdout, reason = "a test may say what it measured")]
 
+/// That of the program: Lua asks for little, and often.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 mod bundles;
 mod dice;
 mod differential;

@@ -119,12 +119,19 @@ fn trace<A: Copy>(parents: &HashMap<u128, Option<(u128, A)>>, mut at: u128) -> V
 
 /// A state in 128 bits: two states of one world have the same ones with a probability that can be forgotten.
 fn fingerprint(world: &impl Hash) -> u128 {
-    let mut print = Fingerprint(0x6C62_272E_07BB_0142_62B8_2175_6295_C58D);
+    let mut print = Fingerprint::default();
     world.hash(&mut print);
     print.0 ^ (print.0 >> 61)
 }
 
-struct Fingerprint(u128);
+/// Of what is hashed.
+pub struct Fingerprint(u128);
+
+impl Default for Fingerprint {
+    fn default() -> Fingerprint {
+        Fingerprint(0x6C62_272E_07BB_0142_62B8_2175_6295_C58D)
+    }
+}
 
 impl Fingerprint {
     fn take(&mut self, word: u64) {

@@ -62,7 +62,8 @@ pub fn row(bench: &Bench) -> Vec<Line> {
 /// What a share costs Redis, acquired and released, beside Redisson's with one who shares the key, too.
 fn beside_redisson(bench: &Bench, shared: &Costs) -> Vec<Line> {
     let mut redis = Redis::start(Cores::One, &bench.scratch);
-    let pairs: Vec<f64> = shared.acquire.iter().zip(&shared.release).map(|(acquire, release)| acquire + release).collect();
+    let pairs: Vec<f64> =
+        shared.acquire.iter().zip(&shared.release).map(|(acquire, release)| acquire + release).collect();
     let kinds = [("read", "Redisson's RReadWriteLock"), ("permit", "Redisson's RPermitExpirableSemaphore")];
     let mut round = |kind| {
         let before = redis.count().script_us;

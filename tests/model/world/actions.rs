@@ -99,7 +99,7 @@ impl World {
     }
 
     pub fn apply(&mut self, engine: &Engine, action: Action) {
-        self.was_in_trouble |= action.cuts_off();
+        self.note_trouble(action);
         match action {
             Action::Begin(client) => self.begin(engine, client),
             Action::Release(client) => self.release(engine, client),
@@ -141,19 +141,40 @@ impl World {
     }
 }
 
+impl World {
+    /// Notes what an action may cost, before it happens.
+    fn note_trouble(&mut self, action: Action) {
+        if let Action::Break(at) | Action::Deafen(at) | Action::Crash(at) | Action::Refuse(at) = action {
+            self.cut_off.insert(self.sidecars[at].name);
+        }
+        if let Action::Stall(at) | Action::Freeze(at) = action {
+            self.held_up.insert(self.sidecars[at].name);
+        }
+        if action.delays() {
+            self.troubled_ms = Some(self.now_ms);
+        }
+    }
+}
+
 impl Action {
-    /// Whether a sidecar may miss something by this, or be missed.
-    fn cuts_off(self) -> bool {
+    /// Whether a key may be free for longer for this.
+    fn delays(self) -> bool {
         matches!(
             self,
             Action::Break(_)
-                | Action::Stall(_)
-                | Action::Deafen(_)
                 | Action::RunLate(_)
+                | Action::Stall(_)
+                | Action::Resume(_)
+                | Action::Deafen(_)
+                | Action::Listen(_)
+                | Action::Lose
+                | Action::FailOver(_)
+                | Action::Fill
+                | Action::Empty
+                | Action::Refuse(_)
                 | Action::Crash(_)
                 | Action::Freeze(_)
-                | Action::Fill
-                | Action::Refuse(_)
+                | Action::Thaw(_)
         )
     }
 }

@@ -47,23 +47,28 @@ impl World {
                 let found = stored(rest).expect("a lease");
                 self.lease_told(engine, client, &found)
             }
-            ("held" | "own" | "shared" | "rejoining" | "stranger", rest) => {
+            (word @ ("held" | "own" | "shared" | "rejoining" | "stranger"), rest) => {
                 if let Some(found) = stored(rest) {
                     self.saw(engine, self.clients[client].sidecar, &found);
                 }
-                return Answer::Held;
+                let is_in_vain = word == "own" || word == "shared" && rest.last().map(text).as_deref() == Some("own");
+                return if is_in_vain { Answer::HeldInVain } else { Answer::Held };
             }
+            ("late", _) => return Answer::Failed { is_passing: true, leaves_a_grant: false },
             _ if engine.plant.has(Fault::KeepsWhatReplicasLack) => {
                 return Answer::Failed { is_passing: false, leaves_a_grant: false };
             }
             _ => return refused(reply),
         };
+        self.course(client).was_renewed = row(reply).0 == "renewed";
         let ttl_ms = if row(reply).0 == "granted" { wish.ttl_ms } else { wish.ttl_ms.max(lease.ttl_ms) };
         let ttl_ms = if row(reply).0 == "replayed" { lease.ttl_ms } else { ttl_ms };
         if self.keep(engine, client, lease, ttl_ms) {
             Answer::Acquired
         } else {
-            Answer::Failed { is_passing: false, leaves_a_grant: !engine.plant.has(Fault::KeepsWhatIsTooLate) }
+            let keeps_it = engine.plant.has(Fault::KeepsWhatIsTooLate)
+                || engine.plant.has(Fault::KeepsRepetitionsTooLate) && row(reply).0 == "replayed";
+            Answer::Failed { is_passing: false, leaves_a_grant: !keeps_it }
         }
     }
 
@@ -83,7 +88,8 @@ impl World {
             Some(("own", _)) => QueueInput::Called { key, id, turn: Turn::AskAgain },
             _ => {
                 self.leave(engine, client);
-                return Input::NotJoined { is_passing: reply.is_none(), may_be_there: true };
+                let is_passing = reply.is_none_or(|reply| row(reply).0 == "late");
+                return Input::NotJoined { is_passing, may_be_there: true };
             }
         };
         self.tell_queues(engine, sidecar, input);
@@ -96,7 +102,11 @@ impl World {
         if let Reply::Error(_) = reply {
             return Taken::Failed { is_passing: false, leaves_a_grant: !is_elsewhere(reply) };
         }
-        let ("renewed", rest) = row(reply) else { return Taken::Lapsed };
+        let rest = match row(reply) {
+            ("renewed", rest) => rest,
+            ("late", _) => return Taken::Failed { is_passing: true, leaves_a_grant: false },
+            _ => return Taken::Lapsed,
+        };
         let (lease, ttl_ms) = (stored(rest).expect("a lease"), self.clients[client].wish().ttl_ms);
         let lease = self.lease_told(engine, client, &lease);
         if self.keep(engine, client, lease, ttl_ms) {

@@ -30,6 +30,8 @@ pub struct Course {
     pub position: Option<String>,
     /// What was on offer to it was force-released, so that who was offered the key then is served before it.
     pub was_forced: bool,
+    /// It was told of a lease that its owner had already.
+    pub(super) was_renewed: bool,
     pub(super) sent_ms: i64,
     /// Until when it waits at most.
     until_ms: i64,
@@ -100,6 +102,7 @@ impl World {
         let wish = self.clients[client].wish();
         let until = wish.wait_ms.map(|wait_ms| engine.instant(self.now_ms + wait_ms));
         let life = Life::new(until);
+        self.lost.moved.remove(&client);
         self.clients[client].course = Some(Box::new(Course {
             life,
             next: Next::Ask,
@@ -110,6 +113,7 @@ impl World {
             entry: String::new(),
             position: None,
             was_forced: false,
+            was_renewed: false,
             sent_ms: self.now_ms,
             until_ms: until.map_or(0, |until| engine.ms(until)),
         }));
@@ -276,7 +280,9 @@ impl World {
     fn end(&mut self, engine: &Engine, client: usize, end: End) {
         self.leave(engine, client);
         let answered = self.course(client).answered.take().filter(|_| end == End::Answered);
-        if answered.is_some() && self.clients[client].is_gone && !engine.plant.has(Fault::ForgetsReceipts) {
+        let forgets = engine.plant.has(Fault::ForgetsReceipts)
+            || engine.plant.has(Fault::ForgetsReceiptsOfRenewals) && self.course(client).was_renewed;
+        if answered.is_some() && self.clients[client].is_gone && !forgets {
             self.undo_sending(engine, client, String::new());
         }
         let course = self.clients[client].course.take().expect("an attempt is under way");

@@ -25,6 +25,8 @@ pub struct Wish {
     pub is_hold: bool,
     pub terms: Terms,
     pub may_release: bool,
+    /// For how long the key stays taken behind its release, where it says so.
+    pub rest_ms: Option<u64>,
     pub may_hang_up: bool,
     /// How often it may renew its lease; of a hold after how many renewals it closes its connection.
     pub renewals: u8,
@@ -40,6 +42,7 @@ impl Wish {
         is_hold: false,
         terms: Terms::NONE,
         may_release: true,
+        rest_ms: None,
         may_hang_up: false,
         renewals: 0,
     };
@@ -56,8 +59,9 @@ pub struct Client {
     /// It closed its connection.
     pub is_gone: bool,
     pub promise: Option<Promise>,
-    /// The tokens that it was told: the last one, and those whose leases were there yet when it was told another.
-    pub told: Vec<u64>,
+    /// What it was told, and by which sending: the last lease's token, and of those that were there yet when it was told
+    /// another.
+    pub told: Vec<(u64, String)>,
     renewed: u8,
 }
 
@@ -70,6 +74,8 @@ pub struct Promise {
     pub sending: String,
     /// Whether its terms let no renewal promise more.
     pub is_capped: bool,
+    /// Whether Redis lost what was promised: that is promised no longer, until it is renewed.
+    pub is_lost: bool,
 }
 
 impl Promise {
@@ -77,7 +83,7 @@ impl Promise {
     pub fn of(lease: &Lease, now_ms: i64, sending: String) -> Promise {
         let valid_for_ms = i64::try_from(lease.valid_for_ms).expect("a short lease");
         let (until_ms, is_capped) = (now_ms + valid_for_ms, lease.is_capped());
-        Promise { token: lease.token, mode: lease.mode, until_ms, sending, is_capped }
+        Promise { token: lease.token, mode: lease.mode, until_ms, sending, is_capped, is_lost: false }
     }
 }
 
@@ -126,8 +132,9 @@ impl World {
         let is_released = self.released.contains(&token) || self.clients[client].wish().name.is_some_and(is_let_go);
         let leases = self.leases(engine);
         let one = &mut self.clients[client];
-        one.told.retain(|told| *told != promise.token.get() && leases.iter().any(|held| held.token.get() == *told));
-        one.told.push(promise.token.get());
+        let told = (promise.token.get(), promise.sending.clone());
+        one.told.retain(|other| *other != told && leases.iter().any(|held| held.token.get() == other.0));
+        one.told.push(told);
         if is_released {
             one.next_wish();
         } else {
@@ -137,9 +144,10 @@ impl World {
 
     pub fn release(&mut self, engine: &Engine, client: usize) {
         let Some(promise) = self.clients[client].promise.clone() else { return };
+        let rest_ms = self.clients[client].wish().rest_ms.map(|rest_ms| rest_ms.to_string()).unwrap_or_default();
         self.end_promises(promise.token);
         let (now_ms, sidecar) = (self.now_ms, self.clients[client].sidecar);
-        let args = [&promise.token.to_string(), &record::claim(Claim::System), "", "", ""];
+        let args = [&promise.token.to_string(), &record::claim(Claim::System), "", &rest_ms, ""];
         self.sidecars[sidecar].send_in_time(engine, now_ms, "release", &args, Origin::Release(client));
     }
 

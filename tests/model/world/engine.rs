@@ -2,15 +2,18 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::hash::BuildHasherDefault;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use lockside::lock::model::ALL;
 use lockside::lock::{Key, KeySpace};
 
+use super::leases::Held;
 use super::plant::Plant;
 use crate::lua::{Arg, Interpreter};
 use crate::redis::{Keyspace, Reply, Server};
+use crate::search::Fingerprint;
 
 /// When a world begins by Redis's clock, milliseconds since 1970.
 pub const BEGIN_MS: i64 = 1_800_000_000_000;
@@ -20,7 +23,9 @@ pub const TIMEOUT_MS: i64 = 1_000;
 pub struct Engine {
     interpreter: Interpreter,
     texts: HashMap<&'static str, String>,
-    runs: RefCell<HashMap<Run, Rc<Ran>>>,
+    runs: RefCell<HashMap<Run, Rc<Ran>, BuildHasherDefault<Fingerprint>>>,
+    /// What leases say, by their texts.
+    pub read: RefCell<HashMap<Vec<u8>, Option<Held>>>,
     epoch: Instant,
     pub plant: Plant,
     /// Whether it runs the scripts as Valkey does.
@@ -64,6 +69,7 @@ impl Engine {
             interpreter: Interpreter::new(),
             texts,
             runs: RefCell::default(),
+            read: RefCell::default(),
             epoch: Instant::now(),
             plant,
             is_valkey: false,
@@ -80,6 +86,7 @@ impl Engine {
     /// Forgets all runs, for a world with other ones.
     pub fn forget(&self) {
         self.runs.borrow_mut().clear();
+        self.read.borrow_mut().clear();
     }
 
     /// A moment of the sidecars' clocks, from the world's milliseconds.

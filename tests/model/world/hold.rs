@@ -235,6 +235,11 @@ impl World {
         }
     }
 
+    /// The client whose connection holds, or held, a lease by this sending.
+    pub(super) fn client_of_hold(&self, sending: &str) -> Option<usize> {
+        self.hold_of(sending).map(|at| self.holds[at].client)
+    }
+
     fn hold_of(&self, sending: &str) -> Option<usize> {
         self.holds.iter().position(|hold| hold.sending == sending)
     }
@@ -267,6 +272,7 @@ impl World {
         let Client { promise, .. } = &mut self.clients[client];
         let Some(promise) = promise.as_mut().filter(|promise| promise.token == token) else { return true };
         promise.until_ms = now_ms + i64::try_from(left.as_millis()).expect("a short lease");
+        promise.is_lost &= !is_renewed;
         let is_over = renewed > self.clients[client].wish().renewals;
         if is_over {
             self.lapse(client);

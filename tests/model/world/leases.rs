@@ -17,6 +17,10 @@ pub struct Held {
     pub attempt: String,
     /// The sendings that were told of it.
     pub by: String,
+    /// Whether it was renewed by its token, so that no undo frees it.
+    pub is_renewed: bool,
+    /// Whether a release left it behind: it takes the key, and no owner has it.
+    pub is_resting: bool,
 }
 
 /// Where leases are looked for: what lies in Redis, and its clock.
@@ -57,14 +61,34 @@ impl Place<'_> {
     }
 
     fn held(&self, key: &Key, text: Vec<u8>, until_ms: i64) -> Option<Held> {
-        let spelled = String::from_utf8_lossy(&text);
-        let attempt = spelled.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?;
-        let attempt = attempt.replacen("\"rest\":true,", "", 1);
-        let told = |field: &str| Some(spelled.split_once(field)?.1.split('"').next()?.to_owned());
-        let by = told("\"by\":\"").or_else(|| told("\"nonce\":\"")).unwrap_or_default();
-        let found = Stored { text: text.into(), valid_until_ms: until_ms, left_ms: until_ms - self.clock_ms };
-        let lease = record::read(key, &found)?;
-        Some(Held { token: lease.token, mode: lease.mode, until_ms: until_ms - BEGIN_MS + self.behind_ms, attempt, by })
+        let held = self.engine.read.borrow_mut().entry(text).or_insert_with_key(|text| read(key, text)).clone()?;
+        Some(Held { until_ms: until_ms - BEGIN_MS + self.behind_ms, ..held })
+    }
+}
+
+/// What a lease says, but for its end.
+fn read(key: &Key, text: &[u8]) -> Option<Held> {
+    let spelled = String::from_utf8_lossy(text);
+    let attempt = spelled.split("\"since\":").next().and_then(|text| text.split("\"by\":").next())?;
+    let attempt = attempt.replacen("\"rest\":true,", "", 1);
+    let told = |field: &str| Some(spelled.split_once(field)?.1.split('"').next()?.to_owned());
+    let is_renewed = spelled.ends_with(",\"renewed\":true}");
+    let by = told("\"by\":\"").or_else(|| told("\"nonce\":\"")).unwrap_or_default();
+    let found = Stored { text: text.to_vec().into(), valid_until_ms: BEGIN_MS, left_ms: 0 };
+    let lease = record::read(key, &found)?;
+    let (token, mode, is_resting) = (lease.token, lease.mode, lease.is_resting);
+    Some(Held { token, mode, until_ms: 0, attempt, by, is_renewed, is_resting })
+}
+
+impl Held {
+    /// The sendings that were told of it, without what marks them.
+    pub fn sendings(&self) -> impl Iterator<Item = &str> {
+        self.by.split([' ', '+']).filter(|word| !["", "!", "*"].contains(word))
+    }
+
+    /// The attempt that has it, without its token.
+    pub fn attempt(&self) -> &str {
+        self.attempt.split_once("\",").map_or("", |(_, attempt)| attempt)
     }
 }
 

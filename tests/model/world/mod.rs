@@ -16,12 +16,13 @@ mod sidecar;
 mod telling;
 mod time;
 mod troubles;
+mod truth;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
 
 pub use actions::Action;
-pub use client::{Client, Promise, Wish};
+pub use client::{Client, Wish};
 pub use engine::{BEGIN_MS, Engine, Moment, TIMEOUT_MS};
 pub use hold::Hold;
 pub use leases::{Held, Place};
@@ -56,13 +57,19 @@ pub struct World {
     pub ended: BTreeSet<&'static str>,
     /// Since when the key has room for the client that waits for it first.
     pub free_since: Option<i64>,
-    /// Whether Redis lost nothing yet: no promise outlasts its data.
+    /// Whether Redis has the last token yet that it granted.
     pub has_its_data: bool,
     /// The last position that a client had when Redis lost its data: who came later cannot know of those before.
     pub last_known: u64,
     pub lost: Lost,
-    /// Whether any trouble happened yet: a sidecar that is taken for dead is overtaken.
-    pub was_in_trouble: bool,
+    /// When something was last in trouble, in so far as a key may be free for longer for that.
+    pub troubled_ms: Option<i64>,
+    /// The sidecars of which a command, an answer or a message may be lost.
+    pub cut_off: BTreeSet<&'static str>,
+    /// Those that may come too late for an offer.
+    pub held_up: BTreeSet<&'static str>,
+    /// Those that let an offer lapse, so that they are taken for dead, and overtaken.
+    pub lapsed: BTreeSet<&'static str>,
     /// The highest token that was granted, and the leases that there were last.
     pub highest: u64,
     pub held: Vec<Held>,
@@ -74,6 +81,8 @@ pub struct World {
     pub broken: Option<Violation>,
     /// No attempt begins from then on.
     pub ends_ms: i64,
+    /// Whether time stops at the last millisecond of a lease or a promise, too, and at each of its neighbours.
+    pub is_exact: bool,
 }
 
 impl World {
@@ -96,13 +105,17 @@ impl World {
             has_its_data: true,
             last_known: u64::MAX,
             lost: Lost::default(),
-            was_in_trouble: false,
+            troubled_ms: None,
+            cut_off: BTreeSet::new(),
+            held_up: BTreeSet::new(),
+            lapsed: BTreeSet::new(),
             highest: 0,
             held: Vec::new(),
             released: BTreeSet::new(),
             let_go: BTreeSet::new(),
             broken: None,
             ends_ms,
+            is_exact: false,
         }
     }
 
@@ -112,6 +125,12 @@ impl World {
             && self.holds.is_empty()
             && self.sidecars.iter().all(|sidecar| sidecar.connection.is_idle() && sidecar.undos.is_empty())
             && self.clients.iter().all(|client| client.course.is_none())
+    }
+
+    /// Whether nothing of the sidecar of this name is under way.
+    pub fn is_idle(&self, name: &str) -> bool {
+        let is_idle = |sidecar: &Sidecar| sidecar.connection.is_idle() && sidecar.undos.is_empty();
+        self.late.is_empty() && self.sidecars.iter().any(|sidecar| sidecar.name == name && is_idle(sidecar))
     }
 
     fn run_next(&mut self, engine: &Engine, sidecar: usize) {
@@ -126,7 +145,8 @@ impl World {
     fn run(&mut self, engine: &Engine, request: &Request) -> Reply {
         let before = if ["force", "release"].contains(&request.script) { self.leases(engine) } else { Vec::new() };
         let reply = self.run_script(engine, request.script, &request.args);
-        self.check_grant(engine, &reply);
+        self.check_grant(engine, &reply, None);
+        self.check_truth(engine, request, &reply, true);
         if let Origin::HoldRelease(sending) = &request.origin
             && sidecar::row(&reply).0 == "released"
         {
@@ -187,11 +207,13 @@ impl World {
         self.troubles.batches -= 1;
         let sent: Vec<_> = self.sidecars[sidecar].connection.sent.drain(..2).collect();
         let args = batch::args(engine, sent.iter().map(|(request, _)| request.as_ref()));
+        let mut standing = self.entries(engine);
         let reply = self.run_script(engine, "batch", &args);
-        let joins = sent.iter().any(|(request, _)| request.script == "queue_join");
         for ((request, is_awaited), row) in sent.into_iter().zip(batch::rows(reply)) {
-            if !joins {
-                self.check_grant(engine, &row);
+            self.check_grant(engine, &row, Some(&standing));
+            self.check_truth(engine, &request, &row, false);
+            if request.script == "queue_join" {
+                standing.push(request.args[4].clone());
             }
             if is_awaited {
                 self.sidecars[sidecar].connection.answers.push_back((request, row));
@@ -206,6 +228,19 @@ impl World {
                 self.hold_renewed(engine, (sending, *number), request.sent_ms, reply);
             }
             origin => self.answered(engine, sidecar, origin, reply),
+        }
+        let client = match &request.origin {
+            Origin::Renew(client) | Origin::Attempt(client) => Some(*client),
+            Origin::HoldRenewal { sending, .. } => self.client_of_hold(sending),
+            _ => None,
+        };
+        if request.is_of_lost_data
+            && let Some(client) = client
+            && let Some(promise) = &mut self.clients[client].promise
+        {
+            promise.is_lost = true;
+            let token = promise.token.get();
+            self.clients[client].told.retain(|told| told.0 != token);
         }
     }
 

@@ -42,6 +42,8 @@ pub struct Request {
     /// By the clock of Redis; without it the script changes something whenever it runs.
     pub not_after_ms: Option<i64>,
     pub origin: Origin,
+    /// Redis has lost its data since it ran.
+    pub is_of_lost_data: bool,
 }
 
 /// The connection of one sidecar, and what it hears from Redis by another.
@@ -76,6 +78,18 @@ impl Connection {
     /// Whether something happens here before time passes.
     pub fn is_busy(&self) -> bool {
         !self.messages.is_empty() || !(self.is_stalled || self.sent.is_empty() && self.answers.is_empty())
+    }
+
+    /// Whether something is held up, or lost and waited for still.
+    pub fn is_in_trouble(&self) -> bool {
+        self.is_stalled || self.is_deaf || !self.overdue.is_empty()
+    }
+
+    /// Redis loses its data, while answers are on their way that tell of it.
+    pub fn lose_data(&mut self) {
+        for (request, _) in &mut self.answers {
+            *request = Rc::new(Request { is_of_lost_data: true, ..(**request).clone() });
+        }
     }
 
     /// Whether nothing is on its way at all.

@@ -4,38 +4,71 @@ use lockside::lock::{Mode, Token};
 
 use super::attempt::Course;
 use super::sidecar::row;
-use super::{Client, Engine, Held, World};
-use crate::properties::{EXCLUSIVE, ORDER, TOKENS, Violation};
+use super::{Client, Engine, Held, Sidecar, World};
+use crate::properties::{EXCLUSIVE, FREE_IN_TROUBLE_MS, ORDER, PLACES, TOKENS, Violation};
 use crate::redis::{Reply, Value};
+
+/// Tokens that have the same sequence: one of each shard.
+const TOKENS_A_SEQUENCE: u64 = 64;
 
 impl World {
     /// Notes what changed.
     pub(super) fn note(&mut self, engine: &Engine) {
         self.note_grants(engine);
+        self.note_lapsed(engine);
         let has_room = self.has_room(engine);
-        let is_waited_for = self.clients.iter().any(|client| self.is_live(client, Course::is_waiting));
-        // What is stalled takes as long as that.
-        let is_slow = self.sidecars.iter().any(|sidecar| sidecar.connection.is_stalled);
-        self.free_since =
-            if has_room && is_waited_for && !is_slow { self.free_since.or(Some(self.now_ms)) } else { None };
+        // From its first position on a client waits, also while it joins again.
+        let is_waited_for = self.clients.iter().any(|client| self.is_live(client, |course| course.position.is_some()));
+        self.free_since = if has_room && is_waited_for { self.free_since.or(Some(self.now_ms)) } else { None };
+        self.note_quiet();
+    }
+
+    /// Notes which sidecars let an offer lapse: its mark is found without its lease.
+    fn note_lapsed(&mut self, engine: &Engine) {
+        for (token, sidecar) in self.offers(engine) {
+            if !self.held.iter().any(|held| held.token.get() == token)
+                && let Some(&Sidecar { name, .. }) = self.sidecars.iter().find(|other| other.name == sidecar)
+            {
+                self.lapsed.insert(name);
+                let is_excused = self.cut_off.contains(name) || self.held_up.contains(name);
+                if !is_excused && self.broken.is_none() {
+                    let how = format!("the offer of {token} to {name} lapsed, and its mark stands in the queue");
+                    self.broken = Some(Violation { property: PLACES, how });
+                }
+            }
+        }
+    }
+
+    /// Notes whether a trouble goes on, or what followed the last one is over.
+    fn note_quiet(&mut self) {
+        let Some(at_ms) = self.troubled_ms else { return };
+        let goes_on = |Sidecar { connection, is_frozen, undos, .. }: &Sidecar| {
+            *is_frozen || connection.is_in_trouble() || !undos.is_empty()
+        };
+        if self.is_full || !self.late.is_empty() || self.sidecars.iter().any(goes_on) {
+            self.troubled_ms = Some(self.now_ms);
+        } else if self.free_since.is_none() && self.now_ms > at_ms + FREE_IN_TROUBLE_MS {
+            self.troubled_ms = None;
+        }
     }
 
     /// Whether a client is there that has an attempt of this kind under way, at a sidecar that does something.
     fn is_live(&self, client: &Client, is_of_this_kind: impl Fn(&Course) -> bool) -> bool {
-        !client.is_gone
-            && !self.sidecars[client.sidecar].is_frozen
-            && client.course.as_deref().is_some_and(is_of_this_kind)
+        let Sidecar { is_frozen, connection, .. } = &self.sidecars[client.sidecar];
+        !client.is_gone && !is_frozen && !connection.is_stalled && client.course.as_deref().is_some_and(is_of_this_kind)
     }
 
     /// A client was promised the key from this position in the queue: none that waits stands before it.
     pub(super) fn check_order(&mut self, engine: &Engine, client: usize, position: Option<&str>) {
         let number = |position: &str| position.parse::<u64>().ok();
-        let own = position.and_then(number).filter(|own| !self.was_in_trouble && *own <= self.last_known);
+        let own = position.and_then(number).filter(|own| *own <= self.last_known);
         let Some(own) = own else { return };
         // Who may share the key, too, is perhaps told of it later.
         let entries = self.entries(engine);
         // Who stood in a queue that was lost comes back before any of them is served.
         let came_back = |one, other| [one, other].iter().all(|client| self.lost.waiting.contains(client));
+        let is_served =
+            |course: &Course| self.held.iter().any(|held| held.sendings().any(|sending| sending == course.sending.id));
         for (at, other) in self.clients.iter().enumerate() {
             let Some(course) = other.course.as_deref().filter(|course| at != client && course.is_waiting()) else {
                 continue;
@@ -43,7 +76,9 @@ impl World {
             if let Some(before) = course.position.as_deref().and_then(number).filter(|before| *before < own)
                 && !other.is_gone
                 && !course.was_forced
-                && (entries.contains(&course.entry) || came_back(client, at))
+                && !self.lapsed.contains(self.sidecars[other.sidecar].name)
+                && !self.lost.moved.contains(&at)
+                && (entries.contains(&course.entry) || came_back(client, at) && !is_served(course))
             {
                 let how =
                     format!("{} had the position {before}, and {} has {own}", other.owner, self.clients[client].owner);
@@ -59,10 +94,12 @@ impl World {
         }
     }
 
-    /// What an acquire is answered: it is granted a key only that no client waits for.
-    pub(super) fn check_grant(&mut self, engine: &Engine, reply: &Reply) {
+    /// What an acquire is answered: it is granted a key only that no client waits for. `standing`: of the entries that are
+    /// there now, those that were there before it, where others have come since.
+    pub(super) fn check_grant(&mut self, engine: &Engine, reply: &Reply, standing: Option<&[String]>) {
         if row(reply).0 == "granted"
-            && let Some(entry) = self.entries(engine).first()
+            && let Some(entry) =
+                self.entries(engine).iter().find(|entry| standing.is_none_or(|standing| standing.contains(entry)))
         {
             let how = format!("an acquire is granted the key while {entry:?} stands in the queue");
             self.broken = Some(Violation { property: ORDER, how });
@@ -75,14 +112,15 @@ impl World {
         let is_new = |one: &&Held| !self.held.iter().any(|old| old.token == one.token && old.attempt == one.attempt);
         let granted: Vec<Held> = held.iter().filter(is_new).cloned().collect();
         for Held { token, mode, .. } in &granted {
-            if token.get() <= self.highest && self.has_its_data && self.broken.is_none() {
+            let must_rise = self.has_its_data || self.first_sequence() > self.highest / TOKENS_A_SEQUENCE;
+            if token.get() <= self.highest && must_rise && self.broken.is_none() {
                 let how = format!("the lease {token} came after {}", self.highest);
                 self.broken = Some(Violation { property: TOKENS, how });
             }
             self.highest = self.highest.max(token.get());
             let mut promised: Vec<_> = self.clients.iter().filter_map(|client| client.promise.as_ref()).collect();
             promised.retain(|promise| promise.token != *token && promise.until_ms > self.now_ms);
-            promised.retain(|promise| promise.token.get() > self.lost.up_to);
+            promised.retain(|promise| !promise.is_lost);
             promised.sort_unstable_by_key(|promise| promise.token);
             promised.dedup_by_key(|promise| promise.token);
             let most = mode.limit().map_or(usize::MAX, usize::from);
@@ -106,7 +144,7 @@ impl World {
             return true;
         }
         let entries = self.entries(engine);
-        let mut held = self.leases(engine);
+        let mut held = self.held.clone();
         held.retain(|held| !self.is_offered_to_none(engine, held));
         if held.is_empty() {
             return true;
@@ -138,8 +176,33 @@ impl World {
         self.queue(engine).into_iter().filter(|entry| !is_mark(entry)).collect()
     }
 
+    /// The offers that are marked in the queue: of which lease, and to which sidecar.
+    pub fn offers(&self, engine: &Engine) -> Vec<(u64, String)> {
+        let marks = self.queue(engine);
+        let offer = |mark: &String| {
+            let (token, sidecar) = mark.strip_prefix("offer\n")?.split_once('\n')?;
+            Some((token.parse().ok()?, sidecar.to_owned()))
+        };
+        marks.iter().filter_map(offer).collect()
+    }
+
     pub fn is_on_offer(&self, engine: &Engine, token: Token) -> bool {
-        self.queue(engine).iter().any(|entry| entry.starts_with(&format!("offer\n{token}\n")))
+        self.offers(engine).iter().any(|(offered, _)| *offered == token.get())
+    }
+
+    /// The first sequence of this millisecond, by Redis's clock: a token is drawn from none before it.
+    fn first_sequence(&self) -> u64 {
+        const YEAR_2025_MS: i64 = 1_735_689_600_000;
+        u64::try_from(self.clock_ms() - YEAR_2025_MS).map_or(0, |ms| ms * 64)
+    }
+
+    /// The last token that Redis granted, as far as it knows.
+    pub(super) fn last_token(&self, engine: &Engine) -> i64 {
+        let tokens = self.redis.peek(engine.space.tokens(engine.key.shard()));
+        match tokens.map(|stored| &stored.value) {
+            Some(Value::Zset(zset)) => zset.score(b"\xff").unwrap_or(0),
+            _ => 0,
+        }
     }
 }
 

@@ -14,20 +14,26 @@ pub enum Fault {
     UndoesOnce,
     /// What a caller was to be told of who has gone is not undone.
     ForgetsReceipts,
+    /// Of these, what was a renewal is not.
+    ForgetsReceiptsOfRenewals,
     /// An undo of the attempt's own that is not answered is not tried again.
     ForgetsUndo,
     /// What came too late to be of use is not undone.
     KeepsWhatIsTooLate,
+    /// Of these, what a repetition was told is not.
+    KeepsRepetitionsTooLate,
     /// What too few replicas have is taken for refused.
     KeepsWhatReplicasLack,
     /// Of several keys that may have been granted the first alone is undone.
     UndoesOneLeg,
     /// An attempt goes on under its old name.
     KeepsNames,
-    /// No command is refused for being late.
-    HasNoDeadlines,
+    /// The undo of an attempt's own is not refused for being late, and so not waited for when its connection breaks.
+    UndoesWithoutDeadline,
     /// Joining the queue is not refused for being late.
     JoinsWithoutDeadline,
+    /// A waiter is not told that its turn has come.
+    IgnoresTurns,
     /// An offer to a waiter that has gone is not declined.
     NeverDeclines,
     /// A command whose connection broke is taken for failed at once, though it may be run yet.

@@ -74,11 +74,11 @@ impl Sidecar {
         // A moment that Redis's clock does not pass before the deadline.
         let not_after_ms = super::engine::BEGIN_MS + now_ms + TIMEOUT_MS - 1;
         let not_after = not_after_ms.to_string();
-        let is_planted = engine.plant.has(Fault::JoinsWithoutDeadline) && script == "queue_join";
-        let is_endless = is_planted || engine.plant.has(Fault::HasNoDeadlines);
-        let not_after = if is_endless { "" } else { not_after.as_str() };
+        let joins = engine.plant.has(Fault::JoinsWithoutDeadline) && script == "queue_join";
+        let undoes = engine.plant.has(Fault::UndoesWithoutDeadline) && script == "undo" && origin != Origin::Undo;
+        let not_after = if joins || undoes { "" } else { not_after.as_str() };
         let further: Vec<&str> = args.iter().copied().chain([not_after]).collect();
-        self.send(engine, now_ms, script, &further, Some(not_after_ms), origin);
+        self.send(engine, now_ms, script, &further, (!undoes).then_some(not_after_ms), origin);
     }
 
     /// Sends a script, with what every script that may grant a key is given before the rest.
@@ -96,7 +96,7 @@ impl Sidecar {
             .map(str::to_owned);
         let line: &[String] = if script == "renew" { &[] } else { &line };
         let args = line.iter().cloned().chain(further.iter().map(|arg| (*arg).to_owned())).collect();
-        let request = Request { script, args, sent_ms: now_ms, not_after_ms, origin };
+        let request = Request { script, args, sent_ms: now_ms, not_after_ms, origin, is_of_lost_data: false };
         self.connection.sent.push_back((Rc::new(request), true));
     }
 
@@ -221,6 +221,7 @@ impl World {
         for effect in effects {
             let (now_ms, one) = (self.now_ms, &mut self.sidecars[sidecar]);
             match effect {
+                Effect::Call { .. } if engine.plant.has(Fault::IgnoresTurns) => {}
                 Effect::Call { id, turn } => self.call(engine, &id, turn),
                 Effect::Progress { .. } => {}
                 Effect::Look { ids, entries, precision, .. } => {

@@ -1,11 +1,8 @@
 //! Time, which passes only where nothing else happens at once.
 
-use std::rc::Rc;
+use super::{BEGIN_MS, Engine, World};
 
-use super::network::Request;
-use super::{BEGIN_MS, Engine, Fault, World};
-
-/// How long a command without a deadline may be on its way from a connection that broke.
+/// How long a command may be on its way from a connection that broke: for longer than until its deadline.
 const ON_ITS_WAY_MS: i64 = 1_500;
 
 impl World {
@@ -22,11 +19,29 @@ impl World {
         let courses = courses.filter_map(|client| client.course.as_ref()?.next_due(engine));
         let holds = self.holds.iter().filter(|hold| is_awake(hold.sidecar)).filter_map(|hold| hold.next_due(engine));
         let promises = self.clients.iter().filter_map(|client| Some(client.promise.as_ref()?.until_ms));
-        keys.chain(sidecars).chain(courses).chain(holds).chain(promises).min().map(|due| due.max(self.now_ms))
+        // Of leases that share a key each has an end of its own.
+        let leases = self.held.iter().map(|held| held.until_ms);
+        let due =
+            keys.chain(sidecars).chain(courses).chain(holds).chain(promises).min().map(|due| due.max(self.now_ms));
+        let further = leases.chain(self.around_each_end()).filter(|due| *due > self.now_ms).min();
+        due.into_iter().chain(further).min()
+    }
+
+    /// Where the time passes millisecond by millisecond around each end: the last one before it, it, and the first one behind.
+    fn around_each_end(&self) -> impl Iterator<Item = i64> {
+        let leases = self.held.iter().map(|held| held.until_ms);
+        let promises = self.clients.iter().filter_map(|client| Some(client.promise.as_ref()?.until_ms));
+        let ends = leases.chain(promises).filter(|_| self.is_exact);
+        ends.flat_map(|end| end - 1..=end + 1)
     }
 
     pub(super) fn pass(&mut self, engine: &Engine) {
-        self.now_ms = self.next_due(engine).unwrap_or(self.now_ms);
+        self.pass_until(engine, self.next_due(engine).unwrap_or(self.now_ms));
+    }
+
+    /// Time passes, and what is due happens.
+    pub(super) fn pass_until(&mut self, engine: &Engine, until_ms: i64) {
+        self.now_ms = until_ms;
         self.purge();
         let now_ms = self.now_ms;
         for client in 0..self.clients.len() {
@@ -45,22 +60,18 @@ impl World {
                 self.attempt_due(engine, client);
             }
         }
-        self.forget_what_is_too_late(engine);
+        self.forget_what_is_lost();
     }
 
-    /// What may be run no more does nothing.
-    fn forget_what_is_too_late(&mut self, engine: &Engine) {
-        let (now_ms, clock_ms, ends_ms) = (self.now_ms, self.clock_ms(), self.ends_ms);
-        let has_deadline = |request: &Request| {
-            let is_planted = engine.plant.has(Fault::JoinsWithoutDeadline) && request.script == "queue_join";
-            !engine.plant.has(Fault::HasNoDeadlines) && !is_planted
-        };
-        let may_run = |request: &Rc<Request>| match request.not_after_ms {
-            Some(not_after_ms) if has_deadline(request) => clock_ms <= not_after_ms,
-            _ => now_ms <= ends_ms.max(request.sent_ms + ON_ITS_WAY_MS),
-        };
+    /// What was on its way for so long does not arrive any more. What arrives past its deadline the script refuses.
+    fn forget_what_is_lost(&mut self) {
+        let (now_ms, ends_ms) = (self.now_ms, self.ends_ms);
         for requests in &mut self.late {
-            requests.retain(may_run);
+            requests.retain(|request| {
+                let is_endless = request.not_after_ms.is_none();
+                let last_ms = request.sent_ms + ON_ITS_WAY_MS;
+                now_ms <= if is_endless { ends_ms.max(last_ms) } else { last_ms }
+            });
         }
         self.late.retain(|requests| !requests.is_empty());
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use lockside::lock::model::queue::Input as QueueInput;
 
 use super::network::{Connection, Origin};
-use super::{Action, BEGIN_MS, Engine, Fault, Sidecar, World};
+use super::{Action, BEGIN_MS, Engine, Fault, Held, Sidecar, World};
 
 /// How far Redis's clock is set back.
 const SET_BACK_MS: i64 = 400;
@@ -22,9 +22,9 @@ pub struct Troubles {
     pub stalls: u8,
     /// A sidecar hears no messages for a while.
     pub deafness: u8,
-    /// Redis loses all its data.
+    /// Redis loses all its data, which takes a millisecond, so that its clock passes the last grant.
     pub losses: u8,
-    /// Redis fails over to a replica that lacks the last writes.
+    /// Redis fails over to a replica that lacks the last writes, which takes a millisecond.
     pub failovers: u8,
     /// Redis's clock is set back.
     pub setbacks: u8,
@@ -68,12 +68,14 @@ impl Troubles {
 /// What is no longer looked at since Redis lost something.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Lost {
-    /// The highest token until then: what is promised by it or a lower one may have no lease.
-    pub up_to: u64,
+    /// The leases that a replica brought back, or has as they were before.
+    pub leases: BTreeSet<u64>,
     /// The places that a replica brought back.
     pub places: BTreeSet<String>,
     /// The clients that stood in the queue when it was lost: they are served in their order.
     pub waiting: BTreeSet<usize>,
+    /// The clients that a replica has no place of, or had one of before: others may be served first.
+    pub moved: BTreeSet<usize>,
 }
 
 impl World {
@@ -113,6 +115,8 @@ impl World {
             Action::SetBack => {
                 self.troubles.setbacks -= 1;
                 self.behind_ms += SET_BACK_MS;
+                // A share that had ended lasts again: it is no new one.
+                self.held = self.leases(engine);
             }
             Action::Fill => (self.troubles.fills, self.is_full) = (self.troubles.fills - 1, true),
             Action::Empty => self.is_full = false,
@@ -148,29 +152,70 @@ impl World {
         };
         self.lost.waiting = (0..self.clients.len()).filter(|at| stands(&self.clients[*at])).collect();
         self.redis = Rc::default();
-        self.note_loss();
+        self.has_its_data = false;
+        for promise in self.clients.iter_mut().filter_map(|client| client.promise.as_mut()) {
+            promise.is_lost = true;
+        }
+        self.clients.iter_mut().for_each(|client| client.told.clear());
+        self.sidecars.iter_mut().for_each(|sidecar| sidecar.connection.lose_data());
+        self.pass_until(engine, self.now_ms + 1);
     }
 
     fn fail_over(&mut self, engine: &Engine, lacking: usize) {
         self.troubles.failovers -= 1;
+        let (leases, offers) = (self.leases(engine), self.offers(engine));
+        let (entries, token) = (self.entries(engine), self.last_token(engine));
         if let Some(at) = self.earlier.len().checked_sub(lacking).filter(|at| *at < self.earlier.len()) {
             self.redis = Rc::clone(&self.earlier[at]);
         }
         self.earlier.clear();
         self.purge();
-        self.note_loss();
-        self.lost.places.extend(self.entries(engine));
-        // Who was in the queue may have been dropped from it, or come back.
-        self.last_known = 0;
+        self.has_its_data &= self.last_token(engine) >= token;
+        self.note_lost_leases(engine, &leases, &offers);
+        self.note_lost_places(engine, &entries);
         for sidecar in 0..self.sidecars.len() {
             self.cut(engine, sidecar);
             self.sidecars[sidecar].connection.is_deaf = true;
+            self.held_up.insert(self.sidecars[sidecar].name);
         }
         self.late.clear();
+        self.pass_until(engine, self.now_ms + 1);
     }
 
-    fn note_loss(&mut self) {
-        (self.has_its_data, self.lost.up_to) = (false, self.highest);
+    /// Notes which leases a replica has otherwise than they were, and what was promised by those that it lacks, or that end
+    /// sooner there, or that do not say whom they were promised to, or are on offer there still.
+    fn note_lost_leases(&mut self, engine: &Engine, before: &[Held], offers: &[(u64, String)]) {
+        let (now, offered) = (self.leases(engine), self.offers(engine));
+        let is_on_offer = |token: u64, offers: &[(u64, String)]| offers.iter().any(|(offered, _)| *offered == token);
+        let has_changed_hands = |token: u64| is_on_offer(token, offers) != is_on_offer(token, &offered);
+        let is_kept = |was: &Held| {
+            let is_as_good = |held: &Held| {
+                let is_the_same = held.token == was.token && held.by == was.by && held.is_renewed == was.is_renewed;
+                is_the_same && held.until_ms >= was.until_ms && !has_changed_hands(held.token.get())
+            };
+            now.iter().any(is_as_good)
+        };
+        for promise in self.clients.iter_mut().filter_map(|client| client.promise.as_mut()) {
+            let lease = before.iter().find(|held| held.token == promise.token);
+            promise.is_lost |= lease.is_some_and(|lease| !is_kept(lease));
+        }
+        let changed = now.iter().filter(|held| !before.contains(held) || has_changed_hands(held.token.get()));
+        self.lost.leases.extend(changed.map(|held| held.token.get()));
+        // None of them is a new grant.
+        self.held = now;
+    }
+
+    /// Notes which places a replica brought back, and which it lacks.
+    fn note_lost_places(&mut self, engine: &Engine, before: &[String]) {
+        let now = self.entries(engine);
+        for (at, client) in self.clients.iter().enumerate() {
+            let Some(course) = client.course.as_deref() else { continue };
+            let is_kept = before.contains(&course.entry) && now.contains(&course.entry);
+            if course.position.is_some() && !is_kept {
+                self.lost.moved.insert(at);
+            }
+        }
+        self.lost.places.extend(now.into_iter().filter(|entry| !before.contains(entry)));
     }
 
     /// Remembers what a replica may have, where there are any.

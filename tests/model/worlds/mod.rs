@@ -1,11 +1,14 @@
 //! Worlds that are explored: as they ship, each property holds; with a planted fault, the property that it names does not.
 
 mod held;
+mod mixed;
 mod named;
 mod planted;
 mod traces;
 mod troubled;
 
+use std::num::NonZero;
+use std::thread::available_parallelism;
 use std::time::Instant;
 
 use crate::search::{self, Explored};
@@ -49,9 +52,19 @@ fn every_property_holds_in_every_world() {
 
 #[test]
 fn every_property_holds_on_walks_at_random() {
+    let (count, walkers) = (set("MODEL_WALKS", WALKS), available_parallelism().map_or(1, NonZero::get));
+    std::thread::scope(|scope| {
+        for first in 0..walkers {
+            scope.spawn(move || walk_through((first..count).step_by(walkers)));
+        }
+    });
+}
+
+/// Walks through the large worlds by turns, on Redis and on Valkey; the seed of each walk is its number.
+fn walk_through(walks: impl Iterator<Item = usize>) {
     let engines = [Engine::new(Plant::default()), Engine::on_valkey()];
     let worlds = named::large();
-    for at in 0..set("MODEL_WALKS", WALKS) {
+    for (taken, at) in walks.enumerate() {
         let named = &worlds[at % worlds.len()];
         let engine = &engines[at / worlds.len() % 2];
         let (name, world) = (named.name, &named.begin(engine));
@@ -61,7 +74,7 @@ fn every_property_holds_on_walks_at_random() {
             let (story, _) = story::tell(engine, world, &way);
             panic!("{name}, seed {seed}:\n{story}");
         }
-        if at % WALKS_REMEMBERED == 0 {
+        if taken % WALKS_REMEMBERED == 0 {
             engines.iter().for_each(Engine::forget);
         }
     }

@@ -37,6 +37,12 @@ impl Named {
         Named { before: before.to_vec(), ..self }
     }
 
+    /// The same world, whose time stops at each millisecond around an end.
+    pub fn exact(mut self) -> Named {
+        self.world.is_exact = true;
+        self
+    }
+
     /// Where it begins.
     pub fn begin(&self, engine: &Engine) -> World {
         let mut world = self.world.clone();
@@ -63,6 +69,7 @@ pub fn worlds() -> Vec<Named> {
     worlds.extend(shared());
     worlds.extend(super::held::worlds());
     worlds.extend(super::troubled::worlds());
+    worlds.extend(super::mixed::worlds());
     worlds
 }
 
@@ -106,7 +113,7 @@ fn shared() -> Vec<Named> {
             1_100,
         ),
         world(
-            "a repeated attempt to share whose callers hang up",
+            "a repeated attempt to share whose callers hang up, a connection breaks",
             &[(0, "x", slice::from_ref(&repeats)), (1, "x", slice::from_ref(&repeats))],
             BREAK,
             0,
@@ -159,7 +166,7 @@ fn exclusive() -> Vec<Named> {
             0,
         ),
         world(
-            "a repeated attempt whose callers hang up",
+            "a repeated attempt whose callers hang up, a connection breaks",
             &[(0, "x", &[Wish { may_hang_up: true, ..REPEATS }]), (1, "x", &[Wish { may_hang_up: true, ..REPEATS }])],
             BREAK,
             0,

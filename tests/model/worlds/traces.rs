@@ -20,15 +20,16 @@ const TRACES: &[Trace] = &[
         planted: "the queues of a sidecar put a look off that a message brought forward",
         way: &[
             Begin(0), Run(0), Answer(0), Begin(1), Run(1), Answer(1), Run(1), Answer(1), Begin(2), Run(1), Answer(1), Run(1),
-            Answer(1), Pass, Pass, Pass, Run(1), Hear(1), Run(1), Hear(1), Answer(1), Answer(1), Hear(0), Pass, Pass, Pass,
+            Answer(1), Pass, Pass, Pass, Pass, Run(1), Hear(1), Run(1), Hear(1), Answer(1), Answer(1), Hear(0), Pass, Pass,
+            Pass, Pass,
         ],
     },
     Trace {
         planted: "a place that a waiter took again, behind an answer that was lost, stays",
         way: &[
-            Begin(0), Begin(2), Run(1), Answer(1), Begin(1), Run(1), Run(0), Answer(0), Run(0), Answer(0), Answer(1), Pass,
-            Pass, Release(2), Run(1), Run(0), Answer(0), Break(0), Hear(0), Run(0), Answer(0), Release(0), Run(0), RunLate(0),
-            Answer(0), Answer(1), Hear(0), Hear(1), Pass,
+            Begin(0), Begin(2), Run(1), Answer(1), Begin(1), Run(1), Run(0), Answer(0), Run(0), Answer(0), Answer(1), Pass, Pass,
+            Pass, Release(2), Run(1), Run(0), Answer(0), Break(0), Hear(0), Run(0), Answer(0), Answer(1), Release(0), Run(0),
+            Answer(0), RunLate(0), Hear(0), Hear(1), Pass,
         ],
     },
     Trace {

@@ -29,11 +29,11 @@ pub fn worlds() -> Vec<Named> {
 }
 
 /// What a client and its sidecar do for an attempt that is granted, and for one that waits in the queue.
-fn granted(client: usize, sidecar: usize) -> [Action; 3] {
+pub fn granted(client: usize, sidecar: usize) -> [Action; 3] {
     [Action::Begin(client), Action::Run(sidecar), Action::Answer(sidecar)]
 }
 
-fn queued(client: usize, sidecar: usize) -> [Action; 5] {
+pub fn queued(client: usize, sidecar: usize) -> [Action; 5] {
     let [begin, run, answer] = granted(client, sidecar);
     [begin, run, answer, run, answer]
 }
