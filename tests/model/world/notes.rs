@@ -67,6 +67,8 @@ impl World {
         let entries = self.entries(engine);
         // Who stood in a queue that was lost comes back before any of them is served.
         let came_back = |one, other| [one, other].iter().all(|client| self.lost.waiting.contains(client));
+        let is_served =
+            |course: &Course| self.held.iter().any(|held| held.sendings().any(|sending| sending == course.sending.id));
         for (at, other) in self.clients.iter().enumerate() {
             let Some(course) = other.course.as_deref().filter(|course| at != client && course.is_waiting()) else {
                 continue;
@@ -76,7 +78,7 @@ impl World {
                 && !course.was_forced
                 && !self.lapsed.contains(self.sidecars[other.sidecar].name)
                 && !self.lost.moved.contains(&at)
-                && (entries.contains(&course.entry) || came_back(client, at))
+                && (entries.contains(&course.entry) || came_back(client, at) && !is_served(course))
             {
                 let how =
                     format!("{} had the position {before}, and {} has {own}", other.owner, self.clients[client].owner);
