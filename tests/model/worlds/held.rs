@@ -27,9 +27,9 @@ pub fn worlds() -> Vec<Named> {
     let two: Clients = &[(0, "x", &[SHY_HOLD]), (1, "y", &[WAITER])];
     let kept: Clients = &[(0, "x", &[HOLD]), (1, "y", &[WAITER])];
     let repeated: Clients = &[(0, "x", slice::from_ref(&REPEATED)), (1, "x", slice::from_ref(&REPEATED))];
-    let waited_for: Clients = &[repeated[0].clone(), repeated[1].clone(), (2, "y", &[WAITER])];
+    let waited_for: Clients = &[repeated[0], repeated[1], (2, "y", &[WAITER])];
     let extends = Wish { extends: true, ttl_ms: 3_000, ..HOLDER };
-    let reentrant: Clients = &[repeated[0].clone(), repeated[1].clone(), (1, "x", &[extends])];
+    let reentrant: Clients = &[repeated[0], repeated[1], (1, "x", &[extends])];
     let released = Wish { may_release: true, ..HOLD };
     let capped = Wish { terms: Terms { max_hold_ms: Some(1_200), ..Terms::NONE }, renewals: 9, ..HOLD };
     let delayed = Wish { terms: Terms { delay_ms: 300, ..Terms::NONE }, ..SHY_HOLD };
