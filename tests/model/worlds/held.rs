@@ -109,7 +109,7 @@ pub fn large() -> Vec<Named> {
     let capped = Wish { terms: Terms { max_hold_ms: Some(1_200), ..Terms::NONE }, renewals: 3, ..SHY_HOLD };
     let rests = Wish { terms: Terms { delay_ms: 200, min_hold_ms: 900, max_hold_ms: None }, ..SHY };
     let limited = Wish { mode: Mode::Shared { limit: Some(2) }, ..SHY };
-    let extends = Wish { extends: true, ttl_ms: 2_000, renewals: 1, ..SHY };
+    let extends = Wish { extends: true, ttl_ms: 2_000, ..SHY };
     vec![world(
         "clients that hold, share, wait, repeat and hang up, in every trouble",
         &[
