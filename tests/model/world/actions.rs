@@ -152,6 +152,10 @@ impl World {
         }
         if action.delays() {
             self.troubled_ms = Some(self.now_ms);
+            // What was under way on a connection is waited for once more.
+            if matches!(action, Action::Break(_)) {
+                self.free_since = self.free_since.map(|_| self.now_ms);
+            }
         }
     }
 }

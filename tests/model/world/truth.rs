@@ -39,7 +39,7 @@ impl World {
             _ => true,
         };
         // Where the clock was set back and data is lost, what ran behind it may have been granted the token that is lost.
-        let is_again = !is_alone && self.behind_ms > 0;
+        let is_again = !is_alone && self.behind_ms > 0 && !self.has_its_data;
         if !is_true && !is_again {
             let how =
                 format!("{} for {:?} is answered `{word}`, and there is {leases:?}", request.script, request.args);
