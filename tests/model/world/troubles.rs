@@ -186,6 +186,8 @@ impl World {
     /// sooner there, or that do not say whom they were promised to, or are on offer there still.
     fn note_lost_leases(&mut self, engine: &Engine, before: &[Held], offers: &[(u64, String)]) {
         let (now, offered) = (self.leases(engine), self.offers(engine));
+        let came_back = offered.iter().filter(|offer| !offers.contains(offer));
+        self.lost.leases.extend(came_back.map(|(token, _)| *token));
         let is_on_offer = |token: u64, offers: &[(u64, String)]| offers.iter().any(|(offered, _)| *offered == token);
         let has_changed_hands = |token: u64| is_on_offer(token, offers) != is_on_offer(token, &offered);
         let is_kept = |was: &Held| {
