@@ -118,14 +118,9 @@ impl Queues {
             let Some((_, key)) = self.plan.first().cloned() else { break };
             // A server that does not answer is asked by one look, whatever number of queues wait for it.
             let server = server_of(self.is_clustered, &key);
-            match self.silent.get_mut(&server) {
-                Some(again) if *again > now => {
-                    let again = *again;
-                    self.change(&key, |queue| queue.look_at = again);
-                    continue;
-                }
-                Some(again) => *again = now + LOOK,
-                None => {}
+            if let Some(again) = self.silent.get(&server).copied().filter(|again| *again > now) {
+                self.change(&key, |queue| queue.look_at = again);
+                continue;
             }
             let asked = self.change(&key, |queue| {
                 let asked: Option<((Vec<_>, Vec<_>), Precision)> = queue.asked_about().map(|asked| {
@@ -139,6 +134,10 @@ impl Queues {
             });
             if let Some(Some(((ids, entries), precision))) = asked {
                 self.looks += 1;
+                // Not for a queue in which there is nothing to ask about: no answer would follow.
+                if let Some(again) = self.silent.get_mut(&server) {
+                    *again = now + LOOK;
+                }
                 effects.push(Effect::Look { key, ids, entries, precision });
             }
         }

@@ -288,6 +288,23 @@ fn a_redis_that_is_silent_is_asked_by_one_look_for_all_queues_and_all_are_looked
     assert_eq!((passed, looks.len()), (Duration::ZERO, 100), "the one that was answered, too: that was a moment ago");
 }
 
+#[test]
+fn a_queue_in_which_there_is_nothing_to_ask_about_puts_off_no_look_at_a_redis_that_was_silent() {
+    let mut fixture = Fixture::new();
+    fixture.waits("k", entry("w-1", "x", false), 100);
+    assert_eq!(fixture.next_looks().1.len(), 1);
+    fixture.handle(Input::NotLooked { key: key("k"), is_of_this_key: false });
+    fixture.told("k", Word::Turn { id: "w-1".to_owned(), token: token(), left_ms: 1_500, is_resigned: false });
+    assert_eq!(fixture.next_looks().1, [], "its turn has come");
+
+    // It had lapsed, and the key is free.
+    fixture.handle(Input::Leave(key("k"), "w-1".to_owned()));
+    fixture.waits("k", entry("w-1", "x", false), -2);
+
+    let (passed, looks) = fixture.next_looks();
+    assert_eq!((passed, looks.len()), (Duration::from_millis(300), 1));
+}
+
 /// A small generator whose numbers only have to differ: xorshift.
 struct Dice(u64);
 
