@@ -95,7 +95,7 @@ async fn a_document_that_becomes_unfit_keeps_the_keys() {
     ] {
         issuer.serve(DISCOVERY, Page::Json(bad.clone()));
         unfit(&sidecar, 1).await;
-        assert!(sidecar.log().contains(told), "{bad}: {}", sidecar.log());
+        eventually(told, SOON, async || sidecar.log().contains(told)).await;
         assert_eq!(status(&sidecar, &key.sign(&of(ISSUER))).await, 200, "{bad}");
         issuer.serve(DISCOVERY, Page::Json(good(KEYS)));
         unfit(&sidecar, 0).await;
