@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
-use crate::harness::{Dice, Proxy, Sidecar, Trouble, eventually, heavy, unique};
+use crate::harness::{Dice, Proxy, Sidecar, TestRedis, Trouble, eventually, heavy, unique};
 use callers::Callers;
 use ledger::Ledger;
 
@@ -158,6 +159,32 @@ impl Scenario {
     }
 }
 
+/// Callers of two sidecars, one of them behind a proxy, and the troubles that may befall their Redis. What would lose its data
+/// keeps it here: else its keys, and what was promised, would say nothing.
+struct Stage {
+    redis: TestRedis,
+    proxy: Proxy,
+    troubles: Vec<Trouble>,
+    callers: Arc<Callers>,
+    /// Ends the calling, which says how many operations there were.
+    end: watch::Sender<bool>,
+    calling: JoinHandle<u64>,
+}
+
+impl Stage {
+    /// So many operations begin in a second; leases of keys that nobody else wants last so long.
+    async fn set(rate: f64, lease_ms: u64) -> Stage {
+        let redis = Trouble::KilledWithAof.redis();
+        let troubles = ALL.into_iter().filter(|trouble| trouble.keeps_data()).collect();
+        let proxy = Proxy::start(&redis);
+        let sidecars = vec![Sidecar::start_at(&proxy.url(), &[]).await, Sidecar::start(&redis, &[]).await];
+        let callers = Arc::new(Callers { sidecars, ledger: Ledger::default(), lease_ms });
+        let (end, ends) = watch::channel(false);
+        let calling = tokio::spawn(Arc::clone(&callers).keep_calling(rate, ends));
+        Stage { redis, proxy, troubles, callers, end, calling }
+    }
+}
+
 /// Until a sidecar grants what nobody has.
 async fn serves(sidecar: &Sidecar) -> Duration {
     eventually("it grants again", Duration::from_secs(30), async || {
@@ -204,14 +231,7 @@ async fn in_every_trouble_all_answers_are_true_nothing_is_left_and_service_retur
 async fn through_one_trouble_after_another_no_promise_overlaps_another_and_tokens_rise() {
     let _turn = heavy().await;
     let (lasts, rate) = if asked_for().is_some() { (60, 200.0) } else { (8, 50.0) };
-    // What would lose its data keeps it here: each promise is to be seen until it ends.
-    let mut redis = Trouble::KilledWithAof.redis();
-    let troubles: Vec<Trouble> = ALL.into_iter().filter(|trouble| trouble.keeps_data()).collect();
-    let proxy = Proxy::start(&redis);
-    let sidecars = vec![Sidecar::start_at(&proxy.url(), &[]).await, Sidecar::start(&redis, &[]).await];
-    let callers = Arc::new(Callers { sidecars, ledger: Ledger::default(), lease_ms: LEASE_MS });
-    let (end, ends) = watch::channel(false);
-    let calling = tokio::spawn(Arc::clone(&callers).keep_calling(rate, ends));
+    let Stage { mut redis, proxy, troubles, callers, end, calling } = Stage::set(rate, LEASE_MS).await;
     let (begun, mut dice, mut struck) = (Instant::now(), Dice(u64::from(std::process::id())), Vec::new());
     while begun.elapsed() < Duration::from_secs(lasts) {
         let trouble = troubles[dice.roll(troubles.len() as u64) as usize];

@@ -3,15 +3,10 @@
 //! `make soak` takes ten minutes; `make test` about as many seconds, with little growth to be seen and little allowed.
 
 use std::fmt;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
-
-use super::callers::Callers;
-use super::ledger::Ledger;
-use super::{ALL, asked_for};
-use crate::harness::{Dice, Proxy, Sidecar, TestRedis, Trouble, heavy};
+use super::{Stage, asked_for};
+use crate::harness::{Dice, Sidecar, TestRedis, heavy};
 
 const RATE: f64 = 30.0;
 /// Shorter than a minute, so that the keys of one are gone in the next.
@@ -116,14 +111,7 @@ async fn nothing_grows_under_load_and_one_trouble_after_the_other() {
     } else {
         Plan { minutes: 3, minute: seconds(4.0), between: seconds(2.0), span: seconds(0.5) }
     };
-    // What would lose its data keeps it here, else its keys would say nothing.
-    let mut redis = Trouble::KilledWithAof.redis();
-    let troubles: Vec<Trouble> = ALL.into_iter().filter(|trouble| trouble.keeps_data()).collect();
-    let proxy = Proxy::start(&redis);
-    let sidecars = vec![Sidecar::start_at(&proxy.url(), &[]).await, Sidecar::start(&redis, &[]).await];
-    let callers = Arc::new(Callers { sidecars, ledger: Ledger::default(), lease_ms: LEASE_MS });
-    let (end, ends) = watch::channel(false);
-    let calling = tokio::spawn(Arc::clone(&callers).keep_calling(RATE, ends));
+    let Stage { mut redis, proxy, troubles, callers, end, calling } = Stage::set(RATE, LEASE_MS).await;
 
     let mut dice = Dice(u64::from(std::process::id()));
     let mut minutes = Vec::new();
