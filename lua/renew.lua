@@ -8,8 +8,9 @@
 -- ARGV[6] how    "set", for a caller that has the token: the time is ttl_ms, longer or shorter
 --                | "check", for one that has it and asks what "set" would say: nothing is changed
 --                | "extend", for a connection that holds the lease: a time that is longer stays
+--                | "keep", for a sending that waits for other keys and was told of the lease: a time that is longer stays
 --                | "take", for a waiter whose turn it is: a time that is longer stays where others were told of it
--- ARGV[7] sending  whose the hold or the turn is, as the lease names it; "" for "set" and "check"
+-- ARGV[7] sending  whose the hold, the wait or the turn is, as the lease names it; "" for "set" and "check"
 -- ARGV[8] longest_ms  of ttl_ms and the delay of the lease's terms together, for "set"; or "" for no bound
 -- ARGV[9] not_after  see lease.lua
 -- Returns {"renewed", lease, valid_until_ms, left_ms}   when the key gets free
@@ -17,7 +18,8 @@
 --       | {"too_long", delay_ms}  longest_ms is exceeded by the delay
 --       | {"lost"}           nothing lies under the key, or of the leases that share it none has this token
 --       | {"forced"}         the lease was removed by force
---       | {"superseded"}     "extend": another sending of the attempt was told of the lease later, and holds it now
+--       | {"superseded"}     "extend": another sending of the attempt was told of the lease later, and holds it now;
+--                            "keep": this one is not among those that are told
 --       | {"other", lease}   not this owner's lease of this token; the caller tells lost from not yours
 --       | {"stranger"}       something that is no lease lies under the key
 --       | {"late", now_ms}   see lease.lua
@@ -68,6 +70,10 @@ if how == 'check' then
 elseif how == 'set' then
   -- It is told to a caller that counts on the lease from now on.
   text = renewed(lease)
+elseif how == 'keep' then
+  if not find_sending(told(lease), sending) then
+    return {'superseded'}
+  end
 elseif how == 'extend' then
   local by = told(lease)
   if by ~= sending and latest(by) ~= sending then

@@ -157,7 +157,7 @@ struct Unrenewed {
 /// Renews all, each by itself; where one is not renewed, says which.
 async fn renew(locks: &Locks, legs: &mut [Leg], ttl: Ttl, longest: Option<Duration>) -> Result<(), Unrenewed> {
     let renewals = legs.iter_mut().map(|leg| async move {
-        let renewal = locks.renew_hold(&leg.lease, leg.unconfirmed.sending(), ttl);
+        let renewal = locks.renew_told(&leg.lease, leg.unconfirmed.sending(), ttl);
         let renewed = match longest {
             // A renewal without an answer runs until its timeout.
             Some(longest) => timeout(longest, renewal).await.unwrap_or(Err(LockFailure::RenewedTooLate(0))),

@@ -9,6 +9,14 @@ use super::request::{Changed, LeaseRef, LockFailure, Loss};
 use super::scripts::{How, RenewRow, Stored};
 use super::{Engine, Key, Locks, Token, not_mine, record};
 
+/// Who renews, but for a caller that has the token: a sending of the attempt, by its name.
+enum Sending {
+    /// By a connection that holds the lease.
+    Holds(String),
+    /// While it waits for other keys.
+    Waits(String),
+}
+
 impl Locks {
     /// Sets the remaining time of a lease to `ttl`, or to its own where none is given; as far as its terms let it.
     pub async fn renew(&self, which: LeaseRef, owner: Owner, ttl: Option<Ttl>) -> Result<Changed<Lease>, LockFailure> {
@@ -18,7 +26,14 @@ impl Locks {
     /// Renews a lease that the `sending` holds by a connection. A time that is longer already stays.
     pub async fn renew_hold(&self, lease: &Lease, sending: &str, ttl: Ttl) -> Result<Changed<Lease>, LockFailure> {
         let which = LeaseRef::KeyToken(lease.key.clone(), lease.token);
-        self.renew_as(which, lease.owner.clone(), Some(ttl), Some(sending.to_owned())).await
+        self.renew_as(which, lease.owner.clone(), Some(ttl), Some(Sending::Holds(sending.to_owned()))).await
+    }
+
+    /// Renews a lease that the `sending` was told of while it waits for other keys, also where another sending of its attempt
+    /// was told of it later. A time that is longer already stays.
+    pub async fn renew_told(&self, lease: &Lease, sending: &str, ttl: Ttl) -> Result<Changed<Lease>, LockFailure> {
+        let which = LeaseRef::KeyToken(lease.key.clone(), lease.token);
+        self.renew_as(which, lease.owner.clone(), Some(ttl), Some(Sending::Waits(sending.to_owned()))).await
     }
 
     async fn renew_as(
@@ -26,7 +41,7 @@ impl Locks {
         which: LeaseRef,
         owner: Owner,
         ttl: Option<Ttl>,
-        hold: Option<String>,
+        by: Option<Sending>,
     ) -> Result<Changed<Lease>, LockFailure> {
         let engine = Arc::clone(&self.0);
         let flight = engine.scripts.redis.enter_always();
@@ -39,12 +54,16 @@ impl Locks {
             };
             let identity = record::claim(owner.claim());
             let longest_ms = engine.shared.max_ttl_ms;
-            let how = hold.as_deref().map_or(How::Set { longest_ms }, How::Extend);
+            let how = match &by {
+                None => How::Set { longest_ms },
+                Some(Sending::Holds(sending)) => How::Extend(sending),
+                Some(Sending::Waits(sending)) => How::Keep(sending),
+            };
             let sent = Instant::now();
             let row = engine.scripts.renew(&key, token, &identity, ttl, how).await?;
             let changed = engine.renewed(&key, token, ttl, row, sent)?;
-            // A hold says itself how it ends.
-            if hold.is_none() {
+            // A hold says itself how it ends, and a bundle, too.
+            if by.is_none() {
                 engine.note_lost(&changed, Some(&key), token);
             }
             Ok(changed)

@@ -74,6 +74,8 @@ pub enum How<'a> {
     Check { longest_ms: u64 },
     /// By the hold of a sending: a time that is longer stays.
     Extend(&'a str),
+    /// For a sending that waits for other keys; likewise. Another sending of its attempt may have been told of the lease later.
+    Keep(&'a str),
     /// By the waiter of a sending whose turn it is.
     Take(&'a str),
 }
@@ -120,7 +122,7 @@ pub enum RenewRow {
     Renewed(Stored),
     Lost,
     Forced,
-    /// Another sending of the attempt holds it now.
+    /// Another sending of the attempt holds it now, or this one is not told of it any more.
     Superseded,
     Capped,
     TooLong {

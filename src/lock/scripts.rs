@@ -49,6 +49,7 @@ impl Scripts {
             How::Set { longest_ms } => ("set", "", longest_ms.to_string()),
             How::Check { longest_ms } => ("check", "", longest_ms.to_string()),
             How::Extend(sending) => ("extend", sending, String::new()),
+            How::Keep(sending) => ("keep", sending, String::new()),
             How::Take(sending) => ("take", sending, String::new()),
         };
         let push = self.space.push(key.shard());

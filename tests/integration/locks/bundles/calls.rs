@@ -3,10 +3,11 @@
 use serde_json::{Value, json};
 
 use super::{
-    acquire, acquire_one, force, granted, held, is_held, keys, named, of, one, release, release_one, renew, waits,
+    acquire, acquire_one, fleet, force, granted, held, is_held, keys, named, of, one, release, release_one, renew,
+    waits,
 };
 use super::{free_within, held_within, look, waiters_are};
-use crate::harness::{Answer, unique};
+use crate::harness::{Answer, TestRedis, unique};
 use std::time::Duration;
 
 /// A problem's status and code, and the keys that it names.
@@ -175,6 +176,71 @@ async fn a_repetition_is_told_of_the_same_leases_leg_by_leg() {
         release_one(&sidecar, &c, token).await;
         assert_eq!(release(&sidecar, &named(&first.json())).await.status, 204);
     }
+}
+
+#[tokio::test]
+async fn two_sendings_of_an_attempt_that_wait_at_two_sidecars_are_told_of_the_same_leases() {
+    let sidecars = fleet(TestRedis::shared(), 2, &[]).await;
+    for mode in ["shared", "exclusive"] {
+        let [a, b, _] = keys();
+        let token = held(&sidecars[0], &b).await;
+        let keys = json!([{"key": a}, {"key": b, "mode": mode}]);
+        let body = json!({"keys": keys, "owner": "me", "ttlMs": 4500, "waitMs": 60_000});
+        let send = |at: usize| {
+            let (sidecar, body) = (std::sync::Arc::clone(&sidecars[at]), body.clone());
+            tokio::spawn(async move {
+                sidecar.call("POST", "/v1/bundles").header("idempotency-key", "once").json(&body).send().await
+            })
+        };
+        let first = send(0);
+        waiters_are(&sidecars[0], &b, 1).await;
+        let lease = look(&sidecars[0], &a).await["holder"]["token"].clone();
+        let second = send(1);
+        waiters_are(&sidecars[0], &b, 2).await;
+        // Longer than the ttl: each of them has renewed what is there.
+        tokio::time::sleep(Duration::from_millis(5000)).await;
+        assert!(!first.is_finished() && !second.is_finished(), "neither has lost anything");
+        assert_eq!(look(&sidecars[0], &a).await["holder"]["token"], lease);
+        release_one(&sidecars[0], &b, token).await;
+
+        let (first, second) = (first.await.unwrap(), second.await.unwrap());
+        let tokens = |answer: &Answer| named(&answer.json());
+        for answer in [&first, &second] {
+            assert!(matches!(answer.status, 200 | 201), "{mode}: {}", answer.text());
+            assert_eq!(tokens(answer)[0]["token"], lease, "{mode}");
+        }
+        if mode == "exclusive" {
+            assert_eq!(tokens(&first), tokens(&second));
+        }
+        assert_eq!(release(&sidecars[1], &tokens(&second)).await.status, 204);
+    }
+}
+
+#[tokio::test]
+async fn when_the_first_of_two_sendings_goes_the_second_waits_on_with_what_was_there() {
+    let sidecars = fleet(TestRedis::shared(), 2, &[]).await;
+    let [a, b, _] = keys();
+    let token = held(&sidecars[0], &b).await;
+    let body = of(&[&a, &b], json!({"owner": "me", "ttlMs": 600, "waitMs": 60_000}));
+    let send = |at: usize| {
+        let (sidecar, body) = (std::sync::Arc::clone(&sidecars[at]), body.clone());
+        tokio::spawn(async move {
+            sidecar.call("POST", "/v1/bundles").header("idempotency-key", "once").json(&body).send().await
+        })
+    };
+    let first = send(0);
+    waiters_are(&sidecars[0], &b, 1).await;
+    let lease = look(&sidecars[0], &a).await["holder"]["token"].clone();
+    let second = send(1);
+    waiters_are(&sidecars[0], &b, 2).await;
+    first.abort();
+    waiters_are(&sidecars[0], &b, 1).await;
+    tokio::time::sleep(Duration::from_millis(1800)).await;
+    release_one(&sidecars[0], &b, token).await;
+
+    let second = second.await.unwrap();
+    assert_eq!((second.status, &named(&second.json())[0]["token"]), (201, &lease), "{}", second.text());
+    assert_eq!(release(&sidecars[1], &named(&second.json())).await.status, 204);
 }
 
 #[tokio::test]
