@@ -6,7 +6,8 @@
 --                 their holders can be told
 -- ARGV[1] key     ARGV[2] shard            ARGV[3] floor   ARGV[4] push      all as acquire.lua has them
 -- ARGV[5] token, or "" for all leases that there are      ARGV[6] not_after  see lease.lua
--- Returns {"forced", lease ..}   the leases that were; of a key that was not shared, one
+-- Returns {"forced", lease ..}   the leases that were; of a key that was not shared, one; none where the key only said that
+--                            leases share it
 --       | {"free"}           nothing lies under the key
 --       | {"other", lease}   a lease of another token, or a stranger's string; "" where leases of other tokens share the key
 --       | {"stranger"}       something that is no lease lies under the key
@@ -32,8 +33,14 @@ if type(lease) == 'table' then
   else
     leases[1] = share_of(lock, token)
   end
-  if not leases[1] then
+  if not leases[1] and token ~= '' then
     return {'other', ''}
+  end
+  if not leases[1] then
+    prune(lock, tokens, key)
+    remove(lock, tokens, key)
+    pass_on(KEYS, ARGV, '0', 'forced')
+    return {'forced'}
   end
   local row, removed, is_shared_still = {'forced'}, {}, false
   for i, text in ipairs(leases) do
@@ -52,6 +59,11 @@ if type(lease) == 'table' then
 end
 if not lease then
   return {'free'}
+end
+if lease == '' and token == '' and redis.call('GETRANGE', lock, '0', #SHARED) == SHARED then
+  remove(lock, tokens, key)
+  pass_on(KEYS, ARGV, '0', 'forced')
+  return {'forced'}
 end
 -- The whole of a lease, for here a text that only begins like one has no token to match.
 local whole_lease = string.gsub(lease, '^({"token":"%d+",)"rest":true,', '%1', 1)

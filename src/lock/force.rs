@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Locks;
 use super::detached::detached;
+use super::key::Key;
 use super::lease::Lease;
 use super::request::{Forced, LockFailure, Target};
 use super::scripts::{ForceRow, Stored};
@@ -33,6 +34,10 @@ impl Locks {
                         log(lease, &by, reason.as_deref());
                         engine.note_forced(lease, reason.as_deref());
                     }
+                    if taken.is_empty() {
+                        log_of_none(&key, &by, reason.as_deref());
+                        engine.note_forced_none(&key, reason.as_deref());
+                    }
                     Ok(Forced::Taken(taken))
                 }
                 ForceRow::Free => Ok(Forced::Free),
@@ -48,4 +53,10 @@ fn log(lease: &Lease, by: &Caller, reason: Option<&str>) {
     let (by, by_kind) = (by.id(), by.kind());
     let (key, token) = (lease.key.as_str(), lease.token.get());
     tracing::warn!(target: "lockside.audit", key, token, by, by_kind, holder, holder_kind, reason, "lock force-released");
+}
+
+/// Of a key that was taken by the mark of a shared one alone.
+fn log_of_none(key: &Key, by: &Caller, reason: Option<&str>) {
+    let (key, by, by_kind) = (key.as_str(), by.id(), by.kind());
+    tracing::warn!(target: "lockside.audit", key, by, by_kind, reason, "lock force-released");
 }

@@ -157,7 +157,7 @@ pub enum Loss {
 /// How a force-release ended.
 #[derive(Clone, Debug)]
 pub enum Forced {
-    /// The leases that were: one, or all that shared the key.
+    /// The leases that were: one, or all that shared the key; none where only its mark as a shared one was left.
     Taken(Vec<Lease>),
     /// There was nothing to take.
     Free,

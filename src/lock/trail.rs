@@ -133,6 +133,13 @@ impl Engine {
             ..of(Event::Forced, lease)
         });
     }
+
+    /// A key was force-released that no lease had: its mark as a shared one was left alone.
+    pub fn note_forced_none(&self, key: &Key, reason: Option<&str>) {
+        if let Some(audit) = &self.shared.audit {
+            audit.write(Entry { key: Some(key.as_str()), reason, ..Entry::new(Event::Forced) });
+        }
+    }
 }
 
 fn of(event: Event, lease: &Lease) -> Entry<'_> {

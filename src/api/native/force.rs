@@ -14,7 +14,7 @@ use crate::server::Response;
 
 const RELEASED_OWNER: HeaderName = HeaderName::from_static("lockside-released-owner");
 const RELEASED_TOKEN: HeaderName = HeaderName::from_static("lockside-released-token");
-/// Of all leases that ended, also of those whose owner the caller may not read.
+/// Of all leases that ended, where that was not one whose owner is told.
 const RELEASED_COUNT: HeaderName = HeaderName::from_static("lockside-released-count");
 
 /// Force-releases the lock, or the lease of this token alone; `reason` is for the log.
@@ -44,12 +44,13 @@ pub async fn force(
     };
     let mut response = no_content();
     let headers = response.headers_mut();
-    headers.insert(RELEASED_COUNT, HeaderValue::from(leases.len()));
     if let [lease] = leases.as_slice()
         && caller.rights.see(lease)
     {
         headers.insert(RELEASED_OWNER, spelled(&lease.owner.id));
         headers.insert(RELEASED_TOKEN, HeaderValue::from(lease.token.get()));
+    } else {
+        headers.insert(RELEASED_COUNT, HeaderValue::from(leases.len()));
     }
     // The lock has been released, whether or not it can be looked at once more.
     if let Ok(Looked { state: State::Held(holder), .. }) = cx.locks.look(key).await

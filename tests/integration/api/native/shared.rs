@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Native, Who, assert_done, assert_problem, left_ms, path, token_of};
-use crate::harness::{editor, eventually, unique};
+use super::{Native, Who, assert_done, assert_problem, left_ms, path, redis_key, token_of};
+use crate::audit::Trail;
+use crate::harness::{TestRedis, editor, eventually, unique};
 
 impl Native {
     /// A lease that shares the key.
@@ -159,7 +160,7 @@ async fn force_takes_all_shares_or_one_by_its_token() {
     let force = |token: u64| format!("{}?force=true&token={token}", path(&key));
     let one = native.ask(&Who::System, "DELETE", &force(tokens[1])).send().await;
     assert_done(&one);
-    assert_eq!((one.header("lockside-released-owner"), one.header("lockside-released-count")), (Some("b"), Some("1")));
+    assert_eq!((one.header("lockside-released-owner"), one.header("lockside-released-count")), (Some("b"), None));
     assert_eq!(one.header("lockside-released-token"), Some(&*tokens[1].to_string()));
     assert_problem(&native.ask(&Who::System, "DELETE", &force(tokens[1])).send().await, 410, "lost");
 
@@ -172,6 +173,48 @@ async fn force_takes_all_shares_or_one_by_its_token() {
     let exclusive = token_of(&native.granted(&Who::System, &key).await);
     assert_done(&native.ask(&Who::System, "DELETE", &force(exclusive)).send().await);
     assert_problem(&native.ask(&Who::System, "DELETE", &force(exclusive)).send().await, 410, "lost");
+}
+
+#[tokio::test]
+async fn force_removes_what_only_says_that_leases_share_a_key_and_the_next_waiter_has_it() {
+    let trail = Trail::new();
+    let native = Native::start(&["--audit", &trail.path]).await;
+    let redis = TestRedis::shared();
+    for is_text in [false, true] {
+        let key = unique("mark");
+        let (name, mark) = (redis_key(&key), "{\"shared\":true}");
+        if is_text {
+            redis.ask::<()>("SET", &[&name, mark]);
+        } else {
+            redis.ask::<()>("ZADD", &[&name, "0", mark]);
+        }
+        redis.ask::<()>("PEXPIRE", &[&name, "60000"]);
+        let shown = native.look(&key).await;
+        assert_eq!((&shown["state"], &shown["sharedBy"]), (&json!("held"), &json!(0)), "{shown}");
+        assert_problem(&native.acquire(&Who::System, &key, &json!({})).await, 409, "held");
+        let body = json!({"waitMs": 60_000, "owner": "next"});
+        let waits = native.acquire(&Who::System, &key, &body);
+        let forcing = async {
+            let waits = async || native.look(&key).await["waiters"] == 1;
+            eventually("it waits", Duration::from_secs(5), waits).await;
+            let one = format!("{}?force=true&token=64", path(&key));
+            assert_problem(&native.ask(&Who::System, "DELETE", &one).send().await, 410, "lost");
+            let all = format!("{}?force=true&reason=OPS-7", path(&key));
+            native.ask(&Who::System, "DELETE", &all).send().await
+        };
+        let (granted, forced) = tokio::join!(waits, forcing);
+        assert_done(&forced);
+        assert_eq!(forced.header("lockside-released-count"), Some("0"));
+        assert_eq!((granted.status, forced.header("lockside-holder")), (201, Some("next")), "{}", granted.text());
+        let log = native.log();
+        let line = log.lines().find(|line| line.contains("lock force-released") && line.contains(&key));
+        assert!(line.is_some_and(|line| line.contains("OPS-7")), "{log}");
+        let is_it = |line: &Value| line["event"] == "forced" && line["key"] == key;
+        let lines = trail.until("a line", |lines| lines.iter().any(is_it)).await;
+        let line = lines.iter().find(|line| is_it(line)).unwrap();
+        assert_eq!((&line["reason"], line.get("token"), line.get("holder")), (&json!("OPS-7"), None, None), "{line}");
+        assert_eq!(line["kind"], "system", "{line}");
+    }
 }
 
 #[tokio::test]
