@@ -49,7 +49,8 @@ local function shown(lease, share)
   return share and lease ~= '' and '{"shared":true,' .. string.sub(lease, 2) or lease
 end
 
--- The leases that share the key and last, oldest first, at most `most`: texts, ends. And the newest token.
+-- The leases that share the key and last, oldest first, at most `most`: texts, ends. And the newest token; and all that last,
+-- the first to end first, as Redis returns them: token, end, token, end ..
 local function shares(lock, most)
   local ends, texts, times, newest = {}, {}, {}, 0
   local lasting = redis.call('ZRANGEBYSCORE', lock, '(' .. whole(now_ms), '+inf', 'WITHSCORES')
@@ -68,7 +69,7 @@ local function shares(lock, most)
     end
     from = from + 256
   until #members < 256 or #texts >= most
-  return texts, times, whole(newest)
+  return texts, times, whole(newest), lasting
 end
 
 -- The oldest lease of this owner that shares the key, and when it ends; or nil.

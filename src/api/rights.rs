@@ -155,7 +155,7 @@ impl Rights {
             Holder::Shared(sharing) if self.are_ruled() && !sharing.leases.iter().all(|lease| self.see(lease)) => {
                 let mut own = sharing.clone();
                 own.leases.retain(|lease| self.own(lease));
-                own.newest = None;
+                (own.newest, own.others) = (None, Arc::default());
                 if own.leases.is_empty() { hidden(Holder::Shared(sharing)) } else { Holder::Shared(own) }
             }
             holder => holder,
@@ -167,13 +167,13 @@ impl Rights {
     pub fn mark(&self, state: &State) -> Option<String> {
         let State::Held(holder) = state else { return None };
         let is_seen = !self.are_ruled() || holder.leases().iter().all(|lease| self.see(lease));
-        let (token, count, rest) = match Under::of(state) {
-            Under::Lease(token) => (token, 1, ""),
-            Under::Rest(token) => (token, 1, "-rest"),
-            Under::Shared { newest, count } => (newest, count, ""),
+        let (token, count, resting, rest) = match Under::of(state) {
+            Under::Lease(token) => (token, 1, 0, ""),
+            Under::Rest(token) => (token, 1, 0, "-rest"),
+            Under::Shared { newest, count, resting } => (newest, count, resting, ""),
             Under::Free | Under::Stranger => return None,
         };
-        (!is_seen).then(|| format!("other-{:016x}{rest}", hash(token, count)))
+        (!is_seen).then(|| format!("other-{:016x}{rest}", hash(token, [count, resting as u64])))
     }
 
     pub fn shown_state(&self, state: State) -> State {
@@ -202,28 +202,28 @@ impl Rights {
 
 /// What is shown of a holder that the caller may not know: when it ends.
 pub fn hidden(holder: Holder) -> Holder {
-    let (ends, left_ms) = match &holder {
-        Holder::Lease(lease) => (Some(&**lease), lease.valid_for_ms),
-        Holder::Shared(sharing) => (sharing.leases.first(), sharing.left_ms),
+    let (ends, left_ms, is_resting) = match &holder {
+        Holder::Lease(lease) => (Some(&**lease), lease.valid_for_ms, lease.is_resting),
+        Holder::Shared(sharing) => (sharing.leases.first(), sharing.left_ms, sharing.is_resting()),
         Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_) => return holder,
     };
     // By the clock of Redis, which each lease tells.
     let Some(lease) = ends else { return Holder::UNKNOWN };
     let now_ms = lease.valid_until_ms.saturating_sub(lease.valid_for_ms);
     let expiry = Expiry { valid_until_ms: now_ms.saturating_add(left_ms), valid_for_ms: left_ms };
-    Holder::Hidden(Hidden { expiry, is_resting: lease.is_resting })
+    Holder::Hidden(Hidden { expiry, is_resting })
 }
 
-/// A keyed hash of a token and of how many share its key: by it a caller can tell one holder from the next, and guess
+/// A keyed hash of a token, and of how many share its key and how many of those rest: by it a caller can tell one holder from the next, and guess
 /// the token of neither.
-fn hash(token: Token, count: u64) -> u64 {
+fn hash(token: Token, [count, resting]: [u64; 2]) -> u64 {
     static KEY: OnceLock<hmac::Key> = OnceLock::new();
     let key = KEY.get_or_init(|| {
         let mut secret = [0; 32];
         getrandom::fill(&mut secret).expect("the operating system has random bytes");
         hmac::Key::new(hmac::HMAC_SHA256, &secret)
     });
-    let hash = hmac::sign(key, &[token.get().to_be_bytes(), count.to_be_bytes()].concat());
+    let hash = hmac::sign(key, &[token.get(), count, resting].map(u64::to_be_bytes).concat());
     let (first, _) = hash.as_ref().split_first_chunk::<8>().expect("32 bytes");
     u64::from_be_bytes(*first)
 }

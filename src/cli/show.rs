@@ -86,8 +86,9 @@ fn for_people(key: &str, shown: &Shown) -> String {
 fn holders(holders: &[Holder]) -> String {
     let cell = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
     let row = |holder: &Holder| {
+        let released = if holder.state.as_deref() == Some("resting") { " (released)" } else { "" };
         vec![
-            holder.name(),
+            format!("{}{released}", holder.name()),
             cell(holder.place()),
             cell(holder.limit.map(|limit| limit.to_string())),
             cell(holder.token.map(|token| token.to_string())),

@@ -19,6 +19,9 @@ pub struct Holder {
     pub owner: Option<String>,
     #[serde(default)]
     pub kind: Option<String>,
+    /// Of one that shares the lock: whether it was released already, and still takes it.
+    #[serde(default)]
+    pub state: Option<String>,
     #[serde(default)]
     pub token: Option<u64>,
     /// Whether it has the lock alone; of a sidecar that says it.

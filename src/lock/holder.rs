@@ -1,5 +1,7 @@
 //! Who holds a key.
 
+use std::sync::Arc;
+
 use super::{Lease, Token};
 
 /// What lies under a key.
@@ -42,10 +44,33 @@ pub struct Sharing {
     pub count: u64,
     /// The one that was granted last, where all were looked at.
     pub newest: Option<Token>,
+    /// What is left of the one that ends first, milliseconds, where all were looked at.
+    pub first_ms: Option<u64>,
+    /// Those beyond the first hundred, where they were asked for.
+    pub others: Arc<[Other]>,
     /// How many wait for the key, where it was refused.
     pub waiters: Option<u64>,
     /// What is left of the last one; of a refusal what the request waits for at most. Milliseconds.
     pub left_ms: u64,
+}
+
+/// What is known of a lease that shares a key and is not among the first hundred.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Other {
+    pub token: Token,
+    pub valid_for_ms: u64,
+}
+
+impl Sharing {
+    /// How many of the leases that are known were released already, and still take the key.
+    pub fn resting(&self) -> usize {
+        self.leases.iter().filter(|lease| lease.is_resting).count()
+    }
+
+    /// Whether all were.
+    pub fn is_resting(&self) -> bool {
+        self.count > 0 && self.resting() as u64 == self.count
+    }
 }
 
 /// When a key expires, and how long that is from now, by Redis's clock.

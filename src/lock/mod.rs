@@ -236,7 +236,8 @@ impl Engine {
         let left_ms = u64::try_from(found.left_ms).unwrap_or(0);
         let leases = record::leases(key, std::slice::from_ref(found));
         leases.iter().for_each(|lease| self.saw(lease.token));
-        Holder::Shared(Box::new(Sharing { leases, count, newest: None, waiters: Some(waiters), left_ms }))
+        let (newest, first_ms, others) = (None, None, Arc::default());
+        Holder::Shared(Box::new(Sharing { leases, count, newest, first_ms, others, waiters: Some(waiters), left_ms }))
     }
 
     /// Remembers a token that was seen, of any owner: all that are granted from now on are higher.

@@ -27,9 +27,10 @@ impl Looked {
             StoredOrNone::Nothing => State::Free,
             StoredOrNone::Stranger => State::Held(Holder::UNKNOWN),
             StoredOrNone::Text(found) => State::Held(record::holder(key, &found)),
-            StoredOrNone::Shared { count, left_ms, newest, leases } => {
-                let leases = record::leases(key, &leases);
-                State::Held(Holder::Shared(Box::new(Sharing { leases, count, newest, waiters: None, left_ms })))
+            StoredOrNone::Shared { count, left_ms, first_ms, newest, others, leases } => {
+                let (leases, others, first_ms) = (record::leases(key, &leases), others.into(), Some(first_ms));
+                let sharing = Sharing { leases, count, newest, first_ms, others, waiters: None, left_ms };
+                State::Held(Holder::Shared(Box::new(sharing)))
             }
         };
         if let State::Held(holder) = &state {

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Token;
+use super::holder::Other;
 use super::request::Why;
 use super::rows::Stored;
 use crate::redis::{RedisFailure, Reply, Script};
@@ -83,6 +84,18 @@ impl Row {
             found.push(self.found()?);
         }
         Ok(found)
+    }
+
+    /// Tokens of leases, each with what is left of it, milliseconds: a space between two.
+    pub(super) fn others(&mut self) -> Result<Vec<Other>, RedisFailure> {
+        let text = self.string()?;
+        let words: Vec<&str> = text.split_ascii_whitespace().collect();
+        let other = |pair: &[&str]| {
+            let [token, left_ms] = pair else { return None };
+            Some(Other { token: Token::new(token.parse().ok()?)?, valid_for_ms: left_ms.parse().ok()? })
+        };
+        let others: Option<Vec<Other>> = words.chunks(2).map(other).collect();
+        others.ok_or_else(|| RedisFailure::Nonsense(format!("a row {:?} whose tokens are none", self.word)))
     }
 
     pub(super) fn unknown(&self, script: &Script) -> RedisFailure {

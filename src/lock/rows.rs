@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::Token;
+use super::holder::Other;
 use super::request::{Reentry, Why};
 
 /// What lies under a lock's key.
@@ -18,11 +19,14 @@ pub struct Stored {
 /// What lies under a key.
 pub enum StoredOrNone {
     Text(Stored),
-    /// Leases share it, so many; the last one for so long. The oldest of them.
+    /// Leases share it, so many; the last one for so long, and the first for so long. The oldest of them, and what is known of
+    /// the others.
     Shared {
         count: u64,
         left_ms: u64,
+        first_ms: u64,
         newest: Option<Token>,
+        others: Vec<Other>,
         leases: Vec<Stored>,
     },
     Nothing,

@@ -42,7 +42,7 @@ fn entry(Listed { lease, waiters }: &Listed, text: &mut Vec<u8>) {
         holder: HolderView<'a>,
         waiters: u64,
     }
-    let (state, holder) = (state_of_lease(lease), HolderView::from(lease));
+    let (state, holder) = (state_of_lease(lease), HolderView::in_a_row(lease));
     let entry = Entry { key: lease.key.as_str(), state, holder, waiters: *waiters };
     serde_json::to_writer(text, &entry).expect("a lease is always JSON");
 }

@@ -109,7 +109,8 @@ fn tag(rights: &Rights, state: &State) -> HeaderValue {
         Under::Free => "\"0\"".to_owned(),
         Under::Lease(token) => format!("\"{token}\""),
         Under::Rest(token) => format!("\"{token}-rest\""),
-        Under::Shared { newest, count } => format!("\"{newest}-{count}\""),
+        Under::Shared { newest, count, resting: 0 } => format!("\"{newest}-{count}\""),
+        Under::Shared { newest, count, resting } => format!("\"{newest}-{count}-{resting}-rest\""),
         Under::Stranger => "\"stranger\"".to_owned(),
     };
     HeaderValue::try_from(text).expect("letters, digits, a hyphen and quotes")

@@ -59,7 +59,7 @@ impl Sight {
         self.note(&state);
         let may_read = self.rights.may(Verb::Read, &look.key);
         let is_own = token.is_some_and(|token| match what {
-            What::Granted | What::Waiting => self.own.contains(&token),
+            What::Granted | What::GrantedUnseen | What::Waiting => self.own.contains(&token),
             What::Released | What::Expired | What::Forced => self.own.remove(&token),
         });
         if may_read || is_own {

@@ -10,8 +10,8 @@ use serde::Serialize;
 use tokio::sync::mpsc;
 
 use super::sight::{Seen, Sight};
-use super::view::{HolderView, StateView, state_of};
-use crate::lock::{Change, Look, State, Token, Under, What};
+use super::view::{HolderView, StateView, state_of, state_of_lease};
+use crate::lock::{Change, Holder, Look, State, Token, Under, What};
 use crate::server::{Body, Broken, Response};
 
 /// Between two signs of life of a stream that has nothing to tell, so that no proxy takes it for dead.
@@ -133,15 +133,20 @@ impl Sender {
             State::Held(holder) => Some(holder),
             State::Free => None,
         };
-        let rests = *what == What::Released && holder.is_some_and(|holder| state_of(holder) == "resting");
+        let lease = holder.and_then(|holder| holder.leases().iter().find(|lease| Some(lease.token) == token));
+        // Of those that share a key the others may hold it.
+        let state = match holder {
+            Some(Holder::Shared(_)) => lease.map(state_of_lease),
+            holder => holder.map(state_of),
+        };
+        let rests = *what == What::Released && state == Some("resting");
         let changed = Changed {
             key: look.key.as_str(),
             token: number(token),
-            state: holder.filter(|_| rests).map(state_of),
-            holder: holder.filter(|_| rests || *what == What::Granted).map(|holder| {
-                let lease = holder.leases().iter().find(|lease| Some(lease.token) == token);
-                lease.map_or_else(|| HolderView::from(holder), HolderView::from)
-            }),
+            state: state.filter(|_| rests),
+            holder: holder
+                .filter(|_| rests || *what == What::Granted)
+                .map(|holder| lease.map_or_else(|| HolderView::from(holder), HolderView::from)),
             waiters: matches!(what, What::Granted | What::Waiting).then_some(look.waiters),
         };
         let name = match what {
@@ -150,6 +155,8 @@ impl Sender {
             What::Expired => "expired",
             What::Forced => "forced",
             What::Waiting => "waiting",
+            // Its holder could not be told.
+            What::GrantedUnseen => return,
         };
         self.event(name, &changed);
     }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::api::wire::rfc3339;
-use crate::lock::{Expiry, Hidden, Holder, Key, Lease, OwnerKind, State, Token};
+use crate::lock::{Expiry, Hidden, Holder, Key, Lease, Mode, OwnerKind, State, Token};
 
 /// A lease, for its owner.
 #[derive(Serialize)]
@@ -60,6 +60,7 @@ pub fn state_of(holder: &Holder) -> &'static str {
     match holder {
         Holder::Lease(lease) => state_of_lease(lease),
         Holder::Hidden(Hidden { is_resting: true, .. }) => "resting",
+        Holder::Shared(sharing) if sharing.is_resting() => "resting",
         Holder::Shared(_) | Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_) => "held",
     }
 }
@@ -142,6 +143,9 @@ impl<'a> StateView<'a> {
 #[serde(rename_all = "camelCase")]
 pub struct HolderView<'a> {
     owner: Option<&'a str>,
+    /// Of a lease that shares its key, whose own state may be another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'static str>,
     #[serde(flatten)]
     known: Known<'a>,
 }
@@ -187,7 +191,15 @@ impl<'a> From<&'a Lease> for HolderView<'a> {
             valid_until: rfc3339(lease.valid_until_ms),
             meta: lease.meta.as_deref().and_then(|meta| serde_json::from_str(meta).ok()),
         };
-        HolderView { owner: Some(&lease.owner.id), known }
+        let shares = lease.mode != Mode::Exclusive;
+        HolderView { owner: Some(&lease.owner.id), state: shares.then(|| state_of_lease(lease)), known }
+    }
+}
+
+impl<'a> HolderView<'a> {
+    /// For a row that says the state itself.
+    pub fn in_a_row(lease: &'a Lease) -> HolderView<'a> {
+        HolderView { state: None, ..HolderView::from(lease) }
     }
 }
 
@@ -206,6 +218,6 @@ impl<'a> From<&'a Holder> for HolderView<'a> {
             }
             Holder::Stranger(None) => Known::Nothing {},
         };
-        HolderView { owner: None, known }
+        HolderView { owner: None, state: None, known }
     }
 }

@@ -180,7 +180,8 @@ fn failures() -> Vec<Failure> {
     let shared = || {
         let leases = vec![Lease { mode: Mode::Shared { limit: Some(3) }, ..lease.clone() }];
         let left_ms = lease.valid_for_ms;
-        Holder::Shared(Box::new(Sharing { leases, count: 3, newest: None, waiters: Some(1), left_ms }))
+        let (newest, first_ms, others) = (None, None, std::sync::Arc::default());
+        Holder::Shared(Box::new(Sharing { leases, count: 3, newest, first_ms, others, waiters: Some(1), left_ms }))
     };
     let log = || "for the log".to_owned();
     vec![

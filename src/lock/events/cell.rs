@@ -2,12 +2,13 @@
 //!
 //! Architecture invariant: no I/O, no clock, no channel, as for all that is [watched](super::state).
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::event::{Change, Look, Under, What};
 use super::message::Word;
-use crate::lock::holder::{Holder, State};
+use crate::lock::holder::{Holder, Other, State};
 use crate::lock::{Lease, Token};
 
 /// Added to what is left of a lease, so that Redis has let it expire.
@@ -90,7 +91,7 @@ impl Cell {
         self.ticket = ticket;
         // A rest has the token of its lease, whose end was just told.
         let is_news = before == after || before.token() != after.token();
-        let lasts = |token: &Token| look.state.leases().iter().any(|lease| lease.token == *token);
+        let lasts = |token: &Token| shares(&look.state).any(|share| share.token == *token);
         self.hints.retain(|(_, token)| is_news && token.as_ref().is_some_and(lasts));
         let due_before = std::mem::replace(&mut self.due, next_look(&look, is_shared).map(|after| look.at + after));
         if is_first {
@@ -113,26 +114,39 @@ impl Cell {
         Some(changes.into_iter().map(|(what, token)| Change { what, token, look: Arc::clone(&look) }).collect())
     }
 
-    /// How the leases changed of which several share or shared the key. Of more than are shown the oldest are known alone: one
-    /// that comes to be among them is no news.
+    /// How the leases changed of which several share or shared the key. Of more than are shown the oldest are known well: of
+    /// the others when they end.
     fn changed_among(&self, before: Under, look: &Look) -> Vec<(What, Option<Token>)> {
-        let known = self.look.as_ref().map_or(&[][..], |look| look.state.leases());
-        let is_in = |leases: &[Lease], lease: &Lease| leases.iter().any(|other| other.token == lease.token);
-        let after = look.state.leases();
         let since = self.look.as_ref().map_or(Duration::ZERO, |known| look.at.saturating_duration_since(known.at));
-        let ended = known.iter().filter(|lease| !is_in(after, lease)).map(|lease| {
-            let hinted = |word| self.hints.contains(&(word, Some(lease.token)));
-            let what = if hinted(Word::Forced) {
-                What::Forced
-            } else if !hinted(Word::Released) && Duration::from_millis(lease.valid_for_ms) <= since {
-                What::Expired
-            } else {
-                What::Released
+        let after: BTreeMap<Token, Option<bool>> = shares(&look.state).map(|it| (it.token, it.is_resting)).collect();
+        let known = self.look.iter().flat_map(|look| shares(&look.state));
+        let mut changes = Vec::new();
+        for share in known {
+            let hinted = |word| self.hints.contains(&(word, Some(share.token)));
+            let what = match after.get(&share.token) {
+                Some(Some(true)) if share.is_resting == Some(false) => What::Released,
+                Some(_) => continue,
+                None if hinted(Word::Forced) => What::Forced,
+                // Its release was told when the rest began.
+                None if share.is_resting == Some(true) => What::Expired,
+                None if hinted(Word::Released) || Duration::from_millis(share.valid_for_ms) > since => What::Released,
+                None => What::Expired,
             };
-            (what, Some(lease.token))
-        });
-        let begun = after.iter().filter(|lease| before.token().is_none_or(|newest| lease.token > newest));
-        ended.chain(begun.map(|lease| (What::Granted, Some(lease.token)))).collect()
+            changes.push((what, Some(share.token)));
+        }
+        for (token, is_resting) in after {
+            if before.token().is_some_and(|newest| token <= newest) {
+                continue;
+            }
+            match is_resting {
+                Some(is_resting) => {
+                    changes.push((What::Granted, Some(token)));
+                    changes.extend(is_resting.then_some((What::Released, Some(token))));
+                }
+                None => changes.push((What::GrantedUnseen, Some(token))),
+            }
+        }
+        changes
     }
 
     /// How what was there ended. At a hand-over it is told where a message said how.
@@ -165,6 +179,29 @@ impl Cell {
     }
 }
 
+/// What is known of a lease, alone or among others.
+struct Share {
+    token: Token,
+    valid_for_ms: u64,
+    /// `None` where it is not known.
+    is_resting: Option<bool>,
+}
+
+/// The leases under a key, those that are not shown last.
+fn shares(state: &State) -> impl Iterator<Item = Share> {
+    let others = match state {
+        State::Held(Holder::Shared(sharing)) => &sharing.others[..],
+        State::Held(_) | State::Free => &[],
+    };
+    let shown = state.leases().iter().map(|Lease { token, valid_for_ms, is_resting, .. }| Share {
+        token: *token,
+        valid_for_ms: *valid_for_ms,
+        is_resting: Some(*is_resting),
+    });
+    let of_another = |&Other { token, valid_for_ms }: &Other| Share { token, valid_for_ms, is_resting: None };
+    shown.chain(others.iter().map(of_another))
+}
+
 /// What is left of a key that expires.
 fn left(state: &State) -> Option<Duration> {
     match state {
@@ -183,7 +220,7 @@ fn next_look(look: &Look, is_shared: bool) -> Option<Duration> {
         State::Free if is_shared => Some(LOOK_AT_STRANGER),
         State::Free | State::Held(Holder::Lease(_) | Holder::Hidden(_)) => ends,
         State::Held(Holder::Shared(sharing)) => {
-            let first = sharing.leases.iter().map(|lease| lease.valid_for_ms).min().map(Duration::from_millis);
+            let first = sharing.first_ms.map(Duration::from_millis);
             first.map(|left| left + EXPIRY_SLACK).or(ends)
         }
     }

@@ -108,10 +108,12 @@ pub enum Under {
     Lease(Token),
     /// The rest of a lease that was released.
     Rest(Token),
-    /// So many leases: with the newest of them these are the same ones wherever both are the same.
+    /// So many leases: with the newest of them these are the same ones wherever both are the same. So many of those that are
+    /// shown were released already, and still take the key.
     Shared {
         newest: Token,
         count: u64,
+        resting: usize,
     },
     Stranger,
 }
@@ -123,7 +125,7 @@ impl Under {
             State::Held(Holder::Lease(lease)) if lease.is_resting => Under::Rest(lease.token),
             State::Held(Holder::Lease(lease)) => Under::Lease(lease.token),
             State::Held(Holder::Shared(sharing)) => match sharing.newest {
-                Some(newest) => Under::Shared { newest, count: sharing.count },
+                Some(newest) => Under::Shared { newest, count: sharing.count, resting: sharing.resting() },
                 None => Under::Stranger,
             },
             State::Held(Holder::Stranger(_) | Holder::Queue(_) | Holder::Hidden(_)) => Under::Stranger,
@@ -195,6 +197,8 @@ pub enum What {
     Forced,
     /// Another number of callers waits.
     Waiting,
+    /// A lease has begun that shares the key, and nothing is known of it but its token.
+    GrantedUnseen,
 }
 
 /// What a watcher is told.

@@ -63,7 +63,7 @@ pub async fn look(
 async fn read(scripts: &Scripts, keys: &[Key]) -> Result<Vec<Look>, RedisFailure> {
     let mut looks = Vec::with_capacity(keys.len());
     for keys in keys.chunks(KEYS_AT_ONCE) {
-        let found = scripts.read(keys).await.map_err(RedisFailure::of_a_read)?;
+        let found = scripts.read_each_lease(keys).await.map_err(RedisFailure::of_a_read)?;
         let at = Instant::now();
         looks.extend(keys.iter().zip(found).map(|(key, seen)| {
             let Looked { state, waiters } = Looked::of(scripts, key, seen);

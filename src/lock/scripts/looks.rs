@@ -8,10 +8,18 @@ use super::super::{Key, Shard, Token};
 use super::Scripts;
 use crate::redis::{Args, Call, RedisFailure};
 
+/// As `read.lua` has it, for a token.
+const EACH_LEASE: &str = "each";
+
 impl Scripts {
     /// What lies under each of `keys`, which are all of one shard, and at least one, and how many wait for it.
     pub async fn read(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
         self.read_each(keys.iter().map(|key| (key, None))).await
+    }
+
+    /// [`Scripts::read`], with what is known of the leases that share a key and are not among the oldest.
+    pub async fn read_each_lease(&self, keys: &[Key]) -> Result<Vec<Seen>, RedisFailure> {
+        self.read_each(keys.iter().map(|key| (key, Some(EACH_LEASE.to_owned())))).await
     }
 
     /// The leases that these entries of an index speak of, which are all of one shard, and at least one.
@@ -19,7 +27,7 @@ impl Scripts {
         self.read_each(entries.iter().map(|entry| (&entry.key, entry.is_shared.then(|| entry.token.to_string())))).await
     }
 
-    /// With a token: of the leases that share a key that one.
+    /// With a token: of the leases that share a key that one; or with [`EACH_LEASE`].
     async fn read_each<'a>(
         &self,
         entries: impl ExactSizeIterator<Item = (&'a Key, Option<String>)> + Clone,
@@ -40,7 +48,9 @@ impl Scripts {
                 b"shared" => StoredOrNone::Shared {
                     count: row.number()?,
                     left_ms: row.number()?,
+                    first_ms: row.number()?,
                     newest: Token::new(row.number()?),
+                    others: row.others()?,
                     leases: row.all_found()?,
                 },
                 b"free" => StoredOrNone::Nothing,

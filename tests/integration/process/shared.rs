@@ -44,6 +44,34 @@ async fn show_has_a_row_for_each_who_shares_the_lock() {
 }
 
 #[tokio::test]
+async fn show_ls_and_watch_say_which_of_them_was_released_and_rests() {
+    let sidecar = sidecar().await;
+    let [one, two] = permits(&sidecar, ["web-3", "web-4"]).await;
+    let mut watch = Watch::start(&url(&sidecar), &["encoder"]);
+    assert_eq!(watch.line().await, "held      encoder  shared by 2");
+    assert_eq!(watch.line().await, "synced");
+    let rest = |token: u64| format!("/v1/locks/encoder?token={token}&restMs=600000");
+    assert_eq!(sidecar.call("DELETE", &rest(two)).send().await.status, 204);
+    let line = watch.line().await;
+    assert!(
+        line.starts_with("released  encoder  `web-4` for another ") && line.ends_with(&format!("token {two}")),
+        "{line}"
+    );
+    let shown = run(&sidecar, &["show", "encoder"]).await;
+    let owners: Vec<Vec<&str>> = shown.stdout.lines().skip(7).map(|line| words(line)[..2].to_vec()).collect();
+    assert_eq!(owners, [vec!["web-3", "pod-of-web-3,"], vec!["web-4", "(released)"]], "{}", shown.stdout);
+    let listed = run(&sidecar, &["ls"]).await;
+    let rows: Vec<Vec<&str>> = listed.stdout.lines().skip(1).map(|line| words(line)[1..3].to_vec()).collect();
+    assert_eq!(rows, [vec!["web-3", "pod-of-web-3"], vec!["web-4", "(released)"]], "{}", listed.stdout);
+
+    assert_eq!(sidecar.call("DELETE", &rest(one)).send().await.status, 204);
+    let shown = run(&sidecar, &["show", "encoder"]).await;
+    assert!(shown.stdout.contains("state      resting\n"), "{}", shown.stdout);
+    let forced = run(&sidecar, &["release", "encoder", "--force"]).await;
+    assert_eq!(forced.stdout, "force-released `encoder`, shared by 2; now free\n", "{}", forced.stderr);
+}
+
+#[tokio::test]
 async fn ls_has_a_row_for_each_lease_with_its_mode() {
     let sidecar = sidecar().await;
     let [one, two] = permits(&sidecar, ["web-3", "web-4"]).await.map(|token| token.to_string());

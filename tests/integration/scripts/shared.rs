@@ -78,7 +78,7 @@ impl Space {
         if row[0] != "shared" {
             return Vec::new();
         }
-        row[5..].chunks(3).map(|lease| token_of(&lease[0])).collect()
+        row[7..].chunks(3).map(|lease| token_of(&lease[0])).collect()
     }
 
     /// That nothing is left of the key, its members, its entries in the index or its end.

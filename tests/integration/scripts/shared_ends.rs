@@ -143,9 +143,17 @@ fn a_read_tells_the_hundred_oldest_and_how_many_there_are_or_the_one_that_is_ask
     let row = space.read(&["k"]).remove(0);
 
     assert_eq!((&*row[0], &*row[1], &*row[2]), ("shared", "0", "103"));
-    assert_eq!(row[4], tokens[102].to_string());
+    assert_eq!((&row[5], &*row[6]), (&tokens[102].to_string(), ""));
     assert_eq!(space.sharers(), tokens[..100]);
     let names = [space.lock("k"), space.queue("k")];
+    let last = space.shares(&Attempt { ttl_ms: 9_000, ..Attempt::sharing("b", "n-103", None) });
+    let row = row_of(space.eval(READ, &names, &["each"]).unwrap());
+    let [left_ms, first_ms] = [3, 4].map(|at| row[at].parse::<u64>().unwrap());
+    assert!(left_ms > 20_000 && (5_000..=9_000).contains(&first_ms), "{:?}", &row[..7]);
+    let others: Vec<u64> = row[6].split(' ').map(|word| word.parse().unwrap()).collect();
+    let told: Vec<u64> = others.chunks(2).map(|other| other[0]).collect();
+    assert_eq!(told, [last, tokens[100], tokens[101], tokens[102]], "the first to end first");
+    assert_eq!(others[1], first_ms);
     for token in [tokens[0], tokens[102]] {
         let row = row_of(space.eval(READ, &names, &[&token.to_string()]).unwrap());
         assert_eq!((word(&row), token_of(&row[2])), ("lease", token));
@@ -173,6 +181,46 @@ fn the_terms_of_a_share_are_its_own_and_its_rest_counts_as_a_holder() {
     assert_eq!(space.release("k", Some(other), &identity_of("bob")).unwrap(), ["released"]);
     assert_eq!(word(&space.acquire(&Attempt::of("k", "carol", "n-4")).unwrap()), "shared");
     assert_eq!(word(&space.force("k", Some(resting)).unwrap()), "forced");
+    space.assert_gone();
+}
+
+#[test]
+fn a_key_that_only_says_that_it_is_shared_goes_by_force_and_ends_with_the_first_lease_that_shares_it() {
+    let mut space = Space::shared();
+    let (lock, mark) = (space.lock("k"), "{\"shared\":true}");
+    let left = |space: &mut Space| space.ask::<i64>("PTTL", &[&lock]);
+    space.ask::<i64>("ZADD", &[&lock, "0", mark]);
+    assert_eq!(word(&space.acquire(&Attempt::of("k", "bob", "n-1")).unwrap()), "shared");
+    assert_eq!(space.read(&["k"])[0][..3], ["shared", "0", "0"]);
+    assert_eq!(space.force("k", Some(64)).unwrap(), ["other", ""], "no lease has this token");
+    assert_eq!(space.force("k", None).unwrap(), ["forced"]);
+    space.assert_gone();
+
+    space.ask::<String>("SET", &[&lock, mark]);
+    assert_eq!(space.read(&["k"])[0][..3], ["shared", "0", "0"]);
+    assert_eq!(space.force("k", Some(64)).unwrap()[0], "other");
+    assert_eq!(space.force("k", None).unwrap(), ["forced"]);
+    space.assert_gone();
+    space.ask::<String>("SET", &[&lock, "{\"shared\":true} "]);
+    assert_eq!(space.force("k", None).unwrap()[0], "other", "that is another program's");
+    space.ask::<i64>("DEL", &[&lock]);
+
+    for mark_ms in [None, Some("600000"), Some("1000")] {
+        space.ask::<i64>("ZADD", &[&lock, "0", mark]);
+        if let Some(mark_ms) = mark_ms {
+            space.ask::<i64>("PEXPIRE", &[&lock, mark_ms]);
+        }
+        let token = space.shares(&Attempt { ttl_ms: 30_000, ..Attempt::sharing("alice", "n-2", Some(1)) });
+        assert!((20_000..=30_000).contains(&left(&mut space)), "{mark_ms:?}: {}", left(&mut space));
+        space.assert_whole();
+        // One that ends sooner takes nothing from it.
+        space.shares(&Attempt { ttl_ms: 5_000, ..Attempt::sharing("carol", "n-3", None) });
+        assert!((20_000..=30_000).contains(&left(&mut space)));
+        space.assert_whole();
+        assert_eq!(word(&space.force("k", Some(token)).unwrap()), "forced");
+        assert!((1..=5_000).contains(&left(&mut space)));
+        assert_eq!(word(&space.force("k", None).unwrap()), "forced");
+    }
     space.assert_gone();
 }
 

@@ -135,7 +135,7 @@ impl Space {
     fn held_by(&mut self) -> Vec<(u64, String)> {
         let row = self.read(&["k"]).remove(0);
         let leases = match word(&row) {
-            "shared" => row[5..].iter().step_by(3).cloned().collect(),
+            "shared" => row[7..].iter().step_by(3).cloned().collect(),
             "lease" => vec![row[2].clone()],
             _ => Vec::new(),
         };

@@ -92,7 +92,7 @@ export function listed(rows) {
 function put(locks, { key, state, waiters }, holder, at) {
   const leases = locks.get(key) ?? new Map();
   const [known] = leases.values();
-  const lock = lockOf(key, state, holder, waiters ?? known?.waiters ?? 0, at);
+  const lock = lockOf(key, holder.state ?? state, holder, waiters ?? known?.waiters ?? 0, at);
   locks.set(key, leases.set(lock.token || key, lock));
 }
 

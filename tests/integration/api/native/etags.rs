@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{Native, assert_problem, path, token_of};
@@ -147,6 +148,60 @@ async fn a_wait_for_a_shared_key_ends_with_each_lease_that_begins_or_ends_and_no
     assert_eq!((&answer.json()["sharedBy"], token_of(&answer.json()["holder"])), (&json!(1), two), "it expired");
     let (answer, _) = told_of(&native, &waits, &tag(&answer), native.release(&Who::System, &key, two)).await;
     assert_eq!((answer.json()["state"].as_str(), tag(&answer)), (Some("free"), "\"0\"".to_owned()));
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_a_lease_that_begins_or_ends_beyond_the_hundred_that_are_shown() {
+    let native = Native::start(&[]).await;
+    let key = unique("many");
+    let waits = format!("{}?waitMs=60000", path(&key));
+    let share = async |ttl_ms: u64| token_of(&native.shares(&key, json!({"mode": "shared", "ttlMs": ttl_ms})).await);
+    join_all((0..103).map(|_| share(60_000))).await;
+    let shown = native.ask(&Who::System, "GET", &path(&key)).send().await;
+    assert_eq!((&shown.json()["sharedBy"], shown.json()["holders"].as_array().map(Vec::len)), (&json!(103), Some(100)));
+
+    let (answer, _) = told_of(&native, &waits, &tag(&shown), share(1500)).await;
+    assert_eq!(answer.json()["sharedBy"], 104);
+    let (answer, ()) = told_of(&native, &waits, &tag(&answer), tokio::time::sleep(Duration::from_millis(1500))).await;
+    assert_eq!(answer.json()["sharedBy"], 103, "it expired");
+    let (answer, last) = told_of(&native, &waits, &tag(&answer), share(60_000)).await;
+    let (answer, _) = told_of(&native, &waits, &tag(&answer), native.release(&Who::System, &key, last)).await;
+    assert_eq!(answer.json()["sharedBy"], 103, "it was released");
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_a_share_is_released_and_rests_and_when_its_rest_is_over() {
+    let native = Native::start(&[]).await;
+    let key = unique("rests");
+    let waits = format!("{}?waitMs=60000", path(&key));
+    let share = async || token_of(&native.shares(&key, json!({"mode": "shared", "ttlMs": 60_000})).await);
+    let (one, two) = (share().await, share().await);
+    let rest = async |token: u64, rest_ms: u64| {
+        let rest = format!("{}?token={token}&restMs={rest_ms}", path(&key));
+        assert_eq!(native.ask(&Who::System, "DELETE", &rest).send().await.status, 204);
+    };
+    let states = |answer: &Answer| {
+        let shown = answer.json();
+        let holders = shown["holders"].as_array().expect("they share it").iter().map(|it| it["state"].clone());
+        (shown["state"].clone(), holders.collect::<Vec<_>>())
+    };
+    let shown = native.ask(&Who::System, "GET", &path(&key)).send().await;
+    assert_eq!(states(&shown), (json!("held"), vec![json!("held"), json!("held")]));
+    assert_eq!(shown.json()["holder"], shown.json()["holders"][0]);
+
+    let (answer, ()) = told_of(&native, &waits, &tag(&shown), rest(two, 60_000)).await;
+    assert_eq!(states(&answer), (json!("held"), vec![json!("held"), json!("resting")]));
+    assert_eq!(tag(&answer), format!("\"{two}-2-1-rest\""));
+    let (answer, ()) = told_of(&native, &waits, &tag(&answer), rest(one, 1000)).await;
+    assert_eq!(states(&answer), (json!("resting"), vec![json!("resting"), json!("resting")]));
+    let (answer, ()) = told_of(&native, &waits, &tag(&answer), tokio::time::sleep(Duration::from_secs(1))).await;
+    assert_eq!(states(&answer), (json!("resting"), vec![json!("resting")]));
+    let refused = native.acquire(&Who::System, &key, &json!({})).await;
+    assert_problem(&refused, 409, "held");
+    assert_eq!((&refused.json()["state"], &refused.json()["holder"]["state"]), (&json!("resting"), &json!("resting")));
+    let (answer, three) = told_of(&native, &waits, &tag(&answer), share()).await;
+    assert_eq!(states(&answer), (json!("held"), vec![json!("resting"), json!("held")]));
+    assert_eq!(tag(&answer), format!("\"{three}-2-1-rest\""));
 }
 
 async fn waits_are(sidecar: &Sidecar, count: u64) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{Native, assert_problem, path, token_of};
@@ -121,6 +122,67 @@ async fn a_rest_is_told_as_released_and_ends_as_expired() {
     let (name, data) = next(&mut lines).await;
     assert_eq!((name.as_str(), &data["state"], token_of(&data)), ("released", &json!("resting"), token));
     assert_eq!(next(&mut lines).await, ("expired".to_owned(), json!({"key": key, "token": token})));
+}
+
+#[tokio::test]
+async fn a_rest_of_a_share_is_told_as_released_and_ends_as_expired_or_forced_while_others_share_the_key() {
+    let native = Native::start(&[]).await;
+    let key = unique("shared-rest");
+    let share = async |owner: &str| {
+        token_of(&native.shares(&key, json!({"mode": "shared", "ttlMs": 60_000, "owner": owner})).await)
+    };
+    share("stays").await;
+    let tokens = [share("one").await, share("two").await];
+    let mut lines = open(&native, &format!("{}/events", path(&key))).await;
+    states(&mut lines).await;
+    let rest = |token: u64, rest_ms: u64| format!("{}?token={token}&restMs={rest_ms}", path(&key));
+    for (token, (owner, rest_ms)) in tokens.into_iter().zip([("one", 1000), ("two", 60_000)]) {
+        assert_eq!(native.ask(&Who::System, "DELETE", &rest(token, rest_ms)).send().await.status, 204);
+        let (name, data) = next(&mut lines).await;
+        assert_eq!((name.as_str(), &data["state"], token_of(&data)), ("released", &json!("resting"), token), "{data}");
+        let holder = &data["holder"];
+        assert_eq!((&holder["owner"], &holder["state"]), (&json!(owner), &json!("resting")), "{data}");
+    }
+    // States that are told now show it as what it is.
+    let shown = states(&mut open(&native, &format!("{}/events", path(&key))).await).await.remove(0);
+    let holders: Vec<&Value> = shown["holders"].as_array().unwrap().iter().map(|holder| &holder["state"]).collect();
+    assert_eq!((&shown["state"], &holders[holders.len() - 1]), (&json!("held"), &&json!("resting")), "{shown}");
+
+    let ended = |token: u64| json!({"key": key, "token": token});
+    assert_eq!(next(&mut lines).await, ("expired".to_owned(), ended(tokens[0])));
+    let force = format!("{}?force=true&token={}", path(&key), tokens[1]);
+    assert_eq!(native.ask(&Who::System, "DELETE", &force).send().await.status, 204);
+    assert_eq!(next(&mut lines).await, ("forced".to_owned(), ended(tokens[1])));
+    let released = share("three").await;
+    assert_eq!(next(&mut lines).await.0, "granted");
+    native.release(&Who::System, &key, released).await;
+    assert_eq!(next(&mut lines).await, ("released".to_owned(), ended(released)));
+}
+
+#[tokio::test]
+async fn how_a_lease_ends_is_told_also_beyond_the_hundred_that_are_shown() {
+    let native = Native::start(&[]).await;
+    let key = unique("many");
+    let share = async |ttl_ms: u64| token_of(&native.shares(&key, json!({"mode": "shared", "ttlMs": ttl_ms})).await);
+    join_all((0..100).map(|_| share(60_000))).await;
+    let tokens = [share(1500).await, share(60_000).await, share(60_000).await];
+    let mut lines = open(&native, &format!("{}/events", path(&key))).await;
+    assert_eq!(states(&mut lines).await[0]["sharedBy"], 103);
+
+    let ended = |name: &str, token: u64| (name.to_owned(), json!({"key": key, "token": token}));
+    assert_eq!(next(&mut lines).await, ended("expired", tokens[0]));
+    native.release(&Who::System, &key, tokens[1]).await;
+    assert_eq!(next(&mut lines).await, ended("released", tokens[1]));
+    let force = format!("{}?force=true&token={}", path(&key), tokens[2]);
+    assert_eq!(native.ask(&Who::System, "DELETE", &force).send().await.status, 204);
+    assert_eq!(next(&mut lines).await, ended("forced", tokens[2]));
+    // One that begins there is told of when it ends: no event could say who has it.
+    let later = share(60_000).await;
+    let one = token_of(&native.look(&key).await["holder"]);
+    native.release(&Who::System, &key, one).await;
+    assert_eq!(next(&mut lines).await, ended("released", one));
+    native.release(&Who::System, &key, later).await;
+    assert_eq!(next(&mut lines).await, ended("released", later));
 }
 
 #[tokio::test]

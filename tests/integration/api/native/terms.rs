@@ -174,6 +174,7 @@ async fn a_share_that_rests_counts_as_one_is_nobodys_and_goes_by_force_alone() {
     assert_done(&native.release(&Who::System, &key, other).await);
     let shown = native.shown(&key).await;
     assert_eq!((&shown["sharedBy"], &shown["holder"]["owner"]), (&json!(1), &json!("web-3")), "{shown}");
+    assert_eq!((&shown["state"], &shown["holder"]["state"]), (&json!("resting"), &json!("resting")), "{shown}");
     assert!((50_000..=60_000).contains(&free_in(&shown)), "{shown}");
     assert_problem(&native.acquire(&Who::System, &key, &json!({})).await, 409, "held");
     let beside = token_of(&native.on(&key, json!({"limit": 2})).await);
