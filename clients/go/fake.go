@@ -246,10 +246,10 @@ func (f *Fake) refusal(key, code string) error {
 	return held
 }
 
-// state is how a key is taken. One that is shared is held by those who share it, also where some of them rest.
+// state is how a key is taken.
 func (f *Fake) state(key string) State {
-	if holders := f.holders[key]; len(holders) > 0 && !holders[0].order.sharing.isShared && holders[0].isResting() {
-		return Resting
+	if holders := f.holders[key]; len(holders) > 0 {
+		return stateOf(holders)
 	}
 	return Held
 }

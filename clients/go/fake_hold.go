@@ -59,10 +59,24 @@ func (h *fakeHold) lost() string { return "" }
 
 // holder is for the holder of the fake's mu.
 func (h *fakeHold) holder() *Holder {
-	return &Holder{
+	holder := &Holder{
 		Owner: h.order.owner, Kind: "system", Token: h.token, Since: time.Now(), ValidFor: h.order.ttl, Meta: h.order.meta,
 		Mode: h.order.sharing.mode(), Limit: h.order.sharing.limit,
 	}
+	if holder.Mode == Shared {
+		holder.State = stateOf([]*fakeHold{h})
+	}
+	return holder
+}
+
+// stateOf is how a key is taken: where it is shared it rests if all of them do.
+func stateOf(holds []*fakeHold) State {
+	for _, hold := range holds {
+		if !hold.isResting() {
+			return Held
+		}
+	}
+	return Resting
 }
 
 func (h *fakeHold) isHeld() bool {
@@ -94,13 +108,10 @@ func (h *fakeHold) end() error {
 	}
 	h.reason, h.isReleased = Released, true
 	h.signal.release(h.order.key)
-	switch {
-	case !h.isResting():
-		h.fake.end(h)
-	case !h.order.sharing.isShared:
+	if h.isResting() {
 		h.fake.tellRest(h)
-	default:
-		// Of those who share a key none is told to rest: it is held by them.
+	} else {
+		h.fake.end(h)
 	}
 	return nil
 }

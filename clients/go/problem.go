@@ -23,6 +23,8 @@ type Holder struct {
 	// Mode is how it holds the key; empty where that is not known. Limit is how many may share it, as this holder asked; or 0.
 	Mode  Mode
 	Limit int
+	// State of one that shares the key is [Held], or [Resting] where it has released it, and its terms keep it taken.
+	State State
 }
 
 // A holderView is a holder as the sidecar writes it.
@@ -36,6 +38,7 @@ type holderView struct {
 	Meta       json.RawMessage `json:"meta"`
 	Mode       Mode            `json:"mode"`
 	Limit      int             `json:"limit"`
+	State      State           `json:"state"`
 }
 
 func (v *holderView) holder() *Holder {
@@ -44,7 +47,7 @@ func (v *holderView) holder() *Holder {
 	}
 	holder := Holder{
 		Kind: v.Kind, Token: v.Token, Since: instant(v.Since), ValidFor: milliseconds(v.ValidForMs),
-		ValidUntil: instant(v.ValidUntil), Mode: v.Mode, Limit: v.Limit,
+		ValidUntil: instant(v.ValidUntil), Mode: v.Mode, Limit: v.Limit, State: v.State,
 	}
 	if v.Owner != nil {
 		holder.Owner = *v.Owner

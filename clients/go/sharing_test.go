@@ -185,6 +185,39 @@ func TestAllWhoShareAKeyOfAFakeLoseIt(t *testing.T) {
 	}
 }
 
+func TestOneOfThoseWhoShareAKeyOfAFakeRestsAndThenAllOfThem(t *testing.T) {
+	fake := NewFake()
+	fake.Hold("x", "reader-1", WithShared())
+	second := acquired(t, fake.Client, "x", WithShared(), WithRest(time.Minute))
+	ctx, stop := context.WithCancel(background)
+	defer stop()
+	events := fake.Watch(ctx, "x").Events()
+	within(t, "the state", events)
+	within(t, "synced", events)
+	released(t, second)
+	told := within(t, "the release", events)
+	if told.Type != EventReleased || told.State != Resting || told.Holder.State != Resting {
+		t.Fatalf("%+v", told)
+	}
+	if holders := fake.Holders("x"); holders[0].State != Held || holders[1].State != Resting {
+		t.Fatalf("%+v %+v", holders[0], holders[1])
+	}
+	for _, state := range []State{Held, Resting} {
+		_, err := fake.Try(background, "x")
+		var held *HeldError
+		if !errors.As(err, &held) || held.State != state || held.Mode != Shared {
+			t.Fatalf("%v: %+v", state, err)
+		}
+		if told := within(t, "the state", fake.Watch(ctx, "x").Events()); told.State != state {
+			t.Fatalf("%+v", told)
+		}
+		fake.Free("x")
+	}
+	if acquired(t, fake.Client, "x"); fake.Holder("x").State != "" {
+		t.Fatalf("%+v", fake.Holder("x"))
+	}
+}
+
 func TestAWatchOfAFakeTellsWhoShareAKey(t *testing.T) {
 	fake := NewFake()
 	fake.Hold("x", "reader-1", WithShared())

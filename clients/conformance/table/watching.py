@@ -79,6 +79,25 @@ def a_key_that_is_held_and_rests(world):
 
 
 @behaviour
+def a_share_that_rests(world):
+    """Of those who share a key each has its state, and one that rests says so when it is released; one who has it alone has none."""
+    driver, sidecar = world.driver(), world.sidecar()
+    first, second = (sidecar.take("a", mode="shared") for _ in range(2))
+    sidecar.take("b")
+    driver.watch("w", key="a")
+    state, _ = sees(driver, "state", "synced")
+    assert [holder["state"] for holder in state["holders"]] == ["held", "held"], state
+    status, _ = sidecar.ask("DELETE", f"/v1/locks/a?token={second}&restMs=60000")
+    assert status == 204, status
+    (released,) = sees(driver, "released", since=2)
+    assert (released["state"], released["holder"]["token"], released["holder"]["state"]) == ("resting", second, "resting"), released
+    driver.watch("prefix", prefix="")
+    of_a, of_b, _ = sees(driver, "state", "state", "synced", name="prefix")
+    assert [(holder["token"], holder["state"]) for holder in of_a["holders"]] == [(first, "held"), (second, "resting")], of_a
+    assert (of_a["state"], of_b["state"], of_b["holder"]["state"]) == ("held", "held", None), of_b
+
+
+@behaviour
 def a_prefix(world):
     """The locks with a prefix, and no others; the prefix is taken as it is written."""
     driver, sidecar = world.driver(), world.sidecar()

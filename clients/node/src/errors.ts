@@ -7,6 +7,8 @@ export type Outcome = "not-applied" | "applied" | "unknown";
 /** Who holds a key. Of another program than lockside only the expiry is known. */
 export interface Holder {
   readonly owner: string | null;
+  /** Of one that shares the key: `resting` where it has released it, and its terms keep it taken. */
+  readonly state?: State;
   readonly kind?: string;
   readonly token?: number;
   readonly mode?: Mode;

@@ -1,7 +1,7 @@
 // A lock of a fake.
 
 import type { Lease, Order } from "./attempt.js";
-import { LockHeld, LockLost, heldBy, type Holder } from "./errors.js";
+import { LockHeld, LockLost, heldBy, type Holder, type State } from "./errors.js";
 import type { EndedEvent } from "./event.js";
 import type { SessionLike } from "./session-like.js";
 import { leaveARest } from "./terms.js";
@@ -40,7 +40,8 @@ export class FakeSession implements SessionLike {
   get view(): Holder {
     const { owner, meta, sharing } = this.order;
     const { mode, limit } = sharing;
-    const shared = { mode, ...(limit === undefined ? {} : { limit }) };
+    const state = mode === "shared" ? { state: this.isResting ? ("resting" as const) : ("held" as const) } : {};
+    const shared = { mode, ...state, ...(limit === undefined ? {} : { limit }) };
     return { owner, kind: "system", meta, ...shared, ...(this.lease ? { token: this.lease.token } : {}) };
   }
 
@@ -104,10 +105,7 @@ export class FakeSession implements SessionLike {
     this.reason = "released";
     this.#isReleased = true;
     if (!this.isResting) this.fake.end(this);
-    // Of those who share a key none is told to rest: it is held by them.
-    else if (this.order.sharing.mode === "exclusive") {
-      this.fake.watchers.tell({ ...this.end, type: "released", state: "resting", holder: this.view });
-    }
+    else this.fake.watchers.tell({ ...this.end, type: "released", state: "resting", holder: this.view });
     return true;
   }
 
@@ -126,7 +124,12 @@ export function refusal(fake: FakeLockside, key: string, code: string): LockHeld
   const [first] = sessions;
   const isShared = first?.order.sharing.mode === "shared";
   const shared = isShared ? ({ mode: "shared", sharedBy: sessions.length } as const) : {};
-  const state = first?.isResting && !isShared ? "resting" : "held";
+  const state = stateOf(sessions);
   const held = { key, code, status: 409, holder: first?.view, state, waiters: fake.waiters(key), ...shared } as const;
   return new LockHeld(heldBy(key, held) ?? `\`${key}\` is held by another owner`, held);
+}
+
+/** How a key is taken: where it is shared it rests if all of them do. */
+export function stateOf(sessions: readonly FakeSession[]): State {
+  return sessions.length > 0 && sessions.every((session) => session.isResting) ? "resting" : "held";
 }

@@ -12,7 +12,7 @@ import { Leader, type LeaderView } from "./election.js";
 import { LocksideError, Refused, Unavailable, type Holder } from "./errors.js";
 import type { StateEvent } from "./event.js";
 import { FakeBundleSession } from "./fake-bundle.js";
-import { FakeSession, refusal } from "./fake-session.js";
+import { FakeSession, refusal, stateOf } from "./fake-session.js";
 import type { SessionLike } from "./session-like.js";
 import { MOST, sharingOf, type Sharing, type SharingOptions } from "./sharing.js";
 import { termsOf } from "./terms.js";
@@ -165,12 +165,13 @@ export class FakeLockside extends Lockside {
   #state(key: string): StateEvent {
     const [session, holders, waiters] = [this.#oldest(key), this.holders(key), this.waiters(key)];
     const { view: holder, token } = session;
+    const state = stateOf(this.sessions.get(key) ?? []);
     if (session.order.sharing.mode === "exclusive") {
-      return { type: "state", key, state: session.isResting ? "resting" : "held", token, holder, waiters };
+      return { type: "state", key, state, token, holder, waiters };
     }
     const newest = holders.at(-1)?.token ?? 0;
     const shared = { mode: "shared", sharedBy: holders.length, holders } as const;
-    return { type: "state", key, state: "held", token: newest, holder, waiters, ...shared };
+    return { type: "state", key, state, token: newest, holder, waiters, ...shared };
   }
 
   #setLeader(election: string, view: LeaderView): void {

@@ -26,7 +26,7 @@ function errorOf(error) {
   return { type, code, outcome, key, reason, holder: known, state, waiters, mode, sharedBy, detail: message };
 }
 
-const viewOf = ({ owner, token = null, mode = null, limit = null }) => ({ owner, token, mode, limit });
+const viewOf = ({ owner, token = null, mode = null, limit = null, state = null }) => ({ owner, token, mode, limit, state });
 
 /** Reads the events of a watch. */
 async function tell(name, reader) {

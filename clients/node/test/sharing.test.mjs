@@ -103,3 +103,24 @@ test("the fake: a watch tells who share a key", async () => {
     break;
   }
 });
+
+test("the fake: one of those who share a key rests, and then all of them", async () => {
+  const locks = new FakeLockside();
+  locks.hold("x", "reader-1", { shared });
+  const second = await locks.lock("x", { shared, restMs: 60_000 });
+  const told = locks.watch("x")[Symbol.asyncIterator]();
+  for (let events = 0; events < 2; events += 1) await told.next();
+  await second.release();
+  const { value: released } = await told.next();
+  assert.deepEqual([released.type, released.state, released.holder.state], ["released", "resting", "resting"]);
+  assert.deepEqual(locks.holders("x").map(({ state }) => state), ["held", "resting"]);
+  await assert.rejects(locks.lock("x"), { state: "held", sharedBy: 2 });
+  locks.free("x");
+  await assert.rejects(locks.lock("x"), { state: "resting", sharedBy: 1 });
+  for await (const event of locks.watch("x")) {
+    assert.deepEqual([event.state, event.holders.map(({ state }) => state)], ["resting", ["resting"]]);
+    break;
+  }
+  locks.free("x");
+  await locks.withLock("x", () => assert.equal(locks.holder("x").state, undefined));
+});

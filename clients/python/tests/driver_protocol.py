@@ -36,4 +36,5 @@ def error_of(error):
 
 
 def holder_of(holder):
-    return {"owner": holder.owner, "token": holder.token, "mode": holder.mode, "limit": holder.limit}
+    known = {"mode": holder.mode, "limit": holder.limit, "state": holder.state}
+    return {"owner": holder.owner, "token": holder.token, **known}

@@ -131,6 +131,27 @@ class FakeSharing(unittest.TestCase):
                 self.assertEqual(len(locks.holders("x")), 2)
             writer.join(10)
 
+    def test_one_of_those_who_share_a_key_rests_and_then_all_of_them(self):
+        with fake() as locks:
+            locks.hold("x", owner="reader-1", shared=True)
+            second = lock("x", shared=True, rest=60).acquire()
+            with watch("x") as events:
+                told = iter(events)
+                self.assertEqual([next(told).type for _ in range(2)], ["state", "synced"])
+                second.release()
+                released = next(told)
+            self.assertEqual((released.type, released.state, released.holder.state), ("released", "resting", "resting"))
+            self.assertEqual([holder.state for holder in locks.holders("x")], ["held", "resting"])
+            for state, shared_by in (("held", 2), ("resting", 1)):
+                with self.assertRaises(LockHeld) as raised:
+                    lock("x").acquire()
+                self.assertEqual((raised.exception.state, raised.exception.shared_by), (state, shared_by))
+                with watch("x") as events:
+                    self.assertEqual(next(iter(events)).state, state)
+                locks.free("x")
+            with lock("x"):
+                self.assertIsNone(locks.holder("x").state)
+
     def test_all_who_share_a_key_lose_it(self):
         with fake() as locks:
             first, second = lock("x", shared=True).acquire(), lock("x", shared=True).acquire()

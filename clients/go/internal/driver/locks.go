@@ -174,6 +174,7 @@ func holderView(holder *lockside.Holder) any {
 	}
 	return fields{
 		"owner": holder.Owner, "token": orNil(holder.Token), "mode": orNil(holder.Mode), "limit": orNil(holder.Limit),
+		"state": orNil(holder.State),
 	}
 }
 

@@ -2,7 +2,7 @@
 
 import math
 import threading
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Sequence
 
 from ._attempt import GivenUp, Lease, Leases, Order
 from ._clock import now
@@ -112,7 +112,8 @@ class FakeSession:
     def view(self) -> Holder:
         assert self.lease is not None
         lease, meta = self.lease, self.order.meta
-        return Holder(lease.owner, "system", lease.token, meta=meta, mode=lease.mode, limit=lease.limit)
+        state = state_of([self]) if self.order.sharing.is_shared else None
+        return Holder(lease.owner, "system", lease.token, meta=meta, mode=lease.mode, limit=lease.limit, state=state)
 
     def ended(self) -> LockEvent:
         """What a watcher is told when it ends, or its rest does."""
@@ -138,7 +139,7 @@ class FakeSession:
             waiters = self._fake.waiters(key)
         holder = sessions[0].view() if sessions else None
         shared_by = len(sessions) if sessions and sessions[0].order.sharing.is_shared else None
-        state = "resting" if sessions and sessions[0].is_resting and not shared_by else "held"
+        state = state_of(sessions)
         message = held_by(key, holder, state, shared_by) or f"`{key}` is held by another owner"
         return LockHeld(
             message,
@@ -151,3 +152,8 @@ class FakeSession:
             mode=SHARED if shared_by else None,
             shared_by=shared_by,
         )
+
+
+def state_of(sessions: "Sequence[FakeSession]") -> str:
+    """How a key is taken: where it is shared it rests if all of them do."""
+    return "resting" if sessions and all(session.is_resting for session in sessions) else "held"

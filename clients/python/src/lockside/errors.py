@@ -7,7 +7,8 @@ from typing import Any, Dict, Optional
 @dataclass(frozen=True)
 class Holder:
     """Who holds a key. Of another program than lockside only the expiry is known. `mode` is "exclusive" or "shared", and `limit`
-    is how many may share the key, as this holder asked for it."""
+    is how many may share the key, as this holder asked for it. `state` of one that shares the key is "held", or "resting" where
+    it has released it, and its terms keep it taken."""
 
     owner: Optional[str]
     kind: Optional[str] = None
@@ -18,6 +19,7 @@ class Holder:
     meta: Any = None
     mode: Optional[str] = None
     limit: Optional[int] = None
+    state: Optional[str] = None
 
     @staticmethod
     def of(view: Dict[str, Any]) -> "Holder":
@@ -32,6 +34,7 @@ class Holder:
             meta=view.get("meta"),
             mode=view.get("mode"),
             limit=view.get("limit"),
+            state=view.get("state"),
         )
 
 

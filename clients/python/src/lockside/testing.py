@@ -22,7 +22,7 @@ from ._client import Lockside
 from ._election import Leader
 from ._event import LockEvent
 from ._fake_bundle import FakeBundleSession
-from ._fake_session import FakeSession
+from ._fake_session import FakeSession, state_of
 from ._fake_watch import LoopFeed, ThreadFeed, Watchers
 from ._lock import SessionLike
 from ._session import Listener
@@ -169,16 +169,13 @@ class FakeLockside(Lockside):
         """What a watcher is told of a key that is taken first."""
         holders, views, waiters = self._holders[key], self.holders(key), self.waiters(key)
         if not holders[0].order.sharing.is_shared:
-            state = "resting" if holders[0].is_resting else "held"
-            return LockEvent("state", key, views[0].token, views[0], waiters, state)
+            return LockEvent("state", key, views[0].token, views[0], waiters, state_of(holders))
         newest = views[-1].token
-        return LockEvent("state", key, newest, views[0], waiters, "held", SHARED, len(views), tuple(views))
+        return LockEvent("state", key, newest, views[0], waiters, state_of(holders), SHARED, len(views), tuple(views))
 
     def _rest(self, session: "FakeSession") -> None:
         view = session.view()
-        # Of those who share a key none is told to rest: it is held by them.
-        if not session.order.sharing.is_shared:
-            self._watchers.tell(LockEvent("released", session.order.key, view.token, view, state="resting"))
+        self._watchers.tell(LockEvent("released", session.order.key, view.token, view, state="resting"))
 
     def _end(self, session: "FakeSession") -> "List[FakeSession]":
         """Ends a hold, or its rest. Those that have the key now instead."""

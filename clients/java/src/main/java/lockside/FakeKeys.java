@@ -43,10 +43,15 @@ final class FakeKeys {
         return queues.getOrDefault(key, new ArrayDeque<>()).size();
     }
 
-    /** {@code resting} or {@code held}. A key that is shared is held by those who share it, also where some of them rest. */
+    /** {@code resting} or {@code held}. */
     String state(String key) {
-        boolean isResting = holders(key).stream().anyMatch(session -> session.isResting() && !session.order().sharing().isShared());
-        return isResting ? "resting" : "held";
+        return state(holders(key));
+    }
+
+    /** How a key is taken: where it is shared it rests if all of them do. */
+    static String state(List<FakeSession> sessions) {
+        boolean isHeld = sessions.isEmpty() || !sessions.stream().allMatch(FakeSession::isResting);
+        return isHeld ? "held" : "resting";
     }
 
     /** How many share a key; null: it is not shared. */

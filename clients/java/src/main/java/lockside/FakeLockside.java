@@ -239,13 +239,11 @@ public final class FakeLockside implements Lockside {
         return keys.serve(session.order().key());
     }
 
-    /** The session was released, and leaves its key resting. Of those who share a key none is told to rest: it is held by them. */
+    /** The session was released, and leaves its key resting. */
     synchronized void rest(FakeSession session) {
         Holder holder = session.view();
-        if (!session.order().sharing().isShared()) {
-            String key = session.order().key();
-            keys.watches().tell(new LockEvent(LockEvent.Type.RELEASED, key, holder.token(), "resting", holder, null));
-        }
+        String key = session.order().key();
+        keys.watches().tell(new LockEvent(LockEvent.Type.RELEASED, key, holder.token(), "resting", holder, null));
     }
 
     /** The error for a key that is taken. */

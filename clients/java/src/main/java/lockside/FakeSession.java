@@ -49,7 +49,8 @@ final class FakeSession implements Session {
 
     Holder view() {
         Object meta = order.meta() == null ? null : Json.read(order.meta().json());
-        return new Holder(order.owner(), "system", lease.token(), null, null, null, meta, lease.mode(), lease.limit());
+        String state = order.sharing().isShared() ? FakeKeys.state(List.of(this)) : null;
+        return new Holder(order.owner(), "system", lease.token(), null, null, null, meta, lease.mode(), lease.limit(), state);
     }
 
     /** What a watcher is told when it ends, or its rest does. */

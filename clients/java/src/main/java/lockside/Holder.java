@@ -17,6 +17,7 @@ import java.util.Map;
  * @param meta what the holder gave with it: JSON as maps, lists, strings, numbers and booleans
  * @param mode {@code exclusive} or {@code shared}
  * @param limit how many may share the key, as this holder asked for it
+ * @param state of one that shares the key: {@code held}, or {@code resting} where it has released it, and its terms keep it taken
  */
 public record Holder(
         String owner,
@@ -27,7 +28,8 @@ public record Holder(
         Instant validUntil,
         Object meta,
         String mode,
-        Integer limit) {
+        Integer limit,
+        String state) {
 
     /** The holder in an answer; null where there is none. */
     static Holder of(Object view) {
@@ -44,7 +46,8 @@ public record Holder(
                 instant(members.get("validUntil")),
                 members.get("meta"),
                 text(members.get("mode")),
-                members.get("limit") instanceof Number limit ? (Integer) limit.intValue() : null);
+                members.get("limit") instanceof Number limit ? (Integer) limit.intValue() : null,
+                text(members.get("state")));
     }
 
     private static String text(Object value) {

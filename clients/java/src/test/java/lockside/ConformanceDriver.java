@@ -107,6 +107,7 @@ public final class ConformanceDriver {
         view.put("token", holder.token());
         view.put("mode", holder.mode());
         view.put("limit", holder.limit());
+        view.put("state", holder.state());
         return view;
     }
 

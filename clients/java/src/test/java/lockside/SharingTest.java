@@ -147,6 +147,32 @@ class SharingTest extends SidecarTest {
     }
 
     @Test
+    void oneOfThoseWhoShareAKeyOfTheFakeRestsAndThenAllOfThem() throws Exception {
+        locks.holdShared("x", "reader-1");
+        var second = locks.lock("x").shared().rest(Duration.ofMinutes(1)).acquire();
+        try (var events = locks.watch("x")) {
+            var told = events.iterator();
+            told.next();
+            assertEquals(LockEvent.Type.SYNCED, told.next().type());
+            second.release();
+            LockEvent released = told.next();
+            assertEquals(List.of("resting", "resting"), List.of(released.state(), released.holder().state()));
+        }
+        assertEquals(List.of("held", "resting"), locks.holders("x").stream().map(Holder::state).toList());
+        for (String state : List.of("held", "resting")) {
+            assertEquals(state, assertThrows(LockHeldException.class, locks.lock("x")::acquire).state());
+            try (var events = locks.watch("x")) {
+                assertEquals(state, events.iterator().next().state());
+            }
+            locks.free("x");
+        }
+        try (var writer = locks.lock("x").acquire()) {
+            writer.check();
+            assertNull(locks.holder("x").state());
+        }
+    }
+
+    @Test
     void aWatchOfTheFakeTellsWhoShareAKey() throws Exception {
         locks.holdShared("x", "reader-1");
         try (var lock = locks.lock("x").limit(5).acquire(); var events = locks.watch("x")) {
