@@ -290,7 +290,8 @@ def watched(world):
     lease = driver.acquire("a", lock="r3", limit=3)
     granted = lambda: [event for event in driver.told("w") if event["type"] == "granted"]
     eventually(5, "the grant is told", granted)
-    assert granted()[0]["holder"] == {name: lease[name] for name in ("owner", "token", "mode", "limit")}, granted()
+    holder = {**{name: lease[name] for name in ("owner", "token", "mode", "limit")}, "state": "held"}
+    assert granted()[0]["holder"] == holder, granted()
     sidecar.release("a", first)
     eventually(5, "the release is told", lambda: driver.told("w")[-1]["type"] == "released")
     assert driver.told("w")[-1]["token"] == first
