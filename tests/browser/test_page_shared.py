@@ -70,6 +70,15 @@ class Shared(PageTest):
         page.waits_for("#outcome", f"{KEY} was force-released. writer had it.")
         page.waits_for_no_row(KEY)
 
+    def test_one_that_is_released_and_rests_says_so_at_once_and_after_a_reload(self):
+        rests = self.scene.acquire(KEY, owner="one", limit=3, minHoldMs=600_000)["token"]
+        self.permits("two")
+        page = self.page("?lang=de").live()
+        page.waits_for_owners(KEY, "one", "two")
+        self.scene.sidecar.release(KEY, rests)
+        page.waits_for_owners(KEY, "one (freigegeben, noch belegt)", "two")
+        self.page("?lang=de").live().waits_for_owners(KEY, "one (freigegeben, noch belegt)", "two")
+
     def test_it_is_asked_in_german_too_and_of_a_lease_that_rests(self):
         rests = self.scene.acquire(KEY, owner="one", limit=3, minHoldMs=600_000)["token"]
         self.permits("two")
