@@ -70,7 +70,7 @@ local function grant_share(keys, args, attempt, ttl_ms, further, valid_ms, is_sh
   redis.call('ZADD', tokens, token, key .. '\n' .. token)
   -- Where the key is not there this changes nothing, but Redis does not refuse it later. Without an expiry a key is taken to
   -- expire later than any time.
-  local is_later = redis.call('PEXPIREAT', lock, valid_until, 'GT') == 1
+  local lengthened = redis.call('PEXPIREAT', lock, valid_until, 'GT')
   local added = redis.pcall('ZADD', lock, '0', SHARED, valid_until, token, unpack(members))
   if type(added) == 'table' then
     redis.call('ZREM', tokens, key .. '\n' .. token)
@@ -78,7 +78,7 @@ local function grant_share(keys, args, attempt, ttl_ms, further, valid_ms, is_sh
   end
   if not is_shared_already then
     redis.call('PEXPIREAT', lock, valid_until)
-  elseif not is_later then
+  elseif lengthened == 0 then
     settle(lock) -- It may have had another end than that of its last lease: none was left.
   end
   return token, since, since + valid_ms
