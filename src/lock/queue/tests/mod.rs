@@ -9,7 +9,7 @@ use super::event::{Effect, Entry, Input, Turn};
 use super::local::LOOK;
 use super::messages::{Message, Word};
 use super::state::Queues;
-use crate::lock::scripts::{AdvanceRow, KeyState, Stored};
+use crate::lock::scripts::{AdvanceRow, KeyState, Place, Stored};
 use crate::lock::{Key, Token};
 
 fn key(name: &str) -> Key {
@@ -24,6 +24,7 @@ fn entry(id: &str, owner: &str, is_reentrant: bool) -> Entry {
         nonce: format!("\"nonce\":\"{id}\","),
         wait_ms: 60_000,
         is_reentrant,
+        is_named: false,
         wants_progress: false,
     }
 }
@@ -75,9 +76,9 @@ impl Fixture {
     }
 
     /// Answers a look at a queue.
-    fn looked(&mut self, name: &str, ids: &[&str], state: KeyState, ranks: &[Option<u64>]) -> Vec<Effect> {
+    fn looked(&mut self, name: &str, ids: &[&str], state: KeyState, places: &[Place]) -> Vec<Effect> {
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        self.handle(Input::Looked { key: key(name), ids, row: AdvanceRow { key: state, ranks: ranks.to_vec() } })
+        self.handle(Input::Looked { key: key(name), ids, row: AdvanceRow { key: state, places: places.to_vec() } })
     }
 }
 
@@ -94,7 +95,7 @@ fn a_queue_is_looked_at_when_the_lease_before_it_ends_and_every_two_seconds_at_l
             let (passed, looks) = fixture.next_looks();
             assert_eq!((passed, looks), (expected, vec![(key("k"), vec!["w-1".to_owned()])]), "{left_ms}");
             assert!(passed < Duration::from_secs(2));
-            assert_eq!(fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", left_ms), &[Some(0)]), []);
+            assert_eq!(fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", left_ms), &[Place::Behind(0)]), []);
         }
     }
 }
@@ -105,7 +106,7 @@ fn a_message_in_the_instant_of_a_look_is_newer_than_its_answer() {
     fixture.waits("k", entry("w-1", "x", false), 100);
     fixture.next_looks();
     fixture.told("k", Word::Shortened { token: token(), left_ms: 200 });
-    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 1_500), &[Some(0)]);
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 1_500), &[Place::Behind(0)]);
     assert_eq!(fixture.next_looks().0, Duration::from_millis(203));
 }
 
@@ -121,9 +122,9 @@ fn a_message_brings_a_look_forward_and_never_puts_one_off() {
     // The answer to what was asked before the message is older news.
     fixture.now += Duration::from_millis(1);
     fixture.told("k", Word::Offer { left_ms: 100 });
-    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Some(0)]);
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Place::Behind(0)]);
     assert_eq!(fixture.next_looks().0, Duration::from_millis(103));
-    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Some(0)]);
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Place::Behind(0)]);
     assert_eq!(fixture.next_looks().0, LOOK, "an answer does");
 }
 
@@ -156,7 +157,7 @@ fn a_look_calls_those_that_have_the_key_whatever_was_lost() {
         fixture.waits("k", entry("w-1", "x", is_reentrant), 800);
         fixture.next_looks();
 
-        let effects = fixture.looked("k", &["w-1"], held(&key("k"), owner, id, 30_000), &[Some(0)]);
+        let effects = fixture.looked("k", &["w-1"], held(&key("k"), owner, id, 30_000), &[Place::Behind(0)]);
 
         let calls: Vec<Effect> = turn.into_iter().map(|turn| Effect::Call { id: "w-1".to_owned(), turn }).collect();
         assert_eq!(effects, calls, "{owner} {id}");
@@ -173,7 +174,12 @@ fn entries_that_are_missing_join_again_at_their_positions_all_at_once() {
         assert_eq!(looks[0].1, ["w-1", "w-3"], "the first and the last");
 
         let effects = match how {
-            "looked" => fixture.looked("k", &["w-1", "w-3"], KeyState::Free { left_ms: -1 }, &[Some(0), None]),
+            "looked" => fixture.looked(
+                "k",
+                &["w-1", "w-3"],
+                KeyState::Free { left_ms: -1 },
+                &[Place::Behind(0), Place::Missing],
+            ),
             "dropped" => fixture.told("k", Word::Dropped),
             _ => fixture.told("k", Word::Lost { by: "b-0".to_owned() }),
         };
@@ -223,7 +229,7 @@ fn a_look_asks_about_256_positions_at_most_and_in_turn_about_all() {
         let (_, ids) = looks.pop().expect("a look");
         assert!(ids.len() <= 258 && ids.contains(&"w-0".to_owned()) && ids.contains(&"w-999".to_owned()));
         let names: Vec<&str> = ids.iter().map(String::as_str).collect();
-        fixture.looked("k", &names, held(&key("k"), "y", "n-1", 50), &vec![Some(1); ids.len()]);
+        fixture.looked("k", &names, held(&key("k"), "y", "n-1", 50), &vec![Place::Behind(1); ids.len()]);
         asked.extend(ids);
     }
     assert_eq!(asked.len(), 1000);
@@ -283,7 +289,7 @@ fn a_redis_that_is_silent_is_asked_by_one_look_for_all_queues_and_all_are_looked
     let name = key.as_str().to_owned();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
 
-    let effects = fixture.looked(&name, &ids, KeyState::Free { left_ms: -1 }, &[Some(0)]);
+    let effects = fixture.looked(&name, &ids, KeyState::Free { left_ms: -1 }, &[Place::Behind(0)]);
 
     assert_eq!(effects.len(), 1, "it may have lost its place: {effects:?}");
     let (passed, looks) = fixture.next_looks();
