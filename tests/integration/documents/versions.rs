@@ -7,8 +7,11 @@ use super::{documents, files, read};
 /// The version as cargo, npm, Maven, Helm and the images spell it.
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// Where the version stands, besides those of images: the file, the text before it, and the ecosystem's spelling.
-const PLACES: [(&str, &str, fn() -> String); 16] = [
+/// A file, the text before the version in it, and the spelling of its ecosystem.
+type Place = (&'static str, &'static str, fn() -> String);
+
+/// Where the version stands, besides those of images.
+const PLACES: [Place; 16] = [
     ("fuzz/Cargo.lock", "name = \"lockside\"\nversion = \"", semver),
     ("src/api/openapi/openapi.json", "\n    \"version\": \"", semver),
     ("src/api/openapi/openapi.json", "\"runtimeVersion\": \"", semver),
