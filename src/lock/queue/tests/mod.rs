@@ -164,6 +164,59 @@ fn a_look_calls_those_that_have_the_key_whatever_was_lost() {
     }
 }
 
+/// Leases that share the key, of which `owner` has the one that the first waiter waits for.
+fn shared(key: &Key, owner: &str, left_ms: i64, look_ms: i64) -> KeyState {
+    let KeyState::Held(awaited) = held(key, owner, "n-1", left_ms) else { panic!("a lease") };
+    KeyState::Shared { awaited, look_ms }
+}
+
+#[test]
+fn a_waiter_whose_attempt_or_owner_shares_the_key_asks_for_that_lease_however_it_hears_of_it() {
+    for how in ["looked", "told"] {
+        let mut fixture = Fixture::new();
+        fixture.waits("k", entry("w-1", "x", true), 800);
+        fixture.waits("k", entry("w-2", "y", true), 800);
+        fixture.next_looks();
+
+        let effects = match how {
+            "looked" => {
+                let state = shared(&key("k"), "z", 30_000, 1_000);
+                fixture.looked("k", &["w-1", "w-2"], state, &[Place::Behind(0), Place::Served])
+            }
+            _ => fixture.told("k", Word::Again { id: "w-2".to_owned() }),
+        };
+
+        assert_eq!(effects, [Effect::Call { id: "w-2".to_owned(), turn: Turn::AskAgain }], "{how}");
+        assert_eq!(fixture.told("k", Word::Again { id: "w-2".to_owned() }), [], "it is asking");
+        assert_eq!(fixture.told("k", Word::Again { id: "w-9".to_owned() }), [], "it has gone");
+    }
+}
+
+#[test]
+fn a_key_that_leases_share_is_looked_at_when_redis_says_and_64_are_asked_about_that_may_have_one() {
+    let mut fixture = Fixture::new();
+    for number in 0..200 {
+        let id = format!("w-{number}");
+        fixture.waits("k", Entry { is_named: number % 2 == 0, ..entry(&id, "x", number % 4 == 1) }, 800);
+    }
+    let (_, mut looks) = fixture.next_looks();
+    assert_eq!(looks.pop().expect("a look").1, ["w-0", "w-199"], "nothing is known of the key yet");
+    let mut asked = BTreeSet::new();
+    fixture.looked("k", &[], shared(&key("k"), "z", 30_000, 700), &[]);
+    for _ in 0..3 {
+        let (passed, mut looks) = fixture.next_looks();
+        assert_eq!(passed, Duration::from_millis(703));
+        let (_, ids) = looks.pop().expect("a look");
+        assert!(ids.len() <= 66, "{}", ids.len());
+        fixture.looked("k", &[], shared(&key("k"), "z", 30_000, 700), &[]);
+        asked.extend(ids);
+    }
+    assert_eq!(asked.len(), 151, "all but those that can have none, of which the last is asked about anyway");
+    fixture.next_looks();
+    fixture.looked("k", &[], held(&key("k"), "z", "n-1", 700), &[]);
+    assert_eq!(fixture.next_looks().1[0].1, ["w-0", "w-199"], "it is held alone");
+}
+
 #[test]
 fn entries_that_are_missing_join_again_at_their_positions_all_at_once() {
     for how in ["looked", "dropped", "lost"] {
