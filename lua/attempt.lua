@@ -53,7 +53,7 @@ local function told_again(keys, args, lease, expires, share, is_replay)
     return nil
   end
   if not find_sending(by, sending) and not find_sending(by, '+*') then
-    local is_full = #by + #sending >= LONGEST_BY
+    local is_full = not can_be_told(by, sending)
     if is_full and is_replay then
       return nil
     end

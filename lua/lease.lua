@@ -126,6 +126,11 @@ local function find_sending(by, sending)
   return string.find(' ' .. by .. ' ', ' ' .. sending .. ' ', 1, true)
 end
 
+-- Whether this sending can be told of a lease that those in `by` were told of.
+local function can_be_told(by, sending)
+  return find_sending(by, sending) or find_sending(by, '+*') or #by + #sending < LONGEST_BY
+end
+
 -- The latest sending of the attempt itself that was told, or nil.
 local function latest(by)
   local last
@@ -163,17 +168,24 @@ local function shortened(watch, queue, push, key, token, ends)
   tell_watchers(watch, queue, push, 'shortened', key, token)
 end
 
--- Removes the mark of an offer of this lease from the queue, see queue.lua; whether there was one.
-local function take_offer(queue, token)
-  local marks = redis.pcall('ZRANGEBYSCORE', queue, '-inf', 0)
+-- The mark of an offer of this lease in the queue, see queue.lua; or nil.
+local function offer_of(queue, token)
+  local marks = redis.pcall('ZRANGEBYSCORE', queue, '0', '0')
   if marks.err then
-    return false -- What is no queue has no offers.
+    return nil -- What is no queue has no offers.
   end
   for _, mark in ipairs(marks) do
     if string.match(mark, '^offer\n(%d+)\n') == token then
-      redis.call('ZREM', queue, mark)
-      return true
+      return mark
     end
   end
-  return false
+end
+
+-- Removes the mark of an offer of this lease from the queue; whether there was one.
+local function take_offer(queue, token)
+  local mark = offer_of(queue, token)
+  if mark then
+    redis.call('ZREM', queue, mark)
+  end
+  return mark ~= nil
 end

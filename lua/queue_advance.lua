@@ -8,11 +8,14 @@
 -- ARGV[7..] entries  of the caller's waiters: the first and the last in the queue at least
 -- Returns {"held", lease, valid_until_ms, left_ms, rank ..}   the key is held (< 0: no expiry), perhaps from just now on;
 --                              the lease is "" where it is another program's; valid_until_ms -1 where how is "" and the
---                              lease has no terms. Of a key that leases share, the one whose end the first waiter waits for
+--                              lease has no terms
+--       | {"shared", lease, valid_until_ms, left_ms, look_ms, rank ..}   leases share the key; the one whose end the first
+--                              waiter waits for, and after how many milliseconds to look again at the latest
 --       | {"stranger", rank ..}   something that is no lease lies under the key
 --       | {"free", left_ms, rank ..}   it is free: Redis would not grant it, or waiters are missing or coming back;
 --                              left_ms of the time that they have for that, < 0 where that is over
--- rank: how many wait before this entry (0 where how is ""), or -1 where it is not in the queue; before it moved on.
+-- rank: how many wait before this entry (0 where how is ""), or -1 where it is not in the queue; before it moved on. -2 where
+-- its attempt or its owner has a lease that shares the key, and it is to ask for that; see `has_share`.
 -- A free key stays free when an entry is missing: the queue was lost, perhaps, and must be restored first.
 -- A script, because whose turn it is must be decided once, however many sidecars ask at the same moment.
 local lock, queue, watch = KEYS[1], KEYS[3], KEYS[4]
@@ -43,6 +46,11 @@ for i, entry in ipairs(entries) do
   end
 end
 local is_shared_already = type(lease) == 'table' and is_shared(lock)
+for i, entry in ipairs(is_shared_already and entries or {}) do
+  if scores[i] and has_share(lock, queue, entry) then
+    ranks[i] = -2
+  end
+end
 local left_ms
 if (not lease or is_shared_already) and is_whole then
   left_ms = select(2, hand_over(KEYS, ARGV, nil, process, nil, is_unwatched, is_shared_already))
@@ -53,7 +61,8 @@ if not lease then
 end
 if type(lease) == 'table' and is_shared(lock) then
   local token, text, ends = awaited_by_first(lock, queue)
-  return row({'held', shown(text, token), ends, math.max(ends - now_ms, 0)}, ranks)
+  local ends_ms = math.max(ends - now_ms, 0)
+  return row({'shared', shown(text, token), ends, ends_ms, math.min(ends_ms, left_ms or ends_ms)}, ranks)
 end
 if type(lease) == 'table' then
   return row({'stranger'}, ranks)

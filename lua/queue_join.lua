@@ -79,11 +79,13 @@ if comes_back and is_first then
   redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
   redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end
+local waits_ms
 if (not lease or is_shared_already) and not comes_back then
-  hand_over(KEYS, ARGV, nil, nil, nil, is_unwatched, is_shared_already)
+  waits_ms = select(2, hand_over(KEYS, ARGV, nil, nil, nil, is_unwatched, is_shared_already))
 end
 if is_shared_already or (not lease and is_shared(lock)) then
   local _, _, ends = awaited_by_first(lock, queue)
-  return {'waiting', position, math.max(ends - now_ms, 0)}
+  local ends_ms = math.max(ends - now_ms, 0)
+  return {'waiting', position, math.min(ends_ms, waits_ms or ends_ms)}
 end
 return {'waiting', position, redis.call('PTTL', lock)}

@@ -132,7 +132,7 @@ func (b *Bundle) Keys() []string {
 	return keys
 }
 
-// Tokens are the fencing tokens by key: hand each to what its key protects, see [Lock.Token].
+// Tokens are the fencing tokens by key: pass each to the resource that its key protects, see [Lock.Token].
 func (b *Bundle) Tokens() map[string]int64 {
 	tokens := make(map[string]int64, len(b.leases))
 	for _, lease := range b.leases {

@@ -28,8 +28,8 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// A Client acquires locks, watches them, and knows who leads. It has no connections of its own, need not be closed, and may be used by many
-// goroutines at once.
+// A Client acquires locks, watches them, and tells who leads an election. It has no connections of its own, need not be closed, and
+// may be used by many goroutines at once.
 type Client struct {
 	owner     string
 	logger    *slog.Logger

@@ -12,8 +12,8 @@ import (
 type Leader struct {
 	// Name is the name of the leader; empty if there is none, or it is not known.
 	Name string
-	// Token is the fencing token of the leader; 0 if there is none. Hand it to the storage, and have that refuse a lower one
-	// than the highest it has seen.
+	// Token is the fencing token of the leader; 0 if there is none. Pass it to the storage, which must reject any
+	// token lower than the highest it has seen.
 	Token int64
 	// Since is when it began to lead.
 	Since time.Time

@@ -39,8 +39,8 @@ func newLock(key string, holding holding, client *Client) *Lock {
 // Key is what the lock is for.
 func (l *Lock) Key() string { return l.key }
 
-// Token is the fencing token: each grant of a key has a higher one. Hand it to what the lock protects, and have it refuse a
-// lower one than the highest it has seen.
+// Token is the fencing token: each grant of a key has a higher one. Pass it to the protected resource,
+// which must reject any token lower than the highest it has seen.
 func (l *Lock) Token() int64 { return l.lease.token }
 
 // Owner is the name of the holder.

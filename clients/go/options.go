@@ -12,8 +12,8 @@ const TTL = 30 * time.Second
 // An Option says how a lock is acquired.
 type Option func(*order) error
 
-// WithTTL sets how long the lock outlives a sidecar or a machine that is lost. It is renewed all the time, so that a short
-// ttl goes with long work.
+// WithTTL sets how long the lock outlives a sidecar or a machine that is lost. It is renewed all the time, so that long work
+// can use a short ttl.
 func WithTTL(ttl time.Duration) Option {
 	return func(order *order) error {
 		if ttl < time.Millisecond {

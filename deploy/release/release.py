@@ -105,7 +105,12 @@ def notes(version: str, profiles: dict[str, str | None]) -> str:
     without = "built without a profile (measured on amd64: slower by a tenth)"
     said = {name: f"optimized for the profile {digest[:12]}" if digest else without for name, digest in profiles.items()}
     lines = [f"- {name}: {text}" for name, text in said.items()]
-    return f"# lockside {version}\n\n## Binaries\n\n" + "\n".join(lines) + f"\n\n## Changes\n\n{found[1].strip()}\n"
+    return f"# lockside {version}\n\n## Binaries\n\n" + "\n".join(lines) + f"\n\n## Changes\n\n{unlinked(found[1].strip())}\n"
+
+
+def unlinked(text: str) -> str:
+    """Links into the repository as their words and their paths: the notes are read outside of it."""
+    return re.sub(r"\[([^\]]*)\]\((?!https?:)([^)#]*)[^)]*\)", r"\1 (`\2`)", text)
 
 
 def _json(value: dict) -> bytes:

@@ -76,7 +76,7 @@ mod tests {
             ("{\"owner\":", "EOF while parsing a value at line 1 column 9"),
             (
                 "{\"owner\":\"x\",\"other\":1}",
-                "unknown field `other`; did you mean the `owner`? expected owner or reentrant",
+                "unknown field `other`; did you mean `owner`? expected owner or reentrant",
             ),
         ] {
             let failure = strict::<Named>(body.as_bytes(), &[]).err().expect(body);

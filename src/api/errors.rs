@@ -37,12 +37,13 @@ impl Docs {
 /// The page, in the form that the caller asks for.
 pub fn page(asked: &HeaderMap) -> Response {
     static HTML: OnceLock<Bytes> = OnceLock::new();
+    static MARKDOWN: OnceLock<Bytes> = OnceLock::new();
     let accepts = values(asked, ACCEPT).filter_map(|value| value.to_str().ok());
     let is_html = accepts.flat_map(|value| value.split(',')).any(|range| range.trim_start().starts_with("text/html"));
     let (body, content_type) = if is_html {
         (HTML.get_or_init(|| Bytes::from(html(PAGE))).clone(), "text/html; charset=utf-8")
     } else {
-        (Bytes::from_static(PAGE.as_bytes()), "text/markdown; charset=utf-8")
+        (MARKDOWN.get_or_init(|| Bytes::from(markdown(PAGE))).clone(), "text/markdown; charset=utf-8")
     };
     let mut response = Response::new(Body::whole(body));
     let headers = response.headers_mut();
@@ -52,6 +53,13 @@ pub fn page(asked: &HeaderMap) -> Response {
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
     headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The page as Markdown, without its links: they lead to pages that are not served here.
+fn markdown(page: &str) -> String {
+    let parts = page.split('`').enumerate();
+    let parts = parts.map(|(number, part)| if number % 2 == 0 { without_links(part) } else { part.to_owned() });
+    parts.collect::<Vec<_>>().join("`")
 }
 
 /// The page as HTML. The Markdown has headings and paragraphs, with code, bold words and links; a link leads to a page
@@ -122,6 +130,14 @@ mod tests {
         for left in ["*", "](", "`", "\n#"] {
             assert!(!page.contains(left), "`{left}` is left of the Markdown");
         }
+    }
+
+    #[test]
+    fn the_markdown_has_no_link_to_a_page_that_is_not_served() {
+        let text = "# A\n\nIs `[a](b)`: see [there](../x.md), and\n[over\nhere](y).\n";
+        assert_eq!(markdown(text), "# A\n\nIs `[a](b)`: see there, and\nover\nhere.\n");
+        let page = markdown(PAGE);
+        assert!(!page.contains("](") && page.contains("\n## held\n"), "{page}");
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl Denial {
     /// For people.
     pub fn sentence(&self) -> &str {
         match self {
-            Denial::Host => "this host name is not answered to; see --allowed-hosts",
+            Denial::Host => "this host name is not accepted; see --allowed-hosts",
             Denial::Origin => "pages of this origin are not served; see --allowed-origins",
             Denial::Permission(sentence) => sentence,
             Denial::User => "a user; the owners of the Dapr API are service callers",

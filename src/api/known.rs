@@ -55,8 +55,8 @@ fn unknown(kind: &str, name: &str, known: &[&str], (other_kind, others): (&str, 
     let _ = match nearest {
         Some((0, true, there)) if there == name => write!(text, "; `{there}` is a {other_kind}"),
         Some((far, is_other, there)) if far <= name.len().max(there.len()).div_ceil(2) => {
-            let place = if is_other { format!("{other_kind} ") } else { String::new() };
-            write!(text, "; did you mean the {place}`{there}`?")
+            let place = if is_other { format!("the {other_kind} ") } else { String::new() };
+            write!(text, "; did you mean {place}`{there}`?")
         }
         _ => Ok(()),
     };
@@ -171,19 +171,19 @@ mod tests {
     fn an_unknown_field_is_named_with_the_nearest() {
         assert_eq!(fields_of::<Body>(), ["ttlMs", "waitMs", "owner"]);
         for (body, name, nearest) in [
-            ("{\"ttl\":1}", "`ttl`", "the `ttlMs`?"),
-            ("{\"owner\":\"x\",\"ttl_ms\":1}", "`ttl_ms`", "the `ttlMs`?"),
-            ("{\"TTLMS\":1}", "`TTLMS`", "the `ttlMs`?"),
-            ("{\"tllMs\":1}", "`tllMs`", "the `ttlMs`?"),
-            ("{\"leasePeriod\":60}", "`leasePeriod`", "the `ttlMs`?"),
-            ("{\"leaseMs\":5}", "`leaseMs`", "the `ttlMs`?"),
-            ("{\"lease\":5}", "`lease`", "the `ttlMs`?"),
-            ("{\"duration\":5}", "`duration`", "the `ttlMs`?"),
-            ("{\"timeout\":5}", "`timeout`", "the `ttlMs`?"),
+            ("{\"ttl\":1}", "`ttl`", "did you mean `ttlMs`?"),
+            ("{\"owner\":\"x\",\"ttl_ms\":1}", "`ttl_ms`", "did you mean `ttlMs`?"),
+            ("{\"TTLMS\":1}", "`TTLMS`", "did you mean `ttlMs`?"),
+            ("{\"tllMs\":1}", "`tllMs`", "did you mean `ttlMs`?"),
+            ("{\"leasePeriod\":60}", "`leasePeriod`", "did you mean `ttlMs`?"),
+            ("{\"leaseMs\":5}", "`leaseMs`", "did you mean `ttlMs`?"),
+            ("{\"lease\":5}", "`lease`", "did you mean `ttlMs`?"),
+            ("{\"duration\":5}", "`duration`", "did you mean `ttlMs`?"),
+            ("{\"timeout\":5}", "`timeout`", "did you mean `ttlMs`?"),
             ("{\"__proto__\":{}}", "`__proto__`; expected", ""),
             ("{\"__owner__\":{}}", "`__owner__`; expected", ""),
-            ("{\"wait\":1}", "`wait`", "the `waitMs`?"),
-            ("{\"lock_owner\":1}", "`lock_owner`", "the `owner`?"),
+            ("{\"wait\":1}", "`wait`", "did you mean `waitMs`?"),
+            ("{\"lock_owner\":1}", "`lock_owner`", "did you mean `owner`?"),
             ("{\"token\":1}", "`token`", "`token` is a query parameter"),
             ("{\"Token\":1}", "`Token`", "the query parameter `token`?"),
             ("{\"\":1}", "``", "expected ttlMs, waitMs or owner"),
@@ -203,13 +203,13 @@ mod tests {
         let told = |query: &str| told(parameters(Some(query), &["token", "force"], || &["ttlMs"]).err());
         for (query, name, nearest) in [
             ("token=1&dryRun=true", "`dryRun`", "expected token or force"),
-            ("Token=1", "`Token`", "the `token`?"),
-            ("tok%65m=1", "`tokem`", "the `token`?"),
+            ("Token=1", "`Token`", "did you mean `token`?"),
+            ("tok%65m=1", "`tokem`", "did you mean `token`?"),
             ("ttlMs=1", "`ttlMs`", "`ttlMs` is a field"),
             ("ttl_ms=1", "`ttl_ms`", "the field `ttlMs`?"),
             ("%FF=1", "`%FF`", "expected token or force"),
             ("=1", "``", "expected token or force"),
-            ("force=true&+token=1", "` token`", "the `token`?"),
+            ("force=true&+token=1", "` token`", "did you mean `token`?"),
         ] {
             let told = told(query);
             assert!(told.starts_with(&format!("unknown query parameter {name}")) && told.contains(nearest), "{told}");

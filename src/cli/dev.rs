@@ -1,4 +1,4 @@
-//! `lockside dev`: everything on this machine. A private redis-server, a JWT key, and ten lines to try it by.
+//! `lockside dev`: everything on this machine. A private redis-server, a JWT key, and ten lines of commands to try.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};

@@ -19,11 +19,11 @@ pub struct ElectFlags {
     #[arg(value_name = "NAME")]
     name: String,
 
-    /// Have the sidecar lead no longer; it stands again behind all others
+    /// Resign: the sidecar stops leading and re-queues behind all other candidates
     #[arg(long)]
     resign: bool,
 
-    /// With --resign: do not stand before so long has passed, at most 24h
+    /// With --resign: do not stand again for this long, at most 24h
     #[arg(long = "for", value_name = "DURATION", requires = "resign", value_parser = absence)]
     absence: Option<Duration>,
 

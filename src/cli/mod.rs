@@ -110,7 +110,7 @@ enum Command {
     /// Show a lock's holder and number of waiters
     #[command(after_help = show::HELP)]
     Show(show::ShowFlags),
-    /// Tell what happens to a lock, or to all whose keys begin alike
+    /// Stream the events of a lock, or of all locks with a prefix
     #[command(after_help = watch::HELP)]
     Watch(watch::WatchFlags),
     /// Release a lease, or force-release a lock
@@ -125,10 +125,10 @@ enum Command {
     /// Print the ACL user that a namespace needs in Redis
     #[command(after_help = acl::HELP)]
     Acl(acl::AclFlags),
-    /// Put the sidecar into Kubernetes manifests: YAML in, YAML out
+    /// Add the sidecar to Kubernetes manifests: YAML in, YAML out
     #[command(after_help = inject::HELP)]
     Inject(inject::InjectFlags),
-    /// Put the sidecar into labelled pods of a cluster, as an admission webhook
+    /// Add the sidecar to labelled pods of a cluster, as an admission webhook
     #[command(after_help = webhook::HELP, override_usage = webhook::USAGE)]
     Webhook(webhook::WebhookFlags),
     /// Copy this binary into a directory, for `exec` in the containers of an app

@@ -53,7 +53,7 @@ pub struct RedisFlags {
     #[arg(long, env = "LOCKSIDE_REDIS_CA_FILE", value_name = "FILE")]
     pub redis_ca_file: Option<String>,
 
-    /// PEM file with the client certificate, for a Redis and sentinels that ask for one, followed by the CA certificates between
+    /// PEM file with the client certificate, for a Redis and sentinels that ask for one, followed by any intermediate certificates
     #[arg(long, env = "LOCKSIDE_REDIS_CERT_FILE", value_name = "FILE")]
     pub redis_cert_file: Option<String>,
 
@@ -104,7 +104,7 @@ pub struct ListenFlags {
     #[arg(long, env = "LOCKSIDE_OPS_LISTEN", value_name = "ADDRESS")]
     pub ops_listen: Vec<String>,
 
-    /// PEM file with the certificate of the listeners tls:ip:port, followed by the CA certificates between
+    /// PEM file with the certificate of the listeners tls:ip:port, followed by any intermediate certificates
     #[arg(long, env = "LOCKSIDE_TLS_CERT_FILE", value_name = "FILE")]
     pub tls_cert_file: Option<String>,
 
@@ -197,7 +197,7 @@ pub struct LockFlags {
     #[arg(long, env = "LOCKSIDE_MAX_TTL", value_name = "DURATION", default_value = "24h")]
     pub max_ttl: String,
 
-    /// How long a lock can be renewed at most, from its grant on; 2s to 8760h [default: for ever]
+    /// How long a lock can be renewed at most, from its grant on; 2s to 8760h [default: no limit]
     #[arg(long, env = "LOCKSIDE_MAX_HOLD", value_name = "DURATION")]
     pub max_hold: Option<String>,
 
@@ -247,7 +247,7 @@ pub struct AuthFlags {
     #[arg(long, env = "LOCKSIDE_JWT_PUBLIC_KEY_FILE", value_name = "FILE")]
     pub jwt_public_key_file: Option<String>,
 
-    /// JWK set with the public keys of RS, PS, ES or EdDSA tokens; keys of no use are skipped
+    /// JWK set with the public keys of RS, PS, ES or EdDSA tokens; unusable keys are skipped
     #[arg(long, env = "LOCKSIDE_JWKS_FILE", value_name = "FILE")]
     pub jwks_file: Option<String>,
 
@@ -273,7 +273,7 @@ pub struct AuthFlags {
     #[arg(long, env = "LOCKSIDE_JWT_AUDIENCE", value_name = "TEXT")]
     pub jwt_audience: Option<String>,
 
-    /// Claims that list the permissions of a user, the first that is there: names of claims, or dotted paths such as
+    /// Claims that list the permissions of a user, the first one present: names of claims, or dotted paths such as
     /// realm_access.roles; may be repeated or comma-separated
     #[arg(long, env = "LOCKSIDE_PERMISSION_CLAIM", value_name = "LIST", default_value = "permissions,scope")]
     pub permission_claim: Vec<String>,

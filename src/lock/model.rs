@@ -5,7 +5,7 @@
 
 pub use super::attempt::Sending;
 pub use super::lua::{ALL, BATCH};
-pub use super::rows::{AdvanceRow, KeyState, Precision, Stored};
+pub use super::rows::{AdvanceRow, KeyState, Place, Precision, Stored};
 
 /// A lease as it lies in Redis.
 pub mod record {

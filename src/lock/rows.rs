@@ -206,14 +206,41 @@ pub enum Precision {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdvanceRow {
     pub key: KeyState,
-    /// How many wait before each entry that was asked about; `None` where it is not in the queue.
-    pub ranks: Vec<Option<u64>>,
+    /// Where each entry stands that was asked about.
+    pub places: Vec<Place>,
+}
+
+/// Where an entry stands in a queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// So many wait before it.
+    Behind(u64),
+    /// It is not in the queue.
+    Missing,
+    /// Its attempt or its owner has a lease that shares the key, and it is to ask for that.
+    Served,
+}
+
+impl Place {
+    /// As `queue_advance.lua` has it.
+    pub fn of(rank: i64) -> Place {
+        match u64::try_from(rank) {
+            Ok(ahead) => Place::Behind(ahead),
+            Err(_) if rank == -2 => Place::Served,
+            Err(_) => Place::Missing,
+        }
+    }
 }
 
 /// What the first waiter waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyState {
     Held(Stored),
+    /// Leases share the key; `awaited` is the one whose end the first waiter waits for. After `look_ms` it is looked at again.
+    Shared {
+        awaited: Stored,
+        look_ms: i64,
+    },
     /// Something that is no string.
     Stranger,
     /// `left_ms`: how long those who waited may come back to their positions; below 0 where they do not.

@@ -163,13 +163,13 @@ impl Scripts {
         let mut row = Row::of(self.redis.run(&ADVANCE, self.slot(key), call).await?)?;
         let key = match row.word().as_ref() {
             b"held" => KeyState::Held(row.found()?),
+            b"shared" => KeyState::Shared { awaited: row.found()?, look_ms: row.number()? },
             b"stranger" => KeyState::Stranger,
             b"free" => KeyState::Free { left_ms: row.number()? },
             _ => return Err(row.unknown(&ADVANCE)),
         };
-        let ranks: Result<Vec<_>, RedisFailure> =
-            entries.iter().map(|_| row.number::<i64>().map(|rank| u64::try_from(rank).ok())).collect();
-        Ok(AdvanceRow { key, ranks: ranks? })
+        let places: Result<Vec<_>, RedisFailure> = entries.iter().map(|_| row.number().map(Place::of)).collect();
+        Ok(AdvanceRow { key, places: places? })
     }
 
     /// Refuses an offer to `sidecar`, one of ours.

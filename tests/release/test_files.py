@@ -128,6 +128,14 @@ class Notes(unittest.TestCase):
             notes("99.0.0", {})
         self.assertIn("## Changes", notes("0.1.0", {}))
 
+    def test_links_into_the_repository_are_words_and_paths(self):
+        from release import notes, unlinked
+
+        text = "see [shared\n  locks](docs/shared.md#the-rules), [SemVer](https://semver.org)"
+        self.assertEqual(unlinked(text), "see shared\n  locks (`docs/shared.md`), [SemVer](https://semver.org)")
+        for version in (VERSION, "0.1.0"):
+            self.assertNotRegex(notes(version, {}), r"\]\((?!https?:)")
+
 
 def clean_environment() -> dict[str, str]:
     """Without what this make tells another one."""

@@ -21,7 +21,7 @@ export interface BundleOptions extends Pick<LockOptions, "ttlMs" | "waitMs" | "o
 /** Several locks that lockside keeps renewed until they are released. The first one that is lost loses the bundle. */
 export class Bundle extends Held {
   readonly owner: string;
-  /** The fencing token of each key: hand each to what its key protects. In the order in which the keys were asked for. */
+  /** The fencing token of each key, in the order asked for: pass each to the resource that its key protects. */
   readonly tokens: ReadonlyMap<string, number>;
   /** `shared`: others may have the key as well. The storage does not keep the token of a shared lock. */
   readonly modes: ReadonlyMap<string, Mode>;

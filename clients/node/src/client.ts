@@ -60,7 +60,7 @@ export interface LockOptions {
 
 const TTL = 30_000;
 
-/** Makes locks, watches them, and knows who leads. */
+/** Makes locks, watches them, and tells who leads an election. */
 export class Lockside {
   readonly #owner: string | undefined;
   readonly #sidecar: Sidecar;

@@ -27,7 +27,7 @@ export interface LeaderView {
 export class Leader {
   /** The name of the leader; undefined if there is none, or it is not known. */
   readonly name: string | undefined;
-  /** The fencing token of the leader: hand it to the storage, which refuses a lower one than the highest it has seen. */
+  /** The fencing token of the leader: pass it to the storage, which must reject any token lower than the highest it has seen. */
   readonly token: number | undefined;
   /** Since when it leads. */
   readonly since: string | undefined;

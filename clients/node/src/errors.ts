@@ -63,7 +63,7 @@ export interface HeldDetails extends Details {
   readonly sharedBy?: number | undefined;
 }
 
-/** Another owner holds the lock, and it was not free in time: do without, or try again. */
+/** Another owner holds the lock, and it was not free in time: skip the work, or retry. */
 export class LockHeld extends LocksideError {
   readonly type = "held";
   readonly holder: Holder | undefined;

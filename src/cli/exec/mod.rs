@@ -57,7 +57,7 @@ pub struct ExecFlags {
     #[command(flatten)]
     mode: ModeFlags,
 
-    /// A further lock to run under, all or none; again for each. They are told in LOCKSIDE_LEASES
+    /// Another lock to hold, all or none; may be repeated. LOCKSIDE_LEASES lists the leases
     #[arg(long, value_name = "KEY", value_parser = key, conflicts_with_all = TERMS)]
     also: Vec<Key>,
 
@@ -125,11 +125,11 @@ struct TermFlags {
     #[arg(long, value_name = "DURATION", value_parser = interval, conflicts_with_all = ["wait", "min_hold"])]
     at_most_every: Option<Duration>,
 
-    /// Keep the lock taken for so long from its start on, even where the command ends before
+    /// Keep the lock taken for at least this long after the grant, even if the command ends earlier
     #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
     min_hold: Option<Duration>,
 
-    /// Keep the lock taken for so long when it ends in any other way than by the command's end
+    /// Keep the lock taken for this long if it ends for any reason other than the command ending
     #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
     delay: Option<Duration>,
 
@@ -137,7 +137,7 @@ struct TermFlags {
     #[arg(long, value_name = "DURATION", value_parser = interval)]
     max_hold: Option<Duration>,
 
-    /// Keep the lock taken for so long from the command's end on
+    /// Keep the lock taken for this long after the command ends
     #[arg(long, value_name = "DURATION", value_parser = wait_bound)]
     rest: Option<Duration>,
 }
@@ -188,9 +188,9 @@ either. Waiters are served in order, whichever they want.
 
 Exit code: the command's (128 + n when signal n ended it), or
   64   wrong usage
-  69   no sidecar, or one that cannot reach Redis
+  69   no sidecar, or Redis is unavailable, or the caller is at its quota, which is not waited for
   71   the lock was lost, and a process of the command could not be killed
-  75   held, or not granted in time, or not yet due again
+  75   held, or not granted in time, or too many waiters, or not yet due again
   76   the lock was lost
   77   not allowed (401, 403)
   126  CMD cannot be executed

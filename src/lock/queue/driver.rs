@@ -209,7 +209,7 @@ impl Scripts {
     /// Who has a key, as far as a look tells.
     fn holder(&self, key: &Key, state: &KeyState) -> Option<Holder> {
         match state {
-            KeyState::Held(found) => Some(record::holder(key, found)),
+            KeyState::Held(found) | KeyState::Shared { awaited: found, .. } => Some(record::holder(key, found)),
             KeyState::Stranger => Some(Holder::UNKNOWN),
             KeyState::Free { .. } => None,
         }
@@ -217,7 +217,7 @@ impl Scripts {
 
     /// Remembers the token that a look showed.
     fn saw(&self, key: &Key, state: &KeyState) {
-        if let KeyState::Held(Stored { text, .. }) = state
+        if let KeyState::Held(Stored { text, .. }) | KeyState::Shared { awaited: Stored { text, .. }, .. } = state
             && let Some(token) = record::token(key, text)
         {
             self.high_water.saw(token);

@@ -19,6 +19,8 @@ pub struct Entry {
     pub wait_ms: u64,
     /// Whether it is served when its owner has the key.
     pub is_reentrant: bool,
+    /// Whether its attempt has a name, so that another sending of it may be granted the key.
+    pub is_named: bool,
     /// Whether it wants to know its position.
     pub wants_progress: bool,
 }

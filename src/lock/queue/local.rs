@@ -21,6 +21,8 @@ pub const LOOK_AT_FREE: Duration = Duration::from_millis(300);
 pub const LOOK_AT_STRANGER: Duration = Duration::from_millis(100);
 /// Of so many waiters a look tells the positions; the others' turn comes with the next ones. Lua takes some 8,000.
 const ASKED_ABOUT: usize = 256;
+/// And of so many whether they have a lease that shares the key: that takes longer.
+const ASKED_ABOUT_SHARES: usize = 64;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Waiter {
@@ -42,8 +44,12 @@ pub struct LocalQueue {
     pub brought_forward: Instant,
     /// Whether entries of ours may be missing: they join again after the next look that Redis answers.
     pub is_in_doubt: bool,
+    /// Whether leases shared the key when it was last looked at.
+    pub is_shared: bool,
     /// With which of those that want to know their positions the next look begins.
-    asked_from: usize,
+    progress_from: usize,
+    /// And with which of those that may have a lease that shares the key.
+    shares_from: usize,
 }
 
 impl LocalQueue {
@@ -54,7 +60,9 @@ impl LocalQueue {
             asked: None,
             brought_forward: now,
             is_in_doubt: false,
-            asked_from: 0,
+            is_shared: false,
+            progress_from: 0,
+            shares_from: 0,
         }
     }
 
@@ -74,16 +82,19 @@ impl LocalQueue {
     }
 
     /// The entries that a look asks about: the first and the last of ours that are in the queue, since a Redis that lost a
-    /// part of it lost the end, and some of those that want to know their position. `None` while none is there.
+    /// part of it lost the end, some of those that want to know their position, and, where leases share the key, some of those
+    /// that may have one by another request. `None` while none is there.
     pub fn asked_about(&mut self) -> Option<Vec<&Entry>> {
         let waiting: Vec<&Waiter> =
             self.waiters.iter().filter(|waiter| !waiter.is_called && waiter.position.is_some()).collect();
         let mut asked = BTreeSet::from([0, waiting.len().checked_sub(1)?]);
-        let curious: Vec<usize> = (0..waiting.len()).filter(|index| waiting[*index].entry.wants_progress).collect();
-        if !curious.is_empty() {
-            let (from, count) = (self.asked_from % curious.len(), curious.len().min(ASKED_ABOUT));
-            asked.extend(curious.iter().cycle().skip(from).take(count));
-            self.asked_from = from + count;
+        let those = |is_meant: fn(&Entry) -> bool| -> Vec<usize> {
+            (0..waiting.len()).filter(|index| is_meant(&waiting[*index].entry)).collect()
+        };
+        asked.extend(some(those(|entry| entry.wants_progress), ASKED_ABOUT, &mut self.progress_from));
+        if self.is_shared {
+            let may_have_one = those(|entry| entry.is_named || entry.is_reentrant);
+            asked.extend(some(may_have_one, ASKED_ABOUT_SHARES, &mut self.shares_from));
         }
         Some(asked.into_iter().map(|index| &waiting[index].entry).collect())
     }
@@ -103,6 +114,16 @@ impl LocalQueue {
         });
         turns.collect()
     }
+}
+
+/// At most `most` of `all`, which begin where the last ones ended.
+fn some(all: Vec<usize>, most: usize, from: &mut usize) -> Vec<usize> {
+    if all.len() <= most {
+        return all;
+    }
+    let begin = *from % all.len();
+    *from = begin + most;
+    all.iter().cycle().skip(begin).take(most).copied().collect()
 }
 
 /// When a lease must have ended of which so much is left; without an end, or where the key is free, it is looked at

@@ -14,6 +14,8 @@ pub enum Word {
     /// A waiter of ours, by its id, is offered the lease of this token, for so long, milliseconds; whether the holder before
     /// had stopped counting on its lease.
     Turn { id: String, token: Token, left_ms: i64, is_resigned: bool },
+    /// A waiter of ours, by its id, has left the queue, and is to ask for the lease that its attempt or its owner has.
+    Again { id: String },
     /// The lease that those who wait for the key wait for ends so soon, milliseconds.
     Offer { left_ms: i64 },
     /// Our entries were removed from the queue, since an offer to this process lapsed.
@@ -43,6 +45,7 @@ impl Message {
                 let (token, left_ms) = (token(words.next())?, left_ms(words.next())?);
                 Word::Turn { id, token, left_ms, is_resigned: words.next() == Some("resigned") }
             }
+            "again" => Word::Again { id: words.next()?.to_owned() },
             "offer" => Word::Offer { left_ms: left_ms(words.next())? },
             "dropped" => Word::Dropped,
             "lost" => Word::Lost { by: words.next()?.to_owned() },
@@ -70,6 +73,7 @@ mod tests {
                 "turn\nk\nw-1\n7\n1500\nresigned",
                 Word::Turn { id: "w-1".to_owned(), token, left_ms: 1500, is_resigned: true },
             ),
+            ("again\nk\nw-1", Word::Again { id: "w-1".to_owned() }),
             ("offer\nk\n0", Word::Offer { left_ms: 0 }),
             ("dropped\nk", Word::Dropped),
             ("lost\nk\na-0", Word::Lost { by: "a-0".to_owned() }),
@@ -80,7 +84,9 @@ mod tests {
         ] {
             assert_eq!(Message::parse(text), Some(Message { key: key.clone(), word }), "{text}");
         }
-        for text in ["", "turn", "turn\nk", "turn\nk\nw-1\n0\n5", "forced\nk\nx", "forced\n\n7", "gossip\nk"] {
+        for text in
+            ["", "turn", "turn\nk", "turn\nk\nw-1\n0\n5", "again\nk", "forced\nk\nx", "forced\n\n7", "gossip\nk"]
+        {
             assert_eq!(Message::parse(text), None, "{text}");
         }
     }

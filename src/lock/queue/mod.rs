@@ -29,6 +29,9 @@ use super::undo::Undoer;
 use super::{Key, Token};
 use crate::redis::Push;
 
+/// The end of an entry whose waiter would have the lease that its owner has, as `lua/queue.lua` has it.
+const OWN: &str = ",\"own\":\"extend\"";
+
 /// All that wait of one thread. Cheap to clone.
 #[derive(Clone)]
 pub struct Queue(Arc<Door>);
@@ -130,7 +133,9 @@ impl Queue {
         let Joining { id, identity, nonce, request, key_ms, further, reentry, wait_ms, position, .. } = joining;
         let (progress, succession) = (joining.progress, joining.succession);
         let sidecar = &self.0.sidecar;
-        let text = format!("{sidecar}\n{id}\n{key_ms}\n{identity}\n{nonce}{}\n{further}", record::sending(request));
+        let own = if reentry == Reentry::Extend { OWN } else { "" };
+        let text =
+            format!("{sidecar}\n{id}\n{key_ms}\n{identity}\n{nonce}{}\n{further}{own}", record::sending(request));
         // One that comes back is listened for already; and where that broke, all is looked at when it is restored.
         if position.is_none()
             && let Err(failure) = self.0.push.hear(&self.channels(key)).await
@@ -145,6 +150,7 @@ impl Queue {
             nonce: nonce.to_owned(),
             wait_ms,
             is_reentrant: reentry == Reentry::Extend,
+            is_named: !request.is_empty(),
             wants_progress: progress.is_some(),
         };
         self.tell(Command::Join { key: key.clone(), entry, call, progress, succession });

@@ -10,7 +10,7 @@ use super::event::{Effect, Input, Turn};
 use super::local::{LOOK, LOOK_AT_FREE, LOOK_AT_STRANGER, LocalQueue, Waiter, until_end};
 use super::messages::{Message, Word};
 use crate::lock::record;
-use crate::lock::scripts::{AdvanceRow, KeyState, Precision, Stored};
+use crate::lock::scripts::{AdvanceRow, KeyState, Place, Precision, Stored};
 use crate::lock::{Key, Shard, Token};
 
 /// How often a Redis is asked that does not answer, by one look for all queues that wait for it.
@@ -170,6 +170,7 @@ impl Queues {
                     effects.push(Effect::Decline { key, token });
                 }
             }
+            Word::Again { id } => self.call(&key, &id, Turn::AskAgain, effects),
             Word::Offer { left_ms } | Word::Shortened { left_ms, .. } => {
                 self.change(&key, |queue| queue.bring_forward(now + until_end(left_ms), now));
             }
@@ -186,6 +187,7 @@ impl Queues {
             let pause = match &row.key {
                 KeyState::Held(found) if record::token(key, &found.text).is_some() => until_end(found.left_ms),
                 KeyState::Held(found) => until_end(found.left_ms).min(LOOK_AT_STRANGER),
+                KeyState::Shared { look_ms, .. } => until_end(*look_ms),
                 KeyState::Stranger => LOOK_AT_STRANGER,
                 KeyState::Free { left_ms } if *left_ms >= 0 => until_end(*left_ms),
                 KeyState::Free { .. } => LOOK_AT_FREE,
@@ -194,23 +196,26 @@ impl Queues {
             // not after.
             let next = now + pause;
             queue.look_at = if queue.brought_forward >= asked { queue.look_at.min(next) } else { next };
-            let is_missing = ids.iter().zip(&row.ranks).any(|(id, rank)| {
-                rank.is_none() && queue.waiter(id).is_some_and(|waiter| !waiter.is_called && waiter.position.is_some())
+            queue.is_shared = matches!(row.key, KeyState::Shared { .. });
+            let is_missing = ids.iter().zip(&row.places).any(|(id, place)| {
+                *place == Place::Missing
+                    && queue.waiter(id).is_some_and(|waiter| !waiter.is_called && waiter.position.is_some())
             });
             Some(std::mem::take(&mut queue.is_in_doubt) || is_missing)
         });
         let Some(Some(is_in_doubt)) = looked else { return };
         self.looks -= 1;
-        for (id, rank) in ids.iter().zip(&row.ranks) {
+        for (id, place) in ids.iter().zip(&row.places) {
             let waiter = self.queues.get_mut(key).and_then(|queue| queue.waiter(id));
-            if let (Some(waiter), Some(ahead)) = (waiter, *rank)
-                && waiter.entry.wants_progress
-                && !waiter.is_called
-            {
-                effects.push(Effect::Progress { id: id.clone(), ahead, key: key.clone(), state: row.key.clone() });
+            match (waiter, *place) {
+                (Some(waiter), Place::Behind(ahead)) if waiter.entry.wants_progress && !waiter.is_called => {
+                    effects.push(Effect::Progress { id: id.clone(), ahead, key: key.clone(), state: row.key.clone() });
+                }
+                (Some(_), Place::Served) => self.call(key, id, Turn::AskAgain, effects),
+                _ => {}
             }
         }
-        if let KeyState::Held(found) = &row.key
+        if let KeyState::Held(found) | KeyState::Shared { awaited: found, .. } = &row.key
             && let Some(token) = record::token(key, &found.text)
         {
             self.call_those_that_have_it(key, token, found, effects);

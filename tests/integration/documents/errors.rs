@@ -11,7 +11,11 @@ const PAGE: &str = "docs/reference/errors.md";
 async fn the_page_of_the_errors_is_served_to_browsers_and_to_others_without_credentials() {
     let sidecar = Sidecar::who_knows(&TestRedis::shared().url(), &[]).await;
     let markdown = sidecar.ask(&Who::Nobody, "GET", "/errors").send().await;
-    assert_eq!((markdown.status, markdown.text()), (200, &*read(PAGE)));
+    assert_eq!(markdown.status, 200);
+    let headings =
+        |text: &str| -> Vec<String> { text.lines().filter(|line| line.starts_with('#')).map(str::to_owned).collect() };
+    assert_eq!(headings(markdown.text()), headings(&read(PAGE)));
+    assert!(!markdown.text().contains("]("), "a link to a page that is not served: {}", markdown.text());
     assert_eq!(markdown.header("content-type"), Some("text/markdown; charset=utf-8"));
     let accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8";
     let html = sidecar.ask(&Who::Nobody, "GET", "/errors").header("accept", accept).send().await;

@@ -7,6 +7,7 @@ mod links;
 mod reference;
 mod teams;
 mod teams_failover;
+mod versions;
 mod words;
 
 use std::path::{Path, PathBuf};

@@ -14,6 +14,7 @@ mod repetitions;
 mod several;
 mod shared;
 mod shared_ends;
+mod shared_first;
 mod shared_queue;
 mod shared_random;
 mod short;

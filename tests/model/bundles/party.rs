@@ -284,7 +284,7 @@ impl Party {
                 self.take(engine, now_ms, text(token).parse().ok().and_then(Token::new).expect("a token"))
             }
             ("waiting", [_, left_ms]) | ("free", [left_ms, ..]) => self.look_after(now_ms, number(left_ms)),
-            ("held", [lease, _, left_ms, ..]) => {
+            ("held", [lease, _, left_ms, ..]) | ("shared", [lease, _, _, left_ms, ..]) => {
                 let is_its = self.sendings.iter().any(|id| text(lease).contains(&format!("\"{id}\"")));
                 match lease {
                     Reply::Bulk(lease) if is_its => self.take(engine, now_ms, token_of(lease)),

@@ -223,7 +223,8 @@ impl World {
         let course = self.course(client);
         let Named { identity, nonce, request, id, further } = course.sending.clone();
         let by = record::sending(&request);
-        let entry = format!("{name}\n{id}\n{}\n{identity}\n{nonce}{by}\n{further}", wish.key_ms());
+        let own = if wish.extends { ",\"own\":\"extend\"" } else { "" };
+        let entry = format!("{name}\n{id}\n{}\n{identity}\n{nonce}{by}\n{further}{own}", wish.key_ms());
         let left_ms = (course.until_ms - now_ms).max(0);
         let position = course.position.clone().unwrap_or_default();
         (course.is_queued, course.entry) = (true, entry.clone());
@@ -235,6 +236,7 @@ impl World {
             nonce,
             wait_ms,
             is_reentrant: wish.extends,
+            is_named: !request.is_empty(),
             wants_progress: false,
         };
         self.tell_queues(engine, sidecar, QueueInput::Join(engine.key.clone(), queued));

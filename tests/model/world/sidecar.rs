@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use lockside::lock::model::queue::{Effect, Entry, Input, Message, Queues, Turn, Word};
-use lockside::lock::model::{AdvanceRow, KeyState, Precision, Stored};
+use lockside::lock::model::{AdvanceRow, KeyState, Place, Precision, Stored};
 
 use super::World;
 use super::engine::{Engine, TIMEOUT_MS};
@@ -176,6 +176,12 @@ fn advance_row(reply: &Reply) -> Option<AdvanceRow> {
     let (word, rest) = row(reply);
     let (key, ranks) = match word {
         "held" => (KeyState::Held(stored(rest)?), &rest[3..]),
+        "shared" => match &rest[3..] {
+            [Reply::Integer(look_ms), ranks @ ..] => {
+                (KeyState::Shared { awaited: stored(rest)?, look_ms: *look_ms }, ranks)
+            }
+            _ => return None,
+        },
         "stranger" => (KeyState::Stranger, rest),
         "free" => match rest {
             [Reply::Integer(left_ms), ranks @ ..] => (KeyState::Free { left_ms: *left_ms }, ranks),
@@ -183,11 +189,11 @@ fn advance_row(reply: &Reply) -> Option<AdvanceRow> {
         },
         _ => return None,
     };
-    let rank = |rank: &Reply| match rank {
-        Reply::Integer(rank) => u64::try_from(*rank).ok(),
+    let place = |rank: &Reply| match rank {
+        Reply::Integer(rank) => Some(Place::of(*rank)),
         _ => None,
     };
-    Some(AdvanceRow { key, ranks: ranks.iter().map(rank).collect() })
+    Some(AdvanceRow { key, places: ranks.iter().map(place).collect::<Option<_>>()? })
 }
 
 impl World {
@@ -272,7 +278,7 @@ impl World {
             Origin::Look { ids } => {
                 let input = match reply.and_then(advance_row) {
                     Some(row) => {
-                        if let KeyState::Held(found) = &row.key {
+                        if let KeyState::Held(found) | KeyState::Shared { awaited: found, .. } = &row.key {
                             self.saw(engine, sidecar, found);
                         }
                         Input::Looked { key, ids: ids.clone(), row }

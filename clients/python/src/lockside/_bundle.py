@@ -91,7 +91,7 @@ class SeveralKeys(Base):
 
     @property
     def tokens(self) -> Dict[str, int]:
-        """The fencing token of each key: hand each to what its key protects."""
+        """The fencing token of each key: pass each to the resource that its key protects."""
         return {lease.key: lease.token for lease in self._held().leases}
 
     @property

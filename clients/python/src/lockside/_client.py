@@ -28,11 +28,11 @@ TTL = 30.0
 
 
 class Lockside:
-    """Makes locks, watches them, and knows who leads. `url` is http://host:port, https://host:port or unix:/path, by default
-    LOCKSIDE_URL; `token_file` holds an API token or a JWT, by default LOCKSIDE_TOKEN_FILE; `ca_file` verifies a sidecar with https, and
-    `cert_file` and `key_file` are the client certificate that it may ask for, by default LOCKSIDE_CA_FILE, LOCKSIDE_CERT_FILE and
-    LOCKSIDE_KEY_FILE; `owner` is HOST/PID by default; `timeout`: how long the sidecar may be
-    silent, in seconds."""
+    """Makes locks, watches them, and tells who leads an election. `url` is http://host:port, https://host:port or unix:/path, by
+    default LOCKSIDE_URL; `token_file` holds an API token or a JWT, by default LOCKSIDE_TOKEN_FILE; `ca_file` verifies a sidecar
+    with https, and `cert_file` and `key_file` are the client certificate that it may ask for, by default LOCKSIDE_CA_FILE,
+    LOCKSIDE_CERT_FILE and LOCKSIDE_KEY_FILE; `owner` is HOST/PID by default; `timeout`: how long the sidecar may be silent, in
+    seconds."""
 
     def __init__(
         self,
@@ -147,7 +147,7 @@ class Lockside:
 
     def watch(self, key: Optional[str] = None, *, prefix: Optional[str] = None) -> Watch:
         """What happens to a lock, or to all whose keys begin with `prefix`: first the state, `synced`, then each change. When
-        changes may have been missed, `gap` comes, and the state again; so also when the sidecar or Redis was away for a while.
+        changes may have been missed, `gap` comes, and the state again; also after the sidecar or Redis was unavailable.
         Iterating raises Refused if it cannot be watched: the sidecar does not allow it, or the key is not valid."""
         return Watch(SidecarFeed(self._sidecar, Course.of(key, prefix)))
 

@@ -19,7 +19,7 @@ class Leader:
 
     #: The name of the leader; None if there is none, or it is not known.
     name: Optional[str]
-    #: The fencing token of the leader: hand it to the storage, which refuses a lower one than the highest it has seen.
+    #: The fencing token of the leader: pass it to the storage, which must reject any token lower than the highest it has seen.
     token: Optional[int]
     #: Since when it leads.
     since: Optional[str]

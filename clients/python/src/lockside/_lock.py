@@ -106,7 +106,7 @@ class OneKey(Base):
 
     @property
     def token(self) -> int:
-        """The fencing token: hand it to what the lock protects, which refuses a lower one than the highest it has seen."""
+        """The fencing token: pass it to the protected resource, which must reject any token lower than the highest it has seen."""
         return self._lease().token
 
     @property

@@ -62,7 +62,7 @@ class LocksideError(Exception):
 
 
 class LockHeld(LocksideError):
-    """Another owner holds the lock, and it was not free in time: do without, or try again. `state` is "held", or "resting" where
+    """Another owner holds the lock, and it was not free in time: skip the work, or retry. `state` is "held", or "resting" where
     `holder` has released it and its terms keep it taken; None where the sidecar did not say. Where others share it, `mode` is
     "shared", `shared_by` is how many they are, and `holder` is one of them."""
 

@@ -9,7 +9,7 @@ use super::event::{Effect, Entry, Input, Turn};
 use super::local::LOOK;
 use super::messages::{Message, Word};
 use super::state::Queues;
-use crate::lock::scripts::{AdvanceRow, KeyState, Stored};
+use crate::lock::scripts::{AdvanceRow, KeyState, Place, Stored};
 use crate::lock::{Key, Token};
 
 fn key(name: &str) -> Key {
@@ -24,6 +24,7 @@ fn entry(id: &str, owner: &str, is_reentrant: bool) -> Entry {
         nonce: format!("\"nonce\":\"{id}\","),
         wait_ms: 60_000,
         is_reentrant,
+        is_named: false,
         wants_progress: false,
     }
 }
@@ -75,9 +76,9 @@ impl Fixture {
     }
 
     /// Answers a look at a queue.
-    fn looked(&mut self, name: &str, ids: &[&str], state: KeyState, ranks: &[Option<u64>]) -> Vec<Effect> {
+    fn looked(&mut self, name: &str, ids: &[&str], state: KeyState, places: &[Place]) -> Vec<Effect> {
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
-        self.handle(Input::Looked { key: key(name), ids, row: AdvanceRow { key: state, ranks: ranks.to_vec() } })
+        self.handle(Input::Looked { key: key(name), ids, row: AdvanceRow { key: state, places: places.to_vec() } })
     }
 }
 
@@ -94,7 +95,7 @@ fn a_queue_is_looked_at_when_the_lease_before_it_ends_and_every_two_seconds_at_l
             let (passed, looks) = fixture.next_looks();
             assert_eq!((passed, looks), (expected, vec![(key("k"), vec!["w-1".to_owned()])]), "{left_ms}");
             assert!(passed < Duration::from_secs(2));
-            assert_eq!(fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", left_ms), &[Some(0)]), []);
+            assert_eq!(fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", left_ms), &[Place::Behind(0)]), []);
         }
     }
 }
@@ -105,7 +106,7 @@ fn a_message_in_the_instant_of_a_look_is_newer_than_its_answer() {
     fixture.waits("k", entry("w-1", "x", false), 100);
     fixture.next_looks();
     fixture.told("k", Word::Shortened { token: token(), left_ms: 200 });
-    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 1_500), &[Some(0)]);
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 1_500), &[Place::Behind(0)]);
     assert_eq!(fixture.next_looks().0, Duration::from_millis(203));
 }
 
@@ -121,9 +122,9 @@ fn a_message_brings_a_look_forward_and_never_puts_one_off() {
     // The answer to what was asked before the message is older news.
     fixture.now += Duration::from_millis(1);
     fixture.told("k", Word::Offer { left_ms: 100 });
-    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Some(0)]);
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Place::Behind(0)]);
     assert_eq!(fixture.next_looks().0, Duration::from_millis(103));
-    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Some(0)]);
+    fixture.looked("k", &["w-1"], held(&key("k"), "y", "n-1", 30_000), &[Place::Behind(0)]);
     assert_eq!(fixture.next_looks().0, LOOK, "an answer does");
 }
 
@@ -156,11 +157,64 @@ fn a_look_calls_those_that_have_the_key_whatever_was_lost() {
         fixture.waits("k", entry("w-1", "x", is_reentrant), 800);
         fixture.next_looks();
 
-        let effects = fixture.looked("k", &["w-1"], held(&key("k"), owner, id, 30_000), &[Some(0)]);
+        let effects = fixture.looked("k", &["w-1"], held(&key("k"), owner, id, 30_000), &[Place::Behind(0)]);
 
         let calls: Vec<Effect> = turn.into_iter().map(|turn| Effect::Call { id: "w-1".to_owned(), turn }).collect();
         assert_eq!(effects, calls, "{owner} {id}");
     }
+}
+
+/// Leases that share the key, of which `owner` has the one that the first waiter waits for.
+fn shared(key: &Key, owner: &str, left_ms: i64, look_ms: i64) -> KeyState {
+    let KeyState::Held(awaited) = held(key, owner, "n-1", left_ms) else { panic!("a lease") };
+    KeyState::Shared { awaited, look_ms }
+}
+
+#[test]
+fn a_waiter_whose_attempt_or_owner_shares_the_key_asks_for_that_lease_however_it_hears_of_it() {
+    for how in ["looked", "told"] {
+        let mut fixture = Fixture::new();
+        fixture.waits("k", entry("w-1", "x", true), 800);
+        fixture.waits("k", entry("w-2", "y", true), 800);
+        fixture.next_looks();
+
+        let effects = match how {
+            "looked" => {
+                let state = shared(&key("k"), "z", 30_000, 1_000);
+                fixture.looked("k", &["w-1", "w-2"], state, &[Place::Behind(0), Place::Served])
+            }
+            _ => fixture.told("k", Word::Again { id: "w-2".to_owned() }),
+        };
+
+        assert_eq!(effects, [Effect::Call { id: "w-2".to_owned(), turn: Turn::AskAgain }], "{how}");
+        assert_eq!(fixture.told("k", Word::Again { id: "w-2".to_owned() }), [], "it is asking");
+        assert_eq!(fixture.told("k", Word::Again { id: "w-9".to_owned() }), [], "it has gone");
+    }
+}
+
+#[test]
+fn a_key_that_leases_share_is_looked_at_when_redis_says_and_64_are_asked_about_that_may_have_one() {
+    let mut fixture = Fixture::new();
+    for number in 0..200 {
+        let id = format!("w-{number}");
+        fixture.waits("k", Entry { is_named: number % 2 == 0, ..entry(&id, "x", number % 4 == 1) }, 800);
+    }
+    let (_, mut looks) = fixture.next_looks();
+    assert_eq!(looks.pop().expect("a look").1, ["w-0", "w-199"], "nothing is known of the key yet");
+    let mut asked = BTreeSet::new();
+    fixture.looked("k", &[], shared(&key("k"), "z", 30_000, 700), &[]);
+    for _ in 0..3 {
+        let (passed, mut looks) = fixture.next_looks();
+        assert_eq!(passed, Duration::from_millis(703));
+        let (_, ids) = looks.pop().expect("a look");
+        assert!(ids.len() <= 66, "{}", ids.len());
+        fixture.looked("k", &[], shared(&key("k"), "z", 30_000, 700), &[]);
+        asked.extend(ids);
+    }
+    assert_eq!(asked.len(), 151, "all but those that can have none, of which the last is asked about anyway");
+    fixture.next_looks();
+    fixture.looked("k", &[], held(&key("k"), "z", "n-1", 700), &[]);
+    assert_eq!(fixture.next_looks().1[0].1, ["w-0", "w-199"], "it is held alone");
 }
 
 #[test]
@@ -173,7 +227,12 @@ fn entries_that_are_missing_join_again_at_their_positions_all_at_once() {
         assert_eq!(looks[0].1, ["w-1", "w-3"], "the first and the last");
 
         let effects = match how {
-            "looked" => fixture.looked("k", &["w-1", "w-3"], KeyState::Free { left_ms: -1 }, &[Some(0), None]),
+            "looked" => fixture.looked(
+                "k",
+                &["w-1", "w-3"],
+                KeyState::Free { left_ms: -1 },
+                &[Place::Behind(0), Place::Missing],
+            ),
             "dropped" => fixture.told("k", Word::Dropped),
             _ => fixture.told("k", Word::Lost { by: "b-0".to_owned() }),
         };
@@ -223,7 +282,7 @@ fn a_look_asks_about_256_positions_at_most_and_in_turn_about_all() {
         let (_, ids) = looks.pop().expect("a look");
         assert!(ids.len() <= 258 && ids.contains(&"w-0".to_owned()) && ids.contains(&"w-999".to_owned()));
         let names: Vec<&str> = ids.iter().map(String::as_str).collect();
-        fixture.looked("k", &names, held(&key("k"), "y", "n-1", 50), &vec![Some(1); ids.len()]);
+        fixture.looked("k", &names, held(&key("k"), "y", "n-1", 50), &vec![Place::Behind(1); ids.len()]);
         asked.extend(ids);
     }
     assert_eq!(asked.len(), 1000);
@@ -283,7 +342,7 @@ fn a_redis_that_is_silent_is_asked_by_one_look_for_all_queues_and_all_are_looked
     let name = key.as_str().to_owned();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
 
-    let effects = fixture.looked(&name, &ids, KeyState::Free { left_ms: -1 }, &[Some(0)]);
+    let effects = fixture.looked(&name, &ids, KeyState::Free { left_ms: -1 }, &[Place::Behind(0)]);
 
     assert_eq!(effects.len(), 1, "it may have lost its place: {effects:?}");
     let (passed, looks) = fixture.next_looks();

@@ -54,13 +54,13 @@ fn random_interleavings_keep_every_queue_looked_at_and_every_waiter_called_once(
                     }
                     Some((key, ids)) => {
                         is_silent = false;
-                        let ranks = ids.iter().map(|_| (dice.roll(6) > 0).then_some(0)).collect();
+                        let places = ids.iter().map(|_| Place::of(i64::from(dice.roll(6) > 0) - 1)).collect();
                         let state = match dice.roll(3) {
                             0 => KeyState::Free { left_ms: dice.roll(300) as i64 - 1 },
                             1 => KeyState::Stranger,
                             _ => held(&key, "y", "n-1", dice.roll(5000) as i64),
                         };
-                        fixture.handle(Input::Looked { key, ids, row: AdvanceRow { key: state, ranks } })
+                        fixture.handle(Input::Looked { key, ids, row: AdvanceRow { key: state, places } })
                     }
                     None => Vec::new(),
                 },

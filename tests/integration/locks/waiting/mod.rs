@@ -8,6 +8,7 @@ mod fairness;
 mod fight;
 mod losses;
 mod repeated;
+mod shared;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -223,8 +223,8 @@ pub const PLANTED: &[Planted] = &[
     Planted {
         name: "who would be alone is served while others share",
         plant: lua(&[(
-            "if is_shared_still and not limit then\n      break",
-            "if is_shared_still and not limit then\n      is_shared_still = false",
+            "elseif limit and count_shares(lock) < limit then",
+            "elseif not limit or count_shares(lock) < limit then",
         )]),
         world: ALONE,
         property: FREE,

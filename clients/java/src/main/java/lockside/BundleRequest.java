@@ -80,8 +80,8 @@ public final class BundleRequest {
     }
 
     /**
-     * How long the locks outlive a sidecar or a machine that is lost. lockside renews them until the release, so that a short one goes
-     * with long work. By default 30 s.
+     * How long the locks outlive a sidecar or a machine that is lost. lockside renews them until the release, so that long
+     * work can use a short one. By default 30 s.
      *
      * @param ttl above zero
      * @return this

@@ -35,7 +35,8 @@ public final class HeldBundle extends Held {
     }
 
     /**
-     * The fencing tokens: hand each to what its key protects, which refuses a lower one than the highest it has seen.
+     * The fencing tokens: pass each to the resource that its key protects, which must reject any token lower than the highest it
+     * has seen.
      *
      * @return the tokens by key, in the order in which the keys were asked for
      */

@@ -35,7 +35,7 @@ public final class HeldLock extends Held {
     }
 
     /**
-     * The fencing token: hand it to what the lock protects, which refuses a lower one than the highest it has seen.
+     * The fencing token: pass it to the protected resource, which must reject any token lower than the highest it has seen.
      *
      * @return the token
      */

@@ -45,7 +45,7 @@ public final class Leader {
     }
 
     /**
-     * The fencing token of the leader: hand it to the storage, which refuses a lower one than the highest it has seen.
+     * The fencing token of the leader: pass it to the storage, which must reject any token lower than the highest it has seen.
      *
      * @return the token, or null where there is no leader
      */

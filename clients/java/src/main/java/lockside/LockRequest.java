@@ -48,8 +48,8 @@ public final class LockRequest {
     }
 
     /**
-     * How long the lock outlives a sidecar or a machine that is lost. lockside renews it until the release, so that a short one goes
-     * with long work. By default 30 s.
+     * How long the lock outlives a sidecar or a machine that is lost. lockside renews it until the release, so that long
+     * work can use a short one. By default 30 s.
      *
      * @param ttl above zero
      * @return this

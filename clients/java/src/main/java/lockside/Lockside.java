@@ -4,8 +4,9 @@ import java.nio.file.Path;
 import java.time.Duration;
 
 /**
- * Makes locks, watches them, and knows who leads. {@link #create} has them from the sidecar that LOCKSIDE_URL names, {@link #builder} from another one, and a
- * {@link FakeLockside} has them in memory. A client may be used by any thread, keeps nothing open, and need not be closed.
+ * Makes locks, watches them, and tells who leads an election. {@link #create} has them from the sidecar that LOCKSIDE_URL names,
+ * {@link #builder} from another one, and a {@link FakeLockside} has them in memory. A client may be used by any thread, keeps
+ * nothing open, and need not be closed.
  */
 public interface Lockside {
     /**
