@@ -67,7 +67,7 @@ pub const PLANTED_LEFT: &[Planted] = &[
     },
     Planted {
         name: "a mark of an offer stays when it is taken",
-        plant: lua(&[("      redis.call('ZREM', queue, mark)\n      return true", "      return true")]),
+        plant: lua(&[("  if mark then\n    redis.call('ZREM', queue, mark)\n  end\n", "")]),
         world: TWO,
         property: PLACES,
     },
