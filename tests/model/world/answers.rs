@@ -144,7 +144,9 @@ impl World {
 
     /// A sidecar remembers each token that it is shown.
     pub fn saw(&mut self, engine: &Engine, sidecar: usize, found: &Stored) {
-        if let Some(lease) = record::read(&engine.key, found) {
+        if let Some(lease) = record::read(&engine.key, found)
+            && !engine.plant.has(Fault::ForgetsTokens)
+        {
             let floor = &mut self.sidecars[sidecar].floor;
             *floor = (*floor).max(lease.token.sequence());
         }

@@ -103,6 +103,7 @@ impl World {
         let until = wish.wait_ms.map(|wait_ms| engine.instant(self.now_ms + wait_ms));
         let life = Life::new(until);
         self.lost.moved.remove(&client);
+        self.lost.waiting.remove(&client);
         self.clients[client].course = Some(Box::new(Course {
             life,
             next: Next::Ask,

@@ -14,11 +14,12 @@ mod notes;
 mod plant;
 mod sidecar;
 mod telling;
+mod terms;
 mod time;
 mod troubles;
 mod truth;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 pub use actions::Action;
@@ -30,6 +31,8 @@ use network::{Origin, Request};
 pub use plant::{Fault, Plant};
 pub use sidecar::{Sidecar, row, stored, text};
 pub use troubles::{Lost, Troubles};
+
+use lockside::lock::Mode;
 
 use crate::properties::{self, Violation};
 use crate::redis::{Keyspace, Reply};
@@ -68,8 +71,14 @@ pub struct World {
     pub cut_off: BTreeSet<&'static str>,
     /// Those that may come too late for an offer.
     pub held_up: BTreeSet<&'static str>,
-    /// Those that let an offer lapse, so that they are taken for dead, and overtaken.
+    /// The tokens of the offers whose marks are found without their leases.
+    lapsed_marks: BTreeSet<u64>,
+    /// The sidecars that let an offer lapse, so that they are taken for dead, and overtaken.
     pub lapsed: BTreeSet<&'static str>,
+    /// The sendings of what ran after its sidecar had given it up, by a clock that was set back.
+    pub run_late: BTreeSet<String>,
+    /// Until when the terms of a lease, or the rest that its release left, keep the key, and from whom: by its token.
+    taken: BTreeMap<u64, (Mode, i64)>,
     /// The highest token that was granted, and the leases that there were last.
     pub highest: u64,
     pub held: Vec<Held>,
@@ -108,7 +117,10 @@ impl World {
             troubled_ms: None,
             cut_off: BTreeSet::new(),
             held_up: BTreeSet::new(),
+            lapsed_marks: BTreeSet::new(),
             lapsed: BTreeSet::new(),
+            run_late: BTreeSet::new(),
+            taken: BTreeMap::new(),
             highest: 0,
             held: Vec::new(),
             released: BTreeSet::new(),
@@ -145,8 +157,12 @@ impl World {
     fn run(&mut self, engine: &Engine, request: &Request) -> Reply {
         let before = if ["force", "release"].contains(&request.script) { self.leases(engine) } else { Vec::new() };
         let reply = self.run_script(engine, request.script, &request.args);
+        let granted: Vec<_> = self.new_leases(engine).iter().map(|held| held.token).collect();
+        self.check_floor(request, &granted);
+        self.note_late(request);
         self.check_grant(engine, &reply, None);
         self.check_truth(engine, request, &reply, true);
+        self.note_rest(request, &reply);
         if let Origin::HoldRelease(sending) = &request.origin
             && sidecar::row(&reply).0 == "released"
         {
@@ -155,6 +171,7 @@ impl World {
         if sidecar::row(&reply).0 == "forced" {
             for held in &before {
                 self.end_promises(held.token);
+                self.taken.remove(&held.token.get());
                 self.note_forced(held);
             }
         }
@@ -210,8 +227,11 @@ impl World {
         let mut standing = self.entries(engine);
         let reply = self.run_script(engine, "batch", &args);
         for ((request, is_awaited), row) in sent.into_iter().zip(batch::rows(reply)) {
+            self.check_floor(&request, sidecar::granted(&row).as_slice());
+            self.note_late(&request);
             self.check_grant(engine, &row, Some(&standing));
             self.check_truth(engine, &request, &row, false);
+            self.note_rest(&request, &row);
             if request.script == "queue_join" {
                 standing.push(request.args[4].clone());
             }
@@ -222,6 +242,10 @@ impl World {
     }
 
     fn answer(&mut self, engine: &Engine, sidecar: usize, request: &Request, reply: Option<&Reply>) {
+        if let (Origin::Attempt(_) | Origin::Look { .. }, Some(reply)) = (&request.origin, reply) {
+            let shown = &mut self.sidecars[sidecar].shown;
+            *shown = sidecar::told_token(reply).map_or(*shown, |token| token.sequence().max(*shown));
+        }
         match &request.origin {
             Origin::Renew(client) => self.renewed(engine, *client, request.sent_ms, reply),
             Origin::HoldRenewal { sending, number } => {
