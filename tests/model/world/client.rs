@@ -133,8 +133,8 @@ impl Client {
 
 impl World {
     /// A client is told that it has the key.
-    pub fn promise(&mut self, engine: &Engine, client: usize, promise: Promise, position: Option<&str>) {
-        self.check_order(engine, client, position);
+    pub fn promise(&mut self, engine: &Engine, client: usize, promise: Promise, course: &Course) {
+        self.check_order(client, course);
         if self.clients[client].wish().is_hold {
             self.hold(engine, client, &promise);
         }

@@ -1,6 +1,6 @@
 //! What a world notes of what happened, for its properties.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockside::lock::{Mode, Token};
 
@@ -89,10 +89,10 @@ impl World {
         !client.is_gone && !is_frozen && !connection.is_stalled && client.course.as_deref().is_some_and(is_of_this_kind)
     }
 
-    /// A client was promised the key from this position in the queue: none that waits stands before it.
-    pub(super) fn check_order(&mut self, engine: &Engine, client: usize, position: Option<&str>) {
+    /// A client was promised the key from its position in the queue: none that waits stood before it when it was granted.
+    pub(super) fn check_order(&mut self, client: usize, course: &Course) {
         let number = |position: &str| position.parse::<u64>().ok();
-        let Some(own) = position.and_then(number) else { return };
+        let (Some(own), beside) = (course.position.as_deref().and_then(number), &course.beside) else { return };
         // Who came to a queue that was lost cannot know of those who were in it. And by a clock that was set back, too, Redis
         // gives their positions again.
         let is_of_the_lost = |position: u64| position <= self.last_known;
@@ -100,8 +100,6 @@ impl World {
         if self.behind_ms > 0 && !self.has_its_data {
             return;
         }
-        // Who may share the key, too, is perhaps told of it later.
-        let entries = self.entries(engine);
         // Who stood in a queue that was lost comes back before any of them is served.
         let came_back = |one, other| [one, other].iter().all(|client| self.lost.waiting.contains(client));
         for (at, other) in self.clients.iter().enumerate() {
@@ -114,7 +112,7 @@ impl World {
                 && !course.was_forced
                 && !self.lapsed.contains(self.sidecars[other.sidecar].name)
                 && !self.lost.moved.contains(&at)
-                && (entries.contains(&course.entry) || came_back(client, at) && !self.is_served(course))
+                && (beside.contains(&at) || came_back(client, at) && !self.is_served(course))
             {
                 let how =
                     format!("{} had the position {before}, and {} has {own}", other.owner, self.clients[client].owner);
@@ -169,7 +167,11 @@ impl World {
 
     /// Notes the leases that were not there before.
     fn note_grants(&mut self, engine: &Engine) {
-        for Held { token, mode, .. } in &self.new_leases(engine) {
+        let new = self.new_leases(engine);
+        if !new.is_empty() {
+            self.note_beside(engine, &new);
+        }
+        for Held { token, mode, .. } in &new {
             let must_rise = self.has_its_data || self.first_sequence() > self.highest / TOKENS_A_SEQUENCE;
             if token.get() <= self.highest && must_rise && self.broken.is_none() {
                 let how = format!("the lease {token} came after {}", self.highest);
@@ -188,6 +190,19 @@ impl World {
             }
         }
         self.held = self.leases(engine);
+    }
+
+    /// Notes who stands in the queue behind these grants.
+    fn note_beside(&mut self, engine: &Engine, granted: &[Held]) {
+        let entries = self.entries(engine);
+        let stands = |client: &Client| client.course.as_deref().is_some_and(|course| entries.contains(&course.entry));
+        let beside: BTreeSet<usize> = (0..self.clients.len()).filter(|at| stands(&self.clients[*at])).collect();
+        for course in self.clients.iter_mut().filter_map(|client| client.course.as_deref_mut()) {
+            let id = &course.sending.id;
+            if granted.iter().any(|held| held.sendings().any(|sending| sending == id)) {
+                course.beside.clone_from(&beside);
+            }
+        }
     }
 
     /// The other leases that are counted on, or whose terms keep the key: how, by their tokens.

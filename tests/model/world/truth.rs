@@ -1,5 +1,6 @@
 //! What a script answers is true in the instant in which it does.
 
+use lockside::lock::Mode;
 use lockside::lock::model::record;
 
 use super::network::Request;
@@ -57,6 +58,11 @@ impl Told<'_> {
         self.leases.iter().find(|held| held.token.to_string() == token)
     }
 
+    /// Whether the lease of this token is this owner's.
+    fn is_of(&self, token: &str, identity: &str) -> bool {
+        self.lease(token).is_some_and(|held| !held.is_resting && held.attempt().starts_with(identity))
+    }
+
     /// The lease of the row, by its text; of an empty text there is none to be compared. In its last millisecond a lease shares
     /// its key no more, and the key is there yet.
     fn shows_a_lease(&self) -> bool {
@@ -98,13 +104,14 @@ impl Told<'_> {
             ("acquire" | "share", "replayed" | "renewed") => self.ends_so(None, sending),
             ("acquire" | "share" | "queue_advance", "held") | ("share", "own") => !is_free && self.shows_a_lease(),
             ("acquire" | "share", "shared") => !is_free && self.shows_a_lease() && self.counts(),
-            ("acquire" | "share", "rejoining") | ("queue_advance" | "force", "free") => is_free,
+            ("acquire", "rejoining") | ("queue_advance" | "force", "free") => is_free,
+            ("share", "rejoining") => self.leases.iter().all(|held| held.mode != Mode::Exclusive),
             ("renew", "renewed") => self.ends_so(Some(self.arg(1)), "") && self.is_within_its_terms(),
             ("renew", "capped") => self.lease(self.arg(1)).is_some(),
             ("renew", "superseded") => self.lease(self.arg(1)).is_some_and(|held| !held.by.ends_with(self.arg(6))),
-            ("renew", "other") => self.lease(self.arg(1)).is_none_or(|held| held.is_resting),
+            ("renew", "other") => !self.is_of(self.arg(1), self.arg(2)),
             ("release", "told") => self.lease(self.arg(4)).is_some_and(|held| !names(held, self.arg(6))),
-            ("release", "other") => self.lease(self.arg(4)).is_none_or(|held| held.is_resting),
+            ("release", "other") => !self.is_of(self.arg(4), self.arg(5)),
             ("force", "forced") => self.rest.iter().all(|lease| !self.is_there(lease)),
             ("force", "other") => false,
             ("queue_decline", "nothing") => !self.is_on_offer_to(self.arg(4), self.arg(5)),
