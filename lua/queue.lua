@@ -77,16 +77,30 @@ local function awaited_by_first(lock, queue)
   return token, lease, ends
 end
 
+-- For how long waiters are coming back yet by a mark, milliseconds, or nil. More is left only where the clock went back.
+local function left_of(mark)
+  local left_ms = (tonumber(string.match(mark, '^rejoin\n(%d+)$')) or 0) - now_ms
+  return left_ms > 0 and left_ms <= REJOIN_MS and left_ms or nil
+end
+
+-- As long as waiters are coming back yet: for how long, milliseconds, or nil.
+local function rejoin_left(queue)
+  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
+    local left_ms = left_of(mark)
+    if left_ms then
+      return left_ms
+    end
+  end
+end
+
 -- Removes the marks of offers that lapsed, and what their processes have in the queue; for how long waiters are coming back
 -- yet, milliseconds, or nil. An offer stands while its lease shares the key: an exclusive one does not, since the key is
 -- free of those. `freed`, `awake`: see `hand_over`.
 local function clear_marks(keys, args, freed, awake, is_shared_still)
   local lock, queue = keys[1], keys[3]
   for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
-    local rejoin_until = tonumber(string.match(mark, '^rejoin\n(%d+)$'))
-    local left_ms = (rejoin_until or 0) - now_ms
-    -- More is left only where the clock went back.
-    if left_ms > 0 and left_ms <= REJOIN_MS then
+    local left_ms = left_of(mark)
+    if left_ms then
       return left_ms
     end
     local token, process = string.match(mark, '^offer\n(%d+)\n(%w+)')

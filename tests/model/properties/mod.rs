@@ -164,7 +164,7 @@ fn offers(world: &World, engine: &Engine) -> Option<Violation> {
         };
         offered.iter().any(|offer| is_of_it(&offer))
     };
-    let lasts = |held: &&Held| held.until_ms - world.now_ms > UNHEARD_OFFER_MS;
+    let lasts = |held: &&Held| held.until_ms - world.now_ms > UNHEARD_OFFER_MS + world.behind_ms;
     let Held { token, until_ms, .. } = world.held.iter().filter(lasts).find(|held| is_heard(held.token))?;
     violation(OFFERS, format!("the lease {token} is on offer until {until_ms} ms, and no client waits"))
 }

@@ -154,8 +154,8 @@ impl World {
         }
         if action.delays() {
             self.troubled_ms = Some(self.now_ms);
-            // What was under way on a connection is waited for once more, and what a sidecar leaves is offered the key once more.
-            if matches!(action, Action::Break(_) | Action::Crash(_)) {
+            // What was under way is waited for once more, and a queue that was lost is built up, or an offer lapses, once more.
+            if action.is_trouble() {
                 self.free_since = self.free_since.map(|_| self.now_ms);
             }
         }

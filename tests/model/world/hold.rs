@@ -8,7 +8,7 @@ use lockside::lock::model::record;
 use lockside::lock::{Claim, Lease, Owner, Terms, Token};
 
 use super::client::{Client, Promise};
-use super::network::Origin;
+use super::network::{Origin, Request};
 use super::plant::Fault;
 use super::sidecar::{row, stored};
 use super::{Engine, Held as Lasting, World};
@@ -221,8 +221,9 @@ impl World {
 
     /// A hold has released its lease: of the sendings of one attempt the one holds it that was told of it last, and the others
     /// count on it only until they hear of that.
-    pub(super) fn note_let_go(&mut self, leases: &[Lasting], sending: &str) {
-        let is_last = |held: &&Lasting| held.by.rsplit(' ').next() == Some(sending);
+    pub(super) fn note_let_go(&mut self, leases: &[Lasting], request: &Request, reply: &Reply) {
+        let (Origin::HoldRelease(sending), "released") = (&request.origin, row(reply).0) else { return };
+        let is_last = |held: &&Lasting| held.by.rsplit(' ').next() == Some(sending.as_str());
         let (Some(held), Some(at)) = (leases.iter().find(is_last), self.hold_of(sending)) else { return };
         let Some(name) = self.holds[at].name else { return };
         self.let_go.insert((held.token.get(), name));

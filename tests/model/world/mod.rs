@@ -163,11 +163,7 @@ impl World {
         self.check_grant(engine, &reply, None);
         self.check_truth(engine, request, &reply, true);
         self.note_rest(request, &reply);
-        if let Origin::HoldRelease(sending) = &request.origin
-            && sidecar::row(&reply).0 == "released"
-        {
-            self.note_let_go(&before, sending);
-        }
+        self.note_let_go(&before, request, &reply);
         if sidecar::row(&reply).0 == "forced" {
             for held in &before {
                 self.end_promises(held.token);
@@ -224,7 +220,7 @@ impl World {
         self.troubles.batches -= 1;
         let sent: Vec<_> = self.sidecars[sidecar].connection.sent.drain(..2).collect();
         let args = batch::args(engine, sent.iter().map(|(request, _)| request.as_ref()));
-        let mut standing = self.entries(engine);
+        let (mut standing, before) = (self.entries(engine), self.leases(engine));
         let reply = self.run_script(engine, "batch", &args);
         for ((request, is_awaited), row) in sent.into_iter().zip(batch::rows(reply)) {
             self.check_floor(&request, sidecar::granted(&row).as_slice());
@@ -232,6 +228,7 @@ impl World {
             self.check_grant(engine, &row, Some(&standing));
             self.check_truth(engine, &request, &row, false);
             self.note_rest(&request, &row);
+            self.note_let_go(&before, &request, &row);
             if request.script == "queue_join" {
                 standing.push(request.args[4].clone());
             }

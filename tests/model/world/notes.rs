@@ -36,8 +36,7 @@ impl World {
                 && !self.lapsed_marks.contains(token)
             {
                 self.lapsed.insert(name);
-                let is_excused = self.cut_off.contains(name) || self.held_up.contains(name);
-                if !is_excused && self.broken.is_none() {
+                if !self.is_excused(name) && self.broken.is_none() {
                     let how = format!("the offer of {token} to {name} lapsed, and its mark stands in the queue");
                     self.broken = Some(Violation { property: PLACES, how });
                 }
@@ -51,6 +50,11 @@ impl World {
             self.lapsed.retain(|name| !over.contains(name));
         }
         self.lapsed_marks = marks.into_iter().map(|(token, _)| token).collect();
+    }
+
+    /// Whether what a sidecar sends, or hears, may be lost, or come too late.
+    fn is_excused(&self, name: &str) -> bool {
+        self.cut_off.contains(name) || self.held_up.contains(name)
     }
 
     /// Whether all who wait at a sidecar are back in the queue, and none that overtook them is yet to be told.
@@ -100,8 +104,12 @@ impl World {
         if self.behind_ms > 0 && !self.has_its_data {
             return;
         }
-        // Who stood in a queue that was lost comes back before any of them is served.
-        let came_back = |one, other| [one, other].iter().all(|client| self.lost.waiting.contains(client));
+        // Who stood in a queue that was lost comes back before any of them is served, where nothing keeps its sidecar from it.
+        let came_back = |one, other: usize| {
+            let is_kept = self.is_excused(self.sidecars[self.clients[other].sidecar].name);
+            !is_kept && [one, other].iter().all(|client| self.lost.waiting.contains(client))
+        };
+        let mut overtaken = None;
         for (at, other) in self.clients.iter().enumerate() {
             let Some(course) = other.course.as_deref().filter(|course| at != client && course.is_waiting()) else {
                 continue;
@@ -116,9 +124,10 @@ impl World {
             {
                 let how =
                     format!("{} had the position {before}, and {} has {own}", other.owner, self.clients[client].owner);
-                self.broken = Some(Violation { property: ORDER, how });
+                overtaken = Some(Violation { property: ORDER, how });
             }
         }
+        self.broken = self.broken.take().or(overtaken);
     }
 
     /// What was on offer to a client, or granted and not told yet, is force-released.

@@ -111,7 +111,7 @@ impl Sidecar {
     }
 
     fn undo_next(&mut self, engine: &Engine, now_ms: i64) {
-        while self.undos.front().is_some_and(|undo| now_ms >= undo.retry_until_ms) {
+        while !self.is_undoing && self.undos.front().is_some_and(|undo| now_ms >= undo.retry_until_ms) {
             self.undos.pop_front();
         }
         let Some(undo) = self.undos.front().cloned().filter(|_| !self.is_undoing && self.undo_at.is_none()) else {

@@ -115,7 +115,9 @@ impl World {
             Action::SetBack => {
                 self.troubles.setbacks -= 1;
                 self.behind_ms += SET_BACK_MS;
-                // A share that had ended lasts again: it is no new one.
+                // A share that had ended lasts again: it is no new one, and what was undone of it stays.
+                let again = self.new_leases(engine);
+                self.lost.leases.extend(again.iter().map(|held| held.token.get()));
                 self.held = self.leases(engine);
             }
             Action::Fill => (self.troubles.fills, self.is_full) = (self.troubles.fills - 1, true),

@@ -113,7 +113,8 @@ impl Told<'_> {
             ("release", "told") => self.lease(self.arg(4)).is_some_and(|held| !names(held, self.arg(6))),
             ("release", "other") => !self.is_of(self.arg(4), self.arg(5)),
             ("force", "forced") => self.rest.iter().all(|lease| !self.is_there(lease)),
-            ("force", "other") => false,
+            // In the last millisecond of those that share it.
+            ("force", "other") => !is_free && self.leases.is_empty(),
             ("queue_decline", "nothing") => !self.is_on_offer_to(self.arg(4), self.arg(5)),
             ("queue_join", "turn") => self.lease(&text(&self.rest[0])).is_some_and(|held| names(held, self.arg(5))),
             ("queue_join", "own") => {
