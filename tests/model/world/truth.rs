@@ -171,9 +171,10 @@ impl Told<'_> {
             && self.lease(token).is_some_and(|held| !is_told_again(held))
     }
 
-    /// Whether the sidecar of one who waits had let an offer lapse, so that it is told that its waiters are dropped.
+    /// Whether the sidecar of one who waits had let an offer lapse, or has ended, so that its waiters are dropped.
     fn is_dropped(&self) -> bool {
-        self.arg(4).lines().next().is_some_and(|name| self.world.lapsed.contains(name))
+        let lets_lapse = |name| self.world.lapsed.contains(name) || self.world.ended.contains(name);
+        self.arg(4).lines().next().is_some_and(lets_lapse)
     }
 
     /// Whether one who waits stands in the queue at its position, or was served at once; and whether the key is free where its
