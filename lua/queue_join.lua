@@ -76,9 +76,16 @@ redis.call('PEXPIRE', queue, whole(wait_ms + 60000), is_first and 'NX' or 'GT')
 if is_new and found > 1 then
   tell_watchers(watch, queue, push, 'waiting', key, '0')
 end
-if comes_back and is_new and redis.call('ZCOUNT', queue, '(0', '(' .. position) == 0 and not rejoin_left(queue) then
-  redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
-  redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
+if comes_back and is_new and redis.call('ZCOUNT', queue, '(0', '(' .. position) == 0 then
+  local is_said = false
+  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
+    local since_ms = now_ms + REJOIN_MS - (tonumber(string.match(mark, '^rejoin\n(%d+)$')) or 0)
+    is_said = is_said or (since_ms >= 0 and since_ms < REJOIN_MS)
+  end
+  if not is_said then
+    redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
+    redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
+  end
 end
 if (not lease or is_shared_already) and not comes_back then
   hand_over(KEYS, ARGV, nil, nil, nil, is_unwatched, is_shared_already)

@@ -93,14 +93,14 @@ pub const PLANTED: &[Planted] = &[
     },
     Planted {
         name: "J.25: waiters are served before all have come back to a queue that was lost",
-        plant: lua(&[("return left_ms > 0 and left_ms <= REJOIN_MS and left_ms or nil", "return nil")]),
+        plant: lua(&[("if left_ms > 0 and left_ms <= REJOIN_MS then", "if false then")]),
         world: "two waiters whose queue was lost, and one who does not wait",
         property: ORDER,
     },
     Planted {
         name: "who comes back first to a queue that was lost says so only where that is empty",
         plant: lua(&[(
-            "if comes_back and is_new and redis.call('ZCOUNT', queue, '(0', '(' .. position) == 0 and not rejoin_left(queue) then",
+            "if comes_back and is_new and redis.call('ZCOUNT', queue, '(0', '(' .. position) == 0 then",
             "if comes_back and is_first then",
         )]),
         world: "two waiters whose queue was lost, and one who comes before they are back",
