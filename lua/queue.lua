@@ -5,19 +5,15 @@
 --   sidecar, waiter (names without a newline), ttl_ms, identity, attempt, further
 -- A sidecar's name is PROCESS-N, one for each thread of a process. attempt is the nonce, and "by" where the nonce does not
 -- name the sending, as the lease has them; the other words are acquire.lua's. `further` begins ,"mode":"shared" and then
--- perhaps ,"limit":"N" of a waiter that would share the key, see shared.lua; and ends with OWN of one that would have the
--- lease that its owner has. First come, first served over both modes.
+-- perhaps ,"limit":"N" of a waiter that would share the key: see shared.lua. First come, first served over both modes.
 -- Before them, at 0, may stand marks. "offer", token, sidecar: the lease was granted to a waiter, and its sidecar has yet to
 -- take it, by renew.lua. The script that takes it or frees the key removes the mark; so one that is found beside a free key
 -- lapsed, and none of that process's waiters is served before the process says that it is there. "rejoin", a time: the
--- queue was lost, and those who waited are coming back to their positions; until that time none of them is served. And at
--- minus a time, "alive", a process: that of the first waiter of a key that leases share, and when it last said that it is
--- there, or was first waited for. Marks are no keys of their own, since on a cluster Redis runs a script in a slot that
--- moves only where all its keys exist.
+-- queue was lost, and those who waited are coming back to their positions; until that time none of them is served. Marks
+-- are no keys of their own, since on a cluster Redis runs a script in a slot that moves only where all its keys exist.
 -- Channel push .. sidecar, for one sidecar: turn (key, waiter, token, left_ms, and "resigned" where the lease before was
--- released by a holder that had stopped counting on it), again (key, waiter: it left the queue, and is to ask for the lease
--- that its attempt or its owner has), dropped (key: its entries left the queue), offer (key, left_ms: the lease that its
--- waiters wait for ends so soon).
+-- released by a holder that had stopped counting on it), dropped (key: its entries left the queue),
+-- offer (key, left_ms: the lease that its waiters wait for ends so soon).
 -- Channel push .. "all", for every sidecar that has waiters or holds locks: offer (key, left_ms), lost (key, sidecar: it
 -- found its entries gone from the queue), forced (key, token: this lease was removed by force), shortened (key, token,
 -- left_ms: this lease ends so soon, and sooner than it did); and of a lease that a connection to a sidecar holds: released
@@ -35,13 +31,6 @@ local REJOIN_MS = 300
 local TOLD_BEHIND = 4
 -- Waiters that a key is offered to at once, where they can share it.
 local MOST_OFFERS = 64
--- A process whose waiter keeps those behind it from a key that leases share is taken to be there for so long from its last
--- look on: somewhat longer than it leaves between two.
-local ALIVE_MS = 1900
-
-local ENTRY = '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$'
--- The end of an entry, and no part of any lease.
-local OWN = ',"own":"extend"'
 
 -- Removes all entries of a process from the queue. If it lives it puts them back, each at its position, once it is told or
 -- listens again.
@@ -68,81 +57,12 @@ local function first_waiter(queue, known)
     if not first then
       return nil
     end
-    local further = select(6, string.match(first, ENTRY))
+    local further = string.match(first, '^[%w-]+\n[^\n]*\n%d+\n[^\n]*\n[^\n]*\n([^\n]*)$')
     if further then
       return first, limit_of(further)
     end
     redis.call('ZREM', queue, first) -- Not one that a sidecar made.
   end
-end
-
--- Whether a waiter is to ask for a lease that shares the key instead of waiting for one of its own: another sending of its
--- attempt has it, or, where it would have that, its owner.
-local function has_share(lock, queue, entry)
-  local _, sending, _, identity, attempt, further = string.match(entry, ENTRY)
-  local named = string.match(attempt, '^(.*)"by":"[^"]*",$')
-  local token, lease, ends = named and token_at(lock, 'a\n' .. identity .. named), nil, nil
-  if token then
-    lease, ends = share_of(lock, token)
-  end
-  if lease and (is_promised(lease, ends) and can_be_told(told(lease), sending) or offer_of(queue, token)) then
-    return true
-  end
-  if string.sub(further, -#OWN) ~= OWN then
-    return false
-  end
-  lease, ends = share_of_owner(lock, identity)
-  return lease and (is_promised(lease, ends) or offer_of(queue, token_of(lease))) and true or false
-end
-
--- Removes the mark that says when the first waiter's process was there.
-local function forget_alive(queue)
-  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', '(0')) do
-    redis.call('ZREM', queue, mark)
-  end
-end
-
--- For how long the first waiter's process is taken to be there yet, milliseconds; it says that it is by its looks (`awake`).
-local function alive_ms(queue, process, awake)
-  local mark = 'alive\n' .. process
-  local since = redis.call('ZMSCORE', queue, mark)[1]
-  local left_ms = since and ALIVE_MS - now_ms - since
-  -- More is left only where the clock went back.
-  if process == awake or not since or left_ms > ALIVE_MS then
-    forget_alive(queue)
-    redis.call('ZADD', queue, '-' .. whole(now_ms), mark)
-    return ALIVE_MS
-  end
-  return left_ms
-end
-
--- The first waiter of a key that leases share, where there is room for it: its entry and how many may share the key then.
--- Where it must wait, nil, and for how long its process is taken to be there yet. One that has a share already is told so,
--- and one whose process is not there keeps none from the key.
-local function first_with_room(keys, args, awake, known)
-  local lock, tokens, queue, key, push = keys[1], keys[2], keys[3], args[1], args[4]
-  prune(lock, tokens, key)
-  for _ = 1, MOST_OFFERS do
-    local first, limit = first_waiter(queue, known)
-    known = nil
-    if not first then
-      return nil
-    end
-    local sidecar, process, waiter = string.match(first, '^((%w+)[%w-]*)\n([^\n]*)')
-    if has_share(lock, queue, first) then
-      redis.call('ZREM', queue, first)
-      redis.call('SPUBLISH', push .. sidecar, 'again\n' .. key .. '\n' .. waiter)
-    elseif limit and count_shares(lock) < limit then
-      return first, limit
-    else
-      local left_ms = alive_ms(queue, process, awake)
-      if left_ms > 0 then
-        return nil, nil, left_ms
-      end
-      drop(keys, args, process)
-    end
-  end
-  return nil, nil, 0
 end
 
 -- What the first waiter waits for, of a key that leases share: the token of a lease, its text and its end. Where it need not
@@ -162,10 +82,7 @@ end
 -- free of those. `freed`, `awake`: see `hand_over`.
 local function clear_marks(keys, args, freed, awake, is_shared_still)
   local lock, queue = keys[1], keys[3]
-  if not is_shared_still then
-    forget_alive(queue)
-  end
-  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '0', '0')) do
+  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
     local rejoin_until = tonumber(string.match(mark, '^rejoin\n(%d+)$'))
     local left_ms = (rejoin_until or 0) - now_ms
     -- More is left only where the clock went back.
@@ -185,10 +102,8 @@ end
 -- Offers the key to a waiter, by its entry: whether Redis granted it.
 local function offer(keys, args, entry, limit, is_shared_still, resigned, is_unwatched)
   local queue, key, push = keys[3], args[1], args[4]
-  local sidecar, waiter, ttl_ms, identity, attempt, further = string.match(entry, ENTRY)
-  if string.sub(further, -#OWN) == OWN then
-    further = string.sub(further, 1, -#OWN - 1)
-  end
+  local sidecar, waiter, ttl_ms, identity, attempt, further =
+    string.match(entry, '^([%w-]+)\n([^\n]*)\n(%d+)\n([^\n]*)\n([^\n]*)\n([^\n]*)$')
   local listens = redis.call('PUBSUB', 'SHARDNUMSUB', push .. sidecar)[2] > 0
   local offer_ms = listens and OFFER_MS or UNHEARD_OFFER_MS
   local token
@@ -212,8 +127,8 @@ local function offer(keys, args, entry, limit, is_shared_still, resigned, is_unw
 end
 
 -- Offers a key that is free, or that leases share (`is_shared_still`), to the first waiters, as many as have room: "offered";
--- "rejoining" and for how long yet, milliseconds; "blocked" where the first must wait; or nil where there is none to offer it
--- to. Behind "offered" and "blocked", where one must wait, after how many milliseconds to look again at the latest. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a
+-- "rejoining" and for how long yet, milliseconds; "blocked" where the first must wait, and for how long at most; or nil where
+-- there is none to offer it to. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a
 -- process that is `awake` did not let one lapse for want of life; `resigned`: see the channels above. Those who watch are
 -- told, unless there are surely none.
 local function hand_over(keys, args, freed, awake, resigned, is_unwatched, is_shared_still)
@@ -230,13 +145,17 @@ local function hand_over(keys, args, freed, awake, resigned, is_unwatched, is_sh
     return 'rejoining', left_ms
   end
   local knows, longest_ms, offered = {}, nil, 0
-  local first, limit, waits_ms
-  if is_shared_still then
-    first, limit, waits_ms = first_with_room(keys, args, awake, not is_marked and head[1])
-  else
-    first, limit = first_waiter(queue, not is_marked and head[1])
-  end
+  local first, limit = first_waiter(queue, not is_marked and head[1])
   while first and offered < MOST_OFFERS do
+    if is_shared_still and not limit then
+      break
+    end
+    if is_shared_still then
+      prune(lock, tokens, key)
+      if count_shares(lock) >= limit then
+        break
+      end
+    end
     local sidecar, offer_ms = offer(keys, args, first, limit, is_shared_still, resigned, is_unwatched)
     if not sidecar then
       break
@@ -246,15 +165,12 @@ local function hand_over(keys, args, freed, awake, resigned, is_unwatched, is_sh
       break
     end
     is_shared_still = true
-    first, limit, waits_ms = first_with_room(keys, args, awake)
-  end
-  if is_marked and not first and not waits_ms then
-    forget_alive(queue)
+    first, limit = first_waiter(queue)
   end
   if offered == 0 then
-    if is_shared_still and (first or waits_ms) then
+    if first and is_shared_still then
       local _, _, ends = awaited_by_first(lock, queue)
-      return 'blocked', math.max(math.min(ends - now_ms, waits_ms or REJOIN_MS), 0)
+      return 'blocked', math.max(ends - now_ms, 0)
     end
     return nil
   end
@@ -272,7 +188,7 @@ local function hand_over(keys, args, freed, awake, resigned, is_unwatched, is_sh
       redis.call('SPUBLISH', push .. behind, 'offer\n' .. key .. '\n' .. longest_ms)
     end
   end
-  return 'offered', waits_ms
+  return 'offered'
 end
 
 -- What a script does at its end that ended the lease of the token `freed`: tells those who watch how it ended, in a word,
