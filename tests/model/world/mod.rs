@@ -62,7 +62,7 @@ pub struct World {
     pub free_since: Option<i64>,
     /// Whether Redis has the last token yet that it granted.
     pub has_its_data: bool,
-    /// The last position that a client had when Redis lost its data: who came later cannot know of those before.
+    /// The last sequence that Redis had given when it lost its data: who came later cannot know of those before.
     pub last_known: u64,
     pub lost: Lost,
     /// When something was last in trouble, in so far as a key may be free for longer for that.
