@@ -15,8 +15,7 @@
 --       | {"own"}            its owner has the key, or shares it: it is to ask for it again, and is not in the queue
 --       | {"late", now_ms}   see lease.lua
 -- A free key stays free when a waiter comes back to its position: others that stood before it may be about to, too. The
--- first to come back says so to all, and no waiter is served for REJOIN_MS: it finds none before it, also where others have
--- come to the queue since it was lost.
+-- first to come back to an empty queue says so to all, and no waiter is served for REJOIN_MS.
 -- Fails, and has changed nothing, when no position is left.
 -- A script, because a key that is freed between a look and the joining would wake no waiter.
 local lock, queue, watch          = KEYS[1], KEYS[3], KEYS[4]
@@ -76,16 +75,9 @@ redis.call('PEXPIRE', queue, whole(wait_ms + 60000), is_first and 'NX' or 'GT')
 if is_new and found > 1 then
   tell_watchers(watch, queue, push, 'waiting', key, '0')
 end
-if comes_back and is_new and redis.call('ZCOUNT', queue, '(0', '(' .. position) == 0 then
-  local is_said = false
-  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '-inf', 0)) do
-    local since_ms = now_ms + REJOIN_MS - (tonumber(string.match(mark, '^rejoin\n(%d+)$')) or 0)
-    is_said = is_said or (since_ms >= 0 and since_ms < REJOIN_MS)
-  end
-  if not is_said then
-    redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
-    redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
-  end
+if comes_back and is_first then
+  redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
+  redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end
 if (not lease or is_shared_already) and not comes_back then
   hand_over(KEYS, ARGV, nil, nil, nil, is_unwatched, is_shared_already)

@@ -230,24 +230,6 @@ fn waiters_that_come_back_to_a_free_key_leave_it_free_until_all_had_the_time_to(
     assert_eq!((space.lease("k"), space.line()), (None, vec!["w-1".to_owned(), "w-2".to_owned(), "w-9".to_owned()]));
 }
 
-#[test]
-fn who_comes_back_first_gives_the_others_time_also_where_newcomers_stand_in_the_queue() {
-    let (mut space, held) = Space::with_line(&[("c-0", "w-9")]);
-    let subscriber = Subscriber::of(&space, "a-0");
-
-    space.wait(&waiter("b-0", "w-2"), "8");
-    assert_eq!(subscriber.next(), ["lost", "k", "b-0"]);
-    space.wait(&waiter("b-0", "w-3"), "9");
-    space.release("k", Some(held), &identity_of("alice")).unwrap();
-
-    let said = subscriber.next();
-    assert_eq!(said[..2], ["offer", "k"], "who comes back behind another says nothing: {said:?}");
-    assert_eq!(space.offered_to(), None);
-    space.wait(&waiter("a-0", "w-1"), "7");
-    assert_eq!(space.line(), ["w-1", "w-2", "w-3", "w-9"]);
-    assert!(subscriber.is_silent(&mut space, "a-0"), "it is said once");
-}
-
 #[tokio::test]
 async fn when_the_time_to_come_back_is_over_the_first_position_is_served() {
     let mut space = Space::shared();

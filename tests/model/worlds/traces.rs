@@ -5,7 +5,7 @@ use super::named;
 use super::planted::{PLANTED, Planted};
 use crate::properties;
 use crate::search::Calm;
-use crate::world::Action::{self, Answer, Begin, Break, Deafen, Hear, Listen, Pass, Release, Run, RunLate};
+use crate::world::Action::{self, Answer, Begin, Break, Hear, Pass, Release, Run, RunLate};
 use crate::world::{Engine, Plant};
 
 struct Trace {
@@ -30,13 +30,6 @@ const TRACES: &[Trace] = &[
             Begin(0), Begin(2), Run(1), Answer(1), Begin(1), Run(1), Run(0), Answer(0), Run(0), Answer(0), Answer(1), Pass,
             Pass, Pass, Release(2), Run(1), Run(0), Answer(0), Break(0), Hear(0), Run(0), Answer(0), Release(0), Run(0),
             RunLate(0), Answer(0), Answer(1), Hear(0), Hear(1), Pass,
-        ],
-    },
-    Trace {
-        planted: "who comes back first to a queue that was lost says so only where that is empty",
-        way: &[
-            Deafen(0), Listen(0), Pass, Run(0), Answer(0), Run(0), Answer(0), Release(0), Run(0), Answer(0), Hear(0), Run(0),
-            Answer(0),
         ],
     },
     Trace {

@@ -98,15 +98,6 @@ pub const PLANTED: &[Planted] = &[
         property: ORDER,
     },
     Planted {
-        name: "who comes back first to a queue that was lost says so only where that is empty",
-        plant: lua(&[(
-            "if comes_back and is_new and redis.call('ZCOUNT', queue, '(0', '(' .. position) == 0 then",
-            "if comes_back and is_first then",
-        )]),
-        world: "two waiters whose queue was lost, and one who comes before they are back",
-        property: ORDER,
-    },
-    Planted {
         name: "what the waiters of a sidecar that crashed are offered lapses, and they stay",
         plant: lua(&[("        drop(keys, args, process)\n", "")]),
         world: "three who wait at a sidecar that crashed, and one behind them",
