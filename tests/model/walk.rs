@@ -2,11 +2,13 @@
 
 use crate::dice::Dice;
 use crate::properties::{self, Violation};
-use crate::search::Calm;
+use crate::search::{Calm, REST};
 use crate::world::{Action, Engine, World};
 
 /// Most steps of one.
 const STEPS: usize = 400;
+/// Of so many steps one is a trouble.
+const TROUBLE_IN: usize = 10;
 
 /// Walks until nothing can happen any more, or so far and then to a calm end, unless a property is broken before: by which,
 /// and on what way.
@@ -17,7 +19,7 @@ pub fn walk(engine: &Engine, begin: &World, seed: u64) -> Option<(Violation, Vec
         if actions.is_empty() {
             break;
         }
-        let action = actions[dice.roll(actions.len())];
+        let action = choose(&mut dice, &actions);
         way.push(action);
         world.apply(engine, action);
         if let Some(violation) = properties::broken(&world, engine) {
@@ -27,6 +29,14 @@ pub fn walk(engine: &Engine, begin: &World, seed: u64) -> Option<(Violation, Vec
     let (violation, further) = Calm::default().end(engine, &world)?;
     way.extend(further);
     Some((violation, way))
+}
+
+/// One of what can happen next. A trouble is taken rarely, so that something is at stake when it comes.
+fn choose(dice: &mut Dice, actions: &[Action]) -> Action {
+    let (troubles, plain): (Vec<Action>, Vec<Action>) = actions.iter().partition(|action| action.is_trouble());
+    let is_trouble = plain.is_empty() || !troubles.is_empty() && dice.roll(TROUBLE_IN) == 0;
+    let kind = if is_trouble { troubles } else { plain };
+    kind[dice.roll(kind.len())]
 }
 
 /// A shorter way on which the same property is broken: without the steps, many together and then each by itself, that it does
@@ -65,5 +75,6 @@ fn broken_on(engine: &Engine, begin: &World, property: &str, way: &[Action]) -> 
             return (violation.property == property).then_some(taken);
         }
     }
-    None
+    let never_rests = || Calm::default().end(engine, &world).is_some_and(|(violation, _)| violation.property == REST);
+    (property == REST && never_rests()).then_some(taken)
 }

@@ -45,10 +45,14 @@ pub struct Bundles {
     late: Vec<Rc<Request>>,
     breaks: u8,
     crashes: u8,
-    /// The highest token of each key, all that a party was told of, and all that were seen.
+    /// The highest token of each key, all that a party was told of, and all leases that were seen, by their keys.
     highest: BTreeMap<&'static str, Token>,
     told: BTreeSet<Token>,
-    seen: BTreeSet<Token>,
+    seen: BTreeSet<(&'static str, String)>,
+    /// Since when each key is free that a party waits for.
+    free_since: BTreeMap<&'static str, i64>,
+    /// Whether a connection broke, or a sidecar crashed.
+    was_in_trouble: bool,
     broken: Option<Violation>,
 }
 
@@ -64,6 +68,8 @@ impl Bundles {
             highest: BTreeMap::new(),
             told: BTreeSet::new(),
             seen: BTreeSet::new(),
+            free_since: BTreeMap::new(),
+            was_in_trouble: false,
             broken: None,
         }
     }
@@ -104,7 +110,7 @@ impl Bundles {
     }
 
     fn break_connection(&mut self, at: usize) {
-        self.breaks -= 1;
+        (self.breaks, self.was_in_trouble) = (self.breaks - 1, true);
         let party = &mut self.parties[at];
         let sent = party.sent.iter().chain(party.answers.iter().map(|(request, _)| request));
         let last_ms = sent.map(|request| request.sent_ms + TIMEOUT_MS).max().unwrap_or_default();
@@ -116,7 +122,7 @@ impl Bundles {
     }
 
     fn crash(&mut self, at: usize) {
-        self.crashes -= 1;
+        (self.crashes, self.was_in_trouble) = (self.crashes - 1, true);
         let late = self.parties[at].crash();
         self.late.extend(late);
     }
@@ -195,6 +201,7 @@ impl State for Bundles {
             Action::Pass => self.pass(engine),
         }
         self.note_tokens(engine);
+        self.note_free(engine);
     }
 
     fn broken(&self, engine: &Engine) -> Option<Violation> {

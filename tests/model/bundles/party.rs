@@ -116,6 +116,11 @@ impl Party {
         self.sendings.iter().any(|own| own == sending)
     }
 
+    /// Whether this is its entry in the queue.
+    pub fn stands_by(&self, entry: &str) -> bool {
+        self.entry == entry
+    }
+
     fn send(&mut self, now_ms: i64, script: &'static str, args: Vec<String>, sendings: Vec<String>) {
         let not_after_ms = BEGIN_MS + now_ms + TIMEOUT_MS - 1;
         let args = args.into_iter().chain([not_after_ms.to_string()]).collect();

@@ -2,7 +2,7 @@
 
 use super::properties::WHOLE;
 use super::{tell, worlds};
-use crate::properties::{EXCLUSIVE, ORDER, PLACES, PROMISES, UNTOLD};
+use crate::properties::{ENDS, EXCLUSIVE, FREE, ORDER, PLACES, PROMISES, TOKENS, UNTOLD};
 use crate::search;
 use crate::world::{Engine, Fault, Plant};
 
@@ -16,6 +16,8 @@ struct Planted {
 const fn lua(lua: &'static [(&'static str, &'static str)]) -> Plant {
     Plant { lua, code: &[] }
 }
+
+const WAITED_FOR: &str = "a bundle, and one who waits for one of its keys";
 
 const PLANTED: &[Planted] = &[
     Planted {
@@ -45,7 +47,7 @@ const PLANTED: &[Planted] = &[
             ("if redis.call('EXISTS', lock, queue) == 0 then", "if redis.call('EXISTS', lock) == 0 then"),
             ("local handed, left_ms = hand_over(KEYS, ARGV, nil, nil, nil, is_unwatched)", "local handed, left_ms"),
         ]),
-        world: "a bundle, and one who waits for one of its keys",
+        world: WAITED_FOR,
         property: ORDER,
     },
     Planted {
@@ -68,6 +70,24 @@ const PLANTED: &[Planted] = &[
         plant: lua(&[("local left = redis.pcall('ZREM', queue, entry)", "local left = 0")]),
         world: "a bundle, and one who waits for one of its keys, a connection breaks",
         property: PLACES,
+    },
+    Planted {
+        name: "a leg that is released is offered to none",
+        plant: lua(&[("pass_on(KEYS, ARGV, token_of(lease), 'released', how == 'resigns', is_shared_still)", "")]),
+        world: WAITED_FOR,
+        property: FREE,
+    },
+    Planted {
+        name: "the queue of a leg has no end",
+        plant: lua(&[("redis.call('PEXPIRE', queue, whole(wait_ms + 60000), is_first and 'NX' or 'GT')", "")]),
+        world: WAITED_FOR,
+        property: ENDS,
+    },
+    Planted {
+        name: "the last token of a leg is granted again",
+        plant: lua(&[("ZMSCORE', tokens, LAST)[1] / 64) + 1", "ZMSCORE', tokens, LAST)[1] / 64)")]),
+        world: "two bundles of the same keys",
+        property: TOKENS,
     },
     Planted {
         name: "the second leg is granted for a shorter time",

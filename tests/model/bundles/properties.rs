@@ -1,12 +1,14 @@
 //! What must hold of bundles.
 
-use lockside::lock::{Mode, Token};
+use lockside::lock::{Key, Mode, Token};
 
 use super::party::{Leg, Promise, Request};
 use super::{Bundles, Party};
-use crate::properties::{EXCLUSIVE, ORDER, PLACES, PROMISES, TOKENS, UNTOLD, Violation};
-use crate::redis::Reply;
-use crate::world::{Engine, row};
+use crate::properties::{
+    ENDS, EXCLUSIVE, FREE, FREE_IN_TROUBLE_MS, FREE_MS, ONE, ORDER, PLACES, PROMISES, TOKENS, UNTOLD, Violation,
+};
+use crate::redis::{Reply, Stored};
+use crate::world::{Engine, Held, row};
 
 /// Several keys are granted together or not at all, and renewed together or not at all.
 pub const WHOLE: &str = "several keys are granted, or renewed, together or not at all";
@@ -16,8 +18,37 @@ fn violation(property: &'static str, how: String) -> Option<Violation> {
 }
 
 pub fn broken(world: &Bundles, engine: &Engine) -> Option<Violation> {
-    let broken = world.broken.clone();
-    broken.or_else(|| promises(world, engine)).or_else(|| exclusive(world)).or_else(|| untold(world, engine))
+    let broken = world.broken.clone().or_else(|| promises(world, engine)).or_else(|| exclusive(world));
+    let left = || untold(world, engine).or_else(|| one(world, engine)).or_else(|| ends(world, engine));
+    broken.or_else(left).or_else(|| free(world))
+}
+
+/// Each attempt has one lease of a key at a time.
+fn one(world: &Bundles, engine: &Engine) -> Option<Violation> {
+    for key in world.keys() {
+        let leases = world.leases(engine, key);
+        let is_twice = |held: &&Held| leases.iter().filter(|other| other.attempt() == held.attempt()).count() > 1;
+        if let Some(Held { token, attempt, .. }) = leases.iter().find(is_twice) {
+            return violation(ONE, format!("the lease {token} of {key} is not the only one of its attempt: {attempt}"));
+        }
+    }
+    None
+}
+
+fn ends(world: &Bundles, engine: &Engine) -> Option<Violation> {
+    let shard = |key| Key::parse(key).expect("a key").shard();
+    let tokens: Vec<_> = world.keys().into_iter().map(|key| engine.space.tokens(shard(key)).to_vec()).collect();
+    let is_endless =
+        |(key, stored): &(&[u8], &Stored)| stored.expires_ms.is_none() && !tokens.iter().any(|name| name == key);
+    let (key, _) = world.redis.iter().find(is_endless)?;
+    violation(ENDS, format!("{} has none", String::from_utf8_lossy(key)))
+}
+
+/// For longer than the bound: once something went wrong, that of a trouble.
+fn free(world: &Bundles) -> Option<Violation> {
+    let most_ms = if world.was_in_trouble { FREE_IN_TROUBLE_MS } else { FREE_MS };
+    let (key, since_ms) = world.free_since.iter().find(|(_, since_ms)| world.now_ms - **since_ms > most_ms)?;
+    violation(FREE, format!("{key} is free for {} ms, and a party waits for it", world.now_ms - since_ms))
 }
 
 /// The keys that are promised, how, and by which tokens.
@@ -124,16 +155,32 @@ impl Bundles {
         violation(WHOLE, format!("is renewed: {is_renewed}, but not so {}", wrong[0]))
     }
 
+    /// Notes since when each key is free that a party waits for.
+    pub(super) fn note_free(&mut self, engine: &Engine) {
+        for key in self.keys() {
+            let is_waited_for = || {
+                let entries = self.entries(engine, key);
+                let waits = |party: &Party| party.under_way && entries.iter().any(|entry| party.stands_by(entry));
+                self.parties.iter().any(waits)
+            };
+            if self.leases(engine, key).is_empty() && is_waited_for() {
+                self.free_since.entry(key).or_insert(self.now_ms);
+            } else {
+                self.free_since.remove(key);
+            }
+        }
+    }
+
     /// Tokens rise.
     pub(super) fn note_tokens(&mut self, engine: &Engine) {
         for key in self.keys() {
             for held in self.leases(engine, key) {
                 let highest = self.highest.get(key).copied();
-                let is_old = highest.is_some_and(|highest| held.token < highest);
-                if is_old && !self.seen.contains(&held.token) && self.broken.is_none() {
+                let is_new = self.seen.insert((key, held.attempt));
+                let has_risen = highest.is_none_or(|highest| held.token > highest);
+                if is_new && !has_risen && self.broken.is_none() {
                     self.broken = violation(TOKENS, format!("{} of {key} came after {highest:?}", held.token));
                 }
-                self.seen.insert(held.token);
                 self.highest.insert(key, highest.map_or(held.token, |highest| highest.max(held.token)));
             }
         }

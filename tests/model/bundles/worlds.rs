@@ -6,6 +6,7 @@ use lockside::lock::Mode;
 
 use super::party::{Leg, Wants};
 use super::{Bundles, tell};
+use crate::properties::Violation;
 use crate::search::{self, Explored};
 use crate::world::{Engine, Plant};
 
@@ -82,8 +83,8 @@ fn every_property_holds_of_bundles() {
         let end = if is_finished { "finished" } else { "not finished" };
         println!("{name}: {end}, {states} states, depth {depth}, {:.1?}", begun.elapsed());
         engine.forget();
-        if let Some((_, trace)) = found {
-            panic!("{name}:\n{}", tell(&engine, &world, &trace));
+        if let Some((Violation { property, how }, trace)) = found {
+            panic!("{name}: {property}: {how}\n{}", tell(&engine, &world, &trace));
         }
     }
 }

@@ -40,7 +40,7 @@ pub const TRUE: &str = "what is answered is true";
 const UNHEARD_OFFER_MS: i64 = 700;
 /// How long a key may be free while a client waits for it, in quiet times: until a look after a lease has expired, or, where
 /// a waiter comes back to a queue that is empty, for as long as others may come back to it, too (`REJOIN_MS` in queue.lua).
-const FREE_MS: i64 = 310;
+pub const FREE_MS: i64 = 310;
 /// Where messages are lost or commands are: a look, and what follows it.
 pub const FREE_IN_TROUBLE_MS: i64 = 2_000;
 
@@ -141,6 +141,7 @@ fn places(world: &World, engine: &Engine) -> Option<Violation> {
             && !is_waited_for(entry)
             && !is_of_a_crash(world, entry)
             && !world.lost.places.contains(*entry)
+            && !entry.lines().nth(1).is_some_and(|sending| world.run_late.contains(sending))
     });
     if let Some(entry) = left {
         return violation(PLACES, format!("{entry:?} stands in the queue"));
@@ -163,7 +164,7 @@ fn offers(world: &World, engine: &Engine) -> Option<Violation> {
         };
         offered.iter().any(|offer| is_of_it(&offer))
     };
-    let lasts = |held: &&Held| held.until_ms - world.now_ms > UNHEARD_OFFER_MS;
+    let lasts = |held: &&Held| held.until_ms - world.now_ms > UNHEARD_OFFER_MS + world.behind_ms;
     let Held { token, until_ms, .. } = world.held.iter().filter(lasts).find(|held| is_heard(held.token))?;
     violation(OFFERS, format!("the lease {token} is on offer until {until_ms} ms, and no client waits"))
 }
@@ -175,8 +176,7 @@ fn resting<'a>(world: &'a World, engine: &Engine) -> impl Iterator<Item = &'a He
     let held = if world.is_at_rest() { world.held.as_slice() } else { &[] };
     held.iter().filter(move |held| {
         let token = held.token.get();
-        // By a clock that was set back what comes late is in time, also behind its undo.
-        world.behind_ms == 0
+        !held.sendings().any(|sending| world.run_late.contains(sending))
             && !world.lost.leases.contains(&token)
             && offered.iter().all(|(offered, _)| *offered != token)
     })
@@ -187,7 +187,8 @@ fn untold(world: &World, engine: &Engine) -> Option<Violation> {
         let tokens = world.clients.iter().flat_map(|client| &client.told).map(|(token, _)| *token);
         tokens.into_iter().any(|token| token == held.token.get())
     };
-    let is_of_a_crash = |held: &&Held| held.sendings().all(|sending| is_of_ended(world, sending));
+    let is_of_a_crash =
+        |held: &&Held| held.sendings().next().is_some() && held.sendings().all(|sending| is_of_ended(world, sending));
     let Held { token, until_ms, .. } = resting(world, engine).find(|held| !is_told(held) && !is_of_a_crash(held))?;
     violation(UNTOLD, format!("the lease {token} lies there until {until_ms} ms, and no client was told of it"))
 }

@@ -71,7 +71,8 @@ impl World {
         }
         actions.extend((0..self.late.len()).map(Action::RunLate));
         actions.extend(self.troubles_to_come());
-        let is_busy = self.sidecars.iter().any(Sidecar::is_busy);
+        let keeps_time = |one: &Sidecar| one.is_busy() || one.connection.is_to_go_on(self.now_ms);
+        let is_busy = self.sidecars.iter().any(keeps_time);
         actions.extend((!is_busy && self.next_due(engine).is_some()).then_some(Action::Pass));
         actions
     }
@@ -124,9 +125,10 @@ impl World {
             }
             Action::Stall(sidecar) => {
                 self.troubles.stalls -= 1;
-                self.sidecars[sidecar].connection.is_stalled = true;
+                let connection = &mut self.sidecars[sidecar].connection;
+                (connection.is_stalled, connection.stalled_ms) = (true, self.now_ms);
             }
-            Action::Resume(sidecar) => self.sidecars[sidecar].connection.is_stalled = false,
+            Action::Resume(sidecar) => self.sidecars[sidecar].connection.go_on(),
             Action::Deafen(sidecar) => {
                 self.troubles.deafness -= 1;
                 let connection = &mut self.sidecars[sidecar].connection;
@@ -152,8 +154,8 @@ impl World {
         }
         if action.delays() {
             self.troubled_ms = Some(self.now_ms);
-            // What was under way on a connection is waited for once more.
-            if matches!(action, Action::Break(_)) {
+            // What was under way is waited for once more, and a queue that was lost is built up, or an offer lapses, once more.
+            if action.is_trouble() {
                 self.free_since = self.free_since.map(|_| self.now_ms);
             }
         }
@@ -161,6 +163,26 @@ impl World {
 }
 
 impl Action {
+    /// Whether something goes wrong by it. What ends a trouble is none, nor is what follows one.
+    pub fn is_trouble(self) -> bool {
+        matches!(
+            self,
+            Action::RunShort(_)
+                | Action::Refuse(_)
+                | Action::Break(_)
+                | Action::Stall(_)
+                | Action::Deafen(_)
+                | Action::Lose
+                | Action::FailOver(_)
+                | Action::SetBack
+                | Action::Fill
+                | Action::Force
+                | Action::Crash(_)
+                | Action::Freeze(_)
+                | Action::Drain(_)
+        )
+    }
+
     /// Whether a key may be free for longer for this.
     fn delays(self) -> bool {
         matches!(

@@ -11,7 +11,7 @@ use super::attempt::Named;
 use super::client::{Promise, Wish};
 use super::engine::Engine;
 use super::plant::Fault;
-use super::sidecar::{is_elsewhere, row, stored, text};
+use super::sidecar::{is_elsewhere, row, stored, text, token_of};
 use crate::redis::Reply;
 
 impl World {
@@ -144,9 +144,11 @@ impl World {
 
     /// A sidecar remembers each token that it is shown.
     pub fn saw(&mut self, engine: &Engine, sidecar: usize, found: &Stored) {
-        if let Some(lease) = record::read(&engine.key, found) {
+        if let Some(token) = token_of(&found.text)
+            && !engine.plant.has(Fault::ForgetsTokens)
+        {
             let floor = &mut self.sidecars[sidecar].floor;
-            *floor = (*floor).max(lease.token.sequence());
+            *floor = (*floor).max(token.sequence());
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One attempt around its shipped life: what `lock/attempt/mod.rs` does, without a runtime.
 
+use std::collections::BTreeSet;
+
 use lockside::lock::model::attempt::{End, Input, Life, Next, Over, Step, Tidy};
 use lockside::lock::model::queue::{Entry, Input as QueueInput, Turn};
 use lockside::lock::model::{Sending, record};
@@ -28,6 +30,8 @@ pub struct Course {
     called: Option<Turn>,
     pub entry: String,
     pub position: Option<String>,
+    /// The clients that stood in the queue behind its grant.
+    pub(super) beside: BTreeSet<usize>,
     /// What was on offer to it was force-released, so that who was offered the key then is served before it.
     pub was_forced: bool,
     /// It was told of a lease that its owner had already.
@@ -103,6 +107,7 @@ impl World {
         let until = wish.wait_ms.map(|wait_ms| engine.instant(self.now_ms + wait_ms));
         let life = Life::new(until);
         self.lost.moved.remove(&client);
+        self.lost.waiting.remove(&client);
         self.clients[client].course = Some(Box::new(Course {
             life,
             next: Next::Ask,
@@ -112,6 +117,7 @@ impl World {
             called: None,
             entry: String::new(),
             position: None,
+            beside: BTreeSet::new(),
             was_forced: false,
             was_renewed: false,
             sent_ms: self.now_ms,
@@ -289,9 +295,7 @@ impl World {
         }
         let course = self.clients[client].course.take().expect("an attempt is under way");
         match answered {
-            Some(promise) if !self.clients[client].is_gone => {
-                self.promise(engine, client, promise, course.position.as_deref())
-            }
+            Some(promise) if !self.clients[client].is_gone => self.promise(engine, client, promise, &course),
             _ => self.clients[client].next_wish(),
         }
     }

@@ -72,6 +72,9 @@ pub struct Promise {
     pub mode: Mode,
     pub until_ms: i64,
     pub sending: String,
+    pub terms: Terms,
+    /// When its lease was granted, by Redis's clock.
+    pub since_ms: i64,
     /// Whether its terms let no renewal promise more.
     pub is_capped: bool,
     /// Whether Redis lost what was promised: that is promised no longer, until it is renewed.
@@ -82,8 +85,16 @@ impl Promise {
     /// From when the client hears of it.
     pub fn of(lease: &Lease, now_ms: i64, sending: String) -> Promise {
         let valid_for_ms = i64::try_from(lease.valid_for_ms).expect("a short lease");
-        let (until_ms, is_capped) = (now_ms + valid_for_ms, lease.is_capped());
-        Promise { token: lease.token, mode: lease.mode, until_ms, sending, is_capped, is_lost: false }
+        Promise {
+            token: lease.token,
+            mode: lease.mode,
+            until_ms: now_ms + valid_for_ms,
+            sending,
+            terms: lease.terms,
+            since_ms: i64::try_from(lease.since_ms).expect("a time"),
+            is_capped: lease.is_capped(),
+            is_lost: false,
+        }
     }
 }
 
@@ -122,8 +133,8 @@ impl Client {
 
 impl World {
     /// A client is told that it has the key.
-    pub fn promise(&mut self, engine: &Engine, client: usize, promise: Promise, position: Option<&str>) {
-        self.check_order(engine, client, position);
+    pub fn promise(&mut self, engine: &Engine, client: usize, promise: Promise, course: &Course) {
+        self.check_order(client, course);
         if self.clients[client].wish().is_hold {
             self.hold(engine, client, &promise);
         }
@@ -155,7 +166,8 @@ impl World {
     pub fn end_promises(&mut self, token: Token) {
         self.released.insert(token.get());
         for client in 0..self.clients.len() {
-            if self.clients[client].promise.as_ref().is_some_and(|promise| promise.token == token) {
+            if let Some(promise) = self.clients[client].promise.clone().filter(|promise| promise.token == token) {
+                self.keep_minimum(&promise);
                 self.lapse(client);
             }
         }

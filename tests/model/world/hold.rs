@@ -8,7 +8,7 @@ use lockside::lock::model::record;
 use lockside::lock::{Claim, Lease, Owner, Terms, Token};
 
 use super::client::{Client, Promise};
-use super::network::Origin;
+use super::network::{Origin, Request};
 use super::plant::Fault;
 use super::sidecar::{row, stored};
 use super::{Engine, Held as Lasting, World};
@@ -27,8 +27,6 @@ pub struct Hold {
     pub token: Token,
     /// Which sending of the attempt holds it.
     sending: String,
-    /// The attempt's name.
-    name: Option<&'static str>,
     ttl_ms: u64,
     terms: Terms,
     held: Held,
@@ -83,7 +81,6 @@ impl World {
             sidecar: self.clients[client].sidecar,
             token: promise.token,
             sending: promise.sending.clone(),
-            name: wish.name,
             ttl_ms: wish.ttl_ms,
             terms: wish.terms,
             held: Held::new(ttl, chance, promised, promise.is_capped, None, now),
@@ -221,10 +218,12 @@ impl World {
 
     /// A hold has released its lease: of the sendings of one attempt the one holds it that was told of it last, and the others
     /// count on it only until they hear of that.
-    pub(super) fn note_let_go(&mut self, leases: &[Lasting], sending: &str) {
-        let is_last = |held: &&Lasting| held.by.rsplit(' ').next() == Some(sending);
-        let (Some(held), Some(at)) = (leases.iter().find(is_last), self.hold_of(sending)) else { return };
-        let Some(name) = self.holds[at].name else { return };
+    pub(super) fn note_let_go(&mut self, leases: &[Lasting], request: &Request, reply: &Reply) {
+        let (Origin::HoldRelease(sending), "released") = (&request.origin, row(reply).0) else { return };
+        let is_last = |held: &&Lasting| held.by.rsplit(' ').next() == Some(sending.as_str());
+        let Some(held) = leases.iter().find(is_last) else { return };
+        let is_of_it = |name: &&str| held.attempt.contains(&format!("\"nonce\":\"caller:{name}\""));
+        let Some(name) = self.clients.iter().filter_map(|client| client.wish().name).find(is_of_it) else { return };
         self.let_go.insert((held.token.get(), name));
         for client in 0..self.clients.len() {
             let Client { promise, .. } = &self.clients[client];

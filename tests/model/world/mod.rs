@@ -14,11 +14,12 @@ mod notes;
 mod plant;
 mod sidecar;
 mod telling;
+mod terms;
 mod time;
 mod troubles;
 mod truth;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 pub use actions::Action;
@@ -30,6 +31,8 @@ use network::{Origin, Request};
 pub use plant::{Fault, Plant};
 pub use sidecar::{Sidecar, row, stored, text};
 pub use troubles::{Lost, Troubles};
+
+use lockside::lock::Mode;
 
 use crate::properties::{self, Violation};
 use crate::redis::{Keyspace, Reply};
@@ -59,7 +62,7 @@ pub struct World {
     pub free_since: Option<i64>,
     /// Whether Redis has the last token yet that it granted.
     pub has_its_data: bool,
-    /// The last position that a client had when Redis lost its data: who came later cannot know of those before.
+    /// The last sequence that Redis had given when it lost its data: who came later cannot know of those before.
     pub last_known: u64,
     pub lost: Lost,
     /// When something was last in trouble, in so far as a key may be free for longer for that.
@@ -68,8 +71,14 @@ pub struct World {
     pub cut_off: BTreeSet<&'static str>,
     /// Those that may come too late for an offer.
     pub held_up: BTreeSet<&'static str>,
-    /// Those that let an offer lapse, so that they are taken for dead, and overtaken.
+    /// The tokens of the offers whose marks are found without their leases.
+    lapsed_marks: BTreeSet<u64>,
+    /// The sidecars that let an offer lapse, so that they are taken for dead, and overtaken.
     pub lapsed: BTreeSet<&'static str>,
+    /// The sendings of what ran after its sidecar had given it up, by a clock that was set back.
+    pub run_late: BTreeSet<String>,
+    /// Until when the terms of a lease, or the rest that its release left, keep the key, and from whom: by its token.
+    taken: BTreeMap<u64, (Mode, i64)>,
     /// The highest token that was granted, and the leases that there were last.
     pub highest: u64,
     pub held: Vec<Held>,
@@ -108,7 +117,10 @@ impl World {
             troubled_ms: None,
             cut_off: BTreeSet::new(),
             held_up: BTreeSet::new(),
+            lapsed_marks: BTreeSet::new(),
             lapsed: BTreeSet::new(),
+            run_late: BTreeSet::new(),
+            taken: BTreeMap::new(),
             highest: 0,
             held: Vec::new(),
             released: BTreeSet::new(),
@@ -145,16 +157,17 @@ impl World {
     fn run(&mut self, engine: &Engine, request: &Request) -> Reply {
         let before = if ["force", "release"].contains(&request.script) { self.leases(engine) } else { Vec::new() };
         let reply = self.run_script(engine, request.script, &request.args);
+        let granted: Vec<_> = self.new_leases(engine).iter().map(|held| held.token).collect();
+        self.check_floor(request, &granted);
+        self.note_late(request);
         self.check_grant(engine, &reply, None);
         self.check_truth(engine, request, &reply, true);
-        if let Origin::HoldRelease(sending) = &request.origin
-            && sidecar::row(&reply).0 == "released"
-        {
-            self.note_let_go(&before, sending);
-        }
+        self.note_rest(request, &reply);
+        self.note_let_go(&before, request, &reply);
         if sidecar::row(&reply).0 == "forced" {
             for held in &before {
                 self.end_promises(held.token);
+                self.taken.remove(&held.token.get());
                 self.note_forced(held);
             }
         }
@@ -207,11 +220,15 @@ impl World {
         self.troubles.batches -= 1;
         let sent: Vec<_> = self.sidecars[sidecar].connection.sent.drain(..2).collect();
         let args = batch::args(engine, sent.iter().map(|(request, _)| request.as_ref()));
-        let mut standing = self.entries(engine);
+        let (mut standing, before) = (self.entries(engine), self.leases(engine));
         let reply = self.run_script(engine, "batch", &args);
         for ((request, is_awaited), row) in sent.into_iter().zip(batch::rows(reply)) {
+            self.check_floor(&request, sidecar::granted(&row).as_slice());
+            self.note_late(&request);
             self.check_grant(engine, &row, Some(&standing));
             self.check_truth(engine, &request, &row, false);
+            self.note_rest(&request, &row);
+            self.note_let_go(&before, &request, &row);
             if request.script == "queue_join" {
                 standing.push(request.args[4].clone());
             }
@@ -222,6 +239,10 @@ impl World {
     }
 
     fn answer(&mut self, engine: &Engine, sidecar: usize, request: &Request, reply: Option<&Reply>) {
+        if let (Origin::Attempt(_) | Origin::Look { .. }, Some(reply)) = (&request.origin, reply) {
+            let shown = &mut self.sidecars[sidecar].shown;
+            *shown = sidecar::told_token(reply).map_or(*shown, |token| token.sequence().max(*shown));
+        }
         match &request.origin {
             Origin::Renew(client) => self.renewed(engine, *client, request.sent_ms, reply),
             Origin::HoldRenewal { sending, number } => {

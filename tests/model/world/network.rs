@@ -7,6 +7,9 @@ use lockside::lock::model::queue::Entry;
 
 use crate::redis::Reply;
 
+/// How long what was sent is held up at most: all that is sent, given up and undone meanwhile has been so more than once.
+const LONGEST_STALL_MS: i64 = 3_000;
+
 /// Whom an answer is for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Origin {
@@ -42,8 +45,22 @@ pub struct Request {
     /// By the clock of Redis; without it the script changes something whenever it runs.
     pub not_after_ms: Option<i64>,
     pub origin: Origin,
+    /// The highest sequence that its sidecar had been shown by then.
+    pub shown: u64,
     /// Redis has lost its data since it ran.
     pub is_of_lost_data: bool,
+}
+
+impl Request {
+    /// The sending that may be granted the key by this, or told of a lease.
+    pub fn sending(&self) -> Option<&str> {
+        match self.script {
+            "acquire" | "share" if self.args[6].is_empty() => self.args[5].split('"').nth(3),
+            "acquire" | "share" | "renew" => Some(&self.args[6]),
+            "queue_join" => Some(&self.args[5]),
+            _ => None,
+        }
+    }
 }
 
 /// The connection of one sidecar, and what it hears from Redis by another.
@@ -58,6 +75,8 @@ pub struct Connection {
     pub messages: VecDeque<Vec<u8>>,
     /// Nothing that was sent is run until this ends.
     pub is_stalled: bool,
+    /// Since when.
+    pub stalled_ms: i64,
     /// The subscription is lost.
     pub is_deaf: bool,
 }
@@ -78,6 +97,16 @@ impl Connection {
     /// Whether something happens here before time passes.
     pub fn is_busy(&self) -> bool {
         !self.messages.is_empty() || !(self.is_stalled || self.sent.is_empty() && self.answers.is_empty())
+    }
+
+    /// Whether what was sent has been held up for as long as it is held up at most.
+    pub fn is_to_go_on(&self, now_ms: i64) -> bool {
+        self.is_stalled && now_ms >= self.stalled_ms + LONGEST_STALL_MS
+    }
+
+    /// What was sent goes on.
+    pub fn go_on(&mut self) {
+        (self.is_stalled, self.stalled_ms) = (false, 0);
     }
 
     /// Whether something is held up, or lost and waited for still.

@@ -58,6 +58,8 @@ pub enum Fault {
     QueuesLookAtOnce,
     /// A hold that has ended releases its lease by the token, whoever was told of it later.
     ReleasesByToken,
+    /// A sidecar remembers no token that it is shown.
+    ForgetsTokens,
     /// A promise is counted from the answer, and not from the sending.
     CountsFromTheAnswer,
 }

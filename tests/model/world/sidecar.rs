@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
 
+use lockside::lock::Token;
 use lockside::lock::model::queue::{Effect, Entry, Input, Message, Queues, Turn, Word};
 use lockside::lock::model::{AdvanceRow, KeyState, Place, Precision, Stored};
 
@@ -26,6 +27,8 @@ pub struct Sidecar {
     pub connection: Connection,
     /// The highest sequence that it has seen.
     pub floor: u64,
+    /// The highest that it was shown, as the world has it.
+    pub shown: u64,
     /// What is still to be undone, and whether the first is on its way.
     pub undos: VecDeque<Undo>,
     pub is_undoing: bool,
@@ -55,6 +58,7 @@ impl Sidecar {
             queues: Queues::new(name.to_owned(), false),
             connection: Connection::default(),
             floor: 0,
+            shown: 0,
             undos: VecDeque::new(),
             is_undoing: false,
             undo_at: None,
@@ -96,7 +100,8 @@ impl Sidecar {
             .map(str::to_owned);
         let line: &[String] = if script == "renew" { &[] } else { &line };
         let args = line.iter().cloned().chain(further.iter().map(|arg| (*arg).to_owned())).collect();
-        let request = Request { script, args, sent_ms: now_ms, not_after_ms, origin, is_of_lost_data: false };
+        let request =
+            Request { script, args, sent_ms: now_ms, not_after_ms, origin, shown: self.shown, is_of_lost_data: false };
         self.connection.sent.push_back((Rc::new(request), true));
     }
 
@@ -106,7 +111,7 @@ impl Sidecar {
     }
 
     fn undo_next(&mut self, engine: &Engine, now_ms: i64) {
-        while self.undos.front().is_some_and(|undo| now_ms >= undo.retry_until_ms) {
+        while !self.is_undoing && self.undos.front().is_some_and(|undo| now_ms >= undo.retry_until_ms) {
             self.undos.pop_front();
         }
         let Some(undo) = self.undos.front().cloned().filter(|_| !self.is_undoing && self.undo_at.is_none()) else {
@@ -146,6 +151,27 @@ pub fn stored(rows: &[Reply]) -> Option<Stored> {
     let [Reply::Bulk(lease), valid_until_ms, left_ms, ..] = rows else { return None };
     let (valid_until_ms, left_ms) = (number(valid_until_ms)?, number(left_ms)?);
     Some(Stored { text: lease.clone().into(), valid_until_ms, left_ms })
+}
+
+/// The token of the lease that a row tells of.
+pub fn told_token(reply: &Reply) -> Option<Token> {
+    match row(reply) {
+        ("granted", [token, ..]) => text(token).parse().ok().and_then(Token::new),
+        ("replayed" | "renewed" | "held" | "own" | "shared", [Reply::Bulk(lease), ..]) => token_of(lease),
+        _ => None,
+    }
+}
+
+/// The one that a row grants.
+pub fn granted(reply: &Reply) -> Option<Token> {
+    told_token(reply).filter(|_| row(reply).0 == "granted")
+}
+
+/// The token of a lease, by its text.
+pub fn token_of(lease: &[u8]) -> Option<Token> {
+    let text = String::from_utf8_lossy(lease);
+    let (_, behind) = text.split_once("\"token\":\"")?;
+    behind.split('"').next()?.parse().ok().and_then(Token::new)
 }
 
 /// Whether Redis refused a script because its keys are moving to another server.
@@ -293,7 +319,7 @@ impl World {
                         Input::Rejoined { key, entry: entry.clone(), left_ms: *left_ms }
                     }
                     Some(("turn", [token])) => {
-                        let token = text(token).parse().ok().and_then(lockside::lock::Token::new).expect("a token");
+                        let token = text(token).parse().ok().and_then(Token::new).expect("a token");
                         Input::Called { key, id: entry.id.clone(), turn: Turn::Offered(token) }
                     }
                     Some(("own", _)) => Input::Called { key, id: entry.id.clone(), turn: Turn::AskAgain },

@@ -8,7 +8,7 @@ fn spelled(text: &[u8]) -> String {
     String::from_utf8_lossy(text).replace('\n', " ")
 }
 
-fn of_reply(reply: &Reply) -> String {
+pub(super) fn of_reply(reply: &Reply) -> String {
     match reply {
         Reply::Array(parts) => parts.iter().map(of_reply).collect::<Vec<_>>().join(" "),
         Reply::Bulk(text) => spelled(text),

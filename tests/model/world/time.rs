@@ -45,7 +45,8 @@ impl World {
         self.purge();
         let now_ms = self.now_ms;
         for client in 0..self.clients.len() {
-            if self.clients[client].promise.as_ref().is_some_and(|promise| now_ms >= promise.until_ms) {
+            if let Some(promise) = self.clients[client].promise.clone().filter(|promise| now_ms >= promise.until_ms) {
+                self.keep_taken(&promise, promise.until_ms);
                 self.lapse(client);
                 self.close_hold(engine, client);
             }

@@ -74,6 +74,8 @@ pub struct Lost {
     pub places: BTreeSet<String>,
     /// The clients that stood in the queue when it was lost: they are served in their order.
     pub waiting: BTreeSet<usize>,
+    /// Another client has come to the queue since, so that it is not empty where the first of those comes back.
+    pub has_newcomers: bool,
     /// The clients that a replica has no place of, or had one of before: others may be served first.
     pub moved: BTreeSet<usize>,
 }
@@ -115,7 +117,9 @@ impl World {
             Action::SetBack => {
                 self.troubles.setbacks -= 1;
                 self.behind_ms += SET_BACK_MS;
-                // A share that had ended lasts again: it is no new one.
+                // A share that had ended lasts again: it is no new one, and what was undone of it stays.
+                let again = self.new_leases(engine);
+                self.lost.leases.extend(again.iter().map(|held| held.token.get()));
                 self.held = self.leases(engine);
             }
             Action::Fill => (self.troubles.fills, self.is_full) = (self.troubles.fills - 1, true),
@@ -144,8 +148,8 @@ impl World {
 
     fn lose(&mut self, engine: &Engine) {
         self.troubles.losses -= 1;
-        let positions = self.clients.iter().filter_map(|client| client.course.as_deref()?.position.as_deref());
-        self.last_known = positions.filter_map(|position| position.parse().ok()).max().unwrap_or(0);
+        // Positions are sequences, too.
+        self.last_known = self.highest_sequence(engine);
         let entries = self.entries(engine);
         let stands = |client: &super::Client| {
             client.course.as_deref().is_some_and(|course| course.is_waiting() && entries.contains(&course.entry))
@@ -156,6 +160,7 @@ impl World {
         for promise in self.clients.iter_mut().filter_map(|client| client.promise.as_mut()) {
             promise.is_lost = true;
         }
+        self.taken.clear();
         self.clients.iter_mut().for_each(|client| client.told.clear());
         self.sidecars.iter_mut().for_each(|sidecar| sidecar.connection.lose_data());
         self.pass_until(engine, self.now_ms + 1);
@@ -201,6 +206,7 @@ impl World {
             let lease = before.iter().find(|held| held.token == promise.token);
             promise.is_lost |= lease.is_some_and(|lease| !is_kept(lease));
         }
+        self.taken.retain(|token, _| before.iter().any(|held| held.token.get() == *token && is_kept(held)));
         let changed = now.iter().filter(|held| !before.contains(held) || has_changed_hands(held.token.get()));
         self.lost.leases.extend(changed.map(|held| held.token.get()));
         // None of them is a new grant.
@@ -256,7 +262,7 @@ impl World {
 
     fn cut(&mut self, engine: &Engine, sidecar: usize) {
         let connection: &mut Connection = &mut self.sidecars[sidecar].connection;
-        connection.is_stalled = false;
+        connection.go_on();
         let sent = std::mem::take(&mut connection.sent);
         let answers = std::mem::take(&mut connection.answers);
         let late: VecDeque<_> = sent.iter().map(|(request, _)| Rc::clone(request)).collect();

@@ -113,7 +113,7 @@ pub fn large() -> Vec<Named> {
     vec![world(
         "clients that hold, share, wait, repeat and hang up, in every trouble",
         &[
-            (0, "x", &[SHY_HOLD, limited.clone(), extends.clone()]),
+            (0, "x", &[REPEATED, limited.clone(), Wish { name: Some("c"), ..extends.clone() }]),
             (1, "x", &[REPEATED, extends, Wish { name: Some("c"), ..SHY }]),
             (1, "y", &[Wish { name: Some("d"), ..capped }, rests, WAITS_TO_SHARE]),
             (2, "z", &[WAITER, SHY_HOLD, limited]),

@@ -5,6 +5,7 @@ use super::named::{HOLDER, Named, REPEATS, SHARES, SHY, WAITER, WAITS_TO_SHARE, 
 use super::troubled::{granted, queued};
 use crate::world::{Action, Troubles, Wish};
 use lockside::lock::{Mode, Terms};
+use std::slice;
 
 const NONE: Troubles = Troubles::NONE;
 const BREAK: Troubles = Troubles { breaks: 1, ..NONE };
@@ -51,7 +52,7 @@ fn attempts() -> Vec<Named> {
         ),
         world(
             "a repeated attempt, a connection stalls",
-            &[(0, "x", &[REPEATS]), (1, "x", std::slice::from_ref(&repeats_shy))],
+            &[(0, "x", &[REPEATS]), (1, "x", slice::from_ref(&repeats_shy))],
             Troubles { stalls: 1, ..NONE },
             0,
         ),
@@ -80,13 +81,15 @@ fn terms() -> Vec<Named> {
             &[(0, "x", &[capped]), (1, "y", &[WAITER])],
             NONE,
             1_100,
-        ),
+        )
+        .exact(),
         world(
             "a share that is renewed up to its longest time, and one alone who waits",
             &[(0, "x", &[capped_share]), (1, "y", &[WAITER])],
             NONE,
             1_100,
-        ),
+        )
+        .exact(),
         world(
             "a lease with all terms that is renewed, a connection stalls",
             &[(0, "x", &[late]), (1, "y", &[WAITER])],
@@ -112,6 +115,8 @@ fn mixed() -> Vec<Named> {
     let renews: Clients = &[(0, "x", &[RENEWS]), (1, "y", &[HOLDER, HOLDER])];
     let repeats: Clients = &[(0, "x", &[REPEATS]), (1, "x", &[Wish { wait_ms: Some(4_000), ..REPEATS }])];
     let shares: Clients = &[(0, "x", &[SHARES]), (1, "y", &[WAITER]), (0, "z", &[ONE_OF_TWO])];
+    let repeats_shy = Wish { may_hang_up: true, ..REPEATS };
+    let hung_up: Clients = &[(0, "x", slice::from_ref(&repeats_shy)), (1, "x", slice::from_ref(&repeats_shy))];
     let exclusive: Clients = &[(0, "x", &[HOLDER]), (1, "y", &[WAITER]), (2, "z", &[WAITER])];
     let in_queues = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 2)].concat();
     let (long, long_wait) = (Wish { ttl_ms: 6_000, ..HOLDER }, Wish { wait_ms: Some(8_000), ..WAITER });
@@ -129,7 +134,8 @@ fn mixed() -> Vec<Named> {
             apart,
             Troubles { crashes: 1, losses: 1, ..NONE },
             1_100,
-        ),
+        )
+        .after(&in_queues),
         world(
             "a holder and a waiter, messages are lost and the clock is set back",
             two,
@@ -147,7 +153,8 @@ fn mixed() -> Vec<Named> {
             apart,
             Troubles { freezes: 1, forces: 1, ..NONE },
             1_100,
-        ),
+        )
+        .after(&in_queues),
         world(
             "a repeated attempt that waits, what it sends is refused, and a sidecar is stopped",
             repeats,
@@ -158,6 +165,25 @@ fn mixed() -> Vec<Named> {
             "clients that share and wait, Redis has no memory, messages are lost, and a connection stalls",
             shares,
             Troubles { fills: 1, deafness: 1, stalls: 1, batches: 1, ..NONE },
+            1_100,
+        )
+        .after(&in_queue),
+        world(
+            "clients that hang up, a connection breaks and the clock is set back",
+            shy,
+            Troubles { breaks: 1, setbacks: 1, ..NONE },
+            0,
+        ),
+        world(
+            "a repeated attempt whose callers hang up, a connection breaks and the clock is set back",
+            hung_up,
+            Troubles { breaks: 1, setbacks: 1, ..NONE },
+            0,
+        ),
+        world(
+            "a renewal, data is lost and the clock is set back",
+            renews,
+            Troubles { losses: 1, setbacks: 1, ..NONE },
             1_100,
         ),
         world("two who wait at two sidecars, a connection stalls", exclusive, Troubles { stalls: 1, ..NONE }, 0)

@@ -48,12 +48,34 @@ fn begun() -> Vec<Named> {
     let tries: Clients = &[(0, "x", &[stays]), (1, "y", &[WAITER]), (0, "z", &[HOLDER]), (0, "w", &[HOLDER])];
     let frozen = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 2), &[Action::Freeze(1)]].concat();
     let three = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 0), &[Action::Lose]].concat();
+    let before: Clients = &[(0, "x", &[HOLDER, HOLDER]), (1, "y", &[WAITER]), (0, "z", &[WAITER]), (1, "v", &[WAITER])];
+    let again = [Action::Release(0), Action::Run(0), Action::Answer(0)];
+    let rebuilt = [
+        granted(0, 0).as_slice(),
+        &queued(1, 1),
+        &queued(2, 0),
+        &[Action::Lose],
+        &again,
+        &granted(0, 0),
+        &queued(3, 1),
+    ]
+    .concat();
+    let late: Clients = &[(0, "x", &[HOLDER]), (0, "w", &[HOLDER]), (1, "y", &[WAITER]), (1, "z", &[WAITER])];
+    let forgotten = [granted(0, 0).as_slice(), &[Action::Lose], &granted(1, 0)].concat();
     let two = [granted(0, 0).as_slice(), &queued(1, 1)].concat();
     let crashed =
         [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 1), &queued(3, 1), &queued(4, 2), &[Action::Crash(1)]]
             .concat();
     vec![
         world("two waiters whose queue was lost, and one who does not wait", lost, LOSS, 1_100).after(&three),
+        world(
+            "two waiters whose queue was lost, and one who comes before they are back",
+            before,
+            Troubles { deafness: 1, ..LOSS },
+            10,
+        )
+        .after(&rebuilt),
+        world("two waiters who come once data is lost", late, LOSS, 10).after(&forgotten),
         world("three who wait at a sidecar that crashed, and one behind them", behind, CRASH, 0).after(&crashed),
         world("one who waits at a sidecar that froze, and one behind it", apart, FREEZE, 0).after(&frozen),
         world("two who do not wait, in one call, and one who waits", tries, BATCH, 1_100).after(&two),

@@ -6,6 +6,7 @@ use crate::properties::{ENDS, FREE, ONE, PLACES, TOKENS, TRUE};
 use crate::world::Fault;
 
 const TWO: &str = "a holder and a waiter";
+const FORGOTTEN: &str = "a renewal, data is lost and the clock is set back";
 
 pub const PLANTED_LEFT: &[Planted] = &[
     Planted {
@@ -22,6 +23,33 @@ pub const PLANTED_LEFT: &[Planted] = &[
         plant: lua(&[("  return token, since, valid_until\nend", "  return token, since, valid_until + 1\nend")]),
         world: TWO,
         property: TRUE,
+    },
+    Planted {
+        name: "a key that is held is answered to be free",
+        plant: lua(&[("if not lease then\n  return row({'free'", "if true then\n  return row({'free'")]),
+        world: TWO,
+        property: TRUE,
+    },
+    Planted {
+        name: "one more is counted than share a key",
+        plant: lua(&[(
+            "math.max(ends - now_ms, 0), count, waiters, why}",
+            "math.max(ends - now_ms, 0), count + 1, waiters, why}",
+        )]),
+        world: "one who shares, one alone who waits, and one who tries to share",
+        property: TRUE,
+    },
+    Planted {
+        name: "a sequence is drawn that the sidecar had seen",
+        plant: lua(&[("math.max(now_sequence, args[3] + 1)", "now_sequence")]),
+        world: FORGOTTEN,
+        property: TOKENS,
+    },
+    Planted {
+        name: "a sidecar remembers no token that it is shown",
+        plant: code(&[Fault::ForgetsTokens]),
+        world: FORGOTTEN,
+        property: TOKENS,
     },
     Planted {
         name: "a repetition finds no share of its attempt",

@@ -27,6 +27,9 @@ const TRIES: &str = "one who shares, one alone who waits, and one who tries to s
 const TWO_BREAK: &str = "a holder and a waiter, a connection breaks";
 const TAKE_SHORTENS: (&str, &str) = ("may_shorten = by == sending and renewed(lease) ~= lease", "may_shorten = true");
 
+const TELLS_OF_OFFERS: (&str, &str) =
+    ("local is_on_offer = take_offer(queue, token_of(lease))", "local is_on_offer = false");
+
 pub const PLANTED: &[Planted] = &[
     Planted {
         name: "J.18: a hold's own renewal shortens",
@@ -42,9 +45,15 @@ pub const PLANTED: &[Planted] = &[
     },
     Planted {
         name: "J.21: a repetition is told of an offer and does not take it",
-        plant: lua(&[TAKE_SHORTENS, ("if not is_replay or is_on_offer then", "if not is_replay then")]),
+        plant: lua(&[TAKE_SHORTENS, TELLS_OF_OFFERS]),
         world: "an attempt that is repeated while it waits",
         property: PROMISES,
+    },
+    Planted {
+        name: "J.21: a repetition is told of an offer, and its mark stays",
+        plant: lua(&[TELLS_OF_OFFERS]),
+        world: "an attempt that is repeated while it waits",
+        property: PLACES,
     },
     Planted {
         name: "J.22a: a join is run after its waiter has left",
@@ -251,6 +260,15 @@ pub const PLANTED: &[Planted] = &[
             "redis.call('ZRANGE', queue, '+inf', '(0', 'BYSCORE', 'REV', 'LIMIT', '0', '1')[1]",
         )]),
         world: THREE,
+        property: ORDER,
+    },
+    Planted {
+        name: "the last to come is the first to be served, once data was lost",
+        plant: lua(&[(
+            "known or redis.call('ZRANGEBYSCORE', queue, '(0', '+inf', 'LIMIT', '0', '1')[1]",
+            "redis.call('ZRANGE', queue, '+inf', '(0', 'BYSCORE', 'REV', 'LIMIT', '0', '1')[1]",
+        )]),
+        world: "two waiters who come once data is lost",
         property: ORDER,
     },
     Planted {

@@ -1,7 +1,7 @@
 //! Faults that are planted, and that are to be met on a certain way: a shorter one to the same property is another fault's.
 
 use super::table::{Planted, code, lua};
-use crate::properties::{FREE, ORDER, PROMISES, TRUE, UNTOLD};
+use crate::properties::{FREE, ORDER, PLACES, PROMISES, TRUE, UNTOLD};
 use crate::world::{Action, Fault, Plant};
 
 pub struct Through {
@@ -74,6 +74,33 @@ pub const PLANTED_THROUGH: &[Through] = &[
             property: PROMISES,
         },
         through: |action| matches!(action, Action::FailOver(_)),
+    },
+    Through {
+        planted: Planted {
+            name: "what a caller is told of who has gone is not undone, where the clock was set back",
+            plant: code(&[Fault::ForgetsReceipts]),
+            world: "clients that hang up, a connection breaks and the clock is set back",
+            property: UNTOLD,
+        },
+        through: |action| matches!(action, Action::SetBack),
+    },
+    Through {
+        planted: Planted {
+            name: "what a repetition is told of who has gone is not undone, where the clock was set back",
+            plant: code(&[Fault::ForgetsReceipts]),
+            world: "a repeated attempt whose callers hang up, a connection breaks and the clock is set back",
+            property: TRUE,
+        },
+        through: |action| matches!(action, Action::SetBack),
+    },
+    Through {
+        planted: Planted {
+            name: "a waiter is not told of its turn, long after its sidecar heard no messages",
+            plant: code(&[Fault::IgnoresTurns]),
+            world: "a long lease and a patient waiter, messages are lost",
+            property: PLACES,
+        },
+        through: |action| matches!(action, Action::Deafen(1)),
     },
     Through {
         planted: Planted {
