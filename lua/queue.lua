@@ -15,8 +15,8 @@
 -- there, or was first waited for. Marks are no keys of their own, since on a cluster Redis runs a script in a slot that
 -- moves only where all its keys exist.
 -- Channel push .. sidecar, for one sidecar: turn (key, waiter, token, left_ms, and "resigned" where the lease before was
--- released by a holder that had stopped counting on it), again (key, waiter: it left the queue, and is to ask for the lease
--- that its attempt or its owner has), dropped (key: its entries left the queue), offer (key, left_ms: the lease that its
+-- released by a holder that had stopped counting on it), again (key, waiter: it is to leave the queue, and to ask for the
+-- lease that its attempt or its owner has), dropped (key: its entries left the queue), offer (key, left_ms: the lease that its
 -- waiters wait for ends so soon).
 -- Channel push .. "all", for every sidecar that has waiters or holds locks: offer (key, left_ms), lost (key, sidecar: it
 -- found its entries gone from the queue), forced (key, token: this lease was removed by force), shortened (key, token,
@@ -117,12 +117,12 @@ local function alive_ms(queue, process, awake)
 end
 
 -- The first waiter of a key that leases share, where there is room for it: its entry and how many may share the key then.
--- Where it must wait, nil, and for how long its process is taken to be there yet. One that has a share already is told so,
--- and one whose process is not there keeps none from the key.
+-- Where it must wait, nil, nil, and for how long its process is taken to be there yet. One that has a share already is told
+-- so, and leaves the queue by itself; and one whose process is not there keeps none from the key.
 local function first_with_room(keys, args, awake, known)
   local lock, tokens, queue, key, push = keys[1], keys[2], keys[3], args[1], args[4]
   prune(lock, tokens, key)
-  for _ = 1, MOST_OFFERS do
+  while true do
     local first, limit = first_waiter(queue, known)
     known = nil
     if not first then
@@ -130,19 +130,16 @@ local function first_with_room(keys, args, awake, known)
     end
     local sidecar, process, waiter = string.match(first, '^((%w+)[%w-]*)\n([^\n]*)')
     if has_share(lock, queue, first) then
-      redis.call('ZREM', queue, first)
       redis.call('SPUBLISH', push .. sidecar, 'again\n' .. key .. '\n' .. waiter)
     elseif limit and count_shares(lock) < limit then
       return first, limit
-    else
-      local left_ms = alive_ms(queue, process, awake)
-      if left_ms > 0 then
-        return nil, nil, left_ms
-      end
-      drop(keys, args, process)
     end
+    local left_ms = alive_ms(queue, process, awake)
+    if left_ms > 0 then
+      return nil, nil, left_ms
+    end
+    drop(keys, args, process)
   end
-  return nil, nil, 0
 end
 
 -- What the first waiter waits for, of a key that leases share: the token of a lease, its text and its end. Where it need not

@@ -12,7 +12,8 @@
 -- Returns {"waiting", position, left_ms}   left_ms of the lease that the first one waits for (-1: no expiry,
 --                      -2: the key is free)
 --       | {"turn", token}    its turn has come already, so it is not in the queue
---       | {"own"}            its owner has the key, or shares it: it is to ask for it again, and is not in the queue
+--       | {"own"}            its owner has the key, or its owner or its attempt shares it: it is to ask for it again, and is
+--                            not in the queue
 --       | {"late", now_ms}   see lease.lua
 -- A free key stays free when a waiter comes back to its position: others that stood before it may be about to, too. The
 -- first to come back to an empty queue says so to all, and no waiter is served for REJOIN_MS.
@@ -41,11 +42,8 @@ if is_shared_already then
   if lasting and has(lasting, identity) then
     return {'turn', token}
   end
-  if own == 'extend' then
-    local text, ends = share_of_owner(lock, identity)
-    if text and is_promised(text, ends) then
-      return {'own'}
-    end
+  if has_share(lock, queue, entry) then
+    return {'own'}
   end
 elseif type(lease) == 'string' and lease ~= '' then
   if has(lease, identity) then

@@ -14,7 +14,7 @@ pub enum Word {
     /// A waiter of ours, by its id, is offered the lease of this token, for so long, milliseconds; whether the holder before
     /// had stopped counting on its lease.
     Turn { id: String, token: Token, left_ms: i64, is_resigned: bool },
-    /// A waiter of ours, by its id, has left the queue, and is to ask for the lease that its attempt or its owner has.
+    /// A waiter of ours, by its id, is to leave the queue, and to ask for the lease that its attempt or its owner has.
     Again { id: String },
     /// The lease that those who wait for the key wait for ends so soon, milliseconds.
     Offer { left_ms: i64 },

@@ -217,9 +217,12 @@ fn a_waiter_whose_turn_has_come_finds_its_share_when_it_comes_back() {
 fn a_reentrant_waiter_whose_owner_shares_the_key_is_told_so() {
     let mut space = Space::shared();
     space.shares(&Attempt::sharing("alice", "n-1", None));
-    for (further, own, expected) in
-        [(shared(None), "extend", "own"), (String::new(), "extend", "own"), (String::new(), "refuse", "waiting")]
-    {
+    let re_entrant = ",\"own\":\"extend\"";
+    for (further, own, expected) in [
+        (shared(None) + re_entrant, "extend", "own"),
+        (re_entrant.to_owned(), "extend", "own"),
+        (String::new(), "refuse", "waiting"),
+    ] {
         let entry = format!("a-0\nw\n60000\n{}\n\"nonce\":\"w\",\n{further}", identity_of("alice"));
         let row = space.run_in_line(JOIN, "k", 0, &[&entry, "w", "5000", "", own, ""]).unwrap();
         assert_eq!(word(&row), expected);

@@ -236,7 +236,10 @@ impl World {
         if held.is_empty() {
             return true;
         }
-        let Some(limit) = entries.first().and_then(|entry| limit_of(entry)) else { return false };
+        // One whose sidecar is not there keeps none from a key that leases share.
+        let is_there =
+            |entry: &&String| self.clients.iter().any(|client| self.is_live(client, |course| course.entry == **entry));
+        let Some(limit) = entries.iter().find(is_there).and_then(|entry| limit_of(entry)) else { return false };
         let is_shared = held.iter().all(|held| held.mode != Mode::Exclusive);
         is_shared && held.len() < limit
     }
@@ -259,7 +262,7 @@ impl World {
 
     /// The waiters in the queue in Redis, without its marks.
     pub fn entries(&self, engine: &Engine) -> Vec<String> {
-        let is_mark = |entry: &str| entry.starts_with("offer\n") || entry.starts_with("rejoin\n");
+        let is_mark = |entry: &str| ["offer\n", "rejoin\n", "alive\n"].iter().any(|mark| entry.starts_with(mark));
         self.queue(engine).into_iter().filter(|entry| !is_mark(entry)).collect()
     }
 

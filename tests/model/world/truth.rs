@@ -117,10 +117,7 @@ impl Told<'_> {
             ("force", "other") => !is_free && self.leases.is_empty(),
             ("queue_decline", "nothing") => !self.is_on_offer_to(self.arg(4), self.arg(5)),
             ("queue_join", "turn") => self.lease(&text(&self.rest[0])).is_some_and(|held| names(held, self.arg(5))),
-            ("queue_join", "own") => {
-                let identity = self.arg(4).lines().nth(3).unwrap_or_default();
-                self.leases.iter().any(|held| !held.is_resting && held.attempt().starts_with(identity))
-            }
+            ("queue_join", "own") => self.owner_has_a_lease(),
             ("queue_join", "waiting") => self.waits(is_free),
             _ => true,
         }
@@ -179,6 +176,12 @@ impl Told<'_> {
 
     /// Whether one who waits stands in the queue at its position, or was served at once; and whether the key is free where its
     /// row says so.
+    /// The owner of the entry that joins.
+    fn owner_has_a_lease(&self) -> bool {
+        let identity = self.arg(4).lines().nth(3).unwrap_or_default();
+        self.leases.iter().any(|held| !held.is_resting && held.attempt().starts_with(identity))
+    }
+
     fn waits(&self, is_free: bool) -> bool {
         let [position, Reply::Integer(left_ms)] = self.rest else { return false };
         let queue = self.world.redis.peek(self.engine.space.queue(&self.engine.key).as_bytes());
@@ -186,7 +189,8 @@ impl Told<'_> {
             Some(Value::Zset(zset)) => zset.score(self.arg(4).as_bytes()),
             _ => None,
         };
-        let is_served = || self.leases.iter().any(|held| names(held, self.arg(5)));
+        // By a lease of its own, or by the one that its attempt or its owner has.
+        let is_served = || self.leases.iter().any(|held| names(held, self.arg(5))) || self.owner_has_a_lease();
         let is_there = score.map_or_else(is_served, |score| score.to_string() == text(position)) || self.is_dropped();
         is_there && (*left_ms == -2) == is_free
     }

@@ -76,6 +76,8 @@ pub fn worlds() -> Vec<Named> {
 /// Of keys that are shared.
 fn shared() -> Vec<Named> {
     type Clients<'a> = &'a [(usize, &'static str, &'a [Wish])];
+    let named = Wish { name: Some("c"), ..WAITS_TO_SHARE };
+    let twice: Clients = &[(0, "x", &[HOLDER]), (0, "y", slice::from_ref(&named)), (1, "y", slice::from_ref(&named))];
     let writer: Clients = &[(0, "x", &[SHARES]), (1, "y", &[WAITER]), (1, "z", &[WAITS_TO_SHARE])];
     let leaves: Clients = &[(0, "x", &[SHARES]), (1, "y", &[SHY]), (1, "z", &[WAITS_TO_SHARE])];
     let readers: Clients = &[(0, "x", &[HOLDER]), (1, "y", &[WAITS_TO_SHARE]), (1, "z", &[WAITS_TO_SHARE])];
@@ -89,6 +91,7 @@ fn shared() -> Vec<Named> {
     let hold = Wish { is_hold: true, renewals: 1, may_release: false, ..SHARES };
     vec![
         world("one who shares, one alone who waits, and one who waits to share", writer, NONE, 0),
+        world("an attempt that waits to share at two sidecars", twice, NONE, 0),
         world("one who shares, one alone who waits, a connection breaks", &writer[..2], BREAK, 0),
         world("one who shares, one alone who waits, a connection stalls", &writer[..2], STALL, 0),
         world("one who shares, one alone who waits, messages are lost", &writer[..2], DEAF, 0),

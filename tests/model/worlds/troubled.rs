@@ -66,7 +66,26 @@ fn begun() -> Vec<Named> {
     let crashed =
         [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 1), &queued(3, 1), &queued(4, 2), &[Action::Crash(1)]]
             .concat();
+    let long = Wish { ttl_ms: 6_000, may_release: false, ..SHARES };
+    let beside: Clients = &[(0, "x", &[long]), (1, "y", &[WAITER]), (2, "z", &[WAITS_TO_SHARE])];
+    let line = [granted(0, 0).as_slice(), &queued(1, 1), &queued(2, 2)].concat();
+    let ended = [line.as_slice(), &[Action::Crash(1)]].concat();
+    let still = [line.as_slice(), &[Action::Freeze(1)]].concat();
     vec![
+        world(
+            "one who shares, one alone who waits at a sidecar that crashed, and one who waits to share",
+            beside,
+            CRASH,
+            0,
+        )
+        .after(&ended),
+        world(
+            "one who shares, one alone who waits at a sidecar that froze, and one who waits to share",
+            beside,
+            FREEZE,
+            0,
+        )
+        .after(&still),
         world("two waiters whose queue was lost, and one who does not wait", lost, LOSS, 1_100).after(&three),
         world(
             "two waiters whose queue was lost, and one who comes before they are back",

@@ -94,6 +94,21 @@ pub const PLANTED_LEFT: &[Planted] = &[
         property: TOKENS,
     },
     Planted {
+        name: "a first waiter whose sidecar has gone keeps all from a key that leases share",
+        plant: lua(&[(
+            "if left_ms > 0 then\n      return nil, nil, left_ms",
+            "if left_ms then\n      return nil, nil, 500",
+        )]),
+        world: "one who shares, one alone who waits at a sidecar that crashed, and one who waits to share",
+        property: FREE,
+    },
+    Planted {
+        name: "both sendings of an attempt that wait have a share",
+        plant: lua(&[("if has_share(lock, queue, first) then", "if false then")]),
+        world: "an attempt that waits to share at two sidecars",
+        property: ONE,
+    },
+    Planted {
         name: "a mark of an offer stays when it is taken",
         plant: lua(&[("  if mark then\n    redis.call('ZREM', queue, mark)\n  end\n", "")]),
         world: TWO,
