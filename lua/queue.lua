@@ -154,6 +154,23 @@ local function awaited_by_first(lock, queue)
   return token, lease, ends
 end
 
+-- For how long yet a mark says that those who wait are coming back, milliseconds, or nil.
+local function rejoin_ms(mark)
+  local left_ms = (tonumber(string.match(mark, '^rejoin\n(%d+)$')) or 0) - now_ms
+  -- More is left only where the clock went back.
+  return left_ms > 0 and left_ms <= REJOIN_MS and left_ms or nil
+end
+
+-- Whether those who wait are coming back.
+local function is_rejoining(queue)
+  for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '0', '0')) do
+    if rejoin_ms(mark) then
+      return true
+    end
+  end
+  return false
+end
+
 -- Removes the marks of offers that lapsed, and what their processes have in the queue; for how long waiters are coming back
 -- yet, milliseconds, or nil. An offer stands while its lease shares the key: an exclusive one does not, since the key is
 -- free of those. `freed`, `awake`: see `hand_over`.
@@ -163,10 +180,8 @@ local function clear_marks(keys, args, freed, awake, is_shared_still)
     forget_alive(queue)
   end
   for _, mark in ipairs(redis.call('ZRANGEBYSCORE', queue, '0', '0')) do
-    local rejoin_until = tonumber(string.match(mark, '^rejoin\n(%d+)$'))
-    local left_ms = (rejoin_until or 0) - now_ms
-    -- More is left only where the clock went back.
-    if left_ms > 0 and left_ms <= REJOIN_MS then
+    local left_ms = rejoin_ms(mark)
+    if left_ms then
       return left_ms
     end
     local token, process = string.match(mark, '^offer\n(%d+)\n(%w+)')
@@ -210,9 +225,9 @@ end
 
 -- Offers a key that is free, or that leases share (`is_shared_still`), to the first waiters, as many as have room: "offered";
 -- "rejoining" and for how long yet, milliseconds; "blocked" where the first must wait; or nil where there is none to offer it
--- to. Behind "offered" and "blocked", where one must wait, after how many milliseconds to look again at the latest. `freed` is the token of the lease that ended just now, so that no offer of it lapsed; a
--- process that is `awake` did not let one lapse for want of life; `resigned`: see the channels above. Those who watch are
--- told, unless there are surely none.
+-- to. Behind "offered" and "blocked", where one must wait, after how many milliseconds to look again at the latest. `freed`
+-- is the token of the lease that ended just now, so that no offer of it lapsed; a process that is `awake` did not let one
+-- lapse for want of life; `resigned`: see the channels above. Those who watch are told, unless there are surely none.
 local function hand_over(keys, args, freed, awake, resigned, is_unwatched, is_shared_still)
   local lock, tokens, queue, key, push = keys[1], keys[2], keys[3], args[1], args[4]
   -- Changes nothing, but is a write that Redis does even when it is out of memory; then it does the grant, too.

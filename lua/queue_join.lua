@@ -6,7 +6,8 @@
 -- ARGV[5] entry   six lines of text, as queue.lua has them
 -- ARGV[6] sending the attempt's, as the lease would name it
 -- ARGV[7] wait_ms how long it may wait at most: the queue is kept at least so long
--- ARGV[8] position  what it had before the queue was lost or it was dropped from it, or "" for the end of the queue
+-- ARGV[8] position  what it had before the queue was lost or it was dropped from it, or "" for the end of the queue; and a
+--                   second line, "missing", where its sidecar has found it gone, and was told nothing
 -- ARGV[9] own     as acquire.lua has it: with "extend" a waiter whose owner has the key does not wait
 -- ARGV[10] not_after  see lease.lua
 -- Returns {"waiting", position, left_ms}   left_ms of the lease that the first one waits for (-1: no expiry,
@@ -16,7 +17,8 @@
 --                            not in the queue
 --       | {"late", now_ms}   see lease.lua
 -- A free key stays free when a waiter comes back to its position: others that stood before it may be about to, too. The
--- first to come back to an empty queue says so to all, and no waiter is served for REJOIN_MS.
+-- first to come back to an empty queue, or to find itself gone from one to which others have come since, says so to all, and
+-- no waiter is served for REJOIN_MS.
 -- Fails, and has changed nothing, when no position is left.
 -- A script, because a key that is freed between a look and the joining would wake no waiter.
 local lock, queue, watch          = KEYS[1], KEYS[3], KEYS[4]
@@ -55,8 +57,10 @@ elseif type(lease) == 'string' and lease ~= '' then
     end
   end
 end
-local comes_back = position ~= ''
-if not comes_back then
+local comes_back, is_missing = position ~= '', string.find(position, '\nmissing', 1, true)
+if comes_back then
+  position = string.match(position, '^%d+')
+else
   local sequence, used_up = next_sequence(KEYS, ARGV)
   if used_up then
     return used_up
@@ -73,7 +77,7 @@ redis.call('PEXPIRE', queue, whole(wait_ms + 60000), is_first and 'NX' or 'GT')
 if is_new and found > 1 then
   tell_watchers(watch, queue, push, 'waiting', key, '0')
 end
-if comes_back and is_first then
+if comes_back and (is_first or is_missing and is_new and not is_rejoining(queue)) then
   redis.call('ZADD', queue, 0, 'rejoin\n' .. whole(now_ms + REJOIN_MS))
   redis.call('SPUBLISH', push .. 'all', 'lost\n' .. key .. '\n' .. sidecar)
 end

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 
-use super::event::{Effect, Entry, Input, Turn};
+use super::event::{Effect, Entry, Input, Position, Turn};
 use super::messages::{Message, Word};
 use super::state::Queues;
 use super::watch::Holds;
@@ -190,10 +190,10 @@ async fn look(
     }
 }
 
-async fn rejoin(scripts: Scripts, key: Key, entry: Entry, position: String) -> Input {
+async fn rejoin(scripts: Scripts, key: Key, entry: Entry, position: Position) -> Input {
     let reentry = if entry.is_reentrant { Reentry::Extend } else { Reentry::Refuse };
     let Entry { text, id, wait_ms, .. } = &entry;
-    let join = JoinArgs { entry: text, sending: id, wait_ms: *wait_ms, position: Some(&position), reentry };
+    let join = JoinArgs { entry: text, sending: id, wait_ms: *wait_ms, position: Some(&position.word()), reentry };
     match scripts.join(&key, &join).await {
         Ok(JoinRow::Waiting { left_ms, .. }) => Input::Rejoined { key, entry, left_ms },
         Ok(JoinRow::Turn(token)) => Input::Called { key, id: entry.id, turn: Turn::Offered(token) },

@@ -34,6 +34,22 @@ pub enum Turn {
     AskAgain,
 }
 
+/// A position that a waiter had, and comes back to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Position {
+    /// As Redis gave it.
+    pub number: String,
+    /// Whether a look has found entries of ours gone that nothing was heard of: the queue may be lost whole.
+    pub is_missing: bool,
+}
+
+impl Position {
+    /// As `queue_join.lua` takes it.
+    pub fn word(&self) -> String {
+        format!("{}{}", self.number, if self.is_missing { "\nmissing" } else { "" })
+    }
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
@@ -89,7 +105,7 @@ pub enum Effect {
     /// Run `queue_advance.lua`, and bring what comes of it as [`Input::Looked`] or [`Input::NotLooked`].
     Look { key: Key, ids: Vec<String>, entries: Vec<String>, precision: Precision },
     /// Run `queue_join.lua` for an entry that had this position.
-    Rejoin { key: Key, entry: Entry, position: String },
+    Rejoin { key: Key, entry: Entry, position: Position },
     /// Run `queue_decline.lua`: the waiter that is offered this lease is not there any more.
     Decline { key: Key, token: Token },
     /// Remove an entry from the queue, and nothing else, whose waiter left while it joined again: it may have taken its

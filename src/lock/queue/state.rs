@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::event::{Effect, Input, Turn};
+use super::event::{Effect, Input, Position, Turn};
 use super::local::{LOOK, LOOK_AT_FREE, LOOK_AT_STRANGER, LocalQueue, Waiter, until_end};
 use super::messages::{Message, Word};
 use crate::lock::record;
@@ -174,8 +174,8 @@ impl Queues {
             Word::Offer { left_ms } | Word::Shortened { left_ms, .. } => {
                 self.change(&key, |queue| queue.bring_forward(now + until_end(left_ms), now));
             }
-            Word::Dropped => self.rejoin(&key, effects),
-            Word::Lost { by } if by != self.sidecar => self.rejoin(&key, effects),
+            Word::Dropped => self.rejoin(&key, false, effects),
+            Word::Lost { by } if by != self.sidecar => self.rejoin(&key, false, effects),
             Word::Lost { .. } | Word::Forced(_) | Word::Released(_) | Word::Repeated(_) => {}
         }
     }
@@ -201,9 +201,9 @@ impl Queues {
                 *place == Place::Missing
                     && queue.waiter(id).is_some_and(|waiter| !waiter.is_called && waiter.position.is_some())
             });
-            Some(std::mem::take(&mut queue.is_in_doubt) || is_missing)
+            Some((std::mem::take(&mut queue.is_in_doubt), is_missing))
         });
-        let Some(Some(is_in_doubt)) = looked else { return };
+        let Some(Some((is_in_doubt, is_missing))) = looked else { return };
         self.looks -= 1;
         for (id, place) in ids.iter().zip(&row.places) {
             let waiter = self.queues.get_mut(key).and_then(|queue| queue.waiter(id));
@@ -220,8 +220,8 @@ impl Queues {
         {
             self.call_those_that_have_it(key, token, found, effects);
         }
-        if is_in_doubt {
-            self.rejoin(key, effects);
+        if is_in_doubt || is_missing {
+            self.rejoin(key, is_missing, effects);
         }
     }
 
@@ -269,10 +269,11 @@ impl Queues {
 
     /// Takes the positions again that ours had; where they have them, nothing changes. All at once, so that no caller that
     /// came later is served between two of them.
-    fn rejoin(&mut self, key: &Key, effects: &mut Vec<Effect>) {
+    fn rejoin(&mut self, key: &Key, is_missing: bool, effects: &mut Vec<Effect>) {
         let waiters = self.queues.get(key).into_iter().flat_map(|queue| &queue.waiters);
         effects.extend(waiters.filter(|waiter| !waiter.is_called).filter_map(|Waiter { entry, position, .. }| {
-            Some(Effect::Rejoin { key: key.clone(), entry: entry.clone(), position: position.clone()? })
+            let position = Position { number: position.clone()?, is_missing };
+            Some(Effect::Rejoin { key: key.clone(), entry: entry.clone(), position })
         }));
     }
 

@@ -230,6 +230,22 @@ fn waiters_that_come_back_to_a_free_key_leave_it_free_until_all_had_the_time_to(
     assert_eq!((space.lease("k"), space.line()), (None, vec!["w-1".to_owned(), "w-2".to_owned(), "w-9".to_owned()]));
 }
 
+#[test]
+fn who_finds_itself_missing_says_so_where_others_have_come_and_who_was_dropped_does_not() {
+    let (mut space, _) = Space::with_line(&[("c-0", "w-9")]);
+    let subscriber = Subscriber::of(&space, "a-0");
+
+    space.wait(&waiter("d-0", "w-5"), "5");
+    space.wait(&waiter("d-0", "w-5"), "5\nmissing");
+    assert!(subscriber.is_silent(&mut space, "a-0"), "it was dropped; then it is there");
+    space.wait(&waiter("b-0", "w-4"), "4\nmissing");
+    assert_eq!(subscriber.next(), ["lost", "k", "b-0"]);
+    space.wait(&waiter("d-0", "w-3"), "3\nmissing");
+    assert!(subscriber.is_silent(&mut space, "a-0"), "all know already");
+
+    assert_eq!(space.line(), ["w-3", "w-4", "w-5", "w-9"]);
+}
+
 #[tokio::test]
 async fn when_the_time_to_come_back_is_over_the_first_position_is_served() {
     let mut space = Space::shared();

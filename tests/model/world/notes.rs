@@ -107,7 +107,7 @@ impl World {
         // Who stood in a queue that was lost comes back before any of them is served, where nothing keeps its sidecar from it.
         let came_back = |one, other: usize| {
             let is_kept = self.is_excused(self.sidecars[self.clients[other].sidecar].name);
-            !is_kept && !self.lost.has_newcomers && [one, other].iter().all(|client| self.lost.waiting.contains(client))
+            !is_kept && [one, other].iter().all(|client| self.lost.waiting.contains(client))
         };
         let mut overtaken = None;
         for (at, other) in self.clients.iter().enumerate() {
@@ -151,8 +151,6 @@ impl World {
 
     /// What was run after its sidecar had given it up may run behind its undo: by a clock that was set back it is in time.
     pub(super) fn note_late(&mut self, request: &Request) {
-        self.lost.has_newcomers |=
-            request.script == "queue_join" && request.args[7].is_empty() && !self.lost.waiting.is_empty();
         if self.behind_ms > 0 && self.now_ms >= request.sent_ms + TIMEOUT_MS {
             self.run_late.extend(request.sending().map(str::to_owned));
         }

@@ -265,7 +265,7 @@ impl World {
                 Effect::Rejoin { entry, position, .. } => {
                     let own = if entry.is_reentrant { "extend" } else { "refuse" };
                     let (text, id, wait_ms) = (entry.text.clone(), entry.id.clone(), entry.wait_ms.to_string());
-                    let args = [text.as_str(), &id, &wait_ms, &position, own];
+                    let args = [text.as_str(), &id, &wait_ms, &position.word(), own];
                     one.send_in_time(engine, now_ms, "queue_join", &args, Origin::Rejoin { entry });
                 }
                 Effect::Decline { .. } if engine.plant.has(Fault::NeverDeclines) => {}

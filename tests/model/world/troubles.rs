@@ -74,8 +74,6 @@ pub struct Lost {
     pub places: BTreeSet<String>,
     /// The clients that stood in the queue when it was lost: they are served in their order.
     pub waiting: BTreeSet<usize>,
-    /// Another client has come to the queue since, so that it is not empty where the first of those comes back.
-    pub has_newcomers: bool,
     /// The clients that a replica has no place of, or had one of before: others may be served first.
     pub moved: BTreeSet<usize>,
 }

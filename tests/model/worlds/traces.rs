@@ -5,7 +5,7 @@ use super::named;
 use super::planted::{PLANTED, Planted};
 use crate::properties;
 use crate::search::Calm;
-use crate::world::Action::{self, Answer, Begin, Break, Hear, Pass, Release, Run, RunLate};
+use crate::world::Action::{self, Answer, Begin, Break, Deafen, Hear, Listen, Pass, Release, Run, RunLate};
 use crate::world::{Engine, Plant};
 
 struct Trace {
@@ -37,6 +37,13 @@ const TRACES: &[Trace] = &[
         way: &[
             Begin(0), Begin(2), Begin(1), Run(0), Run(1), Run(1), Answer(0), Answer(1), Answer(1), Hear(0), Run(0), Answer(0),
             Run(0), Answer(0), Hear(1), Run(1), Answer(1), Pass, Run(1), Answer(1), Run(1),
+        ],
+    },
+    Trace {
+        planted: "who comes back to a queue that was lost, and to which others have come since, does not say so",
+        way: &[
+            Deafen(0), Listen(0), Pass, Run(0), Answer(0), Run(0), Answer(0), Release(0), Run(0), Answer(0), Hear(0), Run(0),
+            Answer(0),
         ],
     },
 ];

@@ -5,7 +5,7 @@ mod random;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::event::{Effect, Entry, Input, Turn};
+use super::event::{Effect, Entry, Input, Position, Turn};
 use super::local::LOOK;
 use super::messages::{Message, Word};
 use super::state::Queues;
@@ -237,7 +237,8 @@ fn entries_that_are_missing_join_again_at_their_positions_all_at_once() {
             _ => fixture.told("k", Word::Lost { by: "b-0".to_owned() }),
         };
 
-        let rejoin = |entry: Entry| Effect::Rejoin { key: key("k"), entry, position: "7".to_owned() };
+        let position = Position { number: "7".to_owned(), is_missing: how == "looked" };
+        let rejoin = |entry: Entry| Effect::Rejoin { key: key("k"), entry, position: position.clone() };
         assert_eq!(effects, entries.map(rejoin), "{how}");
         assert_eq!(fixture.told("k", Word::Lost { by: "a-0".to_owned() }), [], "our own word");
     }

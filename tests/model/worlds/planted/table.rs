@@ -93,8 +93,14 @@ pub const PLANTED: &[Planted] = &[
     },
     Planted {
         name: "J.25: waiters are served before all have come back to a queue that was lost",
-        plant: lua(&[("if left_ms > 0 and left_ms <= REJOIN_MS then", "if false then")]),
+        plant: lua(&[("return left_ms > 0 and left_ms <= REJOIN_MS and left_ms or nil", "return nil")]),
         world: "two waiters whose queue was lost, and one who does not wait",
+        property: ORDER,
+    },
+    Planted {
+        name: "who comes back to a queue that was lost, and to which others have come since, does not say so",
+        plant: lua(&[("is_first or is_missing and is_new and not is_rejoining(queue)", "is_first")]),
+        world: "two waiters whose queue was lost, and one who comes before they are back",
         property: ORDER,
     },
     Planted {

@@ -7,7 +7,6 @@ import java.nio.charset.StandardCharsets;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
@@ -64,7 +63,7 @@ public final class ConformanceDriver {
     }
 
     private void answer(Map<?, ?> request) {
-        Map<String, Object> answer = new LinkedHashMap<>();
+        Map<String, Object> answer = new HashMap<>();
         answer.put("id", request.get("id"));
         try {
             answer.putAll(play(request));
