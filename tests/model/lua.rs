@@ -1,7 +1,6 @@
 //! Runs the scripts as Redis does: in Lua 5.1, with `KEYS`, `ARGV` and `redis`, on the model's Redis.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use mlua::prelude::{LuaGcIncParams, LuaGcMode};
@@ -13,7 +12,8 @@ use crate::redis::{Reply, Server};
 pub struct Interpreter {
     lua: Lua,
     server: Rc<RefCell<Server>>,
-    scripts: RefCell<HashMap<String, Function>>,
+    /// Some twenty: their texts have different lengths, mostly, and are long to hash.
+    scripts: RefCell<Vec<(String, Function)>>,
 }
 
 /// What a script is given in `ARGV`.
@@ -89,7 +89,7 @@ impl Interpreter {
     }
 
     fn function(&self, text: &str) -> mlua::Result<Function> {
-        if let Some(function) = self.scripts.borrow().get(text) {
+        if let Some((_, function)) = self.scripts.borrow().iter().find(|(known, _)| known == text) {
             return Ok(function.clone());
         }
         // Redis reads a first line that says how the script is to be run.
@@ -99,7 +99,7 @@ impl Interpreter {
         let protected = "local run = ...; return function() local ok, row = pcall(run)
             if not ok and type(row) ~= 'table' then return {err = 'ERR ' .. tostring(row)} end return row end";
         let function: Function = self.lua.load(protected).call(function)?;
-        self.scripts.borrow_mut().insert(text.to_owned(), function.clone());
+        self.scripts.borrow_mut().push((text.to_owned(), function.clone()));
         Ok(function)
     }
 }

@@ -154,10 +154,11 @@ impl World {
         }
         if action.delays() {
             self.troubled_ms = Some(self.now_ms);
-            // What was under way is waited for once more, and a queue that was lost is built up, or an offer lapses, once more.
-            if action.is_trouble() {
-                self.free_since = self.free_since.map(|_| self.now_ms);
-            }
+        }
+        // What was under way is waited for once more, and a queue that was lost is built up, or an offer lapses, once more; also
+        // one that is offered to the next waiter of a sidecar that is not there.
+        if action.is_trouble() && (action.delays() || action == Action::Force) {
+            self.free_since = self.free_since.map(|_| self.now_ms);
         }
     }
 }

@@ -10,6 +10,7 @@ use super::attempt::Course;
 use super::engine::Engine;
 use super::network::Origin;
 use super::sidecar::{row, stored};
+use crate::dice::Dice;
 use crate::redis::Reply;
 
 /// One attempt that a client makes, and what it may do then.
@@ -116,6 +117,14 @@ impl Client {
     /// What it wants, or wanted last.
     pub fn wish(&self) -> &Wish {
         &self.wishes[self.place.min(self.wishes.len() - 1)]
+    }
+
+    /// Wants one thing less, where it wants three or more.
+    pub fn forgo(&mut self, dice: &mut Dice) {
+        if self.wishes.len() > 2 {
+            let out = dice.roll(self.wishes.len());
+            self.wishes = self.wishes.iter().enumerate().filter(|(at, _)| *at != out).map(|(_, wish)| wish.clone()).collect();
+        }
     }
 
     pub fn may_begin(&self) -> bool {

@@ -27,6 +27,7 @@ pub use client::{Client, Wish};
 pub use engine::{BEGIN_MS, Engine, Moment, TIMEOUT_MS};
 pub use hold::Hold;
 pub use leases::{Held, Place};
+use notes::Room;
 use network::{Origin, Request};
 pub use plant::{Fault, Plant};
 pub use sidecar::{Sidecar, row, stored, text};
@@ -58,8 +59,9 @@ pub struct World {
     earlier: Vec<Rc<Keyspace>>,
     /// The names of the sidecars that crashed.
     pub ended: BTreeSet<&'static str>,
-    /// Since when the key has room for the client that waits for it first.
+    /// Since when the key has room for the client that waits for it first, and which.
     pub free_since: Option<i64>,
+    room: Option<Room>,
     /// Whether Redis has the last token yet that it granted.
     pub has_its_data: bool,
     /// The last sequence that Redis had given when it lost its data: who came later cannot know of those before.
@@ -111,6 +113,7 @@ impl World {
             earlier: Vec::new(),
             ended: BTreeSet::new(),
             free_since: None,
+            room: None,
             has_its_data: true,
             last_known: u64::MAX,
             lost: Lost::default(),

@@ -14,16 +14,33 @@ use crate::redis::{Reply, Value};
 /// Tokens that have the same sequence: one of each shard.
 const TOKENS_A_SEQUENCE: u64 = 64;
 
+/// What the first of those who wait need not wait for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Room {
+    /// The key is free, or on offer to none.
+    Whole,
+    /// Leases share it, and there is room beside them.
+    Beside,
+    /// Likewise, behind a waiter whose sidecar does nothing.
+    BehindOneThatDoesNothing,
+}
+
 impl World {
     /// Notes what changed.
     pub(super) fn note(&mut self, engine: &Engine) {
         self.note_grants(engine);
         self.note_terms();
         self.note_lapsed(engine);
-        let has_room = self.has_room(engine);
         // From its first position on a client waits, also while it joins again.
         let is_waited_for = self.clients.iter().any(|client| self.is_live(client, |course| course.position.is_some()));
-        self.free_since = if has_room && is_waited_for { self.free_since.or(Some(self.now_ms)) } else { None };
+        let room = self.room(engine).filter(|_| is_waited_for);
+        // A waiter that does nothing keeps others from a key that leases share, until it is taken for dead; and is offered the key
+        // where they end before: each costs its own time.
+        if self.room == Some(Room::BehindOneThatDoesNothing) && room == Some(Room::Whole) {
+            self.free_since = None;
+        }
+        self.free_since = room.and(self.free_since.or(Some(self.now_ms)));
+        self.room = room;
         self.note_quiet();
     }
 
@@ -224,22 +241,23 @@ impl World {
     }
 
     /// Whether the first of those who wait need not wait.
-    fn has_room(&self, engine: &Engine) -> bool {
+    fn room(&self, engine: &Engine) -> Option<Room> {
         if self.is_free(engine) {
-            return true;
+            return Some(Room::Whole);
         }
         let entries = self.entries(engine);
         let mut held = self.held.clone();
         held.retain(|held| !self.is_offered_to_none(engine, held));
         if held.is_empty() {
-            return true;
+            return Some(Room::Whole);
         }
         // One whose sidecar is not there keeps none from a key that leases share.
         let is_there =
             |entry: &&String| self.clients.iter().any(|client| self.is_live(client, |course| course.entry == **entry));
-        let Some(limit) = entries.iter().find(is_there).and_then(|entry| limit_of(entry)) else { return false };
+        let first = entries.iter().find(is_there)?;
         let is_shared = held.iter().all(|held| held.mode != Mode::Exclusive);
-        is_shared && held.len() < limit
+        let room = if entries.first() == Some(first) { Room::Beside } else { Room::BehindOneThatDoesNothing };
+        (is_shared && held.len() < limit_of(first)?).then_some(room)
     }
 
     /// Whether a lease is on offer to a waiter that has gone, or that does nothing.
