@@ -123,7 +123,8 @@ impl Client {
     pub fn forgo(&mut self, dice: &mut Dice) {
         if self.wishes.len() > 2 {
             let out = dice.roll(self.wishes.len());
-            self.wishes = self.wishes.iter().enumerate().filter(|(at, _)| *at != out).map(|(_, wish)| wish.clone()).collect();
+            self.wishes =
+                self.wishes.iter().enumerate().filter(|(at, _)| *at != out).map(|(_, wish)| wish.clone()).collect();
         }
     }
 

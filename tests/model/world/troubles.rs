@@ -176,7 +176,9 @@ impl World {
         self.has_its_data &= self.last_token(engine) >= token;
         // Where its clock was set back, it may give tokens again that only the old master had given.
         let given = self.last_token(engine);
-        self.clients.iter_mut().for_each(|client| client.told.retain(|(told, _)| i64::try_from(*told).is_ok_and(|told| told <= given)));
+        self.clients
+            .iter_mut()
+            .for_each(|client| client.told.retain(|(told, _)| i64::try_from(*told).is_ok_and(|told| told <= given)));
         self.note_lost_leases(engine, &leases, &offers);
         self.note_lost_places(engine, &entries);
         for sidecar in 0..self.sidecars.len() {
