@@ -176,7 +176,11 @@ impl Queues {
             }
             Word::Dropped => self.rejoin(&key, false, effects),
             Word::Lost { by } if by != self.sidecar => self.rejoin(&key, false, effects),
-            Word::Lost { .. } | Word::Forced(_) | Word::Released(_) | Word::Repeated(_) => {}
+            // Said by a look of ours, all have joined again; by one waiter that came back to its position, it alone has.
+            Word::Lost { .. } => {
+                self.change(&key, |queue| queue.bring_forward(now, now));
+            }
+            Word::Forced(_) | Word::Released(_) | Word::Repeated(_) => {}
         }
     }
 

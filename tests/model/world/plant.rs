@@ -54,6 +54,8 @@ pub enum Fault {
     QueuesHearOfNoOffer,
     /// The queues of a sidecar take an answer for newer than a message of the instant in which it was asked for.
     QueuesPutLooksOff,
+    /// The queues of a sidecar take it for their own word where one of its waiters has found the queue lost.
+    QueuesIgnoreTheirOwn,
     /// The queues of a sidecar look again as soon as a look is answered.
     QueuesLookAtOnce,
     /// A hold that has ended releases its lease by the token, whoever was told of it later.

@@ -231,6 +231,11 @@ impl World {
         if is_offer && engine.plant.has(Fault::QueuesHearOfNoOffer) {
             return;
         }
+        let is_own =
+            matches!(&input, Input::Told(Message { word: Word::Lost { by }, .. }) if by == self.sidecars[sidecar].name);
+        if is_own && engine.plant.has(Fault::QueuesIgnoreTheirOwn) {
+            return;
+        }
         // A moment before a look that is asked for in the same instant.
         let is_put_off = matches!(input, Input::Told(_)) && engine.plant.has(Fault::QueuesPutLooksOff);
         let heard = now.checked_sub(Duration::from_micros(u64::from(is_put_off))).unwrap_or(now);

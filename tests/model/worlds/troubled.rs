@@ -60,6 +60,11 @@ fn begun() -> Vec<Named> {
         &queued(3, 1),
     ]
     .concat();
+    let offered: Clients =
+        &[(2, "x", &[HOLDER]), (1, "y", &[WAITS_TO_SHARE]), (1, "z", &[WAITER]), (0, "w", &[WAITS_TO_SHARE])];
+    let passed_on =
+        [granted(0, 2).as_slice(), &queued(1, 1), &queued(2, 1), &queued(3, 0), &[Action::Release(0), Action::Run(2)]]
+            .concat();
     let late: Clients = &[(0, "x", &[HOLDER]), (0, "w", &[HOLDER]), (1, "y", &[WAITER]), (1, "z", &[WAITER])];
     let forgotten = [granted(0, 0).as_slice(), &[Action::Lose], &granted(1, 0)].concat();
     let two = [granted(0, 0).as_slice(), &queued(1, 1)].concat();
@@ -94,6 +99,13 @@ fn begun() -> Vec<Named> {
             10,
         )
         .after(&rebuilt),
+        world(
+            "two waiters of one sidecar, one of whom is offered a share that is lost, and one of another sidecar",
+            offered,
+            LOSS,
+            10,
+        )
+        .after(&passed_on),
         world("two waiters who come once data is lost", late, LOSS, 10).after(&forgotten),
         world("three who wait at a sidecar that crashed, and one behind them", behind, CRASH, 0).after(&crashed),
         world("one who waits at a sidecar that froze, and one behind it", apart, FREEZE, 0).after(&frozen),

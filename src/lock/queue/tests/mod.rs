@@ -241,6 +241,9 @@ fn entries_that_are_missing_join_again_at_their_positions_all_at_once() {
         let rejoin = |entry: Entry| Effect::Rejoin { key: key("k"), entry, position: position.clone() };
         assert_eq!(effects, entries.map(rejoin), "{how}");
         assert_eq!(fixture.told("k", Word::Lost { by: "a-0".to_owned() }), [], "our own word");
+        let (passed, looks) = fixture.next_looks();
+        let asked = (passed, looks[0].1.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(asked, (Duration::ZERO, vec!["w-1", "w-3"]), "one of ours may have said it, and the others be missing");
     }
 }
 

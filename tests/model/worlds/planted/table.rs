@@ -98,6 +98,12 @@ pub const PLANTED: &[Planted] = &[
         property: ORDER,
     },
     Planted {
+        name: "one of two waiters of a sidecar finds the queue lost, and the other does not come back",
+        plant: code(&[Fault::QueuesIgnoreTheirOwn]),
+        world: "two waiters of one sidecar, one of whom is offered a share that is lost, and one of another sidecar",
+        property: ORDER,
+    },
+    Planted {
         name: "who comes back to a queue that was lost, and to which others have come since, does not say so",
         plant: lua(&[("is_first or is_missing and is_new and not is_rejoining(queue)", "is_first")]),
         world: "two waiters whose queue was lost, and one who comes before they are back",
