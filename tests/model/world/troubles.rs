@@ -159,7 +159,7 @@ impl World {
             promise.is_lost = true;
         }
         self.taken.clear();
-        self.clients.iter_mut().for_each(|client| client.told.clear());
+        self.forget_told(engine);
         self.sidecars.iter_mut().for_each(|sidecar| sidecar.connection.lose_data());
         self.pass_until(engine, self.now_ms + 1);
     }
@@ -174,11 +174,7 @@ impl World {
         self.earlier.clear();
         self.purge();
         self.has_its_data &= self.last_token(engine) >= token;
-        // Where its clock was set back, it may give tokens again that only the old master had given.
-        let given = self.last_token(engine);
-        self.clients
-            .iter_mut()
-            .for_each(|client| client.told.retain(|(told, _)| i64::try_from(*told).is_ok_and(|told| told <= given)));
+        self.forget_told(engine);
         self.note_lost_leases(engine, &leases, &offers);
         self.note_lost_places(engine, &entries);
         for sidecar in 0..self.sidecars.len() {
@@ -188,6 +184,17 @@ impl World {
         }
         self.late.clear();
         self.pass_until(engine, self.now_ms + 1);
+    }
+
+    /// Notes the leases whose tokens Redis does not know any more. By a clock that is set back it may give the tokens again.
+    fn forget_told(&mut self, engine: &Engine) {
+        let last = self.last_token(engine);
+        for client in &mut self.clients {
+            let is_known = |(token, _): &(u64, String)| i64::try_from(*token).is_ok_and(|token| token <= last);
+            let (known, forgotten): (Vec<_>, Vec<_>) = client.told.drain(..).partition(is_known);
+            client.told = known;
+            self.lost.leases.extend(forgotten.into_iter().map(|(token, _)| token));
+        }
     }
 
     /// Notes which leases a replica has otherwise than they were, and what was promised by those that it lacks, or that end
