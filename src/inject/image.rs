@@ -111,7 +111,7 @@ mod tests {
         let digest = "0a".repeat(32);
         for text in [
             "lockside",
-            "lockside:0.2.0-dev",
+            "lockside:0.2.0",
             "team/lockside:1",
             "r.example.com/lockside:1",
             "r.example.com:5000/team/lockside",

@@ -22,7 +22,7 @@ from ._terms import Seconds
 from ._watch import Watch
 from .errors import Holder, LockHeld, LockLost, LocksideError, OutcomeUnknown, Refused, Unavailable
 
-__version__ = "0.2.0.dev0"
+__version__ = "0.2.0"
 __all__ = [
     "AsyncBundle",
     "AsyncLock",
