@@ -26,7 +26,7 @@ const STATES: usize = 2_500;
 
 /// Walks that `make test` takes; `make model` sets more.
 const WALKS: usize = 500;
-/// After so many walks, runs of scripts that are remembered fill the memory.
+/// After so many walks what is remembered of runs is forgotten: few of them are runs of another walk, too.
 const WALKS_REMEMBERED: usize = 100;
 
 fn set(name: &str, otherwise: usize) -> usize {
