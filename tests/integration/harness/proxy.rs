@@ -237,13 +237,17 @@ impl Link {
         kept
     }
 
-    /// Writes what comes when it is due, but nothing while `hold` is set or the connection is half open. What cannot be
-    /// written is lost.
+    /// Writes what comes when it is due, but nothing while `hold` is set or the connection is half open: requests wait, and
+    /// replies are lost, so that a sidecar still sees that Redis closes it. What cannot be written is lost, too.
     async fn deliver(&self, mut parcels: Parcels, mut to: OwnedWriteHalf, hold: Fault) {
         let (mut fault, mut ghosts) = (self.fault.subscribe(), self.ghosts.clone());
         while let Some((due, chunk)) = parcels.recv().await {
             tokio::time::sleep_until(due).await;
             let _ = fault.wait_for(|fault| *fault != hold).await;
+            if hold == Fault::HoldReplies && self.is_ghost() {
+                self.lost_replies.store(true, Ordering::SeqCst);
+                continue;
+            }
             let _ = ghosts.wait_for(|ghosts| !ghosts.contains(&self.born)).await;
             let _ = to.write_all(&chunk).await;
         }
