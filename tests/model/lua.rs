@@ -12,9 +12,10 @@ use crate::redis::{Reply, Server};
 pub struct Interpreter {
     lua: Lua,
     server: Rc<RefCell<Server>>,
-    /// Some twenty: their texts have different lengths, mostly, and are long to hash.
-    scripts: RefCell<Vec<(String, Function)>>,
 }
+
+/// A script that an interpreter has read.
+pub struct Script(Function);
 
 /// What a script is given in `ARGV`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -62,20 +63,30 @@ impl Interpreter {
         redis.set("pcall", call.expect("a function")).expect("a table takes a field");
         lua.globals().set("redis", redis).expect("a table takes a field");
         lua.load(LIBRARY).exec().expect("the library is sound");
-        Interpreter { lua, server, scripts: RefCell::default() }
+        Interpreter { lua, server }
     }
 
-    /// Runs a script of this text on a server, which is changed.
-    pub fn run(&self, text: &str, keys: &[Vec<u8>], args: &[Arg], server: &mut Server) -> Reply {
+    /// Reads a script.
+    pub fn load(&self, text: &str) -> Script {
+        // Redis reads a first line that says how the script is to be run.
+        let code = if text.starts_with("#!") { text.split_once('\n').map_or("", |(_, code)| code) } else { text };
+        // An error that is a table would not come out of Lua as one.
+        let protected = "local run = ...; return function() local ok, row = pcall(run)
+            if not ok and type(row) ~= 'table' then return {err = 'ERR ' .. tostring(row)} end return row end";
+        let function = self.lua.load(code).set_name("@user_script").into_function().expect("a script of Lua 5.1");
+        Script(self.lua.load(protected).call(function).expect("a function"))
+    }
+
+    /// Runs a script that was read here on a server, which is changed.
+    pub fn run(&self, script: &Script, keys: &[Vec<u8>], args: &[Arg], server: &mut Server) -> Reply {
         std::mem::swap(server, &mut self.server.borrow_mut());
         self.server.borrow_mut().begin_script();
-        let reply = self.run_here(text, keys, args).unwrap_or_else(|error| raised(&error));
+        let reply = self.run_here(script, keys, args).unwrap_or_else(|error| raised(&error));
         std::mem::swap(server, &mut self.server.borrow_mut());
         reply
     }
 
-    fn run_here(&self, text: &str, keys: &[Vec<u8>], args: &[Arg]) -> mlua::Result<Reply> {
-        let function = self.function(text)?;
+    fn run_here(&self, script: &Script, keys: &[Vec<u8>], args: &[Arg]) -> mlua::Result<Reply> {
         let globals = self.lua.globals();
         let keys = keys.iter().map(|key| self.lua.create_string(key)).collect::<mlua::Result<Vec<_>>>()?;
         globals.set("KEYS", self.lua.create_sequence_from(keys)?)?;
@@ -85,27 +96,8 @@ impl Interpreter {
         };
         let args = self.lua.create_sequence_from(args.iter().map(arg).collect::<mlua::Result<Vec<_>>>()?)?;
         globals.set("ARGV", self.lua.create_sequence_from([args])?)?;
-        from_lua(&call(&function)?)
+        from_lua(&script.0.call(())?)
     }
-
-    fn function(&self, text: &str) -> mlua::Result<Function> {
-        if let Some((_, function)) = self.scripts.borrow().iter().find(|(known, _)| known == text) {
-            return Ok(function.clone());
-        }
-        // Redis reads a first line that says how the script is to be run.
-        let code = if text.starts_with("#!") { text.split_once('\n').map_or("", |(_, code)| code) } else { text };
-        // An error that is a table would not come out of Lua as one.
-        let function = self.lua.load(code).set_name("@user_script").into_function()?;
-        let protected = "local run = ...; return function() local ok, row = pcall(run)
-            if not ok and type(row) ~= 'table' then return {err = 'ERR ' .. tostring(row)} end return row end";
-        let function: Function = self.lua.load(protected).call(function)?;
-        self.scripts.borrow_mut().push((text.to_owned(), function.clone()));
-        Ok(function)
-    }
-}
-
-fn call(function: &Function) -> mlua::Result<Value> {
-    function.call(())
 }
 
 fn raised(error: &mlua::Error) -> Reply {

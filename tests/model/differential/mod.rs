@@ -12,7 +12,7 @@ mod wire;
 use std::path::Path;
 
 use crate::dice::Dice;
-use crate::lua::Interpreter;
+use crate::lua::{Interpreter, Script};
 use crate::redis::{Reply, Server, Value};
 use real::RealRedis;
 use sequence::{CHANNELS, Step, Steps};
@@ -50,7 +50,8 @@ fn play_on(program: &str, version: &str) {
 
 struct Pair {
     real: RealRedis,
-    digests: Vec<(String, String)>,
+    /// Each by its text: what we and the server know it by.
+    scripts: Vec<(String, Script, String)>,
     interpreter: Interpreter,
     is_valkey: bool,
 }
@@ -58,9 +59,10 @@ struct Pair {
 impl Pair {
     fn new(program: &str) -> Pair {
         let mut real = RealRedis::start(program, &CHANNELS);
-        let digests = sequence::texts().map(|text| (text.clone(), real.load(&text))).collect();
+        let interpreter = Interpreter::new();
+        let scripts = sequence::texts().map(|text| (text.clone(), interpreter.load(&text), real.load(&text))).collect();
         let is_valkey = real.version().starts_with("Valkey");
-        Pair { real, digests, interpreter: Interpreter::new(), is_valkey }
+        Pair { real, scripts, interpreter, is_valkey }
     }
 
     fn play(&mut self, seed: u64) {
@@ -78,9 +80,9 @@ impl Pair {
                 self.real.set_full(is_full);
             }
             (server.now_us, server.is_full) = (step.now_us, step.is_full);
-            let digest = self.digests.iter().find(|(text, _)| *text == step.text).map(|(_, digest)| digest.clone());
-            let (reply, keys) = self.real.run(&digest.expect("it was loaded"), &step.keys, &step.args);
-            let ours = self.interpreter.run(&step.text, &step.keys, &step.args, &mut server);
+            let (_, script, digest) = self.scripts.iter().find(|(text, ..)| *text == step.text).expect("it was loaded");
+            let (reply, keys) = self.real.run(digest, &step.keys, &step.args);
+            let ours = self.interpreter.run(script, &step.keys, &step.args, &mut server);
             let context = || format!("sequence {seed}:\n{}", trace.join("\n"));
             assert_eq!(plain(&ours), plain(&reply), "replies, ours first; {}", context());
             assert_eq!(dump(&server), keys, "keys, ours first; {}", context());

@@ -103,17 +103,27 @@ fn ends(world: &World, engine: &Engine) -> Option<Violation> {
 }
 
 /// For longer than the bound, which is that of a trouble where one happened so shortly before, or goes on; or where a sidecar
-/// that crashed has places: it lets an offer lapse, and then they are removed together.
+/// that crashed has places: it lets an offer lapse, and then they are removed together. Where another sidecar is in trouble, too,
+/// that follows what was on offer there.
 fn free(world: &World, engine: &Engine) -> Option<Violation> {
     let since_ms = world.free_since?;
     let free_ms = world.now_ms - since_ms;
     if free_ms <= FREE_MS {
         return None;
     }
-    let is_in_trouble = world.troubled_ms.is_some_and(|at_ms| since_ms <= at_ms + FREE_IN_TROUBLE_MS)
-        || world.entries(engine).iter().any(|entry| is_of_a_crash(world, entry))
-        || world.offers(engine).iter().any(|(_, sidecar)| world.ended.contains(sidecar.as_str()));
-    let most_ms = if is_in_trouble { FREE_IN_TROUBLE_MS } else { FREE_MS };
+    let is_in_trouble = world.troubled_ms.is_some_and(|at_ms| since_ms <= at_ms + FREE_IN_TROUBLE_MS);
+    let (entries, offers) = (world.entries(engine), world.offers(engine));
+    let has_places = |name: &&&str| {
+        entries.iter().any(|entry| entry.split_once('\n').is_some_and(|(sidecar, _)| sidecar == **name))
+            || offers.iter().any(|(_, sidecar)| sidecar == **name)
+    };
+    let crashed = i64::try_from(world.ended.iter().filter(has_places).count()).expect("a small number");
+    let is_another = world.cut_off.iter().chain(&world.held_up).any(|name| !world.ended.contains(name));
+    let most_ms = match crashed {
+        0 if !is_in_trouble => FREE_MS,
+        crashed if is_in_trouble && is_another => FREE_IN_TROUBLE_MS + crashed * UNHEARD_OFFER_MS,
+        _ => FREE_IN_TROUBLE_MS,
+    };
     (free_ms > most_ms).then(|| Violation { property: FREE, how: format!("free for {free_ms} ms") })
 }
 

@@ -11,7 +11,7 @@ use lockside::lock::{Key, KeySpace};
 
 use super::leases::Held;
 use super::plant::Plant;
-use crate::lua::{Arg, Interpreter};
+use crate::lua::{Arg, Interpreter, Script};
 use crate::redis::{Keyspace, Reply, Server};
 use crate::search::Fingerprint;
 
@@ -22,7 +22,7 @@ pub const TIMEOUT_MS: i64 = 1_000;
 
 pub struct Engine {
     interpreter: Interpreter,
-    texts: HashMap<&'static str, String>,
+    scripts: HashMap<&'static str, Script>,
     runs: RefCell<HashMap<Run, Rc<Ran>, BuildHasherDefault<Fingerprint>>>,
     /// What leases say, by their texts.
     pub read: RefCell<HashMap<Vec<u8>, Option<Held>>>,
@@ -63,11 +63,11 @@ pub struct Ran {
 impl Engine {
     /// With this fault, if any, in what ships.
     pub fn new(plant: Plant) -> Engine {
-        let texts =
-            plant.planted(ALL.iter().map(|script| (script.name, script.text().to_owned()))).into_iter().collect();
+        let interpreter = Interpreter::new();
+        let texts = plant.planted(ALL.iter().map(|script| (script.name, script.text().to_owned())));
         Engine {
-            interpreter: Interpreter::new(),
-            texts,
+            scripts: texts.iter().map(|(name, text)| (*name, interpreter.load(text))).collect(),
+            interpreter,
             runs: RefCell::default(),
             read: RefCell::default(),
             epoch: Instant::now(),
@@ -143,7 +143,7 @@ impl Engine {
         server.listeners = run.listeners.iter().map(|channel| (channel.clone(), 1)).collect();
         let args: Vec<Arg> = run.args.iter().map(|arg| Arg::from(arg.as_str())).collect();
         let keys = self.keys_of(script, &run.args);
-        let reply = self.interpreter.run(&self.texts[script], &keys, &args, &mut server);
+        let reply = self.interpreter.run(&self.scripts[script], &keys, &args, &mut server);
         server.keys.purge(server.now_ms());
         let ran = Rc::new(Ran { reply, keys: Rc::new(server.keys), published: server.published });
         self.runs.borrow_mut().insert(run, Rc::clone(&ran));

@@ -260,11 +260,14 @@ impl World {
         };
         if request.is_of_lost_data
             && let Some(client) = client
-            && let Some(promise) = &mut self.clients[client].promise
         {
-            promise.is_lost = true;
-            let token = promise.token.get();
-            self.clients[client].told.retain(|told| told.0 != token);
+            // Also of a lease that was released before its caller was told of it.
+            self.forget_told(engine);
+            if let Some(promise) = &mut self.clients[client].promise {
+                promise.is_lost = true;
+                let token = promise.token.get();
+                self.clients[client].told.retain(|told| told.0 != token);
+            }
         }
     }
 

@@ -303,7 +303,7 @@ impl World {
         match origin {
             Origin::Undo => {
                 let now_ms = self.now_ms;
-                let is_done = reply.is_some_and(|reply| !matches!(reply, Reply::Error(_)));
+                let is_done = reply.is_some_and(|reply| !matches!(reply, Reply::Error(_)) && row(reply).0 != "late");
                 self.sidecars[sidecar].undone(engine, now_ms, is_done);
             }
             Origin::Look { ids } => {

@@ -115,6 +115,8 @@ impl World {
             Action::SetBack => {
                 self.troubles.setbacks -= 1;
                 self.behind_ms += SET_BACK_MS;
+                // An offer to one that is not there lasts for as much longer.
+                self.free_since = self.free_since.map(|since_ms| since_ms + SET_BACK_MS);
                 // A share that had ended lasts again: it is no new one, and what was undone of it stays.
                 let again = self.new_leases(engine);
                 self.lost.leases.extend(again.iter().map(|held| held.token.get()));
@@ -187,7 +189,7 @@ impl World {
     }
 
     /// Notes the leases whose tokens Redis does not know any more. By a clock that is set back it may give the tokens again.
-    fn forget_told(&mut self, engine: &Engine) {
+    pub(super) fn forget_told(&mut self, engine: &Engine) {
         let last = self.last_token(engine);
         for client in &mut self.clients {
             let is_known = |(token, _): &(u64, String)| i64::try_from(*token).is_ok_and(|token| token <= last);

@@ -110,7 +110,9 @@ impl Told<'_> {
             ("renew", "capped") => self.lease(self.arg(1)).is_some(),
             ("renew", "superseded") => self.lease(self.arg(1)).is_some_and(|held| !held.by.ends_with(self.arg(6))),
             ("renew", "other") => !self.is_of(self.arg(1), self.arg(2)),
-            ("release", "told") => self.lease(self.arg(4)).is_some_and(|held| !names(held, self.arg(6))),
+            ("release", "told") => {
+                self.lease(self.arg(4)).map_or(self.ends_now(self.arg(4)), |held| !names(held, self.arg(6)))
+            }
             ("release", "other") => !self.is_of(self.arg(4), self.arg(5)),
             ("force", "forced") => self.rest.iter().all(|lease| !self.is_there(lease)),
             // In the last millisecond of those that share it.
@@ -138,6 +140,12 @@ impl Told<'_> {
             // In its last millisecond a lease ends where it is written again.
             None => found.valid_until_ms == self.world.clock_ms(),
         }
+    }
+
+    /// Whether the lease of this token was in its last millisecond, so that it ended where it was written again.
+    fn ends_now(&self, token: &str) -> bool {
+        let is_its = |held: &Held| held.token.to_string() == token && held.until_ms == self.world.now_ms;
+        self.world.held.iter().any(is_its)
     }
 
     /// A renewal keeps the key for no longer than the longest time of its lease, and the delay behind that.
