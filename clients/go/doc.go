@@ -24,7 +24,7 @@
 // returns it. A sidecar that restarts in time is no loss.
 //
 // A process may be paused between a check and a write. So let what the lock protects refuse a write with a lower
-// [Lock.Token] than the highest it has seen.
+// [Lock.Token] than the highest of an exclusive lock that it has seen.
 //
 // # Sharing
 //

@@ -40,13 +40,13 @@ func newLock(key string, holding holding, client *Client) *Lock {
 func (l *Lock) Key() string { return l.key }
 
 // Token is the fencing token: each grant of a key has a higher one. Pass it to the protected resource,
-// which must reject any token lower than the highest it has seen.
+// which must reject any token lower than the highest of an exclusive lock that it has seen.
 func (l *Lock) Token() int64 { return l.lease.token }
 
 // Owner is the name of the holder.
 func (l *Lock) Owner() string { return l.lease.owner }
 
-// Mode is how the lock is held: [Exclusive], or [Shared] with others.
+// Mode is how the lock is held: [Exclusive], or [Shared] with others. The storage does not keep the token of a shared lock.
 func (l *Lock) Mode() Mode { return l.lease.mode }
 
 // Limit is how many may share the key, as [WithLimit] said; 0 without it.

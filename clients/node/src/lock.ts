@@ -107,7 +107,10 @@ export class Lock extends Held {
     return this.#lease.limit;
   }
 
-  /** The fencing token: pass it to the protected resource, which must reject any token lower than the highest it has seen. */
+  /**
+   * The fencing token: pass it to the protected resource, which must reject any token lower than the highest of an exclusive lock
+   * that it has seen.
+   */
   get token(): number {
     return this.#lease.token;
   }

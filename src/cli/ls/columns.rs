@@ -36,12 +36,19 @@ impl Lock {
     }
 
     fn row(&self) -> Vec<String> {
+        // Else several rows of a key would look like several who have it alone.
+        let is_shared = self.holder.mode.as_deref() == Some("shared") && !self.is_resting;
+        self.cells(if is_shared { " (shared)" } else { "" })
+    }
+
+    /// `note` stands behind the owner.
+    fn cells(&self, note: &str) -> Vec<String> {
         let Holder { owner, valid_for_ms, .. } = &self.holder;
         vec![
             printable(&self.key),
             cell(owner.as_deref().map(|owner| {
                 let released = if self.is_resting { " (released)" } else { "" };
-                format!("{}{released}", printable(owner))
+                format!("{}{released}{note}", printable(owner))
             })),
             cell(self.holder.host()),
             cell(self.holder.held_for_ms().map(span)),
@@ -59,7 +66,7 @@ impl Lock {
             cell(since.as_deref().map(printable)),
             cell(meta.as_ref().map(|meta| printable(&one_line(meta.get())))),
         ];
-        self.row().into_iter().chain(more).collect()
+        self.cells("").into_iter().chain(more).collect()
     }
 }
 

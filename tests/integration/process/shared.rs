@@ -62,7 +62,7 @@ async fn show_ls_and_watch_say_which_of_them_was_released_and_rests() {
     assert_eq!(owners, [vec!["web-3", "pod-of-web-3,"], vec!["web-4", "(released)"]], "{}", shown.stdout);
     let listed = run(&sidecar, &["ls"]).await;
     let rows: Vec<Vec<&str>> = listed.stdout.lines().skip(1).map(|line| words(line)[1..3].to_vec()).collect();
-    assert_eq!(rows, [vec!["web-3", "pod-of-web-3"], vec!["web-4", "(released)"]], "{}", listed.stdout);
+    assert_eq!(rows, [vec!["web-3", "(shared)"], vec!["web-4", "(released)"]], "{}", listed.stdout);
 
     assert_eq!(sidecar.call("DELETE", &rest(one)).send().await.status, 204);
     let shown = run(&sidecar, &["show", "encoder"]).await;

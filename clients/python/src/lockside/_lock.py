@@ -106,7 +106,8 @@ class OneKey(Base):
 
     @property
     def token(self) -> int:
-        """The fencing token: pass it to the protected resource, which must reject any token lower than the highest it has seen."""
+        """The fencing token: pass it to the protected resource, which must reject any token lower than the highest of an exclusive
+        lock that it has seen."""
         return self._lease().token
 
     @property

@@ -270,5 +270,11 @@ async fn the_other_apis_take_a_shared_key_for_held() {
     let path = format!("/cmn/leasable-locks/{token}");
     let renewed = native.ask(&editor("alice"), "PUT", &format!("{path}?leasePeriod=60")).send().await;
     assert_eq!(renewed.status, 200, "{}", renewed.text());
+    let beside = native.acquire(&editor("bob"), &format!("volume:{key}"), &json!({"mode": "shared"})).await.json();
+    let list = native.ask(&editor("alice"), "GET", "/cmn/leasable-locks").send().await.json();
+    let tokens: Vec<&Value> = list.as_array().expect("a list").iter().map(|lock| &lock["token"]).collect();
+    assert!(tokens.contains(&&token) && tokens.contains(&&beside["token"]), "a row a lease: {list}");
+    let custom = format!("/cmn/leasable-locks/custom/{}", beside["token"]);
+    assert_eq!(native.ask(&editor("alice"), "DELETE", &custom).send().await.status, 200);
     assert_eq!(native.ask(&editor("alice"), "DELETE", &path).send().await.status, 200);
 }

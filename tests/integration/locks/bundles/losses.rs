@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockside::lock::{Key, KeySpace};
 use serde_json::json;
 
 use super::{
@@ -165,6 +166,35 @@ async fn a_master_that_does_not_answer_keeps_no_key_of_another_from_its_release(
     let known: Vec<&str> = all.iter().copied().filter(|key| !unknown.contains(key)).collect();
     assert!(!unknown.is_empty() && !known.is_empty(), "{problem}");
     free_within(&sidecar, &known, NO_ORPHAN).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_master_that_freezes_while_a_bundle_waits_leaves_no_key_of_another_behind() {
+    let mut cluster = Cluster::start(&[]);
+    let sidecar = Arc::new(crate::harness::Sidecar::start_at(&cluster.url(), &[]).await);
+    let frozen = cluster.masters()[0];
+    let space = KeySpace::new("lockside");
+    let is_of_frozen = |key: &str| cluster.master(&space.lock(&Key::parse(key).expect("a key"))) == frozen;
+    let names: Vec<String> = (0..12).map(|n| unique(&format!("k{n:02}")).to_string()).collect();
+    // All others are asked for before it.
+    let awaited = (0..).map(|n| unique(&format!("last{n}"))).find(|key| !is_of_frozen(key)).expect("some key");
+    let (lost, kept): (Vec<&str>, Vec<&str>) = names.iter().map(String::as_str).partition(|key| is_of_frozen(key));
+    assert!(!lost.is_empty() && !kept.is_empty());
+    let token = held(&sidecar, &awaited).await;
+    let all: Vec<&str> = names.iter().map(String::as_str).chain([&*awaited]).collect();
+    let waiting = waits(&sidecar, of(&all, json!({"ttlMs": 60_000, "waitMs": 3000})));
+    waiters_are(&sidecar, &awaited, 1).await;
+    for key in &kept {
+        held_within(&sidecar, key).await;
+    }
+
+    cluster.freeze(frozen);
+
+    let answer = waiting.await.unwrap();
+    assert!(answer.status >= 400, "{}", answer.text());
+    free_within(&sidecar, &kept, NO_ORPHAN).await;
+    waiters_are(&sidecar, &awaited, 0).await;
+    release_one(&sidecar, &awaited, token).await;
 }
 
 #[tokio::test]

@@ -33,6 +33,29 @@ async fn the_command_has_all_locks_and_is_told_of_each() {
 }
 
 #[tokio::test]
+async fn as_many_commands_as_the_limit_says_share_all_locks() {
+    let (sidecar, [a, b]) = (sidecar().await, [unique("a"), unique("b")]);
+    let flags = ["--also", &b, "--limit", "2", "--try"];
+    let tell = "echo $LOCKSIDE_MODE $LOCKSIDE_LIMIT; sleep 60";
+    let mut running = [(); 2].map(|()| Exec::script(&sidecar, &flags, &a, tell));
+    for exec in &mut running {
+        assert_eq!(exec.line().await, "shared 2");
+    }
+    for key in [&a, &b] {
+        assert_eq!(show(&sidecar, key).await["sharedBy"], 2);
+        let third = Exec::script(&sidecar, &["--limit", "2", "--try"], key, "echo ran").end().await;
+        assert_eq!((third.code, third.stdout.as_str()), (Some(75), ""), "{}", third.stderr);
+    }
+    let [one, other] = running;
+    signal("TERM", one.id());
+    assert_eq!(one.end().await.code, Some(143));
+    for key in [&a, &b] {
+        assert_eq!(show(&sidecar, key).await["sharedBy"], 1, "the other one has it");
+    }
+    drop(other);
+}
+
+#[tokio::test]
 async fn one_lock_that_is_held_keeps_the_command_from_running_and_is_named() {
     let (sidecar, [a, b]) = (sidecar().await, [unique("a"), unique("b")]);
     let mut other = Exec::script(&sidecar, &[], &b, "echo held; sleep 60");

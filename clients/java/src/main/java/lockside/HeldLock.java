@@ -35,7 +35,8 @@ public final class HeldLock extends Held {
     }
 
     /**
-     * The fencing token: pass it to the protected resource, which must reject any token lower than the highest it has seen.
+     * The fencing token: pass it to the protected resource, which must reject any token lower than the highest of an exclusive lock
+     * that it has seen.
      *
      * @return the token
      */
