@@ -46,7 +46,7 @@ func (l *Lock) Token() int64 { return l.lease.token }
 // Owner is the name of the holder.
 func (l *Lock) Owner() string { return l.lease.owner }
 
-// Mode is how the lock is held: [Exclusive], or [Shared] with others. The storage does not keep the token of a shared lock.
+// Mode is how the lock is held: [Exclusive], or [Shared] with others. Storage does not keep the token of a shared lock.
 func (l *Lock) Mode() Mode { return l.lease.mode }
 
 // Limit is how many may share the key, as [WithLimit] said; 0 without it.

@@ -216,7 +216,7 @@ impl Steps {
 
     fn renew(&mut self, name: &str, owner: String) -> Call {
         let keys = vec![key("lock", name), key("queue", name), key("forced", name), shard("watch")];
-        let how = self.dice.one(&["set", "extend", "take"]).to_owned();
+        let how = self.dice.one(&["set", "extend", "take", "keep", "check"]).to_owned();
         let sending = self.dice.one(&["", "n-1", "r-1", "w-1", "w-2"]).to_owned();
         let ttl = if self.dice.roll(4) == 0 { String::new() } else { self.ttl() };
         let longest = self.dice.one(&["", "100000", "2000"]).to_owned();

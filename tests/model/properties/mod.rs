@@ -89,7 +89,7 @@ fn exclusive(world: &World, _: &Engine) -> Option<Violation> {
 
 fn one(world: &World, _: &Engine) -> Option<Violation> {
     // But for a share that had ended, and lasts again by a clock that was set back.
-    let leases = || world.held.iter().filter(|held| !held.is_resting && !world.lost.leases.contains(&held.token.get()));
+    let leases = || world.held.iter().filter(|held| !held.is_resting && !world.lost.again.contains(&held.token.get()));
     let is_twice = |held: &&Held| leases().filter(|other| other.attempt() == held.attempt()).count() > 1;
     let Held { token, attempt, .. } = leases().find(is_twice)?;
     violation(ONE, format!("the lease {token} is not the only one of its attempt: {attempt}"))

@@ -22,7 +22,7 @@ impl World {
             Next::Join => self.joined(engine, client, reply),
             Next::Take(_) => Input::Taken(self.taken(engine, client, reply)),
             Next::Undo => {
-                let is_done = reply.is_some_and(|reply| !matches!(reply, Reply::Error(_)));
+                let is_done = reply.is_some_and(|reply| !matches!(reply, Reply::Error(_)) && row(reply).0 != "late");
                 if !is_done && !engine.plant.has(Fault::ForgetsUndo) {
                     self.tidy(engine, client, Tidy::Undo);
                 }

@@ -106,7 +106,6 @@ impl World {
         let wish = self.clients[client].wish();
         let until = wish.wait_ms.map(|wait_ms| engine.instant(self.now_ms + wait_ms));
         let life = Life::new(until);
-        self.lost.moved.remove(&client);
         self.lost.waiting.remove(&client);
         self.clients[client].course = Some(Box::new(Course {
             life,

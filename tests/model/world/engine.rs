@@ -29,7 +29,7 @@ pub struct Engine {
     epoch: Instant,
     pub plant: Plant,
     /// Whether it runs the scripts as Valkey does.
-    is_valkey: bool,
+    pub is_valkey: bool,
     pub key: Key,
     pub space: KeySpace,
 }

@@ -242,7 +242,12 @@ impl World {
     }
 
     fn answer(&mut self, engine: &Engine, sidecar: usize, request: &Request, reply: Option<&Reply>) {
-        if let (Origin::Attempt(_) | Origin::Look { .. }, Some(reply)) = (&request.origin, reply) {
+        let is_renewal = matches!(request.origin, Origin::Renew(_) | Origin::HoldRenewal { .. });
+        if let (true, Some(found)) = (is_renewal, reply.and_then(|reply| sidecar::stored(sidecar::row(reply).1))) {
+            self.saw(engine, sidecar, &found);
+        }
+        let is_of_its_own = matches!(request.origin, Origin::Attempt(_) | Origin::Look { .. });
+        if let (true, Some(reply)) = (is_of_its_own || is_renewal, reply) {
             let shown = &mut self.sidecars[sidecar].shown;
             *shown = sidecar::told_token(reply).map_or(*shown, |token| token.sequence().max(*shown));
         }

@@ -136,7 +136,6 @@ impl World {
                 && !other.is_gone
                 && !course.was_forced
                 && !self.lapsed.contains(self.sidecars[other.sidecar].name)
-                && !self.lost.moved.contains(&at)
                 && (beside.contains(&at) || came_back(client, at) && !self.is_served(course))
             {
                 let how =

@@ -70,12 +70,12 @@ impl Troubles {
 pub struct Lost {
     /// The leases that a replica brought back, or has as they were before.
     pub leases: BTreeSet<u64>,
+    /// Those that had ended, and last again by a clock that was set back.
+    pub again: BTreeSet<u64>,
     /// The places that a replica brought back.
     pub places: BTreeSet<String>,
     /// The clients that stood in the queue when it was lost: they are served in their order.
     pub waiting: BTreeSet<usize>,
-    /// The clients that a replica has no place of, or had one of before: others may be served first.
-    pub moved: BTreeSet<usize>,
 }
 
 impl World {
@@ -115,11 +115,14 @@ impl World {
             Action::SetBack => {
                 self.troubles.setbacks -= 1;
                 self.behind_ms += SET_BACK_MS;
-                // An offer to one that is not there lasts for as much longer.
-                self.free_since = self.free_since.map(|since_ms| since_ms + SET_BACK_MS);
+                // What keeps the key lasts for as much longer: an offer to one that is not there, a share, the time to come back.
+                if !self.is_free(engine) || self.troubled_ms.is_some() {
+                    self.free_since = self.free_since.map(|since_ms| since_ms + SET_BACK_MS);
+                }
                 // A share that had ended lasts again: it is no new one, and what was undone of it stays.
-                let again = self.new_leases(engine);
-                self.lost.leases.extend(again.iter().map(|held| held.token.get()));
+                let again: Vec<u64> = self.new_leases(engine).iter().map(|held| held.token.get()).collect();
+                self.lost.leases.extend(&again);
+                self.lost.again.extend(again);
                 self.held = self.leases(engine);
             }
             Action::Fill => (self.troubles.fills, self.is_full) = (self.troubles.fills - 1, true),
@@ -225,16 +228,9 @@ impl World {
         self.held = now;
     }
 
-    /// Notes which places a replica brought back, and which it lacks.
+    /// Notes which places a replica brought back.
     fn note_lost_places(&mut self, engine: &Engine, before: &[String]) {
         let now = self.entries(engine);
-        for (at, client) in self.clients.iter().enumerate() {
-            let Some(course) = client.course.as_deref() else { continue };
-            let is_kept = before.contains(&course.entry) && now.contains(&course.entry);
-            if course.position.is_some() && !is_kept {
-                self.lost.moved.insert(at);
-            }
-        }
         self.lost.places.extend(now.into_iter().filter(|entry| !before.contains(entry)));
     }
 

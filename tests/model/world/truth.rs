@@ -72,6 +72,13 @@ impl Told<'_> {
         lease.is_empty() || is_last || token_of(lease).is_some_and(|token| self.lease(&token.to_string()).is_some())
     }
 
+    /// Whether the lease of the row lasts as long as the row says; of an offer it says nothing.
+    fn lasts_so(&self) -> bool {
+        let Some(found) = stored(self.rest).filter(|found| found.valid_until_ms >= 0) else { return true };
+        let is_so = |held: &Held| self.world.by_redis(held.until_ms) == found.valid_until_ms;
+        token_of(&found.text).is_none_or(|token| self.lease(&token.to_string()).is_none_or(is_so))
+    }
+
     /// What stays true behind another script.
     fn is_true(&self, script: &str, word: &str) -> bool {
         let lease = |at| self.lease(self.arg(at));
@@ -102,7 +109,10 @@ impl Told<'_> {
                 self.world.by_redis(held.until_ms).to_string() == text(&self.rest[2]) && names(held, sending)
             }),
             ("acquire" | "share", "replayed" | "renewed") => self.ends_so(None, sending),
-            ("acquire" | "share" | "queue_advance", "held") | ("share", "own") => !is_free && self.shows_a_lease(),
+            ("acquire" | "share" | "queue_advance", "held") | ("share", "own") => {
+                !is_free && self.shows_a_lease() && self.lasts_so()
+            }
+            ("queue_advance", "shared") => !is_free && self.shows_a_lease(),
             ("acquire" | "share", "shared") => !is_free && self.shows_a_lease() && self.counts(),
             ("acquire", "rejoining") | ("queue_advance" | "force", "free") => is_free,
             ("share", "rejoining") => self.leases.iter().all(|held| held.mode != Mode::Exclusive),
@@ -145,7 +155,7 @@ impl Told<'_> {
     /// Whether the lease of this token was in its last millisecond, so that it ended where it was written again.
     fn ends_now(&self, token: &str) -> bool {
         let is_its = |held: &Held| held.token.to_string() == token && held.until_ms == self.world.now_ms;
-        self.world.held.iter().any(is_its)
+        self.engine.is_valkey && self.world.held.iter().any(is_its)
     }
 
     /// A renewal keeps the key for no longer than the longest time of its lease, and the delay behind that.

@@ -156,9 +156,9 @@ fn mixed() -> Vec<Named> {
         )
         .after(&in_queues),
         world(
-            "a repeated attempt that waits, what it sends is refused, and a sidecar is stopped",
+            "a repeated attempt that waits, a connection breaks, a script is refused, replicas are few, and a sidecar is stopped",
             repeats,
-            Troubles { refusals: 1, drains: 1, breaks: 1, ..NONE },
+            Troubles { breaks: 1, refusals: 1, shortages: 1, drains: 1, ..NONE },
             1_100,
         ),
         world(

@@ -50,6 +50,12 @@ fn look(Planted { name, plant, world, property }: &Planted, through: Option<fn(A
     }
 }
 
+/// All that are planted in worlds of one key.
+pub fn planted_faults() -> impl Iterator<Item = &'static Planted> {
+    let through = PLANTED_THROUGH.iter().map(|Through { planted, .. }| planted);
+    PLANTED.iter().chain(PLANTED_LEFT).chain(PLANTED_TERMS).chain(through)
+}
+
 /// Each is looked for until it is found.
 #[test]
 fn each_planted_fault_is_found_by_the_property_that_it_names() {

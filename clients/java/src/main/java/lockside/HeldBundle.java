@@ -35,8 +35,8 @@ public final class HeldBundle extends Held {
     }
 
     /**
-     * The fencing tokens: pass each to the resource that its key protects, which must reject any token lower than the highest of
-     * an exclusive lock that it has seen.
+     * The fencing tokens: pass each to the resource that its key protects, which must reject any token lower than the highest
+     * of an exclusive lock that it has seen.
      *
      * @return the tokens by key, in the order in which the keys were asked for
      */
