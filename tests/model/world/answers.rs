@@ -11,7 +11,7 @@ use super::attempt::Named;
 use super::client::{Promise, Wish};
 use super::engine::Engine;
 use super::plant::Fault;
-use super::sidecar::{is_elsewhere, row, stored, text, token_of};
+use super::sidecar::{is_done, is_elsewhere, row, stored, text, token_of};
 use crate::redis::Reply;
 
 impl World {
@@ -22,8 +22,7 @@ impl World {
             Next::Join => self.joined(engine, client, reply),
             Next::Take(_) => Input::Taken(self.taken(engine, client, reply)),
             Next::Undo => {
-                let is_done = reply.is_some_and(|reply| !matches!(reply, Reply::Error(_)) && row(reply).0 != "late");
-                if !is_done && !engine.plant.has(Fault::ForgetsUndo) {
+                if !is_done(reply) && !engine.plant.has(Fault::ForgetsUndo) {
                     self.tidy(engine, client, Tidy::Undo);
                 }
                 self.course(client).entry.clear();

@@ -174,6 +174,11 @@ pub fn token_of(lease: &[u8]) -> Option<Token> {
     behind.split('"').next()?.parse().ok().and_then(Token::new)
 }
 
+/// Whether Redis has said what became of an undo.
+pub fn is_done(reply: Option<&Reply>) -> bool {
+    reply.is_some_and(|reply| !matches!(reply, Reply::Error(_)) && row(reply).0 != "late")
+}
+
 /// Whether Redis refused a script because its keys are moving to another server.
 pub fn is_elsewhere(reply: &Reply) -> bool {
     matches!(reply, Reply::Error(text) if text.starts_with("TRYAGAIN"))
@@ -303,8 +308,7 @@ impl World {
         match origin {
             Origin::Undo => {
                 let now_ms = self.now_ms;
-                let is_done = reply.is_some_and(|reply| !matches!(reply, Reply::Error(_)) && row(reply).0 != "late");
-                self.sidecars[sidecar].undone(engine, now_ms, is_done);
+                self.sidecars[sidecar].undone(engine, now_ms, is_done(reply));
             }
             Origin::Look { ids } => {
                 let input = match reply.and_then(advance_row) {
