@@ -1,8 +1,6 @@
 //! The real binary, started with real flags.
 
-use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::http::{Call, Client};
@@ -14,9 +12,8 @@ pub struct Sidecar {
     api: String,
     ops: String,
     client: Client,
-    log: Arc<Mutex<Vec<String>>>,
-    /// What it was told by files.
-    _scratch: Scratch,
+    /// What it was told by files, and its log.
+    scratch: Scratch,
 }
 
 impl Sidecar {
@@ -65,17 +62,11 @@ impl Sidecar {
     }
 
     fn begun(mut command: Command, scratch: Scratch) -> Sidecar {
-        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("lockside starts");
-        let log = Arc::new(Mutex::new(Vec::new()));
-        let lines = Arc::clone(&log);
-        let stderr = BufReader::new(child.stderr.take().expect("a pipe"));
-        std::thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                lines.lock().expect("no panic while held").push(line);
-            }
-        });
-        let (api, ops) = addresses(&log);
-        Sidecar { child, api, ops, client: Client::new(), log, _scratch: scratch }
+        // A file, not a pipe: what was written before an answer can be read as soon as the answer is here.
+        let log = std::fs::File::create(scratch.path(LOG)).expect("a scratch file");
+        let child = command.stdin(Stdio::null()).stderr(log).spawn().expect("lockside starts");
+        let (api, ops) = addresses(&scratch);
+        Sidecar { child, api, ops, client: Client::new(), scratch }
     }
 
     /// Starts one that never gets ready, and waits for what it says of it: in /readyz, and in a line of its log.
@@ -121,9 +112,9 @@ impl Sidecar {
         &self.ops
     }
 
-    /// The log so far.
+    /// The log so far, whole lines.
     pub fn log(&self) -> String {
-        self.log.lock().expect("no panic while held").join("\n")
+        log_in(&self.scratch)
     }
 
     pub fn pid(&self) -> u32 {
@@ -155,12 +146,22 @@ impl Sidecar {
     }
 }
 
+/// The file of the log.
+const LOG: &str = "log";
+
+/// The whole lines of the log in `scratch`.
+fn log_in(scratch: &Scratch) -> String {
+    let log = std::fs::read(scratch.path(LOG)).expect("the log");
+    let whole = log.iter().rposition(|byte| *byte == b'\n').unwrap_or_default();
+    String::from_utf8(log[..whole].to_vec()).expect("a log of UTF-8")
+}
+
 /// The line that says where the sidecar serves.
-fn addresses(log: &Mutex<Vec<String>>) -> (String, String) {
+fn addresses(scratch: &Scratch) -> (String, String) {
     let deadline = Instant::now() + Duration::from_secs(10);
     loop {
-        let lines = log.lock().expect("no panic while held").clone();
-        if let Some(line) = lines.iter().find(|line| line.contains("listening")) {
+        let log = log_in(scratch);
+        if let Some(line) = log.lines().find(|line| line.contains("listening")) {
             let field = |name: &str| match serde_json::from_str::<serde_json::Value>(line) {
                 Ok(line) => line[name].as_str().expect("an address").to_owned(),
                 Err(_) => {
@@ -170,7 +171,7 @@ fn addresses(log: &Mutex<Vec<String>>) -> (String, String) {
             };
             return (field("api"), field("ops"));
         }
-        assert!(Instant::now() < deadline, "lockside did not serve: {lines:#?}");
+        assert!(Instant::now() < deadline, "lockside did not serve: {log}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -29,6 +29,12 @@ async fn those_who_wait_are_named_in_the_order_of_their_turns_over_all_sidecars(
     let first = other.ask(&reader("alice"), "POST", &path(&key)).json(&json!({"waitMs": 20_000})).send();
     let body = json!({"waitMs": 20_000, "owner": hostile});
     let second = native.ask(&Who::System, "POST", &path(&key)).json(&body).send();
+    let is_told = std::cell::Cell::new(false);
+    let first = async {
+        let answer = first.await;
+        is_told.set(true);
+        answer
+    };
     let looking = async {
         for count in 1..=2 {
             eventually("it waits", Duration::from_secs(10), async || native.queue(&key).await.len() == count).await;
@@ -49,6 +55,8 @@ async fn those_who_wait_are_named_in_the_order_of_their_turns_over_all_sidecars(
         native.release(&Who::System, &key, &lease["token"]).await;
         eventually("the first has it", Duration::from_secs(10), async || native.queue(&key).await.len() == 1).await;
         assert_eq!(native.queue(&key).await[0]["position"], 1, "the next one moves up");
+        // What is force-released while it is only offered is waited for anew, behind the second.
+        eventually("it is told", Duration::from_secs(10), async || is_told.get()).await;
         native.force(&Who::System, &key).await;
     };
     let second = async {
