@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::keys::JwtKey;
 pub use super::keys::JwtKeys;
 use super::unauthorized::{Unauthorized, refused};
+use super::verified::{Fingerprint, Verified, this_second};
 use crate::json::string_or_integer;
 use crate::policy::Permissions;
 
@@ -53,7 +54,7 @@ pub struct ClaimRules {
 }
 
 /// Verifies tokens with the keys of one file, or of one set that was fetched.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Verifier {
     keys: Vec<Candidate>,
     /// The `iss` that each token must name.
@@ -63,6 +64,7 @@ pub struct Verifier {
     shows_private: bool,
     permissions: Permissions,
     keeps_claims: bool,
+    verified: Verified,
 }
 
 /// A key that may have signed a token.
@@ -88,6 +90,7 @@ impl Verifier {
             shows_private,
             permissions: rules.permissions.clone(),
             keeps_claims: rules.keeps_claims,
+            verified: Verified::default(),
         }
     }
 
@@ -113,6 +116,16 @@ impl Verifier {
 
     /// The claims of a good token. The error says why it is not, for the log; the caller learns only that.
     pub fn verify(&self, token: &str) -> Result<Claims, Unauthorized> {
+        let Some(fingerprint) = Fingerprint::of(token) else { return self.verify_anew(token) };
+        if let Some(claims) = self.verified.find(fingerprint, this_second()) {
+            return Ok(claims);
+        }
+        let claims = self.verify_anew(token)?;
+        self.verified.keep(fingerprint, this_second(), &claims);
+        Ok(claims)
+    }
+
+    fn verify_anew(&self, token: &str) -> Result<Claims, Unauthorized> {
         let header = decode_header(token).map_err(|error| refused(why(&error)))?;
         if header.crit.is_some() {
             // RFC 7515, 4.1.11: an extension that must be understood, and we understand none.

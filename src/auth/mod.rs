@@ -17,6 +17,7 @@ mod settings;
 mod token_folder;
 mod tokens;
 mod unauthorized;
+mod verified;
 
 pub use anonymous::{Anonymous, Facts};
 pub use authenticator::{Authenticator, Shown};
