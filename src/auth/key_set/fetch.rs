@@ -48,7 +48,8 @@ struct Discovered {
 /// From a text to a URL that keys may come from: https, or http of this machine.
 pub fn check_url(text: &str) -> Result<Url, String> {
     // The text may hold a secret, wherever its mistake is: it is never quoted.
-    let url = Url::parse(text).map_err(|_| "expected a URL such as https://issuer.example/keys")?;
+    let url = Url::parse(text)
+        .map_err(|_| "expected a URL such as https://issuer.example/keys, its host name in ASCII (xn--...)")?;
     if url.host_str().is_none_or(str::is_empty) || !url.username().is_empty() || url.password().is_some() {
         return Err("expected a URL with a host and without a user, such as https://issuer.example/keys".to_owned());
     }

@@ -87,7 +87,11 @@ fn condition(text: &str) -> Result<Condition, String> {
     if let Some(span) = text.strip_prefix(ASKED) {
         return duration(span, SHORTEST, DAY).map(Condition::Asked);
     }
-    let expected = || format!("`{text}`; expected a URL such as http://127.0.0.1:8080/healthz, or asked:30s");
+    let expected = || {
+        format!(
+            "`{text}`; expected a URL such as http://127.0.0.1:8080/healthz, its host name in ASCII (xn--...), or asked:30s"
+        )
+    };
     let url = Url::parse(text).map_err(|_| expected())?;
     if url.host_str().is_none_or(str::is_empty) || !url.username().is_empty() || url.password().is_some() {
         return Err(expected());

@@ -199,7 +199,12 @@ fn host(text: &str) -> Result<String, String> {
 
 /// An address that `/errors` can follow.
 fn docs_url(text: &str) -> Result<String, String> {
-    let problem = || format!("`{text}`; expected http://host/path or https://host/path, without query and fragment");
+    let problem = || {
+        format!(
+            "`{text}`; expected http://host/path or https://host/path, the host in ASCII (xn--...), without query and \
+             fragment"
+        )
+    };
     let url = Url::parse(text).map_err(|_| problem())?;
     let is_plain =
         url.query().is_none() && url.fragment().is_none() && url.username().is_empty() && url.password().is_none();

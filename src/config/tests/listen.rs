@@ -44,6 +44,19 @@ fn allowed_hosts_are_names_and_addresses_and_nothing_else() {
 }
 
 #[test]
+fn a_url_whose_host_name_is_not_ascii_is_refused_and_its_other_form_is_told() {
+    for flag in ["--jwks-url", "--elect-while", "--docs-url"] {
+        let resolved = |host: &str| {
+            let url = format!("{flag}=https://{host}/x");
+            Config::resolve(&flags(&["--elect=a", &url])).map_err(|mistakes| format!("{mistakes:?}"))
+        };
+        assert!(resolved("xn--bcher-kva.test").is_ok(), "{flag}");
+        let problem = resolved("bücher.test").expect_err("not ASCII");
+        assert!(problem.contains(flag) && problem.contains("ASCII (xn--"), "{problem}");
+    }
+}
+
+#[test]
 fn a_star_of_the_ops_listener_is_both_families_of_which_one_may_be_missing() {
     let shown = |addresses: &[Address]| addresses.iter().map(Address::to_string).collect::<Vec<_>>();
     let config = Config::resolve(&flags(&["--ops-listen=unix:/s,*:1"])).expect("addresses");

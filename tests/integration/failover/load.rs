@@ -51,9 +51,15 @@ fn shard(key: &str) -> usize {
 impl Load {
     /// Every master of `redis` has some of the keys.
     pub async fn on(redis: &impl Redundant, flags: &[&str]) -> Load {
+        Load::at([redis.url(), redis.url()], redis, flags).await
+    }
+
+    /// One sidecar for each `--redis-url` of `redis`.
+    pub async fn at(urls: [String; 2], redis: &impl Redundant, flags: &[&str]) -> Load {
         let prefix = spread(redis);
-        let (url, flags) = (redis.url(), [&["--key-prefix", &prefix][..], flags].concat());
-        let sidecars = Arc::new(vec![Sidecar::start_at(&url, &flags).await, Sidecar::start_at(&url, &flags).await]);
+        let flags = [&["--key-prefix", &prefix][..], flags].concat();
+        let [one, other] = &urls;
+        let sidecars = Arc::new(vec![Sidecar::start_at(one, &flags).await, Sidecar::start_at(other, &flags).await]);
         let (history, stop) = (Arc::new(History::default()), Arc::new(AtomicBool::new(false)));
         let (refusals, mut workers) = (Arc::<Mutex<Vec<Refusal>>>::default(), Vec::new());
         for number in 0..sidecars.len() * WORKERS_A_SIDECAR {

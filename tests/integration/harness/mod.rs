@@ -38,7 +38,7 @@ pub use idle_proxy::IdleProxy;
 pub use lens::Lens;
 pub use proxy::{Fault, Proxy};
 pub use redis::{TestRedis, server};
-pub use redundant::Redundant;
+pub use redundant::{Place, Redundant};
 pub use screen::Screen;
 pub use secure::{Pair, Secure};
 pub use sidecar::Sidecar;

@@ -1,18 +1,17 @@
-//! A proxy between a sidecar and its Redis, and all that can go wrong on the way.
+//! A proxy between sidecars and a Redis server, and all that can go wrong on the way.
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-use super::{Scratch, TestRedis};
+use super::{Place, Scratch, TestRedis};
 
-/// What happens to what passes through, on every connection.
+/// What happens to what passes through, on every connection that faults befall.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fault {
     None,
@@ -35,47 +34,67 @@ pub enum Fault {
 /// Runs as long as the runtime that started it.
 pub struct Proxy {
     scratch: Scratch,
+    faults: Faults,
+}
+
+/// What befalls the connections of a proxy.
+#[derive(Clone)]
+struct Faults {
     fault: watch::Sender<Fault>,
     cuts: watch::Sender<u64>,
     /// Which connections are half open, by when they were made.
     ghosts: watch::Sender<Range<u64>>,
     /// Connections made before this are closed towards their sidecars.
     stranded: watch::Sender<u64>,
+    /// They befall the connections of this Redis user alone; where there is none, all.
+    user: Option<&'static str>,
 }
 
-impl Proxy {
-    pub fn start(redis: &TestRedis) -> Proxy {
-        let proxy = Proxy {
-            scratch: Scratch::new(),
+impl Faults {
+    fn of(user: Option<&'static str>) -> Faults {
+        Faults {
             fault: watch::Sender::new(Fault::None),
             cuts: watch::Sender::new(0),
             ghosts: watch::Sender::new(0..0),
             stranded: watch::Sender::new(0),
-        };
+            user,
+        }
+    }
+}
+
+impl Proxy {
+    /// Before the unix socket of `redis`, for sidecars that are told its own.
+    pub fn start(redis: &TestRedis) -> Proxy {
+        let proxy = Proxy { scratch: Scratch::new(), faults: Faults::of(None) };
         let listener = UnixListener::bind(proxy.socket()).expect("a socket of the test's own");
-        let (redis, fault) = (redis.socket(), proxy.fault.clone());
-        let (cuts, ghosts) = (proxy.cuts.clone(), proxy.ghosts.clone());
-        let stranded = proxy.stranded.clone();
+        let (redis, faults) = (redis.socket(), proxy.faults.clone());
         tokio::spawn(async move {
             while let Ok((sidecar, _)) = listener.accept().await {
                 let Ok(redis) = UnixStream::connect(&redis).await else { continue };
-                let link = Link {
-                    fault: fault.clone(),
-                    ghosts: ghosts.subscribe(),
-                    born: ghosts.borrow().end,
-                    cuts: cuts.subscribe(),
-                    stranded: stranded.subscribe(),
-                    lost_requests: AtomicBool::new(false),
-                    lost_replies: AtomicBool::new(false),
-                    messages: AtomicUsize::new(0),
-                };
-                tokio::spawn(link.serve(sidecar, redis));
+                let link = Link::of(&faults);
+                tokio::spawn(link.serve(of_unix(sidecar), of_unix(redis)));
             }
         });
         proxy
     }
 
-    /// `--redis-url` of this proxy.
+    /// Before a server that says that it listens here. Faults befall those who log in as `user`, and no server of Redis.
+    pub fn before(place: Place, user: &'static str) -> Proxy {
+        let proxy = Proxy { scratch: Scratch::new(), faults: Faults::of(Some(user)) };
+        let listener = std::net::TcpListener::bind(("127.0.0.1", place.announced)).expect("a port of the test's own");
+        listener.set_nonblocking(true).expect("a socket that does not block");
+        let (listener, faults) = (TcpListener::from_std(listener).expect("a listener"), proxy.faults.clone());
+        tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let Ok(redis) = TcpStream::connect(("127.0.0.1", place.listens)).await else { continue };
+                let link = Link::of(&faults);
+                tokio::spawn(link.serve(of_tcp(client), of_tcp(redis)));
+            }
+        });
+        proxy
+    }
+
+    /// `--redis-url` of a proxy that [`Proxy::start`] made.
     pub fn url(&self) -> String {
         format!("redis+unix://{}", self.socket())
     }
@@ -85,33 +104,33 @@ impl Proxy {
     }
 
     pub fn set(&self, fault: Fault) {
-        self.fault.send_replace(fault);
+        self.faults.fault.send_replace(fault);
     }
 
     /// Ends every connection.
     pub fn cut(&self) {
-        self.cuts.send_modify(|cuts| *cuts += 1);
+        self.faults.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// Leaves every connection half open: it looks alive, and nothing passes any more. New ones work.
     pub fn half_open(&self) {
-        self.ghosts.send_modify(|ghosts| ghosts.end += 1);
+        self.faults.ghosts.send_modify(|ghosts| ghosts.end += 1);
     }
 
     /// The same, but that the sidecars see at once that they are closed.
     pub fn strand(&self) {
         self.half_open();
-        self.stranded.send_replace(self.ghosts.borrow().end);
+        self.faults.stranded.send_replace(self.faults.ghosts.borrow().end);
     }
 
     /// What was sent on connections while they were half open reaches Redis after all.
     pub fn deliver_late(&self) {
-        self.ghosts.send_modify(|ghosts| ghosts.start = ghosts.end);
+        self.faults.ghosts.send_modify(|ghosts| ghosts.start = ghosts.end);
     }
 
     /// Ends every fault, and the connections with it where something was lost: no TCP goes on behind a gap.
     pub fn mend(&self) {
-        let before = self.fault.send_replace(Fault::None);
+        let before = self.faults.fault.send_replace(Fault::None);
         if matches!(before, Fault::SwallowReplies | Fault::SwallowRequests | Fault::LoseReplyTo(_)) {
             self.cut();
         }
@@ -122,13 +141,27 @@ impl Proxy {
 type Parcels = mpsc::UnboundedReceiver<(Instant, Vec<u8>)>;
 type Give = mpsc::UnboundedSender<(Instant, Vec<u8>)>;
 
+/// The two directions of a connection. The writing one, dropped, ends what it says.
+type Halves = (Box<dyn AsyncRead + Send + Unpin>, Box<dyn AsyncWrite + Send + Unpin>);
+
+fn of_unix(stream: UnixStream) -> Halves {
+    let (from, to) = stream.into_split();
+    (Box::new(from), Box::new(to))
+}
+
+fn of_tcp(stream: TcpStream) -> Halves {
+    stream.set_nodelay(true).expect("a connection");
+    let (from, to) = stream.into_split();
+    (Box::new(from), Box::new(to))
+}
+
 /// One connection through the proxy.
 struct Link {
-    fault: watch::Sender<Fault>,
-    ghosts: watch::Receiver<Range<u64>>,
+    faults: Faults,
     born: u64,
     cuts: watch::Receiver<u64>,
-    stranded: watch::Receiver<u64>,
+    /// Whether faults befall it.
+    is_struck: AtomicBool,
     /// Whether requests, and replies, were lost on it. Then no further one passes until it is cut: behind a gap, each
     /// reply would be taken for that to another request.
     lost_requests: AtomicBool,
@@ -149,18 +182,28 @@ fn message(text: &[u8], begin: &[u8]) -> Option<usize> {
 }
 
 impl Link {
-    async fn serve(self, sidecar: UnixStream, redis: UnixStream) {
-        let ((from_sidecar, to_sidecar), (from_redis, to_redis)) = (sidecar.into_split(), redis.into_split());
+    fn of(faults: &Faults) -> Link {
+        Link {
+            faults: faults.clone(),
+            born: faults.ghosts.borrow().end,
+            cuts: faults.cuts.subscribe(),
+            is_struck: AtomicBool::new(faults.user.is_none()),
+            lost_requests: AtomicBool::new(false),
+            lost_replies: AtomicBool::new(false),
+            messages: AtomicUsize::new(0),
+        }
+    }
+
+    async fn serve(self, (from_sidecar, to_sidecar): Halves, (from_redis, to_redis): Halves) {
         let (give_requests, requests) = mpsc::unbounded_channel();
         let (give_replies, replies) = mpsc::unbounded_channel();
-        let mut cuts = self.cuts.clone();
+        let (mut cuts, mut stranded) = (self.cuts.clone(), self.faults.stranded.subscribe());
         let asking = async {
             tokio::join!(
                 self.requests(from_sidecar, give_requests),
                 self.deliver(requests, to_redis, Fault::HoldRequests),
             )
         };
-        let mut stranded = self.stranded.clone();
         let answering = async {
             // Dropped, its half of the connection closes.
             tokio::select! {
@@ -172,22 +215,44 @@ impl Link {
             // Also when the sidecar has closed: what it had sent, and is held, still arrives.
             _ = asking => {}
             () = async { tokio::join!(self.replies(from_redis, give_replies), answering); } => {}
-            _ = cuts.changed() => {}
+            () = async {
+                while cuts.changed().await.is_ok() && !self.is_struck() {}
+            } => {}
         }
     }
 
-    fn is_ghost(&self) -> bool {
-        self.ghosts.borrow().contains(&self.born)
+    fn is_struck(&self) -> bool {
+        self.is_struck.load(Ordering::SeqCst)
     }
 
-    async fn requests(&self, mut from: OwnedReadHalf, give: Give) {
+    fn fault(&self) -> Fault {
+        if self.is_struck() { self.faults.fault.borrow().clone() } else { Fault::None }
+    }
+
+    fn is_ghost(&self) -> bool {
+        self.is_struck() && self.faults.ghosts.borrow().contains(&self.born)
+    }
+
+    /// Who logs in says so first.
+    fn see_who(&self, chunk: &[u8]) {
+        let is_user = |user: &str| chunk.windows(user.len()).any(|part| part == user.as_bytes());
+        if self.faults.user.is_some_and(is_user) {
+            self.is_struck.store(true, Ordering::SeqCst);
+        }
+    }
+
+    async fn requests(&self, mut from: impl AsyncRead + Unpin, give: Give) {
         let mut buffer = vec![0; 65_536];
+        let mut is_first = true;
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            let (chunk, now) = (&buffer[..count], self.fault.borrow().clone());
-            let passes = match now {
+            let chunk = &buffer[..count];
+            if std::mem::take(&mut is_first) {
+                self.see_who(chunk);
+            }
+            let passes = match self.fault() {
                 Fault::LoseReplyTo(text) if chunk.windows(text.len()).any(|part| part == text.as_bytes()) => {
                     // Before the request goes on, so that no reply is faster.
-                    self.fault.send_replace(Fault::SwallowRequests);
+                    self.faults.fault.send_replace(Fault::SwallowRequests);
                     true
                 }
                 Fault::SwallowRequests => false,
@@ -202,10 +267,10 @@ impl Link {
         }
     }
 
-    async fn replies(&self, mut from: OwnedReadHalf, give: Give) {
+    async fn replies(&self, mut from: impl AsyncRead + Unpin, give: Give) {
         let mut buffer = vec![0; 65_536];
         while let Ok(count @ 1..) = from.read(&mut buffer).await {
-            let now = self.fault.borrow().clone();
+            let now = self.fault();
             if matches!(now, Fault::SwallowReplies | Fault::SwallowRequests) || self.is_ghost() {
                 self.lost_replies.store(true, Ordering::SeqCst);
             }
@@ -239,16 +304,16 @@ impl Link {
 
     /// Writes what comes when it is due, but nothing while `hold` is set or the connection is half open: requests wait, and
     /// replies are lost, so that a sidecar still sees that Redis closes it. What cannot be written is lost, too.
-    async fn deliver(&self, mut parcels: Parcels, mut to: OwnedWriteHalf, hold: Fault) {
-        let (mut fault, mut ghosts) = (self.fault.subscribe(), self.ghosts.clone());
+    async fn deliver(&self, mut parcels: Parcels, mut to: impl AsyncWrite + Unpin, hold: Fault) {
+        let (mut fault, mut ghosts) = (self.faults.fault.subscribe(), self.faults.ghosts.subscribe());
         while let Some((due, chunk)) = parcels.recv().await {
             tokio::time::sleep_until(due).await;
-            let _ = fault.wait_for(|fault| *fault != hold).await;
+            let _ = fault.wait_for(|fault| *fault != hold || !self.is_struck()).await;
             if hold == Fault::HoldReplies && self.is_ghost() {
                 self.lost_replies.store(true, Ordering::SeqCst);
                 continue;
             }
-            let _ = ghosts.wait_for(|ghosts| !ghosts.contains(&self.born)).await;
+            let _ = ghosts.wait_for(|ghosts| !ghosts.contains(&self.born) || !self.is_struck()).await;
             let _ = to.write_all(&chunk).await;
         }
     }

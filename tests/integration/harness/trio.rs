@@ -3,7 +3,7 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use super::{Redundant, Scratch, TestRedis, TimedRedis, free_port, server, until};
+use super::{Place, Redundant, Scratch, TestRedis, TimedRedis, free_port, server, until};
 
 /// What the sentinels call the master.
 pub const MASTER: &str = "main";
@@ -11,7 +11,7 @@ pub const MASTER: &str = "main";
 /// Servers and sentinels. The servers listen on TCP, too.
 pub struct Trio {
     pub servers: Vec<TestRedis>,
-    ports: Vec<String>,
+    places: Vec<Place>,
     pub sentinels: Vec<Sentinel>,
 }
 
@@ -30,7 +30,8 @@ impl Trio {
             address.query::<Vec<String>>(&mut sentinel.connection()?).ok()
         };
         let address = self.sentinels.iter().find_map(ask)?;
-        self.ports.iter().position(|port| Some(port) == address.get(1))
+        let port = address.get(1)?.parse();
+        self.places.iter().position(|place| port == Ok(place.announced))
     }
 }
 
@@ -39,24 +40,23 @@ impl Redundant for Trio {
     const MASTERS: usize = 1;
     const REPLICAS: usize = 2;
 
-    fn start(args: &[&str]) -> Trio {
-        let ports: Vec<String> = (0..3).map(|_| free_port()).collect();
-        let servers: Vec<TestRedis> = (0..3)
-            .map(|index| {
-                let mut all =
-                    vec!["--port", ports[index].as_str(), "--bind", "127.0.0.1", "--repl-diskless-sync-delay", "0"];
-                let master = format!("127.0.0.1 {}", ports[0]);
-                if index > 0 {
-                    all.extend(["--replicaof", &master]);
-                }
-                all.extend(args);
-                TestRedis::start_with(&all, None)
-            })
-            .collect();
+    fn start_at(places: &[Place], args: &[&str]) -> Trio {
+        let (first, master) = (places[0].announced, format!("127.0.0.1 {}", places[0].announced));
+        let start = |(index, place): (usize, &Place)| {
+            let [listens, announced] = [place.listens, place.announced].map(|port| port.to_string());
+            let mut all = vec!["--bind", "127.0.0.1", "--port", &listens, "--replica-announce-port", &announced];
+            all.extend(["--repl-diskless-sync-delay", "0"]);
+            if index > 0 {
+                all.extend(["--replicaof", &master]);
+            }
+            all.extend(args);
+            TestRedis::start_with(&all, None)
+        };
+        let servers: Vec<TestRedis> = places.iter().enumerate().map(start).collect();
         until("the replicas follow", || {
             servers[0].ask::<String>("INFO", &["replication"]).matches("state=online").count() == 2
         });
-        let sentinels: Vec<Sentinel> = (0..3).map(|_| Sentinel::start(&ports[0], "")).collect();
+        let sentinels: Vec<Sentinel> = (0..3).map(|_| Sentinel::start(&first.to_string(), "")).collect();
         until("the sentinels know each other and the replicas", || {
             sentinels.iter().all(|sentinel| {
                 let Some(mut connection) = sentinel.connection() else { return false };
@@ -64,7 +64,7 @@ impl Redundant for Trio {
                 info.is_ok_and(|info| info.contains("slaves=2,sentinels=3"))
             })
         });
-        Trio { servers, ports, sentinels }
+        Trio { servers, places: places.to_vec(), sentinels }
     }
 
     fn url(&self) -> String {
@@ -77,7 +77,7 @@ impl Redundant for Trio {
     }
 
     fn port(&self, server: usize) -> u16 {
-        self.ports[server].parse().expect("a port")
+        self.places[server].announced
     }
 
     fn master(&self, _: &str) -> usize {

@@ -9,9 +9,22 @@ use super::{Fault, Proxy, TestRedis, eventually};
 /// Between two blows of a trouble that is many.
 const BLOW: Duration = Duration::from_millis(200);
 /// Redis keeps every write that it has answered.
-const AOF: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
+pub const AOF: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// Others are told that it is busy while the script that keeps it so still runs.
 pub const SOON_BUSY: [&str; 2] = ["--busy-reply-threshold", "100"];
+
+/// Those of the way to Redis.
+pub const WAY: [Trouble; 9] = [
+    Trouble::Delayed,
+    Trouble::DelayedTooLong,
+    Trouble::Cut,
+    Trouble::RepliesSwallowed,
+    Trouble::RepliesHeld,
+    Trouble::RequestsSwallowed,
+    Trouble::RequestsHeld,
+    Trouble::HalfOpen,
+    Trouble::HalfOpenAndLate,
+];
 
 /// One trouble. Those of the way to Redis befall one sidecar; the other has another way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,21 +89,39 @@ impl Trouble {
                 sleep(span).await;
                 come_back(redis).await;
             }
-            Trouble::Delayed => pass(proxy, Fault::DelayReplies(Duration::from_millis(300)), span).await,
-            Trouble::DelayedTooLong => pass(proxy, Fault::DelayReplies(Duration::from_millis(1500)), span).await,
             Trouble::Cut => blows(span, || proxy.cut()).await,
-            Trouble::RepliesSwallowed => pass(proxy, Fault::SwallowReplies, span).await,
-            Trouble::RepliesHeld => pass(proxy, Fault::HoldReplies, span).await,
-            Trouble::RequestsSwallowed => pass(proxy, Fault::SwallowRequests, span).await,
-            Trouble::RequestsHeld => pass(proxy, Fault::HoldRequests, span).await,
             // Over as soon as it has begun: new connections work.
             Trouble::HalfOpen => proxy.half_open(),
-            Trouble::HalfOpenAndLate => {
-                proxy.half_open();
+            _ if WAY.contains(&self) => {
+                self.begin(proxy);
                 sleep(span).await;
-                proxy.deliver_late();
+                self.end(proxy);
             }
             _ => self.befall(redis, span).await,
+        }
+    }
+
+    /// Begins one of the way to Redis.
+    pub fn begin(self, proxy: &Proxy) {
+        match self {
+            Trouble::Delayed => proxy.set(Fault::DelayReplies(Duration::from_millis(300))),
+            Trouble::DelayedTooLong => proxy.set(Fault::DelayReplies(Duration::from_millis(1500))),
+            Trouble::Cut => proxy.cut(),
+            Trouble::RepliesSwallowed => proxy.set(Fault::SwallowReplies),
+            Trouble::RepliesHeld => proxy.set(Fault::HoldReplies),
+            Trouble::RequestsSwallowed => proxy.set(Fault::SwallowRequests),
+            Trouble::RequestsHeld => proxy.set(Fault::HoldRequests),
+            Trouble::HalfOpen | Trouble::HalfOpenAndLate => proxy.half_open(),
+            _ => panic!("{self:?} is not of the way to Redis"),
+        }
+    }
+
+    /// Ends one of the way to Redis.
+    pub fn end(self, proxy: &Proxy) {
+        match self {
+            Trouble::HalfOpen => {}
+            Trouble::HalfOpenAndLate => proxy.deliver_late(),
+            _ => proxy.mend(),
         }
     }
 
@@ -140,12 +171,6 @@ impl Trouble {
 async fn come_back(redis: &mut TestRedis) {
     redis.launch();
     eventually("redis is back", Duration::from_secs(10), async || redis.is_up()).await;
-}
-
-async fn pass(proxy: &Proxy, fault: Fault, span: Duration) {
-    proxy.set(fault);
-    sleep(span).await;
-    proxy.mend();
 }
 
 async fn blows(span: Duration, blow: impl Fn()) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-use super::{MASTERS, SLOTS};
+use super::{MASTERS, Place, SLOTS};
 
 /// What nodes say of each other, put together.
 pub(super) struct Map(Vec<Claim>);
@@ -55,10 +55,15 @@ impl Map {
     }
 }
 
+/// The port on which a node speaks with others.
+pub(super) fn bus(place: Place) -> u16 {
+    place.listens + 10_000
+}
+
 /// The file from which node `own` learns of all.
-pub(super) fn written(own: usize, ids: &[String], ports: &[u16]) -> String {
-    let lines = ids.iter().zip(ports).enumerate().map(|(node, (id, port))| {
-        let (bus, shard) = (port + 10_000, node % MASTERS);
+pub(super) fn written(own: usize, ids: &[String], places: &[Place]) -> String {
+    let lines = ids.iter().zip(places).enumerate().map(|(node, (id, place))| {
+        let (port, bus, shard) = (place.announced, bus(*place), node % MASTERS);
         let myself = if node == own { "myself," } else { "" };
         let (role, master, slots) = match node {
             0..MASTERS => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use redis::{FromRedisValue, RedisResult, Value};
 
 use super::topology::tls_args;
-use super::{Redundant, Scratch, TestRedis, TimedRedis, until};
+use super::{Place, Redundant, Scratch, TestRedis, TimedRedis, until};
 use map::Map;
 
 const MASTERS: usize = 3;
@@ -27,6 +27,7 @@ pub struct Cluster {
 struct Node {
     server: TestRedis,
     id: String,
+    /// Where it says that it listens.
     port: u16,
     /// Killed or frozen by the test.
     is_away: bool,
@@ -35,21 +36,24 @@ struct Node {
 impl Cluster {
     /// Speaks TLS, also among its nodes, and knows the shipped ACL user.
     pub fn with_tls(args: &[&str]) -> Cluster {
-        Cluster::of(args, true)
+        let places: Vec<Place> = (0..2 * MASTERS).map(|_| Place::free()).collect();
+        Cluster::of(&places, args, true)
     }
 
-    fn of(args: &[&str], is_tls: bool) -> Cluster {
-        let scratch = Scratch::new();
-        let ports: Vec<u16> = (0..2 * MASTERS).map(|_| free_port()).collect();
-        let ids: Vec<String> = ports.iter().map(|port| format!("{:020x}{port:020x}", std::process::id())).collect();
-        let nodes = (0..ports.len()).map(|index| {
-            let port = ports[index].to_string();
+    fn of(places: &[Place], args: &[&str], is_tls: bool) -> Cluster {
+        let (scratch, process) = (Scratch::new(), std::process::id());
+        let ids: Vec<String> = places.iter().map(|place| format!("{process:020x}{:020x}", place.listens)).collect();
+        let nodes = (0..places.len()).map(|index| {
+            let [port, announced] = [places[index].listens, places[index].announced].map(|port| port.to_string());
+            let bus = map::bus(places[index]).to_string();
             // Its file is what it would have written itself, had the nodes met one by one, which takes them seconds.
-            let config = scratch.file(&format!("nodes-{index}.conf"), map::written(index, &ids, &ports));
+            let config = scratch.file(&format!("nodes-{index}.conf"), map::written(index, &ids, places));
             let mut all: Vec<String> = [
                 ["--bind", "127.0.0.1"],
                 ["--cluster-enabled", "yes"],
                 ["--cluster-config-file", &config],
+                ["--cluster-announce-port", if is_tls { "0" } else { &announced }],
+                ["--cluster-announce-bus-port", &bus],
                 ["--cluster-node-timeout", "2000"],
                 ["--cluster-require-full-coverage", "no"],
                 ["--cluster-allow-replica-migration", "no"],
@@ -67,7 +71,7 @@ impl Cluster {
             }
             let all: Vec<&str> = all.iter().map(String::as_str).chain(args.iter().copied()).collect();
             let server = TestRedis::start_with(&all, None);
-            Node { server, id: ids[index].clone(), port: ports[index], is_away: false }
+            Node { server, id: ids[index].clone(), port: places[index].announced, is_away: false }
         });
         let cluster = Cluster { nodes: nodes.collect(), is_tls, _scratch: scratch };
         cluster.settled();
@@ -133,10 +137,24 @@ impl Cluster {
             && nodes.matches("slave").count() == MASTERS
     }
 
+    /// Waits until every node knows who has the slot of a Redis key. Who takes a slot before it has heard of the latest epoch
+    /// loses it again to who had it, and that one says that it is gone.
+    pub fn agrees_on(&self, key: &str) {
+        let slot = self.slot(key);
+        until("all know who has the slot", || {
+            let owner = self.map().owner(slot);
+            (0..self.nodes.len()).all(|node| owner.is_some() && self.map_of([node]).owner(slot) == owner)
+        });
+    }
+
     /// What the nodes that answer say.
     fn map(&self) -> Map {
-        let up = (0..self.nodes.len()).filter(|node| !self.nodes[*node].is_away);
-        let views = up.filter_map(|node| self.ask::<String>(node, "CLUSTER", &["NODES"]).ok());
+        self.map_of((0..self.nodes.len()).filter(|node| !self.nodes[*node].is_away))
+    }
+
+    /// What these say.
+    fn map_of(&self, nodes: impl IntoIterator<Item = usize>) -> Map {
+        let views = nodes.into_iter().filter_map(|node| self.ask::<String>(node, "CLUSTER", &["NODES"]).ok());
         let ids: Vec<&str> = self.nodes.iter().map(|node| node.id.as_str()).collect();
         Map::of(views, &ids)
     }
@@ -147,8 +165,8 @@ impl Redundant for Cluster {
     const MASTERS: usize = MASTERS;
     const REPLICAS: usize = 1;
 
-    fn start(args: &[&str]) -> Cluster {
-        Cluster::of(args, false)
+    fn start_at(places: &[Place], args: &[&str]) -> Cluster {
+        Cluster::of(places, args, false)
     }
 
     /// It names some nodes, a replica first.
