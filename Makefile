@@ -268,7 +268,7 @@ test-all: redis ## Run every test of what locks do on every kind of Redis: a uni
 	TOPOLOGY=$$topology $(CARGO) test --locked --test integration -- $(BEHAVIOUR); done
 
 .PHONY: failover
-failover: redis ## Eight failovers of each kind under load, with what a checker finds: about twelve minutes
+failover: redis ## Eight failovers of each kind under load, with what a checker finds: a quarter of an hour
 	FAILOVERS=8 $(CARGO) test --locked --test integration -- failover:: --nocapture --test-threads=1
 
 .PHONY: e2e

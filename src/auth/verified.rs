@@ -1,7 +1,7 @@
 //! Remembers which tokens were verified, since a signature costs more than all else that a request does here.
 //!
 //! Architecture invariant: what is remembered belongs to one set of keys and goes with it, so that no token outlives its
-//! key; and a token is good only while its claims are, whoever asks.
+//! key; and a token is good only while its claims are.
 
 use std::collections::HashMap;
 use std::fmt::{self, Debug, Formatter};
@@ -87,7 +87,7 @@ impl Generations {
     }
 }
 
-/// Whose tokens they are is nobody's business.
+/// Without the tokens' claims.
 impl Debug for Verified {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         f.debug_struct("Verified").finish_non_exhaustive()

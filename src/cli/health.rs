@@ -4,15 +4,19 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
 use super::{complain, exit, place, say};
-use crate::config::Address;
+use crate::config::{self, Address};
 
-/// Longest time for the whole probe.
+/// Longest time for one question and its answer.
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(20);
+/// Longest --wait.
+const LONGEST: Duration = Duration::from_secs(3600);
 
 #[derive(Args, Debug)]
 pub struct HealthFlags {
@@ -23,11 +27,21 @@ pub struct HealthFlags {
     /// Check readiness (locks can be granted), not only liveness; prints the safety warnings
     #[arg(long)]
     ready: bool,
+
+    /// Ask again until it is, for at most this long, 0s to 1h: what starts beside it can wait for it
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = wait)]
+    wait: Duration,
 }
 
 pub fn run(flags: &HealthFlags) -> ExitCode {
     let path = if flags.ready { "/readyz" } else { "/healthz" };
-    match ask(&flags.ops_listen, path) {
+    let begun = Instant::now();
+    let mut answer = ask(&flags.ops_listen, path);
+    while !matches!(answer, Ok((200, _))) && begun.elapsed() < flags.wait {
+        std::thread::sleep(PAUSE);
+        answer = ask(&flags.ops_listen, path);
+    }
+    match answer {
         Ok((200, text)) => {
             say(text.trim_end());
             ExitCode::SUCCESS
@@ -50,6 +64,10 @@ fn address(text: &str) -> Result<Address, String> {
         Address::Tls(_) => Err(format!("`{text}`: the metrics and health listener speaks no TLS; expected ip:port")),
         address => Ok(address),
     }
+}
+
+fn wait(text: &str) -> Result<Duration, String> {
+    config::duration(text, Duration::ZERO, LONGEST)
 }
 
 fn ask(address: &Address, path: &str) -> std::io::Result<(u16, String)> {

@@ -199,7 +199,7 @@ class Component(unittest.TestCase):
             sidecar, migrate = pod_template(documents[name])["spec"]["initContainers"]
             self.assertEqual((sidecar["name"], migrate["name"]), ("lockside", "migrate"))
             self.assertEqual("readinessProbe" in sidecar, is_asking, name)
-            self.assertLessEqual({"startupProbe", "livenessProbe"}, set(sidecar))
+            self.assertLessEqual({"lifecycle", "livenessProbe"}, set(sidecar))
 
     def test_the_patch_for_cron_jobs_is_the_one_for_all_others(self):
         for component, patch in [("sidecar", "container.yaml"), ("cli", "install.yaml")]:

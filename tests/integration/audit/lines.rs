@@ -93,6 +93,45 @@ async fn a_line_says_who_which_lock_and_for_which_request_and_nothing_that_is_no
 }
 
 #[tokio::test]
+async fn each_lease_that_shares_a_key_has_lines_of_its_own() {
+    let trail = Trail::new();
+    let sidecar = start(&trail, &["--audit-events", "all"]).await;
+    let key = unique("shared");
+    let mut tokens = Vec::new();
+    for owner in ["a", "b", "c", "d"] {
+        let body = json!({"owner": owner, "mode": "shared", "ttlMs": if owner == "c" { 300 } else { 60_000 }});
+        tokens.push(sidecar.call("POST", &path(&key)).json(&body).send().await.json()["token"].clone());
+    }
+    assert_eq!(sidecar.call("POST", &path(&key)).json(&json!({"owner": "e"})).send().await.status, 409);
+    let change = async |method: &str, query: &str| {
+        let answer = sidecar.call(method, &format!("{}?{query}", path(&key))).send().await;
+        assert!(matches!(answer.status, 200 | 204), "{}", answer.text());
+    };
+    change("PUT", &format!("token={}", tokens[0])).await;
+    change("DELETE", &format!("token={}", tokens[1])).await;
+    let is_lost = |line: &Value| line["event"] == "lost";
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let renewal = sidecar.call("PUT", &format!("{}?token={}", path(&key), tokens[2])).send().await;
+    assert_eq!(renewal.status, 410);
+    change("DELETE", &format!("force=true&token={}", tokens[3])).await;
+    change("DELETE", "force=true").await;
+
+    let lines = of(&trail, &sidecar, &key).await;
+    let told: Vec<(&str, &Value)> =
+        lines.iter().map(|line| (line["event"].as_str().unwrap(), &line["token"])).collect();
+    let [a, b, c, d] = [0, 1, 2, 3].map(|number| &tokens[number]);
+    let refused = ("refused", &Value::Null);
+    let granted = [("granted", a), ("granted", b), ("granted", c), ("granted", d), refused];
+    assert_eq!(
+        told,
+        [&granted[..], &[("renewed", a), ("released", b), ("lost", c), ("forced", d), ("forced", a)]].concat()
+    );
+    let of_who = |line: &Value| line["holder"].as_str().or(line["who"].as_str()).unwrap_or_default().to_owned();
+    assert_eq!([8, 9].map(|number: usize| of_who(&lines[number])), ["d", "a"]);
+    assert_eq!(lines.iter().find(|line| is_lost(line)).unwrap()["reason"], "expired");
+}
+
+#[tokio::test]
 async fn each_scope_has_its_events() {
     for (scope, expected) in [
         ("force,denied", vec!["forced", "refused"]),

@@ -3,7 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -277,6 +277,38 @@ async fn the_probe_reaches_an_ops_listener_on_a_unix_socket() {
     eventually("ready", Duration::from_secs(5), async || lockside(&health).await.code == Some(0)).await;
     drop(sidecar);
     assert_eq!(lockside(&health).await.code, Some(69));
+}
+
+#[tokio::test]
+async fn the_probe_waits_until_a_sidecar_is_up_or_ready_and_no_longer_than_it_is_told() {
+    let (mut redis, scratch) = (TestRedis::start(&[]), Scratch::new());
+    redis.kill();
+    let address = format!("unix:{}", scratch.path("ops.sock"));
+    let flags = ["--redis-url".to_owned(), redis.url(), "--ops-listen".to_owned(), address.clone()];
+    let health = ["health", "--ops-listen", &address];
+    let begun = Instant::now();
+    assert_eq!(lockside(&[&health[..], &["--wait", "1s"]].concat()).await.code, Some(69));
+    assert!((Duration::from_secs(1)..Duration::from_secs(4)).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    let starting = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        Sidecar::spawn(&flags)
+    };
+    let up = [&health[..], &["--wait", "30s"]].concat();
+    let (run, sidecar) = tokio::join!(lockside(&up), starting);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+
+    let ready = [&health[..], &["--ready"]].concat();
+    assert_eq!(lockside(&ready).await.code, Some(69));
+    let restarting = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        redis.up();
+    };
+    let until_ready = [&ready[..], &["--wait", "30s"]].concat();
+    let (run, ()) = tokio::join!(lockside(&until_ready), restarting);
+    assert_eq!(run.code, Some(0), "{}", run.stderr);
+    drop(sidecar);
+    let run = lockside(&[&health[..], &["--wait", "2h"]].concat()).await;
+    assert!(run.code == Some(64) && run.stderr.contains("--wait"), "{run:?}");
 }
 
 #[tokio::test]

@@ -128,6 +128,45 @@ impl Checked<'_> {
         self.strangers(&alice).await;
     }
 
+    /// Leases that share a key.
+    async fn shared(&self) {
+        let (alice, bob) = (editor("alice"), reader("bob"));
+        let key = unique("shared");
+        let path = format!("/v1/locks/{key}");
+        let body = || Some(json!({"ttlMs": 60_000, "limit": 2, "mode": "shared"}));
+        let own = self.ask("acquireLock", &alice, &path, body(), 201).await.json();
+        let other = self.ask("acquireLock", &Who::System, &path, body(), 201).await.json();
+        assert_eq!((&own["mode"], &own["limit"], &other["mode"]), (&json!("shared"), &json!(2), &json!("shared")));
+        for body in [body(), Some(json!({"mode": "shared", "limit": 2, "waitMs": 50})), Some(json!({})), None] {
+            let refused = self.ask("acquireLock", &bob, &path, body, 409).await;
+            assert!(refused.header("retry-after").is_some());
+        }
+        self.ask("holdLock", &bob, &format!("{path}/hold"), body(), 409).await;
+        let shown = self.ask("showLock", &bob, &path, None, 200).await.json();
+        assert_eq!((&shown["mode"], &shown["sharedBy"]), (&json!("shared"), &json!(2)), "{shown}");
+        let listed = self.ask("listLocks", &bob, &format!("/v1/locks?prefix={key}"), None, 200).await.json();
+        assert_eq!(listed["locks"].as_array().map(Vec::len), Some(2), "{listed}");
+
+        for (token, status) in [(&own["token"], 200), (&other["token"], 200), (&json!(7), 409)] {
+            self.ask("fenceLock", &bob, &format!("{path}/fence?token={token}"), None, status).await;
+        }
+        let own = format!("{path}?token={}", own["token"]);
+        for (id, who, status) in [
+            ("renewLock", &alice, 200),
+            ("renewLock", &bob, 403),
+            ("releaseLock", &bob, 403),
+            ("releaseLock", &alice, 204),
+            ("releaseLock", &alice, 410),
+            ("renewLock", &alice, 410),
+        ] {
+            self.ask(id, who, &own, None, status).await;
+        }
+        let other = format!("{path}?force=true&token={}", other["token"]);
+        for (who, status) in [(&bob, 403), (&alice, 204), (&alice, 410)] {
+            self.ask("releaseLock", who, &other, None, status).await;
+        }
+    }
+
     /// Several keys at once.
     async fn bundles(&self) {
         let (alice, bob) = (editor("alice"), reader("bob"));
@@ -370,6 +409,7 @@ async fn every_operation_answers_as_documented_and_with_every_status_that_is_doc
         checked.admin().await;
         checked.leases().await;
         checked.native().await;
+        checked.shared().await;
         checked.bundles().await;
         checked.dapr().await;
         checked.elections().await;

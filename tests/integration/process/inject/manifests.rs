@@ -46,7 +46,8 @@ fn assert_has_the_sidecar(pod: &Value) {
     assert_eq!(sidecar["image"], format!("lockside:{}", env!("CARGO_PKG_VERSION")));
     assert_eq!(sidecar["restartPolicy"], "Always");
     assert_eq!(sidecar["envFrom"], json!([{"configMapRef": {"name": "lockside"}}]));
-    assert_eq!(sidecar["startupProbe"]["httpGet"]["path"], "/healthz");
+    let started = json!({"exec": {"command": ["/lockside", "health", "--wait=30s"]}});
+    assert_eq!((&sidecar["lifecycle"]["postStart"], &sidecar["startupProbe"]), (&started, &Value::Null));
     assert_eq!(sidecar["livenessProbe"]["httpGet"]["path"], "/healthz");
     assert_eq!(sidecar["readinessProbe"], Value::Null, "it is opt-in");
     assert_eq!(sidecar["securityContext"]["readOnlyRootFilesystem"], true);
