@@ -22,6 +22,8 @@ pub struct TestRedis {
     scratch: Scratch,
     args: Vec<String>,
     tls_port: Option<String>,
+    /// Its settings, where it may change them itself.
+    file: Option<String>,
     /// How sidecars find it, where that is not by its socket or its TLS port.
     reached_by: Option<String>,
     /// What it is made of, where it is more than one server.
@@ -60,7 +62,7 @@ impl TestRedis {
                 let cluster = Cluster::start(&[]);
                 let (url, scratch) = (cluster.url(), Scratch::new());
                 let (reached_by, cluster) = (Some(url), Some(Box::new(cluster)));
-                TestRedis { child: None, scratch, args: Vec::new(), tls_port: None, reached_by, cluster }
+                TestRedis { child: None, scratch, args: Vec::new(), tls_port: None, file: None, reached_by, cluster }
             }
         }
     }
@@ -78,7 +80,25 @@ impl TestRedis {
         if let (Some(names), Some(port)) = (names, &tls_port) {
             args.extend(tls_args(&scratch, port, names));
         }
-        let mut redis = TestRedis { child: None, scratch, args, tls_port, reached_by: None, cluster: None };
+        let mut redis = TestRedis { child: None, scratch, args, tls_port, file: None, reached_by: None, cluster: None };
+        redis.up();
+        redis
+    }
+
+    /// A server that keeps what it is told to remember: whose replica it is, when it is restarted.
+    pub fn start_of_a_file(args: &[&str]) -> TestRedis {
+        let args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let scratch = Scratch::new();
+        let mut redis =
+            TestRedis { child: None, scratch, args, tls_port: None, file: None, reached_by: None, cluster: None };
+        let mut lines = String::new();
+        for arg in redis.settings() {
+            match arg.strip_prefix("--") {
+                Some(name) => lines.extend(["\n", name]),
+                None => lines.extend([" \"", &arg, "\""]),
+            }
+        }
+        redis.file = Some(redis.scratch.file("redis.conf", lines + "\n"));
         redis.up();
         redis
     }
@@ -121,10 +141,19 @@ impl TestRedis {
     pub fn launch(&mut self) {
         // Tied to our life by the kernel, so that nothing is left running whatever becomes of the tests.
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", &server(), "--port", "0", "--save", "", "--loglevel", "warning"]);
-        command.args(["--unixsocket", &self.socket(), "--dir", &self.scratch.path("")]).args(&self.args);
+        command.args(["--pdeathsig", "KILL", &server()]);
+        match &self.file {
+            Some(file) => command.arg(file),
+            None => command.args(self.settings()),
+        };
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("redis-server starts");
         self.child = Some(child);
+    }
+
+    fn settings(&self) -> Vec<String> {
+        let (socket, directory) = (self.socket(), self.scratch.path(""));
+        let all = ["--port", "0", "--save", "", "--loglevel", "warning", "--unixsocket", &socket, "--dir", &directory];
+        all.iter().map(|arg| (*arg).to_owned()).chain(self.args.iter().cloned()).collect()
     }
 
     /// Kills the server at once: what it had in memory is lost.

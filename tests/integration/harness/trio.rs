@@ -41,22 +41,22 @@ impl Redundant for Trio {
     const REPLICAS: usize = 2;
 
     fn start_at(places: &[Place], args: &[&str]) -> Trio {
-        let (first, master) = (places[0].announced, format!("127.0.0.1 {}", places[0].announced));
+        let first = places[0].announced.to_string();
         let start = |(index, place): (usize, &Place)| {
             let [listens, announced] = [place.listens, place.announced].map(|port| port.to_string());
             let mut all = vec!["--bind", "127.0.0.1", "--port", &listens, "--replica-announce-port", &announced];
             all.extend(["--repl-diskless-sync-delay", "0"]);
             if index > 0 {
-                all.extend(["--replicaof", &master]);
+                all.extend(["--replicaof", "127.0.0.1", &first]);
             }
             all.extend(args);
-            TestRedis::start_with(&all, None)
+            TestRedis::start_of_a_file(&all)
         };
         let servers: Vec<TestRedis> = places.iter().enumerate().map(start).collect();
         until("the replicas follow", || {
             servers[0].ask::<String>("INFO", &["replication"]).matches("state=online").count() == 2
         });
-        let sentinels: Vec<Sentinel> = (0..3).map(|_| Sentinel::start(&first.to_string(), "")).collect();
+        let sentinels: Vec<Sentinel> = (0..3).map(|_| Sentinel::start(&first, "")).collect();
         until("the sentinels know each other and the replicas", || {
             sentinels.iter().all(|sentinel| {
                 let Some(mut connection) = sentinel.connection() else { return false };
