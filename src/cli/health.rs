@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::process::ExitCode;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -36,10 +37,14 @@ pub struct HealthFlags {
 pub fn run(flags: &HealthFlags) -> ExitCode {
     let path = if flags.ready { "/readyz" } else { "/healthz" };
     let begun = Instant::now();
-    let mut answer = ask(&flags.ops_listen, path);
-    while !matches!(answer, Ok((200, _))) && begun.elapsed() < flags.wait {
+    let mut answer = ask_within(&flags.ops_listen, path, TIMEOUT);
+    while !matches!(answer, Ok((200, _))) {
+        let left = flags.wait.saturating_sub(begun.elapsed());
+        if left <= PAUSE {
+            break;
+        }
         std::thread::sleep(PAUSE);
-        answer = ask(&flags.ops_listen, path);
+        answer = ask_within(&flags.ops_listen, path, TIMEOUT.min(left));
     }
     match answer {
         Ok((200, text)) => {
@@ -68,6 +73,14 @@ fn address(text: &str) -> Result<Address, String> {
 
 fn wait(text: &str) -> Result<Duration, String> {
     config::duration(text, Duration::ZERO, LONGEST)
+}
+
+/// [`ask`] with a bound for all of it: a read may go on and on, and a socket whose queue is full accepts no connection.
+fn ask_within(address: &Address, path: &'static str, span: Duration) -> std::io::Result<(u16, String)> {
+    let (give, answer) = mpsc::channel();
+    let address = address.clone();
+    std::thread::spawn(move || give.send(ask(&address, path)));
+    answer.recv_timeout(span).unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into()))
 }
 
 fn ask(address: &Address, path: &str) -> std::io::Result<(u16, String)> {

@@ -107,12 +107,12 @@ impl Proxy {
         self.faults.fault.send_replace(fault);
     }
 
-    /// Ends every connection.
+    /// Ends every connection that faults befall.
     pub fn cut(&self) {
         self.faults.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// Leaves every connection half open: it looks alive, and nothing passes any more. New ones work.
+    /// Leaves each of them half open: it looks alive, and nothing passes any more. New ones work.
     pub fn half_open(&self) {
         self.faults.ghosts.send_modify(|ghosts| ghosts.end += 1);
     }
@@ -208,7 +208,7 @@ impl Link {
             // Dropped, its half of the connection closes.
             tokio::select! {
                 () = self.deliver(replies, to_sidecar, Fault::HoldReplies) => {}
-                _ = stranded.wait_for(|before| self.born < *before) => {}
+                _ = stranded.wait_for(|before| self.is_struck() && self.born < *before) => {}
             }
         };
         tokio::select! {

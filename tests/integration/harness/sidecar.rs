@@ -65,8 +65,10 @@ impl Sidecar {
         // A file, not a pipe: what was written before an answer can be read as soon as the answer is here.
         let log = std::fs::File::create(scratch.path(LOG)).expect("a scratch file");
         let child = command.stdin(Stdio::null()).stderr(log).spawn().expect("lockside starts");
-        let (api, ops) = addresses(&scratch);
-        Sidecar { child, api, ops, client: Client::new(), scratch }
+        // Made first, so that it ends with the test whatever it says.
+        let mut sidecar = Sidecar { child, api: String::new(), ops: String::new(), client: Client::new(), scratch };
+        (sidecar.api, sidecar.ops) = addresses(&sidecar.scratch);
+        sidecar
     }
 
     /// Starts one that never gets ready, and waits for what it says of it: in /readyz, and in a line of its log.

@@ -125,7 +125,8 @@ impl Trouble {
         }
     }
 
-    /// The same, of a trouble that a server runs through by itself: neither the way to it nor its start has a part in that.
+    /// [`Trouble::strike`] of a trouble that a server runs through by itself: neither the way to it nor its start has a part in
+    /// that.
     pub async fn befall(self, redis: &TestRedis, span: Duration) {
         match self {
             Trouble::Frozen => {

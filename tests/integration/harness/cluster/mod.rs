@@ -137,13 +137,12 @@ impl Cluster {
             && nodes.matches("slave").count() == MASTERS
     }
 
-    /// Waits until every node knows who has the slot of a Redis key. Who takes a slot before it has heard of the latest epoch
-    /// loses it again to who had it, and that one says that it is gone.
-    pub fn agrees_on(&self, key: &str) {
+    /// Waits until every node says that this one has the slot of a Redis key. Who takes a slot before it has heard of the latest
+    /// epoch loses it again to who had it, and that one says that it is gone.
+    pub fn agrees_on(&self, key: &str, owner: usize) {
         let slot = self.slot(key);
         until("all know who has the slot", || {
-            let owner = self.map().owner(slot);
-            (0..self.nodes.len()).all(|node| owner.is_some() && self.map_of([node]).owner(slot) == owner)
+            (0..self.nodes.len()).all(|node| self.map_of([node]).owner(slot) == Some(owner))
         });
     }
 
