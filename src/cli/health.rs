@@ -40,11 +40,11 @@ pub fn run(flags: &HealthFlags) -> ExitCode {
     let mut answer = ask_within(&flags.ops_listen, path, TIMEOUT);
     while !matches!(answer, Ok((200, _))) {
         let left = flags.wait.saturating_sub(begun.elapsed());
-        if left <= PAUSE {
+        if left.is_zero() {
             break;
         }
-        std::thread::sleep(PAUSE);
-        answer = ask_within(&flags.ops_listen, path, TIMEOUT.min(left));
+        std::thread::sleep(PAUSE.min(left));
+        answer = ask_within(&flags.ops_listen, path, left.clamp(PAUSE, TIMEOUT));
     }
     match answer {
         Ok((200, text)) => {
