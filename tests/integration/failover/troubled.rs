@@ -87,7 +87,7 @@ impl<R: Redundant> Scene<R> {
 
     /// A trouble of the way to one server, or to all, and `blow` in the middle of it.
     async fn of_the_way(&mut self, blow: impl Fn(&mut R, &Load, &mut Dice)) -> Trouble {
-        let trouble = self.pick(&WAY);
+        let trouble = self.pick(WAY);
         let (begin, count) = match self.dice.roll(2) {
             0 => (0, self.ways.len()),
             _ => (self.dice.roll(self.ways.len() as u64) as usize, 1),

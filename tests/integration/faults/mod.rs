@@ -16,6 +16,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::harness::trouble::ALL;
 use crate::harness::{Dice, Proxy, Sidecar, TestRedis, Trouble, eventually, heavy, unique};
 use callers::Callers;
 use ledger::Ledger;
@@ -51,29 +52,6 @@ const SOME: [Trouble; 6] = [
     Trouble::OutOfMemory,
     Trouble::Cut,
     Trouble::RepliesSwallowed,
-    Trouble::HalfOpenAndLate,
-];
-
-const ALL: [Trouble; 20] = [
-    Trouble::Stopped,
-    Trouble::StoppedWithAof,
-    Trouble::Killed,
-    Trouble::KilledWithAof,
-    Trouble::Frozen,
-    Trouble::Flushed,
-    Trouble::ScriptsForgotten,
-    Trouble::Paused,
-    Trouble::Busy,
-    Trouble::OutOfMemory,
-    Trouble::ConnectionsKilled,
-    Trouble::Delayed,
-    Trouble::DelayedTooLong,
-    Trouble::Cut,
-    Trouble::RepliesSwallowed,
-    Trouble::RepliesHeld,
-    Trouble::RequestsSwallowed,
-    Trouble::RequestsHeld,
-    Trouble::HalfOpen,
     Trouble::HalfOpenAndLate,
 ];
 

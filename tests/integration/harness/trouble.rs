@@ -13,8 +13,19 @@ pub const AOF: [&str; 4] = ["--appendonly", "yes", "--appendfsync", "always"];
 /// Others are told that it is busy while the script that keeps it so still runs.
 pub const SOON_BUSY: [&str; 2] = ["--busy-reply-threshold", "100"];
 
-/// Those of the way to Redis.
-pub const WAY: [Trouble; 9] = [
+/// Each of them; those of the way to Redis stand last.
+pub const ALL: [Trouble; 20] = [
+    Trouble::Stopped,
+    Trouble::StoppedWithAof,
+    Trouble::Killed,
+    Trouble::KilledWithAof,
+    Trouble::Frozen,
+    Trouble::Flushed,
+    Trouble::ScriptsForgotten,
+    Trouble::Paused,
+    Trouble::Busy,
+    Trouble::OutOfMemory,
+    Trouble::ConnectionsKilled,
     Trouble::Delayed,
     Trouble::DelayedTooLong,
     Trouble::Cut,
@@ -25,6 +36,8 @@ pub const WAY: [Trouble; 9] = [
     Trouble::HalfOpen,
     Trouble::HalfOpenAndLate,
 ];
+/// Those of the way to Redis.
+pub const WAY: &[Trouble] = ALL.split_at(11).1;
 
 /// One trouble. Those of the way to Redis befall one sidecar; the other has another way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
